@@ -1,0 +1,17 @@
+//! The vocabulary of marea: identities, records, time, errors. No input or output happens here.
+//!
+//! Everything above this layer speaks in these types; this layer knows none of them.
+
+mod env;
+mod error;
+mod headers;
+mod ids;
+mod partition;
+mod record;
+
+pub use env::{Env, ManualEnv, SystemEnv, Thread};
+pub use error::{Error, ErrorKind, Result};
+pub use headers::{Header, Headers};
+pub use ids::{Offset, TaskId, TopicPartition};
+pub use partition::{murmur2, partition_for_key};
+pub use record::{NO_TIMESTAMP, Record};

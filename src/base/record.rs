@@ -1,0 +1,53 @@
+//! A typed record as it moves between operators.
+
+use super::Headers;
+
+/// The time of a record, an operator or a store that has none yet.
+pub const NO_TIMESTAMP: i64 = -1;
+
+/// A key, a value, the time of the event and headers, moving by value from operator to operator.
+///
+/// Where a key or a value may be absent its type is an `Option` (design decision D14).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record<K, V> {
+    /// What the record is about; decides its partition.
+    pub key: K,
+    /// What it says.
+    pub value: V,
+    /// When it happened, in milliseconds since 1970; never negative inside a topology.
+    pub timestamp_ms: i64,
+    /// What travels along.
+    pub headers: Headers,
+}
+
+impl<K, V> Record<K, V> {
+    /// A record without headers.
+    pub fn new(key: K, value: V, timestamp_ms: i64) -> Self {
+        Self {
+            key,
+            value,
+            timestamp_ms,
+            headers: Headers::default(),
+        }
+    }
+
+    /// The same record with another value.
+    pub fn with_value<W>(self, value: W) -> Record<K, W> {
+        Record {
+            key: self.key,
+            value,
+            timestamp_ms: self.timestamp_ms,
+            headers: self.headers,
+        }
+    }
+
+    /// The same record with another key and value.
+    pub fn with_pair<L, W>(self, key: L, value: W) -> Record<L, W> {
+        Record {
+            key,
+            value,
+            timestamp_ms: self.timestamp_ms,
+            headers: self.headers,
+        }
+    }
+}

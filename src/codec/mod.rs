@@ -1,0 +1,61 @@
+//! Bytes and types: what a key or a value looks like on a topic and in a store (decisions D11, D14).
+
+mod nullable;
+mod primitive;
+
+use std::sync::Arc;
+
+use crate::base::Result;
+
+pub use nullable::Nullable;
+pub use primitive::{Bytes, F64, I64, Utf8};
+
+/// Whether [`Codec::encode`] wrote bytes or found a null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoded {
+    /// The value is null: nothing was written. In a table and on a compacted topic that deletes the key.
+    Null,
+    /// The encoding, possibly empty, was appended.
+    Bytes,
+}
+
+/// Turns values of `T` into bytes and back.
+///
+/// The law: `decode(encode(x)) == x` for every `x`, and equal values have equal bytes, since bytes are
+/// compared when keys are looked up. A codec whose `T` cannot be absent never returns
+/// [`Encoded::Null`] and refuses `None`; wrap it in [`Nullable`] to get a codec of `Option<T>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no codec of `{T}`",
+    note = "use `marea::codec::Nullable(codec)` for an `Option`, `Json::new()` for a serde type, or implement `Codec<{T}>`"
+)]
+pub trait Codec<T>: Send + Sync + 'static {
+    /// Appends the encoding of `value` to `out`, which may already hold other bytes.
+    ///
+    /// # Errors
+    /// `User` when the value cannot be encoded; `out` is then truncated by the caller.
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded>;
+
+    /// Makes a value of bytes, `None` being null.
+    ///
+    /// # Errors
+    /// `User` when the bytes are not an encoding; the caller adds topic, partition and offset.
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T>;
+
+    /// Whether `value` encodes as null. Operators ask this for their null rules.
+    fn is_null(&self, value: &T) -> bool {
+        let _ = value;
+        false
+    }
+
+    /// The part of an encoded key that decides its partition: all of it, but for windowed keys,
+    /// which go where the plain key goes.
+    fn partition_bytes<'a>(&self, encoded: &'a [u8]) -> &'a [u8] {
+        encoded
+    }
+
+    /// A short stable name of the format, kept with the state that it wrote; a change is noticed.
+    fn name(&self) -> String;
+}
+
+/// A codec as operators hold it.
+pub type SharedCodec<T> = Arc<dyn Codec<T>>;
