@@ -67,6 +67,32 @@ impl BatchBuilder {
         timestamp_ms: i64,
         headers: &[Header],
     ) {
+        self.put_record(delta, key, value, timestamp_ms, headers, None);
+    }
+
+    /// As [`BatchBuilder::push`], with one more header behind the others. The engine marks its own
+    /// records so without touching, or copying, the user's headers.
+    pub fn push_marked(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: i64,
+        headers: &[Header],
+        mark: (&str, &[u8]),
+    ) {
+        let delta = self.next_delta;
+        self.put_record(delta, key, value, timestamp_ms, headers, Some(mark));
+    }
+
+    fn put_record(
+        &mut self,
+        delta: u32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: i64,
+        headers: &[Header],
+        mark: Option<(&str, &[u8])>,
+    ) {
         assert!(
             delta >= self.next_delta || self.count == 0,
             "offsets grow within a batch"
@@ -86,11 +112,16 @@ impl BatchBuilder {
         );
         put_nullable(out, key);
         put_nullable(out, value);
-        put_varint(out, headers.len() as u64);
+        put_varint(out, headers.len() as u64 + u64::from(mark.is_some()));
         for header in headers {
             put_varint(out, header.key.len() as u64);
             out.extend_from_slice(header.key.as_bytes());
             put_nullable(out, header.value.as_deref());
+        }
+        if let Some((name, value)) = mark {
+            put_varint(out, name.len() as u64);
+            out.extend_from_slice(name.as_bytes());
+            put_nullable(out, Some(value));
         }
         self.count += 1;
         self.next_delta = delta + 1;
@@ -270,15 +301,12 @@ impl RecordRef<'_> {
         self.header_count == 0
     }
 
-    /// Decodes the headers.
+    /// Decodes the headers, without those that the engine itself put there (see [`Self::mark`]).
     ///
     /// # Errors
     /// `Corrupt` when the bytes end early or a name is not UTF-8.
-    pub fn headers(&self) -> Result<Headers> {
-        if self.header_count == 0 {
-            return Ok(Headers::default());
-        }
-        let mut headers = Vec::with_capacity(self.header_count as usize);
+    pub fn headers(&self, engine_name: &str) -> Result<Headers> {
+        let mut headers = Vec::new();
         let mut reader = Bytes {
             bytes: self.headers,
             at: 0,
@@ -289,12 +317,35 @@ impl RecordRef<'_> {
                 Error::corrupt("the name of a header is not UTF-8").with_source(cause)
             })?;
             let value = reader.nullable()?;
-            headers.push(Header {
-                key: key.to_owned(),
-                value: value.map(<[u8]>::to_vec),
-            });
+            if key != engine_name {
+                headers.push(Header {
+                    key: key.to_owned(),
+                    value: value.map(<[u8]>::to_vec),
+                });
+            }
         }
         Ok(Headers::from_vec(headers))
+    }
+
+    /// The value of the engine's own header of that name, read without allocating.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes end early.
+    pub fn mark(&self, engine_name: &str) -> Result<Option<&[u8]>> {
+        let mut reader = Bytes {
+            bytes: self.headers,
+            at: 0,
+        };
+        let mut found = None;
+        for _ in 0..self.header_count {
+            let len = reader.varint()? as usize;
+            let name = reader.take(len)?;
+            let value = reader.nullable()?;
+            if name == engine_name.as_bytes() {
+                found = value;
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -500,7 +551,7 @@ mod tests {
             (41, 90, None, Some(&b""[..]))
         );
         assert_eq!(
-            second.headers().expect("intact").as_slice(),
+            second.headers("").expect("intact").as_slice(),
             [Header {
                 key: "h".into(),
                 value: None
