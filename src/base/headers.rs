@@ -44,6 +44,12 @@ impl Headers {
         self.0.is_none()
     }
 
+    /// Bytes of all names and values.
+    pub fn byte_len(&self) -> usize {
+        let lengths = |header: &Header| header.key.len() + header.value.as_ref().map_or(0, Vec::len);
+        self.as_slice().iter().map(lengths).sum()
+    }
+
     /// The value of the last header of that name, as Kafka's `lastHeader` gives it.
     pub fn last(&self, key: &str) -> Option<&Header> {
         self.as_slice()

@@ -59,3 +59,25 @@ pub trait Codec<T>: Send + Sync + 'static {
 
 /// A codec as operators hold it.
 pub type SharedCodec<T> = Arc<dyn Codec<T>>;
+
+impl<T: 'static> Codec<T> for SharedCodec<T> {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {
+        (**self).encode(value, out)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T> {
+        (**self).decode(bytes)
+    }
+
+    fn is_null(&self, value: &T) -> bool {
+        (**self).is_null(value)
+    }
+
+    fn partition_bytes<'a>(&self, encoded: &'a [u8]) -> &'a [u8] {
+        (**self).partition_bytes(encoded)
+    }
+
+    fn name(&self) -> String {
+        (**self).name()
+    }
+}

@@ -1,0 +1,195 @@
+//! Where a topology starts.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{Consumed, Materialized, Stream, Table};
+use crate::base::Result;
+use crate::codec::Nullable;
+use crate::operator::{StoreView, StreamSource, TableSource};
+use crate::plan::{Graph, LogicalId, LogicalKind, LogicalNode, lower};
+use crate::state::{StoreKind, StoreSpec};
+use crate::task::ViewPort;
+use crate::topology::Topology;
+
+pub(super) type SharedGraph = Rc<RefCell<Graph>>;
+
+/// Collects streams and tables into a topology.
+///
+/// ```
+/// use marea::codec::Utf8;
+/// use marea::dsl::{Consumed, Produced, StreamBuilder};
+/// let builder = StreamBuilder::new();
+/// builder
+///     .stream("readings", Consumed::with(Utf8, Utf8))
+///     .filter(|_sensor, reading| !reading.is_empty())
+///     .to("valid", Produced::with(Utf8, Utf8));
+/// println!("{}", builder.build()?.describe());
+/// # Ok::<(), marea::Error>(())
+/// ```
+#[derive(Default)]
+pub struct StreamBuilder {
+    graph: SharedGraph,
+}
+
+impl StreamBuilder {
+    /// A builder without any stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a topic as a stream: each record says that something happened.
+    pub fn stream<K: 'static, V: 'static>(
+        &self,
+        topic: impl Into<String>,
+        consumed: Consumed<K, V>,
+    ) -> Stream<K, V> {
+        self.stream_of([topic.into()], consumed)
+    }
+
+    /// Reads several topics as one stream; partition `i` of each goes to the same task.
+    ///
+    /// ```
+    /// # use marea::codec::Utf8;
+    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # let builder = StreamBuilder::new();
+    /// builder
+    ///     .stream_of(["atlantic", "pacific"], Consumed::with(Utf8, Utf8))
+    ///     .to("oceans", Produced::with(Utf8, Utf8));
+    /// # builder.build().map(|_| ())
+    /// # .map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn stream_of<K: 'static, V: 'static, T: Into<String>>(
+        &self,
+        topics: impl IntoIterator<Item = T>,
+        consumed: Consumed<K, V>,
+    ) -> Stream<K, V> {
+        let topics = topics.into_iter().map(Into::into).collect();
+        let id = self.source("source", topics, consumed);
+        Stream::new(self.graph.clone(), id)
+    }
+
+    /// Reads a topic as a table that nothing looks into: each record is the new row of its key. A
+    /// null value deletes the row.
+    ///
+    /// ```
+    /// # use marea::codec::Utf8;
+    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::codec::Nullable;
+    /// # let builder = StreamBuilder::new();
+    /// builder
+    ///     .table("sensors", Consumed::with(Utf8, Utf8))
+    ///     .to_stream()
+    ///     .to("changes", Produced::with(Utf8, Nullable(Utf8)));
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    pub fn table<K: 'static, V: 'static>(
+        &self,
+        topic: impl Into<String>,
+        consumed: Consumed<K, V>,
+    ) -> Table<K, V> {
+        self.table_over(topic.into(), consumed, None)
+    }
+
+    /// Reads a topic as a table whose rows are kept in a store, so that streams can be joined with
+    /// it.
+    ///
+    /// ```
+    /// # use marea::codec::Utf8;
+    /// # use marea::dsl::{Consumed, Joined, Materialized, Produced, StreamBuilder};
+    /// # let builder = StreamBuilder::new();
+    /// let sensors =
+    ///     builder.materialized_table("sensors", Consumed::with(Utf8, Utf8), Materialized::with("sensors", Utf8));
+    /// builder
+    ///     .stream("readings", Consumed::with(Utf8, Utf8))
+    ///     .join_table(&sensors, |_, reading, sensor| format!("{sensor}: {reading}"), Joined::with("place", Utf8, Utf8))
+    ///     .to("placed", Produced::with(Utf8, Utf8));
+    /// # builder.build().map(|_| ())
+    /// # .map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn materialized_table<K: 'static, V: 'static>(
+        &self,
+        topic: impl Into<String>,
+        consumed: Consumed<K, V>,
+        materialized: Materialized<V>,
+    ) -> Table<K, V> {
+        self.table_over(topic.into(), consumed, Some(materialized))
+    }
+
+    /// Checks the topology and cuts it into tasks.
+    ///
+    /// # Errors
+    /// `Invalid` with a sentence that names the node and the cure.
+    pub fn build(self) -> Result<Topology> {
+        lower(self.graph.take())
+    }
+
+    fn source<K: 'static, V: 'static>(
+        &self,
+        operator: &'static str,
+        topics: Vec<String>,
+        consumed: Consumed<K, V>,
+    ) -> LogicalId {
+        let Consumed { key, value, idle_timeout } = consumed;
+        let kind = LogicalKind::Source { topics, idle_timeout };
+        let mut node = LogicalNode::new(operator, kind, Vec::new());
+        node.make = Some(Arc::new(move |wiring, id| {
+            let out = wiring.edges::<K, V>(id)?;
+            let source = StreamSource::new(key.clone(), value.clone(), out);
+            wiring.add_source(id, Rc::new(source));
+            Ok(())
+        }));
+        self.graph.borrow_mut().add(node)
+    }
+
+    fn table_over<K: 'static, V: 'static>(
+        &self,
+        topic: String,
+        consumed: Consumed<K, V>,
+        materialized: Option<Materialized<V>>,
+    ) -> Table<K, V> {
+        let key = consumed.key.clone();
+        let value = match &materialized {
+            Some(materialized) => materialized.value.clone(),
+            None => consumed.value.clone(),
+        };
+        let nullable = Consumed {
+            key: consumed.key,
+            value: Arc::new(Nullable(consumed.value)),
+            idle_timeout: consumed.idle_timeout,
+        };
+        let source = self.source::<K, Option<V>>("table_source", vec![topic], nullable);
+        let mut node = LogicalNode::new("table", LogicalKind::Operator, vec![source]);
+        let store = materialized.map(|materialized| {
+            let spec = StoreSpec {
+                name: materialized.name,
+                kind: StoreKind::KeyValue,
+                medium: materialized.medium,
+                timestamped: true,
+                logged: materialized.logged,
+                codecs: (key.name(), value.name()),
+            };
+            let name = spec.name.clone();
+            node.stores.push(spec);
+            node.uses_stores.push(name.clone());
+            name
+        });
+        let (own_key, own_value, own_store) = (key.clone(), value.clone(), store.clone());
+        node.make = Some(Arc::new(move |wiring, id| {
+            let store = own_store.as_ref().map(|name| wiring.key_value(name)).transpose()?;
+            wiring.add_process(id, TableSource::new(own_key.clone(), own_value.clone(), store))
+        }));
+        let id = self.graph.borrow_mut().add(node);
+        let table = Table::new(self.graph.clone(), id, key.clone());
+        match store {
+            None => table,
+            Some(store) => table.with_view(store.clone(), move |wiring| {
+                let store = wiring.key_value(&store)?;
+                let view: ViewPort<K, V> =
+                    Rc::new(StoreView::new(key.clone(), value.clone(), store));
+                Ok(view)
+            }),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The logical node of a repartition: makers of both halves, with their codecs inside.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::codec::SharedCodec;
+use crate::operator::{NullKeys, Sink, StreamSource};
+use crate::plan::{LogicalId, LogicalKind, LogicalNode, Repartition};
+use crate::task::{Make, TopicName};
+
+pub(super) fn repartition_node<K: 'static, V: 'static>(
+    parent: LogicalId,
+    name: String,
+    (key, value): (SharedCodec<K>, SharedCodec<V>),
+    null_keys: NullKeys,
+    forced: bool,
+    partitions: Option<u32>,
+) -> LogicalNode {
+    let topic = TopicName::Repartition(name.clone());
+    let (sink_key, sink_value) = (key.clone(), value.clone());
+    let make_sink: Make = Arc::new(move |wiring, id| {
+        let output = wiring.output(&topic)?;
+        let time = wiring.sink_time(output);
+        let sink = Sink::new(sink_key.clone(), sink_value.clone(), output, null_keys, time);
+        wiring.provide::<K, V>(id, Rc::new(sink));
+        Ok(())
+    });
+    let make_source: Make = Arc::new(move |wiring, id| {
+        let out = wiring.edges::<K, V>(id)?;
+        wiring.add_source(id, Rc::new(StreamSource::new(key.clone(), value.clone(), out)));
+        Ok(())
+    });
+    let repartition = Repartition { name, partitions, forced, make_sink, make_source };
+    LogicalNode::new("repartition", LogicalKind::Repartition(repartition), vec![parent])
+}

@@ -1,0 +1,141 @@
+//! Windows as values.
+
+use std::time::Duration;
+
+use crate::base::{Error, Result};
+use crate::operator::{JoinReach, TimeWindowSpec};
+
+/// Tumbling and hopping windows, aligned to 1970: `[start, start + size)`.
+///
+/// ```
+/// use std::time::Duration;
+/// use marea::dsl::TimeWindows;
+/// let daily = TimeWindows::of(Duration::from_secs(86_400)).grace(Duration::from_secs(3_600));
+/// let sliding_by_hour = daily.advance_by(Duration::from_secs(3_600));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeWindows {
+    size: Duration,
+    advance: Duration,
+    grace: Duration,
+}
+
+impl TimeWindows {
+    /// Tumbling windows of a size, without grace: a record older than the stream's time can be late.
+    pub fn of(size: Duration) -> Self {
+        Self { size, advance: size, grace: Duration::ZERO }
+    }
+
+    /// Lets a window start every `advance`: windows overlap where that is less than their size.
+    #[must_use]
+    pub fn advance_by(mut self, advance: Duration) -> Self {
+        self.advance = advance;
+        self
+    }
+
+    /// Lets a window take records until stream time is so far past its end.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    pub(super) fn spec(&self) -> Result<TimeWindowSpec> {
+        let size_ms = millis(self.size, "a window's size")?;
+        let advance_ms = millis(self.advance, "a window's advance")?;
+        let grace_ms = millis(self.grace, "a window's grace")?;
+        if size_ms == 0 || advance_ms == 0 || advance_ms > size_ms {
+            return Err(Error::invalid(format!(
+                "windows of {size_ms} ms cannot advance by {advance_ms} ms; the size must be at least 1 ms and \
+                 the advance between 1 ms and the size"
+            )));
+        }
+        Ok(TimeWindowSpec { size_ms, advance_ms, grace_ms })
+    }
+}
+
+/// Which records of two streams meet: those of the right side from `before` before to `after` after a
+/// record of the left side, bounds included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinWindows {
+    before_ms: i64,
+    after_ms: i64,
+    grace: Duration,
+    overflow: bool,
+}
+
+impl JoinWindows {
+    /// Records whose timestamps differ by at most `difference`, without grace.
+    pub fn of(difference: Duration) -> Self {
+        let (ms, overflow) = signed(difference);
+        Self { before_ms: ms, after_ms: ms, grace: Duration::ZERO, overflow }
+    }
+
+    /// The right record may be so much earlier.
+    #[must_use]
+    pub fn before(mut self, before: Duration) -> Self {
+        let (ms, overflow) = signed(before);
+        self.before_ms = ms;
+        self.overflow |= overflow;
+        self
+    }
+
+    /// The right record must be at least so much later (a negative `before` of the peer).
+    #[must_use]
+    pub fn at_least_after(mut self, after: Duration) -> Self {
+        let (ms, overflow) = signed(after);
+        self.before_ms = -ms;
+        self.overflow |= overflow;
+        self
+    }
+
+    /// The right record may be so much later.
+    #[must_use]
+    pub fn after(mut self, after: Duration) -> Self {
+        let (ms, overflow) = signed(after);
+        self.after_ms = ms;
+        self.overflow |= overflow;
+        self
+    }
+
+    /// The right record must be at least so much earlier (a negative `after` of the peer).
+    #[must_use]
+    pub fn at_least_before(mut self, before: Duration) -> Self {
+        let (ms, overflow) = signed(before);
+        self.after_ms = -ms;
+        self.overflow |= overflow;
+        self
+    }
+
+    /// How much longer a record is kept to meet records that come out of order.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// The reach of the left side, and the default retention of the stores.
+    pub(super) fn reach(&self) -> Result<(JoinReach, i64)> {
+        let grace_ms = millis(self.grace, "a join's grace")?;
+        let size_ms = self.before_ms.saturating_add(self.after_ms);
+        if self.overflow || size_ms < 0 {
+            return Err(Error::invalid(
+                "a join's window is empty or too long; `before` plus `after` must be at least 0",
+            ));
+        }
+        let reach = JoinReach { before_ms: self.before_ms, after_ms: self.after_ms };
+        Ok((reach, size_ms.saturating_add(grace_ms)))
+    }
+}
+
+pub(super) fn millis(duration: Duration, what: &str) -> Result<i64> {
+    i64::try_from(duration.as_millis())
+        .map_err(|_| Error::invalid(format!("{what} is longer than 292 million years")))
+}
+
+fn signed(duration: Duration) -> (i64, bool) {
+    match i64::try_from(duration.as_millis()) {
+        Ok(ms) => (ms, false),
+        Err(_) => (0, true),
+    }
+}

@@ -1,0 +1,49 @@
+//! Buffers that an operator reuses, and the layout of a timestamped row.
+
+use crate::base::{Error, Result};
+use crate::codec::{Codec, Encoded};
+
+/// Length of the timestamp in front of a row's value.
+const TIMESTAMP_LEN: usize = 8;
+
+/// A key and a row being encoded; an operator keeps one and allocates nothing per record.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) key: Vec<u8>,
+    pub(super) row: Vec<u8>,
+}
+
+impl Scratch {
+    /// Encodes the key; `false` if it is null.
+    pub(super) fn encode_key<K>(&mut self, codec: &dyn Codec<K>, key: &K) -> Result<bool> {
+        self.key.clear();
+        Ok(codec.encode(key, &mut self.key)? == Encoded::Bytes)
+    }
+
+    /// Encodes `timestamp | value`; `false` if the value is null, which deletes the row.
+    pub(super) fn encode_row<V>(
+        &mut self,
+        codec: &dyn Codec<V>,
+        value: &V,
+        timestamp_ms: i64,
+    ) -> Result<bool> {
+        self.row.clear();
+        self.row.extend_from_slice(&timestamp_ms.to_be_bytes());
+        Ok(codec.encode(value, &mut self.row)? == Encoded::Bytes)
+    }
+}
+
+/// Decodes `timestamp | value`.
+pub(super) fn decode_row<V>(codec: &dyn Codec<V>, row: Option<&[u8]>) -> Result<Option<(V, i64)>> {
+    let Some(row) = row else { return Ok(None) };
+    let (timestamp, value) = split_row(row)?;
+    Ok(Some((codec.decode(Some(value))?, timestamp)))
+}
+
+/// Splits `timestamp | value`.
+pub(super) fn split_row(row: &[u8]) -> Result<(i64, &[u8])> {
+    match row.split_first_chunk::<TIMESTAMP_LEN>() {
+        Some((timestamp, value)) => Ok((i64::from_be_bytes(*timestamp), value)),
+        None => Err(Error::corrupt(format!("a row of {} bytes has no timestamp", row.len()))),
+    }
+}

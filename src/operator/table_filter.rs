@@ -1,0 +1,67 @@
+//! `filter` of a table: rows that do not pass are as if they were not there.
+
+use std::marker::PhantomData;
+
+use super::Change;
+use crate::base::{Record, Result};
+use crate::task::{Context, Edges, Process, View, ViewPort};
+
+/// Passes the rows that a predicate accepts; for any other row a tombstone goes out, since it may
+/// have passed before.
+pub struct TableFilter<F, K, V> {
+    accepts: F,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<F: Fn(&K, &V) -> bool, K, V> TableFilter<F, K, V> {
+    /// Keeps the rows for which `accepts` returns true.
+    pub fn new(accepts: F) -> Self {
+        Self { accepts, types: PhantomData }
+    }
+}
+
+impl<F, K, V> Process for TableFilter<F, K, V>
+where
+    F: Fn(&K, &V) -> bool + 'static,
+    K: 'static,
+    V: 'static,
+{
+    type KeyIn = K;
+    type ValueIn = Change<V>;
+    type KeyOut = K;
+    type ValueOut = Change<V>;
+
+    fn process(
+        &self,
+        record: Record<K, Change<V>>,
+        out: &Edges<K, Change<V>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let Record { key, value: Change { new, old }, timestamp_ms, headers } = record;
+        let new = new.filter(|row| (self.accepts)(&key, row));
+        let old = old.filter(|row| (self.accepts)(&key, row));
+        out.push(Record { key, value: Change { new, old }, timestamp_ms, headers }, cx)
+    }
+}
+
+/// The view of a filtered table: shows the rows below that pass.
+pub struct FilterView<F, K, V> {
+    accepts: F,
+    below: ViewPort<K, V>,
+}
+
+impl<F, K, V> FilterView<F, K, V> {
+    /// A view over `below`.
+    pub fn new(accepts: F, below: ViewPort<K, V>) -> Self {
+        Self { accepts, below }
+    }
+}
+
+impl<F, K, V> View<K, V> for FilterView<F, K, V>
+where
+    F: Fn(&K, &V) -> bool,
+{
+    fn get(&self, key: &K, cx: &mut Context) -> Result<Option<(V, i64)>> {
+        Ok(self.below.get(key, cx)?.filter(|(row, _)| (self.accepts)(key, row)))
+    }
+}

@@ -1,0 +1,180 @@
+//! `count`, `reduce`, `aggregate` in tumbling and hopping windows: one row a key and window.
+
+use std::cell::RefCell;
+
+use super::scratch::{Scratch, decode_row};
+use super::{Change, Fold};
+use crate::base::{Record, Result};
+use crate::codec::{SharedCodec, Windowed};
+use crate::state::{Put, TimeSlot, WindowStore};
+use crate::task::{Context, DropReason, Edges, Process, TimeBound};
+
+/// Windows of a fixed size, aligned to 1970: `[start, start + size)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeWindowSpec {
+    /// Length of a window, in milliseconds.
+    pub size_ms: i64,
+    /// Distance between the starts of two windows, in milliseconds; equal to the size for tumbling.
+    pub advance_ms: i64,
+    /// How long after its end a window takes records, in milliseconds of stream time.
+    pub grace_ms: i64,
+}
+
+impl TimeWindowSpec {
+    /// The starts of the windows that contain a timestamp, earliest first.
+    ///
+    /// Source: `TimeWindows.windowsFor`.
+    pub fn starts(&self, timestamp_ms: i64) -> impl Iterator<Item = i64> + use<> {
+        let first = timestamp_ms.saturating_sub(self.size_ms).saturating_add(self.advance_ms);
+        let first = first.max(0) / self.advance_ms * self.advance_ms;
+        let advance_ms = self.advance_ms;
+        std::iter::successors(Some(first), move |start| start.checked_add(advance_ms))
+            .take_while(move |start| *start <= timestamp_ms)
+    }
+
+    /// The end of a window, exclusive.
+    pub fn end_ms(&self, start_ms: i64) -> i64 {
+        start_ms.saturating_add(self.size_ms)
+    }
+}
+
+/// Folds each record into the rows of its windows and forwards the rows.
+///
+/// A null key is dropped; a null value counts. A window takes records until the time passes its end
+/// plus grace; which time that is, with several origins, is decision D13. A row's timestamp is the
+/// largest of the records folded into it. Source: `KStreamWindowAggregate`.
+pub struct WindowAggregate<F, K, V, A> {
+    fold: F,
+    windows: TimeWindowSpec,
+    store: WindowStore,
+    key: SharedCodec<K>,
+    row: SharedCodec<A>,
+    observed: TimeSlot,
+    bound: TimeBound,
+    scratch: RefCell<Scratch>,
+    types: std::marker::PhantomData<fn(V)>,
+}
+
+impl<F, K, V, A> WindowAggregate<F, K, V, A> {
+    /// An aggregate over `store`. `observed` is the operator's own time, kept with the state.
+    pub fn new(
+        fold: F,
+        windows: TimeWindowSpec,
+        store: WindowStore,
+        codecs: (SharedCodec<K>, SharedCodec<A>),
+        observed: TimeSlot,
+        bound: TimeBound,
+    ) -> Self {
+        let (key, row) = codecs;
+        let scratch = RefCell::default();
+        let types = std::marker::PhantomData;
+        Self { fold, windows, store, key, row, observed, bound, scratch, types }
+    }
+}
+
+impl<F, K, V, A> Process for WindowAggregate<F, K, V, A>
+where
+    F: Fold<K, V, A>,
+    K: Clone + 'static,
+    V: Clone + 'static,
+    A: 'static,
+{
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = Windowed<K>;
+    type ValueOut = Change<A>;
+
+    fn process(
+        &self,
+        record: Record<K, V>,
+        out: &Edges<Windowed<K>, Change<A>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let Record { key, value, timestamp_ms: record_ms, headers } = record;
+        if !self.scratch.borrow_mut().encode_key(&*self.key, &key)? {
+            cx.drop_record(DropReason::NullKey);
+            return Ok(());
+        }
+        if record_ms > self.observed.get() {
+            self.observed.set(record_ms);
+        }
+        if !self.bound.inputs().is_empty() {
+            self.store.set_floor_ms(cx.floor_ms(&self.bound));
+        }
+        let time_ms = cx.lateness_time_ms(self.observed.get());
+        let closed_ms = time_ms.saturating_sub(self.windows.grace_ms);
+        let mut key = Some(key);
+        let mut value = Some(value);
+        let mut starts = self.windows.starts(record_ms).peekable();
+        while let Some(start_ms) = starts.next() {
+            let end_ms = self.windows.end_ms(start_ms);
+            if end_ms <= closed_ms {
+                cx.drop_record(DropReason::Late);
+                continue;
+            }
+            // The last window takes key and value; a tumbling window has no other.
+            let last = starts.peek().is_none();
+            let take = |slot: &mut Option<K>| if last { slot.take() } else { slot.clone() };
+            let Some(key) = take(&mut key) else { break };
+            let Some(value) = (if last { value.take() } else { value.clone() }) else { break };
+            let mut scratch = self.scratch.borrow_mut();
+            let old =
+                self.store.fetch(&scratch.key, start_ms, |row| decode_row(&*self.row, row))??;
+            let (old, timestamp_ms) = match old {
+                Some((old, old_ms)) => (Some(old), record_ms.max(old_ms)),
+                None => (None, record_ms),
+            };
+            let new = self.fold.fold(&key, value, old).filter(|new| !self.row.is_null(new));
+            let put = match &new {
+                Some(row) if scratch.encode_row(&*self.row, row, timestamp_ms)? => {
+                    self.store.put(&scratch.key, start_ms, Some(&scratch.row))?
+                }
+                _ => self.store.put(&scratch.key, start_ms, None)?,
+            };
+            drop(scratch);
+            if put == Put::Expired {
+                cx.drop_record(DropReason::Expired);
+            }
+            let key = Windowed { key, start_ms, end_ms };
+            let change = Change::to(new);
+            let headers = headers.clone();
+            out.push(Record { key, value: change, timestamp_ms, headers }, cx)?;
+        }
+        Ok(())
+    }
+
+    /// At the end of the input the operator's time moves to the close of its last window, so that a
+    /// window whose result has been final does not open again.
+    fn tick(
+        &self,
+        time_ms: i64,
+        out: &Edges<Windowed<K>, Change<A>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        if time_ms == i64::MAX && self.store.observed_ms() >= 0 {
+            let end_ms = self.windows.end_ms(self.store.observed_ms());
+            let close_ms = end_ms.saturating_add(self.windows.grace_ms);
+            if close_ms > self.observed.get() {
+                self.observed.set(close_ms);
+            }
+        }
+        out.tick(time_ms, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_of_a_timestamp_are_those_of_the_peer() {
+        let hopping = TimeWindowSpec { size_ms: 10, advance_ms: 3, grace_ms: 0 };
+        let starts = |timestamp| hopping.starts(timestamp).collect::<Vec<_>>();
+        assert_eq!(starts(0), [0]);
+        assert_eq!(starts(9), [0, 3, 6, 9]);
+        assert_eq!(starts(10), [3, 6, 9]);
+        let tumbling = TimeWindowSpec { size_ms: 10, advance_ms: 10, grace_ms: 0 };
+        assert_eq!(tumbling.starts(19).collect::<Vec<_>>(), [10]);
+        assert_eq!(tumbling.starts(i64::MAX).count(), 1);
+    }
+}

@@ -1,0 +1,130 @@
+//! Logical nodes in an arena, in the order in which the user wrote them.
+
+use std::time::Duration;
+
+use crate::base::Error;
+use crate::state::StoreSpec;
+use crate::task::{Copier, Make};
+
+/// Position of a node in the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogicalId(pub usize);
+
+/// What a logical node is.
+#[derive(Clone)]
+pub enum LogicalKind {
+    /// Reads topics of the user's.
+    Source {
+        /// Full names.
+        topics: Vec<String>,
+        /// How long the source may be silent, at its end, before it no longer holds time back.
+        idle_timeout: Option<Duration>,
+    },
+    /// Works on records.
+    Operator,
+    /// Writes a topic of the user's.
+    Sink {
+        /// Full name.
+        topic: String,
+    },
+    /// Sends records through a topic, so that equal keys meet.
+    Repartition(Repartition),
+}
+
+/// The two halves of a repartition and what is known of its topic.
+#[derive(Clone)]
+pub struct Repartition {
+    /// Name of the topic, between the application's and `-repartition`.
+    pub name: String,
+    /// Number of partitions, if the user fixed it.
+    pub partitions: Option<u32>,
+    /// Whether the user asked for it; if not, it is taken out where the key has not changed.
+    pub forced: bool,
+    /// Builds the writing half.
+    pub make_sink: Make,
+    /// Builds the reading half.
+    pub make_source: Make,
+}
+
+/// A node as the DSL adds it.
+#[derive(Clone)]
+pub struct LogicalNode {
+    /// The DSL's word for it.
+    pub operator: &'static str,
+    /// The user's name for it.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: LogicalKind,
+    /// Nodes it gets records from.
+    pub parents: Vec<LogicalId>,
+    /// Stores it brings.
+    pub stores: Vec<StoreSpec>,
+    /// Names of all stores that it uses, its own included.
+    pub uses_stores: Vec<String>,
+    /// Whether the key may differ from the one its input was partitioned by.
+    pub changes_key: bool,
+    /// Whether its parents must be partitioned alike.
+    pub joins_partitions: bool,
+    /// How to copy its output.
+    pub copier: Option<Copier>,
+    /// Builds it; a repartition has makers of its own.
+    pub make: Option<Make>,
+}
+
+impl LogicalNode {
+    /// A node without stores that keeps the key.
+    pub fn new(operator: &'static str, kind: LogicalKind, parents: Vec<LogicalId>) -> Self {
+        Self {
+            operator,
+            name: None,
+            kind,
+            parents,
+            stores: Vec::new(),
+            uses_stores: Vec::new(),
+            changes_key: false,
+            joins_partitions: false,
+            copier: None,
+            make: None,
+        }
+    }
+}
+
+/// The logical graph, and what went wrong while it was written.
+#[derive(Default)]
+pub struct Graph {
+    nodes: Vec<LogicalNode>,
+    errors: Vec<Error>,
+}
+
+impl Graph {
+    /// Adds a node.
+    pub fn add(&mut self, node: LogicalNode) -> LogicalId {
+        self.nodes.push(node);
+        LogicalId(self.nodes.len() - 1)
+    }
+
+    /// A node, to be changed.
+    pub fn node_mut(&mut self, id: LogicalId) -> &mut LogicalNode {
+        &mut self.nodes[id.0]
+    }
+
+    /// All nodes, in order; parents stand before children.
+    pub fn nodes(&self) -> &[LogicalNode] {
+        &self.nodes
+    }
+
+    /// All nodes, to be rewritten.
+    pub fn nodes_mut(&mut self) -> &mut Vec<LogicalNode> {
+        &mut self.nodes
+    }
+
+    /// Keeps an error for the build to report.
+    pub fn report(&mut self, error: Error) {
+        self.errors.push(error);
+    }
+
+    /// The first error reported, if any.
+    pub fn take_error(&mut self) -> Option<Error> {
+        (!self.errors.is_empty()).then(|| self.errors.remove(0))
+    }
+}

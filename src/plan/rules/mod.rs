@@ -1,0 +1,5 @@
+//! Rewrites of the logical graph. Each is a pure function from graph to graph.
+
+mod needless_repartitions;
+
+pub(super) use needless_repartitions::take_out_needless_repartitions;

@@ -1,0 +1,235 @@
+//! What a node sees of the task while it handles a record.
+
+use std::sync::Arc;
+
+use super::origins::{CLOCK_HEADER, ClockMark, SinkTime};
+use super::{Effects, OutputId, Stage, TimeBound};
+use crate::base::{Error, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
+
+/// Why a record, or a part of its effect, was dropped. The names are those of the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// Its key is null where a key is needed.
+    NullKey,
+    /// Its value is null where a value is needed.
+    NullValue,
+    /// Its window had closed.
+    Late,
+    /// A store refused its row as older than it keeps.
+    Expired,
+    /// Its new key is null and it was to be repartitioned. The peer drops these without counting.
+    NullRepartitionKey,
+    /// A policy skipped it after an error.
+    Skipped,
+    /// A policy sent it to the dead letters.
+    DeadLetter,
+}
+
+/// All reasons, in the order of their counters.
+const REASONS: [DropReason; 7] = [
+    DropReason::NullKey,
+    DropReason::NullValue,
+    DropReason::Late,
+    DropReason::Expired,
+    DropReason::NullRepartitionKey,
+    DropReason::Skipped,
+    DropReason::DeadLetter,
+];
+
+impl DropReason {
+    /// The counter's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NullKey => "null_key",
+            Self::NullValue => "null_value",
+            Self::Late => "late",
+            Self::Expired => "expired",
+            Self::NullRepartitionKey => "null_repartition_key",
+            Self::Skipped => "skipped",
+            Self::DeadLetter => "dead_letter",
+        }
+    }
+}
+
+/// How many records were dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops([u64; REASONS.len()]);
+
+impl Drops {
+    pub(super) fn count(&mut self, reason: DropReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// The count of a reason.
+    pub fn of(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Each reason with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        REASONS.iter().map(|reason| (*reason, self.of(*reason)))
+    }
+
+    /// What Kafka Streams' `dropped-records-total` counts: all but null repartition keys (which it
+    /// loses silently) and dead letters.
+    pub fn peer_total(&self) -> u64 {
+        let ours = [DropReason::NullRepartitionKey, DropReason::DeadLetter];
+        self.iter().filter(|(reason, _)| !ours.contains(reason)).map(|(_, count)| count).sum()
+    }
+
+    /// Adds another task's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(ours, theirs)| *ours += theirs);
+    }
+}
+
+/// The record being handled and what its handling leaves behind.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) effects: Effects,
+    pub(super) drops: Drops,
+    /// Per input: the least clock among its origins; `i64::MAX` where time needs no waiting.
+    pub(super) floors: Vec<i64>,
+    /// The clock of the current record's own origin, where its topic has several.
+    pub(super) late_clock_ms: Option<i64>,
+    pub(super) stage: Stage,
+    pub(super) partition: u32,
+    pub(super) topic: Arc<str>,
+    pub(super) offset: Offset,
+    pub(super) stream_time_ms: i64,
+    pub(super) wall_ms: i64,
+}
+
+impl Context {
+    pub(super) fn new(effects: Effects, inputs: usize, partition: u32) -> Self {
+        Self {
+            effects,
+            drops: Drops::default(),
+            floors: vec![i64::MAX; inputs],
+            late_clock_ms: None,
+            stage: Stage::Decode,
+            partition,
+            topic: "".into(),
+            offset: -1,
+            stream_time_ms: NO_TIMESTAMP,
+            wall_ms: 0,
+        }
+    }
+
+    /// Counts a dropped record.
+    pub fn drop_record(&mut self, reason: DropReason) {
+        self.drops.count(reason);
+    }
+
+    /// The topic that the current record was read from.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The task's partition.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// The offset of the current record in its topic.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// The largest timestamp that the task has taken from its inputs, in milliseconds.
+    pub fn stream_time_ms(&self) -> i64 {
+        self.stream_time_ms
+    }
+
+    /// The wall clock when the task was last stepped, in milliseconds since 1970.
+    pub fn wall_ms(&self) -> i64 {
+        self.wall_ms
+    }
+
+    /// A source says that its record decoded, so that errors from here on are of processing.
+    pub fn decoded(&mut self) {
+        self.stage = Stage::Process;
+    }
+
+    /// The time against which lateness is judged, given the largest timestamp that the operator has
+    /// seen (decision D13): the clock of the record's own origin where there are several.
+    #[inline]
+    pub fn lateness_time_ms(&self, observed_ms: i64) -> i64 {
+        self.late_clock_ms.unwrap_or(observed_ms)
+    }
+
+    /// No window that ends after this may be closed yet: the least clock among the origins that
+    /// reach the operator.
+    #[inline]
+    pub fn floor_ms(&self, bound: &TimeBound) -> i64 {
+        bound.inputs().iter().map(|input| self.floors[*input]).min().unwrap_or(i64::MAX)
+    }
+
+    /// Runs `body` as if its records had no origin: what an operator emits because time passed has
+    /// an order of its own, whichever record made it pass.
+    pub fn without_origin<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> R {
+        let clock = self.late_clock_ms.take();
+        let result = body(self);
+        self.late_clock_ms = clock;
+        result
+    }
+
+    /// Enters a stage, so that an error counts for it, and returns the one that was left.
+    pub fn enter(&mut self, stage: Stage) -> Stage {
+        std::mem::replace(&mut self.stage, stage)
+    }
+
+    /// Writes an encoded record to an output topic, on the partition that `partition_by` hashes to,
+    /// or the task's own where there is no key.
+    ///
+    /// # Errors
+    /// `User` when the record is larger than the topic takes or its timestamp is negative.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a record, borrowed from buffers")]
+    pub fn write(
+        &mut self,
+        output: OutputId,
+        partition_by: Option<&[u8]>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: i64,
+        headers: &Headers,
+        time: Option<&SinkTime>,
+    ) -> Result<()> {
+        let spec = self.effects.output(output);
+        let partition = match partition_by {
+            _ if spec.partitions == 1 => 0,
+            Some(bytes) => partition_for_key(bytes, spec.partitions),
+            None => self.partition % spec.partitions,
+        };
+        let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
+        if size > spec.max_record_bytes || timestamp_ms < 0 {
+            return Err(refuse(&spec.topic, size, spec.max_record_bytes, timestamp_ms));
+        }
+        let headers = headers.as_slice();
+        let Some(time) = time else {
+            self.effects.append(output, partition, key, value, timestamp_ms, headers, None);
+            return Ok(());
+        };
+        let clock_ms = time.observe(timestamp_ms);
+        let mark = ClockMark { alone: false, origin: self.partition, clock_ms }.encode();
+        let mark = Some((CLOCK_HEADER, mark.as_slice()));
+        self.effects.append(output, partition, key, value, timestamp_ms, headers, mark);
+        self.effects.set_clock(output, partition, clock_ms);
+        Ok(())
+    }
+
+    /// The records to be written.
+    pub fn effects(&mut self) -> &mut Effects {
+        &mut self.effects
+    }
+}
+
+#[cold]
+fn refuse(topic: &str, size: usize, max_record_bytes: usize, timestamp_ms: i64) -> Error {
+    if timestamp_ms < 0 {
+        return Error::user(format!("a record for topic {topic} has the timestamp {timestamp_ms}"));
+    }
+    Error::user(format!(
+        "a record for topic {topic} has {size} bytes, the topic takes {max_record_bytes}"
+    ))
+}

@@ -1,0 +1,170 @@
+//! The records that a task wants written, encoded as they are made.
+
+use super::OutputSpec;
+use crate::base::{Header, NO_TIMESTAMP, TopicPartition};
+use crate::log::{Batch, BatchBuilder, BatchMark};
+
+
+/// Position of a topic in the task's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputId(pub usize);
+
+/// Output records since the last commit: one builder a partition.
+#[derive(Debug)]
+pub struct Effects {
+    topics: Vec<OutputTopic>,
+    records: u64,
+    bytes: usize,
+    /// Grows with each mark; a builder saves its own mark the first time it is touched after one.
+    epoch: u64,
+    touched: Vec<(usize, usize, BatchMark, i64)>,
+    marked: (u64, usize),
+}
+
+#[derive(Debug)]
+struct OutputTopic {
+    spec: OutputSpec,
+    partitions: Vec<OutputPartition>,
+}
+
+#[derive(Debug)]
+struct OutputPartition {
+    builder: BatchBuilder,
+    epoch: u64,
+    /// The last clock that was sent here, as far as this process knows.
+    clock_ms: i64,
+}
+
+impl OutputPartition {
+    fn new() -> Self {
+        Self { builder: BatchBuilder::default(), epoch: 0, clock_ms: NO_TIMESTAMP }
+    }
+}
+
+impl Effects {
+    pub(super) fn new(outputs: &[OutputSpec]) -> Self {
+        let topics = outputs.iter().map(|spec| OutputTopic {
+            spec: spec.clone(),
+            partitions: (0..spec.partitions).map(|_| OutputPartition::new()).collect(),
+        });
+        Self {
+            topics: topics.collect(),
+            records: 0,
+            bytes: 0,
+            epoch: 1,
+            touched: Vec::new(),
+            marked: (0, 0),
+        }
+    }
+
+    /// The topic's settings.
+    pub fn output(&self, output: OutputId) -> &OutputSpec {
+        &self.topics[output.0].spec
+    }
+
+    /// Finds an output topic by its full name.
+    pub fn find(&self, topic: &str) -> Option<OutputId> {
+        self.topics.iter().position(|output| &*output.spec.topic == topic).map(OutputId)
+    }
+
+    /// Appends a record; `mark` is the engine's own header.
+    pub(super) fn append(
+        &mut self,
+        output: OutputId,
+        partition: u32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: i64,
+        headers: &[Header],
+        mark: Option<(&str, &[u8])>,
+    ) {
+        self.touch(output, partition);
+        let slot = &mut self.topics[output.0].partitions[partition as usize];
+        let before = slot.builder.byte_len();
+        match mark {
+            Some(mark) => slot.builder.push_marked(key, value, timestamp_ms, headers, mark),
+            None => slot.builder.push(key, value, timestamp_ms, headers),
+        }
+        self.bytes += slot.builder.byte_len() - before;
+        self.records += 1;
+    }
+
+    fn touch(&mut self, output: OutputId, partition: u32) {
+        let slot = &mut self.topics[output.0].partitions[partition as usize];
+        if slot.epoch != self.epoch {
+            slot.epoch = self.epoch;
+            let touched = (output.0, partition as usize, slot.builder.mark(), slot.clock_ms);
+            self.touched.push(touched);
+        }
+    }
+
+    /// Says which clock goes with the record just appended to a partition.
+    pub(super) fn set_clock(&mut self, output: OutputId, partition: u32, clock_ms: i64) {
+        self.topics[output.0].partitions[partition as usize].clock_ms = clock_ms;
+    }
+
+    /// Sends a clock alone to the partitions that do not know it yet.
+    pub(super) fn send_clock(
+        &mut self,
+        output: OutputId,
+        name: &str,
+        encoded: &[u8],
+        clock_ms: i64,
+    ) {
+        for partition in 0..self.topics[output.0].spec.partitions {
+            let slot = &self.topics[output.0].partitions[partition as usize];
+            if slot.clock_ms != clock_ms {
+                // A clock alone has no time of its own; 0 is the earliest that any broker takes.
+                let timestamp_ms = if clock_ms == i64::MAX { 0 } else { clock_ms };
+                self.append(output, partition, None, None, timestamp_ms, &[], Some((name, encoded)));
+                self.set_clock(output, partition, clock_ms);
+            }
+        }
+    }
+
+    /// Remembers this point, for [`Effects::undo_to_mark`].
+    pub(super) fn mark(&mut self) {
+        self.epoch += 1;
+        self.touched.clear();
+        self.marked = (self.records, self.bytes);
+    }
+
+    /// Forgets what was appended since [`Effects::mark`].
+    pub(super) fn undo_to_mark(&mut self) {
+        for (topic, partition, mark, clock_ms) in self.touched.drain(..) {
+            let slot = &mut self.topics[topic].partitions[partition];
+            slot.builder.truncate(mark);
+            slot.clock_ms = clock_ms;
+        }
+        (self.records, self.bytes) = self.marked;
+        self.epoch += 1;
+    }
+
+    /// Takes everything, leaving nothing.
+    pub fn take(&mut self) -> Vec<(TopicPartition, Batch)> {
+        self.records = 0;
+        self.bytes = 0;
+        self.epoch += 1;
+        self.touched.clear();
+        let mut batches = Vec::new();
+        for topic in &mut self.topics {
+            for (partition, slot) in topic.partitions.iter_mut().enumerate() {
+                if let Some(batch) = slot.builder.seal() {
+                    let place = TopicPartition::new(topic.spec.topic.clone(), partition as u32);
+                    batches.push((place, batch));
+                }
+            }
+        }
+        batches
+    }
+
+    /// Number of records waiting.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,207 @@
+//! The queues in front of a task, and which record is next: the one with the smallest timestamp.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::origins::Origins;
+use super::{InputSpec, Source};
+use crate::base::{Error, NO_TIMESTAMP, Offset, Result, TopicPartition};
+use crate::log::{Cursor, Fetched};
+
+/// Where a task stands in one of its inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputProgress {
+    /// The input.
+    pub partition: TopicPartition,
+    /// The next offset to be processed.
+    pub position: Offset,
+    /// Bytes fetched and not yet processed.
+    pub buffered_bytes: usize,
+    /// The largest timestamp taken from it, in milliseconds.
+    pub partition_time_ms: i64,
+}
+
+/// All queues of a task.
+pub struct Inputs {
+    pub(super) queues: Vec<Queue>,
+}
+
+pub(super) struct Queue {
+    pub(super) partition: TopicPartition,
+    pub(super) source: Rc<dyn Source>,
+    pub(super) origins: Option<Origins>,
+    /// How many upstream tasks write it; 1 for a topic of the user's.
+    pub(super) origin_count: u32,
+    fetched: VecDeque<(Cursor, usize)>,
+    head_timestamp_ms: Option<i64>,
+    buffered_bytes: usize,
+    lent_bytes: usize,
+    pub(super) position: Offset,
+    pub(super) time_ms: i64,
+    /// The end of the partition when last asked for.
+    end: Offset,
+}
+
+impl Queue {
+    pub(super) fn new(spec: &InputSpec, source: Rc<dyn Source>, origins: Option<Origins>) -> Self {
+        Self {
+            partition: TopicPartition::new(spec.topic.clone(), spec.partition),
+            source,
+            origins,
+            origin_count: spec.origins.unwrap_or(1),
+            fetched: VecDeque::new(),
+            head_timestamp_ms: None,
+            buffered_bytes: 0,
+            lent_bytes: 0,
+            position: 0,
+            time_ms: NO_TIMESTAMP,
+            end: Offset::MAX,
+        }
+    }
+
+    fn add(&mut self, fetched: &Fetched) -> Result<()> {
+        let mut cursor = fetched.batch.cursor(fetched.base_offset);
+        while cursor.peek_record()?.is_some_and(|record| record.offset < fetched.position) {
+            cursor.next_record()?;
+        }
+        if cursor.remaining() > 0 {
+            let bytes = fetched.batch.as_bytes().len();
+            self.buffered_bytes += bytes;
+            self.fetched.push_back((cursor, bytes));
+            if self.head_timestamp_ms.is_none() {
+                self.find_head()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the batch whose next record is the head of the queue, until it is given back: the record
+    /// borrows from it while the rest of the queue changes.
+    pub(super) fn lend(&mut self) -> Option<Cursor> {
+        let (cursor, bytes) = self.fetched.pop_front()?;
+        self.lent_bytes = bytes;
+        Some(cursor)
+    }
+
+    /// Puts back what [`Queue::lend`] took.
+    pub(super) fn give_back(&mut self, cursor: Cursor) {
+        self.fetched.push_front((cursor, self.lent_bytes));
+    }
+
+    /// Drops batches that are read and looks at the next record.
+    pub(super) fn find_head(&mut self) -> Result<()> {
+        while let Some((cursor, bytes)) = self.fetched.front() {
+            if let Some(record) = cursor.peek_record()? {
+                self.head_timestamp_ms = Some(record.timestamp_ms);
+                return Ok(());
+            }
+            self.buffered_bytes -= bytes;
+            self.fetched.pop_front();
+        }
+        self.head_timestamp_ms = None;
+        Ok(())
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.head_timestamp_ms.is_none() && self.position >= self.end
+    }
+}
+
+impl Inputs {
+    pub(super) fn new(queues: Vec<Queue>) -> Self {
+        Self { queues }
+    }
+
+    /// Takes a fetched batch.
+    ///
+    /// # Errors
+    /// `Internal` if the task does not read that partition, `Corrupt` if the batch is damaged.
+    pub fn add(&mut self, fetched: &Fetched) -> Result<()> {
+        self.queue(&fetched.partition)?.add(fetched)
+    }
+
+    /// Sets the position of an input before anything is fetched.
+    ///
+    /// # Errors
+    /// `Internal` if the task does not read that partition.
+    pub fn seek(&mut self, partition: &TopicPartition, position: Offset) -> Result<()> {
+        let queue = self.queue(partition)?;
+        queue.fetched.clear();
+        queue.buffered_bytes = 0;
+        queue.head_timestamp_ms = None;
+        queue.position = position;
+        Ok(())
+    }
+
+    /// Says where the partition ends now, and how far the reader has come: it passes gaps that leave
+    /// no record. A task with several inputs waits for one that is empty but not at its end.
+    ///
+    /// # Errors
+    /// `Internal` if the task does not read that partition.
+    pub fn set_end(
+        &mut self,
+        partition: &TopicPartition,
+        end: Offset,
+        reader_position: Offset,
+    ) -> Result<()> {
+        let queue = self.queue(partition)?;
+        queue.end = end;
+        if queue.head_timestamp_ms.is_none() {
+            queue.position = queue.position.max(reader_position);
+        }
+        Ok(())
+    }
+
+    /// Whether every input is empty and at its end, as far as [`Inputs::set_end`] has told.
+    pub fn are_at_end(&self) -> bool {
+        self.queues.iter().all(Queue::is_at_end)
+    }
+
+    /// The inputs that are empty while others wait for them: ask for their end.
+    pub fn starved(&self) -> impl Iterator<Item = &TopicPartition> {
+        let empty = self.queues.iter().filter(|queue| queue.head_timestamp_ms.is_none());
+        empty.map(|queue| &queue.partition)
+    }
+
+    /// Whether some input holds a record.
+    pub fn has_records(&self) -> bool {
+        self.queues.iter().any(|queue| queue.head_timestamp_ms.is_some())
+    }
+
+    /// The queue whose head has the smallest timestamp, the first one among equals; `None` while
+    /// there is no record, or another input is empty and not known to be at its end.
+    pub(super) fn choose(&self) -> Option<usize> {
+        let mut chosen: Option<(i64, usize)> = None;
+        for (position, queue) in self.queues.iter().enumerate() {
+            match queue.head_timestamp_ms {
+                Some(head) if chosen.is_none_or(|(least, _)| head < least) => {
+                    chosen = Some((head, position));
+                }
+                Some(_) => {}
+                None if queue.is_at_end() => {}
+                None => return None,
+            }
+        }
+        chosen.map(|(_, position)| position)
+    }
+
+    /// Where the task stands in each input.
+    pub fn progress(&self) -> impl Iterator<Item = InputProgress> + '_ {
+        self.queues.iter().map(|queue| InputProgress {
+            partition: queue.partition.clone(),
+            position: queue.position,
+            buffered_bytes: queue.buffered_bytes,
+            partition_time_ms: queue.time_ms,
+        })
+    }
+
+    /// Bytes fetched and not yet processed, over all inputs.
+    pub fn buffered_bytes(&self) -> usize {
+        self.queues.iter().map(|queue| queue.buffered_bytes).sum()
+    }
+
+    fn queue(&mut self, partition: &TopicPartition) -> Result<&mut Queue> {
+        let found = self.queues.iter_mut().find(|queue| queue.partition == *partition);
+        found.ok_or_else(|| Error::internal(format!("the task does not read {partition}")))
+    }
+}

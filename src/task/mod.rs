@@ -1,0 +1,36 @@
+//! A task: one partition of one sub-topology, as a step machine.
+//!
+//! ```text
+//!   batches in --> inputs --(smallest timestamp)--> source --> node --> node --> sink
+//!                                                               |         |        |
+//!                                                             stores    stores   effects
+//! ```
+//!
+//! A task does no log IO, never waits and reads no clock. It turns inputs into effects: records to
+//! write, changed rows, positions. The runtime commits them, all or nothing.
+//!
+//! Edges between nodes are typed when they are wired ([`Wiring`]): a record crosses a node boundary
+//! by one indirect call, without serialisation, downcast or allocation. State lives in stores and
+//! named times, never in a processor's fields, since an abort rebuilds the graph from committed rows.
+
+mod context;
+mod effects;
+mod inputs;
+mod origins;
+mod policy;
+mod port;
+mod spec;
+mod step;
+mod wiring;
+
+pub use context::{Context, DropReason, Drops};
+pub use effects::{Effects, OutputId};
+pub use inputs::{InputProgress, Inputs};
+pub use origins::{CLOCK_HEADER, SinkTime};
+pub use policy::{ErrorPolicies, Policy, Stage};
+pub use port::{Edges, Port, Process, Push, Source, View, ViewPort};
+pub use spec::{
+    Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OutputSpec, TaskSpec, TopicName,
+};
+pub use step::{Progress, Task};
+pub use wiring::{TimeBound, Wiring};

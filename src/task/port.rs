@@ -1,0 +1,160 @@
+//! Typed edges between nodes.
+
+use std::rc::Rc;
+
+use super::Context;
+use crate::base::{Record, Result};
+use crate::log::RecordRef;
+
+/// The receiving end of an edge.
+pub trait Push<K, V> {
+    /// Takes a record and everything that follows from it.
+    ///
+    /// # Errors
+    /// Whatever a node or a store reports; the task adds the place and applies its policy.
+    fn push(&self, record: Record<K, V>, context: &mut Context) -> Result<()>;
+
+    /// Says that stream time on this edge has reached `time_ms` although no record tells so: another
+    /// origin of a repartition topic moved on, or (with `i64::MAX`) the input has ended.
+    ///
+    /// # Errors
+    /// As [`Push::push`].
+    fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()>;
+}
+
+/// A shared receiving end. A merge is two parents that hold the same port.
+pub type Port<K, V> = Rc<dyn Push<K, V>>;
+
+/// Where the records of a node go: the last child gets the record itself, the others copies.
+pub enum Edges<K, V> {
+    /// Nowhere.
+    None,
+    /// To one child.
+    One(Port<K, V>),
+    /// To several, in the order in which they were added.
+    Many {
+        /// The children.
+        ports: Vec<Port<K, V>>,
+        /// How to copy a record; captured where the stream's handle was cloned.
+        copy: fn(&Record<K, V>) -> Record<K, V>,
+    },
+}
+
+impl<K, V> Edges<K, V> {
+    /// Sends a record to every child.
+    ///
+    /// # Errors
+    /// The first error of a child; the children behind it do not see the record.
+    #[inline]
+    pub fn push(&self, record: Record<K, V>, context: &mut Context) -> Result<()> {
+        match self {
+            Self::One(port) => port.push(record, context),
+            Self::None => Ok(()),
+            Self::Many { ports, copy } => {
+                let Some((last, others)) = ports.split_last() else { return Ok(()) };
+                for port in others {
+                    port.push(copy(&record), context)?;
+                }
+                last.push(record, context)
+            }
+        }
+    }
+
+    /// Tells every child about the time.
+    ///
+    /// # Errors
+    /// The first error of a child.
+    pub fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()> {
+        match self {
+            Self::One(port) => port.tick(time_ms, context),
+            Self::None => Ok(()),
+            Self::Many { ports, .. } => {
+                ports.iter().try_for_each(|port| port.tick(time_ms, context))
+            }
+        }
+    }
+}
+
+/// What a node does with a record. One per operator.
+///
+/// Whatever must survive belongs into a store or a named time: an abort drops the node and builds it
+/// anew from committed rows, so a field would forget some records and remember others.
+pub trait Process: 'static {
+    /// Type of the key that comes in.
+    type KeyIn;
+    /// Type of the value that comes in.
+    type ValueIn;
+    /// Type of the key that goes out.
+    type KeyOut;
+    /// Type of the value that goes out.
+    type ValueOut;
+
+    /// Handles a record and forwards what follows from it.
+    ///
+    /// # Errors
+    /// Whatever the operator cannot handle.
+    fn process(
+        &self,
+        record: Record<Self::KeyIn, Self::ValueIn>,
+        out: &Edges<Self::KeyOut, Self::ValueOut>,
+        context: &mut Context,
+    ) -> Result<()>;
+
+    /// Handles the news about time (see [`Push::tick`]); the default passes it on.
+    ///
+    /// # Errors
+    /// As [`Process::process`].
+    fn tick(
+        &self,
+        time_ms: i64,
+        out: &Edges<Self::KeyOut, Self::ValueOut>,
+        context: &mut Context,
+    ) -> Result<()> {
+        out.tick(time_ms, context)
+    }
+}
+
+/// A node: a process and its edges.
+pub(super) struct Node<P: Process> {
+    pub(super) process: P,
+    pub(super) out: Edges<P::KeyOut, P::ValueOut>,
+}
+
+impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
+    #[inline]
+    fn push(&self, record: Record<P::KeyIn, P::ValueIn>, context: &mut Context) -> Result<()> {
+        self.process.process(record, &self.out, context)
+    }
+
+    fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()> {
+        self.process.tick(time_ms, &self.out, context)
+    }
+}
+
+/// The head of a graph: decodes raw records and pushes them.
+pub trait Source {
+    /// Decodes a record and sends it on. [`Context::decoded`] must be called between the two, so that
+    /// an error counts for the right stage.
+    ///
+    /// # Errors
+    /// `User` when the bytes do not decode, else as [`Push::push`].
+    fn record(&self, raw: &RecordRef<'_>, context: &mut Context) -> Result<()>;
+
+    /// See [`Push::tick`].
+    ///
+    /// # Errors
+    /// As [`Push::tick`].
+    fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()>;
+}
+
+/// A table as a function of its key: a store, or a computation over another view.
+pub trait View<K, V> {
+    /// The current row and its timestamp in milliseconds.
+    ///
+    /// # Errors
+    /// Whatever the store reports.
+    fn get(&self, key: &K, context: &mut Context) -> Result<Option<(V, i64)>>;
+}
+
+/// A shared view.
+pub type ViewPort<K, V> = Rc<dyn View<K, V>>;

@@ -1,0 +1,159 @@
+//! What a task is made of: plain data, made once when the topology is built.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::Wiring;
+use crate::base::Result;
+use crate::state::StoreSpec;
+
+/// Number of a node within its topology. It identifies nothing outside the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub usize);
+
+/// Builds a node: takes the ports of its children from the wiring and leaves its own there.
+pub type Make = Arc<dyn Fn(&mut Wiring<'_>, NodeId) -> Result<()> + Send + Sync>;
+
+/// A `fn(&Record<K, V>) -> Record<K, V>`, erased; present where a stream's handle was cloned.
+pub type Copier = Arc<dyn Any + Send + Sync>;
+
+/// The name of a topic before the application is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TopicName {
+    /// A topic of the user's, by its full name.
+    External(String),
+    /// A repartition topic: `<application>-<name>-repartition`.
+    Repartition(String),
+}
+
+impl TopicName {
+    /// The full name within an application.
+    pub fn resolve(&self, application: &str) -> String {
+        match self {
+            Self::External(name) => name.clone(),
+            Self::Repartition(name) => format!("{application}-{name}-repartition"),
+        }
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::External(name) => f.write_str(name),
+            Self::Repartition(name) => write!(f, "{name}-repartition"),
+        }
+    }
+}
+
+/// What a node is, for descriptions and for wiring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// Reads topics.
+    Source {
+        /// Their names.
+        topics: Vec<TopicName>,
+    },
+    /// Works on records.
+    Processor,
+    /// Writes a topic.
+    Sink {
+        /// Its name.
+        topic: TopicName,
+    },
+}
+
+/// A node of the physical graph.
+#[derive(Clone)]
+pub struct NodeSpec {
+    /// Its number.
+    pub id: NodeId,
+    /// What it does, in the DSL's word: `filter`, `aggregate`.
+    pub operator: &'static str,
+    /// The name the user gave it, if any.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Nodes that send to it.
+    pub parents: Vec<NodeId>,
+    /// Nodes that it sends to, in order.
+    pub children: Vec<NodeId>,
+    /// Stores that it uses.
+    pub stores: Vec<String>,
+    /// How to copy its output records, where there is more than one child.
+    pub copier: Option<Copier>,
+    /// Builds it.
+    pub make: Make,
+}
+
+impl fmt::Debug for NodeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeSpec")
+            .field("id", &self.id)
+            .field("operator", &self.operator)
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("parents", &self.parents)
+            .field("children", &self.children)
+            .field("stores", &self.stores)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A topic that a task reads, one partition of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputSpec {
+    /// Full name.
+    pub topic: Arc<str>,
+    /// The source node that its records go to.
+    pub source: NodeId,
+    /// The partition that this task reads.
+    pub partition: u32,
+    /// Number of tasks that write the topic, if it is a repartition topic of this application: each
+    /// is an origin with a clock of its own (decision D13). `None` for a topic of the user's.
+    pub origins: Option<u32>,
+}
+
+/// A topic that a task writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputSpec {
+    /// Full name.
+    pub topic: Arc<str>,
+    /// Number of its partitions.
+    pub partitions: u32,
+    /// Largest record that the topic takes, in bytes of key, value and headers.
+    pub max_record_bytes: usize,
+    /// The name before the application was known.
+    pub name: TopicName,
+    /// Whether records carry the origin's clock: a repartition topic that several tasks write.
+    pub clocked: bool,
+}
+
+/// Everything that one task is made of.
+#[derive(Clone, Debug)]
+pub struct TaskSpec {
+    /// All nodes of the topology.
+    pub nodes: Arc<[NodeSpec]>,
+    /// The nodes of this task, parents first.
+    pub members: Vec<NodeId>,
+    /// The stores of this task.
+    pub stores: Vec<StoreSpec>,
+    /// What it reads.
+    pub inputs: Vec<InputSpec>,
+    /// What it writes.
+    pub outputs: Vec<OutputSpec>,
+    /// Where dead letters go: the position in `outputs`.
+    pub dead_letters: Option<usize>,
+    /// The task's own partition: the origin number in the clocks that it sends.
+    pub partition: u32,
+}
+
+impl TaskSpec {
+    /// Whether the task keeps anything: rows, or times that must survive (a clock it sends, the
+    /// clocks of the origins it reads). Then it has a task changelog.
+    pub fn is_stateful(&self) -> bool {
+        !self.stores.is_empty()
+            || self.outputs.iter().any(|output| output.clocked)
+            || self.inputs.iter().any(|input| input.origins.is_some_and(|origins| origins > 1))
+    }
+}

@@ -1,0 +1,375 @@
+//! The step machine: takes the next record, runs it through the graph, keeps the effects.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::inputs::Queue;
+use super::origins::{CLOCK_HEADER, ClockMark, Origins, SinkTime};
+use super::{
+    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec, Policy,
+    Source, Stage, TaskSpec, Wiring,
+};
+use crate::base::{Error, ErrorKind, Header, NO_TIMESTAMP, Result, TaskId};
+use crate::log::RecordRef;
+use crate::state::{TaskState, TimeSlot};
+
+/// What [`Task::process`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Records taken from the inputs.
+    pub records: usize,
+    /// Whether there is a record that could be taken next.
+    pub more: bool,
+}
+
+/// One partition of one sub-topology at work.
+pub struct Task {
+    id: TaskId,
+    spec: Arc<TaskSpec>,
+    policies: ErrorPolicies,
+    /// The state; the runtime drives its commits and restores.
+    pub state: TaskState,
+    /// The queues in front of it; the runtime fills them.
+    pub inputs: Inputs,
+    context: Context,
+    sinks: Vec<(OutputId, SinkTime)>,
+    partition_times: Vec<TimeSlot>,
+    ended: bool,
+}
+
+impl Task {
+    /// Wires a task over its state.
+    ///
+    /// # Errors
+    /// `Internal` when the topology is not consistent.
+    pub fn new(
+        id: TaskId,
+        spec: Arc<TaskSpec>,
+        state: TaskState,
+        policies: ErrorPolicies,
+    ) -> Result<Self> {
+        let (context, inputs) = build(&spec, &state)?;
+        let clocked = spec.outputs.iter().enumerate().filter(|(_, output)| output.clocked);
+        let sink = |(position, output)| (OutputId(position), sink_time(&state, output));
+        let sinks = clocked.map(sink).collect();
+        let partition_times = partition_times(&spec, &state);
+        Ok(Self {
+            id,
+            spec,
+            policies,
+            state,
+            inputs,
+            context,
+            sinks,
+            partition_times,
+            ended: false,
+        })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// What it is made of.
+    pub fn spec(&self) -> &Arc<TaskSpec> {
+        &self.spec
+    }
+
+    /// Forgets everything since the last commit: effects, queues, overlays, and the graph, which is
+    /// built anew from committed rows. The caller seeks the inputs.
+    ///
+    /// # Errors
+    /// As [`Task::new`], and what the store reports.
+    pub fn abort(&mut self) -> Result<()> {
+        self.state.rollback()?;
+        let drops = self.context.drops;
+        let (mut context, inputs) = build(&self.spec, &self.state)?;
+        context.drops = drops;
+        self.context = context;
+        self.inputs = inputs;
+        self.ended = false;
+        Ok(())
+    }
+
+    /// Records dropped since the task was made, by reason.
+    pub fn drops(&self) -> &Drops {
+        &self.context.drops
+    }
+
+    /// The largest timestamp taken from any input, in milliseconds.
+    pub fn stream_time_ms(&self) -> i64 {
+        self.context.stream_time_ms
+    }
+
+    /// The records to be written.
+    pub fn effects(&mut self) -> &mut Effects {
+        &mut self.context.effects
+    }
+
+    /// Takes up to `max_records` records from the inputs, one after another by timestamp, and runs
+    /// each through the graph.
+    ///
+    /// # Errors
+    /// An error of a record whose policy is to fail, naming topic, partition and offset; or an error
+    /// of a store. The task must then be aborted or dropped.
+    pub fn process(&mut self, max_records: usize, wall_ms: i64) -> Result<Progress> {
+        self.context.wall_ms = wall_ms;
+        let mut records = 0;
+        while let Some(position) = self.inputs.choose() {
+            if records == max_records {
+                return Ok(Progress { records, more: true });
+            }
+            self.take(position)?;
+            records += 1;
+        }
+        Ok(Progress { records, more: false })
+    }
+
+    /// Ends the input: closes what is open, once every input is at its end and every origin has said
+    /// that it ended (decision D10). Returns whether the task has ended.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub fn drain(&mut self, wall_ms: i64) -> Result<bool> {
+        if self.ended {
+            return Ok(true);
+        }
+        let origins_ended = |queue: &Queue| {
+            queue.origins.as_ref().is_none_or(|origins| origins.floor_ms() == i64::MAX)
+        };
+        if !self.inputs.are_at_end() || !self.inputs.queues.iter().all(origins_ended) {
+            return Ok(false);
+        }
+        self.context.wall_ms = wall_ms;
+        self.context.late_clock_ms = None;
+        let mut sources: Vec<Rc<dyn Source>> = Vec::new();
+        for queue in &self.inputs.queues {
+            if !sources.iter().any(|source| Rc::ptr_eq(source, &queue.source)) {
+                sources.push(queue.source.clone());
+            }
+        }
+        for source in sources {
+            source.tick(i64::MAX, &mut self.context)?;
+        }
+        self.ended = true;
+        Ok(true)
+    }
+
+    /// Completes the effects before they are taken for a commit: an origin that was silent on a
+    /// partition sends its clock there, and the times of partitions go to the state.
+    pub fn before_commit(&mut self) {
+        for (output, time) in &self.sinks {
+            let clock_ms = time.clock_ms();
+            if clock_ms == NO_TIMESTAMP {
+                continue;
+            }
+            let mark = ClockMark { alone: true, origin: self.spec.partition, clock_ms };
+            let effects = &mut self.context.effects;
+            effects.send_clock(*output, CLOCK_HEADER, &mark.encode(), clock_ms);
+        }
+        for (slot, queue) in self.partition_times.iter().zip(&self.inputs.queues) {
+            if queue.time_ms > slot.get() {
+                slot.set(queue.time_ms);
+            }
+        }
+    }
+
+    fn take(&mut self, position: usize) -> Result<()> {
+        let Some(mut cursor) = self.inputs.queues[position].lend() else { return Ok(()) };
+        let taken = match cursor.next_record() {
+            Ok(Some(raw)) => self.take_record(position, &raw),
+            Ok(None) => Ok(()),
+            Err(damage) => Err(damage),
+        };
+        let queue = &mut self.inputs.queues[position];
+        queue.give_back(cursor);
+        let found = queue.find_head();
+        taken.and(found)
+    }
+
+    fn take_record(&mut self, position: usize, raw: &RecordRef<'_>) -> Result<()> {
+        let Self { inputs, context, .. } = self;
+        let queue = &mut inputs.queues[position];
+        queue.position = raw.offset + 1;
+        context.offset = raw.offset;
+        if !Arc::ptr_eq(&context.topic, &queue.partition.topic) {
+            context.topic = queue.partition.topic.clone();
+        }
+        context.late_clock_ms = None;
+        let mut moved_floor = None;
+        if let Some(origins) = &mut queue.origins {
+            if let Some(mark) = ClockMark::of(raw)? {
+                let clock_ms = origins.observe(mark)?;
+                let floor_ms = origins.floor_ms();
+                if floor_ms != context.floors[position] {
+                    context.floors[position] = floor_ms;
+                    moved_floor = Some(floor_ms);
+                }
+                if mark.alone {
+                    return self.tick(position, moved_floor);
+                }
+                context.late_clock_ms = Some(clock_ms);
+            }
+        }
+        self.ended = false;
+        self.handle(position, raw)?;
+        self.tick(position, moved_floor)
+    }
+
+    /// Passes on that the least clock of an input has moved. Its end is left to [`Task::drain`],
+    /// which waits for the other inputs too.
+    fn tick(&mut self, position: usize, floor_ms: Option<i64>) -> Result<()> {
+        match floor_ms {
+            Some(floor_ms) if floor_ms != i64::MAX => {
+                self.context.late_clock_ms = None;
+                let source = self.inputs.queues[position].source.clone();
+                source.tick(floor_ms, &mut self.context)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a record through the graph and applies the policies.
+    fn handle(&mut self, position: usize, raw: &RecordRef<'_>) -> Result<()> {
+        let marked = self.policies.needs_marks();
+        let drops = self.context.drops;
+        if marked {
+            self.state.mark();
+            self.context.effects.mark();
+        }
+        self.context.stage = Stage::Decode;
+        let outcome = if raw.timestamp_ms < 0 {
+            Err(Error::user(format!("negative timestamp {}", raw.timestamp_ms)))
+        } else {
+            let source = &self.inputs.queues[position].source;
+            let context = &mut self.context;
+            let run = catch_unwind(AssertUnwindSafe(|| source.record(raw, context)));
+            run.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
+        };
+        let outcome = match outcome {
+            Ok(()) => {
+                let queue = &mut self.inputs.queues[position];
+                queue.time_ms = queue.time_ms.max(raw.timestamp_ms);
+                self.context.stream_time_ms = self.context.stream_time_ms.max(raw.timestamp_ms);
+                Ok(())
+            }
+            Err(error) => {
+                if marked {
+                    self.state.undo_to_mark()?;
+                    self.context.effects.undo_to_mark();
+                    self.context.drops = drops;
+                }
+                self.failed(position, raw, error)
+            }
+        };
+        if marked {
+            self.state.clear_mark();
+        }
+        outcome
+    }
+
+    fn failed(&mut self, position: usize, raw: &RecordRef<'_>, error: Error) -> Result<()> {
+        let stage = self.context.stage;
+        let place = &self.inputs.queues[position].partition;
+        // Only an error of the record itself can be skipped: a store that fails fails for all.
+        let policy = match error.kind() {
+            ErrorKind::User => self.policies.of(stage),
+            _ => Policy::Fail,
+        };
+        match (policy, self.spec.dead_letters) {
+            (Policy::Skip, _) => {
+                tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "record skipped");
+                self.context.drop_record(DropReason::Skipped);
+                Ok(())
+            }
+            (Policy::DeadLetter, Some(output)) => {
+                tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "dead letter");
+                let mut headers = raw.headers(CLOCK_HEADER)?.as_slice().to_vec();
+                let text = |key: &str, value: String| Header {
+                    key: format!("marea.error.{key}"),
+                    value: Some(value.into_bytes()),
+                };
+                headers.push(text("topic", place.topic.to_string()));
+                headers.push(text("partition", place.partition.to_string()));
+                headers.push(text("offset", raw.offset.to_string()));
+                headers.push(text("stage", stage.name().to_owned()));
+                headers.push(text("message", error.to_string()));
+                let output = OutputId(output);
+                let partitions = self.context.effects.output(output).partitions;
+                let partition = self.spec.partition % partitions;
+                let timestamp_ms = raw.timestamp_ms.max(0);
+                let effects = &mut self.context.effects;
+                effects.append(output, partition, raw.key, raw.value, timestamp_ms, &headers, None);
+                self.context.drop_record(DropReason::DeadLetter);
+                Ok(())
+            }
+            (Policy::Fail | Policy::DeadLetter, _) => {
+                Err(error.context(format!("{place} at offset {}, {}", raw.offset, stage.name())))
+            }
+        }
+    }
+}
+
+fn build(spec: &TaskSpec, state: &TaskState) -> Result<(Context, Inputs)> {
+    let effects = Effects::new(&spec.outputs);
+    let sources = Wiring::wire(spec, state, &effects)?;
+    let mut context = Context::new(effects, spec.inputs.len(), spec.partition);
+    let queues = queues(spec, state, &sources)?;
+    for (position, queue) in queues.iter().enumerate() {
+        if let Some(origins) = &queue.origins {
+            context.floors[position] = origins.floor_ms();
+        }
+        context.stream_time_ms = context.stream_time_ms.max(queue.time_ms);
+    }
+    Ok((context, Inputs::new(queues)))
+}
+
+fn queues(
+    spec: &TaskSpec,
+    state: &TaskState,
+    sources: &HashMap<NodeId, Rc<dyn Source>>,
+) -> Result<Vec<Queue>> {
+    let mut queues = Vec::with_capacity(spec.inputs.len());
+    for input in &spec.inputs {
+        let source = sources.get(&input.source).ok_or_else(|| {
+            Error::internal(format!("no source was wired for topic {}", input.topic))
+        })?;
+        let origins = input.origins.filter(|origins| *origins > 1).map(|count| {
+            let slot = |what: &str, origin| state.time(&format!("{what}/{}/{origin}", input.topic));
+            Origins::new(
+                (0..count).map(|origin| slot("origin", origin)).collect(),
+                (0..count).map(|origin| slot("origin-ended", origin)).collect(),
+            )
+        });
+        queues.push(Queue::new(input, source.clone(), origins));
+    }
+    for (queue, slot) in queues.iter_mut().zip(partition_times(spec, state)) {
+        queue.time_ms = slot.get();
+    }
+    Ok(queues)
+}
+
+/// The times of partitions are kept only where there is state that they belong to.
+fn partition_times(spec: &TaskSpec, state: &TaskState) -> Vec<TimeSlot> {
+    if !spec.is_stateful() {
+        return Vec::new();
+    }
+    let inputs = spec.inputs.iter();
+    inputs.map(|input| state.time(&format!("partition/{}", input.topic))).collect()
+}
+
+/// The clock that a task sends on a topic, kept with the state.
+pub(super) fn sink_time(state: &TaskState, output: &OutputSpec) -> SinkTime {
+    let topic = &output.topic;
+    SinkTime::new(state.time(&format!("sent/{topic}")), state.time(&format!("sent-end/{topic}")))
+}
+
+fn panic_error(panic: &(dyn Any + Send)) -> Error {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::user(format!("a closure panicked: {}", said.unwrap_or("(no message)")))
+}

@@ -1,0 +1,125 @@
+//! The physical graph: nodes, stores and topics, cut into sub-topologies.
+//!
+//! ```text
+//!  nodes that share an edge or a store  ->  sub-topology  ->  one task a partition
+//! ```
+//!
+//! A repartition topic separates two sub-topologies. Names come from what the user wrote, never from
+//! a counter (decision D8): a sub-topology is called after its smallest store, or else its smallest
+//! source.
+
+mod describe;
+mod partitions;
+mod specs;
+mod subtopology;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use partitions::Partitions;
+pub use specs::TopicLimits;
+pub use subtopology::SubTopology;
+
+use crate::base::Result;
+use crate::state::StoreSpec;
+use crate::task::{NodeId, NodeSpec, TopicName};
+
+/// What a topology is made of, before it is checked and cut.
+#[derive(Default)]
+pub struct TopologyParts {
+    /// All nodes; parents stand before children. Children are filled in.
+    pub nodes: Vec<NodeSpec>,
+    /// All stores.
+    pub stores: Vec<StoreSpec>,
+    /// Repartition topics, with the number of partitions where the user fixed it.
+    pub repartitions: Vec<(TopicName, Option<u32>)>,
+    /// Nodes whose inputs must be partitioned alike.
+    pub joins: Vec<NodeId>,
+    /// Sources that no longer hold time back after a silence.
+    pub idle_timeouts: Vec<(NodeId, Duration)>,
+}
+
+/// A checked topology, ready to run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    nodes: Arc<[NodeSpec]>,
+    stores: Arc<[StoreSpec]>,
+    repartitions: Arc<[(TopicName, Option<u32>)]>,
+    joins: Arc<[NodeId]>,
+    idle_timeouts: Arc<[(NodeId, Duration)]>,
+    subtopologies: Arc<[SubTopology]>,
+}
+
+impl Topology {
+    /// Checks the parts and cuts them into sub-topologies.
+    ///
+    /// # Errors
+    /// `Invalid`, naming what clashes and the cure: a name used twice, an empty name.
+    pub fn new(mut parts: TopologyParts) -> Result<Self> {
+        validate::check(&parts)?;
+        for position in 0..parts.nodes.len() {
+            let child = parts.nodes[position].id;
+            for parent in parts.nodes[position].parents.clone() {
+                parts.nodes[parent.0].children.push(child);
+            }
+        }
+        let subtopologies = subtopology::cut(&parts.nodes)?;
+        Ok(Self {
+            nodes: parts.nodes.into(),
+            stores: parts.stores.into(),
+            repartitions: parts.repartitions.into(),
+            joins: parts.joins.into(),
+            idle_timeouts: parts.idle_timeouts.into(),
+            subtopologies: subtopologies.into(),
+        })
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> &[NodeSpec] {
+        &self.nodes
+    }
+
+    /// All stores.
+    pub fn stores(&self) -> &[StoreSpec] {
+        &self.stores
+    }
+
+    /// The sub-topologies, upstream before downstream where one feeds the other.
+    pub fn subtopologies(&self) -> &[SubTopology] {
+        &self.subtopologies
+    }
+
+    /// The repartition topics, with the number of partitions where the user fixed it.
+    pub fn repartitions(&self) -> &[(TopicName, Option<u32>)] {
+        &self.repartitions
+    }
+
+    /// The silence after which a source no longer holds time back, where one is declared.
+    pub fn idle_timeouts(&self) -> &[(NodeId, Duration)] {
+        &self.idle_timeouts
+    }
+
+    /// The user's topics that are read, sorted.
+    pub fn source_topics(&self) -> Vec<String> {
+        self.external(|subtopology| &subtopology.sources)
+    }
+
+    /// The user's topics that are written, sorted.
+    pub fn sink_topics(&self) -> Vec<String> {
+        self.external(|subtopology| &subtopology.sinks)
+    }
+
+    fn external(&self, topics: impl Fn(&SubTopology) -> &Vec<TopicName>) -> Vec<String> {
+        let all = self.subtopologies.iter().flat_map(|subtopology| topics(subtopology));
+        let mut names: Vec<_> = all
+            .filter_map(|topic| match topic {
+                TopicName::External(name) => Some(name.clone()),
+                TopicName::Repartition(_) => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}

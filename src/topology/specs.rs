@@ -1,0 +1,115 @@
+//! From sub-topologies to tasks: full names, partitions, limits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Partitions, SubTopology, Topology};
+use crate::log::DEFAULT_MAX_RECORD_BYTES;
+use crate::task::{InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, TopicName};
+
+/// Limits of topics by full name, read from the log at start.
+#[derive(Clone, Debug, Default)]
+pub struct TopicLimits {
+    /// Largest record of each topic, in bytes.
+    pub max_record_bytes: HashMap<String, usize>,
+}
+
+impl Topology {
+    /// The number of tasks of a sub-topology: the largest number of partitions it reads.
+    pub fn task_count(&self, subtopology: &SubTopology, partitions: &Partitions) -> u32 {
+        subtopology.sources.iter().map(|topic| partitions.of(topic)).max().unwrap_or(1)
+    }
+
+    /// The task of one partition of a sub-topology. `dead_letters` names the topic for records that a
+    /// policy sends there, with its number of partitions.
+    pub fn task_spec(
+        &self,
+        application: &str,
+        subtopology: &SubTopology,
+        partition: u32,
+        partitions: &Partitions,
+        limits: &TopicLimits,
+        dead_letters: Option<(&str, u32)>,
+    ) -> TaskSpec {
+        let mut inputs = Vec::new();
+        for id in &subtopology.nodes {
+            let NodeKind::Source { topics } = &self.nodes[id.0].kind else { continue };
+            for topic in topics.iter().filter(|topic| partition < partitions.of(topic)) {
+                inputs.push(InputSpec {
+                    topic: topic.resolve(application).into(),
+                    source: *id,
+                    partition,
+                    origins: self.origins(topic, partitions),
+                });
+            }
+        }
+        let output = |topic: &TopicName| {
+            let name = topic.resolve(application);
+            let limit = limits.max_record_bytes.get(&name).copied();
+            OutputSpec {
+                max_record_bytes: limit.unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+                topic: name.into(),
+                partitions: partitions.of(topic),
+                name: topic.clone(),
+                clocked: self.origins(topic, partitions).is_some_and(|origins| origins > 1),
+            }
+        };
+        let mut outputs: Vec<OutputSpec> = subtopology.sinks.iter().map(output).collect();
+        let dead_letters = dead_letters.map(|(topic, count)| {
+            let name = TopicName::External(topic.to_owned());
+            outputs.iter().position(|output| output.name == name).unwrap_or_else(|| {
+                outputs.push(OutputSpec { partitions: count, ..output(&name) });
+                outputs.len() - 1
+            })
+        });
+        TaskSpec {
+            nodes: self.nodes.clone(),
+            members: subtopology.nodes.clone(),
+            stores: self.stores_of(subtopology),
+            inputs,
+            outputs,
+            dead_letters,
+            partition,
+        }
+    }
+
+    /// The whole topology as a single task with one partition of each topic, as a test driver runs
+    /// it.
+    pub fn single_task_spec(&self, application: &str, dead_letters: Option<&str>) -> TaskSpec {
+        let mut whole = SubTopology {
+            name: application.to_owned(),
+            nodes: (0..self.nodes.len()).map(NodeId).collect(),
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            stores: self.stores.iter().map(|store| store.name.clone()).collect(),
+        };
+        for part in self.subtopologies() {
+            whole.sources.extend(part.sources.iter().cloned());
+            whole.sinks.extend(part.sinks.iter().cloned());
+        }
+        whole.sinks.sort();
+        whole.sinks.dedup();
+        let dead_letters = dead_letters.map(|topic| (topic, 1));
+        let (one, limits) = (Partitions::default(), TopicLimits::default());
+        self.task_spec(application, &whole, 0, &one, &limits, dead_letters)
+    }
+
+    /// How many tasks write a repartition topic; `None` for a topic of the user's.
+    fn origins(&self, topic: &TopicName, partitions: &Partitions) -> Option<u32> {
+        let TopicName::Repartition(_) = topic else { return None };
+        let writer = self.subtopologies().iter().find(|part| part.sinks.contains(topic))?;
+        Some(self.task_count(writer, partitions))
+    }
+
+    fn stores_of(&self, subtopology: &SubTopology) -> Vec<crate::state::StoreSpec> {
+        let used = |name: &String| subtopology.stores.contains(name);
+        self.stores.iter().filter(|store| used(&store.name)).cloned().collect()
+    }
+}
+
+impl SubTopology {
+    /// The name as tasks carry it.
+    pub fn shared_name(&self) -> Arc<str> {
+        self.name.as_str().into()
+    }
+}

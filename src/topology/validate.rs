@@ -1,0 +1,69 @@
+//! Every rejection of a topology, each with the sentence that the user reads.
+
+use std::collections::HashMap;
+
+use super::TopologyParts;
+use crate::base::{Error, Result};
+use crate::task::{NodeKind, TopicName};
+
+pub(super) fn check(parts: &TopologyParts) -> Result<()> {
+    let stores = parts.stores.iter().map(|store| store.name.as_str());
+    check_names("store", stores, "each operator that keeps state needs a store name of its own")?;
+    let repartitions = parts.repartitions.iter().filter_map(|(topic, _)| match topic {
+        TopicName::Repartition(name) => Some(name.as_str()),
+        TopicName::External(_) => None,
+    });
+    check_names("repartition", repartitions, "give each `Grouped` or `Repartitioned` its own name")?;
+    let names = parts.nodes.iter().filter(|node| node.operator != "repartition_source");
+    check_names(
+        "operator",
+        names.filter_map(|node| node.name.as_deref()),
+        "each name stands for one operator",
+    )?;
+    if let Some((_, _)) = parts.repartitions.iter().find(|(_, partitions)| *partitions == Some(0)) {
+        return Err(Error::invalid("a repartition topic needs at least one partition"));
+    }
+    check_sources(parts)
+}
+
+/// A topic is read by one source: two would each keep a position of their own.
+fn check_sources(parts: &TopologyParts) -> Result<()> {
+    let mut seen: HashMap<&TopicName, usize> = HashMap::new();
+    for node in &parts.nodes {
+        let NodeKind::Source { topics } = &node.kind else { continue };
+        if topics.is_empty() {
+            return Err(Error::invalid("a source reads no topic; name at least one"));
+        }
+        for topic in topics {
+            if seen.insert(topic, node.id.0).is_some() {
+                return Err(Error::invalid(format!(
+                    "topic {topic} is read by two sources; read it once and clone the stream"
+                )));
+            }
+        }
+    }
+    if seen.is_empty() {
+        return Err(Error::invalid("the topology reads nothing; start with `StreamBuilder::stream`"));
+    }
+    Ok(())
+}
+
+fn check_names<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a str>,
+    cure: &str,
+) -> Result<()> {
+    let mut seen: HashMap<&str, ()> = HashMap::new();
+    for name in names {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 200 || !name.chars().all(legal) {
+            return Err(Error::invalid(format!(
+                "{what} name {name:?} is not a legal topic name; use 1 to 200 of a-z, A-Z, 0-9, '.', '_', '-'"
+            )));
+        }
+        if seen.insert(name, ()).is_some() {
+            return Err(Error::invalid(format!("two {what}s are named {name:?}; {cure}")));
+        }
+    }
+    Ok(())
+}
