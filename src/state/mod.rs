@@ -10,5 +10,25 @@
 //! abort is a matter of forgetting. Values are bytes here; `typed` puts codecs on top.
 
 mod api;
+mod backend;
+mod index;
+mod iter;
+mod key_value;
+mod memory;
+mod meta;
+mod restore;
+mod table;
+mod task_state;
+mod times;
+mod window;
+mod window_key;
 
 pub use api::*;
+pub use backend::{Backend, RowChange, Rows, Scan};
+pub use iter::RowIter;
+pub use key_value::KeyValueStore;
+pub use memory::MemoryBackend;
+pub use meta::Identity;
+pub use task_state::TaskState;
+pub use times::{TASK_TIME, TimeSlot};
+pub use window::{WindowIter, WindowRow, WindowStore};

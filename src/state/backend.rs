@@ -1,0 +1,161 @@
+//! Where committed rows live: sorted bytes in columns, written atomically.
+
+use std::ops::{Bound, Range};
+
+use super::Direction;
+use crate::base::Result;
+
+/// The committed rows of one task: a column per store, in the order of the task's stores, and one
+/// more for the task's own rows. Keys are compared as unsigned bytes.
+pub trait Backend {
+    /// Puts the row of `key` into `into`, replacing what it held; `false` if there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` when stored bytes are damaged, `Unavailable` when the disk does not answer.
+    fn get(&self, column: usize, key: &[u8], into: &mut Vec<u8>) -> Result<bool>;
+
+    /// The rows between two keys as they are now; later writes do not show.
+    ///
+    /// # Errors
+    /// As [`Backend::get`].
+    fn scan(
+        &self,
+        column: usize,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<Box<dyn Scan>>;
+
+    /// Applies all changes in their order, or none.
+    ///
+    /// # Errors
+    /// `Full` when the disk is, `Unavailable` when it does not answer.
+    fn write(&mut self, batch: &Rows) -> Result<()>;
+
+    /// Waits until everything written survives a crash of the machine.
+    ///
+    /// # Errors
+    /// As [`Backend::write`].
+    fn flush(&mut self) -> Result<()>;
+}
+
+/// A walk over rows that owns what it needs.
+pub trait Scan {
+    /// The next key and row, or `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Backend::get`].
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>>;
+}
+
+/// One change of a [`Rows`] batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowChange<'a> {
+    /// Sets a row.
+    Put(&'a [u8], &'a [u8]),
+    /// Removes a row.
+    Delete(&'a [u8]),
+    /// Removes the rows from the first key on, before the second.
+    DeleteRange(&'a [u8], &'a [u8]),
+    /// Removes all rows of the column.
+    Clear,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Put,
+    Delete,
+    DeleteRange,
+    Clear,
+}
+
+#[derive(Clone, Debug)]
+struct Change {
+    column: usize,
+    kind: Kind,
+    first: Range<usize>,
+    second: Range<usize>,
+}
+
+/// Changes of rows, in order, to be applied atomically. Clearing keeps the memory.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    changes: Vec<Change>,
+}
+
+impl Rows {
+    /// Sets the row of `key`.
+    pub fn put(&mut self, column: usize, key: &[u8], row: &[u8]) {
+        self.push(column, Kind::Put, &[key], &[row]);
+    }
+
+    /// Sets the row of `key` to the parts one after the other.
+    pub fn put_parts(&mut self, column: usize, key: &[&[u8]], row: &[&[u8]]) {
+        self.push(column, Kind::Put, key, row);
+    }
+
+    /// Removes the row of `key`.
+    pub fn delete(&mut self, column: usize, key: &[u8]) {
+        self.push(column, Kind::Delete, &[key], &[]);
+    }
+
+    /// Removes the rows from `from` on, before `to`.
+    pub fn delete_range(&mut self, column: usize, from: &[u8], to: &[u8]) {
+        self.push(column, Kind::DeleteRange, &[from], &[to]);
+    }
+
+    /// Removes all rows of the column.
+    pub fn clear_column(&mut self, column: usize) {
+        self.push(column, Kind::Clear, &[], &[]);
+    }
+
+    /// The changes in their order, each with its column.
+    pub fn changes(&self) -> impl Iterator<Item = (usize, RowChange<'_>)> {
+        self.changes.iter().map(|change| {
+            let first = &self.bytes[change.first.clone()];
+            let second = &self.bytes[change.second.clone()];
+            let row = match change.kind {
+                Kind::Put => RowChange::Put(first, second),
+                Kind::Delete => RowChange::Delete(first),
+                Kind::DeleteRange => RowChange::DeleteRange(first, second),
+                Kind::Clear => RowChange::Clear,
+            };
+            (change.column, row)
+        })
+    }
+
+    /// Number of bytes in keys and rows.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is nothing to apply.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Forgets all changes.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.changes.clear();
+    }
+
+    fn push(&mut self, column: usize, kind: Kind, first: &[&[u8]], second: &[&[u8]]) {
+        let start = self.bytes.len();
+        first
+            .iter()
+            .for_each(|part| self.bytes.extend_from_slice(part));
+        let middle = self.bytes.len();
+        second
+            .iter()
+            .for_each(|part| self.bytes.extend_from_slice(part));
+        let end = self.bytes.len();
+        self.changes.push(Change {
+            column,
+            kind,
+            first: start..middle,
+            second: middle..end,
+        });
+    }
+}

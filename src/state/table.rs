@@ -1,0 +1,523 @@
+//! The rows of one store: what was written since the last commit, over a cache of committed rows,
+//! over the backend.
+//!
+//! ```text
+//!            put                    seal                        committed
+//!  (backend) ----> Active ---------------------> Committing -------------------> Clean (cache)
+//!                    ^    put: the committing row     |                            |
+//!                    +----- moves to `older` <--------+<------------ put ----------+
+//!  rollback forgets Active and Committing; `older` is the committing row under an active one.
+//! ```
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::ops::Bound;
+use std::rc::Rc;
+
+use foldhash::fast::FixedState;
+
+use super::index::Index;
+use super::iter::{RowIter, Rowset, is_empty_range};
+use super::{Backend, Direction};
+use crate::base::Result;
+
+pub(super) type SharedBackend = Rc<RefCell<Box<dyn Backend>>>;
+pub(super) type SharedTable = Rc<RefCell<Table>>;
+
+/// What an entry costs besides its bytes.
+const ENTRY_BYTES: usize = 96;
+/// Buffers kept for rows that a new generation covers while the old one is being committed.
+const SPARES_MAX: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not in use.
+    Free,
+    /// Same as in the backend.
+    Clean,
+    /// Written in the generation that is being committed.
+    Committing,
+    /// Written since.
+    Active,
+}
+
+/// The committing row under an active one.
+#[derive(Debug)]
+enum Older {
+    None,
+    Deleted,
+    Row(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The key, and behind it the row.
+    bytes: Vec<u8>,
+    key_len: u32,
+    hash: u32,
+    state: State,
+    /// Whether there is a row; without, the key is known to be absent.
+    present: bool,
+    /// Read since the cache's hand passed.
+    referenced: bool,
+    older: Older,
+}
+
+impl Entry {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_len as usize]
+    }
+
+    #[inline]
+    fn row(&self) -> Option<&[u8]> {
+        self.present.then(|| &self.bytes[self.key_len as usize..])
+    }
+
+    #[inline]
+    fn set_row(&mut self, row: Option<&[u8]>) {
+        let key_len = self.key_len as usize;
+        let bytes = row.unwrap_or_default();
+        if self.bytes.len() == key_len + bytes.len() {
+            self.bytes[key_len..].copy_from_slice(bytes);
+        } else {
+            self.bytes.truncate(key_len);
+            self.bytes.extend_from_slice(bytes);
+        }
+        self.present = row.is_some();
+    }
+
+    #[inline]
+    fn cost(&self) -> usize {
+        ENTRY_BYTES + self.bytes.len()
+    }
+}
+
+/// What an entry was before a write under a mark.
+#[derive(Debug)]
+enum Was {
+    /// Clean or not there: forget it, the backend knows.
+    Clean,
+    /// Its row is in `older`.
+    Committing,
+    /// This row.
+    Active(Option<Vec<u8>>),
+}
+
+#[derive(Debug, Default)]
+struct Undo {
+    marked: bool,
+    writes: Vec<(u32, Was)>,
+    /// Number of active entries at the mark.
+    active_len: usize,
+}
+
+pub(super) struct Table {
+    column: usize,
+    backend: SharedBackend,
+    hashing: FixedState,
+    index: Index,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// Entries written in the active generation, in the order of their first writes.
+    active: Vec<u32>,
+    /// Those of the generation being committed.
+    committing: Vec<u32>,
+    /// The keys of both in order, from the first range on.
+    ordered: Option<BTreeMap<Box<[u8]>, u32>>,
+    undo: Undo,
+    dirty_bytes: usize,
+    clean_bytes: usize,
+    cache_bytes: usize,
+    /// Where the search for rows to forget goes on.
+    hand: usize,
+    scratch: Vec<u8>,
+    spares: Vec<Vec<u8>>,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("column", &self.column)
+            .field("entries", &(self.entries.len() - self.free.len()))
+            .field("active", &self.active.len())
+            .field("committing", &self.committing.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    pub(super) fn new(column: usize, backend: SharedBackend, cache_bytes: usize) -> Self {
+        Self {
+            column,
+            backend,
+            hashing: FixedState::with_seed(0x6d61_7265_6120),
+            index: Index::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            active: Vec::new(),
+            committing: Vec::new(),
+            ordered: None,
+            undo: Undo::default(),
+            dirty_bytes: 0,
+            clean_bytes: 0,
+            cache_bytes,
+            hand: 0,
+            scratch: Vec::new(),
+            spares: Vec::new(),
+        }
+    }
+
+    pub(super) fn column(&self) -> usize {
+        self.column
+    }
+
+    pub(super) fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    pub(super) fn set_cache_bytes(&mut self, cache_bytes: usize) {
+        self.cache_bytes = cache_bytes;
+        self.evict();
+    }
+
+    #[inline]
+    fn find(&self, hash: u32, key: &[u8]) -> Option<u32> {
+        self.index
+            .find(hash, |id| self.entries[id as usize].key() == key)
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u32 {
+        let mut hasher = self.hashing.build_hasher();
+        hasher.write(key);
+        let hash = hasher.finish();
+        (hash ^ hash >> 32) as u32
+    }
+
+    /// The newest row of the key.
+    #[inline]
+    pub(super) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>> {
+        let hash = self.hash(key);
+        let id = match self.find(hash, key) {
+            Some(id) => id,
+            None => self.load(hash, key)?,
+        };
+        let entry = &mut self.entries[id as usize];
+        entry.referenced = true;
+        Ok(entry.row())
+    }
+
+    /// Puts the backend's answer into the cache.
+    #[cold]
+    fn load(&mut self, hash: u32, key: &[u8]) -> Result<u32> {
+        let mut row = std::mem::take(&mut self.scratch);
+        let found = self.backend.borrow().get(self.column, key, &mut row);
+        let present = match found {
+            Ok(present) => present,
+            Err(error) => {
+                self.scratch = row;
+                return Err(error);
+            }
+        };
+        self.evict();
+        let id = self.insert(hash, key, present.then_some(&row[..]));
+        self.scratch = row;
+        Ok(id)
+    }
+
+    fn insert(&mut self, hash: u32, key: &[u8], row: Option<&[u8]>) -> u32 {
+        let mut bytes = self.spares.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.reserve(key.len() + row.map_or(16, <[u8]>::len));
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(row.unwrap_or_default());
+        let entry = Entry {
+            bytes,
+            key_len: key.len() as u32,
+            hash,
+            state: State::Clean,
+            present: row.is_some(),
+            referenced: true,
+            older: Older::None,
+        };
+        self.clean_bytes += entry.cost();
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.entries[id as usize] = entry;
+                id
+            }
+            None => {
+                let id = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+                assert!(id < u32::MAX, "an overlay holds fewer than 2^32 rows");
+                self.entries.push(entry);
+                id
+            }
+        };
+        self.index.insert(hash, id);
+        id
+    }
+
+    /// Forgets the entry, whose costs the caller has taken off.
+    fn remove(&mut self, id: u32) {
+        let entry = &mut self.entries[id as usize];
+        entry.state = State::Free;
+        let mut bytes = std::mem::take(&mut entry.bytes);
+        entry.key_len = 0;
+        let hash = entry.hash;
+        if let Older::Row(row) = std::mem::replace(&mut entry.older, Older::None) {
+            self.spare(row);
+        }
+        self.index.remove(hash, id);
+        bytes.clear();
+        self.spare(bytes);
+        self.free.push(id);
+    }
+
+    fn spare(&mut self, buffer: Vec<u8>) {
+        if self.spares.len() < SPARES_MAX && buffer.capacity() <= 4096 {
+            self.spares.push(buffer);
+        }
+    }
+
+    /// Sets the newest row of the key; `None` deletes it.
+    #[inline]
+    pub(super) fn put(&mut self, key: &[u8], row: Option<&[u8]>) {
+        let hash = self.hash(key);
+        let id = match self.find(hash, key) {
+            Some(id) => id,
+            None => self.insert(hash, key, None),
+        };
+        if self.undo.marked {
+            self.remember(id);
+        }
+        if self.entries[id as usize].state != State::Active {
+            self.activate(id);
+        }
+        let entry = &mut self.entries[id as usize];
+        let before = entry.bytes.len();
+        entry.set_row(row);
+        self.dirty_bytes = self.dirty_bytes + entry.bytes.len() - before;
+    }
+
+    fn remember(&mut self, id: u32) {
+        let entry = &self.entries[id as usize];
+        let was = match entry.state {
+            State::Free | State::Clean => Was::Clean,
+            State::Committing => Was::Committing,
+            State::Active => Was::Active(entry.row().map(<[u8]>::to_vec)),
+        };
+        self.undo.writes.push((id, was));
+    }
+
+    fn activate(&mut self, id: u32) {
+        let entry = &mut self.entries[id as usize];
+        if entry.state == State::Committing {
+            entry.older = match entry.row() {
+                None => Older::Deleted,
+                Some(row) => {
+                    let mut older = self.spares.pop().unwrap_or_default();
+                    older.clear();
+                    older.extend_from_slice(row);
+                    self.dirty_bytes += older.len();
+                    Older::Row(older)
+                }
+            };
+        } else {
+            self.clean_bytes -= entry.cost();
+            self.dirty_bytes += entry.cost();
+            if let Some(ordered) = &mut self.ordered {
+                ordered.insert(entry.key().into(), id);
+            }
+        }
+        entry.state = State::Active;
+        self.active.push(id);
+    }
+
+    /// The rows between two keys as they are now.
+    pub(super) fn range(
+        &mut self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<RowIter> {
+        let mut overlay = Rowset::default();
+        if is_empty_range(from, to) {
+            return Ok(RowIter::new(overlay, None, direction));
+        }
+        let (entries, active, committing) = (&self.entries, &self.active, &self.committing);
+        let ordered = self.ordered.get_or_insert_with(|| {
+            let dirty = active.iter().chain(committing);
+            dirty
+                .map(|id| (entries[*id as usize].key().into(), *id))
+                .collect()
+        });
+        let range = ordered.range::<[u8], _>((from, to));
+        let mut take = |id: &u32| {
+            let entry = &entries[*id as usize];
+            overlay.push(entry.key(), entry.row());
+        };
+        let ids = range.map(|(_, id)| id);
+        match direction {
+            Direction::Forward => ids.for_each(&mut take),
+            Direction::Backward => ids.rev().for_each(&mut take),
+        }
+        let scan = self
+            .backend
+            .borrow()
+            .scan(self.column, from, to, direction)?;
+        Ok(RowIter::new(overlay, Some(scan), direction))
+    }
+
+    /// Makes the active generation the one being committed.
+    pub(super) fn seal(&mut self) {
+        assert!(self.committing.is_empty(), "one commit at a time");
+        assert!(!self.undo.marked, "no commit in the middle of a record");
+        std::mem::swap(&mut self.active, &mut self.committing);
+        for id in &self.committing {
+            self.entries[*id as usize].state = State::Committing;
+        }
+    }
+
+    /// Number of rows being committed.
+    pub(super) fn committing_len(&self) -> usize {
+        self.committing.len()
+    }
+
+    /// The rows being committed, in the order of their first writes; `None` is a deletion.
+    pub(super) fn committing(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.committing.iter().map(|id| {
+            let entry = &self.entries[*id as usize];
+            let row = match (&entry.state, &entry.older) {
+                (State::Active, Older::Row(row)) => Some(&row[..]),
+                (State::Active, _) => None,
+                _ => entry.row(),
+            };
+            (entry.key(), row)
+        })
+    }
+
+    /// The backend has the rows that were being committed.
+    pub(super) fn committed(&mut self) {
+        let mut committing = std::mem::take(&mut self.committing);
+        for id in committing.drain(..) {
+            let entry = &mut self.entries[id as usize];
+            if entry.state == State::Active {
+                if let Older::Row(row) = std::mem::replace(&mut entry.older, Older::None) {
+                    self.dirty_bytes -= row.len();
+                    self.spare(row);
+                }
+                continue;
+            }
+            entry.state = State::Clean;
+            self.dirty_bytes -= entry.cost();
+            self.clean_bytes += entry.cost();
+            if let Some(ordered) = &mut self.ordered {
+                ordered.remove(entry.key());
+            }
+        }
+        self.committing = committing;
+        self.evict();
+    }
+
+    /// Forgets both generations.
+    pub(super) fn rollback(&mut self) {
+        for id in self.active.split_off(0) {
+            self.remove(id);
+        }
+        for id in self.committing.split_off(0) {
+            // One that was written again went with the active ones, or its number went to no other.
+            if self.entries[id as usize].state != State::Free {
+                self.remove(id);
+            }
+        }
+        if let Some(ordered) = &mut self.ordered {
+            ordered.clear();
+        }
+        self.undo.writes.clear();
+        self.undo.marked = false;
+        self.dirty_bytes = 0;
+    }
+
+    /// Forgets the cache, since the backend's rows have changed. Nothing may be uncommitted.
+    pub(super) fn forget_clean(&mut self) {
+        assert!(
+            self.active.is_empty() && self.committing.is_empty(),
+            "rows are restored before they are written"
+        );
+        self.index.clear();
+        self.entries.clear();
+        self.free.clear();
+        self.clean_bytes = 0;
+        self.hand = 0;
+    }
+
+    pub(super) fn mark(&mut self) {
+        self.undo.marked = true;
+        self.undo.writes.clear();
+        self.undo.active_len = self.active.len();
+    }
+
+    pub(super) fn clear_mark(&mut self) {
+        self.undo.marked = false;
+        self.undo.writes.clear();
+    }
+
+    /// Takes back all writes since the mark; the mark stays.
+    pub(super) fn undo_to_mark(&mut self) {
+        assert!(self.undo.marked, "undo goes back to a mark");
+        let mut writes = std::mem::take(&mut self.undo.writes);
+        for (id, was) in writes.drain(..).rev() {
+            let entry = &mut self.entries[id as usize];
+            match was {
+                Was::Clean => {
+                    self.dirty_bytes -= entry.cost();
+                    if let Some(ordered) = &mut self.ordered {
+                        ordered.remove(entry.key());
+                    }
+                    self.remove(id);
+                }
+                Was::Committing => {
+                    let before = entry.bytes.len();
+                    entry.state = State::Committing;
+                    match std::mem::replace(&mut entry.older, Older::None) {
+                        Older::Row(row) => {
+                            entry.set_row(Some(&row));
+                            self.dirty_bytes -= row.len();
+                        }
+                        _ => entry.set_row(None),
+                    }
+                    self.dirty_bytes = self.dirty_bytes + entry.bytes.len() - before;
+                }
+                Was::Active(row) => {
+                    let before = entry.bytes.len();
+                    entry.set_row(row.as_deref());
+                    self.dirty_bytes = self.dirty_bytes + entry.bytes.len() - before;
+                }
+            }
+        }
+        self.undo.writes = writes;
+        self.active.truncate(self.undo.active_len);
+    }
+
+    /// Forgets clean rows that were not read since the hand passed, until the cache is small enough.
+    fn evict(&mut self) {
+        let mut steps = self.entries.len() * 2;
+        while self.clean_bytes > self.cache_bytes && steps > 0 {
+            steps -= 1;
+            self.hand = (self.hand + 1) % self.entries.len();
+            let entry = &mut self.entries[self.hand];
+            if entry.state != State::Clean {
+                continue;
+            }
+            if entry.referenced {
+                entry.referenced = false;
+                continue;
+            }
+            self.clean_bytes -= entry.cost();
+            self.remove(self.hand as u32);
+        }
+    }
+}
