@@ -2,7 +2,12 @@
 
 pub mod base;
 pub mod codec;
+pub mod dsl;
 pub mod log;
+pub mod operator;
+pub mod plan;
 pub mod state;
+pub mod task;
+pub mod topology;
 
 pub use base::{Error, ErrorKind, Result};

@@ -46,7 +46,8 @@ impl Headers {
 
     /// Bytes of all names and values.
     pub fn byte_len(&self) -> usize {
-        let lengths = |header: &Header| header.key.len() + header.value.as_ref().map_or(0, Vec::len);
+        let lengths =
+            |header: &Header| header.key.len() + header.value.as_ref().map_or(0, Vec::len);
         self.as_slice().iter().map(lengths).sum()
     }
 

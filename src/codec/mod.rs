@@ -2,6 +2,7 @@
 
 mod nullable;
 mod primitive;
+mod windowed;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::base::Result;
 
 pub use nullable::Nullable;
 pub use primitive::{Bytes, F64, I64, Utf8};
+pub use windowed::{Windowed, WindowedCodec};
 
 /// Whether [`Codec::encode`] wrote bytes or found a null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,10 @@ impl<K: 'static, V: 'static> Split<K, V> {
         let mut node = LogicalNode::new("split", LogicalKind::Operator, vec![stream.id]);
         let shared = predicates.clone();
         node.make = Some(Arc::new(move |wiring, id| {
-            let predicates = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let predicates = shared
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             let mut ports = wiring.ports::<K, V>(id)?.into_iter();
             // Exits were added in the order of their predicates; one more is the default branch.
             let branches = predicates.into_iter().zip(ports.by_ref()).collect();
@@ -30,7 +33,11 @@ impl<K: 'static, V: 'static> Split<K, V> {
             Ok(())
         }));
         let node = stream.graph.borrow_mut().add(node);
-        Self { stream, node, predicates }
+        Self {
+            stream,
+            node,
+            predicates,
+        }
     }
 
     /// A branch of the records for which `accepts` holds and that no earlier branch took. Every
@@ -50,7 +57,10 @@ impl<K: 'static, V: 'static> Split<K, V> {
         &mut self,
         accepts: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
     ) -> Stream<K, V> {
-        let mut predicates = self.predicates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut predicates = self
+            .predicates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         predicates.push(Arc::new(accepts));
         drop(predicates);
         self.exit()
@@ -74,8 +84,9 @@ impl<K: 'static, V: 'static> Split<K, V> {
 
     fn exit(&self) -> Stream<K, V> {
         let mut node = LogicalNode::new("branch", LogicalKind::Operator, vec![self.node]);
-        node.make =
-            Some(Arc::new(|wiring, id| wiring.add_process(id, Pass::<K, V>::default())));
+        node.make = Some(Arc::new(|wiring, id| {
+            wiring.add_process(id, Pass::<K, V>::default())
+        }));
         let id = self.stream.graph.borrow_mut().add(node);
         Stream::new(self.stream.graph.clone(), id)
     }

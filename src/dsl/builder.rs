@@ -131,8 +131,15 @@ impl StreamBuilder {
         topics: Vec<String>,
         consumed: Consumed<K, V>,
     ) -> LogicalId {
-        let Consumed { key, value, idle_timeout } = consumed;
-        let kind = LogicalKind::Source { topics, idle_timeout };
+        let Consumed {
+            key,
+            value,
+            idle_timeout,
+        } = consumed;
+        let kind = LogicalKind::Source {
+            topics,
+            idle_timeout,
+        };
         let mut node = LogicalNode::new(operator, kind, Vec::new());
         node.make = Some(Arc::new(move |wiring, id| {
             let out = wiring.edges::<K, V>(id)?;
@@ -177,8 +184,14 @@ impl StreamBuilder {
         });
         let (own_key, own_value, own_store) = (key.clone(), value.clone(), store.clone());
         node.make = Some(Arc::new(move |wiring, id| {
-            let store = own_store.as_ref().map(|name| wiring.key_value(name)).transpose()?;
-            wiring.add_process(id, TableSource::new(own_key.clone(), own_value.clone(), store))
+            let store = own_store
+                .as_ref()
+                .map(|name| wiring.key_value(name))
+                .transpose()?;
+            wiring.add_process(
+                id,
+                TableSource::new(own_key.clone(), own_value.clone(), store),
+            )
         }));
         let id = self.graph.borrow_mut().add(node);
         let table = Table::new(self.graph.clone(), id, key.clone());

@@ -29,7 +29,12 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
         key: SharedCodec<K>,
         value: SharedCodec<V>,
     ) -> Self {
-        Self { graph, id, key, value }
+        Self {
+            graph,
+            id,
+            key,
+            value,
+        }
     }
 
     /// Counts the records of each key. A record with a null key or a null value is dropped and
@@ -131,7 +136,12 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
         fold: SharedFold<K, V, A>,
         materialized: Materialized<A>,
     ) -> Table<K, A> {
-        let Self { graph, id: parent, key, value } = self;
+        let Self {
+            graph,
+            id: parent,
+            key,
+            value,
+        } = self;
         let row = materialized.value;
         let store = materialized.name;
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);

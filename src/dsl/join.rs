@@ -42,10 +42,23 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
         joined: StreamJoined<K, V, W>,
     ) -> Stream<K, R> {
         let graph = self.graph;
-        let StreamJoined { name, key, left, right, medium, retention } = joined;
+        let StreamJoined {
+            name,
+            key,
+            left,
+            right,
+            medium,
+            retention,
+        } = joined;
         let (reach, least_ms) = windows.reach().unwrap_or_else(|error| {
             graph.borrow_mut().report(error.context(&name));
-            (JoinReach { before_ms: 0, after_ms: 0 }, 0)
+            (
+                JoinReach {
+                    before_ms: 0,
+                    after_ms: 0,
+                },
+                0,
+            )
         });
         let retention_ms = match retention.map(|given| millis(given, "a retention")) {
             None => least_ms,
@@ -57,14 +70,31 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
         };
         let this_store = format!("{name}-this-join-store");
         let other_store = format!("{name}-other-join-store");
-        let stores = JoinStores { graph: &graph, key: &key, medium, retention_ms };
+        let stores = JoinStores {
+            graph: &graph,
+            key: &key,
+            medium,
+            retention_ms,
+        };
         let codecs = (key.clone(), left.clone());
-        let node =
-            repartition_node(self.id, format!("{name}-left"), codecs, NullKeys::Drop, false, None);
+        let node = repartition_node(
+            self.id,
+            format!("{name}-left"),
+            codecs,
+            NullKeys::Drop,
+            false,
+            None,
+        );
         let this_parent = graph.borrow_mut().add(node);
         let codecs = (key.clone(), right.clone());
-        let node =
-            repartition_node(other.id, format!("{name}-right"), codecs, NullKeys::Drop, false, None);
+        let node = repartition_node(
+            other.id,
+            format!("{name}-right"),
+            codecs,
+            NullKeys::Drop,
+            false,
+            None,
+        );
         let other_parent = graph.borrow_mut().add(node);
 
         let join = Arc::new(join);
@@ -77,7 +107,10 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             (left.clone(), right.clone()),
             move |key: &K, value: &V, other: &W| join(key, value, other),
         );
-        let back = JoinReach { before_ms: reach.after_ms, after_ms: reach.before_ms };
+        let back = JoinReach {
+            before_ms: reach.after_ms,
+            after_ms: reach.before_ms,
+        };
         let other = stores.side(
             "join_other",
             other_parent,
@@ -86,11 +119,11 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             (right, left),
             move |key: &K, value: &W, other: &V| swapped(key, other, value),
         );
-        let mut node =
-            LogicalNode::new("join_merge", LogicalKind::Operator, vec![this, other]);
+        let mut node = LogicalNode::new("join_merge", LogicalKind::Operator, vec![this, other]);
         node.joins_partitions = true;
-        node.make =
-            Some(Arc::new(|wiring, id| wiring.add_process(id, Pass::<K, R>::default())));
+        node.make = Some(Arc::new(|wiring, id| {
+            wiring.add_process(id, Pass::<K, R>::default())
+        }));
         let id = graph.borrow_mut().add(node);
         Stream::new(graph, id)
     }
@@ -135,8 +168,7 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
             let join = join.clone();
             let join = move |key: &K, value: &A, other: &B| join(key, value, other);
             let values = (value.clone(), other_value.clone());
-            let process =
-                JoinSide::new(join, reach, stores, key.clone(), values, wiring.bound(id));
+            let process = JoinSide::new(join, reach, stores, key.clone(), values, wiring.bound(id));
             wiring.add_process::<JoinSide<_, K, A, B, R>>(id, process)
         }));
         self.graph.borrow_mut().add(node)
@@ -165,12 +197,18 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         joined: Joined<K, V>,
     ) -> Stream<K, R> {
         let join = Arc::new(join);
-        self.table_join("join_table", NullKeys::Drop, table, joined, move |wiring, id, parts| {
-            let join = join.clone();
-            let join = move |key: &K, value: V, row: W| join(key, value, row);
-            let (key, value, view) = parts;
-            wiring.add_process(id, JoinTable::new(join, key, value, view))
-        })
+        self.table_join(
+            "join_table",
+            NullKeys::Drop,
+            table,
+            joined,
+            move |wiring, id, parts| {
+                let join = join.clone();
+                let join = move |key: &K, value: V, row: W| join(key, value, row);
+                let (key, value, view) = parts;
+                wiring.add_process(id, JoinTable::new(join, key, value, view))
+            },
+        )
     }
 
     /// Joins each record with the current row of a table, or with `None` where there is none; a null
@@ -198,12 +236,18 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         joined: Joined<K, V>,
     ) -> Stream<K, R> {
         let join = Arc::new(join);
-        self.table_join("left_join_table", NullKeys::Keep, table, joined, move |wiring, id, parts| {
-            let join = join.clone();
-            let join = move |key: &K, value: V, row: Option<W>| join(key, value, row);
-            let (key, value, view) = parts;
-            wiring.add_process(id, LeftJoinTable::new(join, key, value, view))
-        })
+        self.table_join(
+            "left_join_table",
+            NullKeys::Keep,
+            table,
+            joined,
+            move |wiring, id, parts| {
+                let join = join.clone();
+                let join = move |key: &K, value: V, row: Option<W>| join(key, value, row);
+                let (key, value, view) = parts;
+                wiring.add_process(id, LeftJoinTable::new(join, key, value, view))
+            },
+        )
     }
 
     fn table_join<W: 'static, R: 'static>(

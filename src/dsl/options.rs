@@ -16,7 +16,11 @@ pub struct Consumed<K, V> {
 impl<K, V> Consumed<K, V> {
     /// Reads keys and values with these codecs.
     pub fn with(key: impl Codec<K>, value: impl Codec<V>) -> Self {
-        Self { key: Arc::new(key), value: Arc::new(value), idle_timeout: None }
+        Self {
+            key: Arc::new(key),
+            value: Arc::new(value),
+            idle_timeout: None,
+        }
     }
 
     /// A partition that has been at its end and silent for so long, by wall clock, no longer holds
@@ -38,7 +42,10 @@ pub struct Produced<K, V> {
 impl<K, V> Produced<K, V> {
     /// Writes keys and values with these codecs.
     pub fn with(key: impl Codec<K>, value: impl Codec<V>) -> Self {
-        Self { key: Arc::new(key), value: Arc::new(value) }
+        Self {
+            key: Arc::new(key),
+            value: Arc::new(value),
+        }
     }
 }
 
@@ -52,7 +59,11 @@ pub struct Grouped<K, V> {
 impl<K, V> Grouped<K, V> {
     /// `name` names the repartition topic, `<application>-<name>-repartition`.
     pub fn with(name: impl Into<String>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
-        Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
+        Self {
+            name: name.into(),
+            key: Arc::new(key),
+            value: Arc::new(value),
+        }
     }
 }
 
@@ -67,7 +78,12 @@ pub struct Repartitioned<K, V> {
 impl<K, V> Repartitioned<K, V> {
     /// `name` names the topic, `<application>-<name>-repartition`.
     pub fn with(name: impl Into<String>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
-        Self { name: name.into(), key: Arc::new(key), value: Arc::new(value), partitions: None }
+        Self {
+            name: name.into(),
+            key: Arc::new(key),
+            value: Arc::new(value),
+            partitions: None,
+        }
     }
 
     /// Fixes the number of partitions; by default it is that of the topics that feed it.
@@ -141,7 +157,11 @@ impl<K, V> Joined<K, V> {
     /// `name` names the repartition topic, should the stream's key have changed; the codecs are the
     /// stream's.
     pub fn with(name: impl Into<String>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
-        Self { name: name.into(), key: Arc::new(key), value: Arc::new(value) }
+        Self {
+            name: name.into(),
+            key: Arc::new(key),
+            value: Arc::new(value),
+        }
     }
 }
 
@@ -199,6 +219,9 @@ pub struct Suppressed<V> {
 impl<V> Suppressed<V> {
     /// Holds each row until its window closes, in a store called `<name>-store`.
     pub fn until_window_closes(name: impl Into<String>, value: impl Codec<V>) -> Self {
-        Self { name: name.into(), value: Arc::new(value) }
+        Self {
+            name: name.into(),
+            value: Arc::new(value),
+        }
     }
 }

@@ -21,15 +21,34 @@ pub(super) fn repartition_node<K: 'static, V: 'static>(
     let make_sink: Make = Arc::new(move |wiring, id| {
         let output = wiring.output(&topic)?;
         let time = wiring.sink_time(output);
-        let sink = Sink::new(sink_key.clone(), sink_value.clone(), output, null_keys, time);
+        let sink = Sink::new(
+            sink_key.clone(),
+            sink_value.clone(),
+            output,
+            null_keys,
+            time,
+        );
         wiring.provide::<K, V>(id, Rc::new(sink));
         Ok(())
     });
     let make_source: Make = Arc::new(move |wiring, id| {
         let out = wiring.edges::<K, V>(id)?;
-        wiring.add_source(id, Rc::new(StreamSource::new(key.clone(), value.clone(), out)));
+        wiring.add_source(
+            id,
+            Rc::new(StreamSource::new(key.clone(), value.clone(), out)),
+        );
         Ok(())
     });
-    let repartition = Repartition { name, partitions, forced, make_sink, make_source };
-    LogicalNode::new("repartition", LogicalKind::Repartition(repartition), vec![parent])
+    let repartition = Repartition {
+        name,
+        partitions,
+        forced,
+        make_sink,
+        make_source,
+    };
+    LogicalNode::new(
+        "repartition",
+        LogicalKind::Repartition(repartition),
+        vec![parent],
+    )
 }

@@ -32,7 +32,11 @@ impl<K: Clone + 'static, V: Clone + 'static> Clone for Stream<K, V> {
 
 impl<K: 'static, V: 'static> Stream<K, V> {
     pub(super) fn new(graph: SharedGraph, id: LogicalId) -> Self {
-        Self { graph, id, types: PhantomData }
+        Self {
+            graph,
+            id,
+            types: PhantomData,
+        }
     }
 
     /// Puts a process behind this stream; `shared` is built into a process for each task.
@@ -49,7 +53,9 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     {
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![self.id]);
         node.changes_key = changes_key;
-        node.make = Some(Arc::new(move |wiring, id| wiring.add_process(id, process(&shared))));
+        node.make = Some(Arc::new(move |wiring, id| {
+            wiring.add_process(id, process(&shared))
+        }));
         let id = self.graph.borrow_mut().add(node);
         Stream::new(self.graph, id)
     }
@@ -271,8 +277,9 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     pub fn merge(self, other: Self) -> Self {
         let parents = vec![self.id, other.id];
         let mut node = LogicalNode::new("merge", LogicalKind::Operator, parents);
-        node.make =
-            Some(Arc::new(|wiring, id| wiring.add_process(id, Pass::<K, V>::default())));
+        node.make = Some(Arc::new(|wiring, id| {
+            wiring.add_process(id, Pass::<K, V>::default())
+        }));
         let id = self.graph.borrow_mut().add(node);
         Stream::new(self.graph, id)
     }
@@ -307,7 +314,9 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// ```
     pub fn to(self, topic: impl Into<String>, produced: Produced<K, V>) {
         let topic = topic.into();
-        let kind = LogicalKind::Sink { topic: topic.clone() };
+        let kind = LogicalKind::Sink {
+            topic: topic.clone(),
+        };
         let mut node = LogicalNode::new("sink", kind, vec![self.id]);
         let topic = crate::task::TopicName::External(topic);
         node.make = Some(Arc::new(move |wiring, id| {
@@ -334,9 +343,20 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn repartition(self, repartitioned: Repartitioned<K, V>) -> Self {
-        let Repartitioned { name, key, value, partitions } = repartitioned;
-        let node =
-            repartition_node(self.id, name, (key, value), NullKeys::Drop, true, partitions);
+        let Repartitioned {
+            name,
+            key,
+            value,
+            partitions,
+        } = repartitioned;
+        let node = repartition_node(
+            self.id,
+            name,
+            (key, value),
+            NullKeys::Drop,
+            true,
+            partitions,
+        );
         let id = self.graph.borrow_mut().add(node);
         Stream::new(self.graph, id)
     }

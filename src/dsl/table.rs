@@ -47,7 +47,13 @@ impl<K: Clone + 'static, V: Clone + 'static> Clone for Table<K, V> {
 
 impl<K: 'static, V: 'static> Table<K, V> {
     pub(super) fn new(graph: SharedGraph, id: LogicalId, key: SharedCodec<K>) -> Self {
-        Self { graph, id, key, view: None, windows: None }
+        Self {
+            graph,
+            id,
+            key,
+            view: None,
+            windows: None,
+        }
     }
 
     pub(super) fn with_view(
@@ -102,8 +108,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         map: impl Fn(&K, V) -> R + Send + Sync + 'static,
     ) -> Table<K, W> {
         let map = Arc::new(map);
-        let mut node =
-            LogicalNode::new("table_map_values", LogicalKind::Operator, vec![self.id]);
+        let mut node = LogicalNode::new("table_map_values", LogicalKind::Operator, vec![self.id]);
         let own = map.clone();
         node.make = Some(Arc::new(move |wiring, id| {
             let map = own.clone();
@@ -120,7 +125,13 @@ impl<K: 'static, V: 'static> Table<K, V> {
             });
             (store, make)
         });
-        Table { graph: self.graph, id, key: self.key, view, windows: self.windows }
+        Table {
+            graph: self.graph,
+            id,
+            key: self.key,
+            view,
+            windows: self.windows,
+        }
     }
 
     /// Keeps the rows for which `accepts` holds; for any other a deletion goes out, since it may have
@@ -156,7 +167,13 @@ impl<K: 'static, V: 'static> Table<K, V> {
             });
             (store, make)
         });
-        Table { graph: self.graph, id, key: self.key, view, windows: self.windows }
+        Table {
+            graph: self.graph,
+            id,
+            key: self.key,
+            view,
+            windows: self.windows,
+        }
     }
 
     /// The changes as records: the new row, or `None` for a deletion.
@@ -171,8 +188,9 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// ```
     pub fn to_stream(self) -> Stream<K, Option<V>> {
         let mut node = LogicalNode::new("to_stream", LogicalKind::Operator, vec![self.id]);
-        node.make =
-            Some(Arc::new(|wiring, id| wiring.add_process(id, ToStream::<K, V>::default())));
+        node.make = Some(Arc::new(|wiring, id| {
+            wiring.add_process(id, ToStream::<K, V>::default())
+        }));
         let id = self.graph.borrow_mut().add(node);
         Stream::new(self.graph, id)
     }
@@ -204,7 +222,10 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
         let hold = self.windows.unwrap_or_else(|| {
             let message = format!("suppress {name:?} stands behind a table that is not windowed");
             self.graph.borrow_mut().report(Error::invalid(message));
-            HoldSpec { size_ms: 0, grace_ms: 0 }
+            HoldSpec {
+                size_ms: 0,
+                grace_ms: 0,
+            }
         });
         let mut node = LogicalNode::new("suppress", LogicalKind::Operator, vec![self.id]);
         node.name = Some(name);
@@ -226,6 +247,12 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
             wiring.add_process::<Suppress<K, V>>(id, process)
         }));
         let id = self.graph.borrow_mut().add(node);
-        Table { graph: self.graph, id, key: self.key, view: None, windows: self.windows }
+        Table {
+            graph: self.graph,
+            id,
+            key: self.key,
+            view: None,
+            windows: self.windows,
+        }
     }
 }

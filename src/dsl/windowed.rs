@@ -108,14 +108,27 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
         fold: SharedFold<K, V, A>,
         materialized: Materialized<A>,
     ) -> Table<Windowed<K>, A> {
-        let Self { graph, id: parent, key, windows, .. } = self;
-        let nothing = TimeWindowSpec { size_ms: 1, advance_ms: 1, grace_ms: 0 };
+        let Self {
+            graph,
+            id: parent,
+            key,
+            windows,
+            ..
+        } = self;
+        let nothing = TimeWindowSpec {
+            size_ms: 1,
+            advance_ms: 1,
+            grace_ms: 0,
+        };
         let windows = windows.spec().unwrap_or_else(|error| {
             graph.borrow_mut().report(error.context(&materialized.name));
             nothing
         });
         let least_ms = windows.size_ms.saturating_add(windows.grace_ms);
-        let retention_ms = match materialized.retention.map(|given| millis(given, "a retention")) {
+        let retention_ms = match materialized
+            .retention
+            .map(|given| millis(given, "a retention"))
+        {
             None => least_ms,
             Some(Ok(given_ms)) if given_ms >= least_ms => given_ms,
             Some(Ok(given_ms)) => {
@@ -159,7 +172,10 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             wiring.add_process::<WindowAggregate<_, K, V, A>>(id, process)
         }));
         let id = graph.borrow_mut().add(node);
-        let hold = HoldSpec { size_ms: windows.size_ms, grace_ms: windows.grace_ms };
+        let hold = HoldSpec {
+            size_ms: windows.size_ms,
+            grace_ms: windows.grace_ms,
+        };
         Table::new(graph, id, windowed_key).with_windows(hold)
     }
 }
@@ -171,6 +187,12 @@ impl<K: 'static, V: 'static> WindowedStream<K, V> {
         key: SharedCodec<K>,
         windows: TimeWindows,
     ) -> Self {
-        Self { graph, id, key, windows, types: std::marker::PhantomData }
+        Self {
+            graph,
+            id,
+            key,
+            windows,
+            types: std::marker::PhantomData,
+        }
     }
 }

@@ -23,7 +23,11 @@ pub struct TimeWindows {
 impl TimeWindows {
     /// Tumbling windows of a size, without grace: a record older than the stream's time can be late.
     pub fn of(size: Duration) -> Self {
-        Self { size, advance: size, grace: Duration::ZERO }
+        Self {
+            size,
+            advance: size,
+            grace: Duration::ZERO,
+        }
     }
 
     /// Lets a window start every `advance`: windows overlap where that is less than their size.
@@ -50,7 +54,11 @@ impl TimeWindows {
                  the advance between 1 ms and the size"
             )));
         }
-        Ok(TimeWindowSpec { size_ms, advance_ms, grace_ms })
+        Ok(TimeWindowSpec {
+            size_ms,
+            advance_ms,
+            grace_ms,
+        })
     }
 }
 
@@ -68,7 +76,12 @@ impl JoinWindows {
     /// Records whose timestamps differ by at most `difference`, without grace.
     pub fn of(difference: Duration) -> Self {
         let (ms, overflow) = signed(difference);
-        Self { before_ms: ms, after_ms: ms, grace: Duration::ZERO, overflow }
+        Self {
+            before_ms: ms,
+            after_ms: ms,
+            grace: Duration::ZERO,
+            overflow,
+        }
     }
 
     /// The right record may be so much earlier.
@@ -123,7 +136,10 @@ impl JoinWindows {
                 "a join's window is empty or too long; `before` plus `after` must be at least 0",
             ));
         }
-        let reach = JoinReach { before_ms: self.before_ms, after_ms: self.after_ms };
+        let reach = JoinReach {
+            before_ms: self.before_ms,
+            after_ms: self.after_ms,
+        };
         Ok((reach, size_ms.saturating_add(grace_ms)))
     }
 }

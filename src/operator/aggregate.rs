@@ -47,7 +47,14 @@ impl<F, K, V, A> Aggregate<F, K, V, A> {
         value: SharedCodec<V>,
         row: SharedCodec<A>,
     ) -> Self {
-        Self { fold, store, key, value, row, scratch: RefCell::default() }
+        Self {
+            fold,
+            store,
+            key,
+            value,
+            row,
+            scratch: RefCell::default(),
+        }
     }
 }
 
@@ -69,7 +76,12 @@ where
         out: &Edges<K, Change<A>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
         let mut scratch = self.scratch.borrow_mut();
         if !scratch.encode_key(&*self.key, &key)? {
             cx.drop_record(DropReason::NullKey);
@@ -79,12 +91,17 @@ where
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        let old = self.store.get(&scratch.key, |row| decode_row(&*self.row, row))??;
+        let old = self
+            .store
+            .get(&scratch.key, |row| decode_row(&*self.row, row))??;
         let (old, timestamp_ms) = match old {
             Some((old, old_ms)) => (Some(old), timestamp_ms.max(old_ms)),
             None => (None, timestamp_ms),
         };
-        let new = self.fold.fold(&key, value, old).filter(|new| !self.row.is_null(new));
+        let new = self
+            .fold
+            .fold(&key, value, old)
+            .filter(|new| !self.row.is_null(new));
         match &new {
             Some(row) if scratch.encode_row(&*self.row, row, timestamp_ms)? => {
                 self.store.put(&scratch.key, Some(&scratch.row))?;
@@ -92,6 +109,14 @@ where
             _ => self.store.put(&scratch.key, None)?,
         }
         drop(scratch);
-        out.push(Record { key, value: Change::to(new), timestamp_ms, headers }, cx)
+        out.push(
+            Record {
+                key,
+                value: Change::to(new),
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }

@@ -17,10 +17,7 @@ pub struct Branch<K, V> {
 
 impl<K, V> Branch<K, V> {
     /// Branches in order of precedence, and where the rest goes.
-    pub fn new(
-        branches: Vec<(Predicate<K, V>, Port<K, V>)>,
-        default: Option<Port<K, V>>,
-    ) -> Self {
+    pub fn new(branches: Vec<(Predicate<K, V>, Port<K, V>)>, default: Option<Port<K, V>>) -> Self {
         Self { branches, default }
     }
 }
@@ -39,7 +36,13 @@ impl<K, V> Push<K, V> for Branch<K, V> {
     }
 
     fn tick(&self, time_ms: i64, cx: &mut Context) -> Result<()> {
-        let ports = self.branches.iter().map(|(_, port)| port).chain(&self.default);
-        ports.into_iter().try_for_each(|port| port.tick(time_ms, cx))
+        let ports = self
+            .branches
+            .iter()
+            .map(|(_, port)| port)
+            .chain(&self.default);
+        ports
+            .into_iter()
+            .try_for_each(|port| port.tick(time_ms, cx))
     }
 }

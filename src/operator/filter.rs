@@ -14,7 +14,10 @@ pub struct Filter<F, K, V> {
 impl<F: Fn(&K, &V) -> bool, K, V> Filter<F, K, V> {
     /// Keeps the records for which `accepts` returns true.
     pub fn new(accepts: F) -> Self {
-        Self { accepts, types: PhantomData }
+        Self {
+            accepts,
+            types: PhantomData,
+        }
     }
 }
 
@@ -31,6 +34,10 @@ where
 
     #[inline]
     fn process(&self, record: Record<K, V>, out: &Edges<K, V>, cx: &mut Context) -> Result<()> {
-        if (self.accepts)(&record.key, &record.value) { out.push(record, cx) } else { Ok(()) }
+        if (self.accepts)(&record.key, &record.value) {
+            out.push(record, cx)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -18,7 +18,10 @@ where
 {
     /// Applies `map` to each record and forwards what it gives, in order.
     pub fn new(map: F) -> Self {
-        Self { map, types: PhantomData }
+        Self {
+            map,
+            types: PhantomData,
+        }
     }
 }
 
@@ -37,9 +40,22 @@ where
     type ValueOut = W;
 
     fn process(&self, record: Record<K, V>, out: &Edges<L, W>, cx: &mut Context) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
         for (key, value) in (self.map)(key, value) {
-            out.push(Record { key, value, timestamp_ms, headers: headers.clone() }, cx)?;
+            out.push(
+                Record {
+                    key,
+                    value,
+                    timestamp_ms,
+                    headers: headers.clone(),
+                },
+                cx,
+            )?;
         }
         Ok(())
     }

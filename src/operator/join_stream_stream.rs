@@ -76,7 +76,12 @@ where
     type ValueOut = R;
 
     fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
         let mut scratch = self.scratch.borrow_mut();
         if !scratch.encode_key(&*self.key, &key)? {
             cx.drop_record(DropReason::NullKey);
@@ -92,7 +97,11 @@ where
             self.own.set_floor_ms(floor_ms);
             self.other.set_floor_ms(floor_ms);
         }
-        if self.own.put(&scratch.key, timestamp_ms, Some(&scratch.row))? == Put::Expired {
+        if self
+            .own
+            .put(&scratch.key, timestamp_ms, Some(&scratch.row))?
+            == Put::Expired
+        {
             cx.drop_record(DropReason::Expired);
         }
         let from_ms = timestamp_ms.saturating_sub(self.reach.before_ms).max(0);
@@ -107,7 +116,15 @@ where
             let joined = (self.join)(&key, &value, &other);
             let timestamp_ms = timestamp_ms.max(partner.start_ms);
             let (key, headers) = (key.clone(), headers.clone());
-            out.push(Record { key, value: joined, timestamp_ms, headers }, cx)?;
+            out.push(
+                Record {
+                    key,
+                    value: joined,
+                    timestamp_ms,
+                    headers,
+                },
+                cx,
+            )?;
         }
         Ok(())
     }

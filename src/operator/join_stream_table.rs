@@ -18,13 +18,13 @@ pub struct JoinTable<F, K, V, W> {
 
 impl<F, K, V, W> JoinTable<F, K, V, W> {
     /// Joins with the rows of `table`; the codecs are asked only whether something is null.
-    pub fn new(
-        join: F,
-        key: SharedCodec<K>,
-        value: SharedCodec<V>,
-        table: ViewPort<K, W>,
-    ) -> Self {
-        Self { join, key, value, table }
+    pub fn new(join: F, key: SharedCodec<K>, value: SharedCodec<V>, table: ViewPort<K, W>) -> Self {
+        Self {
+            join,
+            key,
+            value,
+            table,
+        }
     }
 }
 
@@ -42,7 +42,12 @@ where
     type ValueOut = R;
 
     fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
         if self.key.is_null(&key) {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
@@ -51,9 +56,19 @@ where
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        let Some((row, _)) = self.table.get(&key, cx)? else { return Ok(()) };
+        let Some((row, _)) = self.table.get(&key, cx)? else {
+            return Ok(());
+        };
         let value = (self.join)(&key, value, row);
-        out.push(Record { key, value, timestamp_ms, headers }, cx)
+        out.push(
+            Record {
+                key,
+                value,
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }
 
@@ -67,13 +82,13 @@ pub struct LeftJoinTable<F, K, V, W> {
 
 impl<F, K, V, W> LeftJoinTable<F, K, V, W> {
     /// Joins with the rows of `table`; the codecs are asked only whether something is null.
-    pub fn new(
-        join: F,
-        key: SharedCodec<K>,
-        value: SharedCodec<V>,
-        table: ViewPort<K, W>,
-    ) -> Self {
-        Self { join, key, value, table }
+    pub fn new(join: F, key: SharedCodec<K>, value: SharedCodec<V>, table: ViewPort<K, W>) -> Self {
+        Self {
+            join,
+            key,
+            value,
+            table,
+        }
     }
 }
 
@@ -91,7 +106,12 @@ where
     type ValueOut = R;
 
     fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
         if self.value.is_null(&value) {
             cx.drop_record(DropReason::NullValue);
             return Ok(());
@@ -101,6 +121,14 @@ where
             false => self.table.get(&key, cx)?.map(|(row, _)| row),
         };
         let value = (self.join)(&key, value, row);
-        out.push(Record { key, value, timestamp_ms, headers }, cx)
+        out.push(
+            Record {
+                key,
+                value,
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }

@@ -14,7 +14,10 @@ pub struct Map<F, K, V, L, W> {
 impl<F: Fn(K, V) -> (L, W), K, V, L, W> Map<F, K, V, L, W> {
     /// Applies `map` to each record.
     pub fn new(map: F) -> Self {
-        Self { map, types: PhantomData }
+        Self {
+            map,
+            types: PhantomData,
+        }
     }
 }
 
@@ -33,8 +36,21 @@ where
 
     #[inline]
     fn process(&self, record: Record<K, V>, out: &Edges<L, W>, cx: &mut Context) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
         let (key, value) = (self.map)(key, value);
-        out.push(Record { key, value, timestamp_ms, headers }, cx)
+        out.push(
+            Record {
+                key,
+                value,
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }

@@ -15,7 +15,10 @@ pub struct Peek<F, K, V> {
 impl<F: Fn(&K, &V), K, V> Peek<F, K, V> {
     /// Calls `look` with each record.
     pub fn new(look: F) -> Self {
-        Self { look, types: PhantomData }
+        Self {
+            look,
+            types: PhantomData,
+        }
     }
 }
 

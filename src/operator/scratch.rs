@@ -15,13 +15,13 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Encodes the key; `false` if it is null.
-    pub(super) fn encode_key<K>(&mut self, codec: &dyn Codec<K>, key: &K) -> Result<bool> {
+    pub(super) fn encode_key<K: 'static>(&mut self, codec: &dyn Codec<K>, key: &K) -> Result<bool> {
         self.key.clear();
         Ok(codec.encode(key, &mut self.key)? == Encoded::Bytes)
     }
 
     /// Encodes `timestamp | value`; `false` if the value is null, which deletes the row.
-    pub(super) fn encode_row<V>(
+    pub(super) fn encode_row<V: 'static>(
         &mut self,
         codec: &dyn Codec<V>,
         value: &V,
@@ -34,7 +34,10 @@ impl Scratch {
 }
 
 /// Decodes `timestamp | value`.
-pub(super) fn decode_row<V>(codec: &dyn Codec<V>, row: Option<&[u8]>) -> Result<Option<(V, i64)>> {
+pub(super) fn decode_row<V: 'static>(
+    codec: &dyn Codec<V>,
+    row: Option<&[u8]>,
+) -> Result<Option<(V, i64)>> {
     let Some(row) = row else { return Ok(None) };
     let (timestamp, value) = split_row(row)?;
     Ok(Some((codec.decode(Some(value))?, timestamp)))
@@ -44,6 +47,9 @@ pub(super) fn decode_row<V>(codec: &dyn Codec<V>, row: Option<&[u8]>) -> Result<
 pub(super) fn split_row(row: &[u8]) -> Result<(i64, &[u8])> {
     match row.split_first_chunk::<TIMESTAMP_LEN>() {
         Some((timestamp, value)) => Ok((i64::from_be_bytes(*timestamp), value)),
-        None => Err(Error::corrupt(format!("a row of {} bytes has no timestamp", row.len()))),
+        None => Err(Error::corrupt(format!(
+            "a row of {} bytes has no timestamp",
+            row.len()
+        ))),
     }
 }

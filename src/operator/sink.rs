@@ -26,7 +26,7 @@ pub struct Sink<K, V> {
     scratch: RefCell<Scratch>,
 }
 
-impl<K, V> Sink<K, V> {
+impl<K: 'static, V: 'static> Sink<K, V> {
     /// A sink of an output topic; `time` where the topic's records carry the task's clock.
     pub fn new(
         key: SharedCodec<K>,
@@ -35,11 +35,18 @@ impl<K, V> Sink<K, V> {
         null_keys: NullKeys,
         time: Option<SinkTime>,
     ) -> Self {
-        Self { key, value, output, null_keys, time, scratch: RefCell::default() }
+        Self {
+            key,
+            value,
+            output,
+            null_keys,
+            time,
+            scratch: RefCell::default(),
+        }
     }
 }
 
-impl<K, V> Push<K, V> for Sink<K, V> {
+impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
     fn push(&self, record: Record<K, V>, cx: &mut Context) -> Result<()> {
         let Scratch { key, row } = &mut *self.scratch.borrow_mut();
         key.clear();

@@ -12,23 +12,37 @@ pub struct StreamSource<K, V> {
     out: Edges<K, V>,
 }
 
-impl<K, V> StreamSource<K, V> {
+impl<K: 'static, V: 'static> StreamSource<K, V> {
     /// A source with its codecs and its children.
     pub fn new(key: SharedCodec<K>, value: SharedCodec<V>, out: Edges<K, V>) -> Self {
         Self { key, value, out }
     }
 }
 
-impl<K, V> Source for StreamSource<K, V> {
+impl<K: 'static, V: 'static> Source for StreamSource<K, V> {
     fn record(&self, raw: &RecordRef<'_>, cx: &mut Context) -> Result<()> {
-        let key = self.key.decode(raw.key).map_err(|error| error.context("key"))?;
-        let value = self.value.decode(raw.value).map_err(|error| error.context("value"))?;
+        let key = self
+            .key
+            .decode(raw.key)
+            .map_err(|error| error.context("key"))?;
+        let value = self
+            .value
+            .decode(raw.value)
+            .map_err(|error| error.context("value"))?;
         let headers = match raw.has_no_headers() {
             true => Default::default(),
             false => raw.headers(CLOCK_HEADER)?,
         };
         cx.decoded();
-        self.out.push(Record { key, value, timestamp_ms: raw.timestamp_ms, headers }, cx)
+        self.out.push(
+            Record {
+                key,
+                value,
+                timestamp_ms: raw.timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 
     fn tick(&self, time_ms: i64, cx: &mut Context) -> Result<()> {

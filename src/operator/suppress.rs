@@ -47,7 +47,7 @@ struct Buffers {
     first_end_ms: Option<i64>,
 }
 
-impl<K, V> Suppress<K, V> {
+impl<K: 'static, V: 'static> Suppress<K, V> {
     /// A buffer in `store`. `observed` is the operator's own time, kept with the state.
     pub fn new(
         hold: HoldSpec,
@@ -57,11 +57,23 @@ impl<K, V> Suppress<K, V> {
         bound: TimeBound,
     ) -> Self {
         let (key, value) = codecs;
-        Self { hold, key, value, store, observed, bound, buffers: RefCell::default() }
+        Self {
+            hold,
+            key,
+            value,
+            store,
+            observed,
+            bound,
+            buffers: RefCell::default(),
+        }
     }
 
     fn hold(&self, record: &Record<Windowed<K>, Change<V>>, cx: &mut Context) -> Result<()> {
-        let Buffers { key, row, first_end_ms } = &mut *self.buffers.borrow_mut();
+        let Buffers {
+            key,
+            row,
+            first_end_ms,
+        } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;
         key.clear();
         key.extend_from_slice(&end_ms.to_be_bytes());
@@ -89,9 +101,12 @@ impl<K, V> Suppress<K, V> {
         if let Some(first) = self.buffers.borrow().first_end_ms {
             return Ok(first);
         }
-        let mut held =
-            self.store.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
-        let first = held.next()?.and_then(|(key, _)| key.first_chunk::<8>().copied());
+        let mut held = self
+            .store
+            .range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
+        let first = held
+            .next()?
+            .and_then(|(key, _)| key.first_chunk::<8>().copied());
         let first = first.map_or(i64::MAX, i64::from_be_bytes);
         self.buffers.borrow_mut().first_end_ms = Some(first);
         Ok(first)
@@ -111,8 +126,9 @@ impl<K, V> Suppress<K, V> {
         if self.first_end_ms()? > last_end_ms {
             return Ok(());
         }
-        let mut held =
-            self.store.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
+        let mut held = self
+            .store
+            .range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
         let mut next_end_ms = i64::MAX;
         let mut last_closed_ms = NO_TIMESTAMP;
         while let Some((key, row)) = held.next()? {
@@ -131,7 +147,12 @@ impl<K, V> Suppress<K, V> {
             let value = self.value.decode(Some(value))?;
             self.store.put(key, None)?;
             let value = Change::to(Some(value));
-            let record = Record { key: windowed, value, timestamp_ms, headers };
+            let record = Record {
+                key: windowed,
+                value,
+                timestamp_ms,
+                headers,
+            };
             cx.without_origin(|cx| out.push(record, cx))?;
         }
         self.buffers.borrow_mut().first_end_ms = Some(next_end_ms);
@@ -200,7 +221,7 @@ fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
 fn take_row(row: &[u8]) -> Result<(i64, Headers, &[u8])> {
     let parse = || {
         let (timestamp, mut rest) = row.split_first_chunk::<8>()?;
-        let mut take_len = |rest: &mut &[u8]| {
+        let take_len = |rest: &mut &[u8]| {
             let (len, after) = rest.split_first_chunk::<4>()?;
             *rest = after;
             Some(u32::from_be_bytes(*len) as usize)
@@ -215,9 +236,16 @@ fn take_row(row: &[u8]) -> Result<(i64, Headers, &[u8])> {
             let (value, after) = rest.split_at_checked(len.saturating_sub(1))?;
             rest = after;
             let key = String::from_utf8(key.to_vec()).ok()?;
-            headers.push(Header { key, value: (len > 0).then(|| value.to_vec()) });
+            headers.push(Header {
+                key,
+                value: (len > 0).then(|| value.to_vec()),
+            });
         }
-        Some((i64::from_be_bytes(*timestamp), Headers::from_vec(headers), rest))
+        Some((
+            i64::from_be_bytes(*timestamp),
+            Headers::from_vec(headers),
+            rest,
+        ))
     };
     parse().ok_or_else(|| Error::corrupt("a held row ends early"))
 }

@@ -16,7 +16,10 @@ pub struct TableFilter<F, K, V> {
 impl<F: Fn(&K, &V) -> bool, K, V> TableFilter<F, K, V> {
     /// Keeps the rows for which `accepts` returns true.
     pub fn new(accepts: F) -> Self {
-        Self { accepts, types: PhantomData }
+        Self {
+            accepts,
+            types: PhantomData,
+        }
     }
 }
 
@@ -37,10 +40,23 @@ where
         out: &Edges<K, Change<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record { key, value: Change { new, old }, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value: Change { new, old },
+            timestamp_ms,
+            headers,
+        } = record;
         let new = new.filter(|row| (self.accepts)(&key, row));
         let old = old.filter(|row| (self.accepts)(&key, row));
-        out.push(Record { key, value: Change { new, old }, timestamp_ms, headers }, cx)
+        out.push(
+            Record {
+                key,
+                value: Change { new, old },
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }
 
@@ -62,6 +78,9 @@ where
     F: Fn(&K, &V) -> bool,
 {
     fn get(&self, key: &K, cx: &mut Context) -> Result<Option<(V, i64)>> {
-        Ok(self.below.get(key, cx)?.filter(|(row, _)| (self.accepts)(key, row)))
+        Ok(self
+            .below
+            .get(key, cx)?
+            .filter(|(row, _)| (self.accepts)(key, row)))
     }
 }

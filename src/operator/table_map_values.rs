@@ -15,7 +15,10 @@ pub struct TableMapValues<F, K, V, W> {
 impl<F: Fn(&K, V) -> Option<W>, K, V, W> TableMapValues<F, K, V, W> {
     /// Applies `map` to each row.
     pub fn new(map: F) -> Self {
-        Self { map, types: PhantomData }
+        Self {
+            map,
+            types: PhantomData,
+        }
     }
 }
 
@@ -37,10 +40,23 @@ where
         out: &Edges<K, Change<W>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record { key, value: Change { new, old }, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value: Change { new, old },
+            timestamp_ms,
+            headers,
+        } = record;
         let new = new.and_then(|row| (self.map)(&key, row));
         let old = old.and_then(|row| (self.map)(&key, row));
-        out.push(Record { key, value: Change { new, old }, timestamp_ms, headers }, cx)
+        out.push(
+            Record {
+                key,
+                value: Change { new, old },
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }
 

@@ -23,7 +23,12 @@ pub struct TableSource<K, V> {
 impl<K, V> TableSource<K, V> {
     /// A table over `store`, or one that nothing looks into.
     pub fn new(key: SharedCodec<K>, value: SharedCodec<V>, store: Option<KeyValueStore>) -> Self {
-        Self { key, value, store, scratch: RefCell::default() }
+        Self {
+            key,
+            value,
+            store,
+            scratch: RefCell::default(),
+        }
     }
 }
 
@@ -39,7 +44,12 @@ impl<K: 'static, V: 'static> Process for TableSource<K, V> {
         out: &Edges<K, Change<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
         let value = value.filter(|value| !self.value.is_null(value));
         let mut scratch = self.scratch.borrow_mut();
         if !scratch.encode_key(&*self.key, &key)? {
@@ -55,7 +65,15 @@ impl<K: 'static, V: 'static> Process for TableSource<K, V> {
             }
         }
         drop(scratch);
-        out.push(Record { key, value: Change::to(value), timestamp_ms, headers }, cx)
+        out.push(
+            Record {
+                key,
+                value: Change::to(value),
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }
 
@@ -70,16 +88,22 @@ pub struct StoreView<K, V> {
 impl<K, V> StoreView<K, V> {
     /// A view of a store of timestamped rows.
     pub fn new(key: SharedCodec<K>, value: SharedCodec<V>, store: KeyValueStore) -> Self {
-        Self { key, value, store, scratch: RefCell::default() }
+        Self {
+            key,
+            value,
+            store,
+            scratch: RefCell::default(),
+        }
     }
 }
 
-impl<K, V> View<K, V> for StoreView<K, V> {
+impl<K: 'static, V: 'static> View<K, V> for StoreView<K, V> {
     fn get(&self, key: &K, _cx: &mut Context) -> Result<Option<(V, i64)>> {
         let mut scratch = self.scratch.borrow_mut();
         if !scratch.encode_key(&*self.key, key)? {
             return Ok(None);
         }
-        self.store.get(&scratch.key, |row| decode_row(&*self.value, row))?
+        self.store
+            .get(&scratch.key, |row| decode_row(&*self.value, row))?
     }
 }

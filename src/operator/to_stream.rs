@@ -27,7 +27,20 @@ impl<K: 'static, V: 'static> Process for ToStream<K, V> {
         out: &Edges<K, Option<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record { key, value, timestamp_ms, headers } = record;
-        out.push(Record { key, value: value.new, timestamp_ms, headers }, cx)
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
+        out.push(
+            Record {
+                key,
+                value: value.new,
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
     }
 }

@@ -25,7 +25,9 @@ impl TimeWindowSpec {
     ///
     /// Source: `TimeWindows.windowsFor`.
     pub fn starts(&self, timestamp_ms: i64) -> impl Iterator<Item = i64> + use<> {
-        let first = timestamp_ms.saturating_sub(self.size_ms).saturating_add(self.advance_ms);
+        let first = timestamp_ms
+            .saturating_sub(self.size_ms)
+            .saturating_add(self.advance_ms);
         let first = first.max(0) / self.advance_ms * self.advance_ms;
         let advance_ms = self.advance_ms;
         std::iter::successors(Some(first), move |start| start.checked_add(advance_ms))
@@ -68,7 +70,17 @@ impl<F, K, V, A> WindowAggregate<F, K, V, A> {
         let (key, row) = codecs;
         let scratch = RefCell::default();
         let types = std::marker::PhantomData;
-        Self { fold, windows, store, key, row, observed, bound, scratch, types }
+        Self {
+            fold,
+            windows,
+            store,
+            key,
+            row,
+            observed,
+            bound,
+            scratch,
+            types,
+        }
     }
 }
 
@@ -90,7 +102,12 @@ where
         out: &Edges<Windowed<K>, Change<A>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record { key, value, timestamp_ms: record_ms, headers } = record;
+        let Record {
+            key,
+            value,
+            timestamp_ms: record_ms,
+            headers,
+        } = record;
         if !self.scratch.borrow_mut().encode_key(&*self.key, &key)? {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
@@ -116,15 +133,21 @@ where
             let last = starts.peek().is_none();
             let take = |slot: &mut Option<K>| if last { slot.take() } else { slot.clone() };
             let Some(key) = take(&mut key) else { break };
-            let Some(value) = (if last { value.take() } else { value.clone() }) else { break };
+            let Some(value) = (if last { value.take() } else { value.clone() }) else {
+                break;
+            };
             let mut scratch = self.scratch.borrow_mut();
-            let old =
-                self.store.fetch(&scratch.key, start_ms, |row| decode_row(&*self.row, row))??;
+            let old = self
+                .store
+                .fetch(&scratch.key, start_ms, |row| decode_row(&*self.row, row))??;
             let (old, timestamp_ms) = match old {
                 Some((old, old_ms)) => (Some(old), record_ms.max(old_ms)),
                 None => (None, record_ms),
             };
-            let new = self.fold.fold(&key, value, old).filter(|new| !self.row.is_null(new));
+            let new = self
+                .fold
+                .fold(&key, value, old)
+                .filter(|new| !self.row.is_null(new));
             let put = match &new {
                 Some(row) if scratch.encode_row(&*self.row, row, timestamp_ms)? => {
                     self.store.put(&scratch.key, start_ms, Some(&scratch.row))?
@@ -135,10 +158,22 @@ where
             if put == Put::Expired {
                 cx.drop_record(DropReason::Expired);
             }
-            let key = Windowed { key, start_ms, end_ms };
+            let key = Windowed {
+                key,
+                start_ms,
+                end_ms,
+            };
             let change = Change::to(new);
             let headers = headers.clone();
-            out.push(Record { key, value: change, timestamp_ms, headers }, cx)?;
+            out.push(
+                Record {
+                    key,
+                    value: change,
+                    timestamp_ms,
+                    headers,
+                },
+                cx,
+            )?;
         }
         Ok(())
     }
@@ -168,12 +203,20 @@ mod tests {
 
     #[test]
     fn windows_of_a_timestamp_are_those_of_the_peer() {
-        let hopping = TimeWindowSpec { size_ms: 10, advance_ms: 3, grace_ms: 0 };
+        let hopping = TimeWindowSpec {
+            size_ms: 10,
+            advance_ms: 3,
+            grace_ms: 0,
+        };
         let starts = |timestamp| hopping.starts(timestamp).collect::<Vec<_>>();
         assert_eq!(starts(0), [0]);
         assert_eq!(starts(9), [0, 3, 6, 9]);
         assert_eq!(starts(10), [3, 6, 9]);
-        let tumbling = TimeWindowSpec { size_ms: 10, advance_ms: 10, grace_ms: 0 };
+        let tumbling = TimeWindowSpec {
+            size_ms: 10,
+            advance_ms: 10,
+            grace_ms: 0,
+        };
         assert_eq!(tumbling.starts(19).collect::<Vec<_>>(), [10]);
         assert_eq!(tumbling.starts(i64::MAX).count(), 1);
     }

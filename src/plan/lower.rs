@@ -19,8 +19,11 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
     // The physical node that a logical node's records come out of.
     let mut outlets: Vec<Option<NodeId>> = Vec::with_capacity(graph.nodes().len());
     for node in graph.nodes() {
-        let parents: Option<Vec<NodeId>> =
-            node.parents.iter().map(|parent| outlets[parent.0]).collect();
+        let parents: Option<Vec<NodeId>> = node
+            .parents
+            .iter()
+            .map(|parent| outlets[parent.0])
+            .collect();
         let parents =
             parents.ok_or_else(|| Error::internal("a node's parent was taken out of the plan"))?;
         let mut add = |kind: NodeKind, operator, name, parents, make: Make| {
@@ -39,14 +42,23 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
             id
         };
         let make = || {
-            node.make.clone().ok_or_else(|| Error::internal("an operator came without a maker"))
+            node.make
+                .clone()
+                .ok_or_else(|| Error::internal("an operator came without a maker"))
         };
         let name = node.name.clone();
         let outlet = match &node.kind {
-            LogicalKind::Source { topics, idle_timeout } => {
-                let topics: Vec<_> =
-                    topics.iter().map(|topic| TopicName::External(topic.clone())).collect();
-                let kind = NodeKind::Source { topics: topics.clone() };
+            LogicalKind::Source {
+                topics,
+                idle_timeout,
+            } => {
+                let topics: Vec<_> = topics
+                    .iter()
+                    .map(|topic| TopicName::External(topic.clone()))
+                    .collect();
+                let kind = NodeKind::Source {
+                    topics: topics.clone(),
+                };
                 let id = add(kind, node.operator, name, parents, make()?);
                 if let Some(timeout) = idle_timeout {
                     parts.idle_timeouts.push((id, *timeout));
@@ -54,20 +66,32 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 Some(id)
             }
             LogicalKind::Sink { topic } => {
-                let kind = NodeKind::Sink { topic: TopicName::External(topic.clone()) };
+                let kind = NodeKind::Sink {
+                    topic: TopicName::External(topic.clone()),
+                };
                 Some(add(kind, node.operator, name, parents, make()?))
             }
-            LogicalKind::Operator => {
-                Some(add(NodeKind::Processor, node.operator, name, parents, make()?))
-            }
+            LogicalKind::Operator => Some(add(
+                NodeKind::Processor,
+                node.operator,
+                name,
+                parents,
+                make()?,
+            )),
             LogicalKind::Repartition(_) if node.parents.is_empty() => None,
             LogicalKind::Repartition(repartition) => {
                 let topic = TopicName::Repartition(repartition.name.clone());
-                parts.repartitions.push((topic.clone(), repartition.partitions));
-                let sink = NodeKind::Sink { topic: topic.clone() };
+                parts
+                    .repartitions
+                    .push((topic.clone(), repartition.partitions));
+                let sink = NodeKind::Sink {
+                    topic: topic.clone(),
+                };
                 let make = repartition.make_sink.clone();
                 add(sink, "repartition_sink", name.clone(), parents, make);
-                let source = NodeKind::Source { topics: vec![topic] };
+                let source = NodeKind::Source {
+                    topics: vec![topic],
+                };
                 let make = repartition.make_source.clone();
                 Some(add(source, "repartition_source", name, Vec::new(), make))
             }

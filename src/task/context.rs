@@ -74,12 +74,18 @@ impl Drops {
     /// loses silently) and dead letters.
     pub fn peer_total(&self) -> u64 {
         let ours = [DropReason::NullRepartitionKey, DropReason::DeadLetter];
-        self.iter().filter(|(reason, _)| !ours.contains(reason)).map(|(_, count)| count).sum()
+        self.iter()
+            .filter(|(reason, _)| !ours.contains(reason))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Adds another task's counts.
     pub fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(ours, theirs)| *ours += theirs);
+        self.0
+            .iter_mut()
+            .zip(other.0)
+            .for_each(|(ours, theirs)| *ours += theirs);
     }
 }
 
@@ -162,7 +168,12 @@ impl Context {
     /// reach the operator.
     #[inline]
     pub fn floor_ms(&self, bound: &TimeBound) -> i64 {
-        bound.inputs().iter().map(|input| self.floors[*input]).min().unwrap_or(i64::MAX)
+        bound
+            .inputs()
+            .iter()
+            .map(|input| self.floors[*input])
+            .min()
+            .unwrap_or(i64::MAX)
     }
 
     /// Runs `body` as if its records had no origin: what an operator emits because time passed has
@@ -184,7 +195,10 @@ impl Context {
     ///
     /// # Errors
     /// `User` when the record is larger than the topic takes or its timestamp is negative.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a record, borrowed from buffers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a record, borrowed from buffers"
+    )]
     pub fn write(
         &mut self,
         output: OutputId,
@@ -203,17 +217,29 @@ impl Context {
         };
         let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
         if size > spec.max_record_bytes || timestamp_ms < 0 {
-            return Err(refuse(&spec.topic, size, spec.max_record_bytes, timestamp_ms));
+            return Err(refuse(
+                &spec.topic,
+                size,
+                spec.max_record_bytes,
+                timestamp_ms,
+            ));
         }
         let headers = headers.as_slice();
         let Some(time) = time else {
-            self.effects.append(output, partition, key, value, timestamp_ms, headers, None);
+            self.effects
+                .append(output, partition, key, value, timestamp_ms, headers, None);
             return Ok(());
         };
         let clock_ms = time.observe(timestamp_ms);
-        let mark = ClockMark { alone: false, origin: self.partition, clock_ms }.encode();
+        let mark = ClockMark {
+            alone: false,
+            origin: self.partition,
+            clock_ms,
+        }
+        .encode();
         let mark = Some((CLOCK_HEADER, mark.as_slice()));
-        self.effects.append(output, partition, key, value, timestamp_ms, headers, mark);
+        self.effects
+            .append(output, partition, key, value, timestamp_ms, headers, mark);
         self.effects.set_clock(output, partition, clock_ms);
         Ok(())
     }
@@ -227,7 +253,9 @@ impl Context {
 #[cold]
 fn refuse(topic: &str, size: usize, max_record_bytes: usize, timestamp_ms: i64) -> Error {
     if timestamp_ms < 0 {
-        return Error::user(format!("a record for topic {topic} has the timestamp {timestamp_ms}"));
+        return Error::user(format!(
+            "a record for topic {topic} has the timestamp {timestamp_ms}"
+        ));
     }
     Error::user(format!(
         "a record for topic {topic} has {size} bytes, the topic takes {max_record_bytes}"

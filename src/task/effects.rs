@@ -4,7 +4,6 @@ use super::OutputSpec;
 use crate::base::{Header, NO_TIMESTAMP, TopicPartition};
 use crate::log::{Batch, BatchBuilder, BatchMark};
 
-
 /// Position of a topic in the task's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputId(pub usize);
@@ -37,7 +36,11 @@ struct OutputPartition {
 
 impl OutputPartition {
     fn new() -> Self {
-        Self { builder: BatchBuilder::default(), epoch: 0, clock_ms: NO_TIMESTAMP }
+        Self {
+            builder: BatchBuilder::default(),
+            epoch: 0,
+            clock_ms: NO_TIMESTAMP,
+        }
     }
 }
 
@@ -45,7 +48,9 @@ impl Effects {
     pub(super) fn new(outputs: &[OutputSpec]) -> Self {
         let topics = outputs.iter().map(|spec| OutputTopic {
             spec: spec.clone(),
-            partitions: (0..spec.partitions).map(|_| OutputPartition::new()).collect(),
+            partitions: (0..spec.partitions)
+                .map(|_| OutputPartition::new())
+                .collect(),
         });
         Self {
             topics: topics.collect(),
@@ -64,7 +69,10 @@ impl Effects {
 
     /// Finds an output topic by its full name.
     pub fn find(&self, topic: &str) -> Option<OutputId> {
-        self.topics.iter().position(|output| &*output.spec.topic == topic).map(OutputId)
+        self.topics
+            .iter()
+            .position(|output| &*output.spec.topic == topic)
+            .map(OutputId)
     }
 
     /// Appends a record; `mark` is the engine's own header.
@@ -82,7 +90,9 @@ impl Effects {
         let slot = &mut self.topics[output.0].partitions[partition as usize];
         let before = slot.builder.byte_len();
         match mark {
-            Some(mark) => slot.builder.push_marked(key, value, timestamp_ms, headers, mark),
+            Some(mark) => slot
+                .builder
+                .push_marked(key, value, timestamp_ms, headers, mark),
             None => slot.builder.push(key, value, timestamp_ms, headers),
         }
         self.bytes += slot.builder.byte_len() - before;
@@ -93,7 +103,12 @@ impl Effects {
         let slot = &mut self.topics[output.0].partitions[partition as usize];
         if slot.epoch != self.epoch {
             slot.epoch = self.epoch;
-            let touched = (output.0, partition as usize, slot.builder.mark(), slot.clock_ms);
+            let touched = (
+                output.0,
+                partition as usize,
+                slot.builder.mark(),
+                slot.clock_ms,
+            );
             self.touched.push(touched);
         }
     }
@@ -116,7 +131,15 @@ impl Effects {
             if slot.clock_ms != clock_ms {
                 // A clock alone has no time of its own; 0 is the earliest that any broker takes.
                 let timestamp_ms = if clock_ms == i64::MAX { 0 } else { clock_ms };
-                self.append(output, partition, None, None, timestamp_ms, &[], Some((name, encoded)));
+                self.append(
+                    output,
+                    partition,
+                    None,
+                    None,
+                    timestamp_ms,
+                    &[],
+                    Some((name, encoded)),
+                );
                 self.set_clock(output, partition, clock_ms);
             }
         }

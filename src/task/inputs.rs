@@ -30,8 +30,7 @@ pub(super) struct Queue {
     pub(super) partition: TopicPartition,
     pub(super) source: Rc<dyn Source>,
     pub(super) origins: Option<Origins>,
-    /// How many upstream tasks write it; 1 for a topic of the user's.
-    pub(super) origin_count: u32,
+
     fetched: VecDeque<(Cursor, usize)>,
     head_timestamp_ms: Option<i64>,
     buffered_bytes: usize,
@@ -48,7 +47,6 @@ impl Queue {
             partition: TopicPartition::new(spec.topic.clone(), spec.partition),
             source,
             origins,
-            origin_count: spec.origins.unwrap_or(1),
             fetched: VecDeque::new(),
             head_timestamp_ms: None,
             buffered_bytes: 0,
@@ -61,7 +59,10 @@ impl Queue {
 
     fn add(&mut self, fetched: &Fetched) -> Result<()> {
         let mut cursor = fetched.batch.cursor(fetched.base_offset);
-        while cursor.peek_record()?.is_some_and(|record| record.offset < fetched.position) {
+        while cursor
+            .peek_record()?
+            .is_some_and(|record| record.offset < fetched.position)
+        {
             cursor.next_record()?;
         }
         if cursor.remaining() > 0 {
@@ -159,13 +160,18 @@ impl Inputs {
 
     /// The inputs that are empty while others wait for them: ask for their end.
     pub fn starved(&self) -> impl Iterator<Item = &TopicPartition> {
-        let empty = self.queues.iter().filter(|queue| queue.head_timestamp_ms.is_none());
+        let empty = self
+            .queues
+            .iter()
+            .filter(|queue| queue.head_timestamp_ms.is_none());
         empty.map(|queue| &queue.partition)
     }
 
     /// Whether some input holds a record.
     pub fn has_records(&self) -> bool {
-        self.queues.iter().any(|queue| queue.head_timestamp_ms.is_some())
+        self.queues
+            .iter()
+            .any(|queue| queue.head_timestamp_ms.is_some())
     }
 
     /// The queue whose head has the smallest timestamp, the first one among equals; `None` while
@@ -201,7 +207,10 @@ impl Inputs {
     }
 
     fn queue(&mut self, partition: &TopicPartition) -> Result<&mut Queue> {
-        let found = self.queues.iter_mut().find(|queue| queue.partition == *partition);
+        let found = self
+            .queues
+            .iter_mut()
+            .find(|queue| queue.partition == *partition);
         found.ok_or_else(|| Error::internal(format!("the task does not read {partition}")))
     }
 }

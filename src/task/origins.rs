@@ -40,9 +40,14 @@ impl ClockMark {
         if record.has_no_headers() {
             return Ok(None);
         }
-        let Some(bytes) = record.mark(CLOCK_HEADER)? else { return Ok(None) };
+        let Some(bytes) = record.mark(CLOCK_HEADER)? else {
+            return Ok(None);
+        };
         let bytes: [u8; HEADER_LEN] = bytes.try_into().map_err(|_| {
-            Error::corrupt(format!("header {CLOCK_HEADER} has {} bytes, not 13", bytes.len()))
+            Error::corrupt(format!(
+                "header {CLOCK_HEADER} has {} bytes, not 13",
+                bytes.len()
+            ))
         })?;
         let [kind, o0, o1, o2, o3, c0, c1, c2, c3, c4, c5, c6, c7] = bytes;
         Ok(Some(Self {
@@ -93,8 +98,14 @@ impl Origins {
 
     /// The least clock among the origins that have not ended; `i64::MAX` when all have.
     pub(super) fn floor_ms(&self) -> i64 {
-        let open = self.clocks.iter().zip(&self.ended).filter(|(_, ended)| ended.get() != 1);
-        open.map(|(clock, _)| clock.get().max(NO_TIMESTAMP)).min().unwrap_or(i64::MAX)
+        let open = self
+            .clocks
+            .iter()
+            .zip(&self.ended)
+            .filter(|(_, ended)| ended.get() != 1);
+        open.map(|(clock, _)| clock.get().max(NO_TIMESTAMP))
+            .min()
+            .unwrap_or(i64::MAX)
     }
 }
 
@@ -128,6 +139,10 @@ impl SinkTime {
 
     /// What the readers should know by now.
     pub(super) fn clock_ms(&self) -> i64 {
-        if self.ended.get() == 1 { i64::MAX } else { self.clock.get() }
+        if self.ended.get() == 1 {
+            i64::MAX
+        } else {
+            self.clock.get()
+        }
     }
 }

@@ -50,7 +50,11 @@ pub struct ErrorPolicies {
 impl ErrorPolicies {
     /// The same policy for all stages.
     pub fn all(policy: Policy) -> Self {
-        Self { decode: policy, process: policy, encode: policy }
+        Self {
+            decode: policy,
+            process: policy,
+            encode: policy,
+        }
     }
 
     /// The policy of a stage.

@@ -51,7 +51,9 @@ impl<K, V> Edges<K, V> {
             Self::One(port) => port.push(record, context),
             Self::None => Ok(()),
             Self::Many { ports, copy } => {
-                let Some((last, others)) = ports.split_last() else { return Ok(()) };
+                let Some((last, others)) = ports.split_last() else {
+                    return Ok(());
+                };
                 for port in others {
                     port.push(copy(&record), context)?;
                 }
@@ -68,9 +70,9 @@ impl<K, V> Edges<K, V> {
         match self {
             Self::One(port) => port.tick(time_ms, context),
             Self::None => Ok(()),
-            Self::Many { ports, .. } => {
-                ports.iter().try_for_each(|port| port.tick(time_ms, context))
-            }
+            Self::Many { ports, .. } => ports
+                .iter()
+                .try_for_each(|port| port.tick(time_ms, context)),
         }
     }
 }

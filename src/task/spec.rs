@@ -154,6 +154,9 @@ impl TaskSpec {
     pub fn is_stateful(&self) -> bool {
         !self.stores.is_empty()
             || self.outputs.iter().any(|output| output.clocked)
-            || self.inputs.iter().any(|input| input.origins.is_some_and(|origins| origins > 1))
+            || self
+                .inputs
+                .iter()
+                .any(|input| input.origins.is_some_and(|origins| origins > 1))
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::inputs::Queue;
 use super::origins::{CLOCK_HEADER, ClockMark, Origins, SinkTime};
 use super::{
-    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec, Policy,
-    Source, Stage, TaskSpec, Wiring,
+    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec,
+    Policy, Source, Stage, TaskSpec, Wiring,
 };
 use crate::base::{Error, ErrorKind, Header, NO_TIMESTAMP, Result, TaskId};
 use crate::log::RecordRef;
@@ -52,7 +52,11 @@ impl Task {
         policies: ErrorPolicies,
     ) -> Result<Self> {
         let (context, inputs) = build(&spec, &state)?;
-        let clocked = spec.outputs.iter().enumerate().filter(|(_, output)| output.clocked);
+        let clocked = spec
+            .outputs
+            .iter()
+            .enumerate()
+            .filter(|(_, output)| output.clocked);
         let sink = |(position, output)| (OutputId(position), sink_time(&state, output));
         let sinks = clocked.map(sink).collect();
         let partition_times = partition_times(&spec, &state);
@@ -121,12 +125,18 @@ impl Task {
         let mut records = 0;
         while let Some(position) = self.inputs.choose() {
             if records == max_records {
-                return Ok(Progress { records, more: true });
+                return Ok(Progress {
+                    records,
+                    more: true,
+                });
             }
             self.take(position)?;
             records += 1;
         }
-        Ok(Progress { records, more: false })
+        Ok(Progress {
+            records,
+            more: false,
+        })
     }
 
     /// Ends the input: closes what is open, once every input is at its end and every origin has said
@@ -139,7 +149,10 @@ impl Task {
             return Ok(true);
         }
         let origins_ended = |queue: &Queue| {
-            queue.origins.as_ref().is_none_or(|origins| origins.floor_ms() == i64::MAX)
+            queue
+                .origins
+                .as_ref()
+                .is_none_or(|origins| origins.floor_ms() == i64::MAX)
         };
         if !self.inputs.are_at_end() || !self.inputs.queues.iter().all(origins_ended) {
             return Ok(false);
@@ -148,7 +161,10 @@ impl Task {
         self.context.late_clock_ms = None;
         let mut sources: Vec<Rc<dyn Source>> = Vec::new();
         for queue in &self.inputs.queues {
-            if !sources.iter().any(|source| Rc::ptr_eq(source, &queue.source)) {
+            if !sources
+                .iter()
+                .any(|source| Rc::ptr_eq(source, &queue.source))
+            {
                 sources.push(queue.source.clone());
             }
         }
@@ -167,7 +183,11 @@ impl Task {
             if clock_ms == NO_TIMESTAMP {
                 continue;
             }
-            let mark = ClockMark { alone: true, origin: self.spec.partition, clock_ms };
+            let mark = ClockMark {
+                alone: true,
+                origin: self.spec.partition,
+                clock_ms,
+            };
             let effects = &mut self.context.effects;
             effects.send_clock(*output, CLOCK_HEADER, &mark.encode(), clock_ms);
         }
@@ -179,7 +199,9 @@ impl Task {
     }
 
     fn take(&mut self, position: usize) -> Result<()> {
-        let Some(mut cursor) = self.inputs.queues[position].lend() else { return Ok(()) };
+        let Some(mut cursor) = self.inputs.queues[position].lend() else {
+            return Ok(());
+        };
         let taken = match cursor.next_record() {
             Ok(Some(raw)) => self.take_record(position, &raw),
             Ok(None) => Ok(()),
@@ -192,7 +214,9 @@ impl Task {
     }
 
     fn take_record(&mut self, position: usize, raw: &RecordRef<'_>) -> Result<()> {
-        let Self { inputs, context, .. } = self;
+        let Self {
+            inputs, context, ..
+        } = self;
         let queue = &mut inputs.queues[position];
         queue.position = raw.offset + 1;
         context.offset = raw.offset;
@@ -243,7 +267,10 @@ impl Task {
         }
         self.context.stage = Stage::Decode;
         let outcome = if raw.timestamp_ms < 0 {
-            Err(Error::user(format!("negative timestamp {}", raw.timestamp_ms)))
+            Err(Error::user(format!(
+                "negative timestamp {}",
+                raw.timestamp_ms
+            )))
         } else {
             let source = &self.inputs.queues[position].source;
             let context = &mut self.context;
@@ -303,13 +330,23 @@ impl Task {
                 let partition = self.spec.partition % partitions;
                 let timestamp_ms = raw.timestamp_ms.max(0);
                 let effects = &mut self.context.effects;
-                effects.append(output, partition, raw.key, raw.value, timestamp_ms, &headers, None);
+                effects.append(
+                    output,
+                    partition,
+                    raw.key,
+                    raw.value,
+                    timestamp_ms,
+                    &headers,
+                    None,
+                );
                 self.context.drop_record(DropReason::DeadLetter);
                 Ok(())
             }
-            (Policy::Fail | Policy::DeadLetter, _) => {
-                Err(error.context(format!("{place} at offset {}, {}", raw.offset, stage.name())))
-            }
+            (Policy::Fail | Policy::DeadLetter, _) => Err(error.context(format!(
+                "{place} at offset {}, {}",
+                raw.offset,
+                stage.name()
+            ))),
         }
     }
 }
@@ -342,7 +379,9 @@ fn queues(
             let slot = |what: &str, origin| state.time(&format!("{what}/{}/{origin}", input.topic));
             Origins::new(
                 (0..count).map(|origin| slot("origin", origin)).collect(),
-                (0..count).map(|origin| slot("origin-ended", origin)).collect(),
+                (0..count)
+                    .map(|origin| slot("origin-ended", origin))
+                    .collect(),
             )
         });
         queues.push(Queue::new(input, source.clone(), origins));
@@ -359,17 +398,25 @@ fn partition_times(spec: &TaskSpec, state: &TaskState) -> Vec<TimeSlot> {
         return Vec::new();
     }
     let inputs = spec.inputs.iter();
-    inputs.map(|input| state.time(&format!("partition/{}", input.topic))).collect()
+    inputs
+        .map(|input| state.time(&format!("partition/{}", input.topic)))
+        .collect()
 }
 
 /// The clock that a task sends on a topic, kept with the state.
 pub(super) fn sink_time(state: &TaskState, output: &OutputSpec) -> SinkTime {
     let topic = &output.topic;
-    SinkTime::new(state.time(&format!("sent/{topic}")), state.time(&format!("sent-end/{topic}")))
+    SinkTime::new(
+        state.time(&format!("sent/{topic}")),
+        state.time(&format!("sent-end/{topic}")),
+    )
 }
 
 fn panic_error(panic: &(dyn Any + Send)) -> Error {
     let said = panic.downcast_ref::<&str>().copied();
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::user(format!("a closure panicked: {}", said.unwrap_or("(no message)")))
+    Error::user(format!(
+        "a closure panicked: {}",
+        said.unwrap_or("(no message)")
+    ))
 }

@@ -40,8 +40,13 @@ impl<'a> Wiring<'a> {
         state: &'a TaskState,
         effects: &'a Effects,
     ) -> Result<HashMap<NodeId, Rc<dyn Source>>> {
-        let mut wiring =
-            Self { spec, state, effects, ports: HashMap::new(), sources: HashMap::new() };
+        let mut wiring = Self {
+            spec,
+            state,
+            effects,
+            ports: HashMap::new(),
+            sources: HashMap::new(),
+        };
         for id in spec.members.iter().rev() {
             let make = spec.nodes[id.0].make.clone();
             make(&mut wiring, *id)?;
@@ -111,7 +116,11 @@ impl<'a> Wiring<'a> {
     /// # Errors
     /// `Internal` if the task does not write it.
     pub fn output(&self, topic: &TopicName) -> Result<OutputId> {
-        let position = self.spec.outputs.iter().position(|output| output.name == *topic);
+        let position = self
+            .spec
+            .outputs
+            .iter()
+            .position(|output| output.name == *topic);
         let found = position.map(OutputId);
         found.ok_or_else(|| Error::internal(format!("topic {topic} is no output of the task")))
     }
@@ -130,7 +139,10 @@ impl<'a> Wiring<'a> {
         let node = &self.spec.nodes[id.0];
         let mut ports = Vec::with_capacity(node.children.len());
         for child in &node.children {
-            let port = self.ports.get(child).and_then(|port| port.downcast_ref::<Port<K, V>>());
+            let port = self
+                .ports
+                .get(child)
+                .and_then(|port| port.downcast_ref::<Port<K, V>>());
             let port = port.ok_or_else(|| self.defect(id, "a child takes records of another type"));
             ports.push(port?.clone());
         }
@@ -171,5 +183,7 @@ impl<'a> Wiring<'a> {
 }
 
 fn as_copy<K: 'static, V: 'static>(copier: &Copier) -> Option<fn(&Record<K, V>) -> Record<K, V>> {
-    copier.downcast_ref::<fn(&Record<K, V>) -> Record<K, V>>().copied()
+    copier
+        .downcast_ref::<fn(&Record<K, V>) -> Record<K, V>>()
+        .copied()
 }

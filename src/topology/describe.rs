@@ -68,7 +68,10 @@ impl Topology {
                     "children": node.children.iter().map(|id| self.label(*id)).collect::<Vec<_>>(),
                 })
             });
-            let stores = self.stores().iter().filter(|store| part.stores.contains(&store.name));
+            let stores = self
+                .stores()
+                .iter()
+                .filter(|store| part.stores.contains(&store.name));
             serde_json::json!({
                 "name": part.name,
                 "nodes": nodes.collect::<Vec<_>>(),
@@ -82,7 +85,11 @@ impl Topology {
     pub fn describe_dot(&self) -> String {
         let mut out = String::from("digraph topology {\n  rankdir=LR;\n  node [shape=box];\n");
         for (number, part) in self.subtopologies().iter().enumerate() {
-            let _ = writeln!(out, "  subgraph cluster_{number} {{\n    label=\"{}\";", part.name);
+            let _ = writeln!(
+                out,
+                "  subgraph cluster_{number} {{\n    label=\"{}\";",
+                part.name
+            );
             for id in &part.nodes {
                 let _ = writeln!(out, "    n{} [label=\"{}\"];", id.0, self.label(*id));
             }

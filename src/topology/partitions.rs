@@ -34,13 +34,16 @@ impl Topology {
         let mut known: HashMap<TopicName, u32> = HashMap::new();
         for subtopology in self.subtopologies() {
             for topic in subtopology.sources.iter().chain(&subtopology.sinks) {
-                let TopicName::External(name) = topic else { continue };
+                let TopicName::External(name) = topic else {
+                    continue;
+                };
                 if known.contains_key(topic) {
                     continue;
                 }
                 let partitions = lookup(name)?.ok_or_else(|| {
-                    let message =
-                        format!("topic {name} does not exist; create it before the application starts");
+                    let message = format!(
+                        "topic {name} does not exist; create it before the application starts"
+                    );
                     Error::invalid(message)
                 })?;
                 known.insert(topic.clone(), partitions);
@@ -51,14 +54,21 @@ impl Topology {
                 known.insert(topic.clone(), *partitions);
             }
         }
-        let groups: Vec<Vec<TopicName>> =
-            self.joins.iter().map(|join| self.sources_of_join(*join)).collect();
+        let groups: Vec<Vec<TopicName>> = self
+            .joins
+            .iter()
+            .map(|join| self.sources_of_join(*join))
+            .collect();
         for group in &groups {
             self.settle(group, &mut known);
         }
         // Upstream parts stand first, so that what feeds a topic is known before the topic is.
         for subtopology in self.subtopologies() {
-            let largest = subtopology.sources.iter().filter_map(|topic| known.get(topic)).max();
+            let largest = subtopology
+                .sources
+                .iter()
+                .filter_map(|topic| known.get(topic))
+                .max();
             let largest = largest.copied().unwrap_or(1);
             for topic in &subtopology.sinks {
                 known.entry(topic.clone()).or_insert(largest);
@@ -72,10 +82,20 @@ impl Topology {
 
     /// Repartition topics of a join take the number of the other inputs.
     fn settle(&self, group: &[TopicName], known: &mut HashMap<TopicName, u32>) {
-        let given = group.iter().filter_map(|topic| known.get(topic)).max().copied();
+        let given = group
+            .iter()
+            .filter_map(|topic| known.get(topic))
+            .max()
+            .copied();
         let fed = |topic: &TopicName| {
-            let writers = self.subtopologies().iter().filter(|part| part.sinks.contains(topic));
-            writers.flat_map(|part| &part.sources).filter_map(|source| known.get(source)).max()
+            let writers = self
+                .subtopologies()
+                .iter()
+                .filter(|part| part.sinks.contains(topic));
+            writers
+                .flat_map(|part| &part.sources)
+                .filter_map(|source| known.get(source))
+                .max()
         };
         let partitions = given.or_else(|| group.iter().filter_map(fed).max().copied());
         let Some(partitions) = partitions else { return };
@@ -89,7 +109,9 @@ impl Topology {
         let nodes = self.nodes();
         let mut open = vec![join];
         let stores = &nodes[join.0].stores;
-        let sharing = nodes.iter().filter(|node| node.stores.iter().any(|s| stores.contains(s)));
+        let sharing = nodes
+            .iter()
+            .filter(|node| node.stores.iter().any(|s| stores.contains(s)));
         open.extend(sharing.map(|node| node.id));
         let mut seen = vec![false; nodes.len()];
         let mut topics = Vec::new();
@@ -108,8 +130,12 @@ impl Topology {
 }
 
 fn check_agreement(group: &[TopicName], known: &HashMap<TopicName, u32>) -> Result<()> {
-    let mut counted = group.iter().filter_map(|topic| Some((topic, *known.get(topic)?)));
-    let Some((first, expected)) = counted.next() else { return Ok(()) };
+    let mut counted = group
+        .iter()
+        .filter_map(|topic| Some((topic, *known.get(topic)?)));
+    let Some((first, expected)) = counted.next() else {
+        return Ok(());
+    };
     match counted.find(|(_, partitions)| *partitions != expected) {
         None => Ok(()),
         Some((other, partitions)) => Err(Error::invalid(format!(

@@ -17,7 +17,12 @@ pub struct TopicLimits {
 impl Topology {
     /// The number of tasks of a sub-topology: the largest number of partitions it reads.
     pub fn task_count(&self, subtopology: &SubTopology, partitions: &Partitions) -> u32 {
-        subtopology.sources.iter().map(|topic| partitions.of(topic)).max().unwrap_or(1)
+        subtopology
+            .sources
+            .iter()
+            .map(|topic| partitions.of(topic))
+            .max()
+            .unwrap_or(1)
     }
 
     /// The task of one partition of a sub-topology. `dead_letters` names the topic for records that a
@@ -33,8 +38,13 @@ impl Topology {
     ) -> TaskSpec {
         let mut inputs = Vec::new();
         for id in &subtopology.nodes {
-            let NodeKind::Source { topics } = &self.nodes[id.0].kind else { continue };
-            for topic in topics.iter().filter(|topic| partition < partitions.of(topic)) {
+            let NodeKind::Source { topics } = &self.nodes[id.0].kind else {
+                continue;
+            };
+            for topic in topics
+                .iter()
+                .filter(|topic| partition < partitions.of(topic))
+            {
                 inputs.push(InputSpec {
                     topic: topic.resolve(application).into(),
                     source: *id,
@@ -51,16 +61,24 @@ impl Topology {
                 topic: name.into(),
                 partitions: partitions.of(topic),
                 name: topic.clone(),
-                clocked: self.origins(topic, partitions).is_some_and(|origins| origins > 1),
+                clocked: self
+                    .origins(topic, partitions)
+                    .is_some_and(|origins| origins > 1),
             }
         };
         let mut outputs: Vec<OutputSpec> = subtopology.sinks.iter().map(output).collect();
         let dead_letters = dead_letters.map(|(topic, count)| {
             let name = TopicName::External(topic.to_owned());
-            outputs.iter().position(|output| output.name == name).unwrap_or_else(|| {
-                outputs.push(OutputSpec { partitions: count, ..output(&name) });
-                outputs.len() - 1
-            })
+            outputs
+                .iter()
+                .position(|output| output.name == name)
+                .unwrap_or_else(|| {
+                    outputs.push(OutputSpec {
+                        partitions: count,
+                        ..output(&name)
+                    });
+                    outputs.len() - 1
+                })
         });
         TaskSpec {
             nodes: self.nodes.clone(),
@@ -96,14 +114,23 @@ impl Topology {
 
     /// How many tasks write a repartition topic; `None` for a topic of the user's.
     fn origins(&self, topic: &TopicName, partitions: &Partitions) -> Option<u32> {
-        let TopicName::Repartition(_) = topic else { return None };
-        let writer = self.subtopologies().iter().find(|part| part.sinks.contains(topic))?;
+        let TopicName::Repartition(_) = topic else {
+            return None;
+        };
+        let writer = self
+            .subtopologies()
+            .iter()
+            .find(|part| part.sinks.contains(topic))?;
         Some(self.task_count(writer, partitions))
     }
 
     fn stores_of(&self, subtopology: &SubTopology) -> Vec<crate::state::StoreSpec> {
         let used = |name: &String| subtopology.stores.contains(name);
-        self.stores.iter().filter(|store| used(&store.name)).cloned().collect()
+        self.stores
+            .iter()
+            .filter(|store| used(&store.name))
+            .cloned()
+            .collect()
     }
 }
 

@@ -44,7 +44,10 @@ pub(super) fn cut(nodes: &[NodeSpec]) -> Result<Vec<SubTopology>> {
             group.push(node.id);
         }
     }
-    let made = order.iter().filter_map(|root| members.remove(root)).map(|ids| make(nodes, ids));
+    let made = order
+        .iter()
+        .filter_map(|root| members.remove(root))
+        .map(|ids| make(nodes, ids));
     upstream_first(made.collect::<Result<Vec<_>>>()?)
 }
 
@@ -64,9 +67,18 @@ fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> {
     sinks.dedup();
     stores.sort();
     stores.dedup();
-    let name = stores.first().cloned().or_else(|| sources.first().map(ToString::to_string));
+    let name = stores
+        .first()
+        .cloned()
+        .or_else(|| sources.first().map(ToString::to_string));
     let name = name.ok_or_else(|| Error::internal("a part of the topology has no source"))?;
-    Ok(SubTopology { name, nodes: ids, sources, sinks, stores })
+    Ok(SubTopology {
+        name,
+        nodes: ids,
+        sources,
+        sinks,
+        stores,
+    })
 }
 
 /// Orders the parts so that a part that writes a repartition topic stands before its reader. Parts

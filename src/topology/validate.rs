@@ -8,20 +8,40 @@ use crate::task::{NodeKind, TopicName};
 
 pub(super) fn check(parts: &TopologyParts) -> Result<()> {
     let stores = parts.stores.iter().map(|store| store.name.as_str());
-    check_names("store", stores, "each operator that keeps state needs a store name of its own")?;
-    let repartitions = parts.repartitions.iter().filter_map(|(topic, _)| match topic {
-        TopicName::Repartition(name) => Some(name.as_str()),
-        TopicName::External(_) => None,
-    });
-    check_names("repartition", repartitions, "give each `Grouped` or `Repartitioned` its own name")?;
-    let names = parts.nodes.iter().filter(|node| node.operator != "repartition_source");
+    check_names(
+        "store",
+        stores,
+        "each operator that keeps state needs a store name of its own",
+    )?;
+    let repartitions = parts
+        .repartitions
+        .iter()
+        .filter_map(|(topic, _)| match topic {
+            TopicName::Repartition(name) => Some(name.as_str()),
+            TopicName::External(_) => None,
+        });
+    check_names(
+        "repartition",
+        repartitions,
+        "give each `Grouped` or `Repartitioned` its own name",
+    )?;
+    let names = parts
+        .nodes
+        .iter()
+        .filter(|node| node.operator != "repartition_source");
     check_names(
         "operator",
         names.filter_map(|node| node.name.as_deref()),
         "each name stands for one operator",
     )?;
-    if let Some((_, _)) = parts.repartitions.iter().find(|(_, partitions)| *partitions == Some(0)) {
-        return Err(Error::invalid("a repartition topic needs at least one partition"));
+    if let Some((_, _)) = parts
+        .repartitions
+        .iter()
+        .find(|(_, partitions)| *partitions == Some(0))
+    {
+        return Err(Error::invalid(
+            "a repartition topic needs at least one partition",
+        ));
     }
     check_sources(parts)
 }
@@ -30,7 +50,9 @@ pub(super) fn check(parts: &TopologyParts) -> Result<()> {
 fn check_sources(parts: &TopologyParts) -> Result<()> {
     let mut seen: HashMap<&TopicName, usize> = HashMap::new();
     for node in &parts.nodes {
-        let NodeKind::Source { topics } = &node.kind else { continue };
+        let NodeKind::Source { topics } = &node.kind else {
+            continue;
+        };
         if topics.is_empty() {
             return Err(Error::invalid("a source reads no topic; name at least one"));
         }
@@ -43,16 +65,14 @@ fn check_sources(parts: &TopologyParts) -> Result<()> {
         }
     }
     if seen.is_empty() {
-        return Err(Error::invalid("the topology reads nothing; start with `StreamBuilder::stream`"));
+        return Err(Error::invalid(
+            "the topology reads nothing; start with `StreamBuilder::stream`",
+        ));
     }
     Ok(())
 }
 
-fn check_names<'a>(
-    what: &str,
-    names: impl Iterator<Item = &'a str>,
-    cure: &str,
-) -> Result<()> {
+fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>, cure: &str) -> Result<()> {
     let mut seen: HashMap<&str, ()> = HashMap::new();
     for name in names {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -62,7 +82,9 @@ fn check_names<'a>(
             )));
         }
         if seen.insert(name, ()).is_some() {
-            return Err(Error::invalid(format!("two {what}s are named {name:?}; {cure}")));
+            return Err(Error::invalid(format!(
+                "two {what}s are named {name:?}; {cure}"
+            )));
         }
     }
     Ok(())

@@ -9,8 +9,11 @@ pub(in crate::plan) fn take_out_needless_repartitions(mut graph: Graph) -> Graph
     // Where a node's records now come from: itself, or what stands before a node taken out.
     let mut stands_for: Vec<LogicalId> = (0..count).map(LogicalId).collect();
     for position in 0..count {
-        let parents: Vec<_> =
-            graph.nodes()[position].parents.iter().map(|parent| stands_for[parent.0]).collect();
+        let parents: Vec<_> = graph.nodes()[position]
+            .parents
+            .iter()
+            .map(|parent| stands_for[parent.0])
+            .collect();
         let input_changed = parents.iter().any(|parent| changed[parent.0]);
         let node = &mut graph.nodes_mut()[position];
         node.parents = parents;
