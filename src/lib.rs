@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod codec;
+pub mod disk;
 pub mod log;
 pub mod state;
 
