@@ -62,7 +62,7 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
 }
 
 /// An error of the file system at `path`.
-pub(super) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
+pub(crate) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
     let place = path.display();
     let (kind, cure) = match cause.kind() {
         io::ErrorKind::PermissionDenied => (

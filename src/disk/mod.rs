@@ -25,6 +25,7 @@ mod tests;
 pub use batch::WriteBatch;
 pub use budget::Budget;
 pub use database::{Column, Database, Durability};
+pub(crate) use error::from_io;
 pub use format::{Format, Opened, check_format};
 pub use iter::{Iter, Range};
 pub use open::Options;
