@@ -1,13 +1,14 @@
 //! marea is a stream-processing library: what Kafka's Streams API is to the JVM.
 
 pub mod base;
+pub mod disk;
 pub mod codec;
-pub mod dsl;
 pub mod log;
-pub mod operator;
-pub mod plan;
 pub mod state;
 pub mod task;
+pub mod operator;
 pub mod topology;
+pub mod plan;
+pub mod dsl;
 
 pub use base::{Error, ErrorKind, Result};
