@@ -10,5 +10,6 @@ pub mod operator;
 pub mod topology;
 pub mod plan;
 pub mod dsl;
+pub mod runtime;
 
 pub use base::{Error, ErrorKind, Result};

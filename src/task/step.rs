@@ -185,6 +185,14 @@ impl Task {
         self.ended = false;
     }
 
+    /// Lets the readers of its repartition topics no longer wait for this task, until its next record
+    /// (decision D10). Nothing is closed here.
+    pub fn fall_silent(&mut self) {
+        for (_, time) in &self.sinks {
+            time.observe(i64::MAX);
+        }
+    }
+
     /// Whether [`Task::drain`] has ended the task and no record came since.
     pub fn has_ended(&self) -> bool {
         self.ended
