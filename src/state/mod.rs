@@ -12,6 +12,7 @@
 mod api;
 mod backend;
 mod directory;
+mod generations;
 mod index;
 mod iter;
 mod key_value;
@@ -22,6 +23,7 @@ mod rocks;
 mod table;
 mod task_state;
 mod times;
+pub mod typed;
 mod window;
 mod window_key;
 
