@@ -22,6 +22,8 @@ mod restore;
 mod rocks;
 mod table;
 mod task_state;
+#[cfg(test)]
+mod tests;
 mod times;
 pub mod typed;
 mod window;

@@ -10,6 +10,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::backend::Closed;
 use super::key_value::KeyValueStore;
 use super::meta::{self, Identity};
 use super::restore::Restoring;
@@ -355,10 +356,12 @@ impl TaskState {
     ///
     /// # Errors
     /// Those of the backend. The state is then of no further use: drop it and open it again.
+    /// `Internal` if no commit is in flight, or a mark is set.
     pub fn applied(&mut self, ends: &[Option<Offset>]) -> Result<()> {
-        if !self.in_flight || ends.len() != self.positions.len() {
+        if !self.in_flight || self.marked || ends.len() != self.positions.len() {
             return Err(Error::internal(format!(
-                "task {} applies a commit that is not in flight, or with {} ends instead of {}",
+                "task {} applies a commit that is not in flight, or in the middle of a record, or \
+                 with {} ends instead of {}",
                 self.task,
                 ends.len(),
                 self.positions.len()
@@ -492,5 +495,14 @@ impl TaskState {
     /// Those of the backend.
     pub fn flush(&mut self) -> Result<()> {
         self.backend.borrow_mut().flush()
+    }
+}
+
+impl Drop for TaskState {
+    /// Handles that outlive the state must not keep its directory open.
+    fn drop(&mut self) {
+        if let Ok(mut backend) = self.backend.try_borrow_mut() {
+            *backend = Box::new(Closed);
+        }
     }
 }
