@@ -11,6 +11,7 @@
 
 mod api;
 mod backend;
+mod commit;
 mod directory;
 mod generations;
 mod index;
