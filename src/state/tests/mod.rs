@@ -4,6 +4,7 @@ mod model;
 mod refusals;
 mod restoring;
 mod semantics;
+mod vectors;
 
 use std::ops::Bound;
 
