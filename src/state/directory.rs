@@ -183,7 +183,10 @@ mod tests {
         let task = TaskId::new("ocean_counts", 3);
         fs::create_dir_all(directory.task_path(&task).join("inner")).expect("creates");
         fs::create_dir_all(directory.path().join("tasks/stray")).expect("creates");
-        assert_eq!(directory.tasks().expect("lists"), [task.clone()]);
+        assert_eq!(
+            directory.tasks().expect("lists"),
+            std::slice::from_ref(&task)
+        );
         directory.remove_task(&task).expect("removes");
         directory.remove_task(&task).expect("nothing to remove");
         assert!(directory.tasks().expect("lists").is_empty());

@@ -11,7 +11,9 @@
 
 mod api;
 mod backend;
+mod commit;
 mod directory;
+mod generations;
 mod index;
 mod iter;
 mod key_value;
@@ -21,7 +23,10 @@ mod restore;
 mod rocks;
 mod table;
 mod task_state;
+#[cfg(test)]
+mod tests;
 mod times;
+pub mod typed;
 mod window;
 mod window_key;
 
