@@ -359,3 +359,15 @@ impl fmt::Debug for Shared {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ManualEnv;
+
+    fn fresh(env: Arc<ManualEnv>) -> Arc<dyn Log> {
+        Arc::new(MemoryLog::new(env))
+    }
+
+    crate::log_conformance!(fresh);
+}

@@ -11,11 +11,16 @@
 mod api;
 mod batch;
 mod check;
+pub mod conformance;
+pub mod embedded;
 mod group;
 mod memory;
 mod signal;
 mod turns;
+mod url;
 
 pub use api::*;
 pub use batch::{Batch, BatchBuilder, BatchMark, Cursor, HEADER_LEN, RecordRef};
+pub use embedded::EmbeddedLog;
 pub use memory::MemoryLog;
+pub use url::{OpenOptions, open};
