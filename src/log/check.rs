@@ -55,7 +55,7 @@ pub(super) fn check_sizes(partition: &TopicPartition, batch: &Batch, max: usize)
     let mut cursor = batch.cursor(0);
     while let Some(record) = cursor.next_record()? {
         let mut size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-        for header in record.headers("")?.as_slice() {
+        for header in record.headers()?.as_slice() {
             size += header.key.len() + header.value.as_ref().map_or(0, Vec::len);
         }
         if size > max {

@@ -339,7 +339,7 @@ impl Task {
             }
             (Policy::DeadLetter, Some(output)) => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "dead letter");
-                let mut headers = raw.headers(CLOCK_HEADER)?.as_slice().to_vec();
+                let mut headers = raw.headers_without(CLOCK_HEADER)?.as_slice().to_vec();
                 let text = |key: &str, value: String| Header {
                     key: format!("marea.error.{key}"),
                     value: Some(value.into_bytes()),
