@@ -147,3 +147,29 @@ fn the_changelog_is_laid_out_as_on_the_jvm() {
     let record = cursor.next_record().expect("intact").expect("one");
     assert_eq!((record.key, record.timestamp_ms), (Some(&b"k"[..]), 99));
 }
+
+/// As with the changelogs of a JVM application, which has no task changelog.
+#[test]
+fn without_a_task_changelog_a_stores_time_is_that_of_its_rows() {
+    for (medium, observed_ms) in [(Medium::Persistent, 500), (Medium::InMemory, 150)] {
+        let specs = [window("w", medium, false)];
+        let mut bench = Bench::memory(&specs);
+        let mut logs = Changelogs::default();
+        let store = bench.state.window("w").expect("is there");
+        for (start_ms, row) in [(10, Some(&b"x"[..])), (150, Some(b"x"))] {
+            store.put(b"a", start_ms, row).expect("puts");
+        }
+        store.put(b"a", 500, None).expect("removes");
+        logs.commit(&mut bench);
+        let mut other = Bench::rocks(&specs);
+        logs.restore(&mut other.state, false, &[0]);
+        for _ in 0..2 {
+            let store = other.state.window("w").expect("is there");
+            assert_eq!(store.observed_ms(), observed_ms);
+            let put = store.put(b"a", 20, Some(b"x")).expect("puts");
+            assert_eq!(put == Put::Expired, medium == Medium::InMemory);
+            other.state.rollback().expect("rolls back");
+            other.reopen();
+        }
+    }
+}
