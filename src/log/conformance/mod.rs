@@ -1,6 +1,6 @@
 //! What every log must pass, whatever it is made of.
 //!
-//! Each case takes a [`Factory`] and panics when the log breaks its promise; [`log_conformance!`]
+//! Each case takes a [`Factory`] and panics when the log breaks its promise; [`log_conformance!`](crate::log_conformance)
 //! makes a test of each. A case makes topics and groups of its own, on a log that has none.
 
 mod appends;

@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 
 use super::format::{base_offset_of, batch_key, partition_key};
-use super::partition::Partition;
+use super::partition::{Partition, after};
 use super::shared::{BATCHES, PARTITIONS, Shared};
 use crate::base::{Offset, Result};
 use crate::disk::{Iter, Range};
@@ -112,7 +112,12 @@ fn rewrite(
         kept_bytes += bytes as u64;
         if !matches!(kept, Kept::All) {
             chunk_bytes += bytes + ENTRY_BYTES;
-            chunk.push((base, batch, kept));
+            chunk.push(Rewritten {
+                base,
+                next: after(base, &batch),
+                old_bytes: batch.as_bytes().len() as u64,
+                kept,
+            });
         }
         if chunk_bytes >= CHUNK_BYTES {
             chunk_bytes = 0;
@@ -120,6 +125,15 @@ fn rewrite(
         }
     }
     write_chunk(shared, partition, chunk, Some((cut, kept_bytes)))
+}
+
+/// A batch that is not as it was.
+struct Rewritten {
+    base: Offset,
+    /// The offset after it, as it was.
+    next: Offset,
+    old_bytes: u64,
+    kept: Kept,
 }
 
 enum Kept {
@@ -168,7 +182,7 @@ fn keep(
 fn write_chunk(
     shared: &Shared,
     partition: &Partition,
-    chunk: Vec<(Offset, Batch, Kept)>,
+    chunk: Vec<Rewritten>,
     done: Option<(Offset, u64)>,
 ) -> Result<()> {
     if chunk.is_empty() && done.is_none() {
@@ -181,13 +195,13 @@ fn write_chunk(
     let mut row = partition.row();
     let before_bytes = row.bytes;
     let mut batch = shared.database.batch();
-    for (base, old, kept) in chunk {
-        if super::partition::after(base, &old) <= row.start {
+    for changed in chunk {
+        if changed.next <= row.start {
             continue;
         }
-        let key = batch_key(partition.place, base);
-        row.bytes = row.bytes.saturating_sub(old.as_bytes().len() as u64);
-        match kept {
+        let key = batch_key(partition.place, changed.base);
+        row.bytes = row.bytes.saturating_sub(changed.old_bytes);
+        match changed.kept {
             Kept::Some(rewritten) => {
                 row.bytes += rewritten.as_bytes().len() as u64;
                 batch.put(BATCHES, &key, rewritten.as_bytes());

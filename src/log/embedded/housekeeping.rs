@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::compaction::compact;
 use super::partition::{Partition, Topic};
 use super::shared::{Shared, at};
-use super::topics::Purge;
 use crate::base::Result;
 use crate::log::{Cleanup, TopicSpec};
 
@@ -72,21 +71,13 @@ fn expire(shared: &Shared, spec: &TopicSpec, partition: &Partition) -> Result<()
         return Ok(());
     }
     let now_ms = shared.env.wall_ms();
-    let mut writing = shared.writing();
-    if !shared.still_has(partition) {
-        return Ok(());
-    }
-    shared.purge(&mut writing, partition, |stored| {
+    shared.purge(partition, 0, |stored| {
         let age_ms = now_ms.saturating_sub(stored.append_time_ms);
         let old = spec.retention_ms.is_some_and(|limit_ms| age_ms > limit_ms);
         let large = spec
             .retention_bytes
             .is_some_and(|limit| stored.bytes_left > limit);
-        if old || large {
-            Purge::Batch
-        } else {
-            Purge::Until(0)
-        }
+        old || large
     })
 }
 

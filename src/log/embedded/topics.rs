@@ -121,38 +121,45 @@ impl Shared {
             partitions.push((self.find(name)?.1, *offset));
         }
         for (partition, offset) in partitions {
-            let mut writing = self.writing();
-            let row = partition.row();
-            let start = offset.min(row.end);
-            if start > row.start {
-                let purged = self.purge(&mut writing, &partition, |stored| {
-                    if stored.next <= start {
-                        Purge::Batch
-                    } else {
-                        Purge::Until(start)
-                    }
-                });
-                purged.map_err(|error| at(&partition, error))?;
-            }
+            let start = offset.min(partition.row().end);
+            let purged = self.purge(&partition, start, |stored| stored.next <= start);
+            purged.map_err(|error| at(&partition, error))?;
         }
         Ok(())
     }
 
-    /// Deletes batches from the front as long as `judge` says so, and moves the start. Not synced:
-    /// after the machine's death they may be there again, and go again.
+    /// Deletes batches from the front as long as `goes` says so; the partition then starts after them,
+    /// or at `start` if that is larger. In steps, so that commits need not wait for a long purge.
     pub(super) fn purge(
+        &self,
+        partition: &Partition,
+        start: Offset,
+        goes: impl Fn(Stored) -> bool,
+    ) -> Result<()> {
+        loop {
+            let mut writing = self.writing();
+            if !self.still_has(partition)
+                || !self.purge_step(&mut writing, partition, start, &goes)?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether there may be more to do.
+    fn purge_step(
         &self,
         writing: &mut Writing,
         partition: &Partition,
-        mut judge: impl FnMut(Stored) -> Purge,
-    ) -> Result<()> {
+        start: Offset,
+        goes: &impl Fn(Stored) -> bool,
+    ) -> Result<bool> {
         let place = partition.place;
         let before = partition.row();
         let mut row = before;
         let range = Range::between(batch_key(place, 0), batch_key(place, row.end));
         let mut rows = self.database.iter(BATCHES, range)?;
-        let mut first_kept = row.end;
-        let mut start = row.end;
+        let (mut first_kept, mut more) = (row.end, false);
         while let Some((key, value)) = rows.next()? {
             let base = format::base_offset_of(key)?;
             let (delta, append_time_ms) = format::peek_batch(value)?;
@@ -161,10 +168,9 @@ impl Shared {
                 append_time_ms,
                 bytes_left: row.bytes,
             };
-            if let Purge::Until(offset) = judge(stored) {
+            more = before.bytes - row.bytes >= STEP_BYTES;
+            if more || !goes(stored) {
                 first_kept = base;
-                // Without a wish of its own, what was gone before stays gone, and gaps are skipped.
-                start = offset.max(row.start);
                 break;
             }
             row.bytes = row.bytes.saturating_sub(value.len() as u64);
@@ -173,19 +179,34 @@ impl Shared {
             }
             row.start = row.start.max(stored.next);
         }
-        row.start = start;
-        if row == before {
-            return Ok(());
+        if !more {
+            row.start = row.start.max(start);
         }
+        if row == before {
+            return Ok(false);
+        }
+        let (from, to) = (batch_key(place, 0), batch_key(place, first_kept));
         let mut batch = self.database.batch();
-        batch.delete_range(BATCHES, &batch_key(place, 0), &batch_key(place, first_kept));
+        batch.delete_range(BATCHES, &from, &to);
         batch.put(PARTITIONS, &partition_key(place), &row.encode());
-        self.write_as(batch, false)?;
-        writing.bytes = writing.bytes.saturating_sub(before.bytes - row.bytes);
+        let deleted_bytes = before.bytes - row.bytes;
+        // A small purge is not synced: after the machine's death the records may be there again, and
+        // go again. Files must not go before the row that says so is safe.
+        let with_files = deleted_bytes >= FILES_BYTES;
+        self.write_as(batch, with_files)?;
+        writing.bytes = writing.bytes.saturating_sub(deleted_bytes);
         partition.state().row = row;
-        Ok(())
+        if with_files {
+            self.database.delete_files(BATCHES, &from, &to)?;
+        }
+        Ok(more)
     }
 }
+
+/// How much one step of a purge deletes, in bytes.
+const STEP_BYTES: u64 = 64 << 20;
+/// From how many bytes on whole files may be gone, so that it is worth to look.
+const FILES_BYTES: u64 = 8 << 20;
 
 /// A batch that [`Shared::purge`] asks about.
 #[derive(Clone, Copy)]
@@ -195,12 +216,4 @@ pub(super) struct Stored {
     pub(super) append_time_ms: i64,
     /// Of the partition, this batch included.
     pub(super) bytes_left: u64,
-}
-
-pub(super) enum Purge {
-    /// It goes.
-    Batch,
-    /// It stays, and all after it; the partition starts at the offset, or after the last that went if
-    /// that is larger.
-    Until(Offset),
 }

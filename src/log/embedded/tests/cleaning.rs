@@ -120,6 +120,36 @@ fn a_reader_whose_rest_was_compacted_away_reaches_the_end() {
 }
 
 #[test]
+fn a_large_purge_goes_in_steps() {
+    let (_, log) = start(|_| ());
+    let text = "x".repeat(1 << 20);
+    for _ in 0..140 {
+        append(&log, &[(None, Some(&text))]).expect("committed");
+    }
+    log.delete_records(&[(at(0), 135)]).expect("deleted");
+    assert_eq!(log.start_offset(&at(0)).expect("known"), 135);
+    assert_eq!(offsets(&log, 0), [135, 136, 137, 138, 139]);
+    assert!(log.stats().bytes_stored < 6 << 20);
+}
+
+#[test]
+fn housekeeping_compacts_what_is_half_new() {
+    let env = SystemEnv::shared();
+    let settings = Settings {
+        housekeeping_interval_ms: 10,
+        tail_bytes: 0,
+        ..settings(&directory())
+    };
+    let log = EmbeddedLog::open(settings, env.clone()).expect("opens");
+    let spec = TopicSpec::new("t", 1).with_cleanup(Cleanup::Compact);
+    log.create_topics(&[spec]).expect("created");
+    for value in ["1", "2", "3"] {
+        append(&log, &[(Some("k"), Some(value))]).expect("committed");
+    }
+    assert!(eventually(&*env, || offsets(&log, 0) == [2]));
+}
+
+#[test]
 fn housekeeping_works_by_itself() {
     let env = SystemEnv::shared();
     let settings = Settings {

@@ -187,6 +187,92 @@ fn a_killed_process_leaves_whole_commits_and_all_acknowledged_ones() {
     }
 }
 
+/// The other half of the next test: appends until its files may not grow any more.
+#[test]
+fn child_whose_disk_fails() {
+    let Ok(path) = std::env::var(FAILING_CHILD) else {
+        return;
+    };
+    let log = open(Path::new(&path), SystemEnv::shared());
+    log.create_topics(&[topic(2)]).expect("created");
+    let text = "x".repeat(30_000);
+    let both = || {
+        (0..2)
+            .map(|p| (at(p), batch(&[(None, Some(&text))])))
+            .collect()
+    };
+    let mut acknowledged = 0;
+    let failure = loop {
+        match commit(
+            &log,
+            Commit {
+                appends: both(),
+                group: None,
+            },
+        ) {
+            Ok(_) => acknowledged += 1,
+            Err(failure) => break failure,
+        }
+        assert!(acknowledged < 10_000, "the limit does not work");
+    };
+    assert!(matches!(failure, CommitError::Fatal(_)), "{failure}");
+    let again = commit(
+        &log,
+        Commit {
+            appends: both(),
+            group: None,
+        },
+    )
+    .expect_err("for good");
+    assert!(matches!(again, CommitError::Fatal(_)), "{again}");
+    for p in 0..2 {
+        let end = log
+            .end_offset(&at(p), Isolation::ReadCommitted)
+            .expect("known");
+        assert_eq!(end, acknowledged, "what failed is not seen");
+    }
+    assert_eq!(read(&log, 0).len() as i64, acknowledged, "reading goes on");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\nacknowledged {acknowledged}").expect("a reader");
+}
+
+const FAILING_CHILD: &str = "MAREA_LOG_TEST_FAILING_CHILD";
+
+#[test]
+fn a_failing_disk_stops_the_log_and_loses_nothing_acknowledged() {
+    let path = directory();
+    // The shell ignores the signal of the limit, so that the write fails instead.
+    let script = "trap '' XFSZ; ulimit -f 4000; exec \"$0\" --exact --nocapture \
+                  log::embedded::tests::durability::child_whose_disk_fails";
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().expect("this test"))
+        .env(FAILING_CHILD, &path)
+        .output()
+        .expect("a process");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let acknowledged = text
+        .lines()
+        .find_map(|line| line.strip_prefix("acknowledged "));
+    let acknowledged: i64 = acknowledged.expect("a count").parse().expect("a number");
+    assert!(acknowledged > 0);
+    let log = open(&path, SystemEnv::shared());
+    let end = log
+        .end_offset(&at(0), Isolation::ReadCommitted)
+        .expect("known");
+    assert!(end >= acknowledged, "{end} {acknowledged}");
+    assert_eq!(
+        log.end_offset(&at(1), Isolation::ReadCommitted)
+            .expect("known"),
+        end
+    );
+}
+
 fn raw(path: &Path) -> Database {
     Database::open(&Options {
         path: path.to_owned(),
