@@ -72,7 +72,11 @@ impl Opening<'_> {
         state.set_cache_bytes(self.settings.cache_bytes(self.layout.specs.len()));
         let partitions = inputs(spec);
         let offsets = self.log.committed(&self.layout.application, &partitions)?;
-        let ends = ends_from_metadata(&offsets, changelogs.len());
+        // Where no input was ever committed, nothing on the changelogs counts.
+        let ends = match offsets.iter().all(Option::is_none) {
+            true => Some(vec![Some(0); changelogs.len()]),
+            false => ends_from_metadata(&offsets, changelogs.len()),
+        };
         let restored = restore(
             &mut state,
             &changelogs,
@@ -83,12 +87,11 @@ impl Opening<'_> {
         )?;
         let mut orphans = Vec::new();
         for (partition, end) in changelogs.iter().zip(ends.iter().flatten()) {
-            let (Some(partition), Some(end)) = (partition, end) else {
-                continue;
-            };
+            let Some(partition) = partition else { continue };
+            let end = end.unwrap_or(0);
             let log_end = self.log.end_offset(partition, Isolation::ReadUncommitted)?;
-            if *end < log_end {
-                orphans.push((partition.clone(), *end, log_end));
+            if end < log_end {
+                orphans.push((partition.clone(), end, log_end));
             }
         }
         let mut task = Task::new(id.clone(), Arc::clone(spec), state, self.settings.policies)?;

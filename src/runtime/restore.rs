@@ -53,10 +53,8 @@ pub(super) fn restore(
     for (store, partition) in changelogs.iter().enumerate() {
         let Some(partition) = partition else { continue };
         let log_end = log.end_offset(partition, Isolation::ReadUncommitted)?;
-        let end = match ends.and_then(|ends| ends[store]) {
-            Some(end) => end.min(log_end),
-            None => log_end,
-        };
+        // A changelog that no commit has written yet counts for nothing.
+        let end = ends.map_or(log_end, |ends| ends[store].unwrap_or(0).min(log_end));
         let position = state.position(store).filter(|position| *position <= end);
         let from = match position {
             Some(position) => position,

@@ -1,4 +1,6 @@
 //! The runtime over real logs: work shared, time across repartitions, crashes, drains.
 
+mod crash;
+mod faulty;
 mod pipeline;
 mod sharing;
