@@ -3,7 +3,7 @@
 use std::ops::{Bound, Range};
 
 use super::Direction;
-use crate::base::Result;
+use crate::base::{Error, ErrorKind, Result};
 
 /// The committed rows of one task: a column per store, in the order of the task's stores, and one
 /// more for the task's own rows. Keys are compared as unsigned bytes.
@@ -157,5 +157,39 @@ impl Rows {
             first: start..middle,
             second: middle..end,
         });
+    }
+}
+
+/// What handles find after their state was dropped.
+pub(super) struct Closed;
+
+impl Closed {
+    fn error() -> Error {
+        let message = "the state of this task was closed; open the task again";
+        Error::new(ErrorKind::Closed, message)
+    }
+}
+
+impl Backend for Closed {
+    fn get(&self, _column: usize, _key: &[u8], _into: &mut Vec<u8>) -> Result<bool> {
+        Err(Self::error())
+    }
+
+    fn scan(
+        &self,
+        _column: usize,
+        _from: Bound<&[u8]>,
+        _to: Bound<&[u8]>,
+        _direction: Direction,
+    ) -> Result<Box<dyn Scan>> {
+        Err(Self::error())
+    }
+
+    fn write(&mut self, _batch: &Rows) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Err(Self::error())
     }
 }

@@ -11,24 +11,33 @@
 
 mod api;
 mod backend;
+mod commit;
+mod directory;
+mod generations;
 mod index;
 mod iter;
 mod key_value;
 mod memory;
 mod meta;
 mod restore;
+mod rocks;
 mod table;
 mod task_state;
+#[cfg(test)]
+mod tests;
 mod times;
+pub mod typed;
 mod window;
 mod window_key;
 
 pub use api::*;
 pub use backend::{Backend, RowChange, Rows, Scan};
+pub use directory::StateDirectory;
 pub use iter::RowIter;
 pub use key_value::KeyValueStore;
 pub use memory::MemoryBackend;
 pub use meta::Identity;
+pub use rocks::RocksBackend;
 pub use task_state::TaskState;
 pub use times::{TASK_TIME, TimeSlot};
 pub use window::{WindowIter, WindowRow, WindowStore};

@@ -32,7 +32,7 @@ const ENTRY_BYTES: usize = 96;
 const SPARES_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// Not in use.
     Free,
     /// Same as in the backend.
@@ -45,39 +45,39 @@ enum State {
 
 /// The committing row under an active one.
 #[derive(Debug)]
-enum Older {
+pub(super) enum Older {
     None,
     Deleted,
     Row(Vec<u8>),
 }
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     /// The key, and behind it the row.
     bytes: Vec<u8>,
     key_len: u32,
     hash: u32,
-    state: State,
+    pub(super) state: State,
     /// Whether there is a row; without, the key is known to be absent.
     present: bool,
     /// Read since the cache's hand passed.
     referenced: bool,
-    older: Older,
+    pub(super) older: Older,
 }
 
 impl Entry {
     #[inline]
-    fn key(&self) -> &[u8] {
+    pub(super) fn key(&self) -> &[u8] {
         &self.bytes[..self.key_len as usize]
     }
 
     #[inline]
-    fn row(&self) -> Option<&[u8]> {
+    pub(super) fn row(&self) -> Option<&[u8]> {
         self.present.then(|| &self.bytes[self.key_len as usize..])
     }
 
     #[inline]
-    fn set_row(&mut self, row: Option<&[u8]>) {
+    pub(super) fn set_row(&mut self, row: Option<&[u8]>) {
         let key_len = self.key_len as usize;
         let bytes = row.unwrap_or_default();
         if self.bytes.len() == key_len + bytes.len() {
@@ -90,14 +90,14 @@ impl Entry {
     }
 
     #[inline]
-    fn cost(&self) -> usize {
+    pub(super) fn cost(&self) -> usize {
         ENTRY_BYTES + self.bytes.len()
     }
 }
 
 /// What an entry was before a write under a mark.
 #[derive(Debug)]
-enum Was {
+pub(super) enum Was {
     /// Clean or not there: forget it, the backend knows.
     Clean,
     /// Its row is in `older`.
@@ -107,32 +107,32 @@ enum Was {
 }
 
 #[derive(Debug, Default)]
-struct Undo {
-    marked: bool,
-    writes: Vec<(u32, Was)>,
+pub(super) struct Undo {
+    pub(super) marked: bool,
+    pub(super) writes: Vec<(u32, Was)>,
     /// Number of active entries at the mark.
-    active_len: usize,
+    pub(super) active_len: usize,
 }
 
 pub(super) struct Table {
     column: usize,
     backend: SharedBackend,
     hashing: FixedState,
-    index: Index,
-    entries: Vec<Entry>,
-    free: Vec<u32>,
+    pub(super) index: Index,
+    pub(super) entries: Vec<Entry>,
+    pub(super) free: Vec<u32>,
     /// Entries written in the active generation, in the order of their first writes.
-    active: Vec<u32>,
+    pub(super) active: Vec<u32>,
     /// Those of the generation being committed.
-    committing: Vec<u32>,
+    pub(super) committing: Vec<u32>,
     /// The keys of both in order, from the first range on.
-    ordered: Option<BTreeMap<Box<[u8]>, u32>>,
-    undo: Undo,
-    dirty_bytes: usize,
-    clean_bytes: usize,
+    pub(super) ordered: Option<BTreeMap<Box<[u8]>, u32>>,
+    pub(super) undo: Undo,
+    pub(super) dirty_bytes: usize,
+    pub(super) clean_bytes: usize,
     cache_bytes: usize,
     /// Where the search for rows to forget goes on.
-    hand: usize,
+    pub(super) hand: usize,
     scratch: Vec<u8>,
     spares: Vec<Vec<u8>>,
 }
@@ -261,7 +261,7 @@ impl Table {
     }
 
     /// Forgets the entry, whose costs the caller has taken off.
-    fn remove(&mut self, id: u32) {
+    pub(super) fn remove(&mut self, id: u32) {
         let entry = &mut self.entries[id as usize];
         entry.state = State::Free;
         let mut bytes = std::mem::take(&mut entry.bytes);
@@ -276,7 +276,7 @@ impl Table {
         self.free.push(id);
     }
 
-    fn spare(&mut self, buffer: Vec<u8>) {
+    pub(super) fn spare(&mut self, buffer: Vec<u8>) {
         if self.spares.len() < SPARES_MAX && buffer.capacity() <= 4096 {
             self.spares.push(buffer);
         }
@@ -371,139 +371,8 @@ impl Table {
         Ok(RowIter::new(overlay, Some(scan), direction))
     }
 
-    /// Makes the active generation the one being committed.
-    pub(super) fn seal(&mut self) {
-        assert!(self.committing.is_empty(), "one commit at a time");
-        assert!(!self.undo.marked, "no commit in the middle of a record");
-        std::mem::swap(&mut self.active, &mut self.committing);
-        for id in &self.committing {
-            self.entries[*id as usize].state = State::Committing;
-        }
-    }
-
-    /// Number of rows being committed.
-    pub(super) fn committing_len(&self) -> usize {
-        self.committing.len()
-    }
-
-    /// The rows being committed, in the order of their first writes; `None` is a deletion.
-    pub(super) fn committing(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.committing.iter().map(|id| {
-            let entry = &self.entries[*id as usize];
-            let row = match (&entry.state, &entry.older) {
-                (State::Active, Older::Row(row)) => Some(&row[..]),
-                (State::Active, _) => None,
-                _ => entry.row(),
-            };
-            (entry.key(), row)
-        })
-    }
-
-    /// The backend has the rows that were being committed.
-    pub(super) fn committed(&mut self) {
-        let mut committing = std::mem::take(&mut self.committing);
-        for id in committing.drain(..) {
-            let entry = &mut self.entries[id as usize];
-            if entry.state == State::Active {
-                if let Older::Row(row) = std::mem::replace(&mut entry.older, Older::None) {
-                    self.dirty_bytes -= row.len();
-                    self.spare(row);
-                }
-                continue;
-            }
-            entry.state = State::Clean;
-            self.dirty_bytes -= entry.cost();
-            self.clean_bytes += entry.cost();
-            if let Some(ordered) = &mut self.ordered {
-                ordered.remove(entry.key());
-            }
-        }
-        self.committing = committing;
-        self.evict();
-    }
-
-    /// Forgets both generations.
-    pub(super) fn rollback(&mut self) {
-        for id in self.active.split_off(0) {
-            self.remove(id);
-        }
-        for id in self.committing.split_off(0) {
-            // One that was written again went with the active ones, or its number went to no other.
-            if self.entries[id as usize].state != State::Free {
-                self.remove(id);
-            }
-        }
-        if let Some(ordered) = &mut self.ordered {
-            ordered.clear();
-        }
-        self.undo.writes.clear();
-        self.undo.marked = false;
-        self.dirty_bytes = 0;
-    }
-
-    /// Forgets the cache, since the backend's rows have changed. Nothing may be uncommitted.
-    pub(super) fn forget_clean(&mut self) {
-        assert!(
-            self.active.is_empty() && self.committing.is_empty(),
-            "rows are restored before they are written"
-        );
-        self.index.clear();
-        self.entries.clear();
-        self.free.clear();
-        self.clean_bytes = 0;
-        self.hand = 0;
-    }
-
-    pub(super) fn mark(&mut self) {
-        self.undo.marked = true;
-        self.undo.writes.clear();
-        self.undo.active_len = self.active.len();
-    }
-
-    pub(super) fn clear_mark(&mut self) {
-        self.undo.marked = false;
-        self.undo.writes.clear();
-    }
-
-    /// Takes back all writes since the mark; the mark stays.
-    pub(super) fn undo_to_mark(&mut self) {
-        assert!(self.undo.marked, "undo goes back to a mark");
-        let mut writes = std::mem::take(&mut self.undo.writes);
-        for (id, was) in writes.drain(..).rev() {
-            let entry = &mut self.entries[id as usize];
-            match was {
-                Was::Clean => {
-                    self.dirty_bytes -= entry.cost();
-                    if let Some(ordered) = &mut self.ordered {
-                        ordered.remove(entry.key());
-                    }
-                    self.remove(id);
-                }
-                Was::Committing => {
-                    let before = entry.bytes.len();
-                    entry.state = State::Committing;
-                    match std::mem::replace(&mut entry.older, Older::None) {
-                        Older::Row(row) => {
-                            entry.set_row(Some(&row));
-                            self.dirty_bytes -= row.len();
-                        }
-                        _ => entry.set_row(None),
-                    }
-                    self.dirty_bytes = self.dirty_bytes + entry.bytes.len() - before;
-                }
-                Was::Active(row) => {
-                    let before = entry.bytes.len();
-                    entry.set_row(row.as_deref());
-                    self.dirty_bytes = self.dirty_bytes + entry.bytes.len() - before;
-                }
-            }
-        }
-        self.undo.writes = writes;
-        self.active.truncate(self.undo.active_len);
-    }
-
     /// Forgets clean rows that were not read since the hand passed, until the cache is small enough.
-    fn evict(&mut self) {
+    pub(super) fn evict(&mut self) {
         let mut steps = self.entries.len() * 2;
         while self.clean_bytes > self.cache_bytes && steps > 0 {
             steps -= 1;

@@ -1,24 +1,17 @@
-//! All the state of a task, and how it commits.
-//!
-//! The runtime calls, in this order:
-//! 1. [`TaskState::seal`]: what was written becomes the committing generation; the task goes on.
-//! 2. [`TaskState::changelog`] for each store and the task changelog: the records of that generation,
-//!    which go to the log in one transaction with outputs and input offsets.
-//! 3. [`TaskState::applied`] once the commit is definite: rows, positions and times go to the backend
-//!    in one write. Or [`TaskState::rollback`] when it was aborted.
+//! All the state of a task, and how it commits. See `commit` for the protocol.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::backend::Closed;
 use super::key_value::KeyValueStore;
 use super::meta::{self, Identity};
 use super::restore::Restoring;
 use super::table::{SharedBackend, SharedTable, Table};
-use super::times::{TASK_TIME, TimeSlot, Times};
-use super::window::{WindowStore, too_short};
-use super::{Backend, NO_TIME, Rows, StoreKind, StoreSpec};
+use super::times::{TimeSlot, Times};
+use super::window::WindowStore;
+use super::{Backend, Rows, StoreKind, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
-use crate::log::BatchBuilder;
 
 /// Memory for committed rows that a task keeps at hand, unless told otherwise.
 const CACHE_BYTES: usize = 32 << 20;
@@ -49,13 +42,13 @@ pub struct TaskState {
     /// has it.
     pub(super) positions: Vec<Option<Offset>>,
     /// Number of changelog records of each store in the committing generation.
-    records: Vec<usize>,
+    pub(super) records: Vec<usize>,
     /// Between seal and applied or rollback.
-    in_flight: bool,
-    marked: bool,
+    pub(super) in_flight: bool,
+    pub(super) marked: bool,
     pub(super) restoring: Restoring,
     pub(super) rows: Rows,
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl std::fmt::Debug for TaskState {
@@ -264,233 +257,20 @@ impl TaskState {
         tables.map(|table| table.borrow().dirty_bytes()).sum()
     }
 
-    /// Makes what was written since the last call the committing generation.
-    ///
-    /// # Errors
-    /// `Internal` if one is in flight, or a mark is set.
-    pub fn seal(&mut self) -> Result<()> {
-        if self.in_flight || self.marked {
-            return Err(Error::internal(format!(
-                "task {} commits while a commit is in flight or a record is half done",
-                self.task
-            )));
-        }
-        for store in &self.stores {
-            store.table().borrow_mut().seal();
-        }
-        self.times.seal();
-        self.records.fill(0);
-        self.in_flight = true;
-        Ok(())
-    }
-
-    /// Appends the changelog records of the committing generation to `out`: one for each row of the
-    /// store that changed, none if it is not logged. The store after the last is the task changelog.
-    ///
-    /// # Errors
-    /// `Internal` if no commit is in flight or there is no such store; `Corrupt` if a row is not laid
-    /// out as its store says.
-    pub fn changelog(&mut self, store: usize, out: &mut BatchBuilder) -> Result<()> {
-        if !self.in_flight || store > self.specs.len() {
-            return Err(Error::internal(format!(
-                "task {} has no changelog {store} to commit",
-                self.task
-            )));
-        }
-        let before = out.len();
-        let task_time_ms = self.times.slot(TASK_TIME).sealed().max(0);
-        if store == self.specs.len() {
-            self.times.changes(|name, time| {
-                let value = (time != NO_TIME).then(|| time.to_be_bytes());
-                let value = value.as_ref().map(<[u8; 8]>::as_slice);
-                out.push(Some(name.as_bytes()), value, task_time_ms, &[]);
-            });
-        } else if self.specs[store].logged {
-            self.store_changelog(store, task_time_ms, out)?;
-        }
-        self.records[store] = out.len() - before;
-        Ok(())
-    }
-
-    fn store_changelog(
-        &mut self,
-        index: usize,
-        task_time_ms: i64,
-        out: &mut BatchBuilder,
-    ) -> Result<()> {
-        let spec = &self.specs[index];
-        let store = &self.stores[index];
-        let key_scratch = &mut self.scratch;
-        for (row_key, row) in store.table().borrow().committing() {
-            let (key, mut timestamp_ms) = match store {
-                Store::KeyValue(_) => (row_key, task_time_ms),
-                Store::Window(window) => {
-                    let parts = window.layout().parts(row_key);
-                    let parts = parts.ok_or_else(|| too_short(row_key))?;
-                    parts.changelog_key(key_scratch);
-                    (&key_scratch[..], parts.start_ms)
-                }
-            };
-            let mut value = row;
-            if spec.timestamped
-                && let Some(row) = row
-            {
-                let Some((prefix, rest)) = row.split_first_chunk::<8>() else {
-                    return Err(Error::corrupt(format!(
-                        "a row of store {} of task {} has no timestamp",
-                        spec.name, self.task
-                    )));
-                };
-                timestamp_ms = i64::from_be_bytes(*prefix);
-                value = Some(rest);
-            }
-            out.push(Some(key), value, timestamp_ms, &[]);
-        }
-        Ok(())
-    }
-
-    /// The commit is definite: writes the committing generation, the positions and the times to the
-    /// backend, in one write. `ends` has the offset after the last record for each store's changelog
-    /// and last for the task changelog; `None` where nothing was appended.
-    ///
-    /// # Errors
-    /// Those of the backend. The state is then of no further use: drop it and open it again.
-    pub fn applied(&mut self, ends: &[Option<Offset>]) -> Result<()> {
-        if !self.in_flight || ends.len() != self.positions.len() {
-            return Err(Error::internal(format!(
-                "task {} applies a commit that is not in flight, or with {} ends instead of {}",
-                self.task,
-                ends.len(),
-                self.positions.len()
-            )));
-        }
-        let meta_column = self.meta_column();
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.clear();
-        for (index, store) in self.stores.iter().enumerate() {
-            let table = store.table().borrow();
-            for (key, row) in table.committing() {
-                match row {
-                    Some(row) => rows.put(table.column(), key, row),
-                    None => rows.delete(table.column(), key),
-                }
-            }
-            if let Store::Window(window) = store
-                && table.committing_len() > 0
-            {
-                let records = self.records[index] as Offset;
-                let first = ends[index].map_or(0, |end| end - records);
-                self.expire(index, window, first, &mut rows);
-            }
-        }
-        for (index, end) in ends.iter().enumerate() {
-            if let Some(end) = end {
-                rows.put(meta_column, &self.position_key(index), &end.to_be_bytes());
-            }
-        }
-        self.times.changes(|name, time| {
-            let key = [meta::TIMES, name.as_bytes()];
-            match time {
-                NO_TIME => rows.delete(meta_column, &key.concat()),
-                time => rows.put_parts(meta_column, &key, &[&time.to_be_bytes()]),
-            }
-        });
-        let written = match rows.is_empty() {
-            true => Ok(()),
-            false => self.backend.borrow_mut().write(&rows),
-        };
-        rows.clear();
-        self.rows = rows;
-        written.map_err(|error| error.context(format!("state of task {}", self.task)))?;
-        for (position, end) in self.positions.iter_mut().zip(ends) {
-            *position = end.or(*position);
-        }
-        for store in &self.stores {
-            store.table().borrow_mut().committed();
-        }
-        self.times.committed();
-        self.in_flight = false;
-        Ok(())
-    }
-
-    /// Records the segments that are new, the first of their records at `first` or later, and removes
-    /// those without live rows.
-    fn expire(&self, index: usize, window: &WindowStore, first: Offset, rows: &mut Rows) {
-        let meta_column = self.meta_column();
-        let prefix = meta::segments_prefix(&self.specs[index].name);
-        for (segment, known) in window.segments().borrow_mut().iter_mut() {
-            if known.is_none() {
-                *known = Some(first);
-                let key = [&prefix[..], &segment.to_be_bytes()];
-                rows.put_parts(meta_column, &key, &[&first.to_be_bytes()]);
-            }
-        }
-        let first_live = window.first_live_segment_sealed();
-        let dead = window.drop_segments_below(first_live);
-        if let Some(first_dead) = dead.first() {
-            let column = window.table().borrow().column();
-            rows.delete_range(column, &first_dead.to_be_bytes(), &first_live.to_be_bytes());
-        }
-        for segment in dead {
-            rows.delete(meta_column, &[&prefix[..], &segment.to_be_bytes()].concat());
-        }
-    }
-
-    /// The commit was aborted: forgets everything that is not committed.
-    ///
-    /// # Errors
-    /// None at present.
-    pub fn rollback(&mut self) -> Result<()> {
-        for store in &self.stores {
-            store.table().borrow_mut().rollback();
-        }
-        self.times.rollback();
-        self.in_flight = false;
-        self.marked = false;
-        Ok(())
-    }
-
-    /// Remembers this point, to which [`TaskState::undo_to_mark`] goes back. Another mark replaces it.
-    pub fn mark(&mut self) {
-        for store in &self.stores {
-            store.table().borrow_mut().mark();
-        }
-        self.times.mark();
-        self.marked = true;
-    }
-
-    /// Takes back all writes and times since the mark, and clears it.
-    ///
-    /// # Errors
-    /// `Internal` if no mark is set.
-    pub fn undo_to_mark(&mut self) -> Result<()> {
-        if !self.marked {
-            return Err(Error::internal(format!(
-                "task {} undoes a record without a mark",
-                self.task
-            )));
-        }
-        for store in &self.stores {
-            store.table().borrow_mut().undo_to_mark();
-        }
-        self.times.undo_to_mark();
-        self.clear_mark();
-        Ok(())
-    }
-
-    /// Forgets the mark: what was written since stays.
-    pub fn clear_mark(&mut self) {
-        for store in &self.stores {
-            store.table().borrow_mut().clear_mark();
-        }
-        self.marked = false;
-    }
-
     /// Waits until everything committed is on the disk for good; for a clean close.
     ///
     /// # Errors
     /// Those of the backend.
     pub fn flush(&mut self) -> Result<()> {
         self.backend.borrow_mut().flush()
+    }
+}
+
+impl Drop for TaskState {
+    /// Handles that outlive the state must not keep its directory open.
+    fn drop(&mut self) {
+        if let Ok(mut backend) = self.backend.try_borrow_mut() {
+            *backend = Box::new(Closed);
+        }
     }
 }

@@ -188,7 +188,9 @@ impl WindowStore {
                     return Ok(Put::Stored);
                 }
                 self.observe(start_ms);
-                segment < inner.layout.segment(self.dead_until_ms())
+                let dead_until_ms = self.dead_until_ms();
+                // A live row's segment lives, so that most puts need no second division.
+                start_ms <= dead_until_ms && segment < inner.layout.segment(dead_until_ms)
             }
             Medium::InMemory => {
                 if row.is_some() {
@@ -212,9 +214,10 @@ impl WindowStore {
             inner.sequence.set(next);
         }
         let row_key = &mut *inner.scratch.borrow_mut();
+        let sequence = self.sequence_now();
         inner
             .layout
-            .row_key(key, start_ms, self.sequence_now(), row_key);
+            .row_key_in(segment, key, start_ms, sequence, row_key);
         inner.table.borrow_mut().put(row_key, row);
         Ok(Put::Stored)
     }
@@ -258,11 +261,8 @@ impl WindowStore {
                     Medium::Persistent => (from_ms, to_ms),
                     Medium::InMemory => (*segment, *segment),
                 };
-                layout.row_key(key, first_ms, 0, &mut first);
-                layout.row_key(key, last_ms, u32::MAX, &mut last);
-                // Both ends are keys of this segment, whatever segments their starts belong to.
-                first[..8].copy_from_slice(&segment.to_be_bytes());
-                last[..8].copy_from_slice(&segment.to_be_bytes());
+                layout.row_key_in(*segment, key, first_ms, 0, &mut first);
+                layout.row_key_in(*segment, key, last_ms, u32::MAX, &mut last);
                 parts.push(table.range(
                     Bound::Included(&first),
                     Bound::Included(&last),

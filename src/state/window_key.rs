@@ -47,8 +47,22 @@ impl Layout {
     /// Writes a row key into `out`.
     #[inline]
     pub(super) fn row_key(&self, key: &[u8], start_ms: i64, sequence: u32, out: &mut Vec<u8>) {
+        self.row_key_in(self.segment(start_ms), key, start_ms, sequence, out);
+    }
+
+    /// Writes the key that a row would have in `segment` into `out`: a bound of a range, or a key
+    /// whose segment is known already, which saves a division.
+    #[inline]
+    pub(super) fn row_key_in(
+        &self,
+        segment: i64,
+        key: &[u8],
+        start_ms: i64,
+        sequence: u32,
+        out: &mut Vec<u8>,
+    ) {
         out.clear();
-        out.extend_from_slice(&self.segment(start_ms).to_be_bytes());
+        out.extend_from_slice(&segment.to_be_bytes());
         out.extend_from_slice(key);
         if self.medium == Medium::Persistent {
             out.extend_from_slice(&start_ms.to_be_bytes());

@@ -1,0 +1,77 @@
+//! Writes that happen together.
+
+use std::fmt;
+
+use super::database::{Column, Database};
+
+/// Puts and deletes over any columns of one database, applied in order, all or nothing.
+///
+/// Made by [`Database::batch`], of which it owns a share.
+pub struct WriteBatch {
+    pub(super) database: Database,
+    pub(super) rocks: rocksdb::WriteBatch,
+}
+
+impl Database {
+    /// An empty batch for this database.
+    pub fn batch(&self) -> WriteBatch {
+        WriteBatch {
+            database: self.clone(),
+            rocks: rocksdb::WriteBatch::default(),
+        }
+    }
+}
+
+impl WriteBatch {
+    /// Sets the value of a key.
+    pub fn put(&mut self, column: Column, key: &[u8], value: &[u8]) {
+        let rocks = &mut self.rocks;
+        self.database
+            .with_column(column, |handle| rocks.put_cf(handle, key, value));
+    }
+
+    /// Deletes a key.
+    pub fn delete(&mut self, column: Column, key: &[u8]) {
+        let rocks = &mut self.rocks;
+        self.database
+            .with_column(column, |handle| rocks.delete_cf(handle, key));
+    }
+
+    /// Deletes all keys from `from` up to, and not including, `to`.
+    pub fn delete_range(&mut self, column: Column, from: &[u8], to: &[u8]) {
+        if from < to {
+            let rocks = &mut self.rocks;
+            self.database
+                .with_column(column, |handle| rocks.delete_range_cf(handle, from, to));
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.rocks.clear();
+    }
+
+    /// Number of puts and deletes.
+    pub fn len(&self) -> usize {
+        self.rocks.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rocks.is_empty()
+    }
+
+    /// Size of keys, values and their framing, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.rocks.size_in_bytes()
+    }
+}
+
+impl fmt::Debug for WriteBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteBatch")
+            .field("len", &self.len())
+            .field("size_bytes", &self.size_bytes())
+            .finish()
+    }
+}

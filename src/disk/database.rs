@@ -1,0 +1,285 @@
+//! One open directory: point reads, writes, upkeep.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, WriteOptions};
+
+use super::WriteBatch;
+use super::error::{describe, from_rocksdb};
+use crate::base::{Error, ErrorKind, Result};
+
+pub(super) type Rocks = DBWithThreadMode<MultiThreaded>;
+pub(super) type Handle = Arc<BoundColumnFamily<'static>>;
+
+/// Number of a column of a [`Database`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Column(pub usize);
+
+/// When a write is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk when the call returns: survives a power failure.
+    Synced,
+    /// With the operating system when the call returns: survives the death of the process.
+    Logged,
+    /// In memory until the next [`Database::flush`]; then on disk with everything before it.
+    Unlogged,
+}
+
+/// An open directory. A clone shares it; it is closed when the last clone and the last
+/// [`super::Iter`] are gone.
+#[derive(Clone)]
+pub struct Database(pub(super) Arc<Inner>);
+
+/// Invariant: fields that borrow from `rocks` (as `'static`, see [`Inner::rocks_for_parts`]) stand
+/// before it, since fields are dropped in order.
+pub(super) struct Inner {
+    /// By number; `None` once dropped.
+    pub(super) columns: RwLock<Vec<Option<Handle>>>,
+    /// By number, dropped ones included.
+    pub(super) names: Vec<String>,
+    pub(super) path: PathBuf,
+    pub(super) write_ahead: bool,
+    /// The first write that failed: none after it may succeed, or the disk would hold a write
+    /// without those before it.
+    pub(super) failed: OnceLock<(ErrorKind, String)>,
+    pub(super) rocks: Box<Rocks>,
+}
+
+impl Inner {
+    /// RocksDB, with a lifetime that lets its parts (column handles, iterators) be kept in structs.
+    #[expect(
+        unsafe_code,
+        reason = "Rust has no self-references; the proof is below"
+    )]
+    pub(super) fn rocks_for_parts(&self) -> &'static Rocks {
+        let rocks: *const Rocks = &raw const *self.rocks;
+        // SAFETY: the pointee is boxed, so it does not move with `Inner`, and nothing ever takes it
+        // out or gives a mutable reference to it. What callers in this module derive from the
+        // reference never outlives it: column handles are kept in `Inner::columns`, declared before
+        // `rocks` and so dropped before it; an `Iter` keeps the handle and RocksDB's iterator in
+        // fields declared before the `Arc<Inner>` that keeps the box alive. The function is visible
+        // in this module only, and no caller returns the reference or a derived value otherwise.
+        unsafe { &*rocks }
+    }
+}
+
+impl Database {
+    pub(super) fn from_inner(inner: Inner) -> Self {
+        let rocks = inner.rocks_for_parts();
+        let handles = inner
+            .names
+            .iter()
+            .map(|name| rocks.cf_handle(name))
+            .collect();
+        *inner
+            .columns
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = handles;
+        Self(Arc::new(inner))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The number of a column, if there is one of that name.
+    pub fn column(&self, name: &str) -> Option<Column> {
+        let at = self.0.names.iter().position(|known| known == name)?;
+        self.handle(Column(at)).map(|_| Column(at))
+    }
+
+    /// The names of all columns, RocksDB's `default` included.
+    pub fn column_names(&self) -> Vec<String> {
+        let columns = self
+            .0
+            .columns
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let named = self.0.names.iter().zip(columns.iter());
+        named
+            .filter(|(_, handle)| handle.is_some())
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    pub(super) fn handle(&self, column: Column) -> Option<Handle> {
+        let columns = self
+            .0
+            .columns
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        columns.get(column.0).cloned().flatten()
+    }
+
+    /// Runs `body` with the column's handle; a column that was dropped is the caller's mistake.
+    pub(super) fn with_column<R>(&self, column: Column, body: impl FnOnce(&Handle) -> R) -> R {
+        let columns = self
+            .0
+            .columns
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        match columns.get(column.0) {
+            Some(Some(handle)) => body(handle),
+            _ => unreachable!(
+                "column {} of {} does not exist",
+                column.0,
+                self.0.path.display()
+            ),
+        }
+    }
+
+    /// Replaces `value` by the value of `key`; `false`, and `value` empty, if there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unavailable` when the disk does not give the block.
+    pub fn get(&self, column: Column, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
+        value.clear();
+        let found = self
+            .with_column(column, |handle| self.0.rocks.get_pinned_cf(handle, key))
+            .map_err(|cause| self.error("reading", cause))?;
+        if let Some(found) = &found {
+            value.extend_from_slice(found);
+        }
+        Ok(found.is_some())
+    }
+
+    /// Writes the batch. Once a write has failed, every later one fails with the same error until the
+    /// directory is opened again.
+    ///
+    /// # Errors
+    /// `Full` when the disk is; `Unavailable` or `Corrupt` for other failures of it.
+    pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
+        self.check_not_failed()?;
+        debug_assert!(
+            Arc::ptr_eq(&self.0, &batch.database.0),
+            "a batch of another database"
+        );
+        if batch.is_empty() && durability != Durability::Synced {
+            return Ok(());
+        }
+        let mut options = WriteOptions::new();
+        debug_assert!(
+            self.0.write_ahead == (durability != Durability::Unlogged),
+            "a database is either opened with a write-ahead log or written without one"
+        );
+        match durability {
+            Durability::Synced => options.set_sync(true),
+            Durability::Logged => {}
+            Durability::Unlogged => options.disable_wal(true),
+        }
+        let written = self.0.rocks.write_opt(batch.rocks, &options);
+        written.map_err(|cause| self.fail("writing to", cause))
+    }
+
+    /// Brings all logged writes to the disk.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub fn sync(&self) -> Result<()> {
+        self.check_not_failed()?;
+        self.0
+            .rocks
+            .flush_wal(true)
+            .map_err(|cause| self.fail("syncing", cause))
+    }
+
+    /// Writes all columns' buffers to files and waits for it. Without a write-ahead log this is the
+    /// moment at which writes become durable, over all columns at once.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub fn flush(&self) -> Result<()> {
+        self.check_not_failed()?;
+        let columns = self
+            .0
+            .columns
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let handles: Vec<&Handle> = columns.iter().flatten().collect();
+        let options = rocksdb::FlushOptions::default();
+        self.0
+            .rocks
+            .flush_cfs_opt(&handles, &options)
+            .map_err(|cause| self.fail("flushing", cause))
+    }
+
+    /// Rewrites a column's files without what was deleted or overwritten, and waits for it.
+    pub fn compact_range(&self, column: Column) {
+        self.with_column(column, |handle| {
+            self.0
+                .rocks
+                .compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
+        });
+    }
+
+    /// Deletes a column with all its rows. Its number is not used again while this is open.
+    ///
+    /// # Errors
+    /// As [`Database::write`]. A column that does not exist is passed over.
+    pub fn drop_column(&self, column: Column) -> Result<()> {
+        let mut columns = self
+            .0
+            .columns
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = columns.get_mut(column.0) else {
+            return Ok(());
+        };
+        if slot.take().is_some() {
+            let dropped = self.0.rocks.drop_cf(&self.0.names[column.0]);
+            dropped.map_err(|cause| self.fail("dropping a column of", cause))?;
+        }
+        Ok(())
+    }
+
+    /// Size of files and write buffers over all columns, in bytes; approximate.
+    pub fn size_bytes(&self) -> u64 {
+        let columns = self
+            .0
+            .columns
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sizes = columns.iter().flatten().flat_map(|handle| {
+            let of = |name: &str| {
+                self.0
+                    .rocks
+                    .property_int_value_cf(handle, name)
+                    .ok()
+                    .flatten()
+            };
+            [
+                of("rocksdb.total-sst-files-size"),
+                of("rocksdb.cur-size-all-mem-tables"),
+            ]
+        });
+        sizes.flatten().sum()
+    }
+
+    pub(super) fn error(&self, doing: &str, cause: rocksdb::Error) -> Error {
+        from_rocksdb(&self.0.path, doing, cause)
+    }
+
+    fn fail(&self, doing: &str, cause: rocksdb::Error) -> Error {
+        let (kind, message) = describe(&self.0.path, doing, &cause);
+        let _ = self.0.failed.set((kind, format!("{message} ({cause})")));
+        Error::new(kind, message).with_source(cause)
+    }
+
+    fn check_not_failed(&self) -> Result<()> {
+        match self.0.failed.get() {
+            None => Ok(()),
+            Some((kind, message)) => Err(Error::new(*kind, message.clone())
+                .context("an earlier write failed, open the directory again")),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.0.path).finish()
+    }
+}

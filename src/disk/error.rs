@@ -1,0 +1,86 @@
+//! RocksDB's and the file system's errors, told apart by what the user can do.
+
+use std::io;
+use std::path::Path;
+
+use crate::base::{Error, ErrorKind};
+
+/// An error of RocksDB on the database at `path`.
+pub(super) fn from_rocksdb(path: &Path, doing: &str, cause: rocksdb::Error) -> Error {
+    let (kind, message) = describe(path, doing, &cause);
+    Error::new(kind, message).with_source(cause)
+}
+
+/// The kind and the message of such an error, without its cause.
+pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (ErrorKind, String) {
+    let text = cause.as_ref();
+    let place = path.display();
+    if text.contains("No space left") || text.contains("Disk quota exceeded") {
+        let message = format!("{doing} {place}: the disk is full; make room and start again");
+        return (ErrorKind::Full, message);
+    }
+    let locked = text.contains("lock hold by current process")
+        || (text.contains("lock") && text.contains("Resource temporarily unavailable"));
+    if locked {
+        let message = format!(
+            "the directory {place} is in use by another process; stop that process, or give this one \
+             a directory of its own"
+        );
+        return (ErrorKind::Unavailable, message);
+    }
+    if text.contains("Permission denied") {
+        let message = format!(
+            "{doing} {place}: permission denied; give this user the right to read and write there, or \
+             choose another directory"
+        );
+        return (ErrorKind::Invalid, message);
+    }
+    if text.contains("Read-only file system") {
+        let message = format!(
+            "{doing} {place}: the file system is read-only; choose another directory or remount it"
+        );
+        return (ErrorKind::Invalid, message);
+    }
+    match cause.kind() {
+        rocksdb::ErrorKind::Corruption => {
+            let message = format!(
+                "{doing} {place}: damaged data; check the disk and restore the directory from a copy, or \
+                 delete it if its content can be rebuilt"
+            );
+            (ErrorKind::Corrupt, message)
+        }
+        rocksdb::ErrorKind::InvalidArgument | rocksdb::ErrorKind::NotSupported => (
+            ErrorKind::Internal,
+            format!("{doing} {place}: refused by RocksDB"),
+        ),
+        _ => {
+            let message =
+                format!("{doing} {place}: the disk gave an error; start again when it is well");
+            (ErrorKind::Unavailable, message)
+        }
+    }
+}
+
+/// An error of the file system at `path`.
+pub(crate) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
+    let place = path.display();
+    let (kind, cure) = match cause.kind() {
+        io::ErrorKind::PermissionDenied => (
+            ErrorKind::Invalid,
+            "give this user the right to read and write there, or choose another directory",
+        ),
+        io::ErrorKind::ReadOnlyFilesystem => (
+            ErrorKind::Invalid,
+            "the file system is read-only; choose another directory or remount it",
+        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (ErrorKind::Full, "make room and start again")
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => (
+            ErrorKind::Invalid,
+            "a file stands where a directory is needed; choose another directory",
+        ),
+        _ => (ErrorKind::Unavailable, "start again when the disk is well"),
+    };
+    Error::new(kind, format!("{doing} {place}: {cure}")).with_source(cause)
+}

@@ -1,0 +1,145 @@
+//! Reading a sorted range.
+
+use std::fmt;
+
+use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions};
+
+use super::database::{Column, Database, Handle, Rocks};
+use crate::base::Result;
+
+/// Which keys to read: from `from`, up to and not including `to`; `None` is the end of the column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// The smallest key that belongs to it.
+    pub from: Option<Vec<u8>>,
+    /// The smallest key above it.
+    pub to: Option<Vec<u8>>,
+}
+
+impl Range {
+    /// The whole column.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The keys from `from` up to, and not including, `to`.
+    pub fn between(from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) -> Self {
+        Self {
+            from: Some(from.into()),
+            to: Some(to.into()),
+        }
+    }
+
+    /// The keys that begin with `prefix`.
+    pub fn prefix(prefix: impl Into<Vec<u8>>) -> Self {
+        let from = prefix.into();
+        // The next prefix of that length: drop trailing 0xff, then add one to the last byte.
+        let mut to = from.clone();
+        while to.pop_if(|last| *last == u8::MAX).is_some() {}
+        let to = to.last_mut().map(|last| *last += 1).map(|()| to);
+        Self {
+            from: Some(from),
+            to,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!((&self.from, &self.to), (Some(from), Some(to)) if from >= to)
+    }
+}
+
+/// The rows of a range as they were when the iterator was made; owns its share of the database.
+pub struct Iter {
+    // The order of these three is what makes `Inner::rocks_for_parts` sound.
+    rocks: DBRawIteratorWithThreadMode<'static, Rocks>,
+    _handle: Handle,
+    database: Database,
+    backward: bool,
+    at: At,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Unstarted,
+    Inside,
+    End,
+}
+
+impl Database {
+    /// Reads a range, smallest key first.
+    ///
+    /// # Errors
+    /// None now; the signature leaves room.
+    pub fn iter(&self, column: Column, range: Range) -> Result<Iter> {
+        Ok(self.iter_towards(column, range, false))
+    }
+
+    /// Reads a range, largest key first.
+    ///
+    /// # Errors
+    /// None now; the signature leaves room.
+    pub fn iter_back(&self, column: Column, range: Range) -> Result<Iter> {
+        Ok(self.iter_towards(column, range, true))
+    }
+
+    fn iter_towards(&self, column: Column, range: Range, backward: bool) -> Iter {
+        let handle = self.with_column(column, Handle::clone);
+        let at = if range.is_empty() {
+            At::End
+        } else {
+            At::Unstarted
+        };
+        let mut options = ReadOptions::default();
+        if at == At::Unstarted {
+            if let Some(from) = range.from {
+                options.set_iterate_lower_bound(from);
+            }
+            if let Some(to) = range.to {
+                options.set_iterate_upper_bound(to);
+            }
+        }
+        Iter {
+            rocks: self
+                .0
+                .rocks_for_parts()
+                .raw_iterator_cf_opt(&handle, options),
+            _handle: handle,
+            database: self.clone(),
+            backward,
+            at,
+        }
+    }
+}
+
+impl Iter {
+    /// The next row, or `None` at the end of the range. (An `Iterator` could not lend from itself.)
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unavailable` when the disk does not give a block.
+    #[expect(clippy::should_implement_trait, reason = "a lending iterator cannot")]
+    pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        match (self.at, self.backward) {
+            (At::End, _) => return Ok(None),
+            (At::Unstarted, false) => self.rocks.seek_to_first(),
+            (At::Unstarted, true) => self.rocks.seek_to_last(),
+            (At::Inside, false) => self.rocks.next(),
+            (At::Inside, true) => self.rocks.prev(),
+        }
+        self.at = At::Inside;
+        if self.rocks.valid() {
+            return Ok(self.rocks.item());
+        }
+        self.at = At::End;
+        let status = self.rocks.status();
+        status.map_err(|cause| self.database.error("reading", cause))?;
+        Ok(None)
+    }
+}
+
+impl fmt::Debug for Iter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter")
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}

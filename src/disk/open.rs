@@ -1,0 +1,118 @@
+//! Opening a directory: which columns it gets, and with which of RocksDB's settings.
+
+use std::path::PathBuf;
+use std::sync::{OnceLock, RwLock};
+
+use rocksdb::{
+    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME,
+    LogLevel,
+};
+
+use super::Budget;
+use super::database::{Database, Inner};
+use super::error::{from_io, from_rocksdb};
+use crate::base::Result;
+
+/// How to open a [`Database`].
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// The directory; it is created if it does not exist.
+    pub path: PathBuf,
+    /// The columns that must be there; they get the numbers 0, 1, ... in this order. Others that
+    /// exist on disk follow.
+    pub columns: Vec<String>,
+    /// Where the memory comes from.
+    pub budget: &'a Budget,
+    /// Whether writes go to a write-ahead log first. Without, what was not flushed is lost with the
+    /// process, and what is on disk is always a prefix of the writes over all columns.
+    pub write_ahead: bool,
+}
+
+impl Database {
+    /// Opens the directory, creating it and the columns that are missing.
+    ///
+    /// # Errors
+    /// `Unavailable` while another process has it open; `Invalid` when it must not be written; `Full`
+    /// when the disk is; `Corrupt` when its files are damaged. All name the path.
+    pub fn open(options: &Options<'_>) -> Result<Self> {
+        let path = &options.path;
+        std::fs::create_dir_all(path)
+            .map_err(|cause| from_io(path, "creating the directory", cause))?;
+        let database_options = database_options(options);
+        let mut names = options.columns.clone();
+        // RocksDB opens only with all columns named; a directory without CURRENT has none yet.
+        let exists = path.join("CURRENT").try_exists();
+        if exists.map_err(|cause| from_io(path, "reading the directory", cause))? {
+            let existing = DB::list_cf(&database_options, path)
+                .map_err(|cause| from_rocksdb(path, "reading the columns of", cause))?;
+            for name in existing {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        if !names.iter().any(|name| name == DEFAULT_COLUMN_FAMILY_NAME) {
+            names.push(DEFAULT_COLUMN_FAMILY_NAME.to_owned());
+        }
+        let column_options = column_options(options);
+        let descriptors = names
+            .iter()
+            .map(|name| ColumnFamilyDescriptor::new(name, column_options.clone()));
+        let rocks =
+            rocksdb::DBWithThreadMode::open_cf_descriptors(&database_options, path, descriptors)
+                .map_err(|cause| from_rocksdb(path, "opening", cause))?;
+        Ok(Self::from_inner(Inner {
+            columns: RwLock::default(),
+            names,
+            path: path.clone(),
+            write_ahead: options.write_ahead,
+            failed: OnceLock::new(),
+            rocks: Box::new(rocks),
+        }))
+    }
+}
+
+fn database_options(options: &Options<'_>) -> rocksdb::Options {
+    let mut database = rocksdb::Options::default();
+    database.create_if_missing(true);
+    database.create_missing_column_families(true);
+    database.set_write_buffer_manager(&options.budget.write_buffers);
+    database.set_max_background_jobs(2);
+    // Dozens of databases in one process must not use up its file descriptors.
+    database.set_max_open_files(256);
+    database.set_keep_log_file_num(2);
+    database.set_log_level(LogLevel::Warn);
+    database.set_bytes_per_sync(1 << 20);
+    // Both would let a flush hold writes of one column without the earlier ones of another.
+    database.set_enable_pipelined_write(false);
+    database.set_unordered_write(false);
+    if options.write_ahead {
+        database.set_max_total_wal_size(256 << 20);
+        database.set_wal_bytes_per_sync(1 << 20);
+    } else {
+        database.set_atomic_flush(true);
+    }
+    database
+}
+
+fn column_options(options: &Options<'_>) -> rocksdb::Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&options.budget.cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_format_version(5);
+    let mut column = rocksdb::Options::default();
+    column.set_block_based_table_factory(&blocks);
+    column.set_compression_type(DBCompressionType::Lz4);
+    // One log has few columns and large values; tasks have many columns and small values.
+    let write_buffer = if options.write_ahead {
+        (options.budget.bytes() / 8).clamp(4 << 20, 32 << 20)
+    } else {
+        (options.budget.bytes() / 32).clamp(1 << 20, 8 << 20)
+    };
+    column.set_write_buffer_size(write_buffer);
+    column.set_max_write_buffer_number(3);
+    column.set_level_compaction_dynamic_level_bytes(true);
+    column
+}

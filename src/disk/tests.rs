@@ -1,0 +1,203 @@
+use std::path::Path;
+
+use super::*;
+use crate::base::{ErrorKind, Result};
+
+const A: Column = Column(0);
+const B: Column = Column(1);
+
+fn open_with(path: &Path, columns: &[&str], write_ahead: bool) -> Result<Database> {
+    Database::open(&Options {
+        path: path.to_owned(),
+        columns: columns.iter().map(|&name| name.to_owned()).collect(),
+        budget: &Budget::new(16 << 20),
+        write_ahead,
+    })
+}
+
+fn open(path: &Path) -> Database {
+    open_with(path, &["a", "b"], true).expect("opens")
+}
+
+fn fill(database: &Database, column: Column, keys: &[&str]) {
+    let mut batch = database.batch();
+    for key in keys {
+        batch.put(column, key.as_bytes(), key.to_uppercase().as_bytes());
+    }
+    database.write(batch, Durability::Synced).expect("written");
+}
+
+fn keys(mut iter: Iter) -> Vec<String> {
+    let mut keys = Vec::new();
+    while let Some((key, value)) = iter.next().expect("read") {
+        let key = String::from_utf8(key.to_vec()).expect("text");
+        assert_eq!(value, key.to_uppercase().as_bytes());
+        keys.push(key);
+    }
+    assert!(
+        iter.next().expect("read").is_none(),
+        "the end stays the end"
+    );
+    keys
+}
+
+#[test]
+fn rows_and_unknown_columns_are_there_after_reopening() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("deep/er");
+    let database = open(&path);
+    fill(&database, A, &["x"]);
+    fill(&database, B, &["y"]);
+    drop(database);
+    let database = open_with(&path, &["c", "b"], true).expect("opens");
+    assert_eq!(database.column("b"), Some(Column(1)));
+    let a = database
+        .column("a")
+        .expect("an existing column is opened too");
+    let mut value = b"old".to_vec();
+    assert!(database.get(a, b"x", &mut value).expect("read") && value == b"X");
+    assert!(!database.get(Column(0), b"x", &mut value).expect("read") && value.is_empty());
+    database.drop_column(a).expect("dropped");
+    assert_eq!(database.column("a"), None);
+    drop(database);
+    assert_eq!(
+        open_with(&path, &[], true).expect("opens").column("a"),
+        None
+    );
+}
+
+#[test]
+fn ranges_are_read_forward_and_backward() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    fill(&database, A, &["a", "ab", "ac", "b", "c"]);
+    let read = |range: Range| keys(database.iter(A, range).expect("made"));
+    assert_eq!(read(Range::all()), ["a", "ab", "ac", "b", "c"]);
+    assert_eq!(read(Range::prefix("a")), ["a", "ab", "ac"]);
+    assert_eq!(read(Range::between("ab", "c")), ["ab", "ac", "b"]);
+    assert!(read(Range::between("c", "a")).is_empty());
+    let back = database
+        .iter_back(A, Range::between("ab", "c"))
+        .expect("made");
+    assert_eq!(keys(back), ["b", "ac", "ab"]);
+    assert_eq!(Range::prefix([1, 0xff]).to, Some(vec![2]));
+    assert_eq!(Range::prefix([0xff, 0xff]).to, None);
+}
+
+#[test]
+fn an_iterator_outlives_the_database_its_column_and_later_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    fill(&database, A, &["a", "b"]);
+    let iter = database.iter(A, Range::all()).expect("made");
+    fill(&database, A, &["c"]);
+    let mut batch = database.batch();
+    batch.delete_range(A, b"a", b"z");
+    database.write(batch, Durability::Logged).expect("written");
+    database.flush().expect("flushed");
+    database.compact_range(A);
+    database.drop_column(A).expect("dropped");
+    drop(database);
+    let error = open_with(directory.path(), &[], true).expect_err("the iterator holds the lock");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.message().contains("is in use by another process"),
+        "{error}"
+    );
+    assert_eq!(keys(iter), ["a", "b"]);
+    open(directory.path());
+}
+
+#[test]
+fn a_batch_is_applied_in_order_over_columns() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    let mut batch = database.batch();
+    batch.put(A, b"k", b"1");
+    batch.delete(A, b"k");
+    batch.put(B, b"k", b"2");
+    assert!(batch.len() == 3 && batch.size_bytes() > 6 && !batch.is_empty());
+    database.write(batch, Durability::Logged).expect("written");
+    let mut value = Vec::new();
+    assert!(!database.get(A, b"k", &mut value).expect("read"));
+    assert!(database.get(B, b"k", &mut value).expect("read") && value == b"2");
+    assert!(database.size_bytes() > 0);
+}
+
+#[test]
+fn without_write_ahead_log_a_flush_keeps_all_columns() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open_with(directory.path(), &["a", "b"], false).expect("opens");
+    let mut batch = database.batch();
+    batch.put(A, b"k", b"1");
+    batch.put(B, b"k", b"2");
+    database
+        .write(batch, Durability::Unlogged)
+        .expect("written");
+    database.flush().expect("flushed");
+    drop(database);
+    let database = open_with(directory.path(), &["a", "b"], false).expect("opens");
+    let mut value = Vec::new();
+    assert!(database.get(A, b"k", &mut value).expect("read") && value == b"1");
+    assert!(database.get(B, b"k", &mut value).expect("read") && value == b"2");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory_is_refused_by_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    std::fs::write(&path, "x").expect("written");
+    let error = open_with(&path, &["a"], true).expect_err("it is a file");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.message().contains("file"), "{error}");
+}
+
+#[test]
+fn a_newer_a_foreign_or_a_damaged_format_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    let new = Format {
+        magic: *b"marea!!!",
+        version: 3,
+        features: 0,
+    };
+    assert_eq!(
+        check_format(&database, A, new).expect("written"),
+        Opened::New
+    );
+    let existing = Opened::Existing {
+        version: 3,
+        features: 0,
+    };
+    assert_eq!(check_format(&database, A, new).expect("read"), existing);
+    let newer = Format { version: 4, ..new };
+    assert_eq!(check_format(&database, A, newer).expect("read"), existing);
+    let older = Format { version: 2, ..new };
+    let error = check_format(&database, A, older).expect_err("newer on disk");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("format 3") && error.message().contains("format 2"));
+    let foreign = Format {
+        magic: *b"another!",
+        ..new
+    };
+    let error = check_format(&database, A, foreign).expect_err("foreign");
+    assert!(error.message().contains("marea!!!"), "{error}");
+    let mut row = Vec::new();
+    database.get(A, b"format", &mut row).expect("read");
+    row[9] ^= 1;
+    let mut batch = database.batch();
+    batch.put(A, b"format", &row);
+    database.write(batch, Durability::Logged).expect("written");
+    let error = check_format(&database, A, new).expect_err("damaged");
+    assert!(error.message().contains("checksum"), "{error}");
+}
+
+#[test]
+fn databases_batches_and_iterators_cross_threads() {
+    fn crosses<T: Send>() {}
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Database>();
+    is_shared::<Budget>();
+    crosses::<Iter>();
+    crosses::<WriteBatch>();
+}

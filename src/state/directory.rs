@@ -1,0 +1,213 @@
+//! The directory of an application's state: one process at a time, a directory a task.
+//!
+//! ```text
+//! <path>/<application>/lock        held locked while the process runs; its content means nothing
+//! <path>/<application>/instance    16 hexadecimal digits that name this instance for good
+//! <path>/<application>/tasks/<subtopology>_<partition>/
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind as IoErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::base::{Env, Error, ErrorKind, Result, TaskId};
+use crate::disk::from_io;
+
+/// The locked directory of an application on this machine. Dropping it frees the lock.
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    instance: String,
+    /// Keeps the lock.
+    _lock: File,
+}
+
+impl StateDirectory {
+    /// Opens and locks the directory of `application` below `path`, creating what is missing.
+    ///
+    /// # Errors
+    /// `Unavailable` while another process has it; `Invalid` when it must not be written; `Full` when
+    /// the disk is. All name the path.
+    pub fn open(path: &Path, application: &str, env: &dyn Env) -> Result<Self> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if application.is_empty()
+            || application.starts_with('.')
+            || !application.chars().all(is_plain)
+        {
+            return Err(Error::invalid(format!(
+                "\"{application}\" cannot name an application: use letters, digits, '.', '_' and '-', \
+                 and no '.' in front"
+            )));
+        }
+        let path = path.join(application);
+        let tasks = path.join("tasks");
+        fs::create_dir_all(&tasks)
+            .map_err(|cause| from_io(&tasks, "creating the state directory", cause))?;
+        let lock = lock(&path)?;
+        let instance = instance(&path, env)?;
+        Ok(Self {
+            path,
+            instance,
+            _lock: lock,
+        })
+    }
+
+    /// The application's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name of this instance of the application: random, and the same as long as the directory
+    /// lives.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Where the state of `task` is, or would be.
+    pub fn task_path(&self, task: &TaskId) -> PathBuf {
+        self.path.join("tasks").join(task.to_string())
+    }
+
+    /// The tasks that have state here, sorted.
+    ///
+    /// # Errors
+    /// `Unavailable` when the directory cannot be read.
+    pub fn tasks(&self) -> Result<Vec<TaskId>> {
+        let path = self.path.join("tasks");
+        let failed = |cause| from_io(&path, "reading the state directory", cause);
+        let mut tasks = Vec::new();
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            // What is not named like a task is not ours.
+            let task = name.to_str().and_then(|name| {
+                let (subtopology, partition) = name.rsplit_once('_')?;
+                Some(TaskId::new(subtopology, partition.parse().ok()?))
+            });
+            tasks.extend(task);
+        }
+        tasks.sort();
+        Ok(tasks)
+    }
+
+    /// Deletes the state of a task that is not open; nothing happens if there is none.
+    ///
+    /// # Errors
+    /// `Invalid` without the permission, `Unavailable` when the disk fails.
+    pub fn remove_task(&self, task: &TaskId) -> Result<()> {
+        let path = self.task_path(task);
+        match fs::remove_dir_all(&path) {
+            Err(cause) if cause.kind() != IoErrorKind::NotFound => {
+                Err(from_io(&path, "deleting the state directory", cause))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|cause| from_io(&path, "opening the lock", cause))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "the state directory {} is in use by another process; stop that process, or give \
+                 this one a directory of its own",
+                directory.display()
+            ),
+        )),
+        Err(TryLockError::Error(cause)) => Err(from_io(&path, "locking", cause)),
+    }
+}
+
+fn instance(directory: &Path, env: &dyn Env) -> Result<String> {
+    let path = directory.join("instance");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let text = text.trim();
+            if text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Ok(text.to_owned());
+            }
+            Err(Error::corrupt(format!(
+                "{} does not hold an instance's name; delete it, another will be made",
+                path.display()
+            )))
+        }
+        Err(cause) if cause.kind() == IoErrorKind::NotFound => {
+            let name = format!("{:016x}", env.random_u64());
+            // Written aside and renamed: a crash leaves no half a name.
+            let aside = directory.join("instance.new");
+            let failed = |cause| from_io(&aside, "writing", cause);
+            let mut file = File::create(&aside).map_err(failed)?;
+            file.write_all(name.as_bytes()).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            fs::rename(&aside, &path).map_err(failed)?;
+            Ok(name)
+        }
+        Err(cause) => Err(from_io(&path, "reading", cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ManualEnv;
+
+    #[test]
+    fn one_opener_at_a_time_and_the_instance_keeps_its_name() {
+        let place = tempfile::tempdir().expect("a directory");
+        let env = ManualEnv::new(0, 1);
+        let first = StateDirectory::open(place.path(), "app", &*env).expect("opens");
+        let error = StateDirectory::open(place.path(), "app", &*env).expect_err("is locked");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("in use by another process"));
+        let other = StateDirectory::open(place.path(), "other", &*env).expect("opens");
+        assert_ne!(first.instance(), other.instance());
+        let instance = first.instance().to_owned();
+        drop(first);
+        let again = StateDirectory::open(place.path(), "app", &*env).expect("opens");
+        assert_eq!(again.instance(), instance);
+    }
+
+    #[test]
+    fn tasks_are_listed_and_removed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let env = ManualEnv::new(0, 1);
+        let directory = StateDirectory::open(place.path(), "app", &*env).expect("opens");
+        let task = TaskId::new("ocean_counts", 3);
+        fs::create_dir_all(directory.task_path(&task).join("inner")).expect("creates");
+        fs::create_dir_all(directory.path().join("tasks/stray")).expect("creates");
+        assert_eq!(
+            directory.tasks().expect("lists"),
+            std::slice::from_ref(&task)
+        );
+        directory.remove_task(&task).expect("removes");
+        directory.remove_task(&task).expect("nothing to remove");
+        assert!(directory.tasks().expect("lists").is_empty());
+    }
+
+    #[test]
+    fn bad_names_and_bad_places_are_refused_with_the_reason() {
+        let place = tempfile::tempdir().expect("a directory");
+        let env = ManualEnv::new(0, 1);
+        for name in ["", "..", "a/b"] {
+            let error = StateDirectory::open(place.path(), name, &*env).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
+        let file = place.path().join("file");
+        fs::write(&file, "x").expect("writes");
+        let error = StateDirectory::open(&file, "app", &*env).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.message().contains("file"));
+        fs::create_dir_all(place.path().join("app/tasks")).expect("creates");
+        fs::write(place.path().join("app/instance"), "no").expect("writes");
+        let error = StateDirectory::open(place.path(), "app", &*env).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+}

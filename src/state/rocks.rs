@@ -1,0 +1,120 @@
+//! Committed rows in RocksDB: one database a task, a column family a store (design decision D5).
+//!
+//! There is no write-ahead log, since the changelog is one; all columns are flushed together, so that
+//! the disk always holds some committed prefix.
+
+use std::fmt;
+use std::ops::Bound;
+use std::path::Path;
+
+use super::{Backend, Direction, RowChange, Rows, Scan, StoreSpec};
+use crate::base::Result;
+use crate::disk::{Budget, Column, Database, Durability, Iter, Options, Range};
+
+/// The column of the task's own rows. No store can have this name: a slash is illegal in topics.
+const META_COLUMN: &str = "/task";
+
+/// The rows of one task in a directory.
+pub struct RocksBackend {
+    database: Database,
+}
+
+impl fmt::Debug for RocksBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RocksBackend")
+            .field(&self.database.path())
+            .finish()
+    }
+}
+
+impl RocksBackend {
+    /// Opens the directory of a task with these stores, creating what is missing. Columns of stores
+    /// that the topology no longer has stay as they are.
+    ///
+    /// # Errors
+    /// `Unavailable` while another process has it open; `Invalid` when it must not be written; `Full`
+    /// when the disk is; `Corrupt` when its files are damaged: then delete it, it will be rebuilt.
+    pub fn open(path: &Path, specs: &[StoreSpec], budget: &Budget) -> Result<Self> {
+        let stores = specs.iter().map(|spec| spec.name.clone());
+        let database = Database::open(&Options {
+            path: path.to_owned(),
+            columns: stores.chain([META_COLUMN.to_owned()]).collect(),
+            budget,
+            write_ahead: false,
+        })?;
+        Ok(Self { database })
+    }
+
+    /// Size of files and write buffers, in bytes; approximate.
+    pub fn size_bytes(&self) -> u64 {
+        self.database.size_bytes()
+    }
+}
+
+/// The smallest key above `key`.
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+impl Backend for RocksBackend {
+    fn get(&self, column: usize, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
+        self.database.get(Column(column), key, into)
+    }
+
+    fn scan(
+        &self,
+        column: usize,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<Box<dyn Scan>> {
+        let range = Range {
+            from: match from {
+                Bound::Included(key) => Some(key.to_vec()),
+                Bound::Excluded(key) => Some(after(key)),
+                Bound::Unbounded => None,
+            },
+            to: match to {
+                Bound::Included(key) => Some(after(key)),
+                Bound::Excluded(key) => Some(key.to_vec()),
+                Bound::Unbounded => None,
+            },
+        };
+        let iter = match direction {
+            Direction::Forward => self.database.iter(Column(column), range)?,
+            Direction::Backward => self.database.iter_back(Column(column), range)?,
+        };
+        Ok(Box::new(iter))
+    }
+
+    fn write(&mut self, batch: &Rows) -> Result<()> {
+        let mut rocks = self.database.batch();
+        for (column, change) in batch.changes() {
+            let column = Column(column);
+            match change {
+                RowChange::Put(key, row) => rocks.put(column, key, row),
+                RowChange::Delete(key) => rocks.delete(column, key),
+                RowChange::DeleteRange(from, to) => rocks.delete_range(column, from, to),
+                RowChange::Clear => {
+                    // Invariant: a column is cleared before anything is put into it in a batch, so
+                    // that the rows in the database are all there are.
+                    let mut last = self.database.iter_back(column, Range::all())?;
+                    if let Some((key, _)) = last.next()? {
+                        rocks.delete_range(column, &[], &after(key));
+                    }
+                }
+            }
+        }
+        self.database.write(rocks, Durability::Unlogged)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.database.flush()
+    }
+}
+
+impl Scan for Iter {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        Self::next(self)
+    }
+}

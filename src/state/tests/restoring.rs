@@ -1,0 +1,175 @@
+use super::*;
+
+fn specs() -> Vec<StoreSpec> {
+    let mut windows = window("w", Medium::Persistent, false);
+    windows.timestamped = true;
+    vec![
+        key_value("plain", false),
+        key_value("stamped", true),
+        windows,
+        window("m", Medium::InMemory, false),
+        window("d", Medium::Persistent, true),
+    ]
+}
+
+/// Writes something to every store; later rounds overwrite, delete and expire.
+fn write_round(state: &mut TaskState, round: i64) {
+    let plain = state.key_value("plain").expect("is there");
+    let stamped = state.key_value("stamped").expect("is there");
+    for number in 0..20i64 {
+        let key = format!("key{}", (number * 7 + round) % 23);
+        let row = format!("{round}/{number}");
+        let deleted = (number + round) % 5 == 0;
+        let bytes = (!deleted).then_some(row.as_bytes());
+        plain.put(key.as_bytes(), bytes).expect("writes");
+        let prefixed = [&(round * 100 + number).to_be_bytes()[..], row.as_bytes()].concat();
+        let bytes = (!deleted).then_some(&prefixed[..]);
+        stamped.put(key.as_bytes(), bytes).expect("writes");
+        let start_ms = round * 70_000 + number * 9;
+        for name in ["w", "m", "d"] {
+            let store = state.window(name).expect("is there");
+            store.put(key.as_bytes(), start_ms, bytes).expect("puts");
+        }
+    }
+    state.time(TASK_TIME).set(round * 70_000);
+    state.time("partition/in-0").set(round);
+}
+
+#[test]
+fn a_restored_state_reads_like_the_original() {
+    Bench::on_both(&specs(), |bench| {
+        let mut logs = Changelogs::default();
+        for round in 0..4 {
+            write_round(&mut bench.state, round);
+            logs.commit(bench);
+        }
+        let wanted = bench.state.checksum().expect("reads");
+        assert!(wanted.iter().all(|(_, rows, _)| *rows > 0), "{wanted:?}");
+        // Another disk, with the task changelog restored first or last.
+        for order in [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]] {
+            let mut other = Bench::rocks(&specs());
+            logs.restore(&mut other.state, false, &order);
+            assert_eq!(other.state.checksum().expect("reads"), wanted);
+            other.reopen();
+            assert_eq!(other.state.checksum().expect("reads"), wanted);
+            // Both go on alike.
+            let position = other.state.position(2);
+            assert_eq!(position, bench.state.position(2));
+        }
+        // In place, over rows that are there.
+        logs.restore(&mut bench.state, true, &[0, 1, 2, 3, 4, 5]);
+        assert_eq!(bench.state.checksum().expect("reads"), wanted);
+        write_round(&mut bench.state, 4);
+        logs.commit(bench);
+        let after = bench.state.checksum().expect("reads");
+        bench.reopen();
+        assert_eq!(bench.state.checksum().expect("reads"), after);
+    });
+}
+
+#[test]
+fn a_crash_before_the_flush_is_made_good_by_the_tail_of_the_changelog() {
+    let mut bench = Bench::rocks(&specs());
+    let mut logs = Changelogs::default();
+    write_round(&mut bench.state, 0);
+    logs.commit(&mut bench);
+    bench.reopen();
+    write_round(&mut bench.state, 1);
+    // Committed on the log, never applied here.
+    let batches = bench.seal();
+    logs.append(batches);
+    let mut whole = Bench::memory(&specs());
+    logs.restore(&mut whole.state, false, &[0, 1, 2, 3, 4, 5]);
+    bench.reopen();
+    assert!(bench.state.position(0).is_some());
+    logs.restore(&mut bench.state, false, &[0, 1, 2, 3, 4, 5]);
+    assert_eq!(
+        bench.state.checksum().expect("reads"),
+        whole.state.checksum().expect("reads")
+    );
+}
+
+#[test]
+fn dead_segments_leave_the_disk_and_may_be_purged_from_the_log() {
+    for medium in [Medium::Persistent, Medium::InMemory] {
+        Bench::on_both(&[window("w", medium, false)], |bench| {
+            let mut logs = Changelogs::default();
+            assert_eq!(bench.state.purge_before(0), None);
+            let store = bench.state.window("w").expect("is there");
+            for start_ms in [0, 10, 70_000, 70_010] {
+                store.put(b"a", start_ms, Some(b"x")).expect("puts");
+            }
+            logs.commit(bench);
+            assert_eq!(bench.state.purge_before(0), Some(0));
+            store.put(b"a", 70_020, Some(b"x")).expect("puts");
+            logs.commit(bench);
+            store.put(b"a", 200_000, Some(b"x")).expect("puts");
+            logs.commit(bench);
+            assert_eq!(bench.state.purge_before(0), Some(5));
+            bench.reopen();
+            assert_eq!(bench.state.purge_before(0), Some(5));
+            let backend = bench.state.backend.borrow();
+            let mut scan = backend
+                .scan(0, Bound::Unbounded, Bound::Unbounded, Direction::Forward)
+                .expect("reads");
+            let mut rows = 0;
+            while scan.next().expect("reads").is_some() {
+                rows += 1;
+            }
+            assert_eq!(rows, 1, "{medium:?}");
+        });
+    }
+}
+
+#[test]
+fn the_changelog_is_laid_out_as_on_the_jvm() {
+    let mut windows = window("w", Medium::Persistent, false);
+    windows.timestamped = true;
+    let mut bench = Bench::memory(&[windows, key_value("s", false)]);
+    let store = bench.state.window("w").expect("is there");
+    let row = [&42i64.to_be_bytes()[..], b"value"].concat();
+    store.put(b"key", 40, Some(&row)).expect("puts");
+    store.put(b"key", 50, None).expect("removes");
+    bench.state.time(TASK_TIME).set(99);
+    write(&bench.state.key_value("s").expect("is there"), "k", "v");
+    let batches = bench.seal();
+    let mut cursor = batches[0].as_ref().expect("two records").cursor(0);
+    let record = cursor.next_record().expect("intact").expect("one");
+    let key = [&b"key"[..], &40i64.to_be_bytes(), &[0; 4]].concat();
+    assert_eq!(record.key, Some(&key[..]));
+    assert_eq!(
+        (record.value, record.timestamp_ms),
+        (Some(&b"value"[..]), 42)
+    );
+    let record = cursor.next_record().expect("intact").expect("two");
+    assert_eq!((record.value, record.timestamp_ms), (None, 50));
+    let mut cursor = batches[1].as_ref().expect("one record").cursor(0);
+    let record = cursor.next_record().expect("intact").expect("one");
+    assert_eq!((record.key, record.timestamp_ms), (Some(&b"k"[..]), 99));
+}
+
+/// As with the changelogs of a JVM application, which has no task changelog.
+#[test]
+fn without_a_task_changelog_a_stores_time_is_that_of_its_rows() {
+    for (medium, observed_ms) in [(Medium::Persistent, 500), (Medium::InMemory, 150)] {
+        let specs = [window("w", medium, false)];
+        let mut bench = Bench::memory(&specs);
+        let mut logs = Changelogs::default();
+        let store = bench.state.window("w").expect("is there");
+        for (start_ms, row) in [(10, Some(&b"x"[..])), (150, Some(b"x"))] {
+            store.put(b"a", start_ms, row).expect("puts");
+        }
+        store.put(b"a", 500, None).expect("removes");
+        logs.commit(&mut bench);
+        let mut other = Bench::rocks(&specs);
+        logs.restore(&mut other.state, false, &[0]);
+        for _ in 0..2 {
+            let store = other.state.window("w").expect("is there");
+            assert_eq!(store.observed_ms(), observed_ms);
+            let put = store.put(b"a", 20, Some(b"x")).expect("puts");
+            assert_eq!(put == Put::Expired, medium == Medium::InMemory);
+            other.state.rollback().expect("rolls back");
+            other.reopen();
+        }
+    }
+}

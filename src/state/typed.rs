@@ -1,0 +1,467 @@
+//! Stores with types: codecs and scratch buffers over the stores of bytes, so that operators touch
+//! none.
+//!
+//! A view is owned by one operator; several views of one store see the same rows. Rows have a form:
+//! [`Plain`] is the value, [`Timestamped`] the value behind its timestamp.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Bound;
+
+use super::{Direction, KeyValueStore, Put, RowIter, WindowIter, WindowStore};
+use crate::base::{Error, Result};
+use crate::codec::{Codec, Encoded, SharedCodec};
+
+/// How a row holds a value. Implemented by [`Plain`] and [`Timestamped`] only.
+pub trait Form<V>: sealed::Sealed {
+    /// What reading gives.
+    type Read;
+    /// What a put takes.
+    type Write<'a>
+    where
+        V: 'a;
+
+    /// Writes the row of `value` into `out`, replacing what it held.
+    ///
+    /// # Errors
+    /// `User` when the codec refuses.
+    fn encode(codec: &dyn Codec<V>, value: Self::Write<'_>, out: &mut Vec<u8>) -> Result<Encoded>;
+
+    /// Takes a row apart.
+    ///
+    /// # Errors
+    /// `User` when the codec refuses, `Corrupt` when the row is too short.
+    fn decode(codec: &dyn Codec<V>, row: &[u8]) -> Result<Self::Read>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Plain {}
+    impl Sealed for super::Timestamped {}
+}
+
+/// The row is the value.
+#[derive(Debug)]
+pub struct Plain;
+
+/// The row is eight bytes of timestamp, big-endian, and the value.
+#[derive(Debug)]
+pub struct Timestamped;
+
+impl<V: 'static> Form<V> for Plain {
+    type Read = V;
+    type Write<'a>
+        = &'a V
+    where
+        V: 'a;
+
+    fn encode(codec: &dyn Codec<V>, value: &V, out: &mut Vec<u8>) -> Result<Encoded> {
+        out.clear();
+        codec.encode(value, out)
+    }
+
+    fn decode(codec: &dyn Codec<V>, row: &[u8]) -> Result<V> {
+        codec.decode(Some(row))
+    }
+}
+
+impl<V: 'static> Form<V> for Timestamped {
+    type Read = (V, i64);
+    type Write<'a>
+        = (&'a V, i64)
+    where
+        V: 'a;
+
+    fn encode(
+        codec: &dyn Codec<V>,
+        (value, timestamp_ms): (&V, i64),
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded> {
+        out.clear();
+        out.extend_from_slice(&timestamp_ms.to_be_bytes());
+        codec.encode(value, out)
+    }
+
+    fn decode(codec: &dyn Codec<V>, row: &[u8]) -> Result<(V, i64)> {
+        let Some((timestamp, value)) = row.split_first_chunk::<8>() else {
+            return Err(Error::corrupt(
+                "a row without a timestamp; delete the task's state directory, it will be rebuilt \
+                 from the changelog",
+            ));
+        };
+        Ok((codec.decode(Some(value))?, i64::from_be_bytes(*timestamp)))
+    }
+}
+
+/// The codecs of a view, and its buffers.
+struct Bytes<K, V> {
+    key_codec: SharedCodec<K>,
+    value_codec: SharedCodec<V>,
+    key: Vec<u8>,
+    row: Vec<u8>,
+}
+
+impl<K: 'static, V: 'static> Bytes<K, V> {
+    fn new(key_codec: SharedCodec<K>, value_codec: SharedCodec<V>) -> Self {
+        Self {
+            key_codec,
+            value_codec,
+            key: Vec::new(),
+            row: Vec::new(),
+        }
+    }
+
+    fn encode_key(&mut self, key: &K) -> Result<()> {
+        self.key.clear();
+        encode_key(&*self.key_codec, key, &mut self.key)
+    }
+
+    /// Encodes into `self.row`; whether there is a row, or the codec says null.
+    fn encode_row<F: Form<V>>(&mut self, value: Option<F::Write<'_>>) -> Result<bool> {
+        match value {
+            None => Ok(false),
+            Some(value) => {
+                let encoded = F::encode(&*self.value_codec, value, &mut self.row)?;
+                Ok(encoded == Encoded::Bytes)
+            }
+        }
+    }
+}
+
+fn encode_key<K: 'static>(codec: &dyn Codec<K>, key: &K, out: &mut Vec<u8>) -> Result<()> {
+    match codec.encode(key, out)? {
+        Encoded::Bytes => Ok(()),
+        Encoded::Null => Err(Error::user("a store has no row for a null key")),
+    }
+}
+
+/// A key-value store with types.
+pub struct KeyValueView<K, V, F> {
+    store: KeyValueStore,
+    bytes: Bytes<K, V>,
+    form: PhantomData<fn() -> F>,
+}
+
+/// A key-value store of values.
+pub type KeyValue<K, V> = KeyValueView<K, V, Plain>;
+/// A key-value store of values with timestamps.
+pub type TimestampedKeyValue<K, V> = KeyValueView<K, V, Timestamped>;
+
+impl<K, V, F> fmt::Debug for KeyValueView<K, V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form<V>> KeyValueView<K, V, F> {
+    /// A view of `store` with these codecs.
+    pub fn new(
+        store: KeyValueStore,
+        key_codec: SharedCodec<K>,
+        value_codec: SharedCodec<V>,
+    ) -> Self {
+        Self {
+            store,
+            bytes: Bytes::new(key_codec, value_codec),
+            form: PhantomData,
+        }
+    }
+
+    /// The row of `key`, to be read and written with the key encoded once.
+    ///
+    /// # Errors
+    /// `User` when the key cannot be encoded or is null.
+    #[inline]
+    pub fn entry(&mut self, key: &K) -> Result<KeyValueEntry<'_, K, V, F>> {
+        self.bytes.encode_key(key)?;
+        Ok(KeyValueEntry(self))
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// `User` when a codec refuses; those of the store.
+    pub fn get(&mut self, key: &K) -> Result<Option<F::Read>> {
+        self.entry(key)?.get()
+    }
+
+    /// Sets the value of `key`; `None`, or a value that the codec calls null, deletes it.
+    ///
+    /// # Errors
+    /// As [`KeyValueView::get`].
+    pub fn put(&mut self, key: &K, value: Option<F::Write<'_>>) -> Result<()> {
+        self.entry(key)?.put(value)
+    }
+
+    /// The rows between two keys as they are now, in the order of the keys' bytes.
+    ///
+    /// # Errors
+    /// As [`KeyValueView::get`].
+    pub fn range(
+        &self,
+        from: Bound<&K>,
+        to: Bound<&K>,
+        direction: Direction,
+    ) -> Result<KeyValues<K, V, F>> {
+        let encode = |bound: Bound<&K>| -> Result<Bound<Vec<u8>>> {
+            let mut out = Vec::new();
+            if let Bound::Included(key) | Bound::Excluded(key) = bound {
+                encode_key(&*self.bytes.key_codec, key, &mut out)?;
+            }
+            Ok(bound.map(|_| out))
+        };
+        let (from, to) = (encode(from)?, encode(to)?);
+        let (from, to) = (
+            from.as_ref().map(Vec::as_slice),
+            to.as_ref().map(Vec::as_slice),
+        );
+        Ok(KeyValues {
+            rows: self.store.range(from, to, direction)?,
+            key_codec: self.bytes.key_codec.clone(),
+            value_codec: self.bytes.value_codec.clone(),
+            form: PhantomData,
+        })
+    }
+}
+
+/// A key of a [`KeyValueView`], encoded.
+pub struct KeyValueEntry<'a, K, V, F>(&'a mut KeyValueView<K, V, F>);
+
+impl<K, V, F> fmt::Debug for KeyValueEntry<'_, K, V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyValueEntry").field(&self.0).finish()
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form<V>> KeyValueEntry<'_, K, V, F> {
+    /// The value.
+    ///
+    /// # Errors
+    /// As [`KeyValueView::get`].
+    #[inline]
+    pub fn get(&self) -> Result<Option<F::Read>> {
+        let Bytes {
+            key, value_codec, ..
+        } = &self.0.bytes;
+        let read = |row: Option<&[u8]>| row.map(|row| F::decode(&**value_codec, row)).transpose();
+        self.0.store.get(key, read)?
+    }
+
+    /// Sets the value; `None`, or a value that the codec calls null, deletes it.
+    ///
+    /// # Errors
+    /// As [`KeyValueView::get`].
+    #[inline]
+    pub fn put(&mut self, value: Option<F::Write<'_>>) -> Result<()> {
+        let present = self.0.bytes.encode_row::<F>(value)?;
+        let Bytes { key, row, .. } = &self.0.bytes;
+        self.0.store.put(key, present.then_some(row))
+    }
+}
+
+/// The rows of a range, decoded one by one.
+pub struct KeyValues<K, V, F> {
+    rows: RowIter,
+    key_codec: SharedCodec<K>,
+    value_codec: SharedCodec<V>,
+    form: PhantomData<fn() -> F>,
+}
+
+impl<K, V, F> fmt::Debug for KeyValues<K, V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.fmt(f)
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form<V>> Iterator for KeyValues<K, V, F> {
+    type Item = Result<(K, F::Read)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.rows.next() {
+            Err(error) => Some(Err(error)),
+            Ok(None) => None,
+            Ok(Some((key, row))) => Some(self.key_codec.decode(Some(key)).and_then(|key| {
+                let value = F::decode(&*self.value_codec, row)?;
+                Ok((key, value))
+            })),
+        }
+    }
+}
+
+/// A window store with types.
+pub struct WindowView<K, V, F> {
+    store: WindowStore,
+    bytes: Bytes<K, V>,
+    form: PhantomData<fn() -> F>,
+}
+
+/// A window store of values.
+pub type Window<K, V> = WindowView<K, V, Plain>;
+/// A window store of values with timestamps.
+pub type TimestampedWindow<K, V> = WindowView<K, V, Timestamped>;
+
+impl<K, V, F> fmt::Debug for WindowView<K, V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form<V>> WindowView<K, V, F> {
+    /// A view of `store` with these codecs.
+    pub fn new(store: WindowStore, key_codec: SharedCodec<K>, value_codec: SharedCodec<V>) -> Self {
+        Self {
+            store,
+            bytes: Bytes::new(key_codec, value_codec),
+            form: PhantomData,
+        }
+    }
+
+    /// The store of bytes, for its times.
+    pub fn store(&self) -> &WindowStore {
+        &self.store
+    }
+
+    /// All windows of `key`, to be read and written with the key encoded once.
+    ///
+    /// # Errors
+    /// `User` when the key cannot be encoded or is null.
+    #[inline]
+    pub fn entry(&mut self, key: &K) -> Result<WindowEntry<'_, K, V, F>> {
+        self.bytes.encode_key(key)?;
+        Ok(WindowEntry(self))
+    }
+
+    /// The value of `key` in the window that starts at `start_ms`, as [`WindowStore::fetch`].
+    ///
+    /// # Errors
+    /// `User` when a codec refuses; those of the store.
+    pub fn fetch(&mut self, key: &K, start_ms: i64) -> Result<Option<F::Read>> {
+        self.entry(key)?.fetch(start_ms)
+    }
+
+    /// Sets that value, as [`WindowStore::put`]; a value that the codec calls null removes it.
+    ///
+    /// # Errors
+    /// As [`WindowView::fetch`].
+    pub fn put(&mut self, key: &K, start_ms: i64, value: Option<F::Write<'_>>) -> Result<Put> {
+        self.entry(key)?.put(start_ms, value)
+    }
+
+    /// The rows of one key, as [`WindowStore::fetch_range`].
+    ///
+    /// # Errors
+    /// As [`WindowView::fetch`].
+    pub fn fetch_range(
+        &mut self,
+        key: &K,
+        from_ms: i64,
+        to_ms: i64,
+        direction: Direction,
+    ) -> Result<Windows<K, V, F>> {
+        self.entry(key)?.fetch_range(from_ms, to_ms, direction)
+    }
+
+    /// The rows of all keys, as [`WindowStore::fetch_all`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn fetch_all(
+        &self,
+        from_ms: i64,
+        to_ms: i64,
+        direction: Direction,
+    ) -> Result<Windows<K, V, F>> {
+        Ok(self.windows(self.store.fetch_all(from_ms, to_ms, direction)?))
+    }
+
+    fn windows(&self, rows: WindowIter) -> Windows<K, V, F> {
+        Windows {
+            rows,
+            key_codec: self.bytes.key_codec.clone(),
+            value_codec: self.bytes.value_codec.clone(),
+            form: PhantomData,
+        }
+    }
+}
+
+/// A key of a [`WindowView`], encoded.
+pub struct WindowEntry<'a, K, V, F>(&'a mut WindowView<K, V, F>);
+
+impl<K, V, F> fmt::Debug for WindowEntry<'_, K, V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WindowEntry").field(&self.0).finish()
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form<V>> WindowEntry<'_, K, V, F> {
+    /// As [`WindowView::fetch`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn fetch(&self, start_ms: i64) -> Result<Option<F::Read>> {
+        let Bytes {
+            key, value_codec, ..
+        } = &self.0.bytes;
+        let read = |row: Option<&[u8]>| row.map(|row| F::decode(&**value_codec, row)).transpose();
+        self.0.store.fetch(key, start_ms, read)?
+    }
+
+    /// As [`WindowView::put`].
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn put(&mut self, start_ms: i64, value: Option<F::Write<'_>>) -> Result<Put> {
+        let present = self.0.bytes.encode_row::<F>(value)?;
+        let Bytes { key, row, .. } = &self.0.bytes;
+        self.0.store.put(key, start_ms, present.then_some(row))
+    }
+
+    /// As [`WindowView::fetch_range`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fetch_range(
+        &self,
+        from_ms: i64,
+        to_ms: i64,
+        direction: Direction,
+    ) -> Result<Windows<K, V, F>> {
+        let key = &self.0.bytes.key;
+        let rows = self
+            .0
+            .store
+            .fetch_range_toward(key, from_ms, to_ms, direction)?;
+        Ok(self.0.windows(rows))
+    }
+}
+
+/// The rows of a window store, decoded one by one: key, start, value.
+pub struct Windows<K, V, F> {
+    rows: WindowIter,
+    key_codec: SharedCodec<K>,
+    value_codec: SharedCodec<V>,
+    form: PhantomData<fn() -> F>,
+}
+
+impl<K, V, F> fmt::Debug for Windows<K, V, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.fmt(f)
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form<V>> Iterator for Windows<K, V, F> {
+    type Item = Result<(K, i64, F::Read)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.rows.next() {
+            Err(error) => Some(Err(error)),
+            Ok(None) => None,
+            Ok(Some(row)) => Some(self.key_codec.decode(Some(row.key)).and_then(|key| {
+                let value = F::decode(&*self.value_codec, row.row)?;
+                Ok((key, row.start_ms, value))
+            })),
+        }
+    }
+}
