@@ -11,5 +11,6 @@ pub mod topology;
 pub mod plan;
 pub mod dsl;
 pub mod runtime;
+pub mod testing;
 
 pub use base::{Error, ErrorKind, Result};

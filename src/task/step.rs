@@ -152,22 +152,31 @@ impl Task {
         if !self.inputs.are_at_end() || !self.inputs.queues.iter().all(origins_ended) {
             return Ok(false);
         }
+        self.end_sources(|_| true, wall_ms)?;
+        self.ended = true;
+        Ok(true)
+    }
+
+    /// Ends some of the inputs: for a task that is a whole topology, whose parts must end in order.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub(crate) fn drain_topics(&mut self, topics: &[String], wall_ms: i64) -> Result<()> {
+        self.end_sources(|topic| topics.iter().any(|name| name == topic), wall_ms)
+    }
+
+    fn end_sources(&mut self, ends: impl Fn(&str) -> bool, wall_ms: i64) -> Result<()> {
         self.context.wall_ms = wall_ms;
         self.context.late_clock_ms = None;
         let mut sources: Vec<Rc<dyn Source>> = Vec::new();
         for queue in &self.inputs.queues {
-            if !sources
-                .iter()
-                .any(|source| Rc::ptr_eq(source, &queue.source))
-            {
+            let known = |source| Rc::ptr_eq(source, &queue.source);
+            if ends(&queue.partition.topic) && !sources.iter().any(known) {
                 sources.push(queue.source.clone());
             }
         }
-        for source in sources {
-            source.tick(i64::MAX, &mut self.context)?;
-        }
-        self.ended = true;
-        Ok(true)
+        let mut sources = sources.into_iter();
+        sources.try_for_each(|source| source.tick(i64::MAX, &mut self.context))
     }
 
     /// Forgets that inputs have ended, here and downstream: the application starts anew and more may

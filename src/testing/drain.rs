@@ -1,0 +1,24 @@
+//! The end of the input.
+
+use super::Driver;
+use crate::base::Result;
+
+impl Driver {
+    /// Ends the input: windows that are open close, upstream before downstream, and what they give
+    /// is processed to its end. Records may follow; they find the windows closed.
+    ///
+    /// # Errors
+    /// As [`Driver::pipe_batch`].
+    pub fn drain(&mut self) -> Result<()> {
+        let parts = self.topology.subtopologies().to_vec();
+        for part in parts {
+            let application = &self.identity.application;
+            let sources = part.sources.iter();
+            let topics: Vec<_> = sources.map(|topic| topic.resolve(application)).collect();
+            self.task.drain_topics(&topics, self.wall_ms)?;
+            self.commit()?;
+            self.run_to_the_end()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! The driver itself: pipes a record, runs the task, commits, feeds internal topics back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::memory_topics::MemoryTopics;
+use super::{InputTopic, OutputTopic};
+use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
+use crate::codec::Codec;
+use crate::disk::Budget;
+use crate::log::{Batch, BatchBuilder};
+use crate::state::{self, Identity, MemoryBackend, RocksBackend, TaskState};
+use crate::task::{Drops, ErrorPolicies, Task};
+use crate::topology::Topology;
+
+const BUDGET_BYTES: usize = 16 << 20;
+
+/// Where a driver keeps committed rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// In memory; they go with the driver.
+    #[default]
+    Memory,
+    /// In a RocksDB in this directory, as a service does.
+    RocksDb(PathBuf),
+}
+
+/// Settings of a [`Driver`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct DriverBuilder {
+    topology: Topology,
+    application: String,
+    backend: Backend,
+    policies: ErrorPolicies,
+    dead_letters: Option<String>,
+    cache_bytes: Option<usize>,
+}
+
+impl DriverBuilder {
+    /// Sets the application's name, with which internal topics begin; `driver` by default.
+    pub fn application(mut self, name: impl Into<String>) -> Self {
+        self.application = name.into();
+        self
+    }
+
+    /// Chooses where committed rows live; in memory by default.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Sets what happens to records that cannot be handled; by default piping them fails.
+    pub fn policies(mut self, policies: ErrorPolicies) -> Self {
+        self.policies = policies;
+        self
+    }
+
+    /// Names the topic of the dead letters.
+    pub fn dead_letters(mut self, topic: impl Into<String>) -> Self {
+        self.dead_letters = Some(topic.into());
+        self
+    }
+
+    /// Sets how many bytes of committed rows are kept at hand; 0 reads each from the backend.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// Wires the topology as one task.
+    ///
+    /// # Errors
+    /// `Invalid` when a policy sends dead letters and no topic is named, or when the directory
+    /// belongs to something else; those of the backend.
+    pub fn build(self) -> Result<Driver> {
+        if self.policies.sends_dead_letters() && self.dead_letters.is_none() {
+            return Err(Error::invalid(
+                "a policy sends dead letters, and no topic is named for them; call `dead_letters`",
+            ));
+        }
+        let dead_letters = self.dead_letters.as_deref();
+        let spec = self
+            .topology
+            .single_task_spec(&self.application, dead_letters);
+        let backend: Box<dyn state::Backend> = match &self.backend {
+            Backend::Memory => Box::new(MemoryBackend::new()),
+            Backend::RocksDb(path) => {
+                let budget = Budget::new(BUDGET_BYTES);
+                Box::new(RocksBackend::open(path, &spec.stores, &budget)?)
+            }
+        };
+        let id = TaskId::new(self.application.as_str(), 0);
+        let identity = Identity {
+            application: self.application.clone(),
+            log_incarnation: 1,
+        };
+        let mut state = TaskState::open(&id, &spec.stores, backend, &identity)?;
+        if let Some(bytes) = self.cache_bytes {
+            state.set_cache_bytes(bytes);
+        }
+        let task = Task::new(id, Arc::new(spec), state, self.policies)?;
+        let mut driver = Driver {
+            task,
+            topology: self.topology,
+            identity,
+            topics: MemoryTopics::default(),
+            builder: BatchBuilder::default(),
+            wall_ms: 0,
+        };
+        driver.tell_ends()?;
+        Ok(driver)
+    }
+}
+
+/// Runs a topology in a test: the real task over in-memory topics of one partition, with a clock that
+/// only the test moves. The whole topology is one task.
+///
+/// ```
+/// use marea::base::Record;
+/// use marea::codec::{I64, Nullable, Utf8};
+/// use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+/// use marea::testing::Driver;
+///
+/// let builder = StreamBuilder::new();
+/// builder
+///     .stream("readings", Consumed::with(Utf8, Utf8))
+///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+///     .count("counts")
+///     .to_stream()
+///     .to("counts-out", Produced::with(Utf8, Nullable(I64)));
+///
+/// let mut driver = Driver::builder(builder.build()?).build()?;
+/// let readings = driver.input_topic("readings", Utf8, Utf8);
+/// let counts = driver.output_topic("counts-out", Utf8, Nullable(I64));
+/// readings.pipe(&mut driver, Record::new("buoy-7".to_owned(), "12.5".to_owned(), 1_000))?;
+/// readings.pipe(&mut driver, Record::new("buoy-7".to_owned(), "12.7".to_owned(), 2_000))?;
+///
+/// let values: Vec<_> = counts.read(&mut driver)?.into_iter().map(|record| record.value).collect();
+/// assert_eq!(values, [Some(1), Some(2)]);
+/// let rows = driver.key_value_rows("counts", Utf8, I64)?;
+/// assert_eq!(rows, [("buoy-7".to_owned(), 2, Some(2_000))]);
+/// # Ok::<(), marea::Error>(())
+/// ```
+pub struct Driver {
+    pub(super) task: Task,
+    pub(super) topology: Topology,
+    pub(super) identity: Identity,
+    pub(super) topics: MemoryTopics,
+    builder: BatchBuilder,
+    pub(super) wall_ms: i64,
+}
+
+impl Driver {
+    /// Begins to describe a driver of a topology.
+    pub fn builder(topology: Topology) -> DriverBuilder {
+        DriverBuilder {
+            topology,
+            application: "driver".to_owned(),
+            backend: Backend::default(),
+            policies: ErrorPolicies::default(),
+            dead_letters: None,
+            cache_bytes: None,
+        }
+    }
+
+    /// A typed way into a topic that the topology reads.
+    pub fn input_topic<K: 'static, V: 'static>(
+        &self,
+        topic: &str,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+    ) -> InputTopic<K, V> {
+        InputTopic::new(topic, Arc::new(key), Arc::new(value))
+    }
+
+    /// A typed way to read what the topology wrote to a topic, an internal one included
+    /// (`<application>-<name>-repartition`).
+    pub fn output_topic<K: 'static, V: 'static>(
+        &self,
+        topic: &str,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+    ) -> OutputTopic<K, V> {
+        OutputTopic::new(topic, Arc::new(key), Arc::new(value))
+    }
+
+    /// Appends a batch of encoded records to a topic that the topology reads and processes them, and
+    /// all that follows from them, to the end; each record is committed by itself. An
+    /// [`InputTopic`] does this for typed records.
+    ///
+    /// # Errors
+    /// `Invalid` if the topology does not read the topic. An error of a record whose policy is to
+    /// fail: the record is then passed over, with what it did since the last commit, and the driver
+    /// can be used further.
+    pub fn pipe_batch(&mut self, topic: &str, batch: Batch) -> Result<()> {
+        let inputs = &self.task.spec().inputs;
+        let Some(input) = inputs.iter().find(|input| &*input.topic == topic) else {
+            let names: Vec<_> = inputs.iter().map(|input| &*input.topic).collect();
+            return Err(Error::invalid(format!(
+                "the topology does not read topic {topic}; it reads {}",
+                names.join(", ")
+            )));
+        };
+        let topic = input.topic.clone();
+        self.deliver(&topic, batch)?;
+        self.run_to_the_end()
+    }
+
+    /// Moves the wall clock.
+    pub fn advance_wall_clock(&mut self, by: Duration) {
+        let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.wall_ms = self.wall_ms.saturating_add(by_ms);
+    }
+
+    /// The wall clock, in milliseconds since the driver was made.
+    pub fn wall_ms(&self) -> i64 {
+        self.wall_ms
+    }
+
+    /// The largest timestamp taken from any input, in milliseconds.
+    pub fn stream_time_ms(&self) -> i64 {
+        self.task.stream_time_ms()
+    }
+
+    /// Records dropped so far, by reason.
+    pub fn drops(&self) -> &Drops {
+        self.task.drops()
+    }
+
+    fn deliver(&mut self, topic: &Arc<str>, batch: Batch) -> Result<()> {
+        let fetched = self.topics.append(topic, batch);
+        let end = self.topics.end(topic);
+        self.task.inputs.add(&fetched)?;
+        self.task.inputs.set_end(&fetched.partition, end, 0)
+    }
+
+    /// Processes what is in the queues and what follows from it.
+    pub(super) fn run_to_the_end(&mut self) -> Result<()> {
+        loop {
+            match self.task.process(1, self.wall_ms) {
+                Ok(progress) if progress.records == 0 => return Ok(()),
+                Ok(_) => self.commit()?,
+                Err(error) => {
+                    self.task.abort()?;
+                    self.tell_ends()?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Commits as the runtime does: effects and changelogs to the topics, then rows to the backend.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        self.task.before_commit();
+        let written = self.task.effects().take();
+        self.task.state.seal()?;
+        let mut ends: Vec<Option<Offset>> = Vec::new();
+        for store in 0..=self.task.state.specs().len() {
+            self.task.state.changelog(store, &mut self.builder)?;
+            ends.push(self.builder.seal().map(|batch| {
+                let topic = self.changelog_topic(store);
+                self.topics.append(&topic, batch);
+                self.topics.end(&topic)
+            }));
+        }
+        self.task.state.applied(&ends)?;
+        for (place, batch) in written {
+            let inputs = &self.task.spec().inputs;
+            if inputs.iter().any(|input| input.topic == place.topic) {
+                self.deliver(&place.topic, batch)?;
+            } else {
+                self.topics.append(&place.topic, batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// The changelog of a store; that of the task behind the last one.
+    pub(super) fn changelog_topic(&self, store: usize) -> Arc<str> {
+        let application = &self.identity.application;
+        match self.task.state.specs().get(store) {
+            Some(spec) => format!("{application}-{}-changelog", spec.name).into(),
+            None => format!("{application}-task-changelog").into(),
+        }
+    }
+
+    /// Seeks every input to the end of its topic, so that an empty one is not waited for.
+    fn tell_ends(&mut self) -> Result<()> {
+        let spec = self.task.spec().clone();
+        for input in &spec.inputs {
+            let place = TopicPartition::new(input.topic.clone(), input.partition);
+            let end = self.topics.end(&input.topic);
+            self.task.inputs.seek(&place, end)?;
+            self.task.inputs.set_end(&place, end, end)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("application", &self.identity.application)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,16 @@
+//! Tests of topologies, without a log and without waiting.
+//!
+//! ```text
+//!  input.pipe --> in-memory topics --> the real task --> in-memory topics --> output.read
+//!                       ^                    |
+//!                       +-- repartition topics, changelogs
+//! ```
+
+mod drain;
+mod driver;
+mod memory_topics;
+mod rows;
+mod topics;
+
+pub use driver::{Backend, Driver, DriverBuilder};
+pub use topics::{InputTopic, OutputTopic};

@@ -1,0 +1,80 @@
+//! Typed ends of a driver's topics.
+
+use super::Driver;
+use crate::base::{Record, Result};
+use crate::codec::{Encoded, SharedCodec};
+use crate::log::BatchBuilder;
+use crate::task::CLOCK_HEADER;
+
+/// A typed way into a topic that a topology reads; see [`Driver::input_topic`].
+pub struct InputTopic<K, V> {
+    topic: String,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+}
+
+impl<K: 'static, V: 'static> InputTopic<K, V> {
+    pub(super) fn new(topic: &str, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
+        let topic = topic.to_owned();
+        Self { topic, key, value }
+    }
+
+    /// Writes a record to the topic and processes it, and all that follows from it, to the end.
+    ///
+    /// # Errors
+    /// `User` if the record does not encode; else as [`Driver::pipe_batch`].
+    pub fn pipe(&self, driver: &mut Driver, record: Record<K, V>) -> Result<()> {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let has_key = self.key.encode(&record.key, &mut key)? == Encoded::Bytes;
+        let has_value = self.value.encode(&record.value, &mut value)? == Encoded::Bytes;
+        let mut builder = BatchBuilder::default();
+        builder.push(
+            has_key.then_some(&key),
+            has_value.then_some(&value),
+            record.timestamp_ms,
+            record.headers.as_slice(),
+        );
+        match builder.seal() {
+            Some(batch) => driver.pipe_batch(&self.topic, batch),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A typed way to read a topic that a topology writes; see [`Driver::output_topic`].
+pub struct OutputTopic<K, V> {
+    topic: String,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+}
+
+impl<K: 'static, V: 'static> OutputTopic<K, V> {
+    pub(super) fn new(topic: &str, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
+        let topic = topic.to_owned();
+        Self { topic, key, value }
+    }
+
+    /// The records written since the topic was last read, in order; none if nothing writes it.
+    ///
+    /// # Errors
+    /// `User`, naming topic and offset, if a record does not decode.
+    pub fn read(&self, driver: &mut Driver) -> Result<Vec<Record<K, V>>> {
+        let mut records = Vec::new();
+        for (base_offset, batch) in driver.topics.unread(&self.topic) {
+            let mut cursor = batch.cursor(*base_offset);
+            while let Some(raw) = cursor.next_record()? {
+                let decode = || -> Result<Record<K, V>> {
+                    Ok(Record {
+                        key: self.key.decode(raw.key)?,
+                        value: self.value.decode(raw.value)?,
+                        timestamp_ms: raw.timestamp_ms,
+                        headers: raw.headers(CLOCK_HEADER)?,
+                    })
+                };
+                let place = || format!("{} at offset {}", self.topic, raw.offset);
+                records.push(decode().map_err(|error| error.context(place()))?);
+            }
+        }
+        Ok(records)
+    }
+}

@@ -1,0 +1,138 @@
+//! Runs the conformance vectors: what Kafka Streams did, record for record (`tests/conformance/`).
+//!
+//! Each file is a topology with scripts; each script runs through the driver and is compared with
+//! what the peer wrote, step by step, with what its stores held in the end, and with how many
+//! records it dropped. A topology with persistent stores runs over memory and over RocksDB. State
+//! rebuilt from the changelogs must be equal as well.
+//!
+//! `MAREA_CONFORMANCE_DIR` names another directory of vectors; arguments name the topologies to run.
+
+#[path = "conformance_topologies/mod.rs"]
+mod conformance_topologies;
+#[path = "conformance_topologies/run.rs"]
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use conformance_topologies::REQUIRED;
+use run::Backing;
+
+/// How many differences of a script are shown.
+const SHOWN: usize = 5;
+
+#[derive(Default)]
+struct Tally {
+    scripts: usize,
+    matching: usize,
+    differing: usize,
+    unknown: usize,
+    seen: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run_all() {
+        Ok(code) => code,
+        Err(error) => {
+            println!("conformance: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_all() -> Result<ExitCode, String> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
+    let given = std::env::var_os("MAREA_CONFORMANCE_DIR");
+    let directory = given.as_ref().map_or(own, PathBuf::from);
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let mut tally = Tally::default();
+    for path in vectors(&directory)? {
+        let text = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let vectors: serde_json::Value = serde_json::from_slice(&text)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        let name = vectors["topology"].as_str().unwrap_or_default();
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            run_file(name, &vectors, &mut tally)?;
+        }
+    }
+    let missing = REQUIRED
+        .iter()
+        .filter(|name| !tally.seen.iter().any(|seen| seen == *name));
+    let missing: Vec<_> = missing.collect();
+    let complete = given.is_some() || !wanted.is_empty() || missing.is_empty();
+    if !complete {
+        println!("required topologies are missing: {missing:?}");
+    }
+    let failed = tally.differing + usize::from(!complete);
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "test result: {word}. {} passed; {failed} failed",
+        tally.matching
+    );
+    println!(
+        "conformance: {} scripts, {} match, {} differ, {} unknown topologies",
+        tally.scripts, tally.matching, tally.differing, tally.unknown
+    );
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn vectors(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = std::fs::read_dir(directory)
+        .map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    paths.sort();
+    if paths.is_empty() {
+        return Err(format!("{} holds no vectors", directory.display()));
+    }
+    Ok(paths)
+}
+
+fn run_file(name: &str, vectors: &serde_json::Value, tally: &mut Tally) -> Result<(), String> {
+    let Some(topology) = conformance_topologies::topology(name) else {
+        tally.unknown += 1;
+        return Ok(());
+    };
+    tally.seen.push(name.to_owned());
+    let topology = topology.map_err(|error| format!("{name} does not build: {error}"))?;
+    let none = Vec::new();
+    for script in vectors["scripts"].as_array().unwrap_or(&none) {
+        for backing in run::backings(&topology) {
+            tally.scripts += 1;
+            let differences = run::differences(name, &topology, vectors, script, backing)
+                .unwrap_or_else(|error| vec![format!("failed: {error}")]);
+            if differences.is_empty() {
+                tally.matching += 1;
+                continue;
+            }
+            tally.differing += 1;
+            let script = script["name"].as_str().unwrap_or_default();
+            for difference in differences.iter().take(SHOWN) {
+                println!("{name}/{script} ({}): {difference}", label(backing));
+            }
+            if differences.len() > SHOWN {
+                println!("{name}/{script}: and {} more", differences.len() - SHOWN);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn label(backing: Backing) -> &'static str {
+    match backing {
+        Backing::Memory => "memory",
+        Backing::RocksDb => "RocksDB",
+    }
+}

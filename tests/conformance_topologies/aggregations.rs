@@ -1,0 +1,87 @@
+use marea::dsl::{Grouped, Materialized, StreamBuilder};
+
+use super::words::*;
+
+pub fn build(name: &str, b: &StreamBuilder) -> bool {
+    match name {
+        "group-by-key-count" | "headers-count" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .count("counts")
+            .to_stream()
+            .to("out", out_longs()),
+        "group-by-count" => b
+            .stream("in", strings())
+            .group_by(|_, v| v.clone(), grouped("by-value"))
+            .count("counts")
+            .to_stream()
+            .to("out", out_longs()),
+        "reduce" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .reduce(|so_far, v| append(&so_far, read(&v)), kv("reduced"))
+            .to_stream()
+            .to("out", out_rows()),
+        "reduce-to-null" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .reduce(
+                |so_far, v| (!is(&v, "z")).then(|| append(&so_far, read(&v))),
+                kv("reduced"),
+            )
+            .to_stream()
+            .to("out", out_rows()),
+        "aggregate" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .aggregate(
+                || Some("^".to_owned()),
+                |k, v, so_far| append(&so_far, &format!("{}{}", read(k), read(&v))),
+                kv("aggregates"),
+            )
+            .to_stream()
+            .to("out", out_rows()),
+        "aggregate-to-null" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .aggregate(
+                || Some("^".to_owned()),
+                |_, v, so_far| (!is(&v, "z")).then(|| append(&so_far, read(&v))),
+                kv("aggregates"),
+            )
+            .to_stream()
+            .to("out", out_rows()),
+        "aggregate-sum" => b
+            .stream("in", longs())
+            .group_by_key(Grouped::with("by-key", TEXT, LONG))
+            .aggregate(
+                || 0,
+                |_, v: Option<i64>, sum: i64| sum.wrapping_add(v.unwrap_or_default()),
+                Materialized::with("sums", marea::codec::I64),
+            )
+            .to_stream()
+            .to("out", out_longs()),
+        "reduce-max-rekeyed" => b
+            .stream("in", longs())
+            .group_by(
+                |_, v| v.map(|v| if v % 2 == 0 { "even" } else { "odd" }.to_owned()),
+                Grouped::with("by-parity", TEXT, LONG),
+            )
+            .reduce(
+                |largest, v| largest.max(v),
+                Materialized::with("largest", LONG),
+            )
+            .to_stream()
+            .map_values(|_, v| v.flatten())
+            .to("out", out_longs()),
+        "word-count" => b
+            .stream("lines", strings())
+            .flat_map_values(|_, line| split(&line).into_iter().map(Some).collect::<Vec<_>>())
+            .group_by(|_, word| word.clone(), grouped("by-word"))
+            .count("words")
+            .to_stream()
+            .to("counts", out_longs()),
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,153 @@
+use marea::dsl::{JoinWindows, Joined, StreamBuilder, Suppressed, TimeWindows};
+
+use super::words::*;
+
+fn join(b: &StreamBuilder, windows: JoinWindows) {
+    b.stream("left", strings())
+        .join(
+            b.stream("right", strings()),
+            |_, l, r| plus(l, r),
+            windows,
+            stream_joined("join"),
+        )
+        .to("out", out());
+}
+
+fn within(difference_ms: u64, grace_ms: u64) -> JoinWindows {
+    JoinWindows::of(ms(difference_ms)).grace(ms(grace_ms))
+}
+
+pub fn build(name: &str, b: &StreamBuilder) -> bool {
+    match name {
+        "join-inner" => join(b, within(10, 0)),
+        "join-inner-grace-20" => join(b, within(10, 20)),
+        "join-inner-before-only" => join(b, within(0, 5).before(ms(10))),
+        "join-inner-after-only" => join(b, within(0, 5).after(ms(10))),
+        "join-inner-future-only" => join(b, within(12, 5).at_least_after(ms(3))),
+        "join-inner-asymmetric" => b
+            .stream("left", strings())
+            .join(
+                b.stream("right", strings()),
+                |k, l, r| Some(format!("{}={}+{}", read(k), read(l), read(r))),
+                within(0, 5).before(ms(4)).after(ms(12)),
+                stream_joined("join"),
+            )
+            .to("out", out()),
+        "join-rekeyed" => b
+            .stream("left", strings())
+            .select_key(|_, v| before(v))
+            .join(
+                b.stream("right", strings()).select_key(|_, v| before(v)),
+                |_, l, r| plus(l, r),
+                within(10, 5),
+                stream_joined("join"),
+            )
+            .to("out", out()),
+        "self-join" => {
+            let input = b.stream("in", strings());
+            input
+                .clone()
+                .join(
+                    input,
+                    |_, l, r| plus(l, r),
+                    within(10, 0),
+                    stream_joined("join"),
+                )
+                .to("out", out());
+        }
+        "join-then-tumbling-count" => b
+            .stream("left", strings())
+            .join(
+                b.stream("right", strings()),
+                |_, l, r| plus(l, r),
+                within(10, 5),
+                stream_joined("join"),
+            )
+            .group_by_key(grouped("by-key"))
+            .windowed_by(TimeWindows::of(ms(20)))
+            .count("counts")
+            .to_stream()
+            .to("out", out_windowed_longs(20)),
+        "join-three-inner" => b
+            .stream("in1", strings())
+            .join(
+                b.stream("in2", strings()),
+                |_, l, r| plus(l, r),
+                within(10, 5),
+                stream_joined("join-12"),
+            )
+            .join(
+                b.stream("in3", strings()),
+                |_, l, r| plus(l, r),
+                within(15, 5),
+                stream_joined("join-123"),
+            )
+            .to("out", out()),
+        "stream-table-join" => {
+            let table = b.materialized_table("table", strings(), kv("table-store"));
+            b.stream("stream", strings())
+                .join_table(&table, |_, s, t| plus(&s, &t), joined("join"))
+                .to("out", out());
+        }
+        "stream-table-left-join" => {
+            let table = b.materialized_table("table", strings(), kv("table-store"));
+            b.stream("stream", strings())
+                .left_join_table(&table, |_, s, t| plus(&s, &t.flatten()), joined("join"))
+                .to("out", out());
+        }
+        "stream-table-join-rekeyed" => {
+            let table = b.materialized_table("table", strings(), kv("table-store"));
+            b.stream("stream", strings())
+                .select_key(|_, v| before(v))
+                .left_join_table(
+                    &table,
+                    |k, s, t| Some(format!("{}={}+{}", read(k), read(&s), read(&t.flatten()))),
+                    joined("join"),
+                )
+                .to("out", out());
+        }
+        "stream-table-join-filtered" => {
+            let table = b
+                .materialized_table("table", strings(), kv("table-store"))
+                .filter(|_, v| !starts(v, "T1"));
+            b.stream("stream", strings())
+                .join_table(&table, |_, s, t| plus(&s, &t), joined("join"))
+                .to("out", out());
+        }
+        "stream-join-aggregate" => {
+            let input = b.stream("in", strings());
+            let counts = input
+                .clone()
+                .group_by_key(grouped("by-key"))
+                .count("counts");
+            input
+                .left_join_table(
+                    &counts,
+                    |_, v, n| {
+                        let n = n.map_or("null".to_owned(), |n| n.to_string());
+                        Some(format!("{}#{n}", read(&v)))
+                    },
+                    Joined::with("join", TEXT, TEXT),
+                )
+                .to("out", out());
+        }
+        "enrich-and-count" => {
+            let regions = b.materialized_table("regions", strings(), kv("regions-table"));
+            b.stream("orders", strings())
+                .select_key(|_, v| before(v))
+                .left_join_table(
+                    &regions,
+                    |_, _, region| region.flatten().or(Some("?".to_owned())),
+                    joined("enrich"),
+                )
+                .group_by(|_, region| region.clone(), grouped("by-region"))
+                .windowed_by(TimeWindows::of(ms(20)).grace(ms(10)))
+                .count("counts")
+                .suppress(Suppressed::until_window_closes("final", marea::codec::I64))
+                .to_stream()
+                .to("out", out_windowed_longs(20));
+        }
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,90 @@
+//! The topologies of the conformance vectors, in Rust.
+
+mod aggregations;
+mod joins;
+mod ocean;
+mod stateless;
+mod windows;
+mod words;
+
+use marea::dsl::StreamBuilder;
+use marea::topology::Topology;
+
+/// The topology of that name, if it is known.
+pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
+    let families = [
+        stateless::build,
+        aggregations::build,
+        windows::build,
+        joins::build,
+        ocean::build,
+    ];
+    families.iter().find_map(|build| {
+        let builder = StreamBuilder::new();
+        build(name, &builder).then(|| builder.build())
+    })
+}
+
+/// The topologies without which the suite fails.
+pub const REQUIRED: [&str; 60] = [
+    "filter",
+    "filter-not",
+    "map",
+    "map-values",
+    "map-values-to-long",
+    "flat-map",
+    "flat-map-values",
+    "select-key",
+    "branch-with-default",
+    "branch-no-default",
+    "branch-with-function",
+    "merge",
+    "merge-with-itself",
+    "source-of-two-topics",
+    "peek",
+    "fan-out",
+    "repartition",
+    "headers-stateless",
+    "headers-count",
+    "table-to-stream",
+    "table-unmaterialized",
+    "group-by-key-count",
+    "group-by-count",
+    "reduce",
+    "reduce-to-null",
+    "reduce-max-rekeyed",
+    "aggregate",
+    "aggregate-to-null",
+    "aggregate-sum",
+    "word-count",
+    "tumbling-count",
+    "tumbling-count-grace-5",
+    "tumbling-count-huge-grace",
+    "tumbling-count-retention",
+    "tumbling-count-in-memory",
+    "tumbling-count-rekeyed",
+    "tumbling-count-flattened",
+    "tumbling-count-filtered",
+    "tumbling-reduce",
+    "tumbling-aggregate",
+    "hopping-count",
+    "hopping-count-uneven",
+    "hopping-aggregate",
+    "suppress-tumbling",
+    "suppress-tumbling-no-grace",
+    "suppress-hopping",
+    "suppress-window-deleted",
+    "join-inner",
+    "join-inner-asymmetric",
+    "join-inner-grace-20",
+    "join-inner-before-only",
+    "join-inner-after-only",
+    "join-inner-future-only",
+    "join-rekeyed",
+    "join-three-inner",
+    "join-then-tumbling-count",
+    "stream-table-join",
+    "stream-table-left-join",
+    "stream-table-join-rekeyed",
+    "ocean-averages",
+];
