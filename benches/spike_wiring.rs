@@ -4,6 +4,12 @@
 //! With `SPIKE_SHAPE=<name>` the program runs one shape a fixed number of times, with no harness
 //! around it, so that `valgrind --tool=callgrind` can count instructions.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or a bench fails by panicking"
+)]
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
