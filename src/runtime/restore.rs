@@ -21,12 +21,11 @@ pub(super) fn ends_from_metadata(
     committed: &[Option<CommittedOffset>],
     changelogs: usize,
 ) -> Option<Vec<Option<Offset>>> {
-    let note = committed.iter().flatten().find_map(|offset| {
+    committed.iter().flatten().find_map(|offset| {
         let ends = offset.metadata.strip_prefix(ENDS_PREFIX)?;
         let ends: Vec<Option<Offset>> = ends.split(',').map(|end| end.parse().ok()).collect();
         (ends.len() == changelogs).then_some(ends)
-    });
-    note
+    })
 }
 
 /// Writes what [`ends_from_metadata`] reads.

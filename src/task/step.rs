@@ -258,19 +258,19 @@ impl Task {
         }
         context.late_clock_ms = None;
         let mut moved_floor = None;
-        if let Some(origins) = &mut queue.origins {
-            if let Some(mark) = ClockMark::of(raw)? {
-                let clock_ms = origins.observe(mark)?;
-                let floor_ms = origins.floor_ms();
-                if floor_ms != context.floors[position] {
-                    context.floors[position] = floor_ms;
-                    moved_floor = Some(floor_ms);
-                }
-                if mark.alone {
-                    return self.tick(position, moved_floor);
-                }
-                context.late_clock_ms = origins.are_several().then_some(clock_ms);
+        if let Some(origins) = &mut queue.origins
+            && let Some(mark) = ClockMark::of(raw)?
+        {
+            let clock_ms = origins.observe(mark)?;
+            let floor_ms = origins.floor_ms();
+            if floor_ms != context.floors[position] {
+                context.floors[position] = floor_ms;
+                moved_floor = Some(floor_ms);
             }
+            if mark.alone {
+                return self.tick(position, moved_floor);
+            }
+            context.late_clock_ms = origins.are_several().then_some(clock_ms);
         }
         self.ended = false;
         self.handle(position, raw)?;

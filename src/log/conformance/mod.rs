@@ -3,6 +3,12 @@
 //! Each case takes a [`Factory`] and panics when the log breaks its promise; [`log_conformance!`](crate::log_conformance)
 //! makes a test of each. A case makes topics and groups of its own, on a log that has none.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a case fails by panicking"
+)]
+
 mod appends;
 mod members;
 mod reading;
