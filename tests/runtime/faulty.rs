@@ -137,8 +137,8 @@ impl Writer for FaultyWriter {
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
         let number = self.counts.commits.fetch_add(1, Ordering::SeqCst) + 1;
         self.answer = match self.fault {
-            Fault::LoseAnswer { every } if number % every == 0 => Answer::Lost,
-            Fault::Abort { every } if number % every == 0 => Answer::Abort,
+            Fault::LoseAnswer { every } if number.is_multiple_of(every) => Answer::Lost,
+            Fault::Abort { every } if number.is_multiple_of(every) => Answer::Abort,
             _ => Answer::Good,
         };
         if self.answer != Answer::Good {
