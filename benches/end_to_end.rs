@@ -6,6 +6,8 @@
 //! `guarantee=exactly_once|at_least_once`, `state=DIR`. The clock runs from the first record to
 //! everything committed. Prints one JSON line.
 
+#![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
+
 use std::error::Error;
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,13 @@
 //! `cargo bench --bench log`; the directory is under the system's temporary directory, or under
 //! `MAREA_BENCH_DIR`: its disk decides what an fsync costs.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a bench fails by panicking, and its clock is the real one"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

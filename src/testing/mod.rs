@@ -7,10 +7,12 @@
 //! ```
 
 mod drain;
+mod invariance;
 mod driver;
 mod memory_topics;
 mod rows;
 mod topics;
 
 pub use driver::{Backend, Driver, DriverBuilder};
+pub use invariance::{Compare, InputRecord, Invariance};
 pub use topics::{InputTopic, OutputTopic};

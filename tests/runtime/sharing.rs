@@ -1,8 +1,12 @@
-//! The same input gives the same final output, whoever does the work.
+//! The same input gives the same final output, whoever does the work and at whatever pace.
 
 use std::time::Duration;
 
-use crate::pipeline::{append, application, create_topics, expected, finals, memory_log, readings};
+use marea::testing::{Compare, InputRecord, Invariance};
+
+use crate::pipeline::{
+    append, application, create_topics, expected, finals, memory_log, readings, topology,
+};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -27,4 +31,54 @@ fn a_backlog_gives_the_same_sums_with_any_partitions_and_workers() {
             "{partitions} partitions, {workers} workers"
         );
     }
+}
+
+fn input(count: i64) -> Vec<InputRecord> {
+    let record = |(sensor, ocean, value, timestamp_ms): (String, String, i64, i64)| InputRecord {
+        topic: "readings".into(),
+        key: Some(sensor.into_bytes()),
+        value: Some(format!("{ocean};{value}").into_bytes()),
+        timestamp_ms,
+    };
+    readings(count).into_iter().map(record).collect()
+}
+
+#[test]
+fn neither_pace_nor_workers_nor_partitions_change_the_final_sums() {
+    let invariance = Invariance {
+        workers: vec![1, 3],
+        ..Invariance::default()
+    };
+    let outputs = [("finals", Compare::EveryRecord)];
+    invariance
+        .check(|| Ok(topology()), &input(4_000), &outputs)
+        .expect("all alike");
+}
+
+/// The check itself can fail: a topology that shows which worker's batch a record came in differs.
+#[test]
+fn a_topology_that_depends_on_its_pace_is_found_out() {
+    use marea::codec::Utf8;
+    use marea::dsl::{Consumed, Produced, StreamBuilder};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let runs = std::sync::Arc::new(AtomicU64::new(0));
+    let topology = || {
+        let run = runs.fetch_add(1, Ordering::SeqCst);
+        let builder = StreamBuilder::new();
+        builder
+            .stream("readings", Consumed::with(Utf8, Utf8))
+            .map_values(move |_, reading| format!("{run} {reading}"))
+            .to("finals", Produced::with(Utf8, Utf8));
+        builder.build()
+    };
+    let outputs = [("finals", Compare::EveryRecord)];
+    let error = Invariance::default()
+        .check(topology, &input(10), &outputs)
+        .expect_err("differs");
+    assert!(
+        error
+            .to_string()
+            .contains("topic finals differs between 1 partitions"),
+        "{error}"
+    );
 }

@@ -1,0 +1,191 @@
+//! The step machine alone: records decoded, run through operators over state, encoded; no log, no
+//! thread. Also restore from a changelog. `cargo bench --bench step`; under `cargo test` each runs
+//! once, tiny.
+
+#![allow(clippy::expect_used, reason = "a bench fails by panicking")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use marea::base::{TaskId, TopicPartition};
+use marea::codec::{I64, Utf8};
+use marea::dsl::{
+    Consumed, Grouped, JoinWindows, Materialized, Produced, StreamBuilder, StreamJoined,
+    TimeWindows,
+};
+use marea::log::{Batch, BatchBuilder, Fetched};
+use marea::state::{Identity, MemoryBackend, TaskState};
+use marea::task::{ErrorPolicies, Task};
+use marea::topology::Topology;
+
+const RECORDS: u32 = 10_000;
+const KEYS: u32 = 1_000;
+
+/// Records of `KEYS` keys, a millisecond apart.
+fn batch() -> Batch {
+    let mut builder = BatchBuilder::default();
+    for number in 0..RECORDS {
+        let key = format!("sensor-{:04}", number.wrapping_mul(7919) % KEYS);
+        let value = i64::from(number).to_be_bytes();
+        builder.push(Some(key.as_bytes()), Some(&value), i64::from(number), &[]);
+    }
+    builder.seal().expect("records").stamp(0)
+}
+
+fn task(topology: &Topology) -> Task {
+    let spec = Arc::new(topology.single_task_spec("bench", None));
+    let id = TaskId::new("bench", 0);
+    let identity = Identity {
+        application: "bench".into(),
+        log_incarnation: 1,
+    };
+    let backend = Box::new(MemoryBackend::new());
+    let state = TaskState::open(&id, &spec.stores, backend, &identity).expect("state");
+    Task::new(id, spec, state, ErrorPolicies::default()).expect("a task")
+}
+
+/// Feeds the batch to each input and runs it through.
+fn step(task: &mut Task, inputs: &[&str], batch: &Batch) {
+    for topic in inputs {
+        let partition = TopicPartition::new(*topic, 0);
+        task.inputs.set_end(&partition, 0, 0).expect("an input");
+        let fetched = Fetched {
+            partition,
+            base_offset: 0,
+            position: 0,
+            batch: batch.clone(),
+        };
+        task.inputs.add(&fetched).expect("an input");
+    }
+    for topic in inputs {
+        let partition = TopicPartition::new(*topic, 0);
+        let end = i64::from(RECORDS);
+        task.inputs.set_end(&partition, end, end).expect("an input");
+    }
+    let progress = task.process(usize::MAX, 0).expect("processed");
+    assert_eq!(progress.records, inputs.len() * RECORDS as usize);
+    black_box(task.effects().take());
+}
+
+fn pass() -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn stateless() -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .filter(|_, value| *value >= 0)
+        .map_values(|_, value| value + 1)
+        .filter_not(|_, value| *value < 0)
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn count() -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .count("counts")
+        .to_stream()
+        .present()
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn windowed_sum() -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_secs(1)).grace(Duration::from_secs(1)))
+        .aggregate(
+            || 0,
+            |_, value, sum| sum + value,
+            Materialized::with("sums", I64),
+        )
+        .to_stream()
+        .present()
+        .map(|window, sum| (window.key, sum))
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn join() -> Topology {
+    let builder = StreamBuilder::new();
+    let right = builder.stream("right", Consumed::with(Utf8, I64));
+    builder
+        .stream("left", Consumed::with(Utf8, I64))
+        .join(
+            right,
+            |_, left, right| left + right,
+            JoinWindows::of(Duration::from_millis(1)),
+            StreamJoined::with("pair", Utf8, I64, I64),
+        )
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn steps(criterion: &mut Criterion) {
+    let batch = batch();
+    let mut group = criterion.benchmark_group("step");
+    group.throughput(Throughput::Elements(u64::from(RECORDS)));
+    for (name, topology, inputs) in [
+        ("pass", pass(), &["in"][..]),
+        ("filter, map_values, filter_not", stateless(), &["in"]),
+        ("count", count(), &["in"]),
+        ("windowed sum", windowed_sum(), &["in"]),
+        ("join", join(), &["left", "right"]),
+    ] {
+        group.bench_function(name, |bencher| {
+            let fresh = || task(&topology);
+            bencher.iter_batched_ref(
+                fresh,
+                |task| step(task, inputs, &batch),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn restore(criterion: &mut Criterion) {
+    let topology = count();
+    let batch = batch();
+    let mut group = criterion.benchmark_group("restore");
+    group.throughput(Throughput::Elements(u64::from(RECORDS)));
+    group.bench_function("key-value, memory", |bencher| {
+        bencher.iter_batched_ref(
+            || task(&topology),
+            |task| {
+                task.state.begin_restore(0, true).expect("begun");
+                let mut cursor = batch.cursor(0);
+                while let Some(record) = cursor.next_record().expect("intact") {
+                    task.state.restore(0, &record).expect("restored");
+                }
+                task.state
+                    .end_restore(0, i64::from(RECORDS))
+                    .expect("ended");
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2));
+    targets = steps, restore
+}
+criterion_main!(benches);
