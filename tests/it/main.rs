@@ -1,0 +1,7 @@
+//! Tests of topologies through the driver, for what the conformance vectors do not show.
+
+mod builder_errors;
+mod describe;
+mod drain;
+mod origins;
+mod policies;

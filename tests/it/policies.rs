@@ -1,0 +1,153 @@
+//! What happens to records that cannot be handled (design decision D9).
+
+use marea::ErrorKind;
+use marea::base::Record;
+use marea::codec::{Bytes, I64, Nullable, Utf8};
+use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+use marea::task::{DropReason, ErrorPolicies, Policy};
+use marea::testing::Driver;
+use marea::topology::Topology;
+
+/// Doubles numbers; panics at 13.
+fn doubling() -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .map_values(|_, number| {
+            assert!(number != 13, "thirteen");
+            number * 2
+        })
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn driver(policy: Policy) -> Driver {
+    let builder = Driver::builder(doubling()).policies(ErrorPolicies::all(policy));
+    builder.dead_letters("dead").build().expect("a driver")
+}
+
+fn pipe(driver: &mut Driver, key: &str, number: i64) -> marea::Result<()> {
+    let input = driver.input_topic("in", Utf8, I64);
+    input.pipe(driver, Record::new(key.to_owned(), number, 7))
+}
+
+fn pipe_bytes(driver: &mut Driver, value: &[u8], timestamp_ms: i64) -> marea::Result<()> {
+    let input = driver.input_topic("in", Utf8, Bytes);
+    let mut record = Record::new("k".to_owned(), value.to_vec(), timestamp_ms);
+    record.headers.add("mine", Some(b"kept".to_vec()));
+    input.pipe(driver, record)
+}
+
+fn numbers(driver: &mut Driver) -> Vec<i64> {
+    let out = driver.output_topic("out", Utf8, I64);
+    let records = out.read(driver).expect("numbers");
+    records.into_iter().map(|record| record.value).collect()
+}
+
+#[test]
+fn failing_names_topic_partition_offset_stage_and_cause() {
+    let mut driver = driver(Policy::Fail);
+    pipe(&mut driver, "a", 1).expect("a number");
+    let error = pipe_bytes(&mut driver, b"short", 7).expect_err("no number");
+    assert_eq!(error.kind(), ErrorKind::User);
+    let said = error.to_string();
+    for part in ["in-0", "offset 1", "decode", "value", "8 bytes"] {
+        assert!(said.contains(part), "{part:?} in {said:?}");
+    }
+    let error = pipe(&mut driver, "a", 13).expect_err("a panic");
+    let said = error.to_string();
+    for part in ["in-0", "offset 2", "process", "panicked", "thirteen"] {
+        assert!(said.contains(part), "{part:?} in {said:?}");
+    }
+    pipe(&mut driver, "a", 4).expect("the driver goes on behind the record");
+    assert_eq!(numbers(&mut driver), [2, 8]);
+}
+
+#[test]
+fn skipping_counts_and_goes_on() {
+    let mut driver = driver(Policy::Skip);
+    pipe_bytes(&mut driver, b"short", 7).expect("skipped");
+    pipe_bytes(&mut driver, &[0; 8], -1).expect("a negative timestamp is skipped");
+    pipe(&mut driver, "a", 13).expect("skipped");
+    pipe(&mut driver, "a", 3).expect("a number");
+    assert_eq!(numbers(&mut driver), [6]);
+    assert_eq!(driver.drops().of(DropReason::Skipped), 3);
+    assert_eq!(driver.drops().peer_total(), 3);
+}
+
+#[test]
+fn a_dead_letter_has_the_raw_record_and_says_why() {
+    let mut driver = driver(Policy::DeadLetter);
+    pipe(&mut driver, "a", 1).expect("a number");
+    pipe_bytes(&mut driver, b"short", 9).expect("a dead letter");
+    pipe(&mut driver, "b", 13).expect("a dead letter");
+    let dead = driver.output_topic("dead", Utf8, Bytes);
+    let letters = dead.read(&mut driver).expect("letters");
+    assert_eq!(letters.len(), 2);
+    let header = |letter: usize, name: &str| {
+        let header = letters[letter].headers.last(name).expect(name);
+        String::from_utf8(header.value.clone().expect("a value")).expect("text")
+    };
+    assert_eq!((letters[0].key.as_str(), letters[0].timestamp_ms), ("k", 9));
+    assert_eq!(letters[0].value, b"short");
+    assert_eq!(header(0, "mine"), "kept");
+    assert_eq!(header(0, "marea.error.topic"), "in");
+    assert_eq!(header(0, "marea.error.partition"), "0");
+    assert_eq!(header(0, "marea.error.offset"), "1");
+    assert_eq!(header(0, "marea.error.stage"), "decode");
+    assert_eq!(header(1, "marea.error.stage"), "process");
+    assert_eq!(header(1, "marea.error.offset"), "2");
+    assert!(header(1, "marea.error.message").contains("thirteen"));
+    assert_eq!(letters[1].value, 13i64.to_be_bytes());
+    assert_eq!(driver.drops().of(DropReason::DeadLetter), 2);
+    assert_eq!(driver.drops().peer_total(), 0);
+    assert_eq!(numbers(&mut driver), [2]);
+}
+
+#[test]
+fn a_dead_letter_leaves_nothing_of_what_its_record_did() {
+    let builder = StreamBuilder::new();
+    let input = builder.stream("in", Consumed::with(Utf8, I64));
+    input.clone().to("early", Produced::with(Utf8, I64));
+    input
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .count("counts")
+        .to_stream()
+        .map_values(|_, count| {
+            assert!(count != Some(2), "two");
+            count
+        })
+        .to("out", Produced::with(Utf8, Nullable(I64)));
+    let policies = ErrorPolicies::all(Policy::DeadLetter);
+    let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
+    let mut driver = builder.dead_letters("dead").build().expect("a driver");
+    for number in [10, 20] {
+        pipe(&mut driver, "a", number).expect("handled");
+    }
+    let rows = driver.key_value_rows("counts", Utf8, I64).expect("rows");
+    assert_eq!(rows, [("a".to_owned(), 1, Some(7))]);
+    let early = driver.output_topic("early", Utf8, I64);
+    assert_eq!(early.read(&mut driver).expect("records").len(), 1);
+    let dead = driver.output_topic("dead", Utf8, I64);
+    assert_eq!(dead.read(&mut driver).expect("letters")[0].value, 20);
+    assert!(driver.rebuild_and_compare().expect("a restore"));
+}
+
+#[test]
+fn dead_letters_need_a_topic() {
+    let policies = ErrorPolicies::all(Policy::DeadLetter);
+    let error = Driver::builder(doubling()).policies(policies).build();
+    let error = error.expect_err("no topic");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("dead_letters"), "{error}");
+}
+
+#[test]
+fn a_topic_that_is_not_read_is_refused_by_name() {
+    let mut driver = driver(Policy::Fail);
+    let input = driver.input_topic("on", Utf8, I64);
+    let error = input.pipe(&mut driver, Record::new("a".to_owned(), 1, 1));
+    let error = error.expect_err("no such input");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("reads in"), "{error}");
+}
