@@ -2,6 +2,8 @@
 
 mod builder_errors;
 mod describe;
+
 mod drain;
+mod driver;
 mod origins;
 mod policies;

@@ -1,9 +1,13 @@
 //! What happens to records that cannot be handled (design decision D9).
 
+use std::time::Duration;
+
 use marea::ErrorKind;
 use marea::base::Record;
 use marea::codec::{Bytes, I64, Nullable, Utf8};
-use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+use marea::dsl::{
+    Consumed, Grouped, Materialized, Produced, StreamBuilder, Suppressed, TimeWindows,
+};
 use marea::task::{DropReason, ErrorPolicies, Policy};
 use marea::testing::Driver;
 use marea::topology::Topology;
@@ -150,4 +154,93 @@ fn a_topic_that_is_not_read_is_refused_by_name() {
     let error = error.expect_err("no such input");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("reads in"), "{error}");
+}
+
+#[test]
+fn failing_leaves_nothing_of_what_the_record_did() {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .aggregate(
+            || 0,
+            |_, number, sum| sum + number,
+            Materialized::with("sums", I64),
+        )
+        .to_stream()
+        .map_values(|_, sum| {
+            assert!(sum != Some(30), "thirty");
+            sum
+        })
+        .to("out", Produced::with(Utf8, Nullable(I64)));
+    let topology = builder.build().expect("a topology");
+    let mut driver = Driver::builder(topology).build().expect("a driver");
+    pipe(&mut driver, "a", 10).expect("ten");
+    pipe(&mut driver, "a", 20).expect_err("thirty");
+    pipe(&mut driver, "a", 5).expect("fifteen");
+    let rows = driver.key_value_rows("sums", Utf8, I64).expect("rows");
+    assert_eq!(rows, [("a".to_owned(), 15, Some(7))]);
+    assert!(driver.rebuild_and_compare().expect("a restore"));
+}
+
+/// A windowed count with final results, and beside it a closure that panics at 13.
+fn finals_beside_a_panic() -> Driver {
+    let builder = StreamBuilder::new();
+    let input = builder.stream("in", Consumed::with(Utf8, I64));
+    input
+        .clone()
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(10)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .map(|window, count| (window.key, count.unwrap_or(0)))
+        .to("out", Produced::with(Utf8, I64));
+    input.for_each(|_, number| assert!(*number != 13, "thirteen"));
+    let policies = ErrorPolicies::all(Policy::Skip);
+    let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
+    builder.build().expect("a driver")
+}
+
+#[test]
+fn a_window_that_an_undone_record_closed_is_closed_by_the_next() {
+    let mut driver = finals_beside_a_panic();
+    for (number, timestamp_ms) in [(1, 5), (13, 30), (1, 31)] {
+        let record = Record::new("a".to_owned(), number, timestamp_ms);
+        let input = driver.input_topic("in", Utf8, I64);
+        assert_eq!(
+            numbers(&mut driver),
+            [] as [i64; 0],
+            "before {timestamp_ms}"
+        );
+        input.pipe(&mut driver, record).expect("handled");
+    }
+    assert_eq!(numbers(&mut driver), [1]);
+    driver.drain().expect("the end");
+    assert_eq!(
+        numbers(&mut driver),
+        [1],
+        "13 left no trace in the window of 31"
+    );
+}
+
+#[test]
+fn a_panic_at_the_end_of_the_input_is_an_error() {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(10)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .for_each(|_, _| panic!("at the end"));
+    let topology = builder.build().expect("a topology");
+    let mut driver = Driver::builder(topology).build().expect("a driver");
+    pipe(&mut driver, "a", 1).expect("a number");
+    let error = driver.drain().expect_err("a panic");
+    assert_eq!(error.kind(), ErrorKind::User);
+    assert!(error.to_string().contains("at the end"), "{error}");
+    let rows = driver.window_rows("counts", Utf8, I64).expect("rows");
+    assert_eq!(rows.len(), 1, "what was committed stays");
 }
