@@ -2,6 +2,12 @@
 //!
 //! Run with `cargo bench --bench state`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or a bench fails by panicking"
+)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

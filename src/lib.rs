@@ -1,15 +1,16 @@
 //! marea is a stream-processing library: what Kafka's Streams API is to the JVM.
 
 pub mod base;
-pub mod codec;
 pub mod disk;
-pub mod dsl;
+pub mod codec;
 pub mod log;
-pub mod operator;
-pub mod plan;
 pub mod state;
 pub mod task;
-pub mod testing;
+pub mod operator;
 pub mod topology;
+pub mod plan;
+pub mod dsl;
+pub mod runtime;
+pub mod testing;
 
 pub use base::{Error, ErrorKind, Result};

@@ -1,13 +1,21 @@
 //! Bytes and types: what a key or a value looks like on a topic and in a store (decisions D11, D14).
 
-mod nullable;
 mod primitive;
+mod nullable;
 mod windowed;
+mod json;
+#[cfg(feature = "bincode")]
+mod bincode;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use crate::base::Result;
 
+#[cfg(feature = "bincode")]
+pub use bincode::Bincode;
+pub use json::Json;
 pub use nullable::Nullable;
 pub use primitive::{Bytes, F64, I64, Utf8};
 pub use windowed::{Windowed, WindowedCodec};

@@ -216,6 +216,19 @@ impl Database {
         });
     }
 
+    /// Gives back the space of files that hold only keys from `from` up to `to`, at once, where a
+    /// [`WriteBatch::delete_range`] waits for RocksDB's compaction. Only after such a delete of the same
+    /// range was synced; open iterators still read the rows.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub fn delete_files(&self, column: Column, from: &[u8], to: &[u8]) -> Result<()> {
+        let deleted = self.with_column(column, |handle| {
+            self.0.rocks.delete_file_in_range_cf(handle, from, to)
+        });
+        deleted.map_err(|cause| self.error("deleting files of", cause))
+    }
+
     /// Deletes a column with all its rows. Its number is not used again while this is open.
     ///
     /// # Errors

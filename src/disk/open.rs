@@ -112,6 +112,9 @@ fn column_options(options: &Options<'_>) -> rocksdb::Options {
         (options.budget.bytes() / 32).clamp(1 << 20, 8 << 20)
     };
     column.set_write_buffer_size(write_buffer);
+    // The budget counts whole arena blocks: at the default of 1 MiB the hundreds of columns of a few
+    // dozen tasks would fill it empty, and every write would flush (docs/adr/0003).
+    column.set_arena_block_size(16 << 10);
     column.set_max_write_buffer_number(3);
     column.set_level_compaction_dynamic_level_bytes(true);
     column

@@ -201,3 +201,64 @@ fn databases_batches_and_iterators_cross_threads() {
     crosses::<Iter>();
     crosses::<WriteBatch>();
 }
+
+#[test]
+fn deleting_files_gives_their_space_back_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    let mut noise = 1_u32;
+    for n in 0..64_u8 {
+        let value: Vec<u8> = (0..64 << 10)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (noise >> 24) as u8
+            })
+            .collect();
+        let mut batch = database.batch();
+        batch.put(A, &[n], &value);
+        database.write(batch, Durability::Logged).expect("written");
+    }
+    database.compact_range(A);
+    let before = database.size_bytes();
+    assert!(before > 4 << 20);
+    let mut iter = database.iter(A, Range::all()).expect("made");
+    let mut batch = database.batch();
+    batch.delete_range(A, &[0], &[64]);
+    database.write(batch, Durability::Synced).expect("written");
+    database.delete_files(A, &[0], &[64]).expect("deleted");
+    let mut rows = 0;
+    while iter.next().expect("still readable").is_some() {
+        rows += 1;
+    }
+    assert_eq!(rows, 64);
+    drop(iter);
+    let after = database.size_bytes();
+    assert!(after * 4 < before, "{after} of {before}");
+}
+
+#[test]
+fn after_a_failed_write_no_other_succeeds() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    fill(&database, A, &["a"]);
+    database
+        .0
+        .failed
+        .set((ErrorKind::Full, "the disk was full".into()))
+        .expect("the first");
+    let error = database
+        .write(database.batch(), Durability::Synced)
+        .expect_err("failed before");
+    assert_eq!(error.kind(), ErrorKind::Full);
+    assert!(error.message().contains("the disk was full"), "{error}");
+    assert_eq!(
+        database.flush().expect_err("failed before").kind(),
+        ErrorKind::Full
+    );
+    assert_eq!(
+        database.sync().expect_err("failed before").kind(),
+        ErrorKind::Full
+    );
+    let mut value = Vec::new();
+    assert!(database.get(A, b"a", &mut value).expect("reading goes on"));
+}

@@ -301,11 +301,23 @@ impl RecordRef<'_> {
         self.header_count == 0
     }
 
-    /// Decodes the headers, without those that the engine itself put there (see [`Self::mark`]).
+    /// Decodes the headers.
     ///
     /// # Errors
     /// `Corrupt` when the bytes end early or a name is not UTF-8.
-    pub fn headers(&self, engine_name: &str) -> Result<Headers> {
+    pub fn headers(&self) -> Result<Headers> {
+        self.headers_where(|_| true)
+    }
+
+    /// Decodes the headers but those that the engine itself put there (see [`Self::mark`]).
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes end early or a name is not UTF-8.
+    pub fn headers_without(&self, engine_name: &str) -> Result<Headers> {
+        self.headers_where(|name| name != engine_name)
+    }
+
+    fn headers_where(&self, wanted: impl Fn(&str) -> bool) -> Result<Headers> {
         let mut headers = Vec::new();
         let mut reader = Bytes {
             bytes: self.headers,
@@ -317,7 +329,7 @@ impl RecordRef<'_> {
                 Error::corrupt("the name of a header is not UTF-8").with_source(cause)
             })?;
             let value = reader.nullable()?;
-            if key != engine_name {
+            if wanted(key) {
                 headers.push(Header {
                     key: key.to_owned(),
                     value: value.map(<[u8]>::to_vec),
@@ -551,7 +563,7 @@ mod tests {
             (41, 90, None, Some(&b""[..]))
         );
         assert_eq!(
-            second.headers("").expect("intact").as_slice(),
+            second.headers().expect("intact").as_slice(),
             [Header {
                 key: "h".into(),
                 value: None

@@ -31,7 +31,7 @@ impl<K: 'static, V: 'static> Source for StreamSource<K, V> {
             .map_err(|error| error.context("value"))?;
         let headers = match raw.has_no_headers() {
             true => Default::default(),
-            false => raw.headers(CLOCK_HEADER)?,
+            false => raw.headers_without(CLOCK_HEADER)?,
         };
         cx.decoded();
         self.out.push(

@@ -91,10 +91,8 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             Some(value) => self.value.encode(value, row)? == Encoded::Bytes,
             None => false,
         };
-        if held {
-            if let Some(first) = first_end_ms {
-                *first = end_ms.min(*first);
-            }
+        if held && let Some(first) = first_end_ms {
+            *first = end_ms.min(*first);
         }
         self.store.put(key, held.then_some(row.as_slice()))
     }

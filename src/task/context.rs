@@ -240,6 +240,11 @@ impl Context {
             return Ok(());
         };
         let clock_ms = time.observe(timestamp_ms);
+        if !self.effects.output(output).is_clocked() {
+            self.effects
+                .append(output, partition, key, value, timestamp_ms, headers, None);
+            return Ok(());
+        }
         let mark = ClockMark {
             alone: false,
             origin: self.partition,

@@ -76,6 +76,10 @@ impl Effects {
     }
 
     /// Appends a record; `mark` is the engine's own header.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a record, borrowed; a struct would only name them twice"
+    )]
     pub(super) fn append(
         &mut self,
         output: OutputId,

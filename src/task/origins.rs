@@ -96,8 +96,30 @@ impl Origins {
         Ok(clock.get())
     }
 
-    /// The least clock among the origins that have not ended; `i64::MAX` when all have.
+    /// Whether there is more than one: else time needs no waiting.
+    pub(super) fn are_several(&self) -> bool {
+        self.clocks.len() > 1
+    }
+
+    /// Whether every origin has said that its input ended.
+    pub(super) fn have_ended(&self) -> bool {
+        self.ended.iter().all(|ended| ended.get() == 1)
+    }
+
+    /// Takes it that no origin has ended.
+    pub(super) fn forget_ends(&self) {
+        self.ended
+            .iter()
+            .filter(|ended| ended.get() == 1)
+            .for_each(|ended| ended.set(0));
+    }
+
+    /// The least clock among the origins that have not ended; `i64::MAX` when all have, or where
+    /// there is but one.
     pub(super) fn floor_ms(&self) -> i64 {
+        if !self.are_several() {
+            return i64::MAX;
+        }
         let open = self
             .clocks
             .iter()
@@ -135,6 +157,13 @@ impl SinkTime {
             self.clock.set(time_ms);
         }
         self.clock.get()
+    }
+
+    /// Takes it that the input has not ended.
+    pub(super) fn forget_end(&self) {
+        if self.ended.get() == 1 {
+            self.ended.set(0);
+        }
     }
 
     /// What the readers should know by now.

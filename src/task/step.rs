@@ -56,7 +56,7 @@ impl Task {
             .outputs
             .iter()
             .enumerate()
-            .filter(|(_, output)| output.clocked);
+            .filter(|(_, output)| output.origins.is_some());
         let sink = |(position, output)| (OutputId(position), sink_time(&state, output));
         let sinks = clocked.map(sink).collect();
         let partition_times = partition_times(&spec, &state);
@@ -148,12 +148,7 @@ impl Task {
         if self.ended {
             return Ok(true);
         }
-        let origins_ended = |queue: &Queue| {
-            queue
-                .origins
-                .as_ref()
-                .is_none_or(|origins| origins.floor_ms() == i64::MAX)
-        };
+        let origins_ended = |queue: &Queue| queue.origins.as_ref().is_none_or(Origins::have_ended);
         if !self.inputs.are_at_end() || !self.inputs.queues.iter().all(origins_ended) {
             return Ok(false);
         }
@@ -187,12 +182,41 @@ impl Task {
         })
     }
 
+    /// Forgets that inputs have ended, here and downstream: the application starts anew and more may
+    /// come. Origins count again with the clocks that they had.
+    pub fn forget_ends(&mut self) {
+        for (position, queue) in self.inputs.queues.iter().enumerate() {
+            if let Some(origins) = &queue.origins {
+                origins.forget_ends();
+                self.context.floors[position] = origins.floor_ms();
+            }
+        }
+        for (_, time) in &self.sinks {
+            time.forget_end();
+        }
+        self.ended = false;
+    }
+
+    /// Lets the readers of its repartition topics no longer wait for this task, until its next record
+    /// (decision D10). Nothing is closed here.
+    pub fn fall_silent(&mut self) {
+        for (_, time) in &self.sinks {
+            time.observe(i64::MAX);
+        }
+    }
+
+    /// Whether [`Task::drain`] has ended the task and no record came since.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Completes the effects before they are taken for a commit: an origin that was silent on a
     /// partition sends its clock there, and the times of partitions go to the state.
     pub fn before_commit(&mut self) {
         for (output, time) in &self.sinks {
             let clock_ms = time.clock_ms();
-            if clock_ms == NO_TIMESTAMP {
+            let clocked = self.context.effects.output(*output).is_clocked();
+            if clock_ms == NO_TIMESTAMP || (!clocked && clock_ms != i64::MAX) {
                 continue;
             }
             let mark = ClockMark {
@@ -243,19 +267,19 @@ impl Task {
         }
         context.late_clock_ms = None;
         let mut moved_floor = None;
-        if let Some(origins) = &mut queue.origins {
-            if let Some(mark) = ClockMark::of(raw)? {
-                let clock_ms = origins.observe(mark)?;
-                let floor_ms = origins.floor_ms();
-                if floor_ms != context.floors[position] {
-                    context.floors[position] = floor_ms;
-                    moved_floor = Some(floor_ms);
-                }
-                if mark.alone {
-                    return self.tick(position, moved_floor);
-                }
-                context.late_clock_ms = Some(clock_ms);
+        if let Some(origins) = &mut queue.origins
+            && let Some(mark) = ClockMark::of(raw)?
+        {
+            let clock_ms = origins.observe(mark)?;
+            let floor_ms = origins.floor_ms();
+            if floor_ms != context.floors[position] {
+                context.floors[position] = floor_ms;
+                moved_floor = Some(floor_ms);
             }
+            if mark.alone {
+                return self.tick(position, moved_floor);
+            }
+            context.late_clock_ms = origins.are_several().then_some(clock_ms);
         }
         self.ended = false;
         self.handle(position, raw)?;
@@ -338,7 +362,7 @@ impl Task {
             }
             (Policy::DeadLetter, Some(output)) => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "dead letter");
-                let mut headers = raw.headers(CLOCK_HEADER)?.as_slice().to_vec();
+                let mut headers = raw.headers_without(CLOCK_HEADER)?.as_slice().to_vec();
                 let text = |key: &str, value: String| Header {
                     key: format!("marea.error.{key}"),
                     value: Some(value.into_bytes()),
@@ -398,7 +422,7 @@ fn queues(
         let source = sources.get(&input.source).ok_or_else(|| {
             Error::internal(format!("no source was wired for topic {}", input.topic))
         })?;
-        let origins = input.origins.filter(|origins| *origins > 1).map(|count| {
+        let origins = input.origins.map(|count| {
             let slot = |what: &str, origin| state.time(&format!("{what}/{}/{origin}", input.topic));
             Origins::new(
                 (0..count).map(|origin| slot("origin", origin)).collect(),

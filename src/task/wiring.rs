@@ -125,10 +125,10 @@ impl<'a> Wiring<'a> {
         found.ok_or_else(|| Error::internal(format!("topic {topic} is no output of the task")))
     }
 
-    /// The clock to send with each record of an output topic, where its readers need one.
+    /// The clock of an output topic, where its readers need one.
     pub fn sink_time(&self, output: OutputId) -> Option<SinkTime> {
         let spec = self.effects.output(output);
-        spec.clocked.then(|| sink_time(self.state, spec))
+        spec.origins.map(|_| sink_time(self.state, spec))
     }
 
     /// The ports of a node's children, in order, for a node that chooses among them.

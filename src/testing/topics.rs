@@ -68,7 +68,7 @@ impl<K: 'static, V: 'static> OutputTopic<K, V> {
                         key: self.key.decode(raw.key)?,
                         value: self.value.decode(raw.value)?,
                         timestamp_ms: raw.timestamp_ms,
-                        headers: raw.headers(CLOCK_HEADER)?,
+                        headers: raw.headers_without(CLOCK_HEADER)?,
                     })
                 };
                 let place = || format!("{} at offset {}", self.topic, raw.offset);

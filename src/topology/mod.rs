@@ -111,10 +111,7 @@ impl Topology {
     }
 
     fn external(&self, topics: impl Fn(&SubTopology) -> &Vec<TopicName>) -> Vec<String> {
-        let all = self
-            .subtopologies
-            .iter()
-            .flat_map(|subtopology| topics(subtopology));
+        let all = self.subtopologies.iter().flat_map(topics);
         let mut names: Vec<_> = all
             .filter_map(|topic| match topic {
                 TopicName::External(name) => Some(name.clone()),

@@ -61,9 +61,7 @@ impl Topology {
                 topic: name.into(),
                 partitions: partitions.of(topic),
                 name: topic.clone(),
-                clocked: self
-                    .origins(topic, partitions)
-                    .is_some_and(|origins| origins > 1),
+                origins: self.origins(topic, partitions),
             }
         };
         let mut outputs: Vec<OutputSpec> = subtopology.sinks.iter().map(output).collect();

@@ -117,7 +117,7 @@ fn window_stores_do_what_the_peers_do() {
         ("store-window-duplicates", Medium::Persistent, true),
     ] {
         let path = format!(
-            "{}/conformance/public/{file}.json",
+            "{}/tests/conformance/{file}.json",
             env!("CARGO_MANIFEST_DIR")
         );
         let vectors = std::fs::read_to_string(&path).expect("the vectors are in the checkout");

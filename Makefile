@@ -1,0 +1,32 @@
+# One target directory for all checkouts and CI, outside of them: a cold build compiles RocksDB,
+# which takes most of an hour of processor time. For the same reason there is one profile, release.
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
+export CARGO_TARGET_DIR ?= $(CACHE)/marea/target
+
+.PHONY: help ocean test verify fmt lint docs bench prerequisites
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+ocean: prerequisites ## run the reference pipeline: raw readings to averages and alerts per ocean
+	cargo run --release --example ocean_aggregates
+
+test: prerequisites ## all tests, those in the documentation included
+	cargo test --release --workspace
+
+verify: fmt lint docs test ## what a change must pass before it is merged
+
+fmt: prerequisites ## check the format
+	cargo fmt --all --check
+
+lint: prerequisites ## clippy, warnings being errors
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+docs: prerequisites ## build the documentation, warnings being errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+bench: prerequisites ## all benches
+	cargo bench --workspace
+
+prerequisites:
+	@scripts/prerequisites

@@ -1,0 +1,100 @@
+//! JSON, for types that serde knows.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::primitive::present;
+use super::{Codec, Encoded};
+use crate::base::{Error, Result};
+
+/// Values as JSON text, without spaces, as serde writes them.
+///
+/// ```
+/// use marea::codec::{Codec, Json};
+/// #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
+/// struct Reading { ocean: String, celsius: i32 }
+///
+/// let codec = Json::<Reading>::new();
+/// let reading = Reading { ocean: "Arctic".into(), celsius: -1 };
+/// let mut out = Vec::new();
+/// codec.encode(&reading, &mut out)?;
+/// assert_eq!(out, br#"{"ocean":"Arctic","celsius":-1}"#);
+/// assert_eq!(codec.decode(Some(&out))?, reading);
+/// # Ok::<(), marea::Error>(())
+/// ```
+///
+/// The law of [`Codec`] is then the type's to keep. Three kinds of type break it: maps without an order (use a
+/// `BTreeMap`), so equal values have unequal bytes; numbers that JSON lacks (a NaN becomes `null`);
+/// and in a key, `f64`, which may come back off by its last bit. A `None` becomes the text `null`,
+/// which deletes nothing: wrap the codec in [`Nullable`](super::Nullable) where absence must be a null.
+pub struct Json<T>(PhantomData<fn() -> T>);
+
+impl<T> Json<T> {
+    /// The codec of `T`. It has no settings.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+// Derives would ask `T` for what only the marker needs.
+impl<T> Clone for Json<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Json<T> {}
+
+impl<T> Default for Json<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for Json<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Json")
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for Json<T> {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {
+        serde_json::to_writer(out, value)
+            .map_err(|cause| Error::user("the value has no JSON form").with_source(cause))?;
+        Ok(Encoded::Bytes)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T> {
+        serde_json::from_slice(present(bytes, "JSON")?)
+            .map_err(|cause| Error::user("the bytes are not the JSON expected").with_source(cause))
+    }
+
+    fn name(&self) -> String {
+        "json".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ErrorKind;
+
+    #[test]
+    fn what_is_not_the_json_expected_is_refused() {
+        let codec = Json::<u8>::new();
+        for bytes in [None, Some(&b"256"[..]), Some(b"1 2"), Some(b"")] {
+            let error = codec.decode(bytes).expect_err("no u8");
+            assert_eq!(error.kind(), ErrorKind::User);
+        }
+    }
+
+    #[test]
+    fn a_value_without_a_json_form_is_an_error() {
+        let codec = Json::<std::collections::BTreeMap<Vec<u8>, u8>>::new();
+        let value = [(vec![1], 2)].into();
+        assert!(codec.encode(&value, &mut Vec::new()).is_err());
+    }
+}

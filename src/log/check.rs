@@ -1,0 +1,88 @@
+//! What every log refuses, in the same words.
+
+use super::{Batch, Cleanup, GroupCommit, MemberToken, TopicSpec};
+use crate::base::{Error, ErrorKind, Result, TopicPartition};
+
+pub(super) fn unknown_partition(partition: &TopicPartition) -> Error {
+    let message = format!("partition {partition} does not exist; create the topic first");
+    Error::invalid(message)
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the log was closed")
+}
+
+/// Refuses a specification that no log can keep.
+pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
+    if spec.partitions == 0 || spec.name.is_empty() {
+        let message = format!(
+            "topic {:?} with {} partitions: a topic has a name and at least one partition",
+            spec.name, spec.partitions
+        );
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+/// Refuses to take an existing topic for another one.
+pub(super) fn check_same(wanted: &TopicSpec, existing: &TopicSpec) -> Result<()> {
+    let shape = |spec: &TopicSpec| {
+        let cleanup = match spec.cleanup {
+            Cleanup::Delete => "delete",
+            Cleanup::Compact => "compact",
+            Cleanup::CompactDelete => "compact,delete",
+        };
+        format!("{} partitions and cleanup {cleanup}", spec.partitions)
+    };
+    if (wanted.partitions, wanted.cleanup) == (existing.partitions, existing.cleanup) {
+        return Ok(());
+    }
+    let message = format!(
+        "topic {} exists with {}, wanted are {}; use the topic as it is, or delete it first",
+        wanted.name,
+        shape(existing),
+        shape(wanted)
+    );
+    Err(Error::invalid(message))
+}
+
+/// Refuses a batch with a record that is too large for its topic.
+pub(super) fn check_sizes(partition: &TopicPartition, batch: &Batch, max: usize) -> Result<()> {
+    // No record is larger than its batch, which spares nearly all batches the walk.
+    if batch.as_bytes().len() <= max {
+        return Ok(());
+    }
+    let mut cursor = batch.cursor(0);
+    while let Some(record) = cursor.next_record()? {
+        let mut size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        for header in record.headers()?.as_slice() {
+            size += header.key.len() + header.value.as_ref().map_or(0, Vec::len);
+        }
+        if size > max {
+            let message = format!(
+                "a record for {partition} has {size} bytes, its topic takes {max}; raise the topic's \
+                 limit or make the record smaller"
+            );
+            return Err(Error::invalid(message));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn fenced_writer(id: &str) -> Error {
+    let message = format!("writer {id} was opened again elsewhere; stop this one");
+    Error::new(ErrorKind::Fenced, message)
+}
+
+pub(super) fn fenced_member(group: &str, token: &MemberToken, why: &str) -> Error {
+    let message = format!(
+        "member {} of group {group}, generation {}: {why}; give up all tasks and join anew",
+        token.member, token.generation
+    );
+    Error::new(ErrorKind::Fenced, message)
+}
+
+/// The partitions whose progress a commit records.
+pub(super) fn partitions_of(commit: &GroupCommit) -> impl Iterator<Item = &TopicPartition> {
+    commit.offsets.iter().map(|(partition, _)| partition)
+}

@@ -1,0 +1,224 @@
+//! Compaction: of each key the last record stays, with its offset.
+//!
+//! ```text
+//!            clean_until                 cut        end
+//!   | rewritten before | not yet         |          |
+//!   pass 1:            ^--- last offset of each key-^        (keys in memory, up to a limit)
+//!   pass 2: ^--------- rewrite every batch ---------^        (lowest first)
+//! ```
+//! A record below `cut` stays if it is the last of its key, or has no key. A tombstone that is the last
+//! goes too once it is older than `delete_retention_ms`. Rewriting goes from low to high offsets, each
+//! chunk one RocksDB write: so a crash never leaves an old value without the tombstone above it.
+//!
+//! Both passes read a snapshot without any lock; a chunk is written under `writing`, and passes over
+//! what a purge has deleted meanwhile. Only the committer appends, always above `cut`.
+
+use std::collections::HashMap;
+
+use super::format::{base_offset_of, batch_key, partition_key};
+use super::partition::{Partition, after};
+use super::shared::{BATCHES, PARTITIONS, Shared};
+use crate::base::{Offset, Result};
+use crate::disk::{Iter, Range};
+use crate::log::{Batch, BatchBuilder, TopicSpec};
+
+/// How much the keys of one run may take in memory, in bytes.
+const KEYS_BYTES_MAX: usize = 64 << 20;
+/// What an entry of the map takes besides its key.
+const ENTRY_BYTES: usize = 64;
+/// How much is rewritten at once, in bytes.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Compacts what was appended to the partition before the call.
+pub(super) fn compact(shared: &Shared, spec: &TopicSpec, partition: &Partition) -> Result<()> {
+    loop {
+        let row = partition.row();
+        let (last, cut) = last_offsets(shared, partition, row.clean_until, row.end)?;
+        rewrite(shared, spec, partition, &last, cut)?;
+        if cut >= row.end {
+            return Ok(());
+        }
+    }
+}
+
+fn batches(shared: &Shared, partition: &Partition, from: Offset, to: Offset) -> Result<Iter> {
+    let place = partition.place;
+    let range = Range::between(batch_key(place, from), batch_key(place, to));
+    shared.database.iter(BATCHES, range)
+}
+
+fn stored(base: Offset, value: &[u8]) -> Result<Batch> {
+    Batch::from_bytes(value.to_vec()).map_err(|error| error.context(format_args!("offset {base}")))
+}
+
+/// Pass 1: the last offset of each key in the batches from `from` up to `end`, or up to where memory
+/// ended.
+fn last_offsets(
+    shared: &Shared,
+    partition: &Partition,
+    from: Offset,
+    end: Offset,
+) -> Result<(HashMap<Vec<u8>, Offset>, Offset)> {
+    let mut last = HashMap::new();
+    let mut bytes = 0;
+    let mut rows = batches(shared, partition, from, end)?;
+    while let Some((key, value)) = rows.next()? {
+        let base = base_offset_of(key)?;
+        if bytes > KEYS_BYTES_MAX {
+            return Ok((last, base));
+        }
+        let mut records = stored(base, value)?.cursor(base);
+        while let Some(record) = records.next_record()? {
+            let Some(key) = record.key else {
+                continue;
+            };
+            if let Some(offset) = last.get_mut(key) {
+                *offset = record.offset;
+            } else {
+                bytes += key.len() + ENTRY_BYTES;
+                last.insert(key.to_vec(), record.offset);
+            }
+        }
+    }
+    Ok((last, end))
+}
+
+/// Pass 2.
+fn rewrite(
+    shared: &Shared,
+    spec: &TopicSpec,
+    partition: &Partition,
+    last: &HashMap<Vec<u8>, Offset>,
+    cut: Offset,
+) -> Result<()> {
+    let tombstones_until_ms = shared
+        .env
+        .wall_ms()
+        .saturating_sub(spec.delete_retention_ms);
+    let mut chunk = Vec::new();
+    let mut chunk_bytes = 0;
+    let mut kept_bytes = 0;
+    let mut rows = batches(shared, partition, 0, cut)?;
+    while let Some((key, value)) = rows.next()? {
+        let base = base_offset_of(key)?;
+        let batch = stored(base, value)?;
+        let drop_tombstones = batch.append_time_ms() < tombstones_until_ms;
+        let kept = keep(base, &batch, last, drop_tombstones)?;
+        let bytes = match &kept {
+            Kept::All => batch.as_bytes().len(),
+            Kept::Some(rewritten) => rewritten.as_bytes().len(),
+            Kept::None => 0,
+        };
+        kept_bytes += bytes as u64;
+        if !matches!(kept, Kept::All) {
+            chunk_bytes += bytes + ENTRY_BYTES;
+            chunk.push(Rewritten {
+                base,
+                next: after(base, &batch),
+                old_bytes: batch.as_bytes().len() as u64,
+                kept,
+            });
+        }
+        if chunk_bytes >= CHUNK_BYTES {
+            chunk_bytes = 0;
+            write_chunk(shared, partition, std::mem::take(&mut chunk), None)?;
+        }
+    }
+    write_chunk(shared, partition, chunk, Some((cut, kept_bytes)))
+}
+
+/// A batch that is not as it was.
+struct Rewritten {
+    base: Offset,
+    /// The offset after it, as it was.
+    next: Offset,
+    old_bytes: u64,
+    kept: Kept,
+}
+
+enum Kept {
+    All,
+    Some(Batch),
+    None,
+}
+
+fn keep(
+    base: Offset,
+    batch: &Batch,
+    last: &HashMap<Vec<u8>, Offset>,
+    drop_tombstones: bool,
+) -> Result<Kept> {
+    let mut builder = BatchBuilder::default();
+    let mut records = batch.cursor(base);
+    while let Some(record) = records.next_record()? {
+        let superseded = record
+            .key
+            .and_then(|key| last.get(key))
+            .is_some_and(|last| *last > record.offset);
+        let dead = record.key.is_some() && record.value.is_none() && drop_tombstones;
+        if superseded || dead {
+            continue;
+        }
+        // Deltas of a batch fit: they were read from one.
+        let delta = (record.offset - base) as u32;
+        let headers = record.headers()?;
+        builder.push_at(
+            delta,
+            record.key,
+            record.value,
+            record.timestamp_ms,
+            headers.as_slice(),
+        );
+    }
+    if builder.len() == batch.record_count() as usize {
+        return Ok(Kept::All);
+    }
+    let rewritten = builder
+        .seal()
+        .map(|rewritten| rewritten.stamp(batch.append_time_ms()));
+    Ok(rewritten.map_or(Kept::None, Kept::Some))
+}
+
+fn write_chunk(
+    shared: &Shared,
+    partition: &Partition,
+    chunk: Vec<Rewritten>,
+    done: Option<(Offset, u64)>,
+) -> Result<()> {
+    if chunk.is_empty() && done.is_none() {
+        return Ok(());
+    }
+    let mut writing = shared.writing();
+    if !shared.still_has(partition) {
+        return Ok(());
+    }
+    let mut row = partition.row();
+    let before_bytes = row.bytes;
+    let mut batch = shared.database.batch();
+    for changed in chunk {
+        if changed.next <= row.start {
+            continue;
+        }
+        let key = batch_key(partition.place, changed.base);
+        row.bytes = row.bytes.saturating_sub(changed.old_bytes);
+        match changed.kept {
+            Kept::Some(rewritten) => {
+                row.bytes += rewritten.as_bytes().len() as u64;
+                batch.put(BATCHES, &key, rewritten.as_bytes());
+            }
+            Kept::None => batch.delete(BATCHES, &key),
+            Kept::All => {}
+        }
+    }
+    if let Some((cut, kept_bytes)) = done {
+        row.clean_until = cut;
+        row.clean_bytes = kept_bytes.min(row.bytes);
+    }
+    batch.put(PARTITIONS, &partition_key(partition.place), &row.encode());
+    shared.write_as(batch, false)?;
+    writing.bytes = writing
+        .bytes
+        .saturating_sub(before_bytes.saturating_sub(row.bytes));
+    partition.state().row = row;
+    Ok(())
+}

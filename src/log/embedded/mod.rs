@@ -1,0 +1,40 @@
+//! The embedded log: durable, in this process, without a broker (design decisions D2, D3).
+//!
+//! ```text
+//!  writer --submit--> queue --> committer: merges what waits into ONE WriteBatch, one fsync
+//!    ^                             |  checks fencing, assigns offsets, writes, publishes, answers
+//!    +---- receipt ----------------+
+//!  reader <-- tail (recent batches, in memory) or RocksDB
+//!  housekeeping: retention, compaction         (committer, housekeeping: threads of EmbeddedLog)
+//! ```
+//!
+//! # Locks
+//! Taken in this order: `writing` (one change of the disk's content at a time: commits, purges,
+//! topics), then `topics`, `groups`, `published`, a partition's own. Only `writing` is held while
+//! the disk works; readers never take it.
+//!
+//! # Why a commit is atomic for readers
+//! The batches, the offsets and each partition's end are one RocksDB write. Readers see a batch only
+//! below the published end, and all ends of a commit are published under one lock.
+//!
+//! # Why a zombie cannot slip in between
+//! Fencing is checked under `writing`, and [`crate::log::Log::committed`] takes `writing` too: a
+//! commit that passed the check before a member was replaced is on disk when its successor asks
+//! where to begin.
+
+mod committer;
+mod compaction;
+mod format;
+mod housekeeping;
+mod log;
+mod partition;
+mod reader;
+mod settings;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod topics;
+mod writer;
+
+pub use log::{EmbeddedLog, Stats};
+pub use settings::{Fsync, Settings};

@@ -1,0 +1,51 @@
+//! What the user chooses.
+
+use std::path::PathBuf;
+
+use crate::disk::Budget;
+
+/// When commits are brought to the disk. The death of the process loses nothing with any of these;
+/// they differ in what the death of the machine loses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the receipt; commits that wait at the same time share one fsync. Nothing is lost.
+    #[default]
+    EveryCommit,
+    /// At most so many milliseconds after the receipt. Commits of that time may be lost, the latest
+    /// first, each whole.
+    EveryMs(u64),
+    /// When the operating system likes.
+    Never,
+}
+
+/// How to open an [`super::EmbeddedLog`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The directory, of this log alone.
+    pub path: PathBuf,
+    /// When commits are brought to the disk.
+    pub fsync: Fsync,
+    /// Size of all stored batches together above which appends are refused as `Full`, in bytes. What
+    /// RocksDB needs beyond them (write-ahead log, rows not yet compacted away) comes on top.
+    pub quota_bytes: Option<u64>,
+    /// Where RocksDB's memory comes from.
+    pub budget: Budget,
+    /// How much of the latest batches is kept in memory for readers that keep up, in bytes.
+    pub tail_bytes: usize,
+    /// How often retention and compaction look for work, in milliseconds.
+    pub housekeeping_interval_ms: u64,
+}
+
+impl Settings {
+    /// The defaults, for the log in directory `path`.
+    pub fn new(path: impl Into<PathBuf>, budget: Budget) -> Self {
+        Self {
+            path: path.into(),
+            fsync: Fsync::default(),
+            quota_bytes: None,
+            tail_bytes: budget.bytes() / 4,
+            budget,
+            housekeeping_interval_ms: 30_000,
+        }
+    }
+}

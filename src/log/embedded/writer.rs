@@ -1,0 +1,87 @@
+//! The writers' and the members' ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::committer::{Answer, Job};
+use super::shared::Shared;
+use crate::base::{Result, TaskId};
+use crate::log::group::Seat;
+use crate::log::{
+    Assignment, Commit, CommitError, MemberToken, Membership, Receipt, Writer, check,
+};
+
+pub(super) struct EmbeddedWriter {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: String,
+    pub(super) opened: u64,
+    /// Of the commit in flight.
+    pub(super) answer: Option<Arc<Answer>>,
+}
+
+impl Writer for EmbeddedWriter {
+    fn submit(&mut self, mut commit: Commit) -> Result<(), CommitError> {
+        assert!(self.answer.is_none(), "one commit at a time");
+        // Checksums and size checks happen here, on the writer's thread: the committer is shared.
+        let now_ms = self.shared.env.wall_ms();
+        let mut stamped = Vec::with_capacity(commit.appends.len());
+        for (name, batch) in commit.appends {
+            let (topic, _) = self.shared.find(&name).map_err(CommitError::Aborted)?;
+            check::check_sizes(&name, &batch, topic.spec.max_record_bytes)
+                .map_err(CommitError::Aborted)?;
+            stamped.push((name, batch.stamp(now_ms)));
+        }
+        commit.appends = stamped;
+        let answer = Arc::new(Answer::default());
+        self.shared.enqueue(Job {
+            commit,
+            writer: self.id.clone(),
+            opened: self.opened,
+            answer: Arc::clone(&answer),
+        })?;
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    fn poll(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
+        let Some(answer) = &self.answer else {
+            return Ok(None);
+        };
+        let Some(outcome) = answer.wait(timeout) else {
+            return Ok(None);
+        };
+        self.answer = None;
+        outcome.map(Some)
+    }
+
+    fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
+        self.poll(timeout)
+    }
+}
+
+pub(super) struct EmbeddedMember {
+    pub(super) shared: Arc<Shared>,
+    pub(super) seat: Seat,
+}
+
+impl Membership for EmbeddedMember {
+    fn poll(&mut self) -> Result<Option<Assignment>> {
+        self.shared.check_open()?;
+        let now_ms = self.shared.env.monotonic_ms();
+        let group = self.seat.group.clone();
+        self.shared
+            .with_group(&group, |groups| groups.poll(&mut self.seat, now_ms))
+    }
+
+    fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
+        self.shared.groups().release(&self.seat, tasks)
+    }
+
+    fn token(&self) -> MemberToken {
+        self.seat.token()
+    }
+
+    fn leave(self: Box<Self>) {
+        self.shared.leave(&self.seat);
+    }
+}

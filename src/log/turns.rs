@@ -1,0 +1,149 @@
+//! The reader of the logs that live in this process: positions, pauses, fair turns, waiting.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::signal::Signal;
+use super::{Fetched, Reader};
+use crate::base::{Env, Offset, Result, TopicPartition};
+
+/// Where a fetch is to begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct From {
+    /// The first offset wanted.
+    pub(super) position: Offset,
+    /// Whether no batch stands across it, which saves a search for that batch.
+    pub(super) aligned: bool,
+}
+
+/// What such a log gives its readers.
+pub(super) trait Source: Send + Sync + Debug + 'static {
+    fn env(&self) -> &dyn Env;
+    fn signal(&self) -> &Signal;
+
+    /// `Invalid` if the partition does not exist.
+    fn check_partition(&self, partition: &TopicPartition) -> Result<()>;
+
+    /// Appends to `fetched` the committed batches at and after the position, up to `max_bytes` in all
+    /// but at least one, and returns the position after them (or after a gap).
+    fn fetch(
+        &self,
+        partition: &TopicPartition,
+        from: From,
+        max_bytes: usize,
+        fetched: &mut Vec<Fetched>,
+    ) -> Result<Offset>;
+}
+
+/// Reads from a [`Source`].
+pub(super) struct TurnReader<S: Source> {
+    source: Arc<S>,
+    assigned: Vec<Assigned>,
+    /// Whose turn it is.
+    next: usize,
+}
+
+struct Assigned {
+    partition: TopicPartition,
+    from: From,
+    paused: bool,
+}
+
+impl<S: Source> TurnReader<S> {
+    pub(super) fn new(source: Arc<S>) -> Self {
+        Self {
+            source,
+            assigned: Vec::new(),
+            next: 0,
+        }
+    }
+
+    fn take_turns(&mut self, max_bytes: usize, fetched: &mut Vec<Fetched>) -> Result<()> {
+        let mut left = max_bytes;
+        for _ in 0..self.assigned.len() {
+            let turn = self.next % self.assigned.len();
+            self.next = turn + 1;
+            let assigned = &mut self.assigned[turn];
+            if assigned.paused {
+                continue;
+            }
+            let known = fetched.len();
+            let position = self
+                .source
+                .fetch(&assigned.partition, assigned.from, left, fetched)?;
+            let bytes: usize = fetched[known..]
+                .iter()
+                .map(|fetched| fetched.batch.as_bytes().len())
+                .sum();
+            let aligned = assigned.from.aligned || position > assigned.from.position;
+            assigned.from = From { position, aligned };
+            left = left.saturating_sub(bytes);
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S: Source> Reader for TurnReader<S> {
+    fn assign(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        for (partition, _) in positions {
+            self.source.check_partition(partition)?;
+        }
+        self.assigned = positions
+            .iter()
+            .map(|(partition, position)| Assigned {
+                partition: partition.clone(),
+                from: From {
+                    position: (*position).max(0),
+                    aligned: false,
+                },
+                paused: false,
+            })
+            .collect();
+        self.next = 0;
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: &TopicPartition, paused: bool) {
+        for assigned in &mut self.assigned {
+            if assigned.partition == *partition {
+                assigned.paused = paused;
+            }
+        }
+    }
+
+    fn poll(&mut self, max_bytes: usize, timeout: Duration) -> Result<Vec<Fetched>> {
+        let mut fetched = Vec::new();
+        let deadline_ns = self
+            .source
+            .env()
+            .monotonic_ns()
+            .saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        loop {
+            let seen = self.source.signal().count();
+            self.take_turns(max_bytes, &mut fetched)?;
+            let left_ns = deadline_ns.saturating_sub(self.source.env().monotonic_ns());
+            if !fetched.is_empty() || left_ns == 0 {
+                return Ok(fetched);
+            }
+            if !self
+                .source
+                .signal()
+                .wait_past(seen, Duration::from_nanos(left_ns))
+            {
+                return Ok(fetched);
+            }
+        }
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        let assigned = self
+            .assigned
+            .iter()
+            .find(|assigned| assigned.partition == *partition)?;
+        Some(assigned.from.position)
+    }
+}

@@ -1,0 +1,91 @@
+//! Which log an address names.
+
+use std::sync::Arc;
+
+use super::embedded::{EmbeddedLog, Fsync, Settings};
+use super::{Log, MemoryLog};
+use crate::base::{Env, Error, Result};
+use crate::disk::Budget;
+
+/// What [`open`] needs besides the address.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Clock, randomness and threads.
+    pub env: Arc<dyn Env>,
+    /// Where an embedded log's memory comes from.
+    pub budget: Budget,
+    /// When an embedded log's commits are brought to the disk.
+    pub fsync: Fsync,
+    /// See [`Settings::quota_bytes`].
+    pub quota_bytes: Option<u64>,
+}
+
+impl OpenOptions {
+    /// The defaults: an fsync a commit, no quota.
+    pub fn new(env: Arc<dyn Env>, budget: Budget) -> Self {
+        Self {
+            env,
+            budget,
+            fsync: Fsync::default(),
+            quota_bytes: None,
+        }
+    }
+}
+
+/// Opens the log that `url` names: `memory:` (gone with the process) or `embedded:DIRECTORY`.
+///
+/// # Errors
+/// `Invalid` if the address names no log that this release has; others as [`EmbeddedLog::open`].
+pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match (scheme, rest) {
+        ("memory", "") => Ok(Arc::new(MemoryLog::new(Arc::clone(&options.env)))),
+        ("embedded", "") => Err(Error::invalid(
+            "embedded: needs a directory, for example embedded:./log",
+        )),
+        ("embedded", path) => {
+            let settings = Settings {
+                fsync: options.fsync,
+                quota_bytes: options.quota_bytes,
+                ..Settings::new(path, options.budget.clone())
+            };
+            Ok(Arc::new(EmbeddedLog::open(
+                settings,
+                Arc::clone(&options.env),
+            )?))
+        }
+        ("kafka", _) => Err(Error::invalid(format!(
+            "{url}: the Kafka backend is not part of this release; use embedded:DIRECTORY or memory:"
+        ))),
+        _ => Err(Error::invalid(format!(
+            "{url:?} names no log; use embedded:DIRECTORY or memory:"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ErrorKind, SystemEnv};
+    use crate::log::TopicSpec;
+
+    #[test]
+    fn an_address_opens_its_log_or_says_what_it_can_be() {
+        let options = OpenOptions::new(SystemEnv::shared(), Budget::new(8 << 20));
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("embedded:{}", directory.path().join("log").display());
+        for (url, kept) in [("memory:", false), (url.as_str(), true)] {
+            let log = open(url, &options).expect("opens");
+            log.create_topics(&[TopicSpec::new("t", 1)])
+                .expect("created");
+            drop(log);
+            let log = open(url, &options).expect("opens again");
+            assert_eq!(log.topic("t").expect("known").is_some(), kept, "{url}");
+        }
+        for url in ["", "memory:x", "embedded:", "kafka://host:9092", "/tmp/log"] {
+            let error = open(url, &options).expect_err(url);
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().contains("embedded:"), "{error}");
+        }
+    }
+}

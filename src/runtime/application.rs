@@ -1,0 +1,272 @@
+//! The handle of a running application.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::hooks::{Hooks, NoHooks};
+use super::layout::Layout;
+use super::status::Status;
+use super::worker::{Shared, Worker, join};
+use super::{Settings, Snapshot, State, StateBackend};
+use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread};
+use crate::disk::Budget;
+use crate::log::Log;
+use crate::state::StateDirectory;
+use crate::topology::Topology;
+
+/// How often a waiting handle looks at its workers.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Collects what an application needs.
+pub struct ApplicationBuilder {
+    pub(super) topology: Topology,
+    pub(super) id: String,
+    pub(super) log: Option<Arc<dyn Log>>,
+    pub(super) state_directory: Option<PathBuf>,
+    pub(super) settings: Settings,
+    pub(super) env: Arc<dyn Env>,
+    pub(super) hooks: Arc<dyn Hooks>,
+}
+
+/// A running application: worker threads that own its tasks.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use marea::base::SystemEnv;
+/// use marea::codec::Utf8;
+/// use marea::dsl::{Consumed, Produced, StreamBuilder};
+/// use marea::log::{Log, MemoryLog, TopicSpec};
+/// use marea::runtime::{Application, Settings, StateBackend};
+///
+/// let builder = StreamBuilder::new();
+/// builder.stream("in", Consumed::with(Utf8, Utf8)).to("out", Produced::with(Utf8, Utf8));
+///
+/// let log: Arc<dyn Log> = Arc::new(MemoryLog::new(SystemEnv::shared()));
+/// log.create_topics(&[TopicSpec::new("in", 1), TopicSpec::new("out", 1)])?;
+/// let mut application = Application::builder(builder.build()?, "copy")
+///     .log(log)
+///     .settings(Settings { state_backend: StateBackend::Memory, ..Settings::default() })
+///     .start()?;
+/// application.drain(Duration::from_secs(10))?;
+/// application.close(Duration::from_secs(10))?;
+/// # Ok::<(), marea::Error>(())
+/// ```
+pub struct Application {
+    shared: Arc<Shared>,
+    workers: Vec<Thread>,
+}
+
+impl ApplicationBuilder {
+    /// The log to run on.
+    #[must_use]
+    pub fn log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    /// Where state is kept, in a directory of the application's own below this one.
+    #[must_use]
+    pub fn state_directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_directory = Some(path.into());
+        self
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Clock, randomness and threads; the system's by default.
+    #[must_use]
+    pub fn env(mut self, env: Arc<dyn Env>) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Hooks into the commit, for tests.
+    #[must_use]
+    pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
+        self.hooks = hooks;
+        self
+    }
+
+    pub(super) fn prepare(self) -> Result<Shared> {
+        let log = self
+            .log
+            .ok_or_else(|| Error::invalid("an application needs a log; give it one with `log`"))?;
+        if self.settings.workers == 0 {
+            return Err(Error::invalid("an application needs at least one worker"));
+        }
+        let directory = match (&self.state_directory, self.settings.state_backend) {
+            (Some(path), _) => Some(StateDirectory::open(path, &self.id, &*self.env)?),
+            (None, StateBackend::Memory) => None,
+            (None, StateBackend::RocksDb) => {
+                return Err(Error::invalid(
+                    "state in RocksDB needs a directory; set `state_directory`, or the backend to memory",
+                ));
+            }
+        };
+        let layout = Layout::prepare(&self.topology, &self.id, &*log, &self.settings)?;
+        Ok(Shared {
+            layout,
+            log,
+            directory,
+            budget: Budget::new(self.settings.disk_bytes()),
+            env: self.env,
+            hooks: self.hooks,
+            status: Status::new(self.settings.workers),
+            stop: AtomicBool::new(false),
+            drain: AtomicBool::new(false),
+            settings: self.settings,
+        })
+    }
+
+    /// Creates the internal topics and starts the workers.
+    ///
+    /// # Errors
+    /// `Invalid` when the topology does not fit the log's topics or the state directory cannot be
+    /// used; `Unavailable` when another process has the directory. The message names the cure.
+    pub fn start(self) -> Result<Application> {
+        let shared = Arc::new(self.prepare()?);
+        let instance = shared.directory.as_ref().map_or_else(
+            || format!("{:016x}", shared.env.random_u64()),
+            |directory| directory.instance().to_owned(),
+        );
+        let mut application = Application {
+            shared: shared.clone(),
+            workers: Vec::new(),
+        };
+        // All members join before any works, so that the first assignment is the last.
+        let mut joined = Vec::new();
+        for number in 0..shared.settings.workers {
+            let name = format!("{instance}-{number}");
+            let membership = join(&shared, &name)?;
+            joined.push((name, membership));
+        }
+        for (name, membership) in joined {
+            let shared = shared.clone();
+            let body = move || {
+                let outcome =
+                    Worker::new(shared.clone(), name.clone(), membership).and_then(Worker::run);
+                if let Err(error) = &outcome {
+                    tracing::error!(worker = %name, %error, "worker failed");
+                    // One that fails stops all: the others commit what they have.
+                    shared.stop.store(true, Ordering::Release);
+                }
+                shared.status.worker_ended(outcome);
+            };
+            let thread = application.shared.env.spawn("marea-worker", Box::new(body));
+            match thread {
+                Ok(thread) => application.workers.push(thread),
+                Err(error) => {
+                    application.shared.stop.store(true, Ordering::Release);
+                    application.join();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(application)
+    }
+}
+
+impl Application {
+    /// Begins to describe an application. `id` names its group, its internal topics and its state.
+    pub fn builder(topology: Topology, id: impl Into<String>) -> ApplicationBuilder {
+        ApplicationBuilder {
+            topology,
+            id: id.into(),
+            log: None,
+            state_directory: None,
+            settings: Settings::default(),
+            env: SystemEnv::shared(),
+            hooks: Arc::new(NoHooks),
+        }
+    }
+
+    /// What it is doing now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.status.snapshot()
+    }
+
+    /// Brings the input to its end: waits until everything that was appended before the call has been
+    /// processed, then closes what is open (decision D10) and commits. Nothing should be appended to
+    /// the inputs meanwhile; what comes later is processed, and may be late.
+    ///
+    /// # Errors
+    /// The failure of a worker; `Unavailable` if it takes longer than `deadline`.
+    pub fn drain(&self, deadline: Duration) -> Result<()> {
+        let shared = &self.shared;
+        shared.drain.store(true, Ordering::Release);
+        shared.status.enter(State::Draining);
+        let total = shared.layout.specs.len();
+        self.wait_for(deadline, "the input to end", || {
+            let snapshot = shared.status.snapshot();
+            snapshot.tasks.len() == total && snapshot.tasks.iter().all(|task| task.ended)
+        })
+    }
+
+    /// Stops in good order: what was processed is committed, nothing more is read, time does not
+    /// move. A restart continues from here.
+    ///
+    /// # Errors
+    /// The failure of a worker; `Unavailable` if it takes longer than `deadline`, and then workers may
+    /// still be running.
+    pub fn close(&mut self, deadline: Duration) -> Result<()> {
+        self.shared.status.enter(State::Stopping);
+        self.shared.stop.store(true, Ordering::Release);
+        self.wait_for(deadline, "the workers to stop", || {
+            self.shared.status.running() == 0
+        })?;
+        self.join();
+        self.shared.status.error().map_or(Ok(()), Err)
+    }
+
+    /// Waits until it has stopped or failed, for at most `deadline`; `Ok(false)` if it still runs.
+    ///
+    /// # Errors
+    /// The failure of a worker.
+    pub fn wait(&self, deadline: Duration) -> Result<bool> {
+        let until_ms = self.shared.env.monotonic_ms() + deadline.as_millis() as u64;
+        while self.shared.status.running() > 0 {
+            if self.shared.env.monotonic_ms() >= until_ms {
+                return Ok(false);
+            }
+            self.shared.env.sleep(LOOK);
+        }
+        self.shared.status.error().map_or(Ok(true), Err)
+    }
+
+    fn wait_for(&self, deadline: Duration, what: &str, done: impl Fn() -> bool) -> Result<()> {
+        let until_ms = self.shared.env.monotonic_ms() + deadline.as_millis() as u64;
+        while !done() {
+            if let Some(error) = self.shared.status.error() {
+                return Err(error);
+            }
+            if self.shared.env.monotonic_ms() >= until_ms {
+                let message = format!("waited {} ms for {what}", deadline.as_millis());
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            self.shared.env.sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) {
+        for thread in self.workers.drain(..) {
+            thread.join();
+        }
+    }
+}
+
+/// An application that is dropped is stopped; it commits what it has, and nobody learns of a failure.
+impl Drop for Application {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.join();
+    }
+}

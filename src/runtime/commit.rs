@@ -1,0 +1,250 @@
+//! The commit protocol (decisions D3, D4), in steps:
+//!
+//! 1. [`seal`]: effects are completed and taken, each store's active generation becomes the
+//!    committing one, changelog records are made of it.
+//! 2. [`InFlight::ask`]: everything goes to the log. Exactly once: outputs, changelogs and input
+//!    offsets in one commit. At least once: outputs and changelogs first, then the offsets with the
+//!    changelogs' ends, so that state never runs ahead of its committed input.
+//! 3. [`InFlight::apply`]: after a definite commit each task's rows, positions and times go to its
+//!    backend in one write.
+//!
+//! Between 2 and 3 the worker goes on with the next generation.
+
+use std::collections::BTreeMap;
+
+use super::Guarantee;
+use super::hooks::{Hooks, Point};
+use super::open_task::OpenTask;
+use super::restore::ends_to_metadata;
+use crate::base::{Offset, Result, TaskId, TopicPartition};
+use crate::log::{
+    Batch, BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt,
+    Writer,
+};
+
+/// A commit that was asked for.
+pub(super) struct InFlight {
+    group: String,
+    phase: Phase,
+    /// Input offsets by task, to go with the records or after them.
+    offsets: Vec<(TaskId, Vec<(TopicPartition, Offset)>)>,
+    /// The answer to the records.
+    ends: BTreeMap<TopicPartition, Offset>,
+    unknown: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// At least once: the records are on their way.
+    Records,
+    /// The offsets are on their way: with the records, or after them.
+    Offsets,
+}
+
+/// What was sealed.
+pub(super) struct Sealed {
+    appends: Vec<(TopicPartition, Batch)>,
+    offsets: Vec<(TaskId, Vec<(TopicPartition, Offset)>)>,
+}
+
+impl Sealed {
+    /// Whether there is nothing to commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+}
+
+/// Step 1: takes everything that is not committed yet out of the tasks.
+pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>) -> Result<Sealed> {
+    let mut sealed = Sealed {
+        appends: Vec::new(),
+        offsets: Vec::new(),
+    };
+    for (id, open) in tasks {
+        open.task.before_commit();
+        if !open.is_dirty() {
+            continue;
+        }
+        sealed.appends.extend(open.task.effects().take());
+        open.task.state.seal()?;
+        let mut builder = BatchBuilder::default();
+        for (store, changelog) in open.changelogs.iter().enumerate() {
+            let Some(changelog) = changelog else { continue };
+            open.task.state.changelog(store, &mut builder)?;
+            if let Some(batch) = builder.seal() {
+                sealed.appends.push((changelog.clone(), batch));
+            }
+        }
+        let progress: Vec<_> = open
+            .task
+            .inputs
+            .progress()
+            .map(|input| (input.partition, input.position))
+            .collect();
+        open.committing = progress.iter().map(|(_, position)| *position).collect();
+        open.sealed = true;
+        sealed.offsets.push((id.clone(), progress));
+    }
+    Ok(sealed)
+}
+
+impl InFlight {
+    /// Step 2: asks the log.
+    pub(super) fn ask(
+        sealed: Sealed,
+        group: &str,
+        token: MemberToken,
+        guarantee: Guarantee,
+        writer: &mut dyn Writer,
+        hooks: &dyn Hooks,
+    ) -> Result<Self, CommitError> {
+        hooks.reached(Point::BeforeCommit);
+        let Sealed { appends, offsets } = sealed;
+        let mut flight = Self {
+            group: group.to_owned(),
+            phase: Phase::Offsets,
+            offsets,
+            ends: BTreeMap::new(),
+            unknown: false,
+        };
+        let group = match guarantee {
+            Guarantee::AtLeastOnce => {
+                flight.phase = Phase::Records;
+                flight.group_commit(token, Vec::new())
+            }
+            Guarantee::ExactlyOnce => {
+                let offsets = flight.offsets_with(|_| String::new());
+                flight.group_commit(token, offsets)
+            }
+        };
+        let asked = writer.submit(Commit {
+            appends,
+            group: Some(group),
+        });
+        flight.outcome(asked)?;
+        hooks.reached(Point::Asked);
+        Ok(flight)
+    }
+
+    /// Looks whether the answer has come; `true` when the commit is definite and [`Self::apply`] is
+    /// next.
+    pub(super) fn poll(
+        &mut self,
+        token: MemberToken,
+        tasks: &BTreeMap<TaskId, OpenTask>,
+        writer: &mut dyn Writer,
+        timeout: std::time::Duration,
+    ) -> Result<bool, CommitError> {
+        let answer = match self.unknown {
+            true => writer.resolve(timeout),
+            false => writer.poll(timeout),
+        };
+        let Some(Receipt { ends }) = answer.or_else(|error| match error {
+            CommitError::Unknown(error) => {
+                tracing::warn!(%error, "the outcome of a commit is unknown; asking again");
+                self.unknown = true;
+                Ok(None)
+            }
+            error => Err(error),
+        })?
+        else {
+            return Ok(false);
+        };
+        self.unknown = false;
+        self.ends.extend(ends);
+        if self.phase == Phase::Offsets {
+            return Ok(true);
+        }
+        self.phase = Phase::Offsets;
+        let offsets = self.offsets_with(|task| {
+            tasks.get(task).map_or_else(String::new, |open| {
+                let ends: Vec<_> = (0..open.changelogs.len())
+                    .map(|store| self.end_of(open, store).or(open.task.state.position(store)))
+                    .collect();
+                ends_to_metadata(&ends)
+            })
+        });
+        let group = Some(self.group_commit(token, offsets));
+        let asked = writer.submit(Commit {
+            appends: Vec::new(),
+            group,
+        });
+        self.outcome(asked)?;
+        Ok(false)
+    }
+
+    /// Whether the log has lost the answer, and is asked again.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// Step 3: the commit is definite.
+    pub(super) fn apply(
+        self,
+        tasks: &mut BTreeMap<TaskId, OpenTask>,
+        hooks: &dyn Hooks,
+    ) -> Result<()> {
+        hooks.reached(Point::Committed);
+        for (id, _) in &self.offsets {
+            let Some(open) = tasks.get_mut(id) else {
+                continue;
+            };
+            let ends: Vec<_> = (0..open.changelogs.len())
+                .map(|store| self.end_of(open, store))
+                .collect();
+            open.task.state.applied(&ends)?;
+            open.sealed = false;
+            open.committed.clone_from(&open.committing);
+            open.ended = open.task.has_ended();
+        }
+        hooks.reached(Point::Applied);
+        Ok(())
+    }
+
+    fn end_of(&self, open: &OpenTask, store: usize) -> Option<Offset> {
+        let changelog = open.changelogs.get(store)?.as_ref()?;
+        self.ends.get(changelog).copied()
+    }
+
+    fn offsets_with(
+        &self,
+        metadata: impl Fn(&TaskId) -> String,
+    ) -> Vec<(TopicPartition, CommittedOffset)> {
+        let mut all = Vec::new();
+        for (task, offsets) in &self.offsets {
+            let metadata = metadata(task);
+            all.extend(offsets.iter().map(|(partition, offset)| {
+                let committed = CommittedOffset {
+                    offset: *offset,
+                    metadata: metadata.clone(),
+                };
+                (partition.clone(), committed)
+            }));
+        }
+        all
+    }
+
+    fn group_commit(
+        &self,
+        token: MemberToken,
+        offsets: Vec<(TopicPartition, CommittedOffset)>,
+    ) -> GroupCommit {
+        GroupCommit {
+            group: self.group.clone(),
+            token: Some(token),
+            offsets,
+        }
+    }
+
+    /// An unknown outcome is not a failure yet: it is asked for until it is definite.
+    fn outcome(&mut self, asked: Result<(), CommitError>) -> Result<(), CommitError> {
+        match asked {
+            Err(CommitError::Unknown(error)) => {
+                tracing::warn!(%error, "the outcome of a commit is unknown; asking again");
+                self.unknown = true;
+                Ok(())
+            }
+            asked => asked,
+        }
+    }
+}

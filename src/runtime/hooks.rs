@@ -1,0 +1,36 @@
+//! Where a test may look in, or let the process die: each step of a commit.
+
+use std::fmt;
+
+/// A step of the commit protocol (decision D4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// Records were processed; the commit has not been asked for.
+    BeforeCommit,
+    /// The commit was asked for; there is no answer yet.
+    Asked,
+    /// The log has committed; the rows are not in the backend.
+    Committed,
+    /// The rows are in the backend, perhaps not on the disk.
+    Applied,
+    /// The backend is about to be flushed to the disk.
+    BeforeFlush,
+    /// The backend has been flushed.
+    Flushed,
+    /// A restore has written a part.
+    Restoring,
+}
+
+/// Called by workers at each [`Point`]. Made for tests: a hook may abort the process.
+pub trait Hooks: Send + Sync + fmt::Debug {
+    /// The worker has come to `point`.
+    fn reached(&self, point: Point);
+}
+
+/// Does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHooks;
+
+impl Hooks for NoHooks {
+    fn reached(&self, _point: Point) {}
+}

@@ -1,0 +1,177 @@
+//! What an application is on a given log: its tasks, its topics, its changelogs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Settings;
+use crate::base::{Error, Result, TaskId, TopicPartition};
+use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
+use crate::state::{StoreKind, StoreSpec};
+use crate::task::{NodeId, TaskSpec, TopicName};
+use crate::topology::{TopicLimits, Topology};
+
+/// Tasks and topics, decided once at start.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) application: String,
+    pub(super) specs: BTreeMap<TaskId, Arc<TaskSpec>>,
+    /// For each task: the changelog of each store and last of the task itself.
+    pub(super) changelogs: BTreeMap<TaskId, Vec<Option<TopicPartition>>>,
+    /// For each source node: the silence after which it no longer holds time back, in milliseconds.
+    pub(super) idle_timeouts_ms: BTreeMap<NodeId, u64>,
+    /// Full names of the repartition topics.
+    pub(super) repartitions: Vec<String>,
+}
+
+impl Layout {
+    /// Reads the user's topics, decides all numbers of partitions and creates the internal topics.
+    ///
+    /// # Errors
+    /// `Invalid` for a missing topic, for joined topics that are not partitioned alike, and for an
+    /// internal topic that exists with other settings.
+    pub(super) fn prepare(
+        topology: &Topology,
+        application: &str,
+        log: &dyn Log,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let mut limits = TopicLimits::default();
+        let partitions = topology.resolve_partitions(|name| {
+            let topic = log.topic(name)?;
+            if let Some(topic) = &topic {
+                limits
+                    .max_record_bytes
+                    .insert(name.to_owned(), topic.max_record_bytes);
+            }
+            Ok(topic.map(|topic| topic.partitions))
+        })?;
+        let dead_letters = dead_letters(log, settings, &mut limits)?;
+        let dead_letters = dead_letters
+            .as_ref()
+            .map(|(name, count)| (name.as_str(), *count));
+        let mut topics = Vec::new();
+        let mut layout = Self {
+            application: application.to_owned(),
+            specs: BTreeMap::new(),
+            changelogs: BTreeMap::new(),
+            idle_timeouts_ms: BTreeMap::new(),
+            repartitions: Vec::new(),
+        };
+        for (source, timeout) in topology.idle_timeouts() {
+            layout
+                .idle_timeouts_ms
+                .insert(*source, timeout.as_millis() as u64);
+        }
+        for (topic, _) in topology.repartitions() {
+            let name = topic.resolve(application);
+            topics.push(TopicSpec::new(&name, partitions.of(topic)));
+            layout.repartitions.push(name);
+        }
+        for part in topology.subtopologies() {
+            let count = topology.task_count(part, &partitions);
+            let name = part.shared_name();
+            let mut stateful = false;
+            for partition in 0..count {
+                let task = TaskId::new(name.clone(), partition);
+                let spec = topology.task_spec(
+                    application,
+                    part,
+                    partition,
+                    &partitions,
+                    &limits,
+                    dead_letters,
+                );
+                stateful |= spec.is_stateful();
+                let changelogs = changelogs(application, &task, &spec);
+                layout.changelogs.insert(task.clone(), changelogs);
+                layout.specs.insert(task, Arc::new(spec));
+            }
+            if stateful {
+                let topic = TopicSpec::new(task_changelog(application, &name), count);
+                topics.push(topic.with_cleanup(Cleanup::Compact));
+            }
+            let logged = topology.stores().iter().filter(|store| store.logged);
+            for store in logged.filter(|store| part.stores.contains(&store.name)) {
+                let topic = TopicSpec::new(store_changelog(application, store), count);
+                topics.push(topic.with_cleanup(match store.kind {
+                    StoreKind::KeyValue => Cleanup::Compact,
+                    StoreKind::Window(_) => Cleanup::CompactDelete,
+                }));
+            }
+        }
+        log.create_topics(&topics)
+            .map_err(|error| error.context("the application's own topics"))?;
+        Ok(layout)
+    }
+
+    /// All tasks with their inputs, for the group.
+    pub(super) fn plans(&self) -> Vec<TaskPlan> {
+        let plan = |(task, spec): (&TaskId, &Arc<TaskSpec>)| TaskPlan {
+            task: task.clone(),
+            inputs: inputs(spec),
+        };
+        self.specs.iter().map(plan).collect()
+    }
+
+    /// What a task is made of.
+    pub(super) fn spec(&self, task: &TaskId) -> Result<&Arc<TaskSpec>> {
+        let found = self.specs.get(task);
+        found.ok_or_else(|| Error::internal(format!("the application has no task {task}")))
+    }
+}
+
+/// The partitions that a task reads.
+pub(super) fn inputs(spec: &TaskSpec) -> Vec<TopicPartition> {
+    let input =
+        |input: &crate::task::InputSpec| TopicPartition::new(input.topic.clone(), input.partition);
+    spec.inputs.iter().map(input).collect()
+}
+
+fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<TopicPartition>> {
+    let store = |store: &StoreSpec| {
+        let topic = store_changelog(application, store);
+        store
+            .logged
+            .then(|| TopicPartition::new(topic, task.partition))
+    };
+    let of_task = spec.is_stateful().then(|| {
+        TopicPartition::new(
+            task_changelog(application, &task.subtopology),
+            task.partition,
+        )
+    });
+    spec.stores.iter().map(store).chain([of_task]).collect()
+}
+
+fn store_changelog(application: &str, store: &StoreSpec) -> String {
+    format!("{application}-{}-changelog", store.name)
+}
+
+fn task_changelog(application: &str, subtopology: &str) -> String {
+    format!("{application}-{subtopology}-task-changelog")
+}
+
+fn dead_letters(
+    log: &dyn Log,
+    settings: &Settings,
+    limits: &mut TopicLimits,
+) -> Result<Option<(String, u32)>> {
+    let Some(name) = &settings.dead_letter_topic else {
+        if settings.policies.sends_dead_letters() {
+            return Err(Error::invalid(
+                "a policy sends dead letters, and no dead-letter topic is set; set `dead_letter_topic`",
+            ));
+        }
+        return Ok(None);
+    };
+    let topic = log.topic(name)?.ok_or_else(|| {
+        Error::invalid(format!(
+            "dead-letter topic {name} does not exist; create it first"
+        ))
+    })?;
+    limits
+        .max_record_bytes
+        .insert(name.clone(), topic.max_record_bytes);
+    let _ = TopicName::External(name.clone());
+    Ok(Some((name.clone(), topic.partitions)))
+}

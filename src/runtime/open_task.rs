@@ -1,0 +1,179 @@
+//! A task that a worker holds: the task, its changelogs, and what it last committed.
+
+use std::sync::Arc;
+
+use super::hooks::{Hooks, Point};
+use super::layout::{Layout, inputs};
+use super::restore::{ends_from_metadata, restore};
+use super::{Settings, StateBackend};
+use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
+use crate::disk::Budget;
+use crate::log::{CommittedOffset, Isolation, Log};
+use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, TaskState};
+use crate::task::Task;
+
+/// What opening a task needs of its worker.
+pub(super) struct Opening<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) log: &'a dyn Log,
+    pub(super) settings: &'a Settings,
+    pub(super) directory: Option<&'a StateDirectory>,
+    pub(super) budget: &'a Budget,
+    pub(super) hooks: &'a dyn Hooks,
+}
+
+/// A task at work.
+pub(super) struct OpenTask {
+    pub(super) task: Task,
+    /// The changelog of each store and last of the task.
+    pub(super) changelogs: Vec<Option<TopicPartition>>,
+    /// The offsets that are committed, in the order of the inputs.
+    pub(super) committed: Vec<Offset>,
+    /// Where it resumed when it was opened.
+    pub(super) resumed_at: Vec<(TopicPartition, Offset)>,
+    /// Changelog records read when it was opened.
+    pub(super) restored: u64,
+    /// Changelog records after the committed end that are to be answered: at least once only.
+    pub(super) orphans: Vec<(TopicPartition, Offset, Offset)>,
+    /// Whether it is part of the commit in flight.
+    pub(super) sealed: bool,
+    /// Whether it ended and everything of it is committed.
+    pub(super) ended: bool,
+    /// When a record was last taken, by the monotonic clock.
+    pub(super) busy_at_ms: u64,
+    /// The silence after which it no longer holds time back, in milliseconds.
+    pub(super) idle_timeout_ms: Option<u64>,
+    /// The positions sealed into the commit in flight.
+    pub(super) committing: Vec<Offset>,
+}
+
+impl Opening<'_> {
+    /// Opens a task's state, restores it and wires the task.
+    ///
+    /// # Errors
+    /// What the state directory, the log or the topology report, with the task's name.
+    pub(super) fn open(
+        &self,
+        id: &TaskId,
+        alive: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<OpenTask> {
+        self.try_open(id, alive)
+            .map_err(|error| error.context(format!("task {id}")))
+    }
+
+    fn try_open(&self, id: &TaskId, alive: &mut dyn FnMut() -> Result<()>) -> Result<OpenTask> {
+        let spec = self.layout.spec(id)?;
+        let changelogs = self.layout.changelogs.get(id).cloned().unwrap_or_default();
+        let identity = Identity {
+            application: self.layout.application.clone(),
+            log_incarnation: self.log.incarnation(),
+        };
+        let mut state = TaskState::open(id, &spec.stores, self.backend(id)?, &identity)?;
+        state.set_cache_bytes(self.settings.cache_bytes(self.layout.specs.len()));
+        let partitions = inputs(spec);
+        let offsets = self.log.committed(&self.layout.application, &partitions)?;
+        // Where no input was ever committed, nothing on the changelogs counts.
+        let ends = match offsets.iter().all(Option::is_none) {
+            true => Some(vec![Some(0); changelogs.len()]),
+            false => ends_from_metadata(&offsets, changelogs.len()),
+        };
+        let restored = restore(
+            &mut state,
+            &changelogs,
+            ends.as_deref(),
+            self.log,
+            self.hooks,
+            alive,
+        )?;
+        let mut orphans = Vec::new();
+        for (partition, end) in changelogs.iter().zip(ends.iter().flatten()) {
+            let Some(partition) = partition else { continue };
+            let end = end.unwrap_or(0);
+            let log_end = self.log.end_offset(partition, Isolation::ReadUncommitted)?;
+            if end < log_end {
+                orphans.push((partition.clone(), end, log_end));
+            }
+        }
+        let mut task = Task::new(id.clone(), Arc::clone(spec), state, self.settings.policies)?;
+        let committed = self.seek(&mut task, &partitions, &offsets)?;
+        let idle = spec
+            .inputs
+            .iter()
+            .map(|input| self.layout.idle_timeouts_ms.get(&input.source).copied());
+        Ok(OpenTask {
+            task,
+            changelogs,
+            resumed_at: partitions
+                .into_iter()
+                .zip(committed.iter().copied())
+                .collect(),
+            committing: committed.clone(),
+            committed,
+            restored,
+            orphans,
+            sealed: false,
+            ended: false,
+            busy_at_ms: 0,
+            idle_timeout_ms: idle
+                .collect::<Option<Vec<u64>>>()
+                .and_then(|all| all.into_iter().max()),
+        })
+    }
+
+    /// Puts a task's inputs at their committed offsets, or at the start of what is there.
+    pub(super) fn seek(
+        &self,
+        task: &mut Task,
+        partitions: &[TopicPartition],
+        offsets: &[Option<CommittedOffset>],
+    ) -> Result<Vec<Offset>> {
+        let mut committed = Vec::with_capacity(partitions.len());
+        for (partition, offset) in partitions.iter().zip(offsets) {
+            let offset = match offset {
+                Some(offset) => offset.offset,
+                None => self.log.start_offset(partition)?,
+            };
+            task.inputs.seek(partition, offset)?;
+            committed.push(offset);
+        }
+        Ok(committed)
+    }
+
+    fn backend(&self, id: &TaskId) -> Result<Box<dyn Backend>> {
+        let spec = self.layout.spec(id)?;
+        if self.settings.state_backend == StateBackend::Memory || !spec.is_stateful() {
+            return Ok(Box::new(MemoryBackend::new()));
+        }
+        let directory = self.directory.ok_or_else(|| {
+            Error::invalid("state in RocksDB needs a directory; set `state_directory`")
+        })?;
+        let path = directory.task_path(id);
+        Ok(Box::new(RocksBackend::open(
+            &path,
+            &spec.stores,
+            self.budget,
+        )?))
+    }
+}
+
+impl OpenTask {
+    /// Whether there is anything that a commit would keep.
+    pub(super) fn is_dirty(&mut self) -> bool {
+        self.task.effects().records() > 0
+            || self.task.state.dirty_bytes() > 0
+            || self
+                .task
+                .inputs
+                .progress()
+                .zip(&self.committing)
+                .any(|(input, committed)| input.position != *committed)
+    }
+
+    /// Writes committed rows to the disk, for a clean close.
+    pub(super) fn flush(&mut self, hooks: &dyn Hooks) -> Result<()> {
+        hooks.reached(Point::BeforeFlush);
+        self.task.state.flush()?;
+        hooks.reached(Point::Flushed);
+        Ok(())
+    }
+}

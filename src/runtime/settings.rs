@@ -1,0 +1,92 @@
+//! Settings are plain data; components (log, clock, hooks) go through the builder.
+
+use crate::task::ErrorPolicies;
+
+/// What a crash may leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Guarantee {
+    /// Results and state are as if nothing had happened.
+    #[default]
+    ExactlyOnce,
+    /// State is as if nothing had happened; output records may be repeated.
+    AtLeastOnce,
+}
+
+/// Where committed rows live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StateBackend {
+    /// In RocksDB below the state directory: a restart reads only the tail of the changelogs.
+    #[default]
+    RocksDb,
+    /// In memory: a restart reads the changelogs from the beginning.
+    Memory,
+}
+
+/// Everything that can be set about a running application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Number of worker threads.
+    pub workers: usize,
+    /// What a crash may leave behind.
+    pub guarantee: Guarantee,
+    /// Longest time between two commits while there is work, in milliseconds.
+    pub commit_interval_ms: u64,
+    /// Memory for block cache, write buffers, overlays, fetched and unwritten records of all workers
+    /// together, in bytes.
+    pub memory_bytes: usize,
+    /// What happens to records that cannot be handled.
+    pub policies: ErrorPolicies,
+    /// Where the policies send dead letters; must exist.
+    pub dead_letter_topic: Option<String>,
+    /// Where committed rows live.
+    pub state_backend: StateBackend,
+    /// Records a task takes before the worker looks at its other duties.
+    pub records_per_step: usize,
+    /// A worker that has been silent for so long loses its tasks, in milliseconds.
+    pub session_timeout_ms: u64,
+    /// How long an aborted or unanswered commit is tried again, in milliseconds.
+    pub commit_retry_ms: u64,
+    /// How often records that nobody needs any more are deleted from internal topics, in
+    /// milliseconds.
+    pub purge_interval_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            guarantee: Guarantee::ExactlyOnce,
+            commit_interval_ms: 100,
+            memory_bytes: 256 << 20,
+            policies: ErrorPolicies::default(),
+            dead_letter_topic: None,
+            state_backend: StateBackend::RocksDb,
+            records_per_step: 1_000,
+            session_timeout_ms: 30_000,
+            commit_retry_ms: 60_000,
+            purge_interval_ms: 30_000,
+        }
+    }
+}
+
+impl Settings {
+    /// What one worker may keep of fetched records, in bytes.
+    pub(super) fn fetch_bytes(&self) -> usize {
+        (self.memory_bytes / 8 / self.workers.max(1)).max(1 << 20)
+    }
+
+    /// What one worker may keep of unwritten records and uncommitted rows, in bytes.
+    pub(super) fn uncommitted_bytes(&self) -> usize {
+        (self.memory_bytes / 4 / self.workers.max(1)).max(1 << 20)
+    }
+
+    /// The budget of RocksDB, in bytes.
+    pub(super) fn disk_bytes(&self) -> usize {
+        self.memory_bytes / 2
+    }
+
+    /// What one task may keep of clean rows, in bytes.
+    pub(super) fn cache_bytes(&self, tasks: usize) -> usize {
+        self.memory_bytes / 8 / tasks.max(1)
+    }
+}

@@ -1,0 +1,189 @@
+//! What an application says about itself while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::base::{Error, ErrorKind, Offset, TaskId, TopicPartition};
+use crate::task::Drops;
+
+/// The life of an application.
+///
+/// ```text
+///  Starting --> Running --> Draining --> Stopping --> Stopped
+///      \           \            \            \
+///       +-----------+------------+------------+--> Failed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Tasks are being opened and restored.
+    Starting,
+    /// All tasks have been opened at least once.
+    Running,
+    /// The input is being brought to its end.
+    Draining,
+    /// Workers commit and close.
+    Stopping,
+    /// All workers have ended in good order.
+    Stopped,
+    /// A worker has failed; [`Snapshot::error`] says why.
+    Failed,
+}
+
+/// A task as its worker last saw it.
+#[derive(Clone, Debug)]
+pub struct TaskSnapshot {
+    /// Its name.
+    pub task: TaskId,
+    /// The worker that runs it.
+    pub worker: String,
+    /// The next offset of each input.
+    pub positions: Vec<(TopicPartition, Offset)>,
+    /// The committed offsets at which it resumed when it was opened.
+    pub resumed_at: Vec<(TopicPartition, Offset)>,
+    /// Changelog records read when it was opened.
+    pub restored: u64,
+    /// The largest timestamp it has taken, in milliseconds.
+    pub stream_time_ms: i64,
+    /// Whether its input has ended and everything of it is committed.
+    pub ended: bool,
+}
+
+/// A picture of a running application.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where in its life it is.
+    pub state: State,
+    /// Records processed since the start, repartitioned ones included.
+    pub records: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Records in all inputs that are not processed yet.
+    pub lag: i64,
+    /// Dropped records since the start, by reason.
+    pub drops: Drops,
+    /// All tasks that are open.
+    pub tasks: Vec<TaskSnapshot>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// What one worker reports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WorkerStatus {
+    pub(super) records: u64,
+    pub(super) commits: u64,
+    pub(super) lag: i64,
+    pub(super) drops: Drops,
+    pub(super) tasks: Vec<TaskSnapshot>,
+}
+
+/// Shared by the workers and the handle.
+#[derive(Debug)]
+pub(super) struct Status {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    error: Option<(ErrorKind, String)>,
+    workers: BTreeMap<String, WorkerStatus>,
+    running: usize,
+}
+
+impl Status {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                state: State::Starting,
+                error: None,
+                workers: BTreeMap::new(),
+                running: workers,
+            }),
+        }
+    }
+
+    pub(super) fn report(&self, worker: &str, status: WorkerStatus, tasks: usize) {
+        let mut inner = self.lock();
+        inner.workers.insert(worker.to_owned(), status);
+        let open: usize = inner
+            .workers
+            .values()
+            .map(|worker| worker.tasks.len())
+            .sum();
+        if inner.state == State::Starting && open >= tasks {
+            inner.state = State::Running;
+        }
+    }
+
+    /// Moves on, unless the application has failed or is further already.
+    pub(super) fn enter(&self, state: State) {
+        let mut inner = self.lock();
+        let order = [
+            State::Starting,
+            State::Running,
+            State::Draining,
+            State::Stopping,
+            State::Stopped,
+            State::Failed,
+        ];
+        let rank = |state| order.iter().position(|other| *other == state);
+        if rank(state) > rank(inner.state) {
+            inner.state = state;
+        }
+    }
+
+    /// A worker has ended; `Err` fails the application.
+    pub(super) fn worker_ended(&self, outcome: Result<(), Error>) {
+        let mut inner = self.lock();
+        inner.running = inner.running.saturating_sub(1);
+        match outcome {
+            Err(error) if inner.error.is_none() => {
+                inner.error = Some((error.kind(), error.to_string()));
+                inner.state = State::Failed;
+            }
+            _ => {}
+        }
+        if inner.running == 0 && inner.state != State::Failed {
+            inner.state = State::Stopped;
+        }
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.lock().running
+    }
+
+    /// The failure, as an error that can be given away more than once.
+    pub(super) fn error(&self) -> Option<Error> {
+        self.lock()
+            .error
+            .as_ref()
+            .map(|(kind, message)| Error::new(*kind, message.clone()))
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        let mut snapshot = Snapshot {
+            state: inner.state,
+            records: 0,
+            commits: 0,
+            lag: 0,
+            drops: Drops::default(),
+            tasks: Vec::new(),
+            error: inner.error.as_ref().map(|(_, message)| message.clone()),
+        };
+        for worker in inner.workers.values() {
+            snapshot.records += worker.records;
+            snapshot.commits += worker.commits;
+            snapshot.lag += worker.lag;
+            snapshot.drops.add(&worker.drops);
+            snapshot.tasks.extend(worker.tasks.iter().cloned());
+        }
+        snapshot.tasks.sort_by(|a, b| a.task.cmp(&b.task));
+        snapshot
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

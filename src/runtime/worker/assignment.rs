@@ -1,0 +1,163 @@
+//! What a worker holds: taking tasks, opening them, giving them back.
+
+use std::sync::atomic::Ordering;
+
+use super::commits::commit_now;
+use super::{Shared, Worker};
+use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
+use crate::log::{Assignment, Commit, GroupCommit, JoinRequest, Membership};
+use crate::runtime::open_task::Opening;
+use crate::runtime::orphans;
+
+impl Worker {
+    pub(super) fn take_assignment(&mut self) -> Result<()> {
+        match beat(&mut *self.membership, &mut self.pending) {
+            Err(error) if error.kind() == ErrorKind::Fenced => return self.rejoin(error),
+            beaten => beaten?,
+        }
+        let Some(assignment) = self.pending.take() else {
+            return Ok(());
+        };
+        let revoked: Vec<TaskId> = self
+            .tasks
+            .keys()
+            .filter(|task| !assignment.tasks.contains(task))
+            .cloned()
+            .collect();
+        if !revoked.is_empty() {
+            self.commit_and_wait()?;
+            // An abort on the way may have taken the tasks already.
+            for id in &revoked {
+                if let Some(mut open) = self.tasks.remove(id) {
+                    open.flush(&*self.shared.hooks)?;
+                    self.drops.add(open.task.drops());
+                    tracing::info!(task = %id, worker = %self.name, "task closed");
+                }
+            }
+            self.membership.release(&revoked)?;
+        }
+        for id in &assignment.tasks {
+            if !self.tasks.contains_key(id) {
+                self.open(id)?;
+            }
+        }
+        self.assign_reader()?;
+        self.report(true);
+        Ok(())
+    }
+
+    pub(super) fn open(&mut self, id: &TaskId) -> Result<()> {
+        let shared = self.shared.clone();
+        let opening = opening(&shared);
+        let Self {
+            membership,
+            pending,
+            ..
+        } = self;
+        // While a long restore runs the group must see that the worker lives.
+        let mut open = opening.open(id, &mut || alive(&shared, &mut **membership, pending))?;
+        for (partition, end, log_end) in std::mem::take(&mut open.orphans) {
+            let mut alive = || alive(&shared, &mut **membership, pending);
+            let answer = orphans::answer(&*shared.log, &partition, end, log_end, &mut alive)?;
+            let Some(batch) = answer else { continue };
+            let token = Some(membership.token());
+            let group = shared.layout.application.clone();
+            let group = Some(GroupCommit {
+                group,
+                token,
+                offsets: Vec::new(),
+            });
+            let commit = Commit {
+                appends: vec![(partition, batch)],
+                group,
+            };
+            commit_now(
+                &mut *self.writer,
+                commit,
+                &*shared.env,
+                shared.settings.commit_retry_ms,
+            )?;
+        }
+        if !shared.drain.load(Ordering::Acquire) {
+            open.task.forget_ends();
+        }
+        open.busy_at_ms = shared.env.monotonic_ms();
+        tracing::info!(task = %id, worker = %self.name, restored = open.restored, "task opened");
+        self.tasks.insert(id.clone(), open);
+        Ok(())
+    }
+
+    /// Gives the reader the inputs of all tasks, each where its fetched records end.
+    pub(super) fn assign_reader(&mut self) -> Result<()> {
+        let mut positions: Vec<(TopicPartition, Offset)> = Vec::new();
+        for open in self.tasks.values() {
+            for input in open.task.inputs.progress() {
+                let position = match input.buffered_bytes {
+                    0 => input.position,
+                    _ => self
+                        .reader
+                        .position(&input.partition)
+                        .unwrap_or(input.position),
+                };
+                positions.push((input.partition, position));
+            }
+        }
+        self.reader.assign(&positions)
+    }
+}
+
+pub(super) fn opening(shared: &Shared) -> Opening<'_> {
+    Opening {
+        layout: &shared.layout,
+        log: &*shared.log,
+        settings: &shared.settings,
+        directory: shared.directory.as_ref(),
+        budget: &shared.budget,
+        hooks: &*shared.hooks,
+    }
+}
+
+/// Joins the group. `name` is unique in it and stable over restarts.
+pub(in crate::runtime) fn join(shared: &Shared, name: &str) -> Result<Box<dyn Membership>> {
+    shared.log.join(JoinRequest {
+        group: shared.layout.application.clone(),
+        member: name.to_owned(),
+        tasks: shared.layout.plans(),
+        session_timeout_ms: shared.settings.session_timeout_ms,
+    })
+}
+
+/// Tells the group that the worker lives and keeps what it answers.
+pub(super) fn beat(
+    membership: &mut dyn Membership,
+    pending: &mut Option<Assignment>,
+) -> Result<()> {
+    if let Some(assignment) = membership.poll()? {
+        *pending = Some(assignment);
+    }
+    Ok(())
+}
+
+/// What a restore does between its parts.
+fn alive(
+    shared: &Shared,
+    membership: &mut dyn Membership,
+    pending: &mut Option<Assignment>,
+) -> Result<()> {
+    if shared.stop.load(Ordering::Acquire) {
+        return Err(Error::new(
+            ErrorKind::Closed,
+            "stopped while state was being restored",
+        ));
+    }
+    beat(membership, pending)
+}
+
+/// A lost place is noticed where it is handled: by the next look at the assignment or the commit.
+pub(super) fn ignore_fenced(error: Error) -> Result<()> {
+    if error.kind() == ErrorKind::Fenced {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}

@@ -1,0 +1,230 @@
+//! When a worker commits, and what it does when a commit fails.
+
+use std::time::Duration;
+
+use super::assignment::{beat, ignore_fenced, join, opening};
+use super::{ANSWER_WAIT, BACKOFF_MS, BACKOFF_MS_MAX, Worker};
+use crate::base::{Env, Error, ErrorKind, Result};
+use crate::log::{Commit, CommitError, Writer};
+use crate::runtime::commit::{InFlight, seal};
+use crate::runtime::layout::inputs;
+
+impl Worker {
+    pub(super) fn commit_if_due(&mut self) -> Result<()> {
+        let settings = &self.shared.settings;
+        let now_ms = self.shared.env.monotonic_ms();
+        let uncommitted: usize = self
+            .tasks
+            .values_mut()
+            .map(|open| open.task.effects().bytes() + open.task.state.dirty_bytes())
+            .sum();
+        let full = uncommitted >= settings.uncommitted_bytes();
+        let ending = self
+            .tasks
+            .values()
+            .any(|open| open.task.has_ended() && !open.ended);
+        if !full && !ending && now_ms < self.committed_at_ms + settings.commit_interval_ms {
+            return Ok(());
+        }
+        while full && self.in_flight.is_some() {
+            // Both generations are full: nothing to do but wait for the answer.
+            self.look_for_answer(ANSWER_WAIT)?;
+            let beaten = beat(&mut *self.membership, &mut self.pending);
+            beaten.or_else(ignore_fenced)?;
+        }
+        if self.in_flight.is_none() {
+            self.ask()
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn ask(&mut self) -> Result<()> {
+        let Self {
+            shared,
+            tasks,
+            writer,
+            membership,
+            ..
+        } = self;
+        self.committed_at_ms = shared.env.monotonic_ms();
+        let sealed = seal(tasks)?;
+        if sealed.is_empty() {
+            for open in tasks.values_mut() {
+                open.ended = open.task.has_ended();
+            }
+            return Ok(());
+        }
+        let asked = InFlight::ask(
+            sealed,
+            &shared.layout.application,
+            membership.token(),
+            shared.settings.guarantee,
+            &mut **writer,
+            &*shared.hooks,
+        );
+        self.asked_at_ms = self.committed_at_ms;
+        match asked {
+            Ok(flight) => {
+                self.in_flight = Some(flight);
+                Ok(())
+            }
+            Err(error) => self.commit_failed(error),
+        }
+    }
+
+    pub(super) fn look_for_answer(&mut self, timeout: Duration) -> Result<()> {
+        let Some(flight) = &mut self.in_flight else {
+            return Ok(());
+        };
+        let token = self.membership.token();
+        match flight.poll(token, &self.tasks, &mut *self.writer, timeout) {
+            Ok(false) => {
+                let waited_ms = self.shared.env.monotonic_ms() - self.asked_at_ms;
+                if flight.is_unknown() && waited_ms > self.shared.settings.commit_retry_ms {
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format!("no definite answer to a commit in {waited_ms} ms; start again"),
+                    ));
+                }
+                Ok(())
+            }
+            Ok(true) => {
+                let Some(flight) = self.in_flight.take() else {
+                    return Ok(());
+                };
+                flight.apply(&mut self.tasks, &*self.shared.hooks)?;
+                self.commits += 1;
+                self.aborts = None;
+                self.purge()
+            }
+            Err(error) => {
+                self.in_flight = None;
+                self.commit_failed(error)
+            }
+        }
+    }
+
+    /// Commits everything and waits for the answer.
+    pub(super) fn commit_and_wait(&mut self) -> Result<()> {
+        while self.in_flight.is_some() {
+            self.look_for_answer(ANSWER_WAIT)?;
+        }
+        self.ask()?;
+        while self.in_flight.is_some() {
+            self.look_for_answer(ANSWER_WAIT)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn commit_failed(&mut self, error: CommitError) -> Result<()> {
+        match error {
+            CommitError::Aborted(error) => self.abort(error),
+            CommitError::Fenced(error) => self.rejoin(error),
+            CommitError::Unknown(error) | CommitError::Fatal(error) => Err(error),
+        }
+    }
+
+    /// Nothing of the commit happened: every task goes back to what is committed and reads its input
+    /// again.
+    pub(super) fn abort(&mut self, error: Error) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        let (since_ms, times) = self
+            .aborts
+            .map_or((now_ms, 1), |(since, times)| (since, times + 1));
+        self.aborts = Some((since_ms, times));
+        if now_ms - since_ms > self.shared.settings.commit_retry_ms {
+            return Err(error.context(format!("{times} commits in a row were aborted")));
+        }
+        tracing::warn!(worker = %self.name, %error, times, "commit aborted; going back to what is committed");
+        let backoff_ms = BACKOFF_MS << times.min(10);
+        self.shared
+            .env
+            .sleep(Duration::from_millis(backoff_ms.min(BACKOFF_MS_MAX)));
+        let shared = self.shared.clone();
+        let opening = opening(&shared);
+        for open in self.tasks.values_mut() {
+            open.task.abort()?;
+            let partitions = inputs(open.task.spec());
+            let offsets = shared
+                .log
+                .committed(&shared.layout.application, &partitions)?;
+            open.committed = opening.seek(&mut open.task, &partitions, &offsets)?;
+            open.committing.clone_from(&open.committed);
+            open.sealed = false;
+            open.ended = false;
+        }
+        self.assign_reader()
+    }
+
+    /// The group has moved on: whatever is not committed is somebody else's now.
+    pub(super) fn rejoin(&mut self, error: Error) -> Result<()> {
+        tracing::warn!(worker = %self.name, %error, "lost its place in the group; joining anew");
+        self.in_flight = None;
+        self.pending = None;
+        for open in self.tasks.values() {
+            self.drops.add(open.task.drops());
+        }
+        self.tasks.clear();
+        self.assign_reader()?;
+        let application = &self.shared.layout.application;
+        self.writer = self
+            .shared
+            .log
+            .writer(&format!("{application}-{}", self.name))?;
+        self.membership = join(&self.shared, &self.name)?;
+        Ok(())
+    }
+
+    /// Deletes what nobody needs any more from internal topics (decision D6).
+    pub(super) fn purge(&mut self) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        if now_ms < self.purged_at_ms + self.shared.settings.purge_interval_ms {
+            return Ok(());
+        }
+        self.purged_at_ms = now_ms;
+        let mut before = Vec::new();
+        for open in self.tasks.values() {
+            for (input, offset) in inputs(open.task.spec()).into_iter().zip(&open.committed) {
+                if self
+                    .shared
+                    .layout
+                    .repartitions
+                    .iter()
+                    .any(|topic| **topic == *input.topic)
+                {
+                    before.push((input, *offset));
+                }
+            }
+            for (store, changelog) in open.changelogs.iter().enumerate() {
+                let first_live = open.task.state.purge_before(store);
+                if let (Some(changelog), Some(first_live)) = (changelog, first_live) {
+                    before.push((changelog.clone(), first_live));
+                }
+            }
+        }
+        self.shared.log.delete_records(&before)
+    }
+}
+
+/// Commits and waits for the definite answer, outside the worker's pipeline.
+pub(super) fn commit_now(
+    writer: &mut dyn Writer,
+    commit: Commit,
+    env: &dyn Env,
+    retry_ms: u64,
+) -> Result<()> {
+    let until_ms = env.monotonic_ms() + retry_ms;
+    let mut answer = writer.submit(commit).map(|()| None);
+    loop {
+        answer = match answer {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => writer.poll(ANSWER_WAIT),
+            Err(CommitError::Unknown(error)) if env.monotonic_ms() >= until_ms => {
+                return Err(error);
+            }
+            Err(CommitError::Unknown(_)) => writer.resolve(ANSWER_WAIT),
+            Err(error) => return Err(error.into_error()),
+        };
+    }
+}

@@ -1,0 +1,292 @@
+//! A worker: one thread that owns its tasks, its reader, its writer and its place in the group.
+//!
+//! The loop: take what the group assigns; fetch; step each task; commit when it is due; never wait
+//! for a commit while there is work and room. Shutdown, in steps: stop fetching, commit what is done,
+//! wait for the answer, flush the backends, give the tasks back, leave the group.
+
+mod assignment;
+mod commits;
+
+pub(super) use assignment::join;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::commit::InFlight;
+use super::hooks::Hooks;
+use super::layout::{Layout, inputs};
+use super::open_task::OpenTask;
+use super::status::{Status, WorkerStatus};
+use super::{Settings, TaskSnapshot};
+use crate::base::{Env, Error, Result, TaskId, TopicPartition};
+use crate::disk::Budget;
+use crate::log::{Assignment, Isolation, Log, Membership, Reader, Writer};
+use crate::state::StateDirectory;
+use crate::task::Drops;
+
+/// What all workers of an application share.
+pub(in crate::runtime) struct Shared {
+    pub(in crate::runtime) layout: Layout,
+    pub(in crate::runtime) log: Arc<dyn Log>,
+    pub(in crate::runtime) settings: Settings,
+    pub(in crate::runtime) directory: Option<StateDirectory>,
+    pub(in crate::runtime) budget: Budget,
+    pub(in crate::runtime) env: Arc<dyn Env>,
+    pub(in crate::runtime) hooks: Arc<dyn Hooks>,
+    pub(in crate::runtime) status: Status,
+    pub(in crate::runtime) stop: AtomicBool,
+    pub(in crate::runtime) drain: AtomicBool,
+}
+
+/// How long a worker waits for records before it looks at its other duties.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// How long it waits for the answer to a commit when it has nothing else to do.
+const ANSWER_WAIT: Duration = Duration::from_millis(20);
+/// The first pause after an aborted commit; it doubles up to the largest.
+const BACKOFF_MS: u64 = 20;
+const BACKOFF_MS_MAX: u64 = 1_000;
+
+pub(in crate::runtime) struct Worker {
+    shared: Arc<Shared>,
+    name: String,
+    reader: Box<dyn Reader>,
+    writer: Box<dyn Writer>,
+    membership: Box<dyn Membership>,
+    /// An assignment that came while the worker was busy with the last one.
+    pending: Option<Assignment>,
+    tasks: BTreeMap<TaskId, OpenTask>,
+    in_flight: Option<InFlight>,
+    asked_at_ms: u64,
+    committed_at_ms: u64,
+    purged_at_ms: u64,
+    reported_at_ms: u64,
+    /// Since when commits have been aborted, and how often.
+    aborts: Option<(u64, u32)>,
+    /// Drops of tasks that are closed.
+    drops: Drops,
+    records: u64,
+    commits: u64,
+}
+
+impl Worker {
+    /// A worker that has joined the group as `name`.
+    pub(in crate::runtime) fn new(
+        shared: Arc<Shared>,
+        name: String,
+        membership: Box<dyn Membership>,
+    ) -> Result<Self> {
+        let application = &shared.layout.application;
+        let reader = shared.log.reader()?;
+        let writer = shared.log.writer(&format!("{application}-{name}"))?;
+        let now_ms = shared.env.monotonic_ms();
+        Ok(Self {
+            name,
+            reader,
+            writer,
+            membership,
+            pending: None,
+            tasks: BTreeMap::new(),
+            in_flight: None,
+            asked_at_ms: now_ms,
+            committed_at_ms: now_ms,
+            purged_at_ms: now_ms,
+            reported_at_ms: 0,
+            aborts: None,
+            drops: Drops::default(),
+            records: 0,
+            commits: 0,
+            shared,
+        })
+    }
+
+    /// Works until it is told to stop.
+    pub(in crate::runtime) fn run(mut self) -> Result<()> {
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.take_assignment()?;
+            let records = self.step()?;
+            self.records += records as u64;
+            self.look_for_answer(Duration::ZERO)?;
+            self.drain_or_idle(records)?;
+            self.commit_if_due()?;
+            self.fetch(records == 0)?;
+            self.report(false);
+        }
+        self.finish()
+    }
+
+    /// Steps every task once and returns the number of records taken.
+    fn step(&mut self) -> Result<usize> {
+        let Self {
+            shared,
+            tasks,
+            reader,
+            ..
+        } = self;
+        let wall_ms = shared.env.wall_ms();
+        let mut records = 0;
+        for (id, open) in tasks.iter_mut() {
+            let named = |error: Error| error.context(format!("task {id}"));
+            let limit = shared.settings.records_per_step;
+            let mut progress = open.task.process(limit, wall_ms).map_err(named)?;
+            if progress.records == 0 && open.task.inputs.has_records() {
+                // Other inputs are empty: are they at their end, or only not fetched yet?
+                set_ends(open, &*shared.log, &**reader, false)?;
+                progress = open.task.process(limit, wall_ms).map_err(named)?;
+            }
+            if progress.records > 0 {
+                open.busy_at_ms = shared.env.monotonic_ms();
+                open.ended = false;
+            }
+            records += progress.records;
+        }
+        Ok(records)
+    }
+
+    fn fetch(&mut self, idle: bool) -> Result<()> {
+        let limit = self.shared.settings.fetch_bytes();
+        let buffered: usize = self
+            .tasks
+            .values()
+            .map(|open| open.task.inputs.buffered_bytes())
+            .sum();
+        if buffered >= limit {
+            return Ok(());
+        }
+        let inputs: usize = self.tasks.values().map(|open| open.committed.len()).sum();
+        let share = limit / inputs.max(1);
+        for open in self.tasks.values() {
+            for input in open.task.inputs.progress() {
+                self.reader
+                    .pause(&input.partition, input.buffered_bytes > share);
+            }
+        }
+        let mut wait = Duration::ZERO;
+        if idle && buffered == 0 {
+            if self.in_flight.is_some() {
+                self.look_for_answer(ANSWER_WAIT)?;
+            } else {
+                wait = self.until_commit().min(IDLE_WAIT);
+            }
+        }
+        for fetched in self.reader.poll(limit - buffered, wait)? {
+            let reads = |open: &&mut OpenTask| {
+                open.task
+                    .inputs
+                    .progress()
+                    .any(|input| input.partition == fetched.partition)
+            };
+            if let Some(open) = self.tasks.values_mut().find(reads) {
+                open.task.inputs.add(&fetched)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long until the next commit is due; long if there is nothing to commit.
+    fn until_commit(&mut self) -> Duration {
+        if !self.tasks.values_mut().any(OpenTask::is_dirty) {
+            return IDLE_WAIT;
+        }
+        let due_ms = self.committed_at_ms + self.shared.settings.commit_interval_ms;
+        Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
+    }
+
+    /// Ends tasks whose input has ended, and lets silent ones no longer hold time back.
+    fn drain_or_idle(&mut self, records: usize) -> Result<()> {
+        if records > 0 {
+            return Ok(());
+        }
+        let Self {
+            shared,
+            tasks,
+            reader,
+            ..
+        } = self;
+        let draining = shared.drain.load(Ordering::Acquire);
+        let now_ms = shared.env.monotonic_ms();
+        for (id, open) in tasks.iter_mut() {
+            let silent = open
+                .idle_timeout_ms
+                .is_some_and(|timeout| now_ms - open.busy_at_ms > timeout);
+            if !(draining || silent) || open.task.has_ended() || open.task.inputs.has_records() {
+                continue;
+            }
+            set_ends(open, &*shared.log, &**reader, true)?;
+            if draining {
+                let ended = open.task.drain(shared.env.wall_ms());
+                if ended.map_err(|error| error.context(format!("task {id}")))? {
+                    tracing::info!(task = %id, "input ended");
+                }
+            } else if open.task.inputs.are_at_end() {
+                open.task.fall_silent();
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, now: bool) {
+        let now_ms = self.shared.env.monotonic_ms();
+        if !now && now_ms < self.reported_at_ms + 100 {
+            return;
+        }
+        self.reported_at_ms = now_ms;
+        let mut status = WorkerStatus {
+            records: self.records,
+            commits: self.commits,
+            lag: 0,
+            drops: self.drops,
+            tasks: Vec::new(),
+        };
+        for (id, open) in &self.tasks {
+            status.drops.add(open.task.drops());
+            let mut positions = Vec::new();
+            for input in open.task.inputs.progress() {
+                let end = self
+                    .shared
+                    .log
+                    .end_offset(&input.partition, Isolation::ReadCommitted);
+                status.lag += end.map_or(0, |end| (end - input.position).max(0));
+                positions.push((input.partition, input.position));
+            }
+            status.tasks.push(TaskSnapshot {
+                task: id.clone(),
+                worker: self.name.clone(),
+                positions,
+                resumed_at: open.resumed_at.clone(),
+                restored: open.restored,
+                stream_time_ms: open.task.stream_time_ms(),
+                ended: open.ended,
+            });
+        }
+        self.shared
+            .status
+            .report(&self.name, status, self.shared.layout.specs.len());
+    }
+
+    /// The orderly end: commit, flush, give back, leave.
+    fn finish(mut self) -> Result<()> {
+        self.commit_and_wait()?;
+        self.report(true);
+        for (_, mut open) in std::mem::take(&mut self.tasks) {
+            open.flush(&*self.shared.hooks)?;
+        }
+        self.membership.leave();
+        Ok(())
+    }
+}
+
+/// Tells a task where its inputs end: those that are empty, or all.
+fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader, all: bool) -> Result<()> {
+    let asked: Vec<TopicPartition> = match all {
+        true => inputs(open.task.spec()),
+        false => open.task.inputs.starved().cloned().collect(),
+    };
+    for partition in asked {
+        let end = log.end_offset(&partition, Isolation::ReadCommitted)?;
+        let position = reader.position(&partition).unwrap_or(0);
+        open.task.inputs.set_end(&partition, end, position)?;
+    }
+    Ok(())
+}

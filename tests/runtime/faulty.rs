@@ -1,0 +1,175 @@
+//! A log whose writers misbehave: answers are lost, commits are aborted.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use marea::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use marea::log::{
+    Commit, CommitError, CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, Receipt,
+    TopicSpec, Writer,
+};
+
+/// What goes wrong with each commit whose number divides by `every`.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// It happens, and the answer is lost; the second question is answered.
+    LoseAnswer { every: u32 },
+    /// It does not happen.
+    Abort { every: u32 },
+}
+
+/// A log over another.
+pub struct FaultyLog {
+    log: Arc<dyn Log>,
+    fault: Fault,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    commits: AtomicU32,
+    faults: AtomicU32,
+}
+
+impl FaultyLog {
+    pub fn new(log: Arc<dyn Log>, fault: Fault) -> Self {
+        Self {
+            log,
+            fault,
+            counts: Arc::default(),
+        }
+    }
+
+    /// How often something went wrong.
+    pub fn faults(&self) -> u32 {
+        self.counts.faults.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for FaultyLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FaultyLog({:?})", self.fault)
+    }
+}
+
+impl Log for FaultyLog {
+    fn incarnation(&self) -> u128 {
+        self.log.incarnation()
+    }
+
+    fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.log.create_topics(topics)
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
+        self.log.topic(name)
+    }
+
+    fn topic_names(&self) -> Result<Vec<String>> {
+        self.log.topic_names()
+    }
+
+    fn delete_topics(&self, names: &[String]) -> Result<()> {
+        self.log.delete_topics(names)
+    }
+
+    fn start_offset(&self, partition: &TopicPartition) -> Result<Offset> {
+        self.log.start_offset(partition)
+    }
+
+    fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
+        self.log.end_offset(partition, isolation)
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.log.delete_records(before)
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.log.committed(group, partitions)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        self.log.delete_group(group)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>> {
+        self.log.reader()
+    }
+
+    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+        let writer = self.log.writer(id)?;
+        let counts = self.counts.clone();
+        Ok(Box::new(FaultyWriter {
+            writer,
+            fault: self.fault,
+            counts,
+            answer: Answer::Good,
+        }))
+    }
+
+    fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
+        self.log.join(request)
+    }
+}
+
+struct FaultyWriter {
+    writer: Box<dyn Writer>,
+    fault: Fault,
+    counts: Arc<Counts>,
+    answer: Answer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Good,
+    Lost,
+    Abort,
+}
+
+impl Writer for FaultyWriter {
+    fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
+        let number = self.counts.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        self.answer = match self.fault {
+            Fault::LoseAnswer { every } if number.is_multiple_of(every) => Answer::Lost,
+            Fault::Abort { every } if number.is_multiple_of(every) => Answer::Abort,
+            _ => Answer::Good,
+        };
+        if self.answer != Answer::Good {
+            self.counts.faults.fetch_add(1, Ordering::SeqCst);
+        }
+        match self.answer {
+            Answer::Abort => Ok(()),
+            _ => self.writer.submit(commit),
+        }
+    }
+
+    fn poll(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
+        match self.answer {
+            Answer::Good => self.writer.poll(timeout),
+            Answer::Lost => Err(CommitError::Unknown(lost())),
+            Answer::Abort => {
+                self.answer = Answer::Good;
+                Err(CommitError::Aborted(lost()))
+            }
+        }
+    }
+
+    fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
+        assert!(
+            self.answer == Answer::Lost,
+            "only a lost answer is asked for again"
+        );
+        self.writer.poll(timeout)
+    }
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, "made by the test")
+}
