@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Consumed, Materialized, Stream, Table};
 use crate::base::Result;
 use crate::codec::Nullable;
-use crate::operator::{StoreView, StreamSource, TableSource};
+use crate::operator::{OldRows, StoreView, StreamSource, TableSource};
 use crate::plan::{Graph, LogicalId, LogicalKind, LogicalNode, lower};
 use crate::state::{StoreKind, StoreSpec};
 use crate::task::ViewPort;
@@ -182,6 +182,8 @@ impl StreamBuilder {
             node.uses_stores.push(name.clone());
             name
         });
+        let old_rows = OldRows::default();
+        let asked = old_rows.clone();
         let (own_key, own_value, own_store) = (key.clone(), value.clone(), store.clone());
         node.make = Some(Arc::new(move |wiring, id| {
             let store = own_store
@@ -190,19 +192,21 @@ impl StreamBuilder {
                 .transpose()?;
             wiring.add_process(
                 id,
-                TableSource::new(own_key.clone(), own_value.clone(), store),
+                TableSource::new(own_key.clone(), own_value.clone(), store, asked.are_asked()),
             )
         }));
         let id = self.graph.borrow_mut().add(node);
         let table = Table::new(self.graph.clone(), id, key.clone());
         match store {
             None => table,
-            Some(store) => table.with_view(store.clone(), move |wiring| {
-                let store = wiring.key_value(&store)?;
-                let view: ViewPort<K, V> =
-                    Rc::new(StoreView::new(key.clone(), value.clone(), store));
-                Ok(view)
-            }),
+            Some(store) => table
+                .with_old_rows(old_rows)
+                .with_view(store.clone(), move |wiring| {
+                    let store = wiring.key_value(&store)?;
+                    let view: ViewPort<K, V> =
+                        Rc::new(StoreView::new(key.clone(), value.clone(), store));
+                    Ok(view)
+                }),
         }
     }
 }

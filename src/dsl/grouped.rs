@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::builder::SharedGraph;
 use super::{Materialized, Table, TimeWindows, WindowedStream};
 use crate::codec::SharedCodec;
-use crate::operator::{Aggregate, StoreView};
+use crate::operator::{Aggregate, Initial, OldRows, StoreView};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
 use crate::state::{StoreKind, StoreSpec};
 use crate::task::ViewPort;
@@ -53,7 +53,12 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
     /// ```
     pub fn count(self, materialized: impl Into<Materialized<i64>>) -> Table<K, i64> {
         let fold = |_: &K, _: V, row: Option<i64>| Some(row.unwrap_or(0) + 1);
-        self.fold("count", Arc::new(fold), materialized.into())
+        self.fold(
+            "count",
+            Arc::new(fold),
+            Arc::new(|| Some(0)),
+            materialized.into(),
+        )
     }
 
     /// Combines the values of each key, two at a time; the first is taken as it is. `None` (or a
@@ -80,7 +85,7 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
             Some(row) => reduce(row, value).into(),
             None => Some(value),
         };
-        self.fold("reduce", Arc::new(fold), materialized)
+        self.fold("reduce", Arc::new(fold), Arc::new(|| None), materialized)
     }
 
     /// Folds the values of each key into a row that starts as `initial`. `None` (or a null) deletes
@@ -104,10 +109,13 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
         aggregate: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         materialized: Materialized<A>,
     ) -> Table<K, A> {
+        let initial = Arc::new(initial);
+        let first = initial.clone();
         let fold = move |key: &K, value: V, row: Option<A>| {
-            aggregate(key, value, row.unwrap_or_else(&initial)).into()
+            aggregate(key, value, row.unwrap_or_else(|| initial())).into()
         };
-        self.fold("aggregate", Arc::new(fold), materialized)
+        let first = Arc::new(move || Some(first()));
+        self.fold("aggregate", Arc::new(fold), first, materialized)
     }
 
     /// Cuts time into windows: each key has a row of its own in each window.
@@ -134,6 +142,7 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
         self,
         operator: &'static str,
         fold: SharedFold<K, V, A>,
+        initial: Initial<A>,
         materialized: Materialized<A>,
     ) -> Table<K, A> {
         let Self {
@@ -154,21 +163,26 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
             codecs: (key.name(), row.name()),
         });
         node.uses_stores.push(store.clone());
+        let old_rows = OldRows::default();
+        let asked = old_rows.clone();
         let (own_key, own_row, own_store) = (key.clone(), row.clone(), store.clone());
         node.make = Some(Arc::new(move |wiring, id| {
             let rows = wiring.key_value(&own_store)?;
             let fold = fold.clone();
             let fold = move |key: &K, value: V, row: Option<A>| fold(key, value, row);
+            let old = asked.are_asked().then(|| initial.clone());
             let (key, value, row) = (own_key.clone(), value.clone(), own_row.clone());
-            wiring.add_process(id, Aggregate::new(fold, rows, key, value, row))
+            wiring.add_process(id, Aggregate::new(fold, rows, key, value, row, old))
         }));
         let id = graph.borrow_mut().add(node);
         let view_key = key.clone();
-        Table::new(graph, id, key).with_view(store.clone(), move |wiring| {
-            let rows = wiring.key_value(&store)?;
-            let view: ViewPort<K, A> =
-                std::rc::Rc::new(StoreView::new(view_key.clone(), row.clone(), rows));
-            Ok(view)
-        })
+        Table::new(graph, id, key)
+            .with_old_rows(old_rows)
+            .with_view(store.clone(), move |wiring| {
+                let rows = wiring.key_value(&store)?;
+                let view: ViewPort<K, A> =
+                    std::rc::Rc::new(StoreView::new(view_key.clone(), row.clone(), rows));
+                Ok(view)
+            })
     }
 }

@@ -7,7 +7,7 @@ use super::{Stream, Suppressed};
 use crate::base::{Error, Record, Result};
 use crate::codec::{SharedCodec, Windowed};
 use crate::operator::{
-    Change, FilterView, HoldSpec, MapView, Suppress, TableFilter, TableMapValues, ToStream,
+    Change, FilterView, HoldSpec, MapView, OldRows, Suppress, TableFilter, TableMapValues, ToStream,
 };
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
 use crate::state::{Medium, StoreKind, StoreSpec};
@@ -28,6 +28,8 @@ pub struct Table<K, V> {
     key: SharedCodec<K>,
     /// How to look into it, and the store that is behind.
     view: Option<(String, MakeView<K, V>)>,
+    /// How to ask for old rows, where there is a store to read them from.
+    old_rows: Option<OldRows>,
     windows: Option<HoldSpec>,
 }
 
@@ -40,6 +42,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Clone for Table<K, V> {
             id: self.id,
             key: self.key.clone(),
             view: self.view.clone(),
+            old_rows: self.old_rows.clone(),
             windows: self.windows,
         }
     }
@@ -52,6 +55,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             id,
             key,
             view: None,
+            old_rows: None,
             windows: None,
         }
     }
@@ -67,6 +71,11 @@ impl<K: 'static, V: 'static> Table<K, V> {
 
     pub(super) fn with_windows(mut self, hold: HoldSpec) -> Self {
         self.windows = Some(hold);
+        self
+    }
+
+    pub(super) fn with_old_rows(mut self, old_rows: OldRows) -> Self {
+        self.old_rows = Some(old_rows);
         self
     }
 
@@ -130,6 +139,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             id,
             key: self.key,
             view,
+            old_rows: self.old_rows,
             windows: self.windows,
         }
     }
@@ -150,11 +160,14 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// ```
     pub fn filter(self, accepts: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
         let accepts = Arc::new(accepts);
+        self.old_rows.iter().for_each(OldRows::ask);
+        let drops_redundant = self.old_rows.is_some();
         let mut node = LogicalNode::new("table_filter", LogicalKind::Operator, vec![self.id]);
         let own = accepts.clone();
         node.make = Some(Arc::new(move |wiring, id| {
             let accepts = own.clone();
-            let process = TableFilter::new(move |key: &K, row: &V| accepts(key, row));
+            let process =
+                TableFilter::new(move |key: &K, row: &V| accepts(key, row), drops_redundant);
             wiring.add_process(id, process)
         }));
         let id = self.graph.borrow_mut().add(node);
@@ -172,6 +185,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             id,
             key: self.key,
             view,
+            old_rows: self.old_rows,
             windows: self.windows,
         }
     }
@@ -252,6 +266,7 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
             id,
             key: self.key,
             view: None,
+            old_rows: None,
             windows: self.windows,
         }
     }

@@ -8,7 +8,7 @@ use super::windows::millis;
 use super::{Materialized, Table, TimeWindows};
 use crate::base::Error;
 use crate::codec::{SharedCodec, Windowed, WindowedCodec};
-use crate::operator::{HoldSpec, TimeWindowSpec, WindowAggregate};
+use crate::operator::{HoldSpec, Initial, OldRows, TimeWindowSpec, WindowAggregate};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
 use crate::state::{StoreKind, StoreSpec, WindowRules};
 
@@ -42,7 +42,12 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
     /// ```
     pub fn count(self, materialized: impl Into<Materialized<i64>>) -> Table<Windowed<K>, i64> {
         let fold = |_: &K, _: V, row: Option<i64>| Some(row.unwrap_or(0) + 1);
-        self.fold("window_count", Arc::new(fold), materialized.into())
+        self.fold(
+            "window_count",
+            Arc::new(fold),
+            Arc::new(|| Some(0)),
+            materialized.into(),
+        )
     }
 
     /// Combines the values of each key and window, two at a time; the first is taken as it is.
@@ -70,7 +75,12 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             Some(row) => reduce(row, value).into(),
             None => Some(value),
         };
-        self.fold("window_reduce", Arc::new(fold), materialized)
+        self.fold(
+            "window_reduce",
+            Arc::new(fold),
+            Arc::new(|| None),
+            materialized,
+        )
     }
 
     /// Folds the values of each key and window into a row that starts as `initial`. `None` (or a
@@ -96,16 +106,20 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
         aggregate: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         materialized: Materialized<A>,
     ) -> Table<Windowed<K>, A> {
+        let initial = Arc::new(initial);
+        let first = initial.clone();
         let fold = move |key: &K, value: V, row: Option<A>| {
-            aggregate(key, value, row.unwrap_or_else(&initial)).into()
+            aggregate(key, value, row.unwrap_or_else(|| initial())).into()
         };
-        self.fold("window_aggregate", Arc::new(fold), materialized)
+        let first = Arc::new(move || Some(first()));
+        self.fold("window_aggregate", Arc::new(fold), first, materialized)
     }
 
     fn fold<A: 'static>(
         self,
         operator: &'static str,
         fold: SharedFold<K, V, A>,
+        initial: Initial<A>,
         materialized: Materialized<A>,
     ) -> Table<Windowed<K>, A> {
         let Self {
@@ -160,6 +174,8 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             codecs: (key.name(), row.name()),
         });
         node.uses_stores.push(store.clone());
+        let old_rows = OldRows::default();
+        let asked = old_rows.clone();
         let windowed_key = Arc::new(WindowedCodec::new(key.clone(), windows.size_ms));
         node.make = Some(Arc::new(move |wiring, id| {
             let rows = wiring.window(&store)?;
@@ -168,7 +184,8 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             let fold = fold.clone();
             let fold = move |key: &K, value: V, row: Option<A>| fold(key, value, row);
             let codecs = (key.clone(), row.clone());
-            let process = WindowAggregate::new(fold, windows, rows, codecs, observed, bound);
+            let old = asked.are_asked().then(|| initial.clone());
+            let process = WindowAggregate::new(fold, windows, rows, codecs, observed, bound, old);
             wiring.add_process::<WindowAggregate<_, K, V, A>>(id, process)
         }));
         let id = graph.borrow_mut().add(node);
@@ -176,7 +193,9 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             size_ms: windows.size_ms,
             grace_ms: windows.grace_ms,
         };
-        Table::new(graph, id, windowed_key).with_windows(hold)
+        Table::new(graph, id, windowed_key)
+            .with_old_rows(old_rows)
+            .with_windows(hold)
     }
 }
 

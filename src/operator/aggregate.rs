@@ -1,6 +1,7 @@
 //! `count`, `reduce`, `aggregate` of a grouped stream: one row a key.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::Change;
 use super::scratch::{Scratch, decode_row};
@@ -25,6 +26,9 @@ where
     }
 }
 
+/// What the old row of an aggregate's first update is: the initial value, or nothing for a reduction.
+pub type Initial<A> = Arc<dyn Fn() -> Option<A> + Send + Sync>;
+
 /// Folds each record into the row of its key and forwards the row.
 ///
 /// A null key or a null value is dropped and counted. The row's timestamp is the largest of the
@@ -35,17 +39,20 @@ pub struct Aggregate<F, K, V, A> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
     row: SharedCodec<A>,
+    old: Option<Initial<A>>,
     scratch: RefCell<Scratch>,
 }
 
 impl<F, K, V, A> Aggregate<F, K, V, A> {
-    /// An aggregate over `store`; `value` is asked only whether a value is null.
+    /// An aggregate over `store`; `value` is asked only whether a value is null. With `old` each
+    /// change has the old row, or what that gives where there was none.
     pub fn new(
         fold: F,
         store: KeyValueStore,
         key: SharedCodec<K>,
         value: SharedCodec<V>,
         row: SharedCodec<A>,
+        old: Option<Initial<A>>,
     ) -> Self {
         Self {
             fold,
@@ -53,6 +60,7 @@ impl<F, K, V, A> Aggregate<F, K, V, A> {
             key,
             value,
             row,
+            old,
             scratch: RefCell::default(),
         }
     }
@@ -91,6 +99,15 @@ where
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
+        let sent_old = match &self.old {
+            None => None,
+            Some(initial) => {
+                let row = self
+                    .store
+                    .get(&scratch.key, |row| decode_row(&*self.row, row))??;
+                row.map(|(row, _)| row).or_else(|| initial())
+            }
+        };
         let old = self
             .store
             .get(&scratch.key, |row| decode_row(&*self.row, row))??;
@@ -112,7 +129,7 @@ where
         out.push(
             Record {
                 key,
-                value: Change::to(new),
+                value: Change { new, old: sent_old },
                 timestamp_ms,
                 headers,
             },

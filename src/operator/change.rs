@@ -1,5 +1,25 @@
 //! What travels on a table's edges.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a table with a store is to send the old row with each change. A consumer that needs it
+/// asks while the topology is written; the table's maker looks when a task is wired.
+#[derive(Clone, Debug, Default)]
+pub struct OldRows(Arc<AtomicBool>);
+
+impl OldRows {
+    /// Asks for old rows.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anybody asked.
+    pub fn are_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// An update of a table's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<V> {

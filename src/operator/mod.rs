@@ -23,9 +23,9 @@ mod table_source;
 mod to_stream;
 mod window_aggregate;
 
-pub use aggregate::{Aggregate, Fold};
+pub use aggregate::{Aggregate, Fold, Initial};
 pub use branch::{Branch, Predicate};
-pub use change::Change;
+pub use change::{Change, OldRows};
 pub use filter::Filter;
 pub use flat_map::FlatMap;
 pub use join_stream_stream::{JoinReach, JoinSide};

@@ -43,8 +43,10 @@ pub struct Suppress<K, V> {
 struct Buffers {
     key: Vec<u8>,
     row: Vec<u8>,
-    /// No held row ends before this; `None` when the store has not been looked at yet.
+    /// No held row ends before this; `None` when the store has not been looked at yet. An undone
+    /// record takes rows back and forth, so this goes with the number of those.
     first_end_ms: Option<i64>,
+    undone: u64,
 }
 
 impl<K: 'static, V: 'static> Suppress<K, V> {
@@ -73,6 +75,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             key,
             row,
             first_end_ms,
+            ..
         } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;
         key.clear();
@@ -95,9 +98,16 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
     }
 
     /// The end of the earliest held window, `i64::MAX` if none is held.
-    fn first_end_ms(&self) -> Result<i64> {
-        if let Some(first) = self.buffers.borrow().first_end_ms {
-            return Ok(first);
+    fn first_end_ms(&self, cx: &Context) -> Result<i64> {
+        {
+            let buffers = &mut *self.buffers.borrow_mut();
+            if buffers.undone != cx.undone() {
+                buffers.undone = cx.undone();
+                buffers.first_end_ms = None;
+            }
+            if let Some(first) = buffers.first_end_ms {
+                return Ok(first);
+            }
         }
         let mut held = self
             .store
@@ -121,7 +131,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             i64::MAX => i64::MAX,
             _ => time_ms.saturating_sub(self.hold.grace_ms),
         };
-        if self.first_end_ms()? > last_end_ms {
+        if self.first_end_ms(cx)? > last_end_ms {
             return Ok(());
         }
         let mut held = self
@@ -195,7 +205,7 @@ impl<K: 'static, V: 'static> Process for Suppress<K, V> {
         let floor_ms = cx.floor_ms(&self.bound);
         let reached_ms = self.observed.get().min(floor_ms);
         self.release(reached_ms, out, cx)?;
-        let empty = self.first_end_ms()? == i64::MAX;
+        let empty = self.first_end_ms(cx)? == i64::MAX;
         let promise_ms = if empty { floor_ms } else { reached_ms };
         let behind_ms = self.hold.grace_ms.saturating_add(self.hold.size_ms);
         match promise_ms.saturating_sub(behind_ms) {

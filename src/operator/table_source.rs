@@ -17,16 +17,24 @@ pub struct TableSource<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
     store: Option<KeyValueStore>,
+    sends_old: bool,
     scratch: RefCell<Scratch>,
 }
 
 impl<K, V> TableSource<K, V> {
-    /// A table over `store`, or one that nothing looks into.
-    pub fn new(key: SharedCodec<K>, value: SharedCodec<V>, store: Option<KeyValueStore>) -> Self {
+    /// A table over `store`, or one that nothing looks into; `sends_old` puts the old row into each
+    /// change.
+    pub fn new(
+        key: SharedCodec<K>,
+        value: SharedCodec<V>,
+        store: Option<KeyValueStore>,
+        sends_old: bool,
+    ) -> Self {
         Self {
             key,
             value,
             store,
+            sends_old,
             scratch: RefCell::default(),
         }
     }
@@ -56,7 +64,12 @@ impl<K: 'static, V: 'static> Process for TableSource<K, V> {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
         }
+        let mut old = None;
         if let Some(store) = &self.store {
+            if self.sends_old {
+                let row = store.get(&scratch.key, |row| decode_row(&*self.value, row))??;
+                old = row.map(|(row, _)| row);
+            }
             match &value {
                 Some(row) if scratch.encode_row(&*self.value, row, timestamp_ms)? => {
                     store.put(&scratch.key, Some(&scratch.row))?;
@@ -68,7 +81,7 @@ impl<K: 'static, V: 'static> Process for TableSource<K, V> {
         out.push(
             Record {
                 key,
-                value: Change::to(value),
+                value: Change { new: value, old },
                 timestamp_ms,
                 headers,
             },

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::scratch::{Scratch, decode_row};
-use super::{Change, Fold};
+use super::{Change, Fold, Initial};
 use crate::base::{Record, Result};
 use crate::codec::{SharedCodec, Windowed};
 use crate::state::{Put, TimeSlot, WindowStore};
@@ -51,6 +51,7 @@ pub struct WindowAggregate<F, K, V, A> {
     store: WindowStore,
     key: SharedCodec<K>,
     row: SharedCodec<A>,
+    old: Option<Initial<A>>,
     observed: TimeSlot,
     bound: TimeBound,
     scratch: RefCell<Scratch>,
@@ -58,7 +59,8 @@ pub struct WindowAggregate<F, K, V, A> {
 }
 
 impl<F, K, V, A> WindowAggregate<F, K, V, A> {
-    /// An aggregate over `store`. `observed` is the operator's own time, kept with the state.
+    /// An aggregate over `store`. `observed` is the operator's own time, kept with the
+    /// state; for `old` see [`super::Aggregate::new`].
     pub fn new(
         fold: F,
         windows: TimeWindowSpec,
@@ -66,6 +68,7 @@ impl<F, K, V, A> WindowAggregate<F, K, V, A> {
         codecs: (SharedCodec<K>, SharedCodec<A>),
         observed: TimeSlot,
         bound: TimeBound,
+        old: Option<Initial<A>>,
     ) -> Self {
         let (key, row) = codecs;
         let scratch = RefCell::default();
@@ -76,6 +79,7 @@ impl<F, K, V, A> WindowAggregate<F, K, V, A> {
             store,
             key,
             row,
+            old,
             observed,
             bound,
             scratch,
@@ -137,6 +141,15 @@ where
                 break;
             };
             let mut scratch = self.scratch.borrow_mut();
+            let sent_old = match &self.old {
+                None => None,
+                Some(initial) => {
+                    let row = self
+                        .store
+                        .fetch(&scratch.key, start_ms, |row| decode_row(&*self.row, row))??;
+                    row.map(|(row, _)| row).or_else(|| initial())
+                }
+            };
             let old = self
                 .store
                 .fetch(&scratch.key, start_ms, |row| decode_row(&*self.row, row))??;
@@ -163,7 +176,7 @@ where
                 start_ms,
                 end_ms,
             };
-            let change = Change::to(new);
+            let change = Change { new, old: sent_old };
             let headers = headers.clone();
             out.push(
                 Record {

@@ -69,6 +69,7 @@ impl Table {
             ordered.clear();
         }
         self.undo.writes.clear();
+        self.undo.bytes.clear();
         self.undo.marked = false;
         self.dirty_bytes = 0;
     }
@@ -89,12 +90,14 @@ impl Table {
     pub(super) fn mark(&mut self) {
         self.undo.marked = true;
         self.undo.writes.clear();
+        self.undo.bytes.clear();
         self.undo.active_len = self.active.len();
     }
 
     pub(super) fn clear_mark(&mut self) {
         self.undo.marked = false;
         self.undo.writes.clear();
+        self.undo.bytes.clear();
     }
 
     /// Takes back all writes since the mark; the mark stays.
@@ -125,7 +128,7 @@ impl Table {
                 }
                 Was::Active(row) => {
                     let before = entry.cost();
-                    entry.set_row(row.as_deref());
+                    entry.set_row(row.map(|row| &self.undo.bytes[row]));
                     self.dirty_bytes = self.dirty_bytes + entry.cost() - before;
                 }
             }

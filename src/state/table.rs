@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::rc::Rc;
 
 use foldhash::fast::FixedState;
@@ -102,14 +102,16 @@ pub(super) enum Was {
     Clean,
     /// Its row is in `older`.
     Committing,
-    /// This row.
-    Active(Option<Vec<u8>>),
+    /// This row: where it is in [`Undo::bytes`].
+    Active(Option<Range<usize>>),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Undo {
     pub(super) marked: bool,
     pub(super) writes: Vec<(u32, Was)>,
+    /// Rows as they were, one behind the other, so that a mark costs no allocation per write.
+    pub(super) bytes: Vec<u8>,
     /// Number of active entries at the mark.
     pub(super) active_len: usize,
 }
@@ -307,7 +309,11 @@ impl Table {
         let was = match entry.state {
             State::Free | State::Clean => Was::Clean,
             State::Committing => Was::Committing,
-            State::Active => Was::Active(entry.row().map(<[u8]>::to_vec)),
+            State::Active => Was::Active(entry.row().map(|row| {
+                let start = self.undo.bytes.len();
+                self.undo.bytes.extend_from_slice(row);
+                start..self.undo.bytes.len()
+            })),
         };
         self.undo.writes.push((id, was));
     }

@@ -104,6 +104,8 @@ pub struct Context {
     pub(super) offset: Offset,
     pub(super) stream_time_ms: i64,
     pub(super) wall_ms: i64,
+    /// Number of records undone.
+    pub(super) undone: u64,
 }
 
 impl Context {
@@ -119,6 +121,7 @@ impl Context {
             offset: -1,
             stream_time_ms: NO_TIMESTAMP,
             wall_ms: 0,
+            undone: 0,
         }
     }
 
@@ -150,6 +153,12 @@ impl Context {
     /// The wall clock when the task was last stepped, in milliseconds since 1970.
     pub fn wall_ms(&self) -> i64 {
         self.wall_ms
+    }
+
+    /// How many records were undone so far. What an operator remembers of its store beside the store
+    /// holds only as long as this does not change.
+    pub fn undone(&self) -> u64 {
+        self.undone
     }
 
     /// A source says that its record decoded, so that errors from here on are of processing.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::base::{Error, ErrorKind, Header, NO_TIMESTAMP, Result, TaskId};
 use crate::log::RecordRef;
-use crate::state::{TaskState, TimeSlot};
+use crate::state::{TASK_TIME, TaskState, TimeSlot};
 
 /// What [`Task::process`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,10 @@ impl Task {
             }
         }
         let mut sources = sources.into_iter();
-        sources.try_for_each(|source| source.tick(i64::MAX, &mut self.context))
+        sources.try_for_each(|source| {
+            caught(|| source.tick(i64::MAX, &mut self.context))
+                .map_err(|error| error.context("at the end of the input"))
+        })
     }
 
     /// Forgets that inputs have ended, here and downstream: the application starts anew and more may
@@ -223,6 +226,12 @@ impl Task {
             };
             let effects = &mut self.context.effects;
             effects.send_clock(*output, CLOCK_HEADER, &mark.encode(), clock_ms);
+        }
+        if self.spec.is_stateful() {
+            let task_time = self.state.time(TASK_TIME);
+            if self.context.stream_time_ms > task_time.get() {
+                task_time.set(self.context.stream_time_ms);
+            }
         }
         for (slot, queue) in self.partition_times.iter().zip(&self.inputs.queues) {
             if queue.time_ms > slot.get() {
@@ -284,7 +293,12 @@ impl Task {
             Some(floor_ms) if floor_ms != i64::MAX => {
                 self.context.late_clock_ms = None;
                 let source = self.inputs.queues[position].source.clone();
-                source.tick(floor_ms, &mut self.context)
+                let context = &mut self.context;
+                let ticked = caught(|| source.tick(floor_ms, context));
+                ticked.map_err(|error| {
+                    let place = &self.inputs.queues[position].partition;
+                    error.context(format!("{place}, as time reached {floor_ms} ms"))
+                })
             }
             _ => Ok(()),
         }
@@ -307,8 +321,7 @@ impl Task {
         } else {
             let source = &self.inputs.queues[position].source;
             let context = &mut self.context;
-            let run = catch_unwind(AssertUnwindSafe(|| source.record(raw, context)));
-            run.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
+            caught(|| source.record(raw, context))
         };
         let outcome = match outcome {
             Ok(()) => {
@@ -322,6 +335,7 @@ impl Task {
                     self.state.undo_to_mark()?;
                     self.context.effects.undo_to_mark();
                     self.context.drops = drops;
+                    self.context.undone += 1;
                 }
                 self.failed(position, raw, error)
             }
@@ -443,6 +457,12 @@ pub(super) fn sink_time(state: &TaskState, output: &OutputSpec) -> SinkTime {
         state.time(&format!("sent/{topic}")),
         state.time(&format!("sent-end/{topic}")),
     )
+}
+
+/// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
+fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    outcome.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
 }
 
 fn panic_error(panic: &(dyn Any + Send)) -> Error {

@@ -15,8 +15,10 @@ impl Driver {
             let application = &self.identity.application;
             let sources = part.sources.iter();
             let topics: Vec<_> = sources.map(|topic| topic.resolve(application)).collect();
-            self.task.drain_topics(&topics, self.wall_ms)?;
-            self.commit()?;
+            match self.task.drain_topics(&topics, self.wall_ms) {
+                Ok(()) => self.commit()?,
+                Err(error) => return Err(self.abort(error)?),
+            }
             self.run_to_the_end()?;
         }
         Ok(())

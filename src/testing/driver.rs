@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::memory_topics::MemoryTopics;
@@ -16,13 +17,21 @@ use crate::topology::Topology;
 
 const BUDGET_BYTES: usize = 16 << 20;
 
+/// A driver's log is its own, so that rows which another left in a directory are of no use to it.
+fn next_incarnation() -> u128 {
+    static DRIVERS: AtomicU64 = AtomicU64::new(1);
+    let driver = DRIVERS.fetch_add(1, Ordering::Relaxed);
+    u128::from(std::process::id()) << 64 | u128::from(driver)
+}
+
 /// Where a driver keeps committed rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// In memory; they go with the driver.
     #[default]
     Memory,
-    /// In a RocksDB in this directory, as a service does.
+    /// In a RocksDB in this directory, as a service does. Rows that are there already are dropped:
+    /// each driver begins with an empty log.
     RocksDb(PathBuf),
 }
 
@@ -94,7 +103,7 @@ impl DriverBuilder {
         let id = TaskId::new(self.application.as_str(), 0);
         let identity = Identity {
             application: self.application.clone(),
-            log_incarnation: 1,
+            log_incarnation: next_incarnation(),
         };
         let mut state = TaskState::open(&id, &spec.stores, backend, &identity)?;
         if let Some(bytes) = self.cache_bytes {
@@ -242,13 +251,16 @@ impl Driver {
             match self.task.process(1, self.wall_ms) {
                 Ok(progress) if progress.records == 0 => return Ok(()),
                 Ok(_) => self.commit()?,
-                Err(error) => {
-                    self.task.abort()?;
-                    self.tell_ends()?;
-                    return Err(error);
-                }
+                Err(error) => return Err(self.abort(error)?),
             }
         }
+    }
+
+    /// Goes back to the last commit and passes over what is in the queues.
+    pub(super) fn abort(&mut self, error: Error) -> Result<Error> {
+        self.task.abort()?;
+        self.tell_ends()?;
+        Ok(error)
     }
 
     /// Commits as the runtime does: effects and changelogs to the topics, then rows to the backend.

@@ -1,0 +1,141 @@
+//! A record crosses the graph without touching the heap.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use marea::base::{TaskId, TopicPartition};
+use marea::codec::{I64, Nullable};
+use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
+use marea::log::{Batch, BatchBuilder, Fetched};
+use marea::state::{Identity, MemoryBackend, TaskState};
+use marea::task::{ErrorPolicies, Policy, Task};
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is being torn down counts no more.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const RECORDS: i64 = 10_000;
+const KEYS: i64 = 100;
+
+fn task(policies: ErrorPolicies) -> Task {
+    let builder = StreamBuilder::new();
+    let doubled = builder
+        .stream("in", Consumed::with(I64, I64))
+        .filter(|_, value| *value != 1)
+        .map_values(|_, value| value * 2);
+    doubled.clone().to("doubled", Produced::with(I64, I64));
+    doubled
+        .group_by_key(Grouped::with("by-key", I64, I64))
+        .count(Materialized::with("counts", I64).in_memory())
+        .to_stream()
+        .to("counts-out", Produced::with(I64, Nullable(I64)));
+    let topology = builder.build().expect("a topology");
+    let spec = topology.single_task_spec("app", Some("dead"));
+    let id = TaskId::new("app", 0);
+    let identity = Identity {
+        application: "app".to_owned(),
+        log_incarnation: 1,
+    };
+    let backend = Box::new(MemoryBackend::new());
+    let state = TaskState::open(&id, &spec.stores, backend, &identity).expect("state");
+    Task::new(id, Arc::new(spec), state, policies).expect("a task")
+}
+
+fn batch() -> Batch {
+    let mut builder = BatchBuilder::default();
+    for number in 0..RECORDS {
+        let (key, value) = ((number % KEYS).to_be_bytes(), number.to_be_bytes());
+        builder.push(Some(&key), Some(&value), number, &[]);
+    }
+    builder.seal().expect("records")
+}
+
+/// Allocations while a batch is processed, and then while its effects are committed.
+fn run(task: &mut Task, round: i64, batch: &Batch) -> (u64, u64) {
+    let partition = TopicPartition::new("in", 0);
+    let base_offset = round * RECORDS;
+    let fetched = Fetched {
+        partition: partition.clone(),
+        base_offset,
+        position: base_offset,
+        batch: batch.clone(),
+    };
+    task.inputs.add(&fetched).expect("an input");
+    let end = base_offset + RECORDS;
+    task.inputs.set_end(&partition, end, 0).expect("an input");
+    let start = COUNT.get();
+    let progress = task.process(usize::MAX, 0).expect("processed");
+    let processed = COUNT.get();
+    assert_eq!(progress.records as i64, RECORDS);
+    task.before_commit();
+    let written = task.effects().take();
+    assert_eq!(written.len(), 2);
+    task.state.seal().expect("sealed");
+    let mut changelog = BatchBuilder::default();
+    let mut ends = Vec::new();
+    for store in 0..=task.state.specs().len() {
+        task.state
+            .changelog(store, &mut changelog)
+            .expect("a changelog");
+        ends.push(changelog.seal().map(|_| end));
+    }
+    task.state.applied(&ends).expect("applied");
+    (processed - start, COUNT.get() - processed)
+}
+
+fn check(policies: ErrorPolicies) {
+    let mut task = task(policies);
+    let batch = batch();
+    for round in 0..3 {
+        run(&mut task, round, &batch);
+    }
+    let (processing, committing) = run(&mut task, 3, &batch);
+    assert!(
+        processing <= 4,
+        "{processing} allocations in {RECORDS} records"
+    );
+    // A commit writes a hundred rows; what it allocates depends on those and not on the records.
+    assert!(
+        committing <= 10 * KEYS as u64,
+        "{committing} allocations in a commit"
+    );
+}
+
+#[test]
+fn processing_allocates_nothing_per_record() {
+    check(ErrorPolicies::default());
+}
+
+#[test]
+fn marks_for_dead_letters_allocate_nothing_per_record() {
+    check(ErrorPolicies::all(Policy::DeadLetter));
+}

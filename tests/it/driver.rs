@@ -1,0 +1,73 @@
+//! The driver's own promises.
+
+use marea::base::Record;
+use marea::codec::{I64, Nullable, Utf8};
+use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
+use marea::testing::{Backend, Driver};
+use marea::topology::Topology;
+
+/// Keeps the last number of each key; 0 deletes it.
+fn latest() -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .aggregate(
+            || 0,
+            |_, number, _| (number != 0).then_some(number),
+            Materialized::with("latest", I64),
+        )
+        .to_stream()
+        .to("out", Produced::with(Utf8, Nullable(I64)));
+    builder.build().expect("a topology")
+}
+
+fn pipe(driver: &mut Driver, number: i64, timestamp_ms: i64) {
+    let input = driver.input_topic("in", Utf8, I64);
+    let record = Record::new("a".to_owned(), number, timestamp_ms);
+    input.pipe(driver, record).expect("a record");
+}
+
+#[test]
+fn a_changelog_can_be_read_and_a_deletion_on_it_has_the_tasks_time() {
+    let mut driver = Driver::builder(latest())
+        .application("app")
+        .build()
+        .expect("a driver");
+    for (number, timestamp_ms) in [(1, 5), (2, 70), (0, 60)] {
+        pipe(&mut driver, number, timestamp_ms);
+    }
+    let changelog = driver.output_topic("app-latest-changelog", Utf8, Nullable(I64));
+    let records = changelog.read(&mut driver).expect("changes").into_iter();
+    let changes: Vec<_> = records
+        .map(|record| (record.value, record.timestamp_ms))
+        .collect();
+    assert_eq!(changes, [(Some(1), 5), (Some(2), 70), (None, 70)]);
+    assert!(driver.rebuild_and_compare().expect("a restore"));
+}
+
+#[test]
+fn a_directory_of_an_earlier_driver_is_used_afresh() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let backend = Backend::RocksDb(directory.path().join("state"));
+    for _ in 0..2 {
+        let builder = Driver::builder(latest()).backend(backend.clone());
+        let mut driver = builder.build().expect("a driver");
+        assert_eq!(
+            driver.key_value_rows("latest", Utf8, I64).expect("rows"),
+            []
+        );
+        pipe(&mut driver, 3, 1);
+        let rows = driver.key_value_rows("latest", Utf8, I64).expect("rows");
+        assert_eq!(rows, [("a".to_owned(), 3, Some(1))]);
+        assert!(driver.rebuild_and_compare().expect("a restore"));
+    }
+}
+
+#[test]
+fn the_clock_moves_when_it_is_told() {
+    let mut driver = Driver::builder(latest()).build().expect("a driver");
+    pipe(&mut driver, 3, 40);
+    driver.advance_wall_clock(std::time::Duration::from_millis(15));
+    assert_eq!((driver.wall_ms(), driver.stream_time_ms()), (15, 40));
+}

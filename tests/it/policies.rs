@@ -1,0 +1,246 @@
+//! What happens to records that cannot be handled (design decision D9).
+
+use std::time::Duration;
+
+use marea::ErrorKind;
+use marea::base::Record;
+use marea::codec::{Bytes, I64, Nullable, Utf8};
+use marea::dsl::{
+    Consumed, Grouped, Materialized, Produced, StreamBuilder, Suppressed, TimeWindows,
+};
+use marea::task::{DropReason, ErrorPolicies, Policy};
+use marea::testing::Driver;
+use marea::topology::Topology;
+
+/// Doubles numbers; panics at 13.
+fn doubling() -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .map_values(|_, number| {
+            assert!(number != 13, "thirteen");
+            number * 2
+        })
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn driver(policy: Policy) -> Driver {
+    let builder = Driver::builder(doubling()).policies(ErrorPolicies::all(policy));
+    builder.dead_letters("dead").build().expect("a driver")
+}
+
+fn pipe(driver: &mut Driver, key: &str, number: i64) -> marea::Result<()> {
+    let input = driver.input_topic("in", Utf8, I64);
+    input.pipe(driver, Record::new(key.to_owned(), number, 7))
+}
+
+fn pipe_bytes(driver: &mut Driver, value: &[u8], timestamp_ms: i64) -> marea::Result<()> {
+    let input = driver.input_topic("in", Utf8, Bytes);
+    let mut record = Record::new("k".to_owned(), value.to_vec(), timestamp_ms);
+    record.headers.add("mine", Some(b"kept".to_vec()));
+    input.pipe(driver, record)
+}
+
+fn numbers(driver: &mut Driver) -> Vec<i64> {
+    let out = driver.output_topic("out", Utf8, I64);
+    let records = out.read(driver).expect("numbers");
+    records.into_iter().map(|record| record.value).collect()
+}
+
+#[test]
+fn failing_names_topic_partition_offset_stage_and_cause() {
+    let mut driver = driver(Policy::Fail);
+    pipe(&mut driver, "a", 1).expect("a number");
+    let error = pipe_bytes(&mut driver, b"short", 7).expect_err("no number");
+    assert_eq!(error.kind(), ErrorKind::User);
+    let said = error.to_string();
+    for part in ["in-0", "offset 1", "decode", "value", "8 bytes"] {
+        assert!(said.contains(part), "{part:?} in {said:?}");
+    }
+    let error = pipe(&mut driver, "a", 13).expect_err("a panic");
+    let said = error.to_string();
+    for part in ["in-0", "offset 2", "process", "panicked", "thirteen"] {
+        assert!(said.contains(part), "{part:?} in {said:?}");
+    }
+    pipe(&mut driver, "a", 4).expect("the driver goes on behind the record");
+    assert_eq!(numbers(&mut driver), [2, 8]);
+}
+
+#[test]
+fn skipping_counts_and_goes_on() {
+    let mut driver = driver(Policy::Skip);
+    pipe_bytes(&mut driver, b"short", 7).expect("skipped");
+    pipe_bytes(&mut driver, &[0; 8], -1).expect("a negative timestamp is skipped");
+    pipe(&mut driver, "a", 13).expect("skipped");
+    pipe(&mut driver, "a", 3).expect("a number");
+    assert_eq!(numbers(&mut driver), [6]);
+    assert_eq!(driver.drops().of(DropReason::Skipped), 3);
+    assert_eq!(driver.drops().peer_total(), 3);
+}
+
+#[test]
+fn a_dead_letter_has_the_raw_record_and_says_why() {
+    let mut driver = driver(Policy::DeadLetter);
+    pipe(&mut driver, "a", 1).expect("a number");
+    pipe_bytes(&mut driver, b"short", 9).expect("a dead letter");
+    pipe(&mut driver, "b", 13).expect("a dead letter");
+    let dead = driver.output_topic("dead", Utf8, Bytes);
+    let letters = dead.read(&mut driver).expect("letters");
+    assert_eq!(letters.len(), 2);
+    let header = |letter: usize, name: &str| {
+        let header = letters[letter].headers.last(name).expect(name);
+        String::from_utf8(header.value.clone().expect("a value")).expect("text")
+    };
+    assert_eq!((letters[0].key.as_str(), letters[0].timestamp_ms), ("k", 9));
+    assert_eq!(letters[0].value, b"short");
+    assert_eq!(header(0, "mine"), "kept");
+    assert_eq!(header(0, "marea.error.topic"), "in");
+    assert_eq!(header(0, "marea.error.partition"), "0");
+    assert_eq!(header(0, "marea.error.offset"), "1");
+    assert_eq!(header(0, "marea.error.stage"), "decode");
+    assert_eq!(header(1, "marea.error.stage"), "process");
+    assert_eq!(header(1, "marea.error.offset"), "2");
+    assert!(header(1, "marea.error.message").contains("thirteen"));
+    assert_eq!(letters[1].value, 13i64.to_be_bytes());
+    assert_eq!(driver.drops().of(DropReason::DeadLetter), 2);
+    assert_eq!(driver.drops().peer_total(), 0);
+    assert_eq!(numbers(&mut driver), [2]);
+}
+
+#[test]
+fn a_dead_letter_leaves_nothing_of_what_its_record_did() {
+    let builder = StreamBuilder::new();
+    let input = builder.stream("in", Consumed::with(Utf8, I64));
+    input.clone().to("early", Produced::with(Utf8, I64));
+    input
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .count("counts")
+        .to_stream()
+        .map_values(|_, count| {
+            assert!(count != Some(2), "two");
+            count
+        })
+        .to("out", Produced::with(Utf8, Nullable(I64)));
+    let policies = ErrorPolicies::all(Policy::DeadLetter);
+    let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
+    let mut driver = builder.dead_letters("dead").build().expect("a driver");
+    for number in [10, 20] {
+        pipe(&mut driver, "a", number).expect("handled");
+    }
+    let rows = driver.key_value_rows("counts", Utf8, I64).expect("rows");
+    assert_eq!(rows, [("a".to_owned(), 1, Some(7))]);
+    let early = driver.output_topic("early", Utf8, I64);
+    assert_eq!(early.read(&mut driver).expect("records").len(), 1);
+    let dead = driver.output_topic("dead", Utf8, I64);
+    assert_eq!(dead.read(&mut driver).expect("letters")[0].value, 20);
+    assert!(driver.rebuild_and_compare().expect("a restore"));
+}
+
+#[test]
+fn dead_letters_need_a_topic() {
+    let policies = ErrorPolicies::all(Policy::DeadLetter);
+    let error = Driver::builder(doubling()).policies(policies).build();
+    let error = error.expect_err("no topic");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("dead_letters"), "{error}");
+}
+
+#[test]
+fn a_topic_that_is_not_read_is_refused_by_name() {
+    let mut driver = driver(Policy::Fail);
+    let input = driver.input_topic("on", Utf8, I64);
+    let error = input.pipe(&mut driver, Record::new("a".to_owned(), 1, 1));
+    let error = error.expect_err("no such input");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("reads in"), "{error}");
+}
+
+#[test]
+fn failing_leaves_nothing_of_what_the_record_did() {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .aggregate(
+            || 0,
+            |_, number, sum| sum + number,
+            Materialized::with("sums", I64),
+        )
+        .to_stream()
+        .map_values(|_, sum| {
+            assert!(sum != Some(30), "thirty");
+            sum
+        })
+        .to("out", Produced::with(Utf8, Nullable(I64)));
+    let topology = builder.build().expect("a topology");
+    let mut driver = Driver::builder(topology).build().expect("a driver");
+    pipe(&mut driver, "a", 10).expect("ten");
+    pipe(&mut driver, "a", 20).expect_err("thirty");
+    pipe(&mut driver, "a", 5).expect("fifteen");
+    let rows = driver.key_value_rows("sums", Utf8, I64).expect("rows");
+    assert_eq!(rows, [("a".to_owned(), 15, Some(7))]);
+    assert!(driver.rebuild_and_compare().expect("a restore"));
+}
+
+/// A windowed count with final results, and beside it a closure that panics at 13.
+fn finals_beside_a_panic() -> Driver {
+    let builder = StreamBuilder::new();
+    let input = builder.stream("in", Consumed::with(Utf8, I64));
+    input
+        .clone()
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(10)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .map(|window, count| (window.key, count.unwrap_or(0)))
+        .to("out", Produced::with(Utf8, I64));
+    input.for_each(|_, number| assert!(*number != 13, "thirteen"));
+    let policies = ErrorPolicies::all(Policy::Skip);
+    let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
+    builder.build().expect("a driver")
+}
+
+#[test]
+fn a_window_that_an_undone_record_closed_is_closed_by_the_next() {
+    let mut driver = finals_beside_a_panic();
+    for (number, timestamp_ms) in [(1, 5), (13, 30), (1, 31)] {
+        let record = Record::new("a".to_owned(), number, timestamp_ms);
+        let input = driver.input_topic("in", Utf8, I64);
+        assert_eq!(
+            numbers(&mut driver),
+            [] as [i64; 0],
+            "before {timestamp_ms}"
+        );
+        input.pipe(&mut driver, record).expect("handled");
+    }
+    assert_eq!(numbers(&mut driver), [1]);
+    driver.drain().expect("the end");
+    assert_eq!(
+        numbers(&mut driver),
+        [1],
+        "13 left no trace in the window of 31"
+    );
+}
+
+#[test]
+fn a_panic_at_the_end_of_the_input_is_an_error() {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(10)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .for_each(|_, _| panic!("at the end"));
+    let topology = builder.build().expect("a topology");
+    let mut driver = Driver::builder(topology).build().expect("a driver");
+    pipe(&mut driver, "a", 1).expect("a number");
+    let error = driver.drain().expect_err("a panic");
+    assert_eq!(error.kind(), ErrorKind::User);
+    assert!(error.to_string().contains("at the end"), "{error}");
+    let rows = driver.window_rows("counts", Utf8, I64).expect("rows");
+    assert_eq!(rows.len(), 1, "what was committed stays");
+}
