@@ -1,5 +1,12 @@
 //! A record crosses the graph without touching the heap.
 
+#![allow(
+    unsafe_code,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "an allocator is unsafe to write; a test fails by panicking"
+)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;

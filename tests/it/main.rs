@@ -1,5 +1,11 @@
 //! Tests of topologies through the driver, for what the conformance vectors do not show.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod builder_errors;
 mod describe;
 
