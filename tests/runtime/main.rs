@@ -9,5 +9,6 @@
 
 mod crash;
 mod faulty;
+mod fsync;
 mod pipeline;
 mod sharing;
