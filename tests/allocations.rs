@@ -1,5 +1,11 @@
 //! A record crosses the graph without touching the heap.
 
+#![allow(
+    clippy::expect_used,
+    unsafe_code,
+    reason = "a test fails by panicking, and an allocator is unsafe by its nature"
+)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;

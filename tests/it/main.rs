@@ -1,8 +1,13 @@
 //! Tests of topologies through the driver, for what the conformance vectors do not show.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod builder_errors;
 mod describe;
-
 mod drain;
 mod driver;
 mod origins;
