@@ -13,4 +13,5 @@ mod rows;
 mod topics;
 
 pub use driver::{Backend, Driver, DriverBuilder};
+pub use rows::StoreRow;
 pub use topics::{InputTopic, OutputTopic};
