@@ -1,21 +1,21 @@
 //! A record crosses the graph without touching the heap.
 
 #![allow(
-    unsafe_code,
     clippy::expect_used,
-    clippy::panic,
-    reason = "an allocator is unsafe to write; a test fails by panicking"
+    unsafe_code,
+    reason = "a test fails by panicking, and an allocator is unsafe by its nature"
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use marea::base::{TaskId, TopicPartition};
-use marea::codec::{I64, Nullable};
-use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
+use marea::codec::{I64, Nullable, WindowedCodec};
+use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder, TimeWindows};
 use marea::log::{Batch, BatchBuilder, Fetched};
-use marea::state::{Identity, MemoryBackend, TaskState};
+use marea::state::{Identity, Medium, MemoryBackend, TaskState};
 use marea::task::{ErrorPolicies, Policy, Task};
 
 /// Counts the allocations of each thread.
@@ -53,18 +53,39 @@ static ALLOCATOR: Counting = Counting;
 const RECORDS: i64 = 10_000;
 const KEYS: i64 = 100;
 
-fn task(policies: ErrorPolicies) -> Task {
+#[derive(Clone, Copy)]
+enum Counts {
+    ByKey,
+    ByWindow(Medium),
+}
+
+fn task(counts: Counts, policies: ErrorPolicies) -> Task {
     let builder = StreamBuilder::new();
     let doubled = builder
         .stream("in", Consumed::with(I64, I64))
         .filter(|_, value| *value != 1)
         .map_values(|_, value| value * 2);
     doubled.clone().to("doubled", Produced::with(I64, I64));
-    doubled
-        .group_by_key(Grouped::with("by-key", I64, I64))
-        .count(Materialized::with("counts", I64).in_memory())
-        .to_stream()
-        .to("counts-out", Produced::with(I64, Nullable(I64)));
+    let grouped = doubled.group_by_key(Grouped::with("by-key", I64, I64));
+    let store = Materialized::with("counts", I64);
+    match counts {
+        Counts::ByKey => grouped
+            .count(store.in_memory())
+            .to_stream()
+            .to("counts-out", Produced::with(I64, Nullable(I64))),
+        Counts::ByWindow(medium) => {
+            // With this grace every round updates the windows that the first one opened.
+            let windows =
+                TimeWindows::of(Duration::from_millis(1_000)).grace(Duration::from_secs(86_400));
+            let store = match medium {
+                Medium::InMemory => store.in_memory(),
+                Medium::Persistent => store,
+            };
+            let counts = grouped.windowed_by(windows).count(store);
+            let produced = Produced::with(WindowedCodec::new(I64, 1_000), Nullable(I64));
+            counts.to_stream().to("counts-out", produced);
+        }
+    }
     let topology = builder.build().expect("a topology");
     let spec = topology.single_task_spec("app", Some("dead"));
     let id = TaskId::new("app", 0);
@@ -119,30 +140,43 @@ fn run(task: &mut Task, round: i64, batch: &Batch) -> (u64, u64) {
     (processed - start, COUNT.get() - processed)
 }
 
-fn check(policies: ErrorPolicies) {
-    let mut task = task(policies);
+/// Processes batches until every buffer is large enough, and checks the next one.
+fn check(counts: Counts, policies: ErrorPolicies) {
+    let mut task = task(counts, policies);
     let batch = batch();
     for round in 0..3 {
         run(&mut task, round, &batch);
     }
     let (processing, committing) = run(&mut task, 3, &batch);
+    assert_eq!(task.drops().peer_total(), 0);
     assert!(
         processing <= 4,
         "{processing} allocations in {RECORDS} records"
     );
-    // A commit writes a hundred rows; what it allocates depends on those and not on the records.
+    // A commit writes a row for each key (and window); what it allocates depends on those and not on
+    // the records.
+    let rows = task.state.checksum().expect("rows")[0].1;
     assert!(
-        committing <= 10 * KEYS as u64,
-        "{committing} allocations in a commit"
+        committing <= 10 * rows,
+        "{committing} allocations in a commit of {rows} rows"
     );
 }
 
 #[test]
 fn processing_allocates_nothing_per_record() {
-    check(ErrorPolicies::default());
+    check(Counts::ByKey, ErrorPolicies::default());
+}
+
+#[test]
+fn windows_allocate_nothing_per_record() {
+    for medium in [Medium::Persistent, Medium::InMemory] {
+        check(Counts::ByWindow(medium), ErrorPolicies::default());
+    }
 }
 
 #[test]
 fn marks_for_dead_letters_allocate_nothing_per_record() {
-    check(ErrorPolicies::all(Policy::DeadLetter));
+    let policies = ErrorPolicies::all(Policy::DeadLetter);
+    check(Counts::ByKey, policies);
+    check(Counts::ByWindow(Medium::Persistent), policies);
 }

@@ -15,4 +15,5 @@ mod topics;
 
 pub use driver::{Backend, Driver, DriverBuilder};
 pub use invariance::{Compare, InputRecord, Invariance};
+pub use rows::StoreRow;
 pub use topics::{InputTopic, OutputTopic};

@@ -8,7 +8,6 @@
 
 mod builder_errors;
 mod describe;
-
 mod drain;
 mod driver;
 mod origins;
