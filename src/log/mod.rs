@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  api, batch          what the layers above see
-//!  memory  embedded/   the backends;  url picks one
-//!  group/              members, tasks and fencing, for both
-//!  turns, signal       the reader of both, and how it waits
+//!  memory  embedded/  kafka/    the backends;  url picks one
+//!  group/              members, tasks and fencing, for the first two
+//!  turns, signal       the reader of those two, and how it waits
 //!  conformance/        what every backend must pass
 //! ```
 
@@ -14,6 +14,7 @@ mod check;
 pub mod conformance;
 pub mod embedded;
 mod group;
+pub mod kafka;
 mod memory;
 mod signal;
 mod turns;
@@ -22,5 +23,6 @@ mod url;
 pub use api::*;
 pub use batch::{Batch, BatchBuilder, BatchMark, Cursor, HEADER_LEN, RecordRef};
 pub use embedded::EmbeddedLog;
+pub use kafka::KafkaLog;
 pub use memory::MemoryLog;
 pub use url::{OpenOptions, open};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::embedded::{EmbeddedLog, Fsync, Settings};
-use super::{Log, MemoryLog};
+use super::{KafkaLog, Log, MemoryLog};
 use crate::base::{Env, Error, Result};
 use crate::disk::Budget;
 
@@ -32,10 +32,11 @@ impl OpenOptions {
     }
 }
 
-/// Opens the log that `url` names: `memory:` (gone with the process) or `embedded:DIRECTORY`.
+/// Opens the log that `url` names: `memory:` (gone with the process), `embedded:DIRECTORY` or
+/// `kafka://HOST:PORT` (see [`KafkaLog::connect`]).
 ///
 /// # Errors
-/// `Invalid` if the address names no log that this release has; others as [`EmbeddedLog::open`].
+/// `Invalid` if the address names no log; others as [`EmbeddedLog::open`] and [`KafkaLog::connect`].
 pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match (scheme, rest) {
@@ -54,11 +55,9 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
                 Arc::clone(&options.env),
             )?))
         }
-        ("kafka", _) => Err(Error::invalid(format!(
-            "{url}: the Kafka backend is not part of this release; use embedded:DIRECTORY or memory:"
-        ))),
+        ("kafka", _) => Ok(Arc::new(KafkaLog::connect(url, Arc::clone(&options.env))?)),
         _ => Err(Error::invalid(format!(
-            "{url:?} names no log; use embedded:DIRECTORY or memory:"
+            "{url:?} names no log; use kafka://HOST:PORT, embedded:DIRECTORY or memory:"
         ))),
     }
 }
@@ -82,7 +81,7 @@ mod tests {
             let log = open(url, &options).expect("opens again");
             assert_eq!(log.topic("t").expect("known").is_some(), kept, "{url}");
         }
-        for url in ["", "memory:x", "embedded:", "kafka://host:9092", "/tmp/log"] {
+        for url in ["", "memory:x", "embedded:", "/tmp/log"] {
             let error = open(url, &options).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.message().contains("embedded:"), "{error}");

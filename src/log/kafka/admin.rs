@@ -1,0 +1,403 @@
+//! Topics, ends of partitions, and what groups have committed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use rdkafka::Offset as KafkaOffset;
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::cluster::Cluster;
+use super::config::REQUEST_MS;
+use super::convert::{list, number_of, offset_of, settings_of, spec_of};
+use super::error::{failed, refused};
+use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::log::{CommittedOffset, Isolation, TopicSpec, check};
+
+const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
+/// How often brokers are asked whether they know of a change yet.
+const LOOK: Duration = Duration::from_millis(10);
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(REQUEST))
+        .operation_timeout(Some(REQUEST))
+}
+
+impl Cluster {
+    pub(super) fn create_topics(&self, specs: &[TopicSpec]) -> Result<()> {
+        let mut missing: Vec<&TopicSpec> = Vec::new();
+        for spec in specs {
+            check::check_spec(spec)?;
+            let twin = missing.iter().find(|other| other.name == spec.name);
+            let existing = match twin {
+                Some(twin) => Some((*twin).clone()),
+                None => self.topic(&spec.name)?,
+            };
+            match existing {
+                Some(existing) => check::check_same(spec, &existing)?,
+                None => missing.push(spec),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let settings: Vec<_> = missing.iter().map(|spec| settings_of(spec)).collect();
+        let mut topics = Vec::with_capacity(missing.len());
+        for (spec, settings) in missing.iter().zip(&settings) {
+            let partitions = i32::try_from(spec.partitions)
+                .map_err(|_| Error::invalid(format!("topic {}: too many partitions", spec.name)))?;
+            // The brokers' own default.
+            let mut topic = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(-1));
+            for (name, value) in settings {
+                topic = topic.set(name, value);
+            }
+            topics.push(topic);
+        }
+        let answers = block_on(self.admin.create_topics(&topics, &options()));
+        for answer in answers.map_err(|cause| failed("creating topics", cause))? {
+            match answer {
+                // Another worker was faster.
+                Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+                Err((name, code)) => return Err(refused(&format!("creating topic {name}"), code)),
+            }
+        }
+        for spec in missing {
+            self.wait_until(&format!("topic {} to have leaders", spec.name), || {
+                Ok(self
+                    .leaders(&spec.name)?
+                    .is_some_and(|led| led == spec.partitions as usize))
+            })?;
+            if let Some(existing) = self.topic(&spec.name)? {
+                check::check_same(spec, &existing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Raises the number of a topic's partitions.
+    pub(super) fn grow_topic(&self, name: &str, partitions: u32) -> Result<()> {
+        let grown = [NewPartitions::new(name, partitions as usize)];
+        let answers = block_on(self.admin.create_partitions(&grown, &options()));
+        for answer in answers.map_err(|cause| failed("adding partitions", cause))? {
+            match answer {
+                // Another worker was faster.
+                Ok(_) | Err((_, Code::InvalidPartitions)) => {}
+                Err((name, code)) => {
+                    return Err(refused(&format!("adding partitions to {name}"), code));
+                }
+            }
+        }
+        self.forget_topics();
+        self.wait_until(
+            &format!("topic {name} to have {partitions} partitions"),
+            || {
+                Ok(self
+                    .leaders(name)?
+                    .is_some_and(|led| led >= partitions as usize))
+            },
+        )
+    }
+
+    pub(super) fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
+        let Some(partitions) = self.partition_count(name)? else {
+            return Ok(None);
+        };
+        let what = format!("reading the settings of topic {name}");
+        let answers = block_on(
+            self.admin
+                .describe_configs(&[ResourceSpecifier::Topic(name)], &options()),
+        );
+        let answers = answers.map_err(|cause| failed(&what, cause))?;
+        match answers.into_iter().next() {
+            Some(Ok(settings)) => Ok(Some(spec_of(name, partitions, &settings))),
+            // Deleted since.
+            Some(Err(Code::UnknownTopicOrPartition | Code::UnknownTopic)) => Ok(None),
+            Some(Err(code)) => Err(refused(&what, code)),
+            None => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{what}: no answer; try again"),
+            )),
+        }
+    }
+
+    fn partition_count(&self, name: &str) -> Result<Option<usize>> {
+        self.with_partitions(name, <[_]>::len)
+    }
+
+    /// How many partitions have a leader.
+    fn leaders(&self, name: &str) -> Result<Option<usize>> {
+        self.with_partitions(name, |partitions| {
+            partitions
+                .iter()
+                .filter(|partition| partition.leader() >= 0)
+                .count()
+        })
+    }
+
+    fn with_partitions<T>(
+        &self,
+        name: &str,
+        count: impl Fn(&[rdkafka::metadata::MetadataPartition]) -> T,
+    ) -> Result<Option<T>> {
+        let what = format!("looking for topic {name}");
+        let metadata = self.admin.inner().fetch_metadata(Some(name), REQUEST);
+        let metadata = metadata.map_err(|cause| failed(&what, cause))?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+            return Ok(None);
+        };
+        match topic.error().map(Code::from) {
+            None | Some(Code::LeaderNotAvailable) => Ok(Some(count(topic.partitions()))),
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::InvalidTopic) => {
+                Ok(None)
+            }
+            Some(code) => Err(refused(&what, code)),
+        }
+    }
+
+    /// All names but those that Kafka itself uses.
+    pub(super) fn topic_names(&self) -> Result<Vec<String>> {
+        let metadata = self.admin.inner().fetch_metadata(None, REQUEST);
+        let metadata = metadata.map_err(|cause| failed("listing topics", cause))?;
+        let names: BTreeSet<String> = metadata
+            .topics()
+            .iter()
+            .filter(|topic| topic.error().is_none() && !topic.name().starts_with("__"))
+            .map(|topic| topic.name().to_owned())
+            .collect();
+        Ok(names.into_iter().collect())
+    }
+
+    pub(super) fn delete_topics(&self, names: &[String]) -> Result<()> {
+        self.forget_topics();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<&str> = names.iter().map(String::as_str).collect();
+        let answers = block_on(self.admin.delete_topics(&asked, &options()));
+        for answer in answers.map_err(|cause| failed("deleting topics", cause))? {
+            match answer {
+                Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {}
+                Err((name, code)) => return Err(refused(&format!("deleting topic {name}"), code)),
+            }
+        }
+        for name in names {
+            self.wait_until(&format!("topic {name} to be gone"), || {
+                Ok(self.partition_count(name)?.is_none())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The first or the last offset of each partition, in their order, with one question to each
+    /// broker.
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: KafkaOffset,
+        committed: bool,
+    ) -> Result<Vec<Offset>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = self.ends(committed)?;
+        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
+        loop {
+            // What the client has to say on the side; nobody else takes it.
+            let _ = client.poll(Duration::ZERO);
+            let asked = list(partitions.iter().map(|partition| (partition, which)))?;
+            let what = || format!("asking for the offsets of {}", names(partitions));
+            let answer = client.offsets_for_times(asked, REQUEST);
+            let late = self.env.monotonic_ms() >= until_ms;
+            let found = match answer {
+                Ok(answer) => {
+                    let mut found = Vec::with_capacity(partitions.len());
+                    for (element, partition) in answer.elements().iter().zip(partitions) {
+                        let place = (element.topic(), element.partition());
+                        debug_assert_eq!(place, (&*partition.topic, number_of(partition)?));
+                        found.push(element.error().map(|()| offset_of(element.offset())));
+                    }
+                    found
+                        .into_iter()
+                        .collect::<Result<Option<Vec<_>>, KafkaError>>()
+                }
+                Err(cause) => Err(cause),
+            };
+            match found {
+                Ok(Some(offsets)) => return Ok(offsets),
+                Ok(None) if late => {
+                    let message = format!("{}: no answer; try again", what());
+                    return Err(Error::new(ErrorKind::Unavailable, message));
+                }
+                Ok(None) => {}
+                Err(cause) if late => return Err(failed(&what(), cause)),
+                Err(cause) => {
+                    // A partition that does not exist will not do so by waiting; a leader that moves
+                    // will have moved.
+                    self.check_exist(partitions)?;
+                    tracing::debug!(%cause, "asking for offsets again");
+                }
+            }
+            self.env.sleep(LOOK);
+        }
+    }
+
+    fn check_exist(&self, partitions: &[TopicPartition]) -> Result<()> {
+        for partition in partitions {
+            let count = self.partition_count(&partition.topic)?.unwrap_or(0);
+            if partition.partition as usize >= count {
+                return Err(check::unknown_partition(partition));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Offset>> {
+        self.offsets(partitions, KafkaOffset::Beginning, true)
+    }
+
+    pub(super) fn end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        isolation: Isolation,
+    ) -> Result<Vec<Offset>> {
+        self.offsets(
+            partitions,
+            KafkaOffset::End,
+            isolation == Isolation::ReadCommitted,
+        )
+    }
+
+    pub(super) fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        let partitions: Vec<TopicPartition> = before
+            .iter()
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        // Also refuses all if one does not exist.
+        let ends = self.end_offsets(&partitions, Isolation::ReadUncommitted)?;
+        let clamped = before.iter().zip(ends).map(|((partition, offset), end)| {
+            (partition, KafkaOffset::Offset((*offset).clamp(0, end)))
+        });
+        let asked = list(clamped)?;
+        if asked.count() == 0 {
+            return Ok(());
+        }
+        let what = || format!("deleting records of {}", names(&partitions));
+        let answer = block_on(self.admin.delete_records(&asked, &options()));
+        let answer = answer.map_err(|cause| failed(&what(), cause))?;
+        for element in answer.elements() {
+            if let Err(cause) = element.error() {
+                let place = format!("{}-{}", element.topic(), element.partition());
+                return Err(failed(&format!("deleting records of {place}"), cause));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = self.group(group)?;
+        let _ = client.poll(Duration::ZERO);
+        let asked = list(
+            partitions
+                .iter()
+                .map(|partition| (partition, KafkaOffset::Invalid)),
+        )?;
+        let what = || format!("asking for the offsets of group {group}");
+        // The client asks for stable offsets, and again while a transaction is about to change them.
+        let answer = client.committed_offsets(asked, REQUEST);
+        let answer = answer.map_err(|cause| failed(&what(), cause))?;
+        let mut committed = Vec::with_capacity(partitions.len());
+        for element in answer.elements() {
+            match element.error() {
+                Ok(()) => {}
+                Err(cause) if unknown(&cause) => {}
+                Err(cause) => return Err(failed(&what(), cause)),
+            }
+            committed.push(offset_of(element.offset()).map(|offset| CommittedOffset {
+                offset,
+                metadata: element.metadata().to_owned(),
+            }));
+        }
+        Ok(committed)
+    }
+
+    pub(super) fn delete_group(&self, group: &str) -> Result<()> {
+        let members = self.members(group)?;
+        if !members.is_empty() {
+            let message = format!(
+                "group {group} has members, among them {}; stop them first",
+                members[0].0
+            );
+            return Err(Error::invalid(message));
+        }
+        let what = format!("deleting group {group}");
+        let answers = block_on(self.admin.delete_groups(&[group], &options()));
+        for answer in answers.map_err(|cause| failed(&what, cause))? {
+            match answer {
+                Ok(_) | Err((_, Code::GroupIdNotFound)) => {}
+                Err((_, Code::NonEmptyGroup)) => {
+                    let message = format!("{what}: it has members; stop them first");
+                    return Err(Error::invalid(message));
+                }
+                Err((_, code)) => return Err(refused(&what, code)),
+            }
+        }
+        self.forget_group(group);
+        Ok(())
+    }
+
+    /// The members of a group: name at the broker, and the name of the client.
+    pub(super) fn members(&self, group: &str) -> Result<Vec<(String, String)>> {
+        let what = format!("asking for the members of group {group}");
+        let client = self.admin.inner();
+        let groups = client.fetch_group_list(Some(group), REQUEST);
+        let groups = groups.map_err(|cause| failed(&what, cause))?;
+        let of_group = groups.groups().iter().filter(|known| known.name() == group);
+        Ok(of_group
+            .flat_map(|known| known.members())
+            .map(|member| (member.id().to_owned(), member.client_id().to_owned()))
+            .collect())
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
+        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
+        loop {
+            // Brokers that have just changed something may be busy with it.
+            match done() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                Err(error) => tracing::debug!(%error, what, "waiting"),
+            }
+            if self.env.monotonic_ms() >= until_ms {
+                let message = format!("waited {REQUEST_MS} ms for {what}; try again");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            self.env.sleep(LOOK);
+        }
+    }
+}
+
+fn unknown(cause: &KafkaError) -> bool {
+    matches!(
+        cause.rdkafka_error_code(),
+        Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic)
+    )
+}
+
+fn names(partitions: &[TopicPartition]) -> String {
+    match partitions {
+        [] => "no partition".to_owned(),
+        [one] => one.to_string(),
+        [first, ..] => format!("{first} and {} others", partitions.len() - 1),
+    }
+}

@@ -1,0 +1,167 @@
+//! What all parts of a Kafka log share: the address, the clients that ask questions, what is known of
+//! topics, and the members that live in this process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rdkafka::admin::AdminClient;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+
+use super::config::{self, Address, CONTACT_MS, Consumer, Quiet};
+use super::membership::Seat;
+use crate::base::{Env, Result, TopicPartition};
+use crate::log::{TopicSpec, check};
+
+/// How many unused readers are kept: connecting a new one takes longer than most restores.
+const SPARE_READERS: usize = 4;
+
+pub(super) struct Cluster {
+    pub(super) address: Address,
+    pub(super) env: Arc<dyn Env>,
+    pub(super) incarnation: u128,
+    pub(super) admin: AdminClient<Quiet>,
+    committed: OnceLock<Consumer>,
+    uncommitted: OnceLock<Consumer>,
+    /// Asks about a group's offsets, one for each group.
+    groups: Mutex<HashMap<String, Arc<Consumer>>>,
+    /// As last seen; deleting a topic here forgets it.
+    topics: Mutex<HashMap<Arc<str>, Arc<TopicSpec>>>,
+    spare_readers: Mutex<Vec<Consumer>>,
+    /// By group and name: the last one of this process to join.
+    seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
+}
+
+impl Cluster {
+    /// Contacts the cluster.
+    ///
+    /// # Errors
+    /// `Unavailable` if no broker answers in time; `Invalid` for an address that cannot be one.
+    pub(super) fn connect(url: &str, env: Arc<dyn Env>) -> Result<Self> {
+        let address = Address::parse(url)?;
+        let admin: AdminClient<Quiet> = create(&address)?;
+        let contact = Duration::from_millis(CONTACT_MS);
+        let metadata = admin.inner().fetch_metadata(None, contact);
+        metadata.map_err(|cause| address.out_of_reach(cause))?;
+        let id = admin.inner().fetch_cluster_id(contact);
+        let id = id.ok_or_else(|| address.out_of_reach(KafkaError::Canceled))?;
+        Ok(Self {
+            address,
+            env,
+            incarnation: incarnation(&id),
+            admin,
+            committed: OnceLock::new(),
+            uncommitted: OnceLock::new(),
+            groups: Mutex::default(),
+            topics: Mutex::default(),
+            spare_readers: Mutex::default(),
+            seats: Mutex::default(),
+        })
+    }
+
+    /// A client that counts committed records, or all.
+    pub(super) fn ends(&self, committed: bool) -> Result<&Consumer> {
+        let (cell, isolation) = match committed {
+            true => (&self.committed, "read_committed"),
+            false => (&self.uncommitted, "read_uncommitted"),
+        };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let made = config::consumer(&self.address.offsets(isolation))?;
+        Ok(cell.get_or_init(|| made))
+    }
+
+    /// A client that knows a group without being a member.
+    pub(super) fn group(&self, group: &str) -> Result<Arc<Consumer>> {
+        let mut groups = lock(&self.groups);
+        if let Some(client) = groups.get(group) {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(config::consumer(&self.address.group(group))?);
+        groups.insert(group.to_owned(), Arc::clone(&client));
+        Ok(client)
+    }
+
+    pub(super) fn forget_group(&self, group: &str) {
+        lock(&self.groups).remove(group);
+    }
+
+    /// A topic as last seen, or as the brokers know it now.
+    pub(super) fn known_topic(&self, name: &Arc<str>) -> Result<Option<Arc<TopicSpec>>> {
+        if let Some(spec) = lock(&self.topics).get(name) {
+            return Ok(Some(Arc::clone(spec)));
+        }
+        let Some(spec) = self.topic(name)? else {
+            return Ok(None);
+        };
+        let spec = Arc::new(spec);
+        lock(&self.topics).insert(Arc::clone(name), Arc::clone(&spec));
+        Ok(Some(spec))
+    }
+
+    /// A partition's topic.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such partition.
+    pub(super) fn topic_of(&self, partition: &TopicPartition) -> Result<Arc<TopicSpec>> {
+        self.known_topic(&partition.topic)?
+            .filter(|spec| partition.partition < spec.partitions)
+            .ok_or_else(|| check::unknown_partition(partition))
+    }
+
+    pub(super) fn forget_topics(&self) {
+        lock(&self.topics).clear();
+    }
+
+    pub(super) fn take_reader(&self) -> Result<Consumer> {
+        if let Some(consumer) = lock(&self.spare_readers).pop() {
+            return Ok(consumer);
+        }
+        config::consumer(&self.address.reader())
+    }
+
+    /// Keeps a reader for the next one that needs it.
+    pub(super) fn give_back_reader(&self, consumer: Consumer) {
+        if consumer.unassign().is_err() {
+            return;
+        }
+        let mut spare = lock(&self.spare_readers);
+        if spare.len() < SPARE_READERS {
+            spare.push(consumer);
+        }
+    }
+
+    pub(super) fn seats(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {
+        lock(&self.seats)
+    }
+}
+
+fn create(address: &Address) -> Result<AdminClient<Quiet>> {
+    use rdkafka::config::FromClientConfigAndContext as _;
+    AdminClient::from_config_and_context(&address.admin(), Quiet).map_err(config::not_made)
+}
+
+/// A number for a cluster's name: FNV-1a of 128 bits.
+fn incarnation(id: &str) -> u128 {
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    id.bytes().fold(BASIS, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(PRIME)
+    })
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("brokers", &self.address.brokers)
+            .field("incarnation", &self.incarnation)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,232 @@
+//! Where the cluster is, and what each kind of client is told.
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+
+use super::error::unavailable;
+use crate::base::{Error, Result};
+
+/// How long a question to the brokers may take before it is given up, in milliseconds.
+pub(super) const REQUEST_MS: u64 = 10_000;
+/// How long the first contact may take, in milliseconds: an address that is wrong should be noticed
+/// soon.
+pub(super) const CONTACT_MS: u64 = 5_000;
+/// How long the brokers wait for an open transaction to go on before they abort it, in milliseconds.
+pub(super) const TRANSACTION_MS: u64 = 10_000;
+
+/// `kafka://HOST:PORT[,HOST:PORT...][?client-setting=value[&...]]`.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    /// The brokers to contact first, as the user wrote them.
+    pub(super) brokers: String,
+    /// The client library's own settings, for example `security.protocol=SSL`.
+    settings: Vec<(String, String)>,
+}
+
+impl Address {
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        let wrong = |why: &str| {
+            Err(Error::invalid(format!(
+                "{url}: {why}; write kafka://HOST:PORT, several brokers separated by commas"
+            )))
+        };
+        let rest = url.strip_prefix("kafka://").unwrap_or(url);
+        let (brokers, settings) = rest.split_once('?').unwrap_or((rest, ""));
+        let brokers = brokers.trim_end_matches('/');
+        for broker in brokers.split(',') {
+            let port = broker
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse::<u16>()));
+            if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
+                return wrong(&format!("{broker:?} is not the address of a broker"));
+            }
+        }
+        let mut parsed = Vec::new();
+        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
+            let Some((name, value)) = setting.split_once('=') else {
+                return wrong(&format!("{setting:?} is not a setting"));
+            };
+            parsed.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(Self {
+            brokers: brokers.to_owned(),
+            settings: parsed,
+        })
+    }
+
+    fn base(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config.set("client.id", "marea");
+        // A broker that died is tried again soon, and one that hangs is not waited for.
+        config.set("reconnect.backoff.ms", "20");
+        config.set("reconnect.backoff.max.ms", "1000");
+        config.set("socket.connection.setup.timeout.ms", "5000");
+        config.set("socket.nagle.disable", "true");
+        config.set("allow.auto.create.topics", "false");
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        for (name, value) in &self.settings {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// For questions: metadata, settings, topics.
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.base()
+    }
+
+    /// For questions about the ends of partitions.
+    pub(super) fn offsets(&self, isolation: &str) -> ClientConfig {
+        let mut config = self.base();
+        config.set("isolation.level", isolation);
+        config
+    }
+
+    /// For questions about a group. Never subscribes, so it is no member.
+    pub(super) fn group(&self, group: &str) -> ClientConfig {
+        let mut config = self.base();
+        config.set("group.id", group);
+        config.set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_committed");
+        config
+    }
+
+    pub(super) fn reader(&self) -> ClientConfig {
+        let mut config = self.base();
+        // The client wants one to assign partitions by hand; nothing is ever committed under it.
+        config.set("group.id", "marea-reader");
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
+        config.set("isolation.level", "read_committed");
+        config.set("auto.offset.reset", "earliest");
+        config.set("queued.min.messages", "100000");
+        config.set("queued.max.messages.kbytes", "16384");
+        // With the default of one second a queue that was full for a moment idles for the rest of it.
+        config.set("fetch.queue.backoff.ms", "5");
+        config.set("fetch.error.backoff.ms", "50");
+        config.set("fetch.wait.max.ms", "100");
+        config.set("check.crcs", "true");
+        config
+    }
+
+    pub(super) fn writer(&self, id: &str) -> ClientConfig {
+        let mut config = self.base();
+        config.set("transactional.id", id);
+        config.set("transaction.timeout.ms", TRANSACTION_MS.to_string());
+        config.set("delivery.timeout.ms", TRANSACTION_MS.to_string());
+        config.set("enable.idempotence", "true");
+        config.set("linger.ms", "2");
+        config.set("batch.size", BATCH_BYTES.to_string());
+        // The brokers know each topic's limit; this one must only not be in the way.
+        config.set("message.max.bytes", "1000000000");
+        config.set("queue.buffering.max.kbytes", "65536");
+        config.set("queue.buffering.max.messages", "200000");
+        config.set("compression.type", "lz4");
+        config
+    }
+
+    pub(super) fn member(
+        &self,
+        group: &str,
+        member: &str,
+        session_ms: u64,
+        id: &str,
+    ) -> ClientConfig {
+        let mut config = self.group(group);
+        // Below six seconds brokers refuse by default; silence of the worker is watched here anyhow.
+        let session_ms = session_ms.max(6_000);
+        config.set("client.id", id);
+        config.set("group.instance.id", member);
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("session.timeout.ms", session_ms.to_string());
+        config.set(
+            "heartbeat.interval.ms",
+            (session_ms / 6).min(2_000).to_string(),
+        );
+        config.set("max.poll.interval.ms", session_ms.max(60_000).to_string());
+        config.set("auto.offset.reset", "latest");
+        config
+    }
+
+    /// The error for a cluster that cannot be reached.
+    pub(super) fn out_of_reach(&self, cause: KafkaError) -> Error {
+        unavailable(
+            format!(
+                "no broker answers at {} within {CONTACT_MS} ms; is it running, and reachable from here?",
+                self.brokers
+            ),
+            cause,
+        )
+    }
+}
+
+/// How many bytes the client puts into one batch of a partition. Topics that take less are flushed
+/// more often.
+pub(super) const BATCH_BYTES: usize = 1_000_000;
+
+/// Brings what the client library says into the application's own log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(facility, "{message}");
+        }
+        // Lost connections are errors to the library; to us the failed request is, if one fails.
+        _ => tracing::debug!(facility, "{message}"),
+    }
+}
+
+pub(super) type Consumer = BaseConsumer<Quiet>;
+
+pub(super) fn consumer(config: &ClientConfig) -> Result<Consumer> {
+    config.create_with_context(Quiet).map_err(not_made)
+}
+
+/// The error for a client that could not be made: a setting is wrong.
+pub(super) fn not_made(cause: KafkaError) -> Error {
+    Error::invalid("the Kafka client refuses its settings; see the part of the address after `?`")
+        .with_source(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_brokers_and_settings() {
+        let address =
+            Address::parse("kafka://a:9092,[::1]:19092/?security.protocol=SSL&x=").expect("good");
+        assert_eq!(address.brokers, "a:9092,[::1]:19092");
+        let config = address.base();
+        assert_eq!(config.get("security.protocol"), Some("SSL"));
+        assert_eq!(config.get("x"), Some(""));
+        for wrong in [
+            "kafka://",
+            "kafka://host",
+            "kafka://:1",
+            "kafka://a:1,b",
+            "kafka://a:99999",
+            "kafka://a:1?x",
+        ] {
+            let error = Address::parse(wrong).expect_err(wrong);
+            assert!(error.message().contains("kafka://HOST:PORT"), "{error}");
+        }
+    }
+}

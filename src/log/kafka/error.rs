@@ -1,0 +1,104 @@
+//! What the client's errors mean to marea.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::base::{Error, ErrorKind};
+use crate::log::CommitError;
+
+pub(super) fn unavailable(message: impl Into<String>, cause: KafkaError) -> Error {
+    Error::new(ErrorKind::Unavailable, message).with_source(cause)
+}
+
+/// An error of an administrative question: what was asked, and the code.
+pub(super) fn refused(what: &str, code: Code) -> Error {
+    let (kind, cure) = match code {
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => (
+            ErrorKind::Invalid,
+            "give the application's user the right to do so",
+        ),
+        Code::InvalidTopic
+        | Code::InvalidReplicationFactor
+        | Code::InvalidConfig
+        | Code::PolicyViolation => (ErrorKind::Invalid, "the cluster's rules forbid it"),
+        Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => {
+            (ErrorKind::Invalid, "create the topic first")
+        }
+        _ => (ErrorKind::Unavailable, "try again"),
+    };
+    Error::new(kind, format!("{what}: {code}; {cure}"))
+}
+
+/// The same for an error that may or may not have a code.
+pub(super) fn failed(what: &str, cause: KafkaError) -> Error {
+    match cause.rdkafka_error_code() {
+        Some(code) => refused(what, code).with_source(cause),
+        None => unavailable(format!("{what}: no answer"), cause),
+    }
+}
+
+/// What must happen after an error in a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Ask the same again.
+    Retry,
+    /// Abort the transaction; another one may succeed.
+    Abort,
+    /// Abort it; the group's generation has moved on, and the member's with it.
+    Regenerate,
+    /// Abort it; the group has moved on without the member.
+    Expelled,
+    /// The producer is of no use any more: somebody opened its id.
+    Fenced,
+    /// The producer is of no use any more.
+    Fatal,
+}
+
+pub(super) fn judge(error: &KafkaError) -> Verdict {
+    let code = error.rdkafka_error_code();
+    let fenced = matches!(
+        code,
+        Some(Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch)
+    );
+    if let KafkaError::Transaction(inner) = error {
+        if inner.is_fatal() {
+            return if fenced {
+                Verdict::Fenced
+            } else {
+                Verdict::Fatal
+            };
+        }
+        return match code {
+            Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch) => {
+                Verdict::Regenerate
+            }
+            Some(Code::UnknownMemberId | Code::FencedInstanceId | Code::FencedMemberEpoch) => {
+                Verdict::Expelled
+            }
+            _ if inner.txn_requires_abort() => Verdict::Abort,
+            _ if inner.is_retriable() || code == Some(Code::OperationTimedOut) => Verdict::Retry,
+            // The library is in a state that forbids the call: abort tells which.
+            Some(Code::State) => Verdict::Abort,
+            _ => Verdict::Fatal,
+        };
+    }
+    match code {
+        Some(Code::ProducerFenced | Code::Fenced) => Verdict::Fenced,
+        Some(Code::Fatal) => Verdict::Fatal,
+        // An epoch that is over may be so because the transaction took too long: the abort tells.
+        _ => Verdict::Abort,
+    }
+}
+
+/// The error of a writer that can write no more.
+pub(super) fn dead_writer(id: &str, verdict: Verdict, cause: &KafkaError) -> CommitError {
+    match verdict {
+        Verdict::Fenced => CommitError::Fenced(crate::log::check::fenced_writer(id)),
+        _ => CommitError::Fatal(Error::new(
+            ErrorKind::Unavailable,
+            format!("writer {id} can write no more: {cause}; start again"),
+        )),
+    }
+}

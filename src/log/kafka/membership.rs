@@ -1,0 +1,397 @@
+//! Membership, on Kafka's own group protocol.
+//!
+//! A group hands out partitions, and we want tasks. So each group has a topic of its own, which holds
+//! no records and has a partition for each task: partition `n` is the `n`th task in the order of their
+//! names. Members subscribe to that topic alone. What follows:
+//!
+//! - A task is one thing to the group: its inputs can never end up with different members, so joined
+//!   topics are co-partitioned whatever the assignor.
+//! - The assignor may be the incremental and sticky one: tasks that stay are not touched by a
+//!   rebalance, and a task that moves is given up by its owner first ([`Membership::release`]).
+//! - Inputs are read by hand, at the offsets that the transactions commit under the same group.
+//!
+//! ```text
+//!  worker thread                      Seat (one lock)                poll thread
+//!   poll     -- reads, reports -->   owned, leaving, told   <-- assign, revoke -- rebalance callback,
+//!   release  -- removes from told -->                        -- unassigns when     which only enqueues
+//!   writer   -- metadata, check  -->  metadata, generation      all is released
+//! ```
+//!
+//! The member is static (KIP-345): its name survives a restart, and a second one of the same name
+//! fences the first at the brokers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
+
+use super::cluster::{Cluster, lock};
+use super::member_thread::MemberThread;
+use crate::base::{Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
+use crate::log::{
+    Assignment, GroupCommit, JoinRequest, MemberToken, Membership, TaskPlan, TopicSpec, check,
+};
+
+/// How long joining may take, in milliseconds: brokers let others come first.
+const JOIN_MS: u64 = 60_000;
+/// How long leaving may take, in milliseconds.
+const LEAVE_MS: u64 = 5_000;
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the poll thread is to do.
+pub(super) const STAY: u8 = 0;
+/// Give all tasks back and leave the group.
+pub(super) const LEAVE: u8 = 1;
+/// Stop as a crash would: the group waits for the member to come back.
+pub(super) const VANISH: u8 = 2;
+
+/// A member's place, shared by its worker, its writer and its poll thread.
+pub(super) struct Seat {
+    pub(super) group: String,
+    pub(super) member: String,
+    /// All tasks, in the order of the group topic's partitions.
+    pub(super) tasks: Vec<TaskId>,
+    task_of: BTreeMap<TopicPartition, Vec<usize>>,
+    /// Longest silence of the worker, in milliseconds.
+    pub(super) timeout_ms: u64,
+    /// The generation at which it joined: tokens below it belong to an earlier holder of the name.
+    session: u64,
+    pub(super) state: Mutex<State>,
+    pub(super) wish: AtomicU8,
+}
+
+/// Partitions of the group's topic are numbers of tasks; some may be of no task.
+#[derive(Default)]
+pub(super) struct State {
+    /// What the group gave to this member.
+    pub(super) owned: BTreeSet<usize>,
+    /// What of it the group wants back.
+    pub(super) leaving: BTreeSet<usize>,
+    /// What the worker was told of and has not given back.
+    pub(super) told: BTreeSet<usize>,
+    /// What the last assignment listed; `None` before the first.
+    listed: Option<BTreeSet<usize>>,
+    /// Grows with each assignment.
+    generation: u64,
+    /// For commits; with a number that grows when it changes.
+    pub(super) metadata: Option<(Arc<ConsumerGroupMetadata>, u64)>,
+    /// Whether the group has answered at all.
+    pub(super) joined: bool,
+    /// Why the place is lost.
+    pub(super) lost: Option<String>,
+    /// When the worker spoke last.
+    pub(super) spoke_ms: u64,
+}
+
+impl Seat {
+    fn token(&self) -> MemberToken {
+        MemberToken {
+            member: self.member.clone(),
+            generation: lock(&self.state).generation,
+        }
+    }
+
+    pub(super) fn lose(&self, why: &str) {
+        let mut state = lock(&self.state);
+        if state.lost.is_none() {
+            tracing::debug!(group = %self.group, member = %self.member, why, "place in the group lost");
+            state.lost = Some(why.to_owned());
+        }
+        state.metadata = None;
+    }
+
+    fn seated(&self) -> Result<()> {
+        match &lock(&self.state).lost {
+            None => Ok(()),
+            Some(why) => {
+                let token = MemberToken {
+                    member: self.member.clone(),
+                    generation: self.session,
+                };
+                Err(check::fenced_member(&self.group, &token, why))
+            }
+        }
+    }
+}
+
+impl Cluster {
+    pub(super) fn join(self: &Arc<Self>, request: JoinRequest) -> Result<Box<dyn Membership>> {
+        let (tasks, task_of, shape) = plan(&request.tasks);
+        let topic = format!("{}-marea-tasks", request.group);
+        self.check_agreement(&request, &tasks, shape)?;
+        let partitions = u32::try_from(tasks.len().max(1)).unwrap_or(u32::MAX);
+        match self.topic(&topic)? {
+            None => self.create_topics(&[TopicSpec::new(&topic, partitions)])?,
+            Some(spec) if spec.partitions < partitions => self.grow_topic(&topic, partitions)?,
+            Some(_) => {}
+        }
+        let now_ms = self.env.monotonic_ms();
+        let place = (request.group.clone(), request.member.clone());
+        let mut seats = self.seats();
+        let before = seats.get(&place).map_or(0, |seat| {
+            seat.lose("another member of that name has joined since");
+            lock(&seat.state).generation
+        });
+        // Above whatever an earlier process had, as long as clocks go forward.
+        let session = u64::try_from(self.env.wall_ms())
+            .unwrap_or(0)
+            .max(before + 1);
+        let seat = Arc::new(Seat {
+            group: request.group,
+            member: request.member,
+            tasks,
+            task_of,
+            timeout_ms: request.session_timeout_ms,
+            session,
+            state: Mutex::new(State {
+                generation: session,
+                spoke_ms: now_ms,
+                ..State::default()
+            }),
+            wish: AtomicU8::new(STAY),
+        });
+        seats.insert(place, Arc::clone(&seat));
+        drop(seats);
+        let thread = MemberThread::start(Arc::clone(self), Arc::clone(&seat), topic, shape)?;
+        let member = KafkaMember {
+            cluster: Arc::clone(self),
+            seat,
+            thread: Some(thread),
+        };
+        member.wait_joined()?;
+        Ok(Box::new(member))
+    }
+
+    /// Refuses a member whose tasks are not those of the others.
+    fn check_agreement(&self, request: &JoinRequest, tasks: &[TaskId], shape: u64) -> Result<()> {
+        let disagree = |other: &str| {
+            Err(Error::invalid(format!(
+                "member {} names other tasks than member {other} of group {}; run the same topology in \
+                 every member",
+                request.member, request.group
+            )))
+        };
+        for ((group, member), seat) in self.seats().iter() {
+            let live = lock(&seat.state).lost.is_none();
+            if live && *group == request.group && *member != request.member && seat.tasks != tasks {
+                return disagree(member);
+            }
+        }
+        let own = format!("{}-", request.member);
+        for (member, client) in self.members(&request.group)? {
+            let theirs = client.strip_prefix(CLIENT_PREFIX);
+            if !member.starts_with(&own)
+                && theirs.is_some_and(|theirs| theirs != format!("{shape:016x}"))
+            {
+                return disagree(&member);
+            }
+        }
+        Ok(())
+    }
+
+    fn seat_of(&self, group: &GroupCommit) -> Result<Option<Arc<Seat>>> {
+        let Some(token) = &group.token else {
+            return Ok(None);
+        };
+        let place = (group.group.clone(), token.member.clone());
+        let seat = self.seats().get(&place).cloned();
+        let missing = || {
+            check::fenced_member(
+                &group.group,
+                token,
+                "this process has no such member (any more)",
+            )
+        };
+        seat.map(Some).ok_or_else(missing)
+    }
+
+    /// Refuses a commit by someone who has been replaced or expelled, or has lost the task. What this
+    /// process cannot know the group's coordinator does.
+    pub(super) fn check_commit(&self, group: &GroupCommit) -> Result<()> {
+        let (Some(token), Some(seat)) = (&group.token, self.seat_of(group)?) else {
+            return Ok(());
+        };
+        let refuse = |why: &str| Err(check::fenced_member(&group.group, token, why));
+        let state = lock(&seat.state);
+        if let Some(why) = &state.lost {
+            return refuse(why);
+        }
+        if token.generation < seat.session || token.generation > state.generation {
+            return refuse("another member of that name has joined since");
+        }
+        for partition in check::partitions_of(group) {
+            for task in seat.task_of.get(partition).into_iter().flatten() {
+                if !state.told.contains(task) {
+                    let task = &seat.tasks[*task];
+                    return refuse(&format!("task {task} of {partition} is not the member's"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What goes with the offsets of a member, and its number.
+    pub(super) fn metadata_of(
+        &self,
+        group: &GroupCommit,
+    ) -> Result<(Arc<ConsumerGroupMetadata>, u64)> {
+        self.check_commit(group)?;
+        let seat = self.seat_of(group)?;
+        let metadata = seat.and_then(|seat| lock(&seat.state).metadata.clone());
+        metadata.ok_or_else(|| self.no_place(group, "it has no place in the group now"))
+    }
+
+    /// Waits until a member's metadata has another number, or it has lost its place.
+    pub(super) fn wait_regenerated(&self, group: &GroupCommit, seen: Option<u64>, wait_ms: u64) {
+        let until_ms = self.env.monotonic_ms() + wait_ms;
+        while self.env.monotonic_ms() < until_ms {
+            match self.metadata_of(group) {
+                Ok((_, number)) if Some(number) == seen => self.env.sleep(LOOK),
+                _ => return,
+            }
+        }
+    }
+
+    /// The brokers refuse a member.
+    pub(super) fn fenced(&self, group: &GroupCommit, cause: &KafkaError) -> Error {
+        if let Ok(Some(seat)) = self.seat_of(group)
+            && group
+                .token
+                .as_ref()
+                .is_some_and(|token| token.generation >= seat.session)
+        {
+            seat.lose("expelled by the brokers");
+        }
+        self.no_place(group, &cause.to_string())
+    }
+
+    fn no_place(&self, group: &GroupCommit, why: &str) -> Error {
+        match &group.token {
+            Some(token) => check::fenced_member(&group.group, token, why),
+            None => Error::new(ErrorKind::Fenced, format!("group {}: {why}", group.group)),
+        }
+    }
+}
+
+/// How a member's client is called: this and the shape of its tasks.
+pub(super) const CLIENT_PREFIX: &str = "marea-";
+
+type Plan = (Vec<TaskId>, BTreeMap<TopicPartition, Vec<usize>>, u64);
+
+/// The tasks in order, who reads what, and a number that differs when any of it does.
+fn plan(plans: &[TaskPlan]) -> Plan {
+    let sorted: BTreeMap<&TaskId, BTreeSet<&TopicPartition>> = plans
+        .iter()
+        .map(|plan| (&plan.task, plan.inputs.iter().collect()))
+        .collect();
+    let mut task_of: BTreeMap<TopicPartition, Vec<usize>> = BTreeMap::new();
+    let mut text = String::new();
+    for (number, (task, inputs)) in sorted.iter().enumerate() {
+        text.push_str(&format!("{task}:"));
+        for input in inputs {
+            text.push_str(&format!("{input},"));
+            task_of.entry((*input).clone()).or_default().push(number);
+        }
+    }
+    let shape = u64::from(crc32c::crc32c(text.as_bytes())) << 32 | text.len() as u64;
+    (sorted.into_keys().cloned().collect(), task_of, shape)
+}
+
+struct KafkaMember {
+    cluster: Arc<Cluster>,
+    seat: Arc<Seat>,
+    /// `None` once it has left.
+    thread: Option<Thread>,
+}
+
+impl KafkaMember {
+    fn wait_joined(&self) -> Result<()> {
+        let env = &self.cluster.env;
+        let until_ms = env.monotonic_ms() + JOIN_MS;
+        loop {
+            self.seat.seated()?;
+            let mut state = lock(&self.seat.state);
+            state.spoke_ms = env.monotonic_ms();
+            if state.joined {
+                return Ok(());
+            }
+            drop(state);
+            if env.monotonic_ms() >= until_ms {
+                let message = format!(
+                    "the brokers at {} have not let member {} into group {} within {JOIN_MS} ms",
+                    self.cluster.address.brokers, self.seat.member, self.seat.group
+                );
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            env.sleep(LOOK);
+        }
+    }
+}
+
+impl Membership for KafkaMember {
+    fn poll(&mut self) -> Result<Option<Assignment>> {
+        self.seat.seated()?;
+        let mut state = lock(&self.seat.state);
+        state.spoke_ms = self.cluster.env.monotonic_ms();
+        let known = 0..self.seat.tasks.len();
+        let given = state.owned.difference(&state.leaving);
+        let listed: BTreeSet<usize> = given.copied().filter(|task| known.contains(task)).collect();
+        if state.listed.as_ref() == Some(&listed) {
+            return Ok(None);
+        }
+        state.generation += 1;
+        state.told.extend(&listed);
+        state.listed = Some(listed.clone());
+        Ok(Some(Assignment {
+            generation: state.generation,
+            tasks: listed
+                .into_iter()
+                .map(|task| self.seat.tasks[task].clone())
+                .collect(),
+        }))
+    }
+
+    fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
+        self.seat.seated()?;
+        let mut state = lock(&self.seat.state);
+        for task in tasks {
+            if let Ok(number) = self.seat.tasks.binary_search(task) {
+                state.told.remove(&number);
+                // Were it meant for this member again by now, it must be told so again.
+                if let Some(listed) = &mut state.listed {
+                    listed.remove(&number);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn token(&self) -> MemberToken {
+        self.seat.token()
+    }
+
+    fn leave(mut self: Box<Self>) {
+        self.seat.wish.store(LEAVE, Ordering::Release);
+        self.seat.lose("it has left the group");
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let env = &self.cluster.env;
+        let until_ms = env.monotonic_ms() + LEAVE_MS;
+        while !thread.is_finished() && env.monotonic_ms() < until_ms {
+            env.sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        if self.thread.take().is_some() {
+            self.seat.lose("its worker is gone");
+            self.seat.wish.store(VANISH, Ordering::Release);
+        }
+    }
+}

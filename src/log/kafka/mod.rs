@@ -1,0 +1,122 @@
+//! The log on a Kafka cluster, by librdkafka.
+//!
+//! ```text
+//!  config, error, convert     settings, verdicts, our words in Kafka's
+//!  cluster                    what all parts share
+//!  admin                      topics, ends, what groups have committed
+//!  reader                     committed records of partitions assigned by hand
+//!  writer, transaction        a commit is one transaction, on a thread of the writer's own
+//!  membership, member_thread  a group hands out tasks
+//! ```
+//!
+//! What differs from the logs in this process, and is Kafka's nature: the marker that ends a
+//! transaction takes an offset, so there are gaps; what was appended is seen a moment later; batches
+//! come back cut otherwise; the wall clock of an append is not known.
+
+mod admin;
+mod cluster;
+mod config;
+mod convert;
+mod error;
+mod member_thread;
+mod membership;
+mod reader;
+mod transaction;
+mod writer;
+
+use std::sync::Arc;
+
+use self::cluster::Cluster;
+use self::reader::KafkaReader;
+use self::writer::KafkaWriter;
+use super::{CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer};
+use crate::base::{Env, Offset, Result, TopicPartition};
+
+/// A log on a Kafka cluster.
+#[derive(Debug)]
+pub struct KafkaLog {
+    cluster: Arc<Cluster>,
+}
+
+impl KafkaLog {
+    /// Connects to the cluster that `url` names: `kafka://HOST:PORT`, several brokers separated by
+    /// commas, and after a question mark settings of librdkafka, for example
+    /// `kafka://a:9093,b:9093?security.protocol=SSL`.
+    ///
+    /// # Errors
+    /// `Unavailable` if no broker answers within five seconds; `Invalid` if the address or a setting
+    /// is wrong.
+    pub fn connect(url: &str, env: Arc<dyn Env>) -> Result<Self> {
+        let cluster = Arc::new(Cluster::connect(url, env)?);
+        Ok(Self { cluster })
+    }
+}
+
+impl Log for KafkaLog {
+    fn incarnation(&self) -> u128 {
+        self.cluster.incarnation
+    }
+
+    fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.cluster.create_topics(topics)
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
+        self.cluster.topic(name)
+    }
+
+    fn topic_names(&self) -> Result<Vec<String>> {
+        self.cluster.topic_names()
+    }
+
+    fn delete_topics(&self, names: &[String]) -> Result<()> {
+        self.cluster.delete_topics(names)
+    }
+
+    fn start_offset(&self, partition: &TopicPartition) -> Result<Offset> {
+        let offsets = self
+            .cluster
+            .start_offsets(std::slice::from_ref(partition))?;
+        one(&offsets, partition)
+    }
+
+    fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
+        let offsets = self
+            .cluster
+            .end_offsets(std::slice::from_ref(partition), isolation)?;
+        one(&offsets, partition)
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.cluster.delete_records(before)
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.cluster.committed(group, partitions)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        self.cluster.delete_group(group)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(KafkaReader::new(Arc::clone(&self.cluster))?))
+    }
+
+    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(KafkaWriter::open(Arc::clone(&self.cluster), id)?))
+    }
+
+    fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
+        self.cluster.join(request)
+    }
+}
+
+fn one(offsets: &[Offset], partition: &TopicPartition) -> Result<Offset> {
+    let found = offsets.first().copied();
+    found.ok_or_else(|| super::check::unknown_partition(partition))
+}

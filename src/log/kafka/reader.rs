@@ -1,0 +1,344 @@
+//! Reads committed records of partitions that are assigned by hand.
+//!
+//! The client fetches ahead on a thread of its own; a poll takes what is there, partition by
+//! partition, until it has the bytes asked for. A position moves past what is never returned, too:
+//! the markers that end transactions, aborted records, deleted ones.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, Offset as KafkaOffset};
+
+use super::cluster::Cluster;
+use super::config::Consumer;
+use super::convert::{self, list, offset_of};
+use super::error::{failed, unavailable};
+use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::log::{BatchBuilder, Fetched, Reader};
+
+/// The longest a single wait for the client is.
+const WAIT_MS: u64 = 100;
+/// How long nothing must have come before a reader looks whether its positions were deleted.
+const STALLED_MS: u64 = 1_000;
+/// About what a record costs besides its key and value, in bytes.
+const RECORD_BYTES: usize = 32;
+
+pub(super) struct KafkaReader {
+    cluster: Arc<Cluster>,
+    /// Only `None` while it is dropped.
+    consumer: Option<Consumer>,
+    slots: Vec<Slot>,
+    /// Where the slot of a partition is.
+    places: HashMap<(String, i32), usize>,
+    /// When something came last, or positions were checked.
+    moved_ms: u64,
+}
+
+struct Slot {
+    partition: TopicPartition,
+    number: i32,
+    position: Offset,
+    /// What the client said right after the assignment: of an older one, if anything.
+    stale: Option<Offset>,
+    /// What the owner wants.
+    paused: bool,
+    /// Whether the client was told so. That throws away what it has fetched, so it is not until a
+    /// record comes that is not wanted.
+    stopped: bool,
+    /// Records taken from the client and not returned yet: the first one of a pause, and those of
+    /// the poll that runs.
+    base_offset: Offset,
+    builder: BatchBuilder,
+}
+
+impl KafkaReader {
+    pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self> {
+        let consumer = Some(cluster.take_reader()?);
+        Ok(Self {
+            moved_ms: cluster.env.monotonic_ms(),
+            cluster,
+            consumer,
+            slots: Vec::new(),
+            places: HashMap::new(),
+        })
+    }
+
+    fn consumer(&self) -> Result<&Consumer> {
+        let closed = || Error::new(ErrorKind::Closed, "the reader was closed");
+        self.consumer.as_ref().ok_or_else(closed)
+    }
+
+    /// Tells the client to stop or to go on fetching.
+    fn set_stopped(consumer: &Consumer, slot: &mut Slot, stopped: bool) -> Result<()> {
+        if slot.stopped == stopped {
+            return Ok(());
+        }
+        let one = list([(&slot.partition, KafkaOffset::Invalid)])?;
+        let told = match stopped {
+            true => consumer.pause(&one),
+            false => consumer.resume(&one),
+        };
+        told.map_err(|cause| failed(&format!("pausing {}", slot.partition), cause))?;
+        slot.stopped = stopped;
+        Ok(())
+    }
+
+    /// Where the client stands, which is past what it does not return.
+    fn follow_positions(&mut self) -> Result<()> {
+        let positions = self.consumer()?.position();
+        let positions = positions.map_err(|cause| failed("asking for positions", cause))?;
+        for element in positions.elements() {
+            let (Some(offset), Some(slot)) = (
+                offset_of(element.offset()),
+                self.places
+                    .get(&(element.topic().to_owned(), element.partition())),
+            ) else {
+                continue;
+            };
+            let slot = &mut self.slots[*slot];
+            if slot.builder.is_empty() && slot.stale != Some(offset) {
+                slot.stale = None;
+                slot.position = slot.position.max(offset);
+            }
+        }
+        Ok(())
+    }
+
+    /// A partition may have been deleted up to its end while it was read: no record says so.
+    fn follow_starts(&mut self) -> Result<()> {
+        let partitions: Vec<TopicPartition> = self
+            .slots
+            .iter()
+            .map(|slot| slot.partition.clone())
+            .collect();
+        let starts = self.cluster.start_offsets(&partitions)?;
+        for (slot, start) in self.slots.iter_mut().zip(starts) {
+            if slot.builder.is_empty() {
+                slot.position = slot.position.max(start);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything taken, as batches.
+    fn seal(&mut self, order: &[usize]) -> Vec<Fetched> {
+        let mut fetched = Vec::with_capacity(order.len());
+        for index in order {
+            let slot = &mut self.slots[*index];
+            let Some(batch) = slot.builder.seal() else {
+                continue;
+            };
+            let next = slot.base_offset + i64::from(batch.last_offset_delta()) + 1;
+            fetched.push(Fetched {
+                partition: slot.partition.clone(),
+                base_offset: slot.base_offset,
+                position: slot.position,
+                batch,
+            });
+            slot.position = next;
+        }
+        fetched
+    }
+}
+
+/// Takes a message into its slot; returns the slot and the bytes, or `None` if it is not wanted any
+/// more.
+fn take(slots: &mut [Slot], index: usize, message: &BorrowedMessage<'_>) -> Result<Option<usize>> {
+    let slot = &mut slots[index];
+    let offset = message.offset();
+    if offset < slot.position {
+        return Ok(None);
+    }
+    if slot.builder.is_empty() {
+        slot.base_offset = offset;
+    }
+    let delta = u32::try_from(offset - slot.base_offset).map_err(|_| {
+        Error::corrupt(format!(
+            "{}: a gap of more than 2^32 offsets at {offset}",
+            slot.partition
+        ))
+    })?;
+    convert::push(&mut slot.builder, delta, message)
+        .map_err(|error| error.context(format!("{} offset {offset}", slot.partition)))?;
+    Ok(Some(
+        message.key_len() + message.payload_len() + RECORD_BYTES,
+    ))
+}
+
+impl Reader for KafkaReader {
+    fn assign(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        let partitions: Vec<TopicPartition> = positions
+            .iter()
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        // Also refuses what does not exist.
+        let starts = self.cluster.start_offsets(&partitions)?;
+        let mut slots = Vec::with_capacity(positions.len());
+        let mut places = HashMap::new();
+        for ((partition, position), start) in positions.iter().zip(starts) {
+            let number = convert::number_of(partition)?;
+            places.insert((partition.topic.to_string(), number), slots.len());
+            slots.push(Slot {
+                partition: partition.clone(),
+                number,
+                position: (*position).max(start),
+                stale: None,
+                paused: false,
+                stopped: false,
+                base_offset: 0,
+                builder: BatchBuilder::default(),
+            });
+        }
+        let wanted = list(
+            slots
+                .iter()
+                .map(|slot| (&slot.partition, KafkaOffset::Offset(slot.position))),
+        )?;
+        let consumer = self.consumer()?;
+        // What is fetched already is of the old assignment, also where the partition stays.
+        let assigned = consumer.unassign().and_then(|()| match wanted.count() {
+            0 => Ok(()),
+            _ => consumer.assign(&wanted),
+        });
+        assigned.map_err(|cause| failed("assigning partitions", cause))?;
+        let stands = consumer.position();
+        let stands = stands.map_err(|cause| failed("asking for positions", cause))?;
+        for element in stands.elements() {
+            let place = (element.topic().to_owned(), element.partition());
+            if let Some(index) = places.get(&place) {
+                slots[*index].stale = offset_of(element.offset());
+            }
+        }
+        self.slots = slots;
+        self.places = places;
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: &TopicPartition, paused: bool) {
+        let slot = self
+            .slots
+            .iter_mut()
+            .find(|slot| slot.partition == *partition);
+        if let Some(slot) = slot {
+            slot.paused = paused;
+        }
+    }
+
+    fn poll(&mut self, max_bytes: usize, timeout: Duration) -> Result<Vec<Fetched>> {
+        let env = Arc::clone(&self.cluster.env);
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = env.monotonic_ms().saturating_add(timeout_ms);
+        let mut order: Vec<usize> = Vec::new();
+        let mut bytes = 0;
+        let Self {
+            consumer,
+            slots,
+            places,
+            ..
+        } = self;
+        let Some(consumer) = consumer.as_ref() else {
+            return Ok(Vec::new());
+        };
+        for (index, slot) in slots.iter_mut().enumerate() {
+            if !slot.paused {
+                Self::set_stopped(consumer, slot, false)?;
+                if !slot.builder.is_empty() {
+                    bytes += slot.builder.byte_len();
+                    order.push(index);
+                }
+            }
+        }
+        let mut last = 0;
+        while bytes < max_bytes {
+            let now_ms = env.monotonic_ms();
+            let wait_ms = match bytes {
+                0 => until_ms.saturating_sub(now_ms).min(WAIT_MS),
+                _ => 0,
+            };
+            let message = match consumer.poll(Duration::from_millis(wait_ms)) {
+                Some(Ok(message)) => message,
+                Some(Err(cause)) => {
+                    tell(cause)?;
+                    continue;
+                }
+                None if bytes == 0 && env.monotonic_ms() < until_ms => continue,
+                None => break,
+            };
+            let is_at = |slot: &Slot| {
+                slot.number == message.partition() && *slot.partition.topic == *message.topic()
+            };
+            if !slots.get(last).is_some_and(is_at) {
+                let place = (message.topic().to_owned(), message.partition());
+                let Some(found) = places.get(&place) else {
+                    continue;
+                };
+                last = *found;
+            }
+            let begins = slots[last].builder.is_empty();
+            let Some(taken) = take(slots, last, &message)? else {
+                continue;
+            };
+            if slots[last].paused {
+                Self::set_stopped(consumer, &mut slots[last], true)?;
+                continue;
+            }
+            bytes += taken;
+            if begins {
+                order.push(last);
+            }
+        }
+        let fetched = self.seal(&order);
+        if !self.slots.is_empty() {
+            self.follow_positions()?;
+        }
+        let now_ms = env.monotonic_ms();
+        if !fetched.is_empty() {
+            self.moved_ms = now_ms;
+        } else if now_ms > self.moved_ms + STALLED_MS {
+            self.moved_ms = now_ms;
+            self.follow_starts()?;
+        }
+        Ok(fetched)
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        let slot = self
+            .slots
+            .iter()
+            .find(|slot| slot.partition == *partition)?;
+        Some(slot.position)
+    }
+}
+
+/// Which errors of the client concern its user.
+fn tell(cause: KafkaError) -> Result<()> {
+    match cause.rdkafka_error_code() {
+        Some(Code::BadMessage | Code::BadCompression | Code::InvalidMessage) => Err(Error::corrupt(
+            "a fetched batch is damaged; the brokers' logs say where, restore the partition from a replica",
+        )
+        .with_source(cause)),
+        Some(Code::NotImplemented | Code::UnsupportedFeature) => Err(Error::invalid(
+            "a batch is compressed in a way that this build cannot read; write it with gzip, snappy or lz4",
+        )
+        .with_source(cause)),
+        Some(Code::Fatal) => Err(unavailable("the reader can read no more; start again", cause)),
+        Some(Code::TopicAuthorizationFailed) => Err(failed("reading", cause)),
+        // The client tries again by itself; whoever waits for records has a deadline of his own.
+        _ => {
+            tracing::debug!(%cause, "reading from kafka");
+            Ok(())
+        }
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            self.cluster.give_back_reader(consumer);
+        }
+    }
+}
