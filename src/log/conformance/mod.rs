@@ -2,6 +2,9 @@
 //!
 //! Each case takes a [`Factory`] and panics when the log breaks its promise; [`log_conformance!`](crate::log_conformance)
 //! makes a test of each. A case makes topics and groups of its own, on a log that has none.
+//!
+//! [`CASES`] are for every log. [`exact`] has those that only a log in this process can pass: where
+//! what was done is seen at once, offsets have no gaps but deleted ones, and the clock is given.
 
 #![allow(
     clippy::expect_used,
@@ -10,6 +13,7 @@
 )]
 
 mod appends;
+pub mod exact;
 mod members;
 mod reading;
 mod topics;
@@ -25,17 +29,27 @@ pub use topics::*;
 use super::{
     Batch, BatchBuilder, Commit, CommitError, Isolation, Log, Reader, Receipt, TopicSpec, Writer,
 };
-use crate::base::{ManualEnv, Offset, TopicPartition};
+use crate::base::{Env, ManualEnv, Offset, SystemEnv, TopicPartition};
 
 /// Makes an empty log whose clock is the given one.
 pub type Factory<'a> = &'a dyn Fn(Arc<ManualEnv>) -> Arc<dyn Log>;
 
-/// Makes one `#[test]` of each case, for the factory given by name.
+/// Makes one `#[test]` of each case, for the factory given by name: of a log in this process.
 #[macro_export]
 macro_rules! log_conformance {
     ($factory:path) => {
         $crate::log_conformance!(
-            @each $factory:
+            @each exact, $factory:
+            batches_carry_the_wall_clock_of_their_append
+            offsets_have_no_gaps
+            a_commit_of_two_partitions_is_seen_at_once
+            partitions_take_exact_turns
+            tasks_are_handed_over_one_by_one
+            others_come_and_go_unnoticed
+            a_member_is_silent_by_the_given_clock
+        );
+        $crate::log_conformance!(
+            $factory:
             appended_records_are_read_in_order_with_all_they_carry
             a_commit_is_seen_whole_or_not_at_all
             several_batches_of_a_commit_keep_their_order
@@ -58,7 +72,7 @@ macro_rules! log_conformance {
             members_must_agree_on_the_tasks
         );
     };
-    (@each $factory:path: $($case:ident)*) => {
+    ($factory:path: $($case:ident)*) => {
         $(
             #[test]
             fn $case() {
@@ -66,12 +80,103 @@ macro_rules! log_conformance {
             }
         )*
     };
+    (@each exact, $factory:path: $($case:ident)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::log::conformance::exact::$case(&$factory);
+            }
+        )*
+    };
 }
+
+/// A case.
+pub type Case = fn(Factory<'_>);
+
+/// All cases that every log must pass, by name: for a test program that makes its own tests of them.
+pub const CASES: &[(&str, Case)] = &[
+    (
+        "appended_records_are_read_in_order_with_all_they_carry",
+        appended_records_are_read_in_order_with_all_they_carry,
+    ),
+    (
+        "a_commit_is_seen_whole_or_not_at_all",
+        a_commit_is_seen_whole_or_not_at_all,
+    ),
+    (
+        "several_batches_of_a_commit_keep_their_order",
+        several_batches_of_a_commit_keep_their_order,
+    ),
+    (
+        "a_refused_commit_leaves_nothing",
+        a_refused_commit_leaves_nothing,
+    ),
+    (
+        "a_record_larger_than_its_topic_takes_is_refused",
+        a_record_larger_than_its_topic_takes_is_refused,
+    ),
+    (
+        "writers_at_once_get_offsets_of_their_own",
+        writers_at_once_get_offsets_of_their_own,
+    ),
+    (
+        "a_writer_opened_again_fences_the_first",
+        a_writer_opened_again_fences_the_first,
+    ),
+    (
+        "topics_are_created_once_and_refused_when_they_differ",
+        topics_are_created_once_and_refused_when_they_differ,
+    ),
+    (
+        "a_deleted_topic_is_gone_with_its_offsets",
+        a_deleted_topic_is_gone_with_its_offsets,
+    ),
+    (
+        "records_before_an_offset_are_deleted",
+        records_before_an_offset_are_deleted,
+    ),
+    (
+        "a_group_is_deleted_once_it_has_no_members",
+        a_group_is_deleted_once_it_has_no_members,
+    ),
+    (
+        "a_reader_starts_at_its_positions",
+        a_reader_starts_at_its_positions,
+    ),
+    (
+        "a_paused_partition_keeps_its_position",
+        a_paused_partition_keeps_its_position,
+    ),
+    ("partitions_take_turns", partitions_take_turns),
+    (
+        "a_waiting_reader_wakes_up_on_an_append",
+        a_waiting_reader_wakes_up_on_an_append,
+    ),
+    (
+        "tasks_are_handed_over_only_when_released",
+        tasks_are_handed_over_only_when_released,
+    ),
+    ("a_zombie_cannot_commit", a_zombie_cannot_commit),
+    (
+        "a_member_that_goes_on_is_not_fenced_by_others",
+        a_member_that_goes_on_is_not_fenced_by_others,
+    ),
+    (
+        "a_silent_member_loses_its_tasks",
+        a_silent_member_loses_its_tasks,
+    ),
+    (
+        "members_must_agree_on_the_tasks",
+        members_must_agree_on_the_tasks,
+    ),
+];
 
 /// When the clocks of the cases begin.
 const NOW_MS: i64 = 1_700_000_000_000;
 /// Longer than any answer should take.
 const LONG: Duration = Duration::from_secs(20);
+/// How long to wait before looking again.
+const LOOK: Duration = Duration::from_millis(10);
 
 fn start(factory: Factory<'_>) -> (Arc<ManualEnv>, Arc<dyn Log>) {
     let env = ManualEnv::new(NOW_MS, 7);
@@ -120,15 +225,32 @@ fn append(log: &dyn Log, place: &TopicPartition, values: &[&str]) -> Offset {
     receipt.ends[place]
 }
 
-/// Takes what is there from the reader, without waiting: partition, offset, value.
-fn drain(reader: &mut dyn Reader) -> Vec<(u32, Offset, String)> {
+/// Takes what is there from the reader, until it stands at the end of the given partitions: partition,
+/// offset, value.
+fn drain(
+    log: &dyn Log,
+    reader: &mut dyn Reader,
+    places: &[&TopicPartition],
+) -> Vec<(u32, Offset, String)> {
+    let ends = places
+        .iter()
+        .map(|place| log.end_offset(place, Isolation::ReadUncommitted));
+    let ends: Vec<Offset> = ends
+        .collect::<crate::base::Result<_>>()
+        .expect("they exist");
     let mut records = Vec::new();
-    loop {
-        let fetched = reader.poll(1 << 20, Duration::ZERO).expect("readable");
-        if fetched.is_empty() {
-            return records;
-        }
-        for fetched in fetched {
+    let behind = |reader: &dyn Reader| {
+        let mut both = places.iter().zip(&ends);
+        both.any(|(place, end)| reader.position(place).expect("assigned") < *end)
+    };
+    let env = SystemEnv::shared();
+    let until_ms = env.monotonic_ms() + LONG.as_millis() as u64;
+    while behind(reader) {
+        assert!(
+            env.monotonic_ms() < until_ms,
+            "{places:?} up to {ends:?}: {records:?}"
+        );
+        for fetched in reader.poll(1 << 20, LOOK).expect("readable") {
             let mut cursor = fetched.batch.cursor(fetched.base_offset);
             while let Some(record) = cursor.next_record().expect("intact") {
                 if record.offset >= fetched.position {
@@ -142,6 +264,7 @@ fn drain(reader: &mut dyn Reader) -> Vec<(u32, Offset, String)> {
             }
         }
     }
+    records
 }
 
 /// Offsets and values of a partition from `position` on.
@@ -150,13 +273,31 @@ fn read(log: &dyn Log, place: &TopicPartition, position: Offset) -> Vec<(Offset,
     reader
         .assign(&[(place.clone(), position)])
         .expect("it exists");
-    drain(&mut *reader)
+    drain(log, &mut *reader, &[place])
         .into_iter()
         .map(|(_, offset, value)| (offset, value))
         .collect()
 }
 
+/// The values of a whole partition.
+fn values(log: &dyn Log, place: &TopicPartition) -> Vec<String> {
+    let start = log.start_offset(place).expect("it exists");
+    let records = read(log, place, start);
+    assert!(records.is_sorted_by_key(|(offset, _)| *offset));
+    records.into_iter().map(|(_, value)| value).collect()
+}
+
 fn end(log: &dyn Log, place: &TopicPartition) -> Offset {
     log.end_offset(place, Isolation::ReadCommitted)
         .expect("it exists")
+}
+
+/// Waits for what may take a moment.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let env = SystemEnv::shared();
+    let until_ms = env.monotonic_ms() + LONG.as_millis() as u64;
+    while !is_so() {
+        assert!(env.monotonic_ms() < until_ms, "{what}");
+        env.sleep(LOOK);
+    }
 }

@@ -109,7 +109,7 @@ fn run(bench: &mut Bench, steps: &[Step]) {
                 let found = drain(store.range(from, to, direction).expect("reads"));
                 let inside = |(key, _): &(&Vec<u8>, &Vec<u8>)| {
                     use std::ops::RangeBounds;
-                    (from, to).contains(&key[..])
+                    RangeBounds::<[u8]>::contains(&(from, to), &key[..])
                 };
                 let wanted = model.active.rows.iter().filter(inside);
                 let mut wanted: Line = wanted.map(|(k, v)| (k.clone(), v.clone())).collect();

@@ -1,0 +1,97 @@
+//! The broker under test.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use marea::base::SystemEnv;
+use marea::log::{KafkaLog, Log};
+
+/// A broker, stopped when it is dropped unless it was there before.
+pub struct Broker {
+    pub url: String,
+    directory: Option<tempfile::TempDir>,
+}
+
+impl Broker {
+    /// `Err` says why there can be none.
+    pub fn start() -> Result<Self, String> {
+        if let Ok(address) = std::env::var("MAREA_KAFKA") {
+            let url = format!("kafka://{address}");
+            return Ok(Self {
+                url,
+                directory: None,
+            });
+        }
+        let java = Command::new("java").arg("-version").output();
+        if !java.is_ok_and(|output| output.status.success()) {
+            return Err("there is no java; install Java 17 or newer".into());
+        }
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let started = script()
+            .arg("start")
+            .arg(directory.path())
+            .args(["1", &free_port().to_string()])
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !started.status.success() {
+            return Err(String::from_utf8_lossy(&started.stderr).into_owned());
+        }
+        let address = String::from_utf8_lossy(&started.stdout).trim().to_owned();
+        Ok(Self {
+            url: format!("kafka://{address}"),
+            directory: Some(directory),
+        })
+    }
+
+    pub fn log(&self) -> Arc<dyn Log> {
+        Arc::new(KafkaLog::connect(&self.url, SystemEnv::shared()).expect("the broker answers"))
+    }
+
+    /// A log without topics, and without the group that the conformance suite uses.
+    pub fn fresh_log(&self) -> Arc<dyn Log> {
+        let log = self.log();
+        let names = log.topic_names().expect("names");
+        log.delete_topics(&names).expect("deleted");
+        // Members that were not told to leave are waited for until their session ends.
+        let started = Instant::now();
+        while let Err(error) = log.delete_group("g") {
+            assert!(started.elapsed() < Duration::from_secs(30), "{error}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        log
+    }
+
+    /// Where its data is, if it is our own.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_ref().map(tempfile::TempDir::path)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(directory) = self.directory() {
+            let stopped = script().arg("stop").arg(directory).status();
+            if !stopped.is_ok_and(|status| status.success()) {
+                eprintln!("the broker in {} was not stopped", directory.display());
+            }
+        }
+    }
+}
+
+pub fn script() -> Command {
+    Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
+}
+
+/// A port with nobody on it, nor on the next one, which the controller takes.
+fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+}

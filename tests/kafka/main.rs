@@ -1,0 +1,79 @@
+//! The Kafka backend on a real broker: `cargo test --release --test kafka`.
+//!
+//! Starts a broker with `scripts/kafka`, on loopback and in a temporary directory, and stops it at the
+//! end. `MAREA_KAFKA=HOST:PORT` names one that runs already; all its topics are deleted. Where there is
+//! no Java the tests are skipped, and that is said.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its clock is the real one"
+)]
+
+mod broker;
+mod cases;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use broker::Broker;
+use marea::log::conformance::CASES;
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    if std::env::args().any(|word| word == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    if cases::is_child() {
+        cases::child();
+        return ExitCode::SUCCESS;
+    }
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
+    let broker = match Broker::start() {
+        Ok(broker) => broker,
+        Err(why) => {
+            eprintln!("\nSKIPPED: the tests on a real Kafka did not run: {why}\n");
+            // Where the tests must run, being skipped is a failure.
+            let required = std::env::var_os("MAREA_KAFKA_REQUIRED").is_some();
+            return ExitCode::from(u8::from(required));
+        }
+    };
+    let (mut passed, mut failed) = (0, Vec::new());
+    let mut run = |name: String, case: &dyn Fn()| {
+        if !is_wanted(&name) {
+            return;
+        }
+        let started = Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(case));
+        let elapsed_ms = started.elapsed().as_millis();
+        match outcome {
+            Ok(()) => {
+                println!("test {name} ... ok ({elapsed_ms} ms)");
+                passed += 1;
+            }
+            Err(_) => {
+                println!("test {name} ... FAILED ({elapsed_ms} ms)");
+                failed.push(name);
+            }
+        }
+    };
+    for (name, case) in CASES {
+        run(format!("conformance::{name}"), &|| {
+            case(&|_| broker.fresh_log())
+        });
+    }
+    for (name, case) in cases::CASES {
+        run((*name).to_owned(), &|| case(&broker));
+    }
+    println!(
+        "\n{passed} passed; {} failed: {}",
+        failed.len(),
+        failed.join(", ")
+    );
+    ExitCode::from(u8::from(!failed.is_empty()))
+}
