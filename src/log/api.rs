@@ -221,6 +221,20 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Invalid` if the partition does not exist.
     fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset>;
 
+    /// [`Log::end_offset`] of each of the partitions, in their order: one question instead of many
+    /// where asking takes time.
+    ///
+    /// # Errors
+    /// `Invalid` if a partition does not exist.
+    fn end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        isolation: Isolation,
+    ) -> Result<Vec<Offset>> {
+        let one = |partition| self.end_offset(partition, isolation);
+        partitions.iter().map(one).collect()
+    }
+
     /// Deletes the records before the given offsets. An offset below the start does nothing; one
     /// above the end counts as the end.
     ///

@@ -13,6 +13,9 @@
 
 mod broker;
 mod cases;
+mod crash;
+#[path = "../runtime/pipeline.rs"]
+mod pipeline;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -29,8 +32,15 @@ fn main() -> ExitCode {
     if std::env::args().any(|word| word == "--list") {
         return ExitCode::SUCCESS;
     }
-    if cases::is_child() {
-        cases::child();
+    if std::env::var_os("RUST_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    if let Ok(plan) = std::env::var(crash::CHILD) {
+        crash::child(&plan);
         return ExitCode::SUCCESS;
     }
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
@@ -67,7 +77,7 @@ fn main() -> ExitCode {
             case(&|_| broker.fresh_log())
         });
     }
-    for (name, case) in cases::CASES {
+    for (name, case) in cases::CASES.iter().chain(crash::CASES) {
         run((*name).to_owned(), &|| case(&broker));
     }
     println!(

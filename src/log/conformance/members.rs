@@ -2,7 +2,7 @@ use super::*;
 use crate::base::{ErrorKind, TaskId};
 use crate::log::{CommittedOffset, GroupCommit, JoinRequest, MemberToken, Membership, TaskPlan};
 
-pub(super) const TIMEOUT_MS: u64 = 1_000;
+pub(super) const TIMEOUT_MS: u64 = 5_000;
 
 fn request(member: &str, tasks: u32) -> JoinRequest {
     let plan = |partition| TaskPlan {

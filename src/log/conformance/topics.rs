@@ -113,7 +113,17 @@ pub fn records_before_an_offset_are_deleted(factory: Factory<'_>) {
     let left = ["c", "d", "e"];
     assert_eq!(read(&*log, &p, 0)[0], (2, "c".to_owned()));
     assert_eq!(values(&*log, &p), left);
-    assert_eq!(drain(&*log, &mut *behind, &[&p]).len(), 3);
+    // It may have had the others already.
+    let passed = drain(&*log, &mut *behind, &[&p]).into_iter();
+    let passed: Vec<String> = passed.map(|(_, _, value)| value).collect();
+    assert!(
+        passed
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .ends_with(&left),
+        "{passed:?}"
+    );
     log.delete_records(&[(p.clone(), 1)])
         .expect("below the start: nothing to do");
     assert_eq!(values(&*log, &p), left);

@@ -66,7 +66,11 @@ impl Address {
         config.set("socket.connection.setup.timeout.ms", "5000");
         config.set("socket.nagle.disable", "true");
         config.set("allow.auto.create.topics", "false");
-        config.set_log_level(RDKafkaLogLevel::Warning);
+        let debugs = self.settings.iter().any(|(name, _)| name == "debug");
+        config.set_log_level(match debugs {
+            true => RDKafkaLogLevel::Debug,
+            false => RDKafkaLogLevel::Warning,
+        });
         for (name, value) in &self.settings {
             config.set(name, value);
         }

@@ -87,6 +87,14 @@ impl Log for KafkaLog {
         one(&offsets, partition)
     }
 
+    fn end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        isolation: Isolation,
+    ) -> Result<Vec<Offset>> {
+        self.cluster.end_offsets(partitions, isolation)
+    }
+
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
         self.cluster.delete_records(before)
     }

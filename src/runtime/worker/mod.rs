@@ -20,7 +20,7 @@ use super::layout::{Layout, inputs};
 use super::open_task::OpenTask;
 use super::status::{Status, WorkerStatus};
 use super::{Settings, TaskSnapshot};
-use crate::base::{Env, Error, Result, TaskId, TopicPartition};
+use crate::base::{Env, Error, Offset, Result, TaskId, TopicPartition};
 use crate::disk::Budget;
 use crate::log::{Assignment, Isolation, Log, Membership, Reader, Writer};
 use crate::state::StateDirectory;
@@ -239,15 +239,19 @@ impl Worker {
             drops: self.drops,
             tasks: Vec::new(),
         };
+        let mut all: Vec<TopicPartition> = Vec::new();
+        let mut done: Vec<Offset> = Vec::new();
         for (id, open) in &self.tasks {
             status.drops.add(open.task.drops());
             let mut positions = Vec::new();
             for input in open.task.inputs.progress() {
-                let end = self
-                    .shared
-                    .log
-                    .end_offset(&input.partition, Isolation::ReadCommitted);
-                status.lag += end.map_or(0, |end| (end - input.position).max(0));
+                // The reader moves past what counts as an offset and is no record.
+                let read = match input.buffered_bytes {
+                    0 => self.reader.position(&input.partition),
+                    _ => None,
+                };
+                all.push(input.partition.clone());
+                done.push(read.unwrap_or(0).max(input.position));
                 positions.push((input.partition, input.position));
             }
             status.tasks.push(TaskSnapshot {
@@ -259,6 +263,11 @@ impl Worker {
                 stream_time_ms: open.task.stream_time_ms(),
                 ended: open.ended,
             });
+        }
+        let ends = self.shared.log.end_offsets(&all, Isolation::ReadCommitted);
+        // Where the log does not answer now, the next report will say.
+        for (end, done) in ends.into_iter().flatten().zip(done) {
+            status.lag += (end - done).max(0);
         }
         self.shared
             .status
@@ -283,10 +292,16 @@ fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader, all: bool) 
         true => inputs(open.task.spec()),
         false => open.task.inputs.starved().cloned().collect(),
     };
-    for partition in asked {
-        let end = log.end_offset(&partition, Isolation::ReadCommitted)?;
-        let position = reader.position(&partition).unwrap_or(0);
-        open.task.inputs.set_end(&partition, end, position)?;
+    // What ends a task must count what is committed and not seen by readers yet: a log may take a
+    // moment for that.
+    let isolation = match all {
+        true => Isolation::ReadUncommitted,
+        false => Isolation::ReadCommitted,
+    };
+    let ends = log.end_offsets(&asked, isolation)?;
+    for (partition, end) in asked.iter().zip(ends) {
+        let position = reader.position(partition).unwrap_or(0);
+        open.task.inputs.set_end(partition, end, position)?;
     }
     Ok(())
 }

@@ -1,0 +1,146 @@
+//! Whole applications on a real broker: the undisturbed run, and a crash at each step of a commit.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use marea::base::SystemEnv;
+use marea::log::{KafkaLog, Log};
+use marea::runtime::{Application, ApplicationBuilder, Hooks, Point, Settings};
+
+use crate::broker::Broker;
+use crate::cases::Case;
+use crate::pipeline::{append, create_topics, expected, finals, readings, topology};
+
+pub const CASES: &[(&str, Case)] = &[
+    (
+        "an_application_is_exactly_once",
+        an_application_is_exactly_once,
+    ),
+    ("a_crash_before_a_commit_is_asked", |broker| {
+        crash_at(broker, "before_commit")
+    }),
+    ("a_crash_while_a_commit_is_asked", |broker| {
+        crash_at(broker, "asked")
+    }),
+    ("a_crash_after_a_commit", |broker| {
+        crash_at(broker, "committed")
+    }),
+];
+
+/// Set for a child process: what it is to run.
+pub const CHILD: &str = "MAREA_TEST_KAFKA_CHILD";
+
+const DEADLINE: Duration = Duration::from_secs(90);
+const PARTITIONS: u32 = 2;
+const READINGS: i64 = 20_000;
+
+fn prepared(broker: &Broker) -> Arc<dyn Log> {
+    let log = broker.fresh_log();
+    create_topics(&*log, PARTITIONS);
+    append(&*log, &readings(READINGS), PARTITIONS, 500);
+    log
+}
+
+fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
+    // A group of its own for each directory: an earlier one may still have members.
+    let id = directory.file_name().expect("a name").to_string_lossy();
+    Application::builder(topology(), id.trim_start_matches('.'))
+        .log(log)
+        .state_directory(directory)
+        .settings(Settings {
+            workers: 2,
+            commit_interval_ms: 20,
+            records_per_step: 100,
+            memory_bytes: 64 << 20,
+            session_timeout_ms: 10_000,
+            ..Settings::default()
+        })
+}
+
+fn run_to_the_end(builder: ApplicationBuilder) {
+    let mut running = builder.start().expect("started");
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+}
+
+fn check(directory: &Path, log: Arc<dyn Log>) {
+    assert!(
+        finals(&*log) == expected(&readings(READINGS)),
+        "other results"
+    );
+    let replay = application(directory, log)
+        .replay(|_| ())
+        .expect("replayed");
+    assert!(
+        replay.is_equal(),
+        "{:?} rebuilt as {:?}",
+        replay.before,
+        replay.after
+    );
+}
+
+fn an_application_is_exactly_once(broker: &Broker) {
+    let log = prepared(broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    run_to_the_end(application(directory.path(), Arc::clone(&log)));
+    check(directory.path(), log);
+}
+
+fn crash_at(broker: &Broker, point: &str) {
+    let log = prepared(broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut crashed = 0;
+    for nth in [1, 4] {
+        let plan = format!(
+            "{}|{}|{point}|{nth}",
+            broker.url,
+            directory.path().display()
+        );
+        let status = Command::new(std::env::current_exe().expect("this binary"))
+            .env(CHILD, plan)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("the child runs");
+        crashed += u32::from(!status.success());
+    }
+    assert!(crashed > 0, "no child crashed");
+    run_to_the_end(application(directory.path(), Arc::clone(&log)));
+    check(directory.path(), log);
+}
+
+/// Aborts the process when a point is reached for the nth time.
+#[derive(Debug)]
+struct AbortAt {
+    point: Point,
+    left: AtomicU32,
+}
+
+impl Hooks for AbortAt {
+    fn reached(&self, point: Point) {
+        if point == self.point && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            std::process::abort();
+        }
+    }
+}
+
+/// What a child process does.
+pub fn child(plan: &str) {
+    let parts: Vec<&str> = plan.split('|').collect();
+    let [url, directory, point, nth] = parts[..] else {
+        panic!("{plan}")
+    };
+    let point = match point {
+        "before_commit" => Point::BeforeCommit,
+        "asked" => Point::Asked,
+        "committed" => Point::Committed,
+        _ => panic!("{plan}"),
+    };
+    let left = AtomicU32::new(nth.parse().expect("a number"));
+    let log = Arc::new(KafkaLog::connect(url, SystemEnv::shared()).expect("the broker answers"));
+    let hooks = Arc::new(AbortAt { point, left });
+    run_to_the_end(application(Path::new(directory), log).hooks(hooks));
+}
