@@ -4,7 +4,7 @@
 //! partition, until it has the bytes asked for. A position moves past what is never returned, too:
 //! the markers that end transactions, aborted records, deleted ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ use crate::log::{BatchBuilder, Fetched, Reader};
 const WAIT_MS: u64 = 100;
 /// How long nothing must have come before a reader looks whether its positions were deleted.
 const STALLED_MS: u64 = 1_000;
+/// Up to how many topics are asked for one by one; more are all asked for at once.
+const TOPICS_ASKED_ALONE: usize = 8;
 /// About what a record costs besides its key and value, in bytes.
 const RECORD_BYTES: usize = 32;
 
@@ -205,6 +207,7 @@ impl Reader for KafkaReader {
             _ => consumer.assign(&wanted),
         });
         assigned.map_err(|cause| failed("assigning partitions", cause))?;
+        know_leaders(consumer, &slots);
         let stands = consumer.position();
         let stands = stands.map_err(|cause| failed("asking for positions", cause))?;
         for element in stands.elements() {
@@ -311,6 +314,24 @@ impl Reader for KafkaReader {
             .iter()
             .find(|slot| slot.partition == *partition)?;
         Some(slot.position)
+    }
+}
+
+/// Makes the client learn who leads the partitions. By itself it looks for what it does not know once
+/// a second, and until then fetches nothing.
+fn know_leaders(consumer: &Consumer, slots: &[Slot]) {
+    let topics: BTreeSet<&str> = slots.iter().map(|slot| &*slot.partition.topic).collect();
+    let all = topics.len() > TOPICS_ASKED_ALONE;
+    let asked: Vec<Option<&str>> = match all {
+        true => vec![None],
+        false => topics.into_iter().map(Some).collect(),
+    };
+    for topic in asked {
+        let answer = consumer.fetch_metadata(topic, Duration::from_millis(STALLED_MS));
+        if let Err(cause) = answer {
+            tracing::debug!(%cause, topic, "the client will look for the leaders by itself");
+            return;
+        }
     }
 }
 
