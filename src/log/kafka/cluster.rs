@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 
 use super::config::{self, Address, CONTACT_MS, Consumer, Quiet};
 use super::membership::Seat;
+use super::reader::ReaderClient;
 use crate::base::{Env, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 
@@ -29,7 +30,7 @@ pub(super) struct Cluster {
     groups: Mutex<HashMap<String, Arc<Consumer>>>,
     /// As last seen; deleting a topic here forgets it.
     topics: Mutex<HashMap<Arc<str>, Arc<TopicSpec>>>,
-    spare_readers: Mutex<Vec<Consumer>>,
+    spare_readers: Mutex<Vec<ReaderClient>>,
     /// By group and name: the last one of this process to join.
     seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
 }
@@ -116,21 +117,21 @@ impl Cluster {
         lock(&self.topics).clear();
     }
 
-    pub(super) fn take_reader(&self) -> Result<Consumer> {
-        if let Some(consumer) = lock(&self.spare_readers).pop() {
-            return Ok(consumer);
+    pub(super) fn take_reader(&self) -> Result<ReaderClient> {
+        if let Some(client) = lock(&self.spare_readers).pop() {
+            return Ok(client);
         }
-        config::consumer(&self.address.reader())
+        Ok(ReaderClient::new(config::consumer(&self.address.reader())?))
     }
 
     /// Keeps a reader for the next one that needs it.
-    pub(super) fn give_back_reader(&self, consumer: Consumer) {
-        if consumer.unassign().is_err() {
+    pub(super) fn give_back_reader(&self, client: ReaderClient) {
+        if client.consumer.unassign().is_err() {
             return;
         }
         let mut spare = lock(&self.spare_readers);
         if spare.len() < SPARE_READERS {
-            spare.push(consumer);
+            spare.push(client);
         }
     }
 

@@ -111,7 +111,8 @@ impl Address {
         // With the default of one second a queue that was full for a moment idles for the rest of it.
         config.set("fetch.queue.backoff.ms", "5");
         config.set("fetch.error.backoff.ms", "50");
-        config.set("fetch.wait.max.ms", "100");
+        // A partition that is assigned or resumed waits for the fetch that is under way.
+        config.set("fetch.wait.max.ms", "50");
         config.set("check.crcs", "true");
         config
     }
@@ -148,7 +149,7 @@ impl Address {
         config.set("session.timeout.ms", session_ms.to_string());
         config.set(
             "heartbeat.interval.ms",
-            (session_ms / 6).min(2_000).to_string(),
+            (session_ms / 6).min(500).to_string(),
         );
         config.set("max.poll.interval.ms", session_ms.max(60_000).to_string());
         config.set("auto.offset.reset", "latest");

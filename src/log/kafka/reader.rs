@@ -20,8 +20,10 @@ use super::error::{failed, unavailable};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{BatchBuilder, Fetched, Reader};
 
-/// The longest a single wait for the client is.
-const WAIT_MS: u64 = 100;
+/// How long a wait for the client is, first and at most: what is never returned ends none, so that
+/// positions are looked at in between.
+const WAIT_MS: u64 = 4;
+const WAIT_MS_MAX: u64 = 100;
 /// How long nothing must have come before a reader looks whether its positions were deleted.
 const STALLED_MS: u64 = 1_000;
 /// Up to how many topics are asked for one by one; more are all asked for at once.
@@ -32,12 +34,50 @@ const RECORD_BYTES: usize = 32;
 pub(super) struct KafkaReader {
     cluster: Arc<Cluster>,
     /// Only `None` while it is dropped.
-    consumer: Option<Consumer>,
+    client: Option<ReaderClient>,
     slots: Vec<Slot>,
     /// Where the slot of a partition is.
     places: HashMap<(String, i32), usize>,
     /// When something came last, or positions were checked.
     moved_ms: u64,
+}
+
+/// A client that reads; kept for the next reader when one is dropped.
+pub(super) struct ReaderClient {
+    pub(super) consumer: Consumer,
+    /// The topics whose leaders it has been made to learn.
+    known: BTreeSet<Arc<str>>,
+}
+
+impl ReaderClient {
+    pub(super) fn new(consumer: Consumer) -> Self {
+        Self {
+            consumer,
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// Makes the client learn who leads the partitions. By itself it looks for what it does not know
+    /// once a second, and until then fetches nothing.
+    fn learn_leaders(&mut self, slots: &[Slot]) {
+        let topics = slots.iter().map(|slot| &slot.partition.topic);
+        let new: BTreeSet<Arc<str>> = topics
+            .filter(|topic| !self.known.contains(*topic))
+            .cloned()
+            .collect();
+        let asked: Vec<Option<&str>> = match new.len() > TOPICS_ASKED_ALONE {
+            true => vec![None],
+            false => new.iter().map(|topic| Some(&**topic)).collect(),
+        };
+        for topic in asked {
+            let wait = Duration::from_millis(STALLED_MS);
+            if let Err(cause) = self.consumer.fetch_metadata(topic, wait) {
+                tracing::debug!(%cause, topic, "the client will look for the leaders by itself");
+                return;
+            }
+        }
+        self.known.extend(new);
+    }
 }
 
 struct Slot {
@@ -59,11 +99,11 @@ struct Slot {
 
 impl KafkaReader {
     pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self> {
-        let consumer = Some(cluster.take_reader()?);
+        let client = Some(cluster.take_reader()?);
         Ok(Self {
             moved_ms: cluster.env.monotonic_ms(),
             cluster,
-            consumer,
+            client,
             slots: Vec::new(),
             places: HashMap::new(),
         })
@@ -71,7 +111,8 @@ impl KafkaReader {
 
     fn consumer(&self) -> Result<&Consumer> {
         let closed = || Error::new(ErrorKind::Closed, "the reader was closed");
-        self.consumer.as_ref().ok_or_else(closed)
+        let client = self.client.as_ref().ok_or_else(closed)?;
+        Ok(&client.consumer)
     }
 
     /// Tells the client to stop or to go on fetching.
@@ -89,8 +130,9 @@ impl KafkaReader {
         Ok(())
     }
 
-    /// Where the client stands, which is past what it does not return.
-    fn follow_positions(&mut self) -> Result<()> {
+    /// Where the client stands, which is past what it does not return. Whether that is news.
+    fn follow_positions(&mut self) -> Result<bool> {
+        let mut moved = false;
         let positions = self.consumer()?.position();
         let positions = positions.map_err(|cause| failed("asking for positions", cause))?;
         for element in positions.elements() {
@@ -104,10 +146,11 @@ impl KafkaReader {
             let slot = &mut self.slots[*slot];
             if slot.builder.is_empty() && slot.stale != Some(offset) {
                 slot.stale = None;
+                moved |= offset > slot.position;
                 slot.position = slot.position.max(offset);
             }
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// A partition may have been deleted up to its end while it was read: no record says so.
@@ -124,6 +167,66 @@ impl KafkaReader {
             }
         }
         Ok(())
+    }
+
+    /// Takes what the client has, waiting for the first of it; returns the slots that have got records,
+    /// in the order in which they came.
+    fn fill(&mut self, max_bytes: usize, wait: Duration) -> Result<Vec<usize>> {
+        let mut order: Vec<usize> = Vec::new();
+        let mut bytes = 0;
+        let Self {
+            client,
+            slots,
+            places,
+            ..
+        } = self;
+        let Some(ReaderClient { consumer, .. }) = client.as_ref() else {
+            return Ok(order);
+        };
+        for (index, slot) in slots.iter_mut().enumerate() {
+            if !slot.paused {
+                Self::set_stopped(consumer, slot, false)?;
+                if !slot.builder.is_empty() {
+                    bytes += slot.builder.byte_len();
+                    order.push(index);
+                }
+            }
+        }
+        let mut last = 0;
+        while bytes < max_bytes {
+            let wait = if bytes == 0 { wait } else { Duration::ZERO };
+            let message = match consumer.poll(wait) {
+                Some(Ok(message)) => message,
+                Some(Err(cause)) => {
+                    tell(cause)?;
+                    break;
+                }
+                None => break,
+            };
+            let is_at = |slot: &Slot| {
+                slot.number == message.partition() && *slot.partition.topic == *message.topic()
+            };
+            if !slots.get(last).is_some_and(is_at) {
+                let place = (message.topic().to_owned(), message.partition());
+                let Some(found) = places.get(&place) else {
+                    continue;
+                };
+                last = *found;
+            }
+            let begins = slots[last].builder.is_empty();
+            let Some(taken) = take(slots, last, &message)? else {
+                continue;
+            };
+            if slots[last].paused {
+                Self::set_stopped(consumer, &mut slots[last], true)?;
+                continue;
+            }
+            bytes += taken;
+            if begins {
+                order.push(last);
+            }
+        }
+        Ok(order)
     }
 
     /// Everything taken, as batches.
@@ -147,7 +250,7 @@ impl KafkaReader {
     }
 }
 
-/// Takes a message into its slot; returns the slot and the bytes, or `None` if it is not wanted any
+/// Takes a message into its slot; returns its bytes, or `None` if it is not wanted any
 /// more.
 fn take(slots: &mut [Slot], index: usize, message: &BorrowedMessage<'_>) -> Result<Option<usize>> {
     let slot = &mut slots[index];
@@ -207,7 +310,6 @@ impl Reader for KafkaReader {
             _ => consumer.assign(&wanted),
         });
         assigned.map_err(|cause| failed("assigning partitions", cause))?;
-        know_leaders(consumer, &slots);
         let stands = consumer.position();
         let stands = stands.map_err(|cause| failed("asking for positions", cause))?;
         for element in stands.elements() {
@@ -218,6 +320,9 @@ impl Reader for KafkaReader {
         }
         self.slots = slots;
         self.places = places;
+        if let Some(client) = &mut self.client {
+            client.learn_leaders(&self.slots);
+        }
         Ok(())
     }
 
@@ -235,77 +340,26 @@ impl Reader for KafkaReader {
         let env = Arc::clone(&self.cluster.env);
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let until_ms = env.monotonic_ms().saturating_add(timeout_ms);
-        let mut order: Vec<usize> = Vec::new();
-        let mut bytes = 0;
-        let Self {
-            consumer,
-            slots,
-            places,
-            ..
-        } = self;
-        let Some(consumer) = consumer.as_ref() else {
-            return Ok(Vec::new());
-        };
-        for (index, slot) in slots.iter_mut().enumerate() {
-            if !slot.paused {
-                Self::set_stopped(consumer, slot, false)?;
-                if !slot.builder.is_empty() {
-                    bytes += slot.builder.byte_len();
-                    order.push(index);
-                }
-            }
-        }
-        let mut last = 0;
-        while bytes < max_bytes {
+        let mut slice_ms = WAIT_MS;
+        loop {
+            let left_ms = until_ms.saturating_sub(env.monotonic_ms());
+            let order = self.fill(max_bytes, Duration::from_millis(left_ms.min(slice_ms)))?;
+            let fetched = self.seal(&order);
+            let moved = !self.slots.is_empty() && self.follow_positions()?;
             let now_ms = env.monotonic_ms();
-            let wait_ms = match bytes {
-                0 => until_ms.saturating_sub(now_ms).min(WAIT_MS),
-                _ => 0,
-            };
-            let message = match consumer.poll(Duration::from_millis(wait_ms)) {
-                Some(Ok(message)) => message,
-                Some(Err(cause)) => {
-                    tell(cause)?;
-                    continue;
-                }
-                None if bytes == 0 && env.monotonic_ms() < until_ms => continue,
-                None => break,
-            };
-            let is_at = |slot: &Slot| {
-                slot.number == message.partition() && *slot.partition.topic == *message.topic()
-            };
-            if !slots.get(last).is_some_and(is_at) {
-                let place = (message.topic().to_owned(), message.partition());
-                let Some(found) = places.get(&place) else {
-                    continue;
-                };
-                last = *found;
+            if moved || !fetched.is_empty() {
+                self.moved_ms = now_ms;
+                return Ok(fetched);
             }
-            let begins = slots[last].builder.is_empty();
-            let Some(taken) = take(slots, last, &message)? else {
-                continue;
-            };
-            if slots[last].paused {
-                Self::set_stopped(consumer, &mut slots[last], true)?;
-                continue;
+            if now_ms > self.moved_ms + STALLED_MS {
+                self.moved_ms = now_ms;
+                self.follow_starts()?;
             }
-            bytes += taken;
-            if begins {
-                order.push(last);
+            if now_ms >= until_ms {
+                return Ok(fetched);
             }
+            slice_ms = (slice_ms * 2).min(WAIT_MS_MAX);
         }
-        let fetched = self.seal(&order);
-        if !self.slots.is_empty() {
-            self.follow_positions()?;
-        }
-        let now_ms = env.monotonic_ms();
-        if !fetched.is_empty() {
-            self.moved_ms = now_ms;
-        } else if now_ms > self.moved_ms + STALLED_MS {
-            self.moved_ms = now_ms;
-            self.follow_starts()?;
-        }
-        Ok(fetched)
     }
 
     fn position(&self, partition: &TopicPartition) -> Option<Offset> {
@@ -314,24 +368,6 @@ impl Reader for KafkaReader {
             .iter()
             .find(|slot| slot.partition == *partition)?;
         Some(slot.position)
-    }
-}
-
-/// Makes the client learn who leads the partitions. By itself it looks for what it does not know once
-/// a second, and until then fetches nothing.
-fn know_leaders(consumer: &Consumer, slots: &[Slot]) {
-    let topics: BTreeSet<&str> = slots.iter().map(|slot| &*slot.partition.topic).collect();
-    let all = topics.len() > TOPICS_ASKED_ALONE;
-    let asked: Vec<Option<&str>> = match all {
-        true => vec![None],
-        false => topics.into_iter().map(Some).collect(),
-    };
-    for topic in asked {
-        let answer = consumer.fetch_metadata(topic, Duration::from_millis(STALLED_MS));
-        if let Err(cause) = answer {
-            tracing::debug!(%cause, topic, "the client will look for the leaders by itself");
-            return;
-        }
     }
 }
 
@@ -358,8 +394,8 @@ fn tell(cause: KafkaError) -> Result<()> {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        if let Some(consumer) = self.consumer.take() {
-            self.cluster.give_back_reader(consumer);
+        if let Some(client) = self.client.take() {
+            self.cluster.give_back_reader(client);
         }
     }
 }
