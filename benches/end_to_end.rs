@@ -2,7 +2,8 @@
 //! [setting=value...]`.
 //!
 //! Topologies: `pass`, `sensor` (averages of 10 s by key, every update out), `count`. Settings:
-//! `log=memory:|embedded:DIR`, `keys=N`, `partitions=N`, `workers=N`, `commit_interval_ms=N`,
+//! `log=memory:|embedded:DIR|kafka://HOST:PORT` (or `bootstrap=HOST:PORT`, whose topics `in`, `out` and
+//! `bench-*` are made anew), `keys=N`, `partitions=N`, `workers=N`, `commit_interval_ms=N`,
 //! `guarantee=exactly_once|at_least_once`, `state=DIR`. The clock runs from the first record to
 //! everything committed. Prints one JSON line.
 
@@ -160,6 +161,7 @@ impl Run {
             let (name, value) = setting.split_once('=').ok_or("a setting is name=value")?;
             match name {
                 "log" => run.log = value.into(),
+                "bootstrap" => run.log = format!("kafka://{value}"),
                 "keys" => run.keys = value.parse()?,
                 "partitions" => run.partitions = value.parse()?,
                 "state" => run.state = Some(value.into()),
@@ -185,6 +187,12 @@ impl Run {
             &url,
             &OpenOptions::new(SystemEnv::shared(), Budget::new(128 << 20)),
         )?;
+        if url.starts_with("kafka:") {
+            let mut old = log.topic_names()?;
+            old.retain(|name| name == "in" || name == "out" || name.starts_with("bench-"));
+            log.delete_topics(&old)?;
+            log.delete_group("bench")?;
+        }
         log.create_topics(&[
             TopicSpec::new("in", self.partitions),
             TopicSpec::new("out", self.partitions),
