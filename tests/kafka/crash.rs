@@ -37,27 +37,31 @@ const DEADLINE: Duration = Duration::from_secs(90);
 const PARTITIONS: u32 = 2;
 const READINGS: i64 = 20_000;
 
-fn prepared(broker: &Broker) -> Arc<dyn Log> {
+pub fn prepared(broker: &Broker) -> Arc<dyn Log> {
     let log = broker.fresh_log();
     create_topics(&*log, PARTITIONS);
     append(&*log, &readings(READINGS), PARTITIONS, 500);
     log
 }
 
-fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
+pub fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
     // A group of its own for each directory: an earlier one may still have members.
     let id = directory.file_name().expect("a name").to_string_lossy();
     Application::builder(topology(), id.trim_start_matches('.'))
         .log(log)
         .state_directory(directory)
-        .settings(Settings {
-            workers: 2,
-            commit_interval_ms: 20,
-            records_per_step: 100,
-            memory_bytes: 64 << 20,
-            session_timeout_ms: 10_000,
-            ..Settings::default()
-        })
+        .settings(settings())
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        workers: 2,
+        commit_interval_ms: 20,
+        records_per_step: 50,
+        memory_bytes: 64 << 20,
+        session_timeout_ms: 10_000,
+        ..Settings::default()
+    }
 }
 
 fn run_to_the_end(builder: ApplicationBuilder) {
@@ -66,7 +70,7 @@ fn run_to_the_end(builder: ApplicationBuilder) {
     running.close(DEADLINE).expect("closed");
 }
 
-fn check(directory: &Path, log: Arc<dyn Log>) {
+pub fn check(directory: &Path, log: Arc<dyn Log>) {
     assert!(
         finals(&*log) == expected(&readings(READINGS)),
         "other results"

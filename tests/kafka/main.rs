@@ -14,7 +14,9 @@
 mod broker;
 mod cases;
 mod crash;
+mod faults;
 #[path = "../runtime/pipeline.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,7 +79,8 @@ fn main() -> ExitCode {
             case(&|_| broker.fresh_log())
         });
     }
-    for (name, case) in cases::CASES.iter().chain(crash::CASES) {
+    let own = [cases::CASES, crash::CASES, faults::CASES];
+    for (name, case) in own.into_iter().flatten() {
         run((*name).to_owned(), &|| case(&broker));
     }
     println!(

@@ -9,7 +9,7 @@ use super::error::unavailable;
 use crate::base::{Error, Result};
 
 /// How long a question to the brokers may take before it is given up, in milliseconds.
-pub(super) const REQUEST_MS: u64 = 10_000;
+pub(super) const REQUEST_MS: u64 = 30_000;
 /// How long the first contact may take, in milliseconds: an address that is wrong should be noticed
 /// soon.
 pub(super) const CONTACT_MS: u64 = 5_000;

@@ -1,0 +1,134 @@
+//! Brokers that die and come back, and members that the brokers refuse.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marea::ErrorKind;
+use marea::base::{TaskId, TopicPartition};
+use marea::log::{
+    BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, JoinRequest, Log, MemberToken,
+    Membership, TaskPlan, TopicSpec,
+};
+use marea::runtime::Settings;
+
+use crate::broker::{Broker, script};
+use crate::cases::Case;
+use crate::crash::{application, check, prepared, settings};
+
+pub const CASES: &[(&str, Case)] = &[
+    ("the_brokers_refuse_a_zombie", the_brokers_refuse_a_zombie),
+    ("a_broker_is_away_for_a_moment", |broker| {
+        broker_is_away(broker, 2)
+    }),
+    (
+        "a_broker_is_away_for_longer_than_a_transaction_may_be_open",
+        |broker| {
+            broker_is_away(broker, 14);
+        },
+    ),
+];
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+fn join(log: &dyn Log, member: &str) -> Box<dyn Membership> {
+    let request = JoinRequest {
+        group: "g".into(),
+        member: member.into(),
+        tasks: vec![TaskPlan {
+            task: TaskId::new("sub", 0),
+            inputs: vec![TopicPartition::new("t", 0)],
+        }],
+        session_timeout_ms: 10_000,
+    };
+    let mut member = log.join(request).expect("joined");
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while member
+        .poll()
+        .expect("a member")
+        .is_none_or(|given| given.tasks.is_empty())
+    {
+        assert!(std::time::Instant::now() < until, "it gets the task");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    member
+}
+
+fn commit_as(log: &dyn Log, writer: &str, token: MemberToken) -> Result<(), CommitError> {
+    let mut builder = BatchBuilder::default();
+    builder.push(None, Some(b"x"), 1, &[]);
+    let committed = CommittedOffset {
+        offset: 1,
+        metadata: String::new(),
+    };
+    let mut writer = log.writer(writer).expect("a writer");
+    writer.submit(Commit {
+        appends: vec![(
+            TopicPartition::new("t", 0),
+            builder.seal().expect("a record"),
+        )],
+        group: Some(GroupCommit {
+            group: "g".into(),
+            token: Some(token),
+            offsets: vec![(TopicPartition::new("t", 0), committed)],
+        }),
+    })?;
+    writer.poll(Duration::from_secs(20))?.expect("an answer");
+    Ok(())
+}
+
+/// Two logs know nothing of each other, as two processes: the group's coordinator tells them apart.
+fn the_brokers_refuse_a_zombie(broker: &Broker) {
+    let (one, other) = (broker.fresh_log(), broker.log());
+    one.create_topics(&[TopicSpec::new("t", 1)])
+        .expect("created");
+    let before = join(&*one, "a");
+    commit_as(&*one, "w1", before.token()).expect("its own");
+    let after = join(&*other, "a");
+    let refused = commit_as(&*one, "w1", before.token()).expect_err("replaced");
+    let CommitError::Fenced(error) = refused else {
+        panic!("fenced, not {refused}");
+    };
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    commit_as(&*other, "w2", after.token()).expect("its own");
+    before.leave();
+    commit_as(&*other, "w2", after.token()).expect("a zombie that leaves takes nobody along");
+    after.leave();
+}
+
+fn broker_is_away(broker: &Broker, seconds: u64) {
+    let Some(broker_directory) = broker.directory() else {
+        println!("    not done: the broker is not ours to kill");
+        return;
+    };
+    let log = prepared(broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = Settings {
+        // Slow enough to be disturbed.
+        records_per_step: 1,
+        ..settings()
+    };
+    let builder = application(directory.path(), Arc::clone(&log)).settings(settings);
+    let mut running = builder.start().expect("started");
+    while running.snapshot().records < 500 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let tell = |verb: &str| {
+        let mut script = script();
+        let told = script.arg(verb).arg(broker_directory).arg("1");
+        let told = told
+            .stdout(Stdio::null())
+            .status()
+            .expect("the script runs");
+        assert!(told.success(), "{verb}");
+    };
+    tell("kill");
+    let records = running.snapshot().records;
+    println!("    killed after {records} records");
+    std::thread::sleep(Duration::from_secs(seconds));
+    tell("restart");
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    drop(running);
+    check(directory.path(), log);
+}
