@@ -10,13 +10,16 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::cluster::Cluster;
-use super::config::REQUEST_MS;
+use super::config::{Consumer, REQUEST_MS};
 use super::convert::{list, number_of, offset_of, settings_of, spec_of};
 use super::error::{failed, refused};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{CommittedOffset, Isolation, TopicSpec, check};
 
 const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
+/// How long one attempt at a question that is asked all the time may take: a broker that comes back is
+/// noticed by the next one.
+const ATTEMPT: Duration = Duration::from_millis(1_500);
 /// How often brokers are asked whether they know of a change yet.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -205,11 +208,10 @@ impl Cluster {
         let client = self.ends(committed)?;
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         loop {
-            // What the client has to say on the side; nobody else takes it.
-            let _ = client.poll(Duration::ZERO);
+            hear_out(client);
             let asked = list(partitions.iter().map(|partition| (partition, which)))?;
             let what = || format!("asking for the offsets of {}", names(partitions));
-            let answer = client.offsets_for_times(asked, REQUEST);
+            let answer = client.offsets_for_times(asked, ATTEMPT);
             let late = self.env.monotonic_ms() >= until_ms;
             let found = match answer {
                 Ok(answer) => {
@@ -233,12 +235,10 @@ impl Cluster {
                 }
                 Ok(None) => {}
                 Err(cause) if late => return Err(failed(&what(), cause)),
-                Err(cause) => {
-                    // A partition that does not exist will not do so by waiting; a leader that moves
-                    // will have moved.
-                    self.check_exist(partitions)?;
-                    tracing::debug!(%cause, "asking for offsets again");
-                }
+                // A partition that does not exist will not do so by waiting; a leader that moves will
+                // have moved.
+                Err(cause) if unknown(&cause) => self.check_exist(partitions)?,
+                Err(cause) => tracing::debug!(%cause, "asking for offsets again"),
             }
             self.env.sleep(LOOK);
         }
@@ -305,16 +305,23 @@ impl Cluster {
             return Ok(Vec::new());
         }
         let client = self.group(group)?;
-        let _ = client.poll(Duration::ZERO);
-        let asked = list(
-            partitions
-                .iter()
-                .map(|partition| (partition, KafkaOffset::Invalid)),
-        )?;
         let what = || format!("asking for the offsets of group {group}");
-        // The client asks for stable offsets, and again while a transaction is about to change them.
-        let answer = client.committed_offsets(asked, REQUEST);
-        let answer = answer.map_err(|cause| failed(&what(), cause))?;
+        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
+        let answer = loop {
+            hear_out(&client);
+            let partitions = partitions.iter();
+            let asked = list(partitions.map(|partition| (partition, KafkaOffset::Invalid)))?;
+            // The client asks for stable offsets, and again while a transaction is about to change
+            // them.
+            match client.committed_offsets(asked, ATTEMPT) {
+                Ok(answer) => break answer,
+                Err(cause) if self.env.monotonic_ms() >= until_ms => {
+                    return Err(failed(&what(), cause));
+                }
+                Err(cause) => tracing::debug!(%cause, group, "asking for offsets again"),
+            }
+            self.env.sleep(LOOK);
+        };
         let mut committed = Vec::with_capacity(partitions.len());
         for element in answer.elements() {
             match element.error() {
@@ -383,6 +390,15 @@ impl Cluster {
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
             self.env.sleep(LOOK);
+        }
+    }
+}
+
+/// Takes what a client has to say on the side, lost connections mostly; nobody else does.
+fn hear_out(client: &Consumer) {
+    for _ in 0..1_000 {
+        if client.poll(Duration::ZERO).is_none() {
+            return;
         }
     }
 }

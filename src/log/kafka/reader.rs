@@ -26,6 +26,8 @@ const WAIT_MS: u64 = 4;
 const WAIT_MS_MAX: u64 = 100;
 /// How long nothing must have come before a reader looks whether its positions were deleted.
 const STALLED_MS: u64 = 1_000;
+/// How many errors are passed over in one look for records.
+const ERRORS_AT_ONCE: u32 = 10_000;
 /// Up to how many topics are asked for one by one; more are all asked for at once.
 const TOPICS_ASKED_ALONE: usize = 8;
 /// About what a record costs besides its key and value, in bytes.
@@ -193,12 +195,18 @@ impl KafkaReader {
             }
         }
         let mut last = 0;
+        let mut errors = 0;
         while bytes < max_bytes {
             let wait = if bytes == 0 { wait } else { Duration::ZERO };
             let message = match consumer.poll(wait) {
                 Some(Ok(message)) => message,
                 Some(Err(cause)) => {
+                    // While brokers were away there came one for each attempt to reach them.
                     tell(cause)?;
+                    errors += 1;
+                    if errors < ERRORS_AT_ONCE {
+                        continue;
+                    }
                     break;
                 }
                 None => break,
