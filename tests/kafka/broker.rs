@@ -64,6 +64,22 @@ impl Broker {
         log
     }
 
+    /// Stops its process for a while, as a long pause of its machine would. `false` if it is not ours.
+    pub fn stall(&self, pause: Duration) -> bool {
+        let Some(directory) = self.directory() else {
+            return false;
+        };
+        let pid = std::fs::read_to_string(directory.join("broker1.pid")).expect("a pid");
+        let signal = |name: &str| {
+            let sent = Command::new("kill").arg(name).arg(pid.trim()).status();
+            assert!(sent.is_ok_and(|status| status.success()), "{name}");
+        };
+        signal("-STOP");
+        std::thread::sleep(pause);
+        signal("-CONT");
+        true
+    }
+
     /// Where its data is, if it is our own.
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_ref().map(tempfile::TempDir::path)

@@ -2,13 +2,14 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use marea::ErrorKind;
 use marea::base::{TaskId, TopicPartition};
 use marea::log::{
-    BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, JoinRequest, Log, MemberToken,
-    Membership, TaskPlan, TopicSpec,
+    BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, Isolation, JoinRequest, Log,
+    MemberToken, Membership, TaskPlan, TopicSpec,
 };
 use marea::runtime::Settings;
 
@@ -18,6 +19,10 @@ use crate::crash::{application, check, prepared, settings};
 
 pub const CASES: &[(&str, Case)] = &[
     ("the_brokers_refuse_a_zombie", the_brokers_refuse_a_zombie),
+    (
+        "a_broker_that_stalls_leaves_no_doubt",
+        a_broker_that_stalls_leaves_no_doubt,
+    ),
     ("a_broker_is_away_for_a_moment", |broker| {
         broker_is_away(broker, 2)
     }),
@@ -94,6 +99,83 @@ fn the_brokers_refuse_a_zombie(broker: &Broker) {
     before.leave();
     commit_as(&*other, "w2", after.token()).expect("a zombie that leaves takes nobody along");
     after.leave();
+}
+
+/// Numbers are committed one after another while the broker stalls: each is there once, whatever the
+/// answers were.
+fn a_broker_that_stalls_leaves_no_doubt(broker: &Broker) {
+    let log = broker.fresh_log();
+    log.create_topics(&[TopicSpec::new("t", 1)])
+        .expect("created");
+    let place = TopicPartition::new("t", 0);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (writing, ended, at) = (Arc::clone(&log), Arc::clone(&stop), place.clone());
+    let thread = std::thread::spawn(move || {
+        let mut writer = writing.writer("w").expect("a writer");
+        let (mut number, mut aborted, mut unknown) = (0_u32, 0, 0);
+        while !ended.load(Ordering::SeqCst) {
+            let mut builder = BatchBuilder::default();
+            builder.push(None, Some(&number.to_be_bytes()), 1, &[]);
+            let commit = Commit {
+                appends: vec![(at.clone(), builder.seal().expect("a record"))],
+                group: None,
+            };
+            let mut answer = writer.submit(commit).map(|()| None);
+            loop {
+                answer = match answer {
+                    Ok(Some(_)) => {
+                        number += 1;
+                        break;
+                    }
+                    Ok(None) => writer.poll(Duration::from_secs(1)),
+                    Err(CommitError::Unknown(_)) => {
+                        unknown += 1;
+                        writer.resolve(Duration::from_secs(1))
+                    }
+                    Err(CommitError::Aborted(_)) => {
+                        aborted += 1;
+                        break;
+                    }
+                    Err(error) => panic!("{error}"),
+                };
+            }
+        }
+        (number, aborted, unknown)
+    });
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(700));
+        broker.stall(Duration::from_millis(3_500));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    stop.store(true, Ordering::SeqCst);
+    let (count, aborted, unknown) = thread.join().expect("no panic");
+    println!("    {count} commits, {aborted} aborted, {unknown} unknown for a while");
+    let end = log
+        .end_offset(&place, Isolation::ReadUncommitted)
+        .expect("an end");
+    let mut reader = log.reader().expect("a reader");
+    reader.assign(&[(place.clone(), 0)]).expect("assigned");
+    let mut numbers = Vec::new();
+    while reader.position(&place).expect("assigned") < end {
+        for fetched in reader
+            .poll(1 << 20, Duration::from_secs(1))
+            .expect("records")
+        {
+            let mut cursor = fetched.batch.cursor(fetched.base_offset);
+            while let Some(record) = cursor.next_record().expect("intact") {
+                let value = record
+                    .value
+                    .expect("a value")
+                    .try_into()
+                    .expect("four bytes");
+                numbers.push(u32::from_be_bytes(value));
+            }
+        }
+    }
+    assert!(
+        count > 10 && numbers == (0..count).collect::<Vec<_>>(),
+        "{count}: {numbers:?}"
+    );
 }
 
 fn broker_is_away(broker: &Broker, seconds: u64) {

@@ -20,6 +20,8 @@ const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
 /// How long one attempt at a question that is asked all the time may take: a broker that comes back is
 /// noticed by the next one.
 const ATTEMPT: Duration = Duration::from_millis(1_500);
+/// How long a new topic's settings may take to be known to all brokers, in milliseconds.
+const SETTLE_MS: u64 = 3_000;
 /// How often brokers are asked whether they know of a change yet.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -73,8 +75,19 @@ impl Cluster {
                     .leaders(&spec.name)?
                     .is_some_and(|led| led == spec.partitions as usize))
             })?;
-            if let Some(existing) = self.topic(&spec.name)? {
-                check::check_same(spec, &existing)?;
+            // The broker that is asked may not have heard of all the settings yet. Those of a topic
+            // that somebody else made meanwhile, or of a cluster that has its own way, stay different.
+            let until_ms = self.env.monotonic_ms() + SETTLE_MS;
+            loop {
+                let existing = self.topic(&spec.name)?;
+                if existing.as_ref() == Some(spec) {
+                    break;
+                }
+                if self.env.monotonic_ms() >= until_ms {
+                    existing.map_or(Ok(()), |existing| check::check_same(spec, &existing))?;
+                    break;
+                }
+                self.env.sleep(LOOK);
             }
         }
         Ok(())

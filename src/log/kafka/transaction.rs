@@ -9,8 +9,12 @@
 //! Any error before 3 aborts, which the coordinator also does by itself after `transaction.timeout.ms`.
 //! A rebalance moves the group's generation under a commit: the member is still the owner of its tasks,
 //! so the same commit is done again with the new metadata.
+//!
+//! Where the coordinator will not say any more (it closed a transaction that had been open too long, and
+//! the answer to step 3 was lost), the group's offsets do: they are what the commit made them, or not.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -88,6 +92,8 @@ pub(super) struct Transactions {
     cluster: Arc<Cluster>,
     id: String,
     producer: BaseProducer<Context>,
+    /// What this writer committed last, by group.
+    progress: RefCell<HashMap<(String, TopicPartition), Offset>>,
 }
 
 /// Why an attempt did not get to its commit.
@@ -121,6 +127,7 @@ impl Transactions {
             cluster,
             id: id.to_owned(),
             producer,
+            progress: RefCell::default(),
         })
     }
 
@@ -322,10 +329,7 @@ impl Transactions {
         let mut unknown = false;
         loop {
             let cause = match self.producer.commit_transaction(CALL) {
-                Ok(()) => {
-                    let deliveries = lock(&self.producer.context().0);
-                    return Ok(receipt(job, &deliveries.ends));
-                }
+                Ok(()) => return Ok(self.done(job)),
                 Err(cause) => cause,
             };
             match judge(&cause) {
@@ -340,8 +344,8 @@ impl Transactions {
                     self.producer.poll(SERVE);
                 }
                 // The first asking may have been heard, and only the second one fenced.
+                Verdict::Fenced | Verdict::Fatal if unknown => return self.settle(job, &cause),
                 verdict @ (Verdict::Fenced | Verdict::Fatal) => {
-                    let verdict = if unknown { Verdict::Fatal } else { verdict };
                     return Err(dead_writer(&self.id, verdict, &cause));
                 }
                 _ => {
@@ -351,6 +355,47 @@ impl Transactions {
                         self.explain(delivery.unwrap_or(cause)),
                     ));
                 }
+            }
+        }
+    }
+
+    fn done(&self, job: &Job) -> Receipt {
+        if let Some(group) = &job.commit.group {
+            let mut progress = self.progress.borrow_mut();
+            for (partition, committed) in &group.offsets {
+                let place = (group.group.clone(), partition.clone());
+                progress.insert(place, committed.offset);
+            }
+        }
+        let deliveries = lock(&self.producer.context().0);
+        receipt(job, &deliveries.ends)
+    }
+
+    /// The producer is dead and the outcome unknown: the group's offsets tell, if the commit moved any.
+    fn settle(&self, job: &Job, cause: &KafkaError) -> Answer {
+        let fatal = || Err(dead_writer(&self.id, Verdict::Fatal, cause));
+        let Some(group) = &job.commit.group else {
+            return fatal();
+        };
+        let moved = group.offsets.iter().find(|(partition, committed)| {
+            let place = (group.group.clone(), partition.clone());
+            let before = self.progress.borrow().get(&place).copied();
+            before.is_some_and(|before| before != committed.offset)
+        });
+        // As long as the member is the owner nobody else commits these offsets.
+        let (Some((partition, wanted)), Ok(())) = (moved, self.cluster.check_commit(group)) else {
+            return fatal();
+        };
+        match self
+            .cluster
+            .committed(&group.group, std::slice::from_ref(partition))
+        {
+            Ok(found) if found == [Some(wanted.clone())] => Ok(self.done(job)),
+            // What comes next needs a new client.
+            Ok(_) => Err(dead_writer(&self.id, Verdict::Fenced, cause)),
+            Err(error) => {
+                tracing::warn!(%error, writer = %self.id, "the outcome of a commit stays unknown");
+                fatal()
             }
         }
     }
