@@ -54,15 +54,16 @@ impl Sealed {
     }
 }
 
-/// Step 1: takes everything that is not committed yet out of the tasks.
-pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>) -> Result<Sealed> {
+/// Step 1: takes everything that is not committed yet out of the tasks. With `all` the offsets of tasks
+/// that have nothing new are committed once more.
+pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<Sealed> {
     let mut sealed = Sealed {
         appends: Vec::new(),
         offsets: Vec::new(),
     };
     for (id, open) in tasks {
         open.task.before_commit();
-        if !open.is_dirty() {
+        if !open.is_dirty() && !all {
             continue;
         }
         sealed.appends.extend(open.task.effects().take());

@@ -1,12 +1,12 @@
 //! Whole applications on a real broker: the undisturbed run, and a crash at each step of a commit.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use marea::base::SystemEnv;
+use marea::base::{SystemEnv, TopicPartition};
 use marea::log::{KafkaLog, Log};
 use marea::runtime::{Application, ApplicationBuilder, Hooks, Point, Settings};
 
@@ -28,6 +28,10 @@ pub const CASES: &[(&str, Case)] = &[
     ("a_crash_after_a_commit", |broker| {
         crash_at(broker, "committed")
     }),
+    (
+        "a_process_that_wakes_up_late_does_no_harm",
+        a_process_that_wakes_up_late_does_no_harm,
+    ),
 ];
 
 /// Set for a child process: what it is to run.
@@ -45,12 +49,16 @@ pub fn prepared(broker: &Broker) -> Arc<dyn Log> {
 }
 
 pub fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
-    // A group of its own for each directory: an earlier one may still have members.
-    let id = directory.file_name().expect("a name").to_string_lossy();
-    Application::builder(topology(), id.trim_start_matches('.'))
+    Application::builder(topology(), id_of(directory))
         .log(log)
         .state_directory(directory)
         .settings(settings())
+}
+
+/// A group of its own for each directory: an earlier one may still have members.
+fn id_of(directory: &Path) -> String {
+    let name = directory.file_name().expect("a name").to_string_lossy();
+    name.trim_start_matches('.').to_owned()
 }
 
 pub fn settings() -> Settings {
@@ -93,22 +101,67 @@ fn an_application_is_exactly_once(broker: &Broker) {
     check(directory.path(), log);
 }
 
+/// A process sleeps in the middle of its work for longer than its session; another takes over, and the
+/// first wakes up.
+fn a_process_that_wakes_up_late_does_no_harm(broker: &Broker) {
+    let log = prepared(broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut child = start_child(broker, directory.path(), "slow", 0);
+    let signal = |name: &str, id: u32| {
+        let sent = Command::new("kill").arg(name).arg(id.to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{name}");
+    };
+    let readings = TopicPartition::new("readings", 0);
+    let until = Instant::now() + DEADLINE;
+    let done = loop {
+        let done = log.committed(&id_of(directory.path()), std::slice::from_ref(&readings));
+        match done.expect("known").pop().flatten() {
+            Some(committed) if committed.offset > 300 => break committed.offset,
+            _ => assert!(Instant::now() < until && child.try_wait().expect("a child").is_none()),
+        }
+    };
+    signal("-STOP", child.id());
+    println!("    asleep after {done} of {} records", READINGS / 2);
+    let builder = application(directory.path(), Arc::clone(&log));
+    let mut running = builder
+        .state_directory(directory.path().join("other"))
+        .start()
+        .expect("started");
+    running.drain(DEADLINE).expect("drained");
+    assert!(
+        finals(&*log) == expected(&crate::pipeline::readings(READINGS)),
+        "other results"
+    );
+    signal("-CONT", child.id());
+    std::thread::sleep(Duration::from_secs(4));
+    let lived = child.try_wait().expect("a child").is_none();
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    running.close(DEADLINE).expect("closed");
+    assert!(lived, "it joins anew");
+    assert!(
+        finals(&*log) == expected(&crate::pipeline::readings(READINGS)),
+        "other results"
+    );
+}
+
+fn start_child(broker: &Broker, directory: &Path, point: &str, nth: u32) -> Child {
+    let plan = format!("{}|{}|{point}|{nth}", broker.url, directory.display());
+    Command::new(std::env::current_exe().expect("this binary"))
+        .env(CHILD, plan)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the child runs")
+}
+
 fn crash_at(broker: &Broker, point: &str) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
     let mut crashed = 0;
     for nth in [1, 4] {
-        let plan = format!(
-            "{}|{}|{point}|{nth}",
-            broker.url,
-            directory.path().display()
-        );
-        let status = Command::new(std::env::current_exe().expect("this binary"))
-            .env(CHILD, plan)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("the child runs");
+        let mut child = start_child(broker, directory.path(), point, nth);
+        let status = child.wait().expect("the child ends");
         crashed += u32::from(!status.success());
     }
     assert!(crashed > 0, "no child crashed");
@@ -137,6 +190,18 @@ pub fn child(plan: &str) {
     let [url, directory, point, nth] = parts[..] else {
         panic!("{plan}")
     };
+    if point == "slow" {
+        let log =
+            Arc::new(KafkaLog::connect(url, SystemEnv::shared()).expect("the broker answers"));
+        let builder = application(Path::new(directory), log);
+        let running = builder.settings(Settings {
+            records_per_step: 1,
+            ..settings()
+        });
+        let running = running.start().expect("started");
+        running.wait(DEADLINE).expect("it runs");
+        return;
+    }
     let point = match point {
         "before_commit" => Point::BeforeCommit,
         "asked" => Point::Asked,

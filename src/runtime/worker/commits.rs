@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::assignment::{beat, ignore_fenced, join, opening};
-use super::{ANSWER_WAIT, BACKOFF_MS, BACKOFF_MS_MAX, Worker};
+use super::{ANSWER_WAIT, BACKOFF_MS, BACKOFF_MS_MAX, REFRESH_MS, Worker};
 use crate::base::{Env, Error, ErrorKind, Result};
 use crate::log::{Commit, CommitError, Writer};
 use crate::runtime::commit::{InFlight, seal};
@@ -48,7 +48,11 @@ impl Worker {
             ..
         } = self;
         self.committed_at_ms = shared.env.monotonic_ms();
-        let sealed = seal(tasks)?;
+        let all = self.committed_at_ms > self.refreshed_at_ms + REFRESH_MS;
+        if all {
+            self.refreshed_at_ms = self.committed_at_ms;
+        }
+        let sealed = seal(tasks, all)?;
         if sealed.is_empty() {
             for open in tasks.values_mut() {
                 open.ended = open.task.has_ended();

@@ -48,6 +48,10 @@ const ANSWER_WAIT: Duration = Duration::from_millis(20);
 const BACKOFF_MS: u64 = 20;
 const BACKOFF_MS_MAX: u64 = 1_000;
 
+/// How often offsets that do not change are committed all the same: a log may forget those that nobody
+/// has renewed for long (Kafka: a week).
+const REFRESH_MS: u64 = 6 * 60 * 60 * 1_000;
+
 pub(in crate::runtime) struct Worker {
     shared: Arc<Shared>,
     name: String,
@@ -60,6 +64,7 @@ pub(in crate::runtime) struct Worker {
     in_flight: Option<InFlight>,
     asked_at_ms: u64,
     committed_at_ms: u64,
+    refreshed_at_ms: u64,
     purged_at_ms: u64,
     reported_at_ms: u64,
     /// Since when commits have been aborted, and how often.
@@ -91,6 +96,7 @@ impl Worker {
             in_flight: None,
             asked_at_ms: now_ms,
             committed_at_ms: now_ms,
+            refreshed_at_ms: now_ms,
             purged_at_ms: now_ms,
             reported_at_ms: 0,
             aborts: None,
