@@ -9,7 +9,7 @@ use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::status::Status;
 use super::worker::{Shared, Worker, join};
-use super::{Settings, Snapshot, State, StateBackend};
+use super::{Settings, Snapshot, State, StateBackend, StopSignal};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread};
 use crate::disk::Budget;
 use crate::log::Log;
@@ -18,6 +18,8 @@ use crate::topology::Topology;
 
 /// How often a waiting handle looks at its workers.
 const LOOK: Duration = Duration::from_millis(5);
+/// How soon a signal is heard.
+const LISTEN: Duration = Duration::from_millis(50);
 
 /// Collects what an application needs.
 pub struct ApplicationBuilder {
@@ -239,6 +241,28 @@ impl Application {
             self.shared.env.sleep(LOOK);
         }
         self.shared.status.error().map_or(Ok(true), Err)
+    }
+
+    /// Runs as a service does: until SIGINT or SIGTERM, then closes in good order.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// # fn main_of(mut application: marea::runtime::Application) -> Result<(), marea::Error> {
+    /// use marea::runtime::StopSignal;
+    /// application.run_until(&StopSignal::listen()?, Duration::from_secs(30))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The failure of a worker: return it from `main`, so that the process ends with a non-zero exit
+    /// code; as [`Application::close`] with `deadline`.
+    pub fn run_until(&mut self, stop: &StopSignal, deadline: Duration) -> Result<()> {
+        while !stop.is_set() {
+            if self.wait(LISTEN)? {
+                return Ok(());
+            }
+        }
+        self.close(deadline)
     }
 
     fn wait_for(&self, deadline: Duration, what: &str, done: impl Fn() -> bool) -> Result<()> {
