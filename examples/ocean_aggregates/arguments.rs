@@ -1,12 +1,15 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use marea::base::{Error, Result};
 use marea::log::embedded::Fsync;
 use marea::runtime::Guarantee;
+use serde::{Deserialize, Serialize};
 
 /// Turns raw ocean readings into averages and alerts per ocean, exactly once, without a broker.
 ///
@@ -62,7 +65,7 @@ pub struct Arguments {
     #[arg(long)]
     pub backlog: bool,
     /// Sum up the state, drop it, rebuild it from the changelogs, sum it up again and compare.
-    #[arg(long, conflicts_with_all = ["input", "backlog"])]
+    #[arg(long)]
     pub replay: bool,
     /// Seed of the readings that are made up.
     #[arg(long, default_value = "1")]
@@ -90,38 +93,103 @@ pub enum Sync {
     Never,
 }
 
+/// Length of a window and its grace, as a data directory remembers them: state made with one fits no
+/// other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Windows {
+    pub window_ms: u64,
+    pub grace_ms: u64,
+}
+
+impl Windows {
+    /// Length of a window.
+    pub fn window(self) -> Duration {
+        Duration::from_millis(self.window_ms)
+    }
+
+    /// How late a reading may be.
+    pub fn grace(self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+}
+
 impl Arguments {
-    /// Length of a window and its grace.
-    pub fn windows(&self) -> (Duration, Duration) {
-        let (window, grace) = match self.is_file() {
-            true => (Duration::from_secs(86_400), Duration::from_secs(43_200)),
-            false => (Duration::from_secs(2), Duration::from_secs(1)),
+    /// The windows of a data directory: what is asked for, else what the directory was begun with, else
+    /// the defaults.
+    ///
+    /// # Errors
+    /// `Invalid` if the directory was begun with others than those asked for, or holds nothing to replay.
+    pub fn windows(&self, directory: &Path) -> Result<Windows> {
+        let path = directory.join("windows.json");
+        let place = path.display();
+        let begun: Option<Windows> = match fs::read(&path) {
+            Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|cause| {
+                Error::corrupt(format!(
+                    "{place}: damaged; delete it, and give --window and --grace"
+                ))
+                .with_source(cause)
+            })?),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => None,
+            Err(cause) => return Err(Error::invalid(format!("reading {place}")).with_source(cause)),
         };
-        (self.window.unwrap_or(window), self.grace.unwrap_or(grace))
+        if self.replay && begun.is_none() {
+            return Err(Error::invalid(format!(
+                "{} holds nothing to replay; name the --data-dir of an earlier run",
+                directory.display()
+            )));
+        }
+        let default = begun.unwrap_or(match self.input {
+            Some(_) => Windows {
+                window_ms: 86_400_000,
+                grace_ms: 43_200_000,
+            },
+            None => Windows {
+                window_ms: 2_000,
+                grace_ms: 1_000,
+            },
+        });
+        let millis = |duration: Duration| duration.as_millis() as u64;
+        let windows = Windows {
+            window_ms: self.window.map_or(default.window_ms, millis),
+            grace_ms: self.grace.map_or(default.grace_ms, millis),
+        };
+        if let Some(begun) = begun.filter(|begun| *begun != windows) {
+            return Err(Error::invalid(format!(
+                "{} was begun with --window {}ms --grace {}ms; leave these out, or choose another --data-dir",
+                directory.display(),
+                begun.window_ms,
+                begun.grace_ms,
+            )));
+        }
+        Ok(windows)
+    }
+
+    /// Lets the directory remember its windows.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be written.
+    pub fn remember(&self, directory: &Path, windows: Windows) -> Result<()> {
+        let path = directory.join("windows.json");
+        if path.exists() {
+            return Ok(());
+        }
+        let aside = directory.join("windows.json.new");
+        let written = serde_json::to_vec(&windows)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| fs::write(&aside, bytes))
+            .and_then(|()| fs::rename(&aside, &path));
+        written.map_err(|cause| {
+            Error::invalid(format!("writing {}", path.display())).with_source(cause)
+        })
     }
 
     /// The directory of log and state.
-    ///
-    /// # Errors
-    /// `Invalid` for a replay of a directory that was not named.
-    pub fn data_dir(&self) -> Result<PathBuf> {
-        let named = self.data_dir.clone();
-        if self.replay {
-            let directory = named.unwrap_or_else(|| "data/ocean".into());
-            if !directory.join("log").exists() {
-                return Err(Error::invalid(format!(
-                    "{} holds no log to replay; name the --data-dir of an earlier run",
-                    directory.display()
-                )));
-            }
-            return Ok(directory);
-        }
-        let default = if self.is_file() {
-            "data/ocean-file"
-        } else {
-            "data/ocean"
+    pub fn data_dir(&self) -> PathBuf {
+        let default = match self.input {
+            Some(_) => "data/ocean-file",
+            None => "data/ocean",
         };
-        Ok(named.unwrap_or_else(|| default.into()))
+        self.data_dir.clone().unwrap_or_else(|| default.into())
     }
 
     /// The engine's word for the promise.
@@ -138,9 +206,5 @@ impl Arguments {
             Sync::EveryCommit => Fsync::EveryCommit,
             Sync::Never => Fsync::Never,
         }
-    }
-
-    fn is_file(&self) -> bool {
-        self.input.is_some()
     }
 }

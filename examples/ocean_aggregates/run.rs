@@ -16,7 +16,7 @@ use ocean::model::{Alert, Average};
 use ocean::results::{finals, write_lines};
 use ocean::topology::{self, ALERTS, APPLICATION, AVERAGES, DEAD_LETTERS, READINGS};
 
-use crate::arguments::{Arguments, Promise};
+use crate::arguments::{Arguments, Promise, Windows};
 use crate::view::View;
 
 /// Readings a second that are made up, unless the user says.
@@ -29,6 +29,7 @@ const CLOSING: Duration = Duration::from_secs(30);
 /// What every use of a data directory needs.
 pub struct Setting {
     pub directory: PathBuf,
+    pub windows: Windows,
     pub log: Arc<dyn Log>,
     pub env: Arc<dyn Env>,
 }
@@ -37,14 +38,17 @@ impl Setting {
     /// Opens the log in the data directory.
     pub fn open(arguments: &Arguments) -> Result<Self> {
         let env = SystemEnv::shared();
-        let directory = arguments.data_dir()?;
+        let directory = arguments.data_dir();
+        let windows = arguments.windows(&directory)?;
         let budget = Budget::new((arguments.memory as usize) << 18);
         let mut options = OpenOptions::new(env.clone(), budget);
         options.fsync = arguments.fsync();
         let url = format!("embedded:{}", directory.join("log").display());
         let log = log::open(&url, &options)?;
+        arguments.remember(&directory, windows)?;
         Ok(Self {
             directory,
+            windows,
             log,
             env,
         })
@@ -52,10 +56,9 @@ impl Setting {
 
     /// The application, not yet started.
     pub fn application(&self, arguments: &Arguments) -> Result<ApplicationBuilder> {
-        let (window, grace) = arguments.windows();
         let options = topology::Options {
-            window,
-            grace,
+            window: self.windows.window(),
+            grace: self.windows.grace(),
             ..topology::Options::default()
         };
         let settings = Settings {
@@ -84,14 +87,13 @@ impl Setting {
         if let Some(path) = &arguments.input {
             return Ok(Box::new(Lines::open(path, committed.as_ref())?));
         }
-        let (window, grace) = arguments.windows();
         let per_second = arguments.rate.unwrap_or(RATE);
         let settings = generate::Settings {
             seed: arguments.seed,
             readings: per_second.saturating_mul(arguments.seconds),
             per_second,
             start_ms: self.env.wall_ms(),
-            pause_ms: (window + grace + Duration::from_secs(1)).as_millis() as i64,
+            pause_ms: (self.windows.window_ms + self.windows.grace_ms + 1_000) as i64,
         };
         Ok(Box::new(Generator::new(settings, committed.as_ref())?))
     }
@@ -130,11 +132,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let outcome = follow(&application, &feeder, &mut view, &stop, env);
     feeder.stop();
+    let feeder_progress = feeder.progress();
     let fed = feeder.finish();
     let closed = application.close(CLOSING);
     let finished = outcome.and_then(|finished| closed.map(|()| finished));
     let last = application.snapshot();
-    view.end(&last)?;
+    view.end(&last, &feeder_progress)?;
     // The pipeline's error says more than that of the feeder, which may follow from it.
     let finished = finished?;
     let fed = fed?;

@@ -105,8 +105,11 @@ impl View {
     }
 
     /// The last frame.
-    pub fn end(&mut self, snapshot: &Snapshot) -> Result<()> {
+    pub fn end(&mut self, snapshot: &Snapshot, fed: &Progress) -> Result<()> {
         self.collect()?;
+        if self.live {
+            self.frame(snapshot, fed, self.env.monotonic_ms())?;
+        }
         // The frame stays; what follows is written below it.
         self.drawn = 0;
         if let Some(error) = &snapshot.error {

@@ -108,7 +108,7 @@ impl TaskState {
         };
         state
             .load(identity)
-            .map_err(|error| error.context(format!("state of task {task}")))?;
+            .map_err(|error| error.context("its state"))?;
         Ok(state)
     }
 

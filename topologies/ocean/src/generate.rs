@@ -169,3 +169,74 @@ impl Chance {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(seed: u64) -> Settings {
+        Settings {
+            seed,
+            readings: 20_000,
+            per_second: 1_000,
+            start_ms: 1_700_000_000_000,
+            pause_ms: 4_000,
+        }
+    }
+
+    fn all(mut generator: Generator) -> (Vec<String>, CommittedOffset) {
+        let (mut lines, mut line) = (Vec::new(), Vec::new());
+        while generator.next(&mut line, 1 << 20).unwrap() == Next::Line {
+            lines.push(String::from_utf8(line.clone()).unwrap());
+        }
+        assert_eq!(generator.done(), 1.0);
+        (lines, generator.position())
+    }
+
+    fn times(lines: &[String]) -> Vec<i64> {
+        let valid = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Reading>(line).ok());
+        valid.map(|reading| reading.timestamp_ms).collect()
+    }
+
+    #[test]
+    fn a_seed_can_be_had_again() {
+        let one = all(Generator::new(settings(1), None).unwrap());
+        assert_eq!(one, all(Generator::new(settings(1), None).unwrap()));
+        assert_ne!(one, all(Generator::new(settings(2), None).unwrap()));
+    }
+
+    #[test]
+    fn what_comes_is_as_late_as_it_says_and_some_of_it_is_broken() {
+        let (lines, _) = all(Generator::new(settings(1), None).unwrap());
+        assert_eq!(lines.len(), 20_000);
+        let times = times(&lines);
+        assert_eq!(lines.len() - times.len(), 20);
+        let mut latest = 0;
+        for time in times {
+            latest = latest.max(time);
+            assert!(latest - time <= LATE_MS, "{time} is {} late", latest - time);
+        }
+    }
+
+    #[test]
+    fn a_second_run_goes_on_after_the_windows_of_the_first() {
+        let (first, position) = all(Generator::new(settings(1), None).unwrap());
+        let (second, next) = all(Generator::new(settings(1), Some(&position)).unwrap());
+        assert_eq!(next.offset, 40_000);
+        let last = times(&first).into_iter().max().unwrap();
+        let first = times(&second).into_iter().min().unwrap();
+        assert!(first >= last + settings(1).pause_ms - LATE_MS);
+    }
+
+    #[test]
+    fn what_was_fed_with_a_file_is_not_fed_with_this() {
+        let position = CommittedOffset {
+            offset: 3,
+            metadata: "/tmp/file|00000000|3".into(),
+        };
+        let error = Generator::new(settings(1), Some(&position)).unwrap_err();
+        assert!(error.message().contains("/tmp/file"), "{error}");
+    }
+}
