@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -129,8 +128,8 @@ impl Arguments {
                 ))
                 .with_source(cause)
             })?),
-            Err(cause) if cause.kind() == ErrorKind::NotFound => None,
-            Err(cause) => return Err(Error::invalid(format!("reading {place}")).with_source(cause)),
+            // Not begun yet; or it cannot be read, which opening the log says better.
+            Err(_) => None,
         };
         if self.replay && begun.is_none() {
             return Err(Error::invalid(format!(

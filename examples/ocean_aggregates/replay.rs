@@ -11,7 +11,7 @@ pub fn replay(arguments: &Arguments) -> Result<()> {
     let setting = Setting::open(arguments)?;
     println!("replay of {}", setting.directory.display());
     let replay = setting
-        .application(arguments)?
+        .application(arguments)
         .replay(|before| print("the state as it stands", before))?;
     print("rebuilt from the changelogs", &replay.after);
     let seconds = replay.elapsed.as_secs_f64();

@@ -9,6 +9,7 @@ use marea::disk::Budget;
 use marea::log::{self, Log, OpenOptions};
 use marea::runtime::{Application, ApplicationBuilder, Settings, State, StopSignal};
 use marea::task::{ErrorPolicies, Policy};
+use marea::topology::Topology;
 use ocean::feed::{self, Feeder, Source};
 use ocean::generate::{self, Generator};
 use ocean::lines::Lines;
@@ -30,6 +31,7 @@ const CLOSING: Duration = Duration::from_secs(30);
 pub struct Setting {
     pub directory: PathBuf,
     pub windows: Windows,
+    pub topology: Topology,
     pub log: Arc<dyn Log>,
     pub env: Arc<dyn Env>,
 }
@@ -40,6 +42,12 @@ impl Setting {
         let env = SystemEnv::shared();
         let directory = arguments.data_dir();
         let windows = arguments.windows(&directory)?;
+        // Built first: what cannot be built is not remembered either.
+        let topology = topology::build(topology::Options {
+            window: windows.window(),
+            grace: windows.grace(),
+            ..topology::Options::default()
+        })?;
         let budget = Budget::new((arguments.memory as usize) << 18);
         let mut options = OpenOptions::new(env.clone(), budget);
         options.fsync = arguments.fsync();
@@ -49,18 +57,14 @@ impl Setting {
         Ok(Self {
             directory,
             windows,
+            topology,
             log,
             env,
         })
     }
 
     /// The application, not yet started.
-    pub fn application(&self, arguments: &Arguments) -> Result<ApplicationBuilder> {
-        let options = topology::Options {
-            window: self.windows.window(),
-            grace: self.windows.grace(),
-            ..topology::Options::default()
-        };
+    pub fn application(&self, arguments: &Arguments) -> ApplicationBuilder {
         let settings = Settings {
             workers: usize::from(arguments.workers),
             guarantee: arguments.guarantee(),
@@ -74,12 +78,11 @@ impl Setting {
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             ..Settings::default()
         };
-        let application = Application::builder(topology::build(options)?, APPLICATION)
+        Application::builder(self.topology.clone(), APPLICATION)
             .log(self.log.clone())
             .env(self.env.clone())
             .state_directory(self.directory.join("state"))
-            .settings(settings);
-        Ok(application)
+            .settings(settings)
     }
 
     fn source(&self, arguments: &Arguments) -> Result<Box<dyn Source>> {
@@ -124,10 +127,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             env.sleep(FRAME);
         }
         view.line("the whole input is appended; the pipeline starts")?;
-        (feeder, setting.application(arguments)?.start()?)
+        (feeder, setting.application(arguments).start()?)
     } else {
         // The pipeline first: what it finds wrong is said before anything is fed.
-        let application = setting.application(arguments)?.start()?;
+        let application = setting.application(arguments).start()?;
         (start_feeder()?, application)
     };
     let outcome = follow(&application, &feeder, &mut view, &stop, env);
