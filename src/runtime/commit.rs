@@ -182,6 +182,7 @@ impl InFlight {
     pub(super) fn apply(
         self,
         tasks: &mut BTreeMap<TaskId, OpenTask>,
+        wall_ms: i64,
         hooks: &dyn Hooks,
     ) -> Result<()> {
         hooks.reached(Point::Committed);
@@ -192,6 +193,7 @@ impl InFlight {
             let ends: Vec<_> = (0..open.changelogs.len())
                 .map(|store| self.end_of(open, store))
                 .collect();
+            open.task.state.set_wall_ms(wall_ms);
             open.task.state.applied(&ends)?;
             open.sealed = false;
             open.committed.clone_from(&open.committing);

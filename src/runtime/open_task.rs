@@ -20,6 +20,8 @@ pub(super) struct Opening<'a> {
     pub(super) directory: Option<&'a StateDirectory>,
     pub(super) budget: &'a Budget,
     pub(super) hooks: &'a dyn Hooks,
+    /// The wall clock, in milliseconds since 1970.
+    pub(super) wall_ms: i64,
 }
 
 /// A task at work.
@@ -69,6 +71,7 @@ impl Opening<'_> {
             log_incarnation: self.log.incarnation(),
         };
         let mut state = TaskState::open(id, &spec.stores, self.backend(id)?, &identity)?;
+        state.set_wall_ms(self.wall_ms);
         state.set_cache_bytes(self.settings.cache_bytes(self.layout.specs.len()));
         let partitions = inputs(spec);
         let offsets = self.log.committed(&self.layout.application, &partitions)?;

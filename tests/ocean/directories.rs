@@ -41,7 +41,13 @@ fn a_directory_without_permission() {
     }
     let ended = run(command);
     assert_eq!(ended.code, Some(2), "{ended:#?}");
-    assert!(ended.err.contains("permission denied"), "{}", ended.err);
+    assert!(
+        ended
+            .err
+            .contains("give this user the right to read and write there"),
+        "{}",
+        ended.err
+    );
     assert!(ended.err.contains("data"), "{}", ended.err);
     fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).expect("chmod");
 }

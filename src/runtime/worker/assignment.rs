@@ -114,6 +114,7 @@ pub(super) fn opening(shared: &Shared) -> Opening<'_> {
         directory: shared.directory.as_ref(),
         budget: &shared.budget,
         hooks: &*shared.hooks,
+        wall_ms: shared.env.wall_ms(),
     }
 }
 

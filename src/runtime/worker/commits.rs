@@ -93,7 +93,8 @@ impl Worker {
                 let Some(flight) = self.in_flight.take() else {
                     return Ok(());
                 };
-                flight.apply(&mut self.tasks, &*self.shared.hooks)?;
+                let wall_ms = self.shared.env.wall_ms();
+                flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 self.commits += 1;
                 self.aborts = None;
                 self.purge()
