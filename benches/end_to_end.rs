@@ -222,7 +222,7 @@ impl Run {
         Ok(())
     }
 
-    /// Appends the input, spread over the partitions, a reading a millisecond and a thousand keys.
+    /// Appends the input, spread over the partitions, twenty readings a millisecond.
     fn load(&self, log: &dyn Log) -> Outcome<()> {
         let mut writer = log.writer("loader")?;
         let mut value = Vec::new();

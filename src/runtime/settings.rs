@@ -8,7 +8,8 @@ pub enum Guarantee {
     /// Results and state are as if nothing had happened.
     #[default]
     ExactlyOnce,
-    /// State is as if nothing had happened; output records may be repeated.
+    /// Output records may be repeated. State is as if nothing had happened, but behind a repartition
+    /// topic: that is an output too, and what it repeats counts twice.
     AtLeastOnce,
 }
 
