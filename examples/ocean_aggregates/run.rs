@@ -70,7 +70,7 @@ impl Setting {
             guarantee: arguments.guarantee(),
             commit_interval_ms: arguments.commit_interval_ms,
             // The rest of the memory is the log's.
-            memory_bytes: (arguments.memory as usize) * 3 << 18,
+            memory_bytes: ((arguments.memory as usize) * 3) << 18,
             policies: ErrorPolicies {
                 decode: Policy::DeadLetter,
                 ..ErrorPolicies::default()

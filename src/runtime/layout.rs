@@ -7,7 +7,7 @@ use super::Settings;
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{StoreKind, StoreSpec};
-use crate::task::{NodeId, TaskSpec, TopicName};
+use crate::task::{NodeId, TaskSpec};
 use crate::topology::{TopicLimits, Topology};
 
 /// Tasks and topics, decided once at start.
@@ -172,6 +172,5 @@ fn dead_letters(
     limits
         .max_record_bytes
         .insert(name.clone(), topic.max_record_bytes);
-    let _ = TopicName::External(name.clone());
     Ok(Some((name.clone(), topic.partitions)))
 }

@@ -43,6 +43,8 @@ pub(super) struct OpenTask {
     pub(super) ended: bool,
     /// When a record was last taken, by the monotonic clock.
     pub(super) busy_at_ms: u64,
+    /// When its rows were last brought to the disk, or it was opened, by the monotonic clock.
+    pub(super) flushed_at_ms: u64,
     /// The silence after which it no longer holds time back, in milliseconds.
     pub(super) idle_timeout_ms: Option<u64>,
     /// The positions sealed into the commit in flight.
@@ -117,6 +119,7 @@ impl Opening<'_> {
             sealed: false,
             ended: false,
             busy_at_ms: 0,
+            flushed_at_ms: 0,
             idle_timeout_ms: idle
                 .collect::<Option<Vec<u64>>>()
                 .and_then(|all| all.into_iter().max()),

@@ -177,6 +177,18 @@ impl Worker {
         Ok(())
     }
 
+    /// Bounds how much of the changelogs a crash makes a restart read, and how old the rows get.
+    fn flush_what_is_due(&mut self, now_ms: u64) -> Result<()> {
+        let interval_ms = self.shared.settings.flush_interval_ms;
+        for open in self.tasks.values_mut() {
+            if now_ms >= open.flushed_at_ms + interval_ms {
+                open.flush(&*self.shared.hooks)?;
+                open.flushed_at_ms = now_ms;
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes what nobody needs any more from internal topics (decision D6).
     pub(super) fn purge(&mut self) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
@@ -184,6 +196,7 @@ impl Worker {
             return Ok(());
         }
         self.purged_at_ms = now_ms;
+        self.flush_what_is_due(now_ms)?;
         let mut before = Vec::new();
         for open in self.tasks.values() {
             for (input, offset) in inputs(open.task.spec()).into_iter().zip(&open.committed) {

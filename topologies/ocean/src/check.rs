@@ -88,8 +88,7 @@ fn read(raw: Option<&[u8]>, latest_ms: i64) -> Result<Valid, String> {
         ("volume", reading.volume),
     ];
     for (name, value) in quantities {
-        // Not finite is not at most anything either.
-        if !(value.abs() <= LARGEST) {
+        if !value.is_finite() || value.abs() > LARGEST {
             return Err(format!("{name} {value} is beyond {LARGEST}"));
         }
     }

@@ -1,5 +1,11 @@
 //! Lines of files, and the feeder: each line once, whatever happens between.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,11 @@
 //! The pipeline through the driver: real readings, orders of arrival, what is invalid, alerts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
