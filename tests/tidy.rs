@@ -4,7 +4,7 @@
 //! ```text
 //!  tree       the files, and what a finding is
 //!  code       comments and strings masked, tests cut off, tokens
-//!  layers vendors calls names docs goldens scripts     a rule, or a few akin, in each
+//!  layers modules vendors calls names docs goldens scripts     a rule, or a few akin, in each
 //! ```
 //!
 //! A rule is a function from a path and a text to findings, so each has its own tests below it: a
@@ -25,6 +25,9 @@ mod code;
 
 #[path = "tidy/layers.rs"]
 mod layers;
+
+#[path = "tidy/modules.rs"]
+mod modules;
 
 #[path = "tidy/vendors.rs"]
 mod vendors;
@@ -76,6 +79,12 @@ fn imports_point_down() {
     let tree = Tree::read();
     let roots = layers::roots(&tree);
     hold(tree.rust(), |file| layers::imports(file, &roots));
+}
+
+#[test]
+fn every_file_is_compiled() {
+    let tree = Tree::read();
+    hold(tree.rust(), |file| modules::declared(file, &tree));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::tree::{File, Finding, Tree};
+use crate::tree::{self, File, Finding, Tree};
 
 /// Starts of paths that exist on one machine only. Written in two parts, or this file would have them.
 const MACHINE_PATHS: &[&str] = &[
@@ -96,20 +96,6 @@ fn anchors(text: &str) -> Vec<String> {
     found
 }
 
-/// The path that a link means, from the root; none if it leaves the repository.
-fn resolve(from: &str, link: &str) -> Option<String> {
-    let mut parts: Vec<&str> = from.split('/').collect();
-    parts.pop();
-    for part in link.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            _ => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 /// Every relative link of a document leads to a file or folder, and its anchor to a heading.
 pub fn links(file: &File, tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -125,7 +111,7 @@ pub fn links(file: &File, tree: &Tree) -> Vec<Finding> {
             let resolved = match path {
                 "" => Some(file.path.clone()),
                 _ if path.starts_with('/') => None,
-                _ => resolve(&file.path, path),
+                _ => tree::resolve(&file.path, path),
             };
             let Some(resolved) = resolved.filter(|path| tree.has_path(path)) else {
                 findings.push(file.finding(
@@ -232,7 +218,7 @@ fn is_test_of(name: &str, file: &File, tree: &Tree) -> bool {
     };
     let has_path = path.is_none_or(|path| {
         tree.has_path(path.trim_end_matches('/'))
-            || resolve(&file.path, path).is_some_and(|path| tree.has_path(&path))
+            || tree::resolve(&file.path, path).is_some_and(|path| tree.has_path(&path))
     });
     let has_function = function.is_none_or(|function| {
         let function = function.trim_end_matches("()");

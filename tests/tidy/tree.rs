@@ -175,6 +175,20 @@ impl Tree {
     }
 }
 
+/// The path that a link or an attribute means, from the root; none if it leaves the repository.
+pub fn resolve(from: &str, link: &str) -> Option<String> {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            _ => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
 /// Whether a path from the root is git's own or matches a line of `.gitignore`, of which the forms
 /// `/name`, `name` and `*.ending` are known.
 fn is_ignored(path: &str, ignored: &str) -> bool {

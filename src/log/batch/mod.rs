@@ -1,0 +1,120 @@
+//! A batch of encoded records: the unit that moves through a log, in memory and on disk.
+//!
+//! A task encodes its output records straight into a [`BatchBuilder`]; the embedded log stores those
+//! bytes; a task decodes its input straight out of a [`Batch`]. Nothing is allocated per record.
+//!
+//! ```text
+//! header (40 bytes, little endian)            record (varints are LEB128)
+//!  0  magic "mb"                 2            varint  offset - base offset
+//!  2  version = 1                1            zigzag  timestamp - base timestamp
+//!  3  feature bits (none known)  1            varint  0 for a null key, else 1 + length; key
+//!  4  crc32c of all that follows 4            varint  0 for a null value, else 1 + length; value
+//!  8  number of records          4            varint  number of headers, then for each
+//! 12  last offset - base offset  4              varint  length of its name; name
+//! 16  base timestamp, ms         8              varint  0 for a null value, else 1 + length; value
+//! 24  largest timestamp, ms      8
+//! 32  wall clock at append, ms   8            The base offset is the batch's place, kept outside.
+//! ```
+
+mod builder;
+mod bytes;
+mod cursor;
+#[cfg(test)]
+mod tests;
+
+pub use builder::{BatchBuilder, BatchMark};
+pub use cursor::{Cursor, RecordRef};
+
+use std::sync::Arc;
+
+use crate::base::{Error, Result};
+
+/// Length of the header of a batch, in bytes.
+pub const HEADER_LEN: usize = 40;
+const MAGIC: [u8; 2] = *b"mb";
+const VERSION: u8 = 1;
+
+/// Encoded records with a header. A clone shares the bytes.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    bytes: Arc<Vec<u8>>,
+}
+
+impl Batch {
+    /// Takes bytes that a log stored, verifying magic, version, feature bits and checksum.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes are damaged or of a newer format; the caller adds the place.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        if bytes.len() < HEADER_LEN || bytes[0..2] != MAGIC {
+            return Err(Error::corrupt("not a record batch (bad magic)"));
+        }
+        if bytes[2] != VERSION || bytes[3] != 0 {
+            let (version, features) = (bytes[2], bytes[3]);
+            let message = format!(
+                "record batch of format {version} with feature bits {features:#x}, this version of marea reads \
+                 format {VERSION} without any; use the version that wrote it or a newer one"
+            );
+            return Err(Error::corrupt(message));
+        }
+        let stored = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        let computed = crc32c::crc32c(&bytes[8..]);
+        if stored != computed {
+            let message = format!(
+                "record batch fails its checksum (stored {stored:#010x}, computed {computed:#010x})"
+            );
+            return Err(Error::corrupt(message));
+        }
+        Ok(Self {
+            bytes: Arc::new(bytes),
+        })
+    }
+
+    /// Writes the wall clock of the append and the checksum. A log calls this once, before storing.
+    #[must_use]
+    pub fn stamp(self, append_time_ms: i64) -> Self {
+        let mut bytes = Arc::try_unwrap(self.bytes).unwrap_or_else(|shared| (*shared).clone());
+        bytes[32..40].copy_from_slice(&append_time_ms.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+        Self {
+            bytes: Arc::new(bytes),
+        }
+    }
+
+    /// The bytes, header included.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Number of records.
+    pub fn record_count(&self) -> u32 {
+        self.u32_at(8)
+    }
+
+    /// Offset of the last record, relative to the batch's base offset. After compaction it can be
+    /// larger than the number of records suggests.
+    pub fn last_offset_delta(&self) -> u32 {
+        self.u32_at(12)
+    }
+
+    /// The largest timestamp of its records, in milliseconds.
+    pub fn max_timestamp_ms(&self) -> i64 {
+        self.i64_at(24)
+    }
+
+    /// The wall clock when it was appended, in milliseconds.
+    pub fn append_time_ms(&self) -> i64 {
+        self.i64_at(32)
+    }
+
+    fn u32_at(&self, at: usize) -> u32 {
+        let b = &self.bytes[at..at + 4];
+        u32::from_le_bytes([b[0], b[1], b[2], b[3]])
+    }
+
+    fn i64_at(&self, at: usize) -> i64 {
+        let b = &self.bytes[at..at + 8];
+        i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
+    }
+}
