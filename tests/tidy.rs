@@ -124,6 +124,12 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn files_named_in_documents_are_there() {
+    let tree = Tree::read();
+    hold(tree.all(), |file| docs::files(file, &tree));
+}
+
+#[test]
 fn no_machine_is_named() {
     hold(Tree::read().all(), docs::machines);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::code;
 use crate::tree::{self, File, Finding, Tree};
 
 /// Starts of paths that exist on one machine only. Written in two parts, or this file would have them.
@@ -28,8 +29,17 @@ const REGISTRY_HOSTS: &[&str] = &[
 /// Files that may name a host: cargo writes the registry into its lock file.
 const MAY_NAME_HOSTS: &[&str] = &["Cargo.lock"];
 
-/// The lines of a document outside its fences, from 1, with what stands in back-ticks left out.
-fn prose(text: &str) -> Vec<(usize, String)> {
+/// What templates and instructions have in the place of a number or a name.
+const PLACEHOLDERS: &[&str] = &["NNNN", "NAME"];
+
+fn has_placeholder(path: &str) -> bool {
+    PLACEHOLDERS
+        .iter()
+        .any(|placeholder| path.contains(placeholder))
+}
+
+/// The lines of a document outside its fences, from 1.
+fn unfenced(text: &str) -> Vec<(usize, &str)> {
     let mut fence: Option<&str> = None;
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -39,14 +49,16 @@ fn prose(text: &str) -> Vec<(usize, String)> {
         match (fence, marker) {
             (None, Some(_)) => fence = marker,
             (Some(open), Some(marker)) if open == marker => fence = None,
-            (None, None) => {
-                let outside: Vec<&str> = line.split('`').step_by(2).collect();
-                lines.push((index + 1, outside.join(" ")));
-            }
+            (None, None) => lines.push((index + 1, line)),
             _ => {}
         }
     }
     lines
+}
+
+/// The line without what stands in back-ticks.
+fn prose(line: &str) -> String {
+    line.split('`').step_by(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Where the links of a line lead: `[text](target)`, and `[name]: target` at its start.
@@ -102,9 +114,10 @@ pub fn links(file: &File, tree: &Tree) -> Vec<Finding> {
     if !file.is_markdown() {
         return findings;
     }
-    for (line, text) in prose(&file.text) {
-        for target in targets(&text) {
-            if target.contains("://") || target.starts_with("mailto:") {
+    for (line, text) in unfenced(&file.text) {
+        for target in targets(&prose(text)) {
+            let is_outside = target.contains("://") || target.starts_with("mailto:");
+            if is_outside || has_placeholder(target) {
                 continue;
             }
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
@@ -166,7 +179,8 @@ fn has_rooted(line: &str, start: &str) -> bool {
 }
 
 /// In tables with a column of tests, each name in back-ticks is that of a function, a conformance
-/// vector, or a path. A name may be qualified (`crash::name`), or start or end with `*`.
+/// vector, or a file. It may be qualified (`crash.rs::name`, `crash::name`), or have a `*`; what stands
+/// in parentheses is a remark.
 pub fn guarantees(file: &File, tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut columns: Option<Vec<usize>> = None;
@@ -186,9 +200,9 @@ pub fn guarantees(file: &File, tree: &Tree) -> Vec<Finding> {
             continue;
         };
         for cell in columns.iter().filter_map(|&at| cells.get(at)) {
-            for name in cell.split('`').skip(1).step_by(2) {
+            for name in without_remarks(cell).split('`').skip(1).step_by(2) {
                 named += 1;
-                if !is_test_of(name, file, tree) {
+                if !is_test_of(name, tree) {
                     findings.push(file.finding(
                         index + 1,
                         format!("no test is called `{name}`; correct the name, or write the test"),
@@ -206,31 +220,94 @@ pub fn guarantees(file: &File, tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-fn is_test_of(name: &str, file: &File, tree: &Tree) -> bool {
-    // A command to run, which says nothing of names.
+/// What stands outside parentheses, where remarks are; those in back-ticks are no remarks.
+fn without_remarks(cell: &str) -> String {
+    let (mut depth, mut quoted) = (0, false);
+    let mut kept = String::new();
+    for c in cell.chars() {
+        quoted ^= c == '`';
+        depth += i32::from(c == '(' && !quoted);
+        if depth <= 0 {
+            kept.push(c);
+        }
+        depth -= i32::from(c == ')' && !quoted);
+    }
+    kept
+}
+
+fn is_test_of(name: &str, tree: &Tree) -> bool {
+    // A command to run says nothing of names.
     if name.contains(' ') {
         return true;
     }
-    let (path, function) = match name.split_once("::") {
-        Some((path, _)) if path.contains('/') => (Some(path), name.rsplit("::").next()),
-        None if name.contains('/') || name.ends_with(".rs") => (Some(name), None),
-        _ => (None, name.rsplit("::").next()),
+    if name.contains('/') || name.contains(".rs") {
+        return exists(name, tree);
+    }
+    let function = name
+        .rsplit("::")
+        .next()
+        .unwrap_or(name)
+        .trim_end_matches("()");
+    match function.split_once('*') {
+        Some((start, end)) => tree.has_function_like(start, end),
+        None => {
+            tree.has_function(function)
+                || tree.has_path(&format!("tests/conformance/{function}.json"))
+        }
+    }
+}
+
+/// Whether a path, or the end of one, is in the repository, and holds the word behind its `::`.
+fn exists(name: &str, tree: &Tree) -> bool {
+    let (path, item) = match name.split_once(".rs::") {
+        Some((stem, item)) => (format!("{stem}.rs"), item.rsplit("::").next()),
+        None => (name.trim_end_matches('/').to_owned(), None),
     };
-    let has_path = path.is_none_or(|path| {
-        tree.has_path(path.trim_end_matches('/'))
-            || tree::resolve(&file.path, path).is_some_and(|path| tree.has_path(&path))
-    });
-    let has_function = function.is_none_or(|function| {
-        let function = function.trim_end_matches("()");
-        match function.split_once('*') {
-            Some((start, end)) => tree.has_function_like(start, end),
-            None => {
-                tree.has_function(function)
-                    || tree.has_path(&format!("tests/conformance/{function}.json"))
+    let Some(item) = item.map(|item| item.trim_end_matches("()")) else {
+        let end = format!("/{path}");
+        return tree.has_path(&path) || tree.all().any(|file| file.path.ends_with(&end));
+    };
+    let end = format!("/{path}");
+    let mut files = tree
+        .rust()
+        .filter(|file| file.path == path || file.path.ends_with(&end));
+    files.any(|file| {
+        let masked = code::mask(&file.text);
+        code::tokens(&masked).iter().any(|token| token.text == item)
+    })
+}
+
+/// Folders of the root whose files are named in prose by their paths.
+const FOLDERS: &[&str] = &[
+    "src/",
+    "tests/",
+    "benches/",
+    "examples/",
+    "docs/",
+    "scripts/",
+    "topologies/",
+];
+
+/// A file named in back-ticks is there, and so is what is said to be in it: `file.rs::name`.
+pub fn files(file: &File, tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !file.is_markdown() {
+        return findings;
+    }
+    for (line, text) in unfenced(&file.text) {
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_place =
+                name.contains(".rs::") || FOLDERS.iter().any(|folder| name.starts_with(folder));
+            // `a/*/b`, `a/<name>` and the like stand for many.
+            let is_pattern = has_placeholder(name)
+                || (name.contains([' ', '*', '<', '{', '[', '…', ':']) && !name.contains(".rs::"));
+            if is_place && !is_pattern && !exists(name, tree) {
+                findings
+                    .push(file.finding(line, format!("`{name}` is not there; correct the name")));
             }
         }
-    });
-    has_path && has_function
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -273,6 +350,7 @@ mod tests {
         for text in [
             "[x](a.md) [y](../src/a.rs \"title\") [z](<a.md>)",
             "[x](a.md#the-title-code--more) [y](a.md#part-1)",
+            "[x](NNNN-name.md)",
             "# Here we are\n[x](#here-we-are)",
             "[x](https://example.org/a#b) [y](mailto:a@example.org)",
             "`[x](missing.md)` and\n```text\n[x](missing.md)\n```\n",
@@ -291,6 +369,28 @@ mod tests {
             assert!(links(&file, &tree).is_empty(), "{text}");
         }
         assert!(links(&File::new("src/a.rs", "[x](missing.md)"), &tree()).is_empty());
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_found() {
+        let count = |text: &str| files(&File::new("docs/b.md", text), &tree()).len();
+        for text in [
+            "`src/b.rs`",
+            "see `docs/b.txt`, `src/a.rs`",
+            "`a.rs::no_test`",
+            "`src/b/`",
+        ] {
+            assert_eq!(count(text), 1, "{text}");
+        }
+        for text in [
+            "`src/a.rs` `src/a.rs::one_test`",
+            "`src/*/b.rs` `src/<name>.rs` `src/NAME.rs`",
+            "src/b.rs",
+            "```\n`src/b.rs`\n```",
+            "`b.rs`",
+        ] {
+            assert_eq!(count(text), 0, "{text}");
+        }
     }
 
     #[test]
@@ -338,7 +438,9 @@ mod tests {
             "`one_test`",
             "`a::one_test`, `one_test`",
             "`src/a.rs`",
-            "`../src/a.rs::one_test`",
+            "`a.rs::one_test`",
+            "`a.rs`",
+            "`one_test()` (with `strace`)",
             "`one_*`",
             "`join-left`",
             "`cargo test x`",
