@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!  tree       the files, and what a finding is
-//!  code       comments and strings masked, tests cut off, tokens
-//!  layers modules vendors calls names docs goldens scripts     a rule, or a few akin, in each
+//!  code       comments and strings masked, tests cut off, tokens;  paths  what `use` trees name
+//!  layers modules vendors calls names links promises machines goldens scripts     a rule, or a few akin, in each
 //! ```
 //!
 //! A rule is a function from a path and a text to findings, so each has its own tests below it: a
@@ -23,6 +23,9 @@ mod tree;
 #[path = "tidy/code.rs"]
 mod code;
 
+#[path = "tidy/paths.rs"]
+mod paths;
+
 #[path = "tidy/layers.rs"]
 mod layers;
 
@@ -38,8 +41,14 @@ mod calls;
 #[path = "tidy/names.rs"]
 mod names;
 
-#[path = "tidy/docs.rs"]
-mod docs;
+#[path = "tidy/links.rs"]
+mod links;
+
+#[path = "tidy/promises.rs"]
+mod promises;
+
+#[path = "tidy/machines.rs"]
+mod machines;
 
 #[path = "tidy/goldens.rs"]
 mod goldens;
@@ -79,6 +88,7 @@ fn imports_point_down() {
     let tree = Tree::read();
     let roots = layers::roots(&tree);
     hold(tree.rust(), |file| layers::imports(file, &roots));
+    fail_on(layers::unused(&tree, &roots));
 }
 
 #[test]
@@ -120,18 +130,18 @@ fn files_are_short() {
 #[test]
 fn links_lead_somewhere() {
     let tree = Tree::read();
-    hold(tree.all(), |file| docs::links(file, &tree));
+    hold(tree.all(), |file| links::relative(file, &tree));
 }
 
 #[test]
 fn files_named_in_documents_are_there() {
     let tree = Tree::read();
-    hold(tree.all(), |file| docs::files(file, &tree));
+    hold(tree.all(), |file| promises::files(file, &tree));
 }
 
 #[test]
 fn no_machine_is_named() {
-    hold(Tree::read().all(), docs::machines);
+    hold(Tree::read().all(), machines::named);
 }
 
 #[test]
@@ -139,7 +149,7 @@ fn guarantees_name_tests_that_exist() {
     let tree = Tree::read();
     // Strict from the day on which the document is there.
     if let Some(file) = tree.find("docs/guarantees.md") {
-        fail_on(docs::guarantees(file, &tree));
+        fail_on(promises::guarantees(file, &tree));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::code::{self, Token};
+use crate::paths::use_paths;
 use crate::tree::{File, Finding, Tree};
 
 /// What one layer may name of another.
@@ -15,114 +16,53 @@ enum Of {
 use Of::{Everything, Only};
 
 /// The layers in the reading order of `src/lib.rs`, lowest first, each with those it may import.
+#[rustfmt::skip]
 const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("base", &[]),
     ("disk", &[("base", Everything)]),
     ("codec", &[("base", Everything)]),
     // Knows no task.
     ("log", &[("base", Everything), ("disk", Everything)]),
-    (
-        "state",
-        &[
-            ("base", Everything),
-            ("disk", Everything),
-            ("codec", Everything),
-            // The format of a changelog's records; who reads and writes the topic is the runtime's.
-            ("log", Only(&["BatchBuilder", "RecordRef"])),
-        ],
-    ),
-    (
-        "task",
-        &[
-            ("base", Everything),
-            ("codec", Everything),
-            // Formats in memory. No log, reader, or writer: a task returns its effects.
-            (
-                "log",
-                Only(&[
-                    "Batch",
-                    "BatchBuilder",
-                    "BatchMark",
-                    "Cursor",
-                    "Fetched",
-                    "RecordRef",
-                ]),
-            ),
-            ("state", Everything),
-        ],
-    ),
-    (
-        "operator",
-        &[
-            ("base", Everything),
-            ("codec", Everything),
-            // What a source decodes.
-            ("log", Only(&["RecordRef"])),
-            ("state", Everything),
-            ("task", Everything),
-        ],
-    ),
+    ("state", &[
+        ("base", Everything), ("disk", Everything), ("codec", Everything),
+        // The format of a changelog's records; who reads and writes the topic is the runtime's.
+        ("log", Only(&["BatchBuilder", "RecordRef"])),
+    ]),
+    ("task", &[
+        ("base", Everything), ("state", Everything),
+        // Formats in memory. No log, reader, or writer: a task returns its effects.
+        ("log", Only(&["Batch", "BatchBuilder", "BatchMark", "Cursor", "Fetched", "RecordRef"])),
+    ]),
+    ("operator", &[
+        ("base", Everything), ("codec", Everything), ("state", Everything), ("task", Everything),
+        // What a source decodes.
+        ("log", Only(&["RecordRef"])),
+    ]),
     // Neither this layer nor `plan` knows an operator: they carry makers, which `dsl` made.
-    (
-        "topology",
-        &[
-            ("base", Everything),
-            // The limit that holds where the log says none.
-            ("log", Only(&["DEFAULT_MAX_RECORD_BYTES"])),
-            ("state", Everything),
-            ("task", Everything),
-        ],
-    ),
-    (
-        "plan",
-        &[
-            ("base", Everything),
-            ("state", Everything),
-            ("task", Everything),
-            ("topology", Everything),
-        ],
-    ),
-    (
-        "dsl",
-        &[
-            ("base", Everything),
-            ("codec", Everything),
-            ("state", Everything),
-            ("task", Everything),
-            ("operator", Everything),
-            ("topology", Everything),
-            ("plan", Everything),
-        ],
-    ),
+    ("topology", &[
+        ("base", Everything), ("state", Everything), ("task", Everything),
+        // The limit that holds where the log says none.
+        ("log", Only(&["DEFAULT_MAX_RECORD_BYTES"])),
+    ]),
+    ("plan", &[("base", Everything), ("state", Everything), ("task", Everything), ("topology", Everything)]),
+    ("dsl", &[
+        ("base", Everything), ("codec", Everything), ("state", Everything), ("task", Everything),
+        ("operator", Everything), ("topology", Everything), ("plan", Everything),
+    ]),
     // Runs a topology, whoever described it: no codec, operator, plan, or DSL.
-    (
-        "runtime",
-        &[
-            ("base", Everything),
-            // The memory that all tasks share; it is handed to the state, which opens the databases.
-            ("disk", Only(&["Budget"])),
-            ("log", Everything),
-            ("state", Everything),
-            ("task", Everything),
-            ("topology", Everything),
-        ],
-    ),
-    (
-        "testing",
-        &[
-            ("base", Everything),
-            ("disk", Everything),
-            ("codec", Everything),
-            ("log", Everything),
-            ("state", Everything),
-            ("task", Everything),
-            ("operator", Everything),
-            ("topology", Everything),
-            ("plan", Everything),
-            ("dsl", Everything),
-            ("runtime", Everything),
-        ],
-    ),
+    ("runtime", &[
+        ("base", Everything), ("log", Everything), ("state", Everything), ("task", Everything),
+        ("topology", Everything),
+        // The memory that all tasks share; it is handed to the state, which opens the databases.
+        ("disk", Only(&["Budget"])),
+    ]),
+    // Drives a topology, whoever described it.
+    ("testing", &[
+        ("base", Everything), ("codec", Everything), ("log", Everything), ("state", Everything),
+        ("task", Everything), ("topology", Everything), ("runtime", Everything),
+        // As for the runtime.
+        ("disk", Only(&["Budget"])),
+    ]),
 ];
 
 /// Panics when the table itself lets a layer import one above it.
@@ -208,65 +148,130 @@ pub fn roots(tree: &Tree) -> HashMap<String, String> {
 
 /// The layer that a file of the library is in.
 fn layer_of(path: &str) -> Option<&str> {
-    let (layer, _) = path.strip_prefix("src/")?.split_once('/')?;
-    (layer != "bin").then_some(layer)
+    let path = path.strip_prefix("src/")?;
+    let layer = path.split('/').next()?.trim_end_matches(".rs");
+    (!["bin", "lib", "main"].contains(&layer)).then_some(layer)
 }
 
-/// Imports of a file of the library: what it names of other layers.
+/// A name of another layer, in a file of the library.
+struct Use {
+    line: usize,
+    /// Empty if the name is of no layer.
+    target: String,
+    item: String,
+}
+
+/// What a file names of other layers, outside its tests.
+fn uses(file: &File, layer: &str, roots: &HashMap<String, String>) -> Vec<Use> {
+    let masked = code::mask(&file.text);
+    let tokens = code::without_tests(&code::tokens(&masked));
+    let mut uses = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        for path in paths_from_root(file, &tokens, at) {
+            let is_layer = LAYERS.iter().any(|(name, _)| *name == path[0]);
+            let (target, item) = if is_layer {
+                (path[0], path.get(1).copied().unwrap_or("*"))
+            } else {
+                (roots.get(path[0]).map_or("", String::as_str), path[0])
+            };
+            if target != layer {
+                uses.push(Use {
+                    line: token.line,
+                    target: target.to_owned(),
+                    item: item.to_owned(),
+                });
+            }
+        }
+    }
+    uses
+}
+
+/// A file of the library names of other layers only what the table lets it.
 pub fn imports(file: &File, roots: &HashMap<String, String>) -> Vec<Finding> {
     let Some(layer) = layer_of(&file.path).filter(|_| !file.is_test()) else {
         return Vec::new();
     };
     let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
-        return vec![file.finding(
-            1,
-            format!("`{layer}` is no layer; put the file into one, or add it to LAYERS in tests/tidy/layers.rs"),
-        )];
+        let message = format!(
+            "`{layer}` is no layer; move the file, or add it to LAYERS in tests/tidy/layers.rs"
+        );
+        return vec![file.finding(1, message)];
     };
+    let mut findings = climbs(file);
+    for Use { line, target, item } in uses(file, layer, roots) {
+        let message = match allowed.iter().find(|(name, _)| *name == target) {
+            Some((_, Everything)) => continue,
+            Some((_, Only(items))) if items.contains(&item.as_str()) => continue,
+            Some((_, Only(items))) => format!(
+                "`{layer}` may name of `{target}` only {}, and names `{item}`; let a layer above pass it in",
+                items.join(", ")
+            ),
+            None if target.is_empty() => {
+                format!("`crate::{item}` names no layer; write the layer out")
+            }
+            None => format!(
+                "`{layer}` may not import `{target}`; move what it needs down, or let a layer above pass it in"
+            ),
+        };
+        findings.push(file.finding(line, message));
+    }
+    findings
+}
+
+/// `super::super`, which could leave the layer unseen.
+fn climbs(file: &File) -> Vec<Finding> {
     let masked = code::mask(&file.text);
     let tokens = code::without_tests(&code::tokens(&masked));
-    let mut findings = Vec::new();
-    for at in 0..tokens.len() {
-        let line = tokens[at].line;
-        if code::starts_with(&tokens[at..], &["super", "::"])
+    let climbs = |at: &usize| {
+        code::starts_with(&tokens[*at..], &["super", "::"])
             && use_paths(&tokens[at + 2..])
                 .iter()
                 .any(|path| path[0] == "super")
-        {
-            findings
-                .push(file.finding(line, "`super::super` hides the layer; start from `crate::`"));
+    };
+    let found = (0..tokens.len()).filter(climbs);
+    found
+        .map(|at| {
+            file.finding(
+                tokens[at].line,
+                "`super::super` hides the layer; start from `crate::`",
+            )
+        })
+        .collect()
+}
+
+/// What the table allows and nothing needs any more: an arrow that is gone must not come back unseen.
+pub fn unused(tree: &Tree, roots: &HashMap<String, String>) -> Vec<Finding> {
+    let mut made = Vec::new();
+    for file in tree.rust().filter(|file| !file.is_test()) {
+        if let Some(layer) = layer_of(&file.path) {
+            let uses = uses(file, layer, roots).into_iter();
+            made.extend(uses.map(|one| (layer, one.target, one.item)));
         }
-        for path in paths_from_root(file, &tokens, at) {
-            let first = path.first().copied().unwrap_or_default();
-            let is_layer = LAYERS.iter().any(|(name, _)| *name == first);
-            let target = if is_layer {
-                first
-            } else {
-                roots.get(first).map_or("", String::as_str)
-            };
-            if target == layer {
-                continue;
-            }
-            let item = if is_layer {
-                path.get(1).copied().unwrap_or("*")
-            } else {
-                first
-            };
-            let message = match allowed.iter().find(|(name, _)| *name == target) {
-                Some((_, Everything)) => continue,
-                Some((_, Only(items))) if items.contains(&item) => continue,
-                Some((_, Only(items))) => format!(
-                    "`{layer}` may name of `{target}` only {}, and names `{item}`; let a layer above pass it in",
-                    items.join(", ")
-                ),
-                None if target.is_empty() => {
-                    format!("`crate::{first}` names no layer; write the layer out")
+    }
+    let is_made = |layer: &str, target: &str, item: Option<&str>| {
+        made.iter().any(|(from, to, what)| {
+            *from == layer && to == target && item.is_none_or(|item| item == what)
+        })
+    };
+    let mut findings = Vec::new();
+    let mut report = |layer: &str, what: &str| {
+        let message = format!("`{layer}` no longer names {what}; take it out of LAYERS");
+        findings.push(File::new("tests/tidy/layers.rs", "").finding(1, message));
+    };
+    for (layer, allowed) in LAYERS {
+        for (target, of) in *allowed {
+            match of {
+                Everything if !is_made(layer, target, None) => report(layer, target),
+                Everything => {}
+                Only(items) => {
+                    for item in items
+                        .iter()
+                        .filter(|item| !is_made(layer, target, Some(item)))
+                    {
+                        report(layer, &format!("{target}::{item}"));
+                    }
                 }
-                None => format!(
-                    "`{layer}` may not import `{target}`; move what it needs down, or let a layer above pass it in"
-                ),
-            };
-            findings.push(file.finding(line, message));
+            }
         }
     }
     findings
@@ -287,51 +292,6 @@ fn paths_from_root<'a>(file: &File, tokens: &[Token<'a>], at: usize) -> Vec<Vec<
         return paths;
     }
     Vec::new()
-}
-
-/// The paths of a `use` tree, or the one path of an expression: `a::{b, c::d}` is `a::b` and
-/// `a::c::d`. Every path has a segment at least; a glob's last is `*`.
-fn use_paths<'a>(tokens: &[Token<'a>]) -> Vec<Vec<&'a str>> {
-    let Some(first) = tokens.first() else {
-        return vec![vec![""]];
-    };
-    if first.text == "{" {
-        let end = code::group_end(tokens, 0);
-        let inner = &tokens[1..end.max(2) - 1];
-        return branches(inner).into_iter().flat_map(use_paths).collect();
-    }
-    if tokens.get(1).is_some_and(|token| token.text == "::")
-        && tokens
-            .get(2)
-            .is_some_and(|token| token.is_word() || ["{", "*"].contains(&token.text))
-    {
-        let mut paths = use_paths(&tokens[2..]);
-        for path in &mut paths {
-            path.insert(0, first.text);
-        }
-        return paths;
-    }
-    vec![vec![first.text]]
-}
-
-/// The parts between the commas that stand in no brackets.
-fn branches<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
-    let mut parts = Vec::new();
-    let (mut start, mut at) = (0, 0);
-    while at < tokens.len() {
-        if tokens[at].text == "{" {
-            at = code::group_end(tokens, at);
-            continue;
-        }
-        if tokens[at].text == "," {
-            parts.push(&tokens[start..at]);
-            start = at + 1;
-        }
-        at += 1;
-    }
-    parts.push(&tokens[start..]);
-    parts.retain(|part| !part.is_empty());
-    parts
 }
 
 #[cfg(test)]
@@ -364,6 +324,7 @@ mod tests {
             ("src/base/a.rs", "use crate::*;"),
             ("src/base/a.rs", "use crate::Unknown;"),
             ("src/new/a.rs", ""),
+            ("src/new.rs", ""),
         ] {
             assert_ne!(messages(path, text), [""; 0], "{path}: {text}");
         }
@@ -429,6 +390,25 @@ mod tests {
             assert_eq!(messages("src/log/a.rs", text).len(), 1, "{text}");
         }
         assert_eq!(messages("src/log/a.rs", "use super::{a, b::c};"), [""; 0]);
+    }
+
+    #[test]
+    fn an_arrow_that_is_gone_is_found() {
+        let only = File::new("src/disk/a.rs", "use crate::base::Error;");
+        let found = unused(&Tree::of(vec![only]), &HashMap::new());
+        let lines: Vec<_> = found.iter().map(Finding::to_string).collect();
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.contains("`codec` no longer names base;")),
+            "{lines:?}"
+        );
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.contains("`task` no longer names log::Cursor;"))
+        );
+        assert!(!lines.iter().any(|line| line.contains("`disk`")));
     }
 
     #[test]
