@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::stream::{self, Stream, StreamExt};
+
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::status::Status;
@@ -241,6 +243,43 @@ impl Application {
             self.shared.env.sleep(LOOK);
         }
         self.shared.status.error().map_or(Ok(true), Err)
+    }
+
+    /// The state now, and the last of those that it changes to between two looks; ends after
+    /// [`State::Stopped`] or [`State::Failed`]. Needs no runtime of its own: any executor will do.
+    ///
+    /// ```
+    /// # fn main_of(application: marea::runtime::Application) {
+    /// use futures::StreamExt;
+    /// let states = application.states();
+    /// let stopped = async move {
+    ///     let last = states.collect::<Vec<_>>().await.pop();
+    ///     println!("ended as {last:?}");
+    /// };
+    /// # drop(stopped);
+    /// # }
+    /// ```
+    pub fn states(&self) -> impl Stream<Item = State> + Send + Unpin + 'static {
+        let receiver = self.shared.status.states();
+        Box::pin(stream::unfold(Some(receiver), async |receiver| {
+            let mut receiver = receiver?;
+            let state = *receiver.borrow_and_update();
+            if matches!(state, State::Stopped | State::Failed) {
+                return Some((state, None));
+            }
+            // The sender lives as long as a worker does.
+            let next = receiver.changed().await.is_ok().then_some(receiver);
+            Some((state, next))
+        }))
+    }
+
+    /// [`Application::wait`] for those who must not block: resolves when it has stopped or failed.
+    ///
+    /// # Errors
+    /// The failure of a worker.
+    pub async fn ended(&self) -> Result<()> {
+        self.states().collect::<Vec<_>>().await;
+        self.shared.status.error().map_or(Ok(()), Err)
     }
 
     /// Runs as a service does: until SIGINT or SIGTERM, then closes in good order.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::base::{Error, ErrorKind, Offset, TaskId, TopicPartition};
 use crate::task::Drops;
 
@@ -81,6 +83,8 @@ pub(super) struct WorkerStatus {
 #[derive(Debug)]
 pub(super) struct Status {
     inner: Mutex<Inner>,
+    /// Says each new state to those who wait without a thread.
+    states: watch::Sender<State>,
 }
 
 #[derive(Debug)]
@@ -100,6 +104,7 @@ impl Status {
                 workers: BTreeMap::new(),
                 running: workers,
             }),
+            states: watch::Sender::new(State::Starting),
         }
     }
 
@@ -112,7 +117,7 @@ impl Status {
             .map(|worker| worker.tasks.len())
             .sum();
         if inner.state == State::Starting && open >= tasks {
-            inner.state = State::Running;
+            self.move_to(&mut inner, State::Running);
         }
     }
 
@@ -129,7 +134,7 @@ impl Status {
         ];
         let rank = |state| order.iter().position(|other| *other == state);
         if rank(state) > rank(inner.state) {
-            inner.state = state;
+            self.move_to(&mut inner, state);
         }
     }
 
@@ -140,13 +145,23 @@ impl Status {
         match outcome {
             Err(error) if inner.error.is_none() => {
                 inner.error = Some((error.kind(), error.to_string()));
-                inner.state = State::Failed;
+                self.move_to(&mut inner, State::Failed);
             }
             _ => {}
         }
         if inner.running == 0 && inner.state != State::Failed {
-            inner.state = State::Stopped;
+            self.move_to(&mut inner, State::Stopped);
         }
+    }
+
+    fn move_to(&self, inner: &mut Inner, state: State) {
+        inner.state = state;
+        self.states.send_replace(state);
+    }
+
+    /// The state now, and each later one.
+    pub(super) fn states(&self) -> watch::Receiver<State> {
+        self.states.subscribe()
     }
 
     pub(super) fn running(&self) -> usize {
