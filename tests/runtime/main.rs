@@ -10,5 +10,6 @@
 mod crash;
 mod faulty;
 mod fsync;
+mod housekeeping;
 mod pipeline;
 mod sharing;
