@@ -6,7 +6,7 @@ use super::hooks::{Hooks, Point};
 use super::layout::{Layout, inputs};
 use super::restore::restore;
 use super::{Settings, StateBackend};
-use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
+use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::disk::Budget;
 use crate::log::{CommittedOffset, Isolation, Log};
 use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, TaskState};
@@ -152,11 +152,17 @@ impl Opening<'_> {
             Error::invalid("state in RocksDB needs a directory; set `state_directory`")
         })?;
         let path = directory.task_path(id);
-        Ok(Box::new(RocksBackend::open(
-            &path,
-            &spec.stores,
-            self.budget,
-        )?))
+        let opened = RocksBackend::open(&path, &spec.stores, self.budget);
+        let rebuilt = |error: Error| match error.kind() {
+            ErrorKind::Corrupt => {
+                let place = path.display();
+                error.context(format!(
+                    "the state can be rebuilt: delete {place} and start again"
+                ))
+            }
+            _ => error,
+        };
+        Ok(Box::new(opened.map_err(rebuilt)?))
     }
 }
 
