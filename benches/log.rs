@@ -1,4 +1,5 @@
-//! Records per second through a log, from encoding to decoding, with a reader that keeps up.
+//! Records per second through a log, from encoding to decoding: with a reader that keeps up, and by a
+//! reader that comes later.
 //!
 //! `cargo bench --bench log`; the directory is under the system's temporary directory, or under
 //! `MAREA_BENCH_DIR`: its disk decides what an fsync costs.
@@ -11,88 +12,43 @@
 )]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use marea::Result;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use marea::base::{Env, SystemEnv, TopicPartition};
 use marea::disk::Budget;
 use marea::log::embedded::{EmbeddedLog, Fsync, Settings};
-use marea::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, TopicSpec};
+use marea::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, Reader, TopicSpec};
+use tempfile::TempDir;
 
-const COMMITS: u64 = 2_000;
+/// Records of a commit, of about 100 bytes each.
 const RECORDS: u64 = 300;
+/// Commits of a round.
+const COMMITS: u64 = 8;
 const VALUE: [u8; 90] = [b'v'; 90];
 
-fn main() -> Result<()> {
-    let env = SystemEnv::shared();
-    println!("{COMMITS} commits of {RECORDS} records of about 100 bytes, one batch each");
-    for writers in [1, 4] {
-        run("memory", Arc::new(MemoryLog::new(env.clone())), writers)?;
-        for fsync in [Fsync::EveryCommit, Fsync::EveryMs(10), Fsync::Never] {
-            for tail_bytes in [8 << 20, 0, 64 << 20] {
-                let directory = match std::env::var_os("MAREA_BENCH_DIR") {
-                    Some(parent) => tempfile::tempdir_in(parent),
-                    None => tempfile::tempdir(),
-                };
-                let directory = directory.expect("a directory");
-                let settings = Settings {
-                    fsync,
-                    tail_bytes,
-                    ..Settings::new(directory.path(), Budget::new(256 << 20))
-                };
-                let log = Arc::new(EmbeddedLog::open(settings, env.clone())?);
-                let name = format!("embedded {fsync:?}, tail {} MiB", tail_bytes >> 20);
-                run(&name, log.clone(), writers)?;
-                println!("    {:?}", log.stats());
-            }
-        }
-    }
-    Ok(())
+fn directory() -> TempDir {
+    let directory = match std::env::var_os("MAREA_BENCH_DIR") {
+        Some(parent) => tempfile::tempdir_in(parent),
+        None => tempfile::tempdir(),
+    };
+    directory.expect("a directory")
 }
 
-fn run(name: &str, log: Arc<dyn Log>, writers: u32) -> Result<()> {
-    let env = SystemEnv::shared();
-    log.create_topics(&[TopicSpec::new("t", writers)])?;
-    let started_ns = env.monotonic_ns();
-    let mut threads = Vec::new();
-    for writer in 0..writers {
-        let log = log.clone();
-        let body = move || write(&*log, writer, COMMITS / u64::from(writers));
-        threads.push(env.spawn("writer", Box::new(body))?);
-    }
-    let mut reader = log.reader()?;
-    let all: Vec<_> = (0..writers)
-        .map(|p| (TopicPartition::new("t", p), 0))
-        .collect();
-    reader.assign(&all)?;
-    let (mut seen, mut bytes) = (0, 0);
-    while seen < COMMITS * RECORDS {
-        for fetched in reader.poll(1 << 20, Duration::from_secs(1))? {
-            bytes += fetched.batch.as_bytes().len();
-            let mut cursor = fetched.batch.cursor(fetched.base_offset);
-            while let Some(record) = cursor.next_record()? {
-                seen += u64::from(record.value.is_some());
-            }
-        }
-    }
-    let seconds = (env.monotonic_ns() - started_ns) as f64 / 1e9;
-    assert!(
-        threads.into_iter().all(marea::base::Thread::join),
-        "a writer failed"
-    );
-    let end = log.end_offset(&all[0].0, Isolation::ReadCommitted)?;
-    assert_eq!(end as u64, COMMITS * RECORDS / u64::from(writers));
-    println!(
-        "{writers} writers, {name}: {:.0} records/s, {:.0} MB/s, {:.2} ms a commit",
-        seen as f64 / seconds,
-        bytes as f64 / seconds / 1e6,
-        seconds * 1e3 * f64::from(writers) / COMMITS as f64
-    );
-    Ok(())
+fn embedded(directory: &TempDir, fsync: Fsync, tail_bytes: usize) -> Arc<dyn Log> {
+    let settings = Settings {
+        fsync,
+        tail_bytes,
+        ..Settings::new(directory.path(), Budget::new(256 << 20))
+    };
+    Arc::new(EmbeddedLog::open(settings, SystemEnv::shared()).expect("opens"))
+}
+
+fn place(writer: u32) -> TopicPartition {
+    TopicPartition::new("t", writer)
 }
 
 fn write(log: &dyn Log, number: u32, commits: u64) {
-    let place = TopicPartition::new("t", number);
     let mut writer = log.writer(&format!("w{number}")).expect("a writer");
     let mut builder = BatchBuilder::default();
     for commit in 0..commits {
@@ -100,13 +56,9 @@ fn write(log: &dyn Log, number: u32, commits: u64) {
             let key = (commit * RECORDS + record).to_be_bytes();
             builder.push(Some(&key), Some(&VALUE), record as i64, &[]);
         }
-        let appends = builder
-            .seal()
-            .map(|batch| (place.clone(), batch))
-            .into_iter()
-            .collect();
+        let batch = builder.seal().map(|batch| (place(number), batch));
         let commit = Commit {
-            appends,
+            appends: batch.into_iter().collect(),
             group: None,
         };
         writer.submit(commit).expect("submitted");
@@ -117,3 +69,100 @@ fn write(log: &dyn Log, number: u32, commits: u64) {
         {}
     }
 }
+
+fn read(reader: &mut dyn Reader, records: u64) {
+    let mut seen = 0;
+    while seen < records {
+        for fetched in reader
+            .poll(1 << 20, Duration::from_secs(1))
+            .expect("batches")
+        {
+            let mut cursor = fetched.batch.cursor(fetched.base_offset);
+            while let Some(record) = cursor.next_record().expect("intact") {
+                seen += u64::from(record.value.is_some());
+            }
+        }
+    }
+}
+
+/// Appends `rounds` by so many writers, each on a partition of its own, and reads along.
+fn through(log: &Arc<dyn Log>, writers: u32, rounds: u64) -> Duration {
+    let env = SystemEnv::shared();
+    let mut reader = log.reader().expect("a reader");
+    let ends = (0..writers).map(|writer| {
+        let end = log.end_offset(&place(writer), Isolation::ReadCommitted);
+        (place(writer), end.expect("an end"))
+    });
+    reader.assign(&ends.collect::<Vec<_>>()).expect("assigned");
+    let started = Instant::now();
+    let commits = rounds * COMMITS / u64::from(writers);
+    let spawn = |writer| {
+        let log = log.clone();
+        let body = Box::new(move || write(&*log, writer, commits));
+        env.spawn("writer", body).expect("a thread")
+    };
+    let threads: Vec<_> = (0..writers).map(spawn).collect();
+    read(&mut *reader, rounds * COMMITS * RECORDS);
+    let elapsed = started.elapsed();
+    assert!(
+        threads.into_iter().all(marea::base::Thread::join),
+        "a writer failed"
+    );
+    elapsed
+}
+
+fn append_and_read(criterion: &mut Criterion) {
+    let directories: Vec<TempDir> = (0..3).map(|_| directory()).collect();
+    let policies = [Fsync::EveryCommit, Fsync::EveryMs(10), Fsync::Never];
+    let mut logs: Vec<(String, Arc<dyn Log>)> = vec![(
+        "memory".to_owned(),
+        Arc::new(MemoryLog::new(SystemEnv::shared())),
+    )];
+    for (fsync, directory) in policies.into_iter().zip(&directories) {
+        logs.push((
+            format!("embedded {fsync:?}"),
+            embedded(directory, fsync, 64 << 20),
+        ));
+    }
+    let mut group = criterion.benchmark_group("append and read");
+    group.throughput(Throughput::Elements(COMMITS * RECORDS));
+    for (name, log) in &logs {
+        log.create_topics(&[TopicSpec::new("t", 4)])
+            .expect("created");
+        for writers in [1, 4] {
+            group.bench_function(format!("{name}, {writers} writers"), |bencher| {
+                bencher.iter_custom(|rounds| through(log, writers, rounds));
+            });
+            // What has been read is of no more use, and a long bench must not fill the disk.
+            let ends = (0..4)
+                .map(|writer| (place(writer), i64::MAX))
+                .collect::<Vec<_>>();
+            log.delete_records(&ends).expect("deleted");
+        }
+    }
+    group.finish();
+}
+
+fn read_later(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("read later");
+    let commits = 100;
+    group.throughput(Throughput::Elements(commits * RECORDS));
+    for (name, tail_bytes) in [("from the tail", 64 << 20), ("from RocksDB", 0)] {
+        let directory = directory();
+        let log = embedded(&directory, Fsync::Never, tail_bytes);
+        log.create_topics(&[TopicSpec::new("t", 1)])
+            .expect("created");
+        write(&*log, 0, commits);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut reader = log.reader().expect("a reader");
+                reader.assign(&[(place(0), 0)]).expect("assigned");
+                read(&mut *reader, commits * RECORDS);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, append_and_read, read_later);
+criterion_main!(benches);

@@ -136,7 +136,6 @@ fn join() -> Topology {
 fn steps(criterion: &mut Criterion) {
     let batch = batch();
     let mut group = criterion.benchmark_group("step");
-    group.throughput(Throughput::Elements(u64::from(RECORDS)));
     for (name, topology, inputs) in [
         ("pass", pass(), &["in"][..]),
         ("filter, map_values, filter_not", stateless(), &["in"]),
@@ -144,6 +143,8 @@ fn steps(criterion: &mut Criterion) {
         ("windowed sum", windowed_sum(), &["in"]),
         ("join", join(), &["left", "right"]),
     ] {
+        let records = u64::from(RECORDS) * inputs.len() as u64;
+        group.throughput(Throughput::Elements(records));
         group.bench_function(name, |bencher| {
             let fresh = || task(&topology);
             bencher.iter_batched_ref(

@@ -1,4 +1,63 @@
 //! marea is a stream-processing library: what Kafka's Streams API is to the JVM.
+//!
+//! A program declares a topology, from input topics over operators to output topics. marea runs it on
+//! worker threads, keeps its state in stores backed by changelog topics, and commits outputs, state
+//! and input offsets together, so that a crash neither loses nor doubles a result. The log is a
+//! trait; the one that lives in the process needs no broker.
+//!
+//! ```
+//! use marea::base::Record;
+//! use marea::codec::{I64, Utf8};
+//! use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+//! use marea::testing::Driver;
+//!
+//! fn main() -> marea::Result<()> {
+//!     let builder = StreamBuilder::new();
+//!     builder
+//!         .stream("lines", Consumed::with(Utf8, Utf8))
+//!         .flat_map_values(|_, line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+//!         .group_by(|_, word| word.clone(), Grouped::with("by-word", Utf8, Utf8))
+//!         .count("words")
+//!         .to_stream()
+//!         .present()
+//!         .to("counts", Produced::with(Utf8, I64));
+//!
+//!     // In a test: the real task, over topics in memory.
+//!     let mut driver = Driver::builder(builder.build()?).build()?;
+//!     let lines = driver.input_topic("lines", Utf8, Utf8);
+//!     let counts = driver.output_topic("counts", Utf8, I64);
+//!     lines.pipe(&mut driver, Record::new("tide".to_owned(), "ebb flow ebb".to_owned(), 0))?;
+//!     let found: Vec<_> = counts.read(&mut driver)?.into_iter().map(|r| (r.key, r.value)).collect();
+//!     assert_eq!(found, [("ebb".to_owned(), 1), ("flow".to_owned(), 1), ("ebb".to_owned(), 2)]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to go next
+//! - to write a topology: [`dsl`], and [`codec`] for what is on the topics;
+//! - to run one: [`runtime::Application`], on a log that [`log::open`] opens;
+//! - to test one: [`testing::Driver`] for its results, [`testing::Invariance`] for its independence of
+//!   partitions, workers and pace;
+//! - when something fails: [`ErrorKind`] says what to do about it, [`task::ErrorPolicies`] what happens
+//!   to records that cannot be handled.
+//!
+//! # Layers
+//! A module knows those above it in this list and none below. This is also the order to read them in.
+//!
+//! ```text
+//!  base       ids, records, time, errors; the only door to clock, chance and threads
+//!  disk       the thin wrapper over RocksDB that log and state share
+//!  codec      bytes of keys and values
+//!  log        the trait of a partitioned log, and its backends: in memory, embedded
+//!  state      stores: overlay, changelog, restore
+//!  task       a partition of a sub-topology as a step machine: records in, effects out
+//!  operator   one operator a file
+//!  topology   the physical graph, its names, its cut into sub-topologies
+//!  plan       the logical graph and its rewrites
+//!  dsl        what users type: streams, tables, windows
+//!  runtime    workers, assignment, commits, restore
+//!  testing    a driver of the real task without a log; invariance of results
+//! ```
 
 pub mod base;
 pub mod disk;
@@ -14,3 +73,8 @@ pub mod runtime;
 pub mod testing;
 
 pub use base::{Error, ErrorKind, Result};
+
+/// Compiles and runs the programs of the README, so that they cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,7 +1,11 @@
 //! The refused shape: records erased at each hop.
 
-use super::*;
 use std::any::Any;
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::rc::Rc;
+
+use super::{Cx, Key, Record, Result, Round, Value, bump, mapped, pass, records};
 
 /// The refused shape: a record on the heap, its type asked for at each hop.
 trait PushAny {

@@ -31,20 +31,24 @@ impl<K, V> Record<K, V> {
         }
     }
 
-    /// The same record with another value.
-    pub fn with_value<W>(self, value: W) -> Record<K, W> {
+    /// The same record with what `map` makes of its key and value.
+    #[inline]
+    pub fn map<L, W>(self, map: impl FnOnce(K, V) -> (L, W)) -> Record<L, W> {
+        let (key, value) = map(self.key, self.value);
         Record {
-            key: self.key,
+            key,
             value,
             timestamp_ms: self.timestamp_ms,
             headers: self.headers,
         }
     }
 
-    /// The same record with another key and value.
-    pub fn with_pair<L, W>(self, key: L, value: W) -> Record<L, W> {
+    /// The same record with what `map` makes of its value.
+    #[inline]
+    pub fn map_value<W>(self, map: impl FnOnce(&K, V) -> W) -> Record<K, W> {
+        let value = map(&self.key, self.value);
         Record {
-            key,
+            key: self.key,
             value,
             timestamp_ms: self.timestamp_ms,
             headers: self.headers,

@@ -19,6 +19,17 @@
 //! # Ok::<(), marea::Error>(())
 //! ```
 //!
+//! What does not fit together does not compile:
+//!
+//! ```compile_fail
+//! # use marea::dsl::{Consumed, Produced, StreamBuilder};
+//! # use marea::codec::{I64, Utf8};
+//! # let builder = StreamBuilder::new();
+//! builder
+//!     .stream("lines", Consumed::with(Utf8, Utf8))
+//!     .to("lengths", Produced::with(Utf8, I64)); // the values are text
+//! ```
+//!
 //! A handle is consumed by the method that uses it; clone it to use a stream twice, which needs
 //! records that can be cloned. Options are values: what needs a codec or a name takes one.
 

@@ -132,7 +132,8 @@ impl<V> Materialized<V> {
         self
     }
 
-    /// No changelog: the rows do not survive the loss of the disk or a move to another machine.
+    /// No changelog: the rows do not survive the loss of the disk or a move to another machine, and a
+    /// crash loses those that were not flushed yet.
     #[must_use]
     pub fn not_logged(mut self) -> Self {
         self.logged = false;

@@ -42,31 +42,19 @@ where
     type ValueOut = R;
 
     fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        if self.key.is_null(&key) {
+        if self.key.is_null(&record.key) {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
         }
-        if self.value.is_null(&value) {
+        if self.value.is_null(&record.value) {
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        let Some((row, _)) = self.table.get(&key, cx)? else {
+        let Some((row, _)) = self.table.get(&record.key, cx)? else {
             return Ok(());
         };
-        let value = (self.join)(&key, value, row);
         out.push(
-            Record {
-                key,
-                value,
-                timestamp_ms,
-                headers,
-            },
+            record.map_value(|key, value| (self.join)(key, value, row)),
             cx,
         )
     }
@@ -106,28 +94,16 @@ where
     type ValueOut = R;
 
     fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        if self.value.is_null(&value) {
+        if self.value.is_null(&record.value) {
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        let row = match self.key.is_null(&key) {
+        let row = match self.key.is_null(&record.key) {
             true => None,
-            false => self.table.get(&key, cx)?.map(|(row, _)| row),
+            false => self.table.get(&record.key, cx)?.map(|(row, _)| row),
         };
-        let value = (self.join)(&key, value, row);
         out.push(
-            Record {
-                key,
-                value,
-                timestamp_ms,
-                headers,
-            },
+            record.map_value(|key, value| (self.join)(key, value, row)),
             cx,
         )
     }

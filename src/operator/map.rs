@@ -36,21 +36,6 @@ where
 
     #[inline]
     fn process(&self, record: Record<K, V>, out: &Edges<L, W>, cx: &mut Context) -> Result<()> {
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        let (key, value) = (self.map)(key, value);
-        out.push(
-            Record {
-                key,
-                value,
-                timestamp_ms,
-                headers,
-            },
-            cx,
-        )
+        out.push(record.map(&self.map), cx)
     }
 }

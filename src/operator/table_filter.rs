@@ -43,26 +43,14 @@ where
         out: &Edges<K, Change<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record {
-            key,
-            value: Change { new, old },
-            timestamp_ms,
-            headers,
-        } = record;
-        let new = new.filter(|row| (self.accepts)(&key, row));
-        let old = old.filter(|row| (self.accepts)(&key, row));
-        if self.drops_redundant && new.is_none() && old.is_none() {
+        let passed = record.map_value(|key, change| Change {
+            new: change.new.filter(|row| (self.accepts)(key, row)),
+            old: change.old.filter(|row| (self.accepts)(key, row)),
+        });
+        if self.drops_redundant && passed.value.new.is_none() && passed.value.old.is_none() {
             return Ok(());
         }
-        out.push(
-            Record {
-                key,
-                value: Change { new, old },
-                timestamp_ms,
-                headers,
-            },
-            cx,
-        )
+        out.push(passed, cx)
     }
 }
 

@@ -40,23 +40,11 @@ where
         out: &Edges<K, Change<W>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record {
-            key,
-            value: Change { new, old },
-            timestamp_ms,
-            headers,
-        } = record;
-        let new = new.and_then(|row| (self.map)(&key, row));
-        let old = old.and_then(|row| (self.map)(&key, row));
-        out.push(
-            Record {
-                key,
-                value: Change { new, old },
-                timestamp_ms,
-                headers,
-            },
-            cx,
-        )
+        let mapped = record.map_value(|key, change| Change {
+            new: change.new.and_then(|row| (self.map)(key, row)),
+            old: change.old.and_then(|row| (self.map)(key, row)),
+        });
+        out.push(mapped, cx)
     }
 }
 

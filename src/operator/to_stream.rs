@@ -27,20 +27,6 @@ impl<K: 'static, V: 'static> Process for ToStream<K, V> {
         out: &Edges<K, Option<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        out.push(
-            Record {
-                key,
-                value: value.new,
-                timestamp_ms,
-                headers,
-            },
-            cx,
-        )
+        out.push(record.map_value(|_, change| change.new), cx)
     }
 }

@@ -1,16 +1,20 @@
 //! The handle of a running application.
 
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use futures::stream::{self, Stream, StreamExt};
 
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::status::Status;
 use super::worker::{Shared, Worker, join};
-use super::{Settings, Snapshot, State, StateBackend};
-use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread};
+use super::{Settings, Snapshot, State, StateBackend, StopSignal};
+use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
 use crate::disk::Budget;
 use crate::log::Log;
 use crate::state::StateDirectory;
@@ -18,6 +22,8 @@ use crate::topology::Topology;
 
 /// How often a waiting handle looks at its workers.
 const LOOK: Duration = Duration::from_millis(5);
+/// How soon a signal is heard.
+const LISTEN: Duration = Duration::from_millis(50);
 
 /// Collects what an application needs.
 pub struct ApplicationBuilder {
@@ -121,7 +127,9 @@ impl ApplicationBuilder {
             hooks: self.hooks,
             status: Status::new(self.settings.workers),
             stop: AtomicBool::new(false),
-            drain: AtomicBool::new(false),
+            drain_asked: AtomicU64::new(0),
+            draining: AtomicU64::new(0),
+            opened: Mutex::default(),
             settings: self.settings,
         })
     }
@@ -151,8 +159,15 @@ impl ApplicationBuilder {
         for (name, membership) in joined {
             let shared = shared.clone();
             let body = move || {
-                let outcome =
-                    Worker::new(shared.clone(), name.clone(), membership).and_then(Worker::run);
+                let work =
+                    || Worker::new(shared.clone(), name.clone(), membership).and_then(Worker::run);
+                // Closures of the user that fail are caught at their record; this is anything else.
+                let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+                    Err(Error::internal(format!(
+                        "worker {name} panicked: {}",
+                        panic_message(&*panic)
+                    )))
+                });
                 if let Err(error) = &outcome {
                     tracing::error!(worker = %name, %error, "worker failed");
                     // One that fails stops all: the others commit what they have.
@@ -201,13 +216,33 @@ impl Application {
     /// The failure of a worker; `Unavailable` if it takes longer than `deadline`.
     pub fn drain(&self, deadline: Duration) -> Result<()> {
         let shared = &self.shared;
-        shared.drain.store(true, Ordering::Release);
+        let until_ms = self.until_ms(deadline);
+        // One that took too long goes on; after one that has ended another begins.
+        let mut number = shared.draining.load(Ordering::Acquire);
+        if number == 0 {
+            number = shared.drain_asked.fetch_add(1, Ordering::AcqRel) + 1;
+        }
         shared.status.enter(State::Draining);
+        if number > 1 {
+            // An end that is forgotten after another task has spoken of it again would be lost.
+            self.wait_for(
+                until_ms,
+                "the workers to see that there may be more",
+                || shared.status.know_drain(number),
+            )?;
+        }
+        shared.draining.store(number, Ordering::Release);
         let total = shared.layout.specs.len();
-        self.wait_for(deadline, "the input to end", || {
+        self.wait_for(until_ms, "the input to end", || {
             let snapshot = shared.status.snapshot();
-            snapshot.tasks.len() == total && snapshot.tasks.iter().all(|task| task.ended)
-        })
+            let ended = snapshot.tasks.iter().filter(|task| task.ended);
+            let ended = ended.map(|task| &task.task).collect::<BTreeSet<_>>();
+            shared.status.know_drain(number)
+                && ended.len() == total
+                && snapshot.tasks.iter().all(|task| task.ended)
+        })?;
+        shared.draining.store(0, Ordering::Release);
+        Ok(())
     }
 
     /// Stops in good order: what was processed is committed, nothing more is read, time does not
@@ -219,7 +254,7 @@ impl Application {
     pub fn close(&mut self, deadline: Duration) -> Result<()> {
         self.shared.status.enter(State::Stopping);
         self.shared.stop.store(true, Ordering::Release);
-        self.wait_for(deadline, "the workers to stop", || {
+        self.wait_for(self.until_ms(deadline), "the workers to stop", || {
             self.shared.status.running() == 0
         })?;
         self.join();
@@ -231,7 +266,7 @@ impl Application {
     /// # Errors
     /// The failure of a worker.
     pub fn wait(&self, deadline: Duration) -> Result<bool> {
-        let until_ms = self.shared.env.monotonic_ms() + deadline.as_millis() as u64;
+        let until_ms = self.until_ms(deadline);
         while self.shared.status.running() > 0 {
             if self.shared.env.monotonic_ms() >= until_ms {
                 return Ok(false);
@@ -241,14 +276,78 @@ impl Application {
         self.shared.status.error().map_or(Ok(true), Err)
     }
 
-    fn wait_for(&self, deadline: Duration, what: &str, done: impl Fn() -> bool) -> Result<()> {
-        let until_ms = self.shared.env.monotonic_ms() + deadline.as_millis() as u64;
+    /// The state now, and the last of those that it changes to between two looks; ends after
+    /// [`State::Stopped`] or [`State::Failed`]. Needs no runtime of its own: any executor will do.
+    ///
+    /// ```
+    /// # fn main_of(application: marea::runtime::Application) {
+    /// use futures::StreamExt;
+    /// let states = application.states();
+    /// let stopped = async move {
+    ///     let last = states.collect::<Vec<_>>().await.pop();
+    ///     println!("ended as {last:?}");
+    /// };
+    /// # drop(stopped);
+    /// # }
+    /// ```
+    pub fn states(&self) -> impl Stream<Item = State> + Send + Unpin + 'static {
+        let receiver = self.shared.status.states();
+        Box::pin(stream::unfold(Some(receiver), async |receiver| {
+            let mut receiver = receiver?;
+            let state = *receiver.borrow_and_update();
+            if matches!(state, State::Stopped | State::Failed) {
+                return Some((state, None));
+            }
+            // The sender lives as long as a worker does.
+            let next = receiver.changed().await.is_ok().then_some(receiver);
+            Some((state, next))
+        }))
+    }
+
+    /// [`Application::wait`] for those who must not block: resolves when it has stopped or failed.
+    ///
+    /// # Errors
+    /// The failure of a worker.
+    pub async fn ended(&self) -> Result<()> {
+        self.states().collect::<Vec<_>>().await;
+        self.shared.status.error().map_or(Ok(()), Err)
+    }
+
+    /// Runs as a service does: until SIGINT or SIGTERM, then closes in good order.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// # fn main_of(mut application: marea::runtime::Application) -> Result<(), marea::Error> {
+    /// use marea::runtime::StopSignal;
+    /// application.run_until(&StopSignal::listen()?, Duration::from_secs(30))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The failure of a worker: return it from `main`, so that the process ends with a non-zero exit
+    /// code; as [`Application::close`] with `deadline`.
+    pub fn run_until(&mut self, stop: &StopSignal, deadline: Duration) -> Result<()> {
+        while !stop.is_set() {
+            if self.wait(LISTEN)? {
+                return Ok(());
+            }
+        }
+        self.close(deadline)
+    }
+
+    fn until_ms(&self, deadline: Duration) -> u64 {
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.shared.env.monotonic_ms().saturating_add(deadline_ms)
+    }
+
+    fn wait_for(&self, until_ms: u64, what: &str, done: impl Fn() -> bool) -> Result<()> {
+        let since_ms = self.shared.env.monotonic_ms();
         while !done() {
             if let Some(error) = self.shared.status.error() {
                 return Err(error);
             }
             if self.shared.env.monotonic_ms() >= until_ms {
-                let message = format!("waited {} ms for {what}", deadline.as_millis());
+                let message = format!("waited {} ms for {what}", until_ms - since_ms);
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
             self.shared.env.sleep(LOOK);

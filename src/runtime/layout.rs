@@ -7,7 +7,7 @@ use super::Settings;
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{StoreKind, StoreSpec};
-use crate::task::{NodeId, TaskSpec, TopicName};
+use crate::task::{NodeId, TaskSpec};
 use crate::topology::{TopicLimits, Topology};
 
 /// Tasks and topics, decided once at start.
@@ -24,6 +24,18 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Whether the topic is one of the application's repartition topics.
+    pub(super) fn is_repartition(&self, topic: &str) -> bool {
+        self.repartitions.iter().any(|name| name == topic)
+    }
+
+    /// Whether a task reads what another one writes.
+    pub(super) fn reads_repartition(&self, spec: &TaskSpec) -> bool {
+        spec.inputs
+            .iter()
+            .any(|input| self.is_repartition(&input.topic))
+    }
+
     /// Reads the user's topics, decides all numbers of partitions and creates the internal topics.
     ///
     /// # Errors
@@ -172,6 +184,5 @@ fn dead_letters(
     limits
         .max_record_bytes
         .insert(name.clone(), topic.max_record_bytes);
-    let _ = TopicName::External(name.clone());
     Ok(Some((name.clone(), topic.partitions)))
 }

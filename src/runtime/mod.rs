@@ -16,11 +16,11 @@ mod commit;
 mod hooks;
 mod layout;
 mod open_task;
-mod orphans;
 mod replay;
 mod restore;
 mod settings;
 mod status;
+mod stop_signal;
 mod worker;
 
 pub use application::{Application, ApplicationBuilder};
@@ -28,3 +28,4 @@ pub use hooks::{Hooks, NoHooks, Point};
 pub use replay::{Replay, StoreSum};
 pub use settings::{Guarantee, Settings, StateBackend};
 pub use status::{Snapshot, State, TaskSnapshot};
+pub use stop_signal::StopSignal;

@@ -76,6 +76,7 @@ fn sums(shared: &Shared) -> Result<(Vec<StoreSum>, u64)> {
         directory: shared.directory.as_ref(),
         budget: &shared.budget,
         hooks: &*shared.hooks,
+        wall_ms: shared.env.wall_ms(),
     };
     let mut sums = Vec::new();
     let mut records = 0;

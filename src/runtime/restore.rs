@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::hooks::{Hooks, Point};
 use crate::base::{Offset, Result, TopicPartition};
-use crate::log::{CommittedOffset, Fetched, Isolation, Log, Reader};
+use crate::log::{Cleanup, Fetched, Isolation, Log, Reader};
 use crate::state::TaskState;
 
 /// How much a restore fetches at a time, in bytes.
@@ -15,35 +15,10 @@ const FETCH_BYTES: usize = 4 << 20;
 /// How long it waits for the log before it says that it lives.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// Where each changelog of a task ended when its input offsets were committed, as the metadata of
-/// the offsets says under at least once; `None` under exactly once, where the log's end is right.
-pub(super) fn ends_from_metadata(
-    committed: &[Option<CommittedOffset>],
-    changelogs: usize,
-) -> Option<Vec<Option<Offset>>> {
-    committed.iter().flatten().find_map(|offset| {
-        let ends = offset.metadata.strip_prefix(ENDS_PREFIX)?;
-        let ends: Vec<Option<Offset>> = ends.split(',').map(|end| end.parse().ok()).collect();
-        (ends.len() == changelogs).then_some(ends)
-    })
-}
-
-/// Writes what [`ends_from_metadata`] reads.
-pub(super) fn ends_to_metadata(ends: &[Option<Offset>]) -> String {
-    let text = |end: &Option<Offset>| end.map_or_else(|| "-".to_owned(), |end| end.to_string());
-    format!(
-        "{ENDS_PREFIX}{}",
-        ends.iter().map(text).collect::<Vec<_>>().join(",")
-    )
-}
-
-const ENDS_PREFIX: &str = "changelog-ends=";
-
 /// Restores every store of a task and returns the number of records read.
 pub(super) fn restore(
     state: &mut TaskState,
     changelogs: &[Option<TopicPartition>],
-    ends: Option<&[Option<Offset>]>,
     log: &dyn Log,
     hooks: &dyn Hooks,
     alive: &mut dyn FnMut() -> Result<()>,
@@ -51,10 +26,13 @@ pub(super) fn restore(
     let mut records = 0;
     for (store, partition) in changelogs.iter().enumerate() {
         let Some(partition) = partition else { continue };
-        let log_end = log.end_offset(partition, Isolation::ReadUncommitted)?;
-        // A changelog that no commit has written yet counts for nothing.
-        let end = ends.map_or(log_end, |ends| ends[store].unwrap_or(0).min(log_end));
-        let position = state.position(store).filter(|position| *position <= end);
+        let end = log.end_offset(partition, Isolation::ReadUncommitted)?;
+        let mut position = state.position(store).filter(|position| *position <= end);
+        if position.is_some_and(|position| position < end)
+            && has_forgotten(state, store, log, partition)?
+        {
+            position = None;
+        }
         let from = match position {
             Some(position) => position,
             None => log.start_offset(partition)?,
@@ -80,6 +58,31 @@ pub(super) fn restore(
         state.end_restore(store, end)?;
     }
     Ok(records)
+}
+
+/// Whether the changelog may have lost deletions that came after the store's position: then only
+/// reading from the beginning leaves out what was deleted.
+fn has_forgotten(
+    state: &TaskState,
+    store: usize,
+    log: &dyn Log,
+    partition: &TopicPartition,
+) -> Result<bool> {
+    let (Some(at_ms), Some(topic)) = (state.position_at_ms(store), log.topic(&partition.topic)?)
+    else {
+        return Ok(false);
+    };
+    let age_ms = state.wall_ms().saturating_sub(at_ms);
+    let compacts = topic.cleanup != Cleanup::Delete;
+    if compacts && age_ms > topic.delete_retention_ms {
+        tracing::info!(
+            %partition,
+            age_ms,
+            "the rows are older than the changelog keeps deletions; rebuilding them"
+        );
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 /// Reads a partition up to `end`.
@@ -109,24 +112,71 @@ pub(super) fn read_until(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::base::{ManualEnv, TaskId};
+    use crate::log::{BatchBuilder, Commit, MemoryLog, TopicSpec};
+    use crate::runtime::NoHooks;
+    use crate::state::{Identity, MemoryBackend, StoreKind, StoreSpec};
+
+    const DELETE_RETENTION_MS: i64 = 1_000;
+
+    fn append(log: &dyn Log, key: &str) {
+        let mut builder = BatchBuilder::default();
+        builder.push(Some(key.as_bytes()), Some(b"row"), 0, &[]);
+        let batch = builder.seal().expect("a record");
+        let mut writer = log.writer("w").expect("a writer");
+        let appends = vec![(TopicPartition::new("changelog", 0), batch)];
+        let commit = Commit {
+            appends,
+            group: None,
+        };
+        writer.submit(commit).expect("submitted");
+        let receipt = writer.poll(Duration::from_secs(5)).expect("committed");
+        assert!(receipt.is_some(), "an answer in time");
+    }
+
+    fn bring_up(state: &mut TaskState, log: &dyn Log, wall_ms: i64) -> u64 {
+        state.set_wall_ms(wall_ms);
+        let changelogs = [Some(TopicPartition::new("changelog", 0)), None];
+        restore(state, &changelogs, log, &NoHooks, &mut || Ok(())).expect("restored")
+    }
 
     #[test]
-    fn ends_survive_the_metadata() {
-        let ends = [Some(7), None, Some(0)];
-        let metadata = ends_to_metadata(&ends);
-        let committed = [
-            None,
-            Some(CommittedOffset {
-                offset: 1,
-                metadata,
-            }),
-        ];
-        assert_eq!(
-            ends_from_metadata(&committed, 3).as_deref(),
-            Some(&ends[..])
-        );
-        assert_eq!(ends_from_metadata(&committed, 2), None);
-        assert_eq!(ends_from_metadata(&[None], 3), None);
+    fn rows_older_than_the_changelog_keeps_deletions_are_rebuilt() {
+        // Idle for a while, rows that are not behind are kept, however old.
+        for (idle_ms, expected) in [(DELETE_RETENTION_MS, 2), (DELETE_RETENTION_MS + 1, 1)] {
+            let log: Arc<dyn Log> = Arc::new(MemoryLog::new(ManualEnv::new(0, 1)));
+            let mut topic = TopicSpec::new("changelog", 1).with_cleanup(Cleanup::Compact);
+            topic.delete_retention_ms = DELETE_RETENTION_MS;
+            log.create_topics(&[topic]).expect("created");
+            let spec = StoreSpec {
+                name: "store".into(),
+                kind: StoreKind::KeyValue,
+                medium: crate::state::Medium::Persistent,
+                timestamped: true,
+                logged: true,
+                codecs: ("utf8".into(), "utf8".into()),
+            };
+            let identity = Identity {
+                application: "a".into(),
+                log_incarnation: 1,
+            };
+            let backend = Box::new(MemoryBackend::new());
+            let task = TaskId::new("t", 0);
+            let mut state = TaskState::open(&task, &[spec], backend, &identity).expect("opens");
+            append(&*log, "gone");
+            assert_eq!(bring_up(&mut state, &*log, 5_000), 1);
+            let later_ms = 5_000 + idle_ms;
+            assert_eq!(bring_up(&mut state, &*log, later_ms), 0);
+            // Compaction has removed the key's row, and then its deletion.
+            let partition = TopicPartition::new("changelog", 0);
+            log.delete_records(&[(partition, 1)]).expect("deleted");
+            append(&*log, "there");
+            bring_up(&mut state, &*log, later_ms);
+            let rows = state.checksum().expect("rows")[0].1;
+            assert_eq!(rows, expected, "{idle_ms}");
+        }
     }
 }

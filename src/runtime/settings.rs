@@ -8,7 +8,8 @@ pub enum Guarantee {
     /// Results and state are as if nothing had happened.
     #[default]
     ExactlyOnce,
-    /// State is as if nothing had happened; output records may be repeated.
+    /// Output records may be repeated. State is as if nothing had happened, but behind a repartition
+    /// topic: that is an output too, and what it repeats counts twice.
     AtLeastOnce,
 }
 
@@ -49,6 +50,10 @@ pub struct Settings {
     /// How often records that nobody needs any more are deleted from internal topics, in
     /// milliseconds.
     pub purge_interval_ms: u64,
+    /// Committed rows reach the disk when the write buffers are full, and at the latest after so long,
+    /// in milliseconds; looked at as often as the interval above says. A crash costs a restart the
+    /// changelog records since then.
+    pub flush_interval_ms: u64,
 }
 
 impl Default for Settings {
@@ -65,6 +70,7 @@ impl Default for Settings {
             session_timeout_ms: 30_000,
             commit_retry_ms: 60_000,
             purge_interval_ms: 30_000,
+            flush_interval_ms: 600_000,
         }
     }
 }

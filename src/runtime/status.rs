@@ -1,7 +1,9 @@
 //! What an application says about itself while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 
 use crate::base::{Error, ErrorKind, Offset, TaskId, TopicPartition};
 use crate::task::Drops;
@@ -74,6 +76,8 @@ pub(super) struct WorkerStatus {
     pub(super) commits: u64,
     pub(super) lag: i64,
     pub(super) drops: Drops,
+    /// Number of the last drain that the worker knows.
+    pub(super) drain_known: u64,
     pub(super) tasks: Vec<TaskSnapshot>,
 }
 
@@ -81,6 +85,8 @@ pub(super) struct WorkerStatus {
 #[derive(Debug)]
 pub(super) struct Status {
     inner: Mutex<Inner>,
+    /// Says each new state to those who wait without a thread.
+    states: watch::Sender<State>,
 }
 
 #[derive(Debug)]
@@ -100,19 +106,18 @@ impl Status {
                 workers: BTreeMap::new(),
                 running: workers,
             }),
+            states: watch::Sender::new(State::Starting),
         }
     }
 
     pub(super) fn report(&self, worker: &str, status: WorkerStatus, tasks: usize) {
         let mut inner = self.lock();
         inner.workers.insert(worker.to_owned(), status);
-        let open: usize = inner
-            .workers
-            .values()
-            .map(|worker| worker.tasks.len())
-            .sum();
+        // While a task moves, two workers may list it.
+        let open = inner.workers.values().flat_map(|worker| &worker.tasks);
+        let open = open.map(|task| &task.task).collect::<BTreeSet<_>>().len();
         if inner.state == State::Starting && open >= tasks {
-            inner.state = State::Running;
+            self.move_to(&mut inner, State::Running);
         }
     }
 
@@ -129,7 +134,7 @@ impl Status {
         ];
         let rank = |state| order.iter().position(|other| *other == state);
         if rank(state) > rank(inner.state) {
-            inner.state = state;
+            self.move_to(&mut inner, state);
         }
     }
 
@@ -140,13 +145,30 @@ impl Status {
         match outcome {
             Err(error) if inner.error.is_none() => {
                 inner.error = Some((error.kind(), error.to_string()));
-                inner.state = State::Failed;
+                self.move_to(&mut inner, State::Failed);
             }
             _ => {}
         }
         if inner.running == 0 && inner.state != State::Failed {
-            inner.state = State::Stopped;
+            self.move_to(&mut inner, State::Stopped);
         }
+    }
+
+    fn move_to(&self, inner: &mut Inner, state: State) {
+        inner.state = state;
+        self.states.send_replace(state);
+    }
+
+    /// The state now, and each later one.
+    pub(super) fn states(&self) -> watch::Receiver<State> {
+        self.states.subscribe()
+    }
+
+    /// Whether all workers that run know the drain of that number.
+    pub(super) fn know_drain(&self, number: u64) -> bool {
+        let inner = self.lock();
+        let known = |worker: &&WorkerStatus| worker.drain_known >= number;
+        inner.workers.values().filter(known).count() >= inner.running
     }
 
     pub(super) fn running(&self) -> usize {

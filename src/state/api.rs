@@ -11,7 +11,7 @@ pub enum StoreKind {
     Window(WindowRules),
 }
 
-/// The rules of a window store, which are part of the semantics (`conformance/README.md`).
+/// The rules of a window store, which are part of the semantics (`tests/conformance/README.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowRules {
     /// Size of its windows, in milliseconds.

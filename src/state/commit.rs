@@ -7,6 +7,7 @@
 //! 3. [`TaskState::applied`] once the commit is definite: rows, positions and times go to the backend
 //!    in one write. Or [`TaskState::rollback`] when it was aborted.
 
+use super::meta::Position;
 use super::task_state::{Store, TaskState};
 use super::times::TASK_TIME;
 use super::window::{WindowStore, too_short};
@@ -138,7 +139,11 @@ impl TaskState {
         }
         for (index, end) in ends.iter().enumerate() {
             if let Some(end) = end {
-                rows.put(meta_column, &self.position_key(index), &end.to_be_bytes());
+                let position = Position {
+                    offset: *end,
+                    at_ms: self.wall_ms,
+                };
+                rows.put(meta_column, &self.position_key(index), &position.encode());
             }
         }
         self.times.changes(|name, time| {
@@ -156,6 +161,10 @@ impl TaskState {
         self.rows = rows;
         written.map_err(|error| error.context(format!("state of task {}", self.task)))?;
         for (position, end) in self.positions.iter_mut().zip(ends) {
+            let end = end.map(|offset| Position {
+                offset,
+                at_ms: self.wall_ms,
+            });
             *position = end.or(*position);
         }
         for store in &self.stores {

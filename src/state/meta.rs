@@ -5,6 +5,7 @@
 //!                           log incarnation (16) | application       numbers little-endian
 //! "d/" store                the store's descriptor, as text
 //! "p/" store, "P"           position on its changelog; "P": on the task changelog      8, big-endian
+//!                           and the wall clock when it was there, in milliseconds      8, big-endian
 //! "t/" name                 a time                                                     8, big-endian
 //! "s/" store "/" segment    first offset of the segment on the changelog               8, big-endian
 //! ```
@@ -12,7 +13,7 @@
 use std::ops::Bound;
 
 use super::{Backend, Direction, Medium, StoreKind, StoreSpec};
-use crate::base::{Error, Result};
+use crate::base::{Error, Offset, Result};
 
 const MAGIC: [u8; 4] = *b"mast";
 const VERSION: u8 = 1;
@@ -144,6 +145,32 @@ pub(super) fn each_number(
         visit(rest, number(row)?);
     }
     Ok(())
+}
+
+/// How far the rows of a store are on its changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// The next offset.
+    pub(super) offset: Offset,
+    /// The wall clock when everything up to it was in the rows, in milliseconds since 1970.
+    pub(super) at_ms: i64,
+}
+
+impl Position {
+    pub(super) fn encode(self) -> [u8; 16] {
+        let mut row = [0; 16];
+        row[..8].copy_from_slice(&self.offset.to_be_bytes());
+        row[8..].copy_from_slice(&self.at_ms.to_be_bytes());
+        row
+    }
+
+    pub(super) fn decode(row: &[u8]) -> Result<Self> {
+        let (offset, at_ms) = row.split_at(row.len().min(8));
+        Ok(Self {
+            offset: number(offset)?,
+            at_ms: number(at_ms)?,
+        })
+    }
 }
 
 pub(super) fn number(row: &[u8]) -> Result<i64> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::meta::Position;
 use super::task_state::{Store, TaskState};
 use super::window_key::from_changelog;
 use super::{Direction, Medium, NO_TIME, meta};
@@ -18,6 +19,8 @@ pub(super) struct Restoring {
     store: Option<usize>,
     /// The offset after the last record taken.
     next: Offset,
+    /// Since when the rows know all deletions before that, in milliseconds since 1970.
+    at_ms: i64,
     /// The largest start seen.
     observed_ms: i64,
     /// Segments that are new, with their first offsets.
@@ -29,7 +32,14 @@ impl TaskState {
     /// Where the store's changelog is to be read from; `None` is its beginning. The store after the
     /// last is the task changelog.
     pub fn position(&self, store: usize) -> Option<Offset> {
-        self.positions.get(store).copied().flatten()
+        Some(self.positions.get(store).copied().flatten()?.offset)
+    }
+
+    /// When the rows were at [`TaskState::position`], by wall clock, in milliseconds since 1970.
+    /// Deletions that were older than the topic's `delete_retention_ms` by then cannot be missing; later
+    /// ones can, once that time has passed.
+    pub fn position_at_ms(&self, store: usize) -> Option<i64> {
+        Some(self.positions.get(store).copied().flatten()?.at_ms)
     }
 
     /// Begins to restore a store; one at a time. `from_scratch` drops its rows first.
@@ -45,7 +55,11 @@ impl TaskState {
         }
         self.restoring = Restoring {
             store: Some(store),
-            next: self.positions[store].unwrap_or(0),
+            next: self.position(store).unwrap_or(0),
+            at_ms: match self.position_at_ms(store) {
+                Some(at_ms) if !from_scratch => at_ms,
+                _ => self.wall_ms,
+            },
             observed_ms: NO_TIME,
             ..Restoring::default()
         };
@@ -177,7 +191,11 @@ impl TaskState {
         let meta_column = self.meta_column();
         let next = self.restoring.next;
         let key = self.position_key(store);
-        self.rows.put(meta_column, &key, &next.to_be_bytes());
+        let position = Position {
+            offset: next,
+            at_ms: self.restoring.at_ms,
+        };
+        self.rows.put(meta_column, &key, &position.encode());
         if let Some(Store::Window(window)) = self.stores.get(store) {
             let name = &self.specs[store].name;
             let prefix = meta::segments_prefix(name);
@@ -198,7 +216,7 @@ impl TaskState {
         }
         self.backend.borrow_mut().write(&self.rows)?;
         self.rows.clear();
-        self.positions[store] = Some(next);
+        self.positions[store] = Some(position);
         Ok(())
     }
 
@@ -214,6 +232,7 @@ impl TaskState {
             )));
         }
         self.restoring.next = self.restoring.next.max(end);
+        self.restoring.at_ms = self.wall_ms;
         self.write_restored(store)?;
         self.restoring = Restoring::default();
         Ok(())
@@ -225,7 +244,7 @@ impl TaskState {
         let Some(Store::Window(window)) = self.stores.get(store) else {
             return None;
         };
-        let position = self.positions[store]?;
+        let position = self.position(store)?;
         if !self.specs[store].logged {
             return None;
         }

@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use super::backend::Closed;
 use super::key_value::KeyValueStore;
-use super::meta::{self, Identity};
+use super::meta::{self, Identity, Position};
 use super::restore::Restoring;
 use super::table::{SharedBackend, SharedTable, Table};
 use super::times::{TimeSlot, Times};
 use super::window::WindowStore;
 use super::{Backend, Rows, StoreKind, StoreSpec};
-use crate::base::{Error, Offset, Result, TaskId};
+use crate::base::{Error, Result, TaskId};
 
 /// Memory for committed rows that a task keeps at hand, unless told otherwise.
 const CACHE_BYTES: usize = 32 << 20;
@@ -40,7 +40,9 @@ pub struct TaskState {
     pub(super) times: Times,
     /// Of each store's changelog, and last of the task changelog: the offset up to which the backend
     /// has it.
-    pub(super) positions: Vec<Option<Offset>>,
+    pub(super) positions: Vec<Option<Position>>,
+    /// The wall clock, as the runtime last said.
+    pub(super) wall_ms: i64,
     /// Number of changelog records of each store in the committing generation.
     pub(super) records: Vec<usize>,
     /// Between seal and applied or rollback.
@@ -99,6 +101,7 @@ impl TaskState {
             backend,
             times,
             positions: vec![None; specs.len() + 1],
+            wall_ms: 0,
             records: vec![0; specs.len() + 1],
             in_flight: false,
             marked: false,
@@ -108,7 +111,7 @@ impl TaskState {
         };
         state
             .load(identity)
-            .map_err(|error| error.context(format!("state of task {task}")))?;
+            .map_err(|error| error.context("its state"))?;
         Ok(state)
     }
 
@@ -152,7 +155,7 @@ impl TaskState {
         for index in 0..=self.specs.len() {
             let key = self.position_key(index);
             if self.backend.borrow().get(column, &key, &mut row)? {
-                self.positions[index] = Some(meta::number(&row)?);
+                self.positions[index] = Some(Position::decode(&row)?);
             }
         }
         self.load_times()?;
@@ -190,6 +193,17 @@ impl TaskState {
 
     pub(super) fn position_key(&self, index: usize) -> Vec<u8> {
         meta::position_key(self.specs.get(index).map(|spec| &spec.name[..]))
+    }
+
+    /// Tells the wall clock, in milliseconds since 1970. It goes with the positions, from which a
+    /// restore sees whether the changelog may have forgotten deletions since.
+    pub fn set_wall_ms(&mut self, wall_ms: i64) {
+        self.wall_ms = wall_ms;
+    }
+
+    /// The wall clock, as it was last told.
+    pub fn wall_ms(&self) -> i64 {
+        self.wall_ms
     }
 
     /// The task.
@@ -255,6 +269,11 @@ impl TaskState {
     pub fn dirty_bytes(&self) -> usize {
         let tables = self.stores.iter().map(Store::table);
         tables.map(|table| table.borrow().dirty_bytes()).sum()
+    }
+
+    /// Whether a time changed that is not committed yet.
+    pub fn has_new_times(&self) -> bool {
+        self.times.are_new()
     }
 
     /// Waits until everything committed is on the disk for good; for a clean close.

@@ -2,7 +2,7 @@
 //!
 //! A store has a time of its own: the largest start ever put. The operator may hold it back with a
 //! floor, the smallest clock over the origins of its input (decision D13); the smaller of the two
-//! decides what is read and what is refused. `conformance/README.md` gives the rules of each medium.
+//! decides what is read and what is refused. `tests/conformance/README.md` gives the rules of each medium.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

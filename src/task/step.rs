@@ -191,8 +191,9 @@ impl Task {
                 self.context.floors[position] = origins.floor_ms();
             }
         }
-        for (_, time) in &self.sinks {
+        for (output, time) in &self.sinks {
             time.forget_end();
+            self.context.effects.forget_clocks(*output);
         }
         self.ended = false;
     }

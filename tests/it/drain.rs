@@ -5,7 +5,7 @@ use std::time::Duration;
 use marea::base::Record;
 use marea::codec::{I64, Nullable, Utf8, Windowed, WindowedCodec};
 use marea::dsl::{
-    Consumed, Grouped, Produced, Repartitioned, StreamBuilder, Suppressed, TimeWindows,
+    Consumed, Grouped, Produced, Repartitioned, Stream, StreamBuilder, Suppressed, TimeWindows,
 };
 use marea::task::DropReason;
 use marea::testing::Driver;
@@ -33,9 +33,8 @@ fn row(key: &str, start_ms: i64, count: i64) -> (String, i64, Option<i64>) {
     (key.to_owned(), start_ms, Some(count))
 }
 
-#[test]
-fn windows_close_once_and_do_not_open_again() {
-    let builder = StreamBuilder::new();
+/// How many records of each key the topic `in` had in windows of 10 ms, when they have closed.
+fn final_counts(builder: &StreamBuilder) -> Stream<Windowed<String>, Option<i64>> {
     builder
         .stream("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
@@ -43,10 +42,15 @@ fn windows_close_once_and_do_not_open_again() {
         .count("counts")
         .suppress(Suppressed::until_window_closes("final", I64))
         .to_stream()
-        .to(
-            "out",
-            Produced::with(WindowedCodec::new(Utf8, 10), Nullable(I64)),
-        );
+}
+
+#[test]
+fn windows_close_once_and_do_not_open_again() {
+    let builder = StreamBuilder::new();
+    final_counts(&builder).to(
+        "out",
+        Produced::with(WindowedCodec::new(Utf8, 10), Nullable(I64)),
+    );
     let topology = builder.build().expect("a topology");
     let mut driver = Driver::builder(topology).build().expect("a driver");
     for (key, timestamp_ms) in [("a", 1), ("b", 2), ("a", 3), ("a", 12)] {
@@ -71,13 +75,7 @@ fn windows_close_once_and_do_not_open_again() {
 #[test]
 fn what_upstream_closes_is_counted_downstream_before_that_closes() {
     let builder = StreamBuilder::new();
-    builder
-        .stream("in", Consumed::with(Utf8, I64))
-        .group_by_key(Grouped::with("by-key", Utf8, I64))
-        .windowed_by(windows(10))
-        .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
-        .to_stream()
+    final_counts(&builder)
         .map(|_, count| ("all".to_owned(), count.unwrap_or(0)))
         .repartition(Repartitioned::with("all", Utf8, I64))
         .group_by_key(Grouped::with("by-all", Utf8, I64))

@@ -2,7 +2,8 @@
 
 use marea::base::Record;
 use marea::codec::{I64, Nullable, Utf8};
-use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
+use marea::dsl::{Consumed, Grouped, Materialized, Produced, Repartitioned, StreamBuilder};
+use marea::task::DropReason;
 use marea::testing::{Backend, Driver};
 use marea::topology::Topology;
 
@@ -70,4 +71,24 @@ fn the_clock_moves_when_it_is_told() {
     pipe(&mut driver, 3, 40);
     driver.advance_wall_clock(std::time::Duration::from_millis(15));
     assert_eq!((driver.wall_ms(), driver.stream_time_ms()), (15, 40));
+}
+
+#[test]
+fn a_null_key_at_a_repartition_is_counted_apart_from_what_the_peer_counts() {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .select_key(|key, number| (*number > 0).then(|| key.clone()))
+        .repartition(Repartitioned::with("again", Nullable(Utf8), I64))
+        .to("out", Produced::with(Nullable(Utf8), I64));
+    let topology = builder.build().expect("a topology");
+    let mut driver = Driver::builder(topology).build().expect("a driver");
+    for number in [0, 1, 0] {
+        pipe(&mut driver, number, 1);
+    }
+    let out = driver.output_topic("out", Nullable(Utf8), I64);
+    let records = out.read(&mut driver).expect("records");
+    assert_eq!(records.len(), 1);
+    assert_eq!(driver.drops().of(DropReason::NullRepartitionKey), 2);
+    assert_eq!(driver.drops().peer_total(), 0);
 }

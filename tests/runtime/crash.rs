@@ -327,8 +327,6 @@ fn zombie_fenced() {
         commit_interval_ms: 3,
         records_per_step: 50,
         session_timeout_ms: 300,
-        // State of its own in each worker: a zombie cannot be made to close its files.
-        state_backend: marea::runtime::StateBackend::Memory,
         ..Settings::default()
     };
     let stall = Arc::new(Stall {
@@ -347,6 +345,41 @@ fn zombie_fenced() {
         finals(&*log) == expected(&readings(READINGS)),
         "a zombie changed the results"
     );
+}
+
+/// Counts flushes.
+#[derive(Debug, Default)]
+struct Flushes(AtomicU32);
+
+impl Hooks for Flushes {
+    fn reached(&self, point: Point) {
+        if point == Point::Flushed {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn rows_reach_the_disk_while_it_runs() {
+    let directory = prepared();
+    let log = open_log(directory.path());
+    let settings = Settings {
+        commit_interval_ms: 3,
+        purge_interval_ms: 0,
+        flush_interval_ms: 0,
+        ..Settings::default()
+    };
+    let flushes = Arc::new(Flushes::default());
+    let mut running = application(directory.path(), log, Guarantee::ExactlyOnce)
+        .settings(settings)
+        .hooks(flushes.clone())
+        .start()
+        .expect("started");
+    running.drain(DEADLINE).expect("drained");
+    assert!(flushes.0.load(Ordering::Relaxed) > 0, "before it is closed");
+    running.close(DEADLINE).expect("closed");
+    drop(running);
+    check(directory.path(), "flushed on the way");
 }
 
 #[test]

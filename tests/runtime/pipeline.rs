@@ -7,7 +7,7 @@ use std::time::Duration;
 use marea::base::{SystemEnv, TopicPartition, partition_for_key};
 use marea::codec::{Codec, I64, Utf8, WindowedCodec};
 use marea::dsl::{
-    Consumed, Grouped, Materialized, Produced, StreamBuilder, Suppressed, TimeWindows,
+    Consumed, Grouped, Materialized, Produced, Stream, StreamBuilder, Suppressed, TimeWindows,
 };
 use marea::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, TopicSpec};
 use marea::runtime::{Application, ApplicationBuilder, Settings, StateBackend};
@@ -21,29 +21,14 @@ pub type Reading = (String, String, i64, i64);
 
 pub fn topology() -> Topology {
     let builder = StreamBuilder::new();
-    builder
-        .stream("readings", Consumed::with(Utf8, Utf8))
-        .map(|_sensor, reading: String| {
-            let (ocean, value) = reading.split_once(';').expect("ocean;value");
-            (ocean.to_owned(), value.parse::<i64>().expect("a number"))
-        })
-        .group_by_key(Grouped::with("by-ocean", Utf8, I64))
-        .windowed_by(
-            TimeWindows::of(Duration::from_millis(WINDOW_MS as u64))
-                .grace(Duration::from_millis(GRACE_MS as u64)),
-        )
-        .aggregate(
-            || 0,
-            |_, value, sum| sum + value,
-            Materialized::with("sums", I64),
-        )
-        .suppress(Suppressed::until_window_closes("final", I64))
-        .to_stream()
-        .present()
-        .to(
-            "finals",
-            Produced::with(WindowedCodec::new(Utf8, WINDOW_MS), I64),
-        );
+    let values =
+        builder
+            .stream("readings", Consumed::with(Utf8, Utf8))
+            .map(|_sensor, reading: String| {
+                let (ocean, value) = reading.split_once(';').expect("ocean;value");
+                (ocean.to_owned(), value.parse::<i64>().expect("a number"))
+            });
+    sums_to_finals(values, "by-ocean");
     builder.build().expect("a topology")
 }
 
@@ -51,13 +36,20 @@ pub fn topology() -> Topology {
 /// records, and then sums behind it count them twice.
 pub fn topology_by_sensor() -> Topology {
     let builder = StreamBuilder::new();
-    builder
+    let values = builder
         .stream("readings", Consumed::with(Utf8, Utf8))
         .map_values(|_sensor, reading: String| {
             let (_ocean, value) = reading.split_once(';').expect("ocean;value");
             value.parse::<i64>().expect("a number")
-        })
-        .group_by_key(Grouped::with("by-sensor", Utf8, I64))
+        });
+    sums_to_finals(values, "by-sensor");
+    builder.build().expect("a topology")
+}
+
+/// The final sum of each key and window, to the topic `finals`.
+fn sums_to_finals(values: Stream<String, i64>, name: &str) {
+    values
+        .group_by_key(Grouped::with(name, Utf8, I64))
         .windowed_by(
             TimeWindows::of(Duration::from_millis(WINDOW_MS as u64))
                 .grace(Duration::from_millis(GRACE_MS as u64)),
@@ -74,18 +66,11 @@ pub fn topology_by_sensor() -> Topology {
             "finals",
             Produced::with(WindowedCodec::new(Utf8, WINDOW_MS), I64),
         );
-    builder.build().expect("a topology")
 }
 
 /// What [`topology_by_sensor`] must give.
 pub fn expected_by_sensor(readings: &[Reading]) -> BTreeMap<(i64, String), i64> {
-    let mut sums = BTreeMap::new();
-    for (sensor, _, value, timestamp) in readings {
-        *sums
-            .entry((timestamp / WINDOW_MS * WINDOW_MS, sensor.clone()))
-            .or_insert(0) += value;
-    }
-    sums
+    sums_by(readings, |(sensor, ..)| sensor)
 }
 
 /// Readings of three oceans whose timestamps jump back and forth within the grace of each sensor.
@@ -102,11 +87,18 @@ pub fn readings(count: i64) -> Vec<Reading> {
 
 /// What the pipeline must give: the sum of each ocean and window.
 pub fn expected(readings: &[Reading]) -> BTreeMap<(i64, String), i64> {
+    sums_by(readings, |(_, ocean, ..)| ocean)
+}
+
+fn sums_by(
+    readings: &[Reading],
+    key: impl Fn(&Reading) -> &String,
+) -> BTreeMap<(i64, String), i64> {
     let mut sums = BTreeMap::new();
-    for (_, ocean, value, timestamp) in readings {
-        *sums
-            .entry((timestamp / WINDOW_MS * WINDOW_MS, ocean.clone()))
-            .or_insert(0) += value;
+    for reading in readings {
+        let (_, _, value, timestamp_ms) = reading;
+        let start_ms = timestamp_ms / WINDOW_MS * WINDOW_MS;
+        *sums.entry((start_ms, key(reading).clone())).or_insert(0) += value;
     }
     sums
 }

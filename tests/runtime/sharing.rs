@@ -82,3 +82,55 @@ fn a_topology_that_depends_on_its_pace_is_found_out() {
         "{error}"
     );
 }
+
+#[test]
+fn a_handle_can_be_awaited_to_its_end() {
+    use futures::StreamExt;
+    use marea::runtime::State;
+
+    let log = memory_log();
+    create_topics(&*log, 2);
+    append(&*log, &readings(100), 2, 10);
+    let mut running = application(log, 2).start().expect("started");
+    let seen = std::thread::spawn({
+        let states = running.states();
+        move || futures::executor::block_on(states.collect::<Vec<_>>())
+    });
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    futures::executor::block_on(running.ended()).expect("no failure");
+    let seen = seen.join().expect("the states end");
+    assert_eq!(seen.last(), Some(&State::Stopped), "{seen:?}");
+}
+
+#[test]
+fn a_panic_in_a_closure_fails_the_application_and_those_who_wait_for_it() {
+    use marea::base::ErrorKind;
+    use marea::codec::Utf8;
+    use marea::dsl::{Consumed, Produced, StreamBuilder};
+    use marea::runtime::{Application, Settings, State, StateBackend};
+
+    let log = memory_log();
+    create_topics(&*log, 1);
+    append(&*log, &readings(10), 1, 10);
+    let builder = StreamBuilder::new();
+    builder
+        .stream("readings", Consumed::with(Utf8, Utf8))
+        .map_values(|key, _| -> String { panic!("no {key}") })
+        .to("finals", Produced::with(Utf8, Utf8));
+    let settings = Settings {
+        state_backend: StateBackend::Memory,
+        ..Settings::default()
+    };
+    let running = Application::builder(builder.build().expect("a topology"), "panics")
+        .log(log)
+        .settings(settings)
+        .start()
+        .expect("started");
+    let error = futures::executor::block_on(running.ended()).expect_err("it failed");
+    assert_eq!(error.kind(), ErrorKind::User);
+    for part in ["readings", "0", "no s0"] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    assert_eq!(running.snapshot().state, State::Failed);
+}

@@ -1,20 +1,28 @@
 //! What a worker holds: taking tasks, opening them, giving them back.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::commits::commit_now;
 use super::{Shared, Worker};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
-use crate::log::{Assignment, Commit, GroupCommit, JoinRequest, Membership};
+use crate::log::{Assignment, JoinRequest, Membership};
 use crate::runtime::open_task::Opening;
-use crate::runtime::orphans;
+
+/// How soon a task that could not be opened is tried again.
+const OPEN_AGAIN: Duration = Duration::from_millis(20);
 
 impl Worker {
+    /// Tells the group that this worker lives, and opens and closes tasks as the group says.
     pub(super) fn take_assignment(&mut self) -> Result<()> {
-        match beat(&mut *self.membership, &mut self.pending) {
-            Err(error) if error.kind() == ErrorKind::Fenced => return self.rejoin(error),
-            beaten => beaten?,
+        match beat(&mut *self.membership, &mut self.pending).and_then(|()| self.follow()) {
+            Err(error) if error.kind() == ErrorKind::Fenced => self.rejoin(error),
+            // Told to stop in the middle of opening a task: the others still end in good order.
+            Err(error) if error.kind() == ErrorKind::Closed && stopping(&self.shared) => Ok(()),
+            followed => followed,
         }
+    }
+
+    fn follow(&mut self) -> Result<()> {
         let Some(assignment) = self.pending.take() else {
             return Ok(());
         };
@@ -25,7 +33,12 @@ impl Worker {
             .cloned()
             .collect();
         if !revoked.is_empty() {
+            let seats = self.seats;
             self.commit_and_wait()?;
+            if self.seats != seats {
+                // The worker was expelled meanwhile: this assignment is another's.
+                return Ok(());
+            }
             // An abort on the way may have taken the tasks already.
             for id in &revoked {
                 if let Some(mut open) = self.tasks.remove(id) {
@@ -55,33 +68,29 @@ impl Worker {
             ..
         } = self;
         // While a long restore runs the group must see that the worker lives.
-        let mut open = opening.open(id, &mut || alive(&shared, &mut **membership, pending))?;
-        for (partition, end, log_end) in std::mem::take(&mut open.orphans) {
-            let mut alive = || alive(&shared, &mut **membership, pending);
-            let answer = orphans::answer(&*shared.log, &partition, end, log_end, &mut alive)?;
-            let Some(batch) = answer else { continue };
-            let token = Some(membership.token());
-            let group = shared.layout.application.clone();
-            let group = Some(GroupCommit {
-                group,
-                token,
-                offsets: Vec::new(),
-            });
-            let commit = Commit {
-                appends: vec![(partition, batch)],
-                group,
-            };
-            commit_now(
-                &mut *self.writer,
-                commit,
-                &*shared.env,
-                shared.settings.commit_retry_ms,
-            )?;
-        }
-        if !shared.drain.load(Ordering::Acquire) {
+        let mut alive_now = || alive(&shared, &mut **membership, pending);
+        let since_ms = shared.env.monotonic_ms();
+        let mut open = loop {
+            match opening.open(id, &mut alive_now) {
+                // A worker of this process that was expelled has not noticed yet, and holds the
+                // directory.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    if shared.env.monotonic_ms() - since_ms > shared.settings.commit_retry_ms {
+                        return Err(error);
+                    }
+                    tracing::debug!(task = %id, %error, "waiting to open the task");
+                    shared.env.sleep(OPEN_AGAIN);
+                    alive_now()?;
+                }
+                opened => break opened?,
+            }
+        };
+        // What ended when this application ran last may go on now. Within one run it stays ended.
+        if shared.is_first_opening(id) {
             open.task.forget_ends();
         }
         open.busy_at_ms = shared.env.monotonic_ms();
+        open.flushed_at_ms = open.busy_at_ms;
         tracing::info!(task = %id, worker = %self.name, restored = open.restored, "task opened");
         self.tasks.insert(id.clone(), open);
         Ok(())
@@ -114,6 +123,7 @@ pub(super) fn opening(shared: &Shared) -> Opening<'_> {
         directory: shared.directory.as_ref(),
         budget: &shared.budget,
         hooks: &*shared.hooks,
+        wall_ms: shared.env.wall_ms(),
     }
 }
 
@@ -144,13 +154,17 @@ fn alive(
     membership: &mut dyn Membership,
     pending: &mut Option<Assignment>,
 ) -> Result<()> {
-    if shared.stop.load(Ordering::Acquire) {
+    if stopping(shared) {
         return Err(Error::new(
             ErrorKind::Closed,
             "stopped while state was being restored",
         ));
     }
     beat(membership, pending)
+}
+
+fn stopping(shared: &Shared) -> bool {
+    shared.stop.load(Ordering::Acquire)
 }
 
 /// A lost place is noticed where it is handled: by the next look at the assignment or the commit.

@@ -1,0 +1,228 @@
+//! One run: feed, process, drain, write the results.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marea::base::{Env, Error, ErrorKind, Result, SystemEnv};
+use marea::disk::Budget;
+use marea::log::{self, Log, OpenOptions};
+use marea::runtime::{Application, ApplicationBuilder, Settings, State, StopSignal};
+use marea::task::{ErrorPolicies, Policy};
+use marea::topology::Topology;
+use ocean::feed::{self, Feeder, Source};
+use ocean::generate::{self, Generator};
+use ocean::lines::Lines;
+use ocean::model::{Alert, Average};
+use ocean::results::{finals, write_lines};
+use ocean::topology::{self, ALERTS, APPLICATION, AVERAGES, DEAD_LETTERS, READINGS};
+
+use crate::arguments::{Arguments, Outputs, Promise, Windows};
+use crate::view::View;
+
+/// Readings a second that are made up, unless the user says.
+const RATE: u64 = 1_000;
+/// Partitions of the readings, unless the user says.
+const PARTITIONS: u32 = 4;
+/// How often the view is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+/// How long a shutdown may take.
+const CLOSING: Duration = Duration::from_secs(30);
+
+/// What every use of a data directory needs.
+pub struct Setting {
+    pub directory: PathBuf,
+    pub windows: Windows,
+    pub topology: Topology,
+    pub log: Arc<dyn Log>,
+    pub env: Arc<dyn Env>,
+}
+
+impl Setting {
+    /// Opens the log in the data directory.
+    pub fn open(arguments: &Arguments) -> Result<Self> {
+        let env = SystemEnv::shared();
+        let directory = arguments.data_dir();
+        let windows = arguments.windows(&directory)?;
+        // Built first: what cannot be built is not remembered either.
+        let topology = topology::build(topology::Options {
+            window: windows.window(),
+            grace: windows.grace(),
+            ..topology::Options::default()
+        })?;
+        let budget = Budget::new((arguments.memory as usize) << 18);
+        let mut options = OpenOptions::new(env.clone(), budget);
+        options.fsync = arguments.fsync();
+        let url = format!("embedded:{}", directory.join("log").display());
+        let log = log::open(&url, &options)?;
+        Ok(Self {
+            directory,
+            windows,
+            topology,
+            log,
+            env,
+        })
+    }
+
+    /// The application, not yet started.
+    pub fn application(&self, arguments: &Arguments) -> ApplicationBuilder {
+        let settings = Settings {
+            workers: usize::from(arguments.workers),
+            guarantee: arguments.guarantee(),
+            commit_interval_ms: arguments.commit_interval_ms,
+            // The rest of the memory is the log's.
+            memory_bytes: ((arguments.memory as usize) * 3) << 18,
+            policies: ErrorPolicies {
+                decode: Policy::DeadLetter,
+                ..ErrorPolicies::default()
+            },
+            dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
+            ..Settings::default()
+        };
+        Application::builder(self.topology.clone(), APPLICATION)
+            .log(self.log.clone())
+            .env(self.env.clone())
+            .state_directory(self.directory.join("state"))
+            .settings(settings)
+    }
+
+    /// Partitions of the readings: as asked for, or as the directory was begun with.
+    fn partitions(&self, arguments: &Arguments) -> Result<u32> {
+        let begun = self.log.topic(READINGS)?.map(|topic| topic.partitions);
+        match (begun, arguments.partitions) {
+            (Some(begun), Some(asked)) if begun != asked => Err(Error::invalid(format!(
+                "{} was begun with --partitions {begun}; leave this out, or choose another --data-dir",
+                self.directory.display()
+            ))),
+            (begun, asked) => Ok(begun.or(asked).unwrap_or(PARTITIONS)),
+        }
+    }
+
+    fn source(&self, arguments: &Arguments) -> Result<Box<dyn Source>> {
+        let committed = feed::committed(&*self.log)?;
+        if let Some(path) = &arguments.input {
+            return Ok(Box::new(Lines::open(path, committed.as_ref())?));
+        }
+        let per_second = arguments.rate.unwrap_or(RATE);
+        let settings = generate::Settings {
+            seed: arguments.seed,
+            readings: per_second.saturating_mul(arguments.seconds),
+            per_second,
+            start_ms: self.env.wall_ms(),
+            pause_ms: (self.windows.window_ms + self.windows.grace_ms + 1_000) as i64,
+        };
+        Ok(Box::new(Generator::new(settings, committed.as_ref())?))
+    }
+}
+
+/// Feeds the input, runs the pipeline until it has all of it, and writes the results.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let stop = StopSignal::listen()?;
+    let outputs = Outputs::check(arguments)?;
+    let setting = Setting::open(arguments)?;
+    let Setting { log, env, .. } = &setting;
+    let partitions = setting.partitions(arguments)?;
+    log.create_topics(&topology::topics(partitions))?;
+    let source = setting.source(arguments)?;
+    let rate = match (&arguments.input, arguments.backlog) {
+        (None, false) => Some(arguments.rate.unwrap_or(RATE)),
+        (_, false) => arguments.rate,
+        (_, true) => None,
+    };
+    let feeding = feed::Settings {
+        partitions,
+        rate,
+        latest_ms: topology::LATEST_MS,
+    };
+    let mut view = View::start(log, env.clone(), arguments)?;
+    let start_feeder = || Feeder::start(log.clone(), env.clone(), source, feeding);
+    let (feeder, mut application) = if arguments.backlog {
+        let feeder = start_feeder()?;
+        while !feeder.progress().ended && !stop.is_set() {
+            env.sleep(FRAME);
+        }
+        view.line("the whole input is appended; the pipeline starts")?;
+        (feeder, setting.application(arguments).start()?)
+    } else {
+        // The pipeline first: what it finds wrong is said before anything is fed.
+        let application = setting.application(arguments).start()?;
+        (start_feeder()?, application)
+    };
+    arguments.remember(&setting.directory, setting.windows)?;
+    let outcome = follow(&application, &feeder, &mut view, &stop, env);
+    feeder.stop();
+    let feeder_progress = feeder.progress();
+    let fed = feeder.finish();
+    let closed = application.close(CLOSING);
+    let finished = outcome.and_then(|finished| closed.map(|()| finished));
+    let last = application.snapshot();
+    view.end(&last, &feeder_progress)?;
+    // The pipeline's error says more than that of the feeder, which may follow from it.
+    let finished = finished?;
+    let fed = fed?;
+    if !finished {
+        view.line("stopped by a signal; the same command goes on from here")?;
+        return Ok(());
+    }
+    let repeats = matches!(arguments.guarantee, Promise::AtLeastOnce);
+    let averages: Vec<Average> = finals(&**log, AVERAGES, repeats)?;
+    let alerts: Vec<Alert> = finals(&**log, ALERTS, repeats)?;
+    view.summary(&fed, &last, averages.len(), alerts.len())?;
+    let topics = log.topic_names()?;
+    let internal = topics.iter().filter(|name| name.ends_with("-repartition"));
+    for name in std::iter::once(&READINGS.to_owned()).chain(internal) {
+        let partitions = log.topic(name)?.map_or(0, |spec| spec.partitions);
+        view.line(&format!("    {name}: {partitions} partitions"))?;
+    }
+    if let Some(path) = &outputs.averages {
+        write_lines(path, &averages)?;
+        view.line(&format!("    final averages: {}", path.display()))?;
+    }
+    if let Some(path) = &outputs.alerts {
+        write_lines(path, &alerts)?;
+        view.line(&format!("    alerts: {}", path.display()))?;
+    }
+    view.next(arguments, &setting.directory)
+}
+
+/// Draws until all is done, which is `true`, or a signal came.
+fn follow(
+    application: &Application,
+    feeder: &Feeder,
+    view: &mut View,
+    stop: &StopSignal,
+    env: &Arc<dyn Env>,
+) -> Result<bool> {
+    let mut resumed = false;
+    loop {
+        let snapshot = application.snapshot();
+        if !resumed && snapshot.state != State::Starting {
+            view.resumed(&snapshot)?;
+            resumed = true;
+        }
+        view.draw(&snapshot, &feeder.progress())?;
+        if application.wait(Duration::ZERO)? {
+            return Err(Error::internal(
+                "the pipeline stopped before it was asked to",
+            ));
+        }
+        if stop.is_set() {
+            return Ok(false);
+        }
+        if !feeder.progress().ended {
+            env.sleep(FRAME);
+            continue;
+        }
+        if feeder.has_failed() {
+            // What it fed is processed and committed by the shutdown or by the next run; time must
+            // not be drained, for the rest of the input is still to come.
+            return Ok(true);
+        }
+        match application.drain(FRAME) {
+            Ok(()) => return Ok(true),
+            // Not yet; a worker that failed is seen by `wait`.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

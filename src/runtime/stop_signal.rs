@@ -1,0 +1,38 @@
+//! SIGINT and SIGTERM, as a flag that can be asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::base::{Error, ErrorKind, Result};
+
+/// Set by the first SIGINT or SIGTERM. The second ends the process at once, as it does without this:
+/// a shutdown that hangs can still be stopped from the keyboard.
+#[derive(Clone, Debug)]
+pub struct StopSignal {
+    caught: Arc<AtomicBool>,
+}
+
+impl StopSignal {
+    /// Begins to listen, for the rest of the process.
+    ///
+    /// # Errors
+    /// `Unavailable` if the system refuses.
+    pub fn listen() -> Result<Self> {
+        let caught = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let refused = |cause| {
+                Error::new(ErrorKind::Unavailable, "listening for signals").with_source(cause)
+            };
+            // In this order: the first signal finds the flag still unset.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&caught))
+                .map_err(refused)?;
+            signal_hook::flag::register(signal, Arc::clone(&caught)).map_err(refused)?;
+        }
+        Ok(Self { caught })
+    }
+
+    /// Whether there was one.
+    pub fn is_set(&self) -> bool {
+        self.caught.load(Ordering::Acquire)
+    }
+}

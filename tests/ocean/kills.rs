@@ -1,0 +1,115 @@
+//! `kill -9`, ten times, at any point of the run.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use crate::process::{Place, finish, readings, run, undisturbed};
+
+/// Readings a second: an undisturbed run takes nine seconds, of which starts cost some.
+const RATE: &str = "3000";
+const RUN_MS: u64 = 6_500;
+const KILLS: u64 = 10;
+const RESUMING: &str = "resuming: ";
+
+/// Starts, waits until it says where it goes on, and kills it so long after that.
+fn killed_after(place: &Place, flags: &[&str], delay: Duration) -> String {
+    let mut command = place.on_file(&readings(), flags);
+    let mut child = command.args(["--rate", RATE]).spawn().expect("starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let resumed = lines
+        .by_ref()
+        .map(|line| line.expect("text"))
+        .find_map(|line| line.strip_prefix(RESUMING).map(str::to_owned));
+    std::thread::sleep(delay);
+    child.kill().expect("a child");
+    let ended = finish(child);
+    assert_eq!(ended.code, None, "killed, not ended: {ended:#?}");
+    resumed.unwrap_or_else(|| panic!("it says where it goes on: {ended:#?}"))
+}
+
+/// Kills at ten points drawn from the run; the places at which the starts went on.
+fn killed_ten_times(place: &Place, flags: &[&str], seed: u64) -> BTreeSet<String> {
+    let mut chance = seed;
+    let mut draw = || {
+        chance = chance
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (chance >> 33) % RUN_MS
+    };
+    let mut points: Vec<u64> = (0..KILLS).map(|_| draw()).collect();
+    points.sort_unstable();
+    let mut before = 0;
+    let mut places = BTreeSet::new();
+    for point in points {
+        places.insert(killed_after(
+            place,
+            flags,
+            Duration::from_millis(point - before),
+        ));
+        before = point;
+    }
+    let ended = run(place.on_file(&readings(), flags)).well();
+    let resumed = ended
+        .out
+        .lines()
+        .find_map(|line| line.strip_prefix(RESUMING));
+    places.insert(resumed.expect("it says where it goes on").to_owned());
+    places
+}
+
+#[test]
+fn ten_kills_change_no_byte() {
+    let expected = undisturbed();
+    for (seed, flags) in [
+        (1, &["--workers", "2"][..]),
+        (2, &["--workers", "4", "--commit-interval-ms", "20"]),
+    ] {
+        let place = Place::new();
+        let places = killed_ten_times(&place, flags, seed);
+        // The first start and six kills between different commits.
+        assert!(places.len() > 6, "{places:#?}");
+        assert_eq!(place.results(), expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn ten_kills_at_least_once_lose_nothing_and_leave_equal_state() {
+    let place = Place::new();
+    let places = killed_ten_times(&place, &["--guarantee", "at-least-once"], 3);
+    assert!(places.len() > 6, "{places:#?}");
+    let (averages, _) = place.results();
+    // Behind a repartition topic at least once may count a reading again, and loses none.
+    let counted = |averages: &str| -> i64 {
+        let lines = averages.lines();
+        let parsed =
+            lines.map(|line| serde_json::from_str::<ocean::model::Average>(line).expect("a line"));
+        parsed.map(|average| average.count).sum()
+    };
+    assert_eq!(averages.lines().count(), 455);
+    assert!(counted(&averages) >= 26_310, "{}", counted(&averages));
+    let replayed = run(place.command(&["--replay"])).well();
+    assert!(replayed.out.contains("equal: "), "{}", replayed.out);
+}
+
+#[test]
+fn a_signal_stops_in_good_order_and_the_same_command_goes_on() {
+    let expected = undisturbed();
+    let place = Place::new();
+    for signal in ["INT", "TERM"] {
+        let child = place
+            .on_file(&readings(), &["--rate", "10000"])
+            .spawn()
+            .expect("starts");
+        std::thread::sleep(Duration::from_millis(900));
+        let sent = std::process::Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status()
+            .expect("kill");
+        assert!(sent.success());
+        let ended = finish(child).well();
+        assert!(ended.out.contains("stopped by a signal"), "{}", ended.out);
+    }
+    run(place.on_file(&readings(), &[])).well();
+    assert_eq!(place.results(), expected);
+}

@@ -1,0 +1,139 @@
+//! State is what the changelogs say, and nothing else.
+
+use std::time::Duration;
+
+use marea::disk::{Budget, Database, Durability, Options, Range};
+use marea::log::Batch;
+
+use crate::process::{Ended, Place, finish, readings, run, undisturbed};
+
+/// A run that is killed on its way, so that state is more than a drained pipeline's.
+fn half_a_run() -> Place {
+    let place = Place::new();
+    let mut child = place
+        .on_file(&readings(), &["--rate", "10000"])
+        .spawn()
+        .expect("starts");
+    std::thread::sleep(Duration::from_millis(1_300));
+    child.kill().expect("still running");
+    finish(child);
+    place
+}
+
+fn rows(ended: &Ended) -> u64 {
+    let line = ended
+        .out
+        .lines()
+        .find(|line| line.starts_with("equal: "))
+        .expect("equal");
+    let count = line.split(' ').rev().nth(1).expect("rows");
+    count.parse().expect("a number")
+}
+
+#[test]
+fn state_is_rebuilt_equal_and_the_run_goes_on() {
+    let expected = undisturbed();
+    let place = half_a_run();
+    let ended = run(place.command(&["--replay"])).well();
+    assert!(rows(&ended) > 10, "{}", ended.out);
+    let before: Vec<_> = ended
+        .out
+        .lines()
+        .filter(|line| line.contains("checksum"))
+        .collect();
+    let (before, after) = before.split_at(before.len() / 2);
+    assert_eq!(before, after);
+    run(place.on_file(&readings(), &[])).well();
+    assert_eq!(place.results(), expected);
+}
+
+#[test]
+fn a_state_directory_deleted_by_hand_is_rebuilt() {
+    let expected = undisturbed();
+    let place = half_a_run();
+    let first = run(place.command(&["--replay"])).well();
+    std::fs::remove_dir_all(place.path("data/state")).expect("deleted");
+    let second = run(place.command(&["--replay"])).well();
+    let sums = |ended: &Ended| -> Vec<String> {
+        let lines = ended.out.lines().filter(|line| line.contains("checksum"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(sums(&first), sums(&second));
+    std::fs::remove_dir_all(place.path("data/state")).expect("deleted");
+    run(place.on_file(&readings(), &[])).well();
+    assert_eq!(place.results(), expected);
+}
+
+/// Turns a bit of the last row that a changelog has of an ocean's sums, where it lies on the disk;
+/// `mended` says whether the batch's checksum is made to fit, so that only a comparison can find it.
+fn turn_a_bit(place: &Place, mended: bool) {
+    let columns = [
+        "meta",
+        "topics",
+        "partitions",
+        "batches",
+        "offsets",
+        "groups",
+    ];
+    let database = Database::open(&Options {
+        path: place.path("data/log"),
+        columns: columns.map(str::to_owned).to_vec(),
+        budget: &Budget::new(32 << 20),
+        write_ahead: true,
+    })
+    .expect("the log's database");
+    let batches = database.column("batches").expect("the column of batches");
+    let mut found = None;
+    let mut iter = database.iter(batches, Range::all()).expect("batches");
+    while let Some((key, bytes)) = iter.next().expect("a batch") {
+        let batch = Batch::from_bytes(bytes.to_vec()).expect("intact");
+        let mut cursor = batch.cursor(0);
+        while let Some(record) = cursor.next_record().expect("intact") {
+            // Only rows of sums are 56 bytes long.
+            if let Some(value) = record.value.filter(|value| value.len() == 56) {
+                found = Some((key.to_vec(), bytes.to_vec(), value.to_vec()));
+            }
+        }
+    }
+    let (key, mut bytes, value) = found.expect("a row of sums");
+    let place = bytes
+        .windows(value.len())
+        .rposition(|window| window == value);
+    // The last byte is the lowest of a sum.
+    bytes[place.expect("the row") + value.len() - 1] ^= 1;
+    if mended {
+        let checksum = crc32c::crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
+    }
+    let mut batch = database.batch();
+    batch.put(batches, &key, &bytes);
+    database.write(batch, Durability::Synced).expect("written");
+    database.flush().expect("flushed");
+}
+
+#[test]
+fn a_byte_of_a_changelog_turned_makes_the_comparison_fail() {
+    let place = half_a_run();
+    run(place.command(&["--replay"])).well();
+    turn_a_bit(&place, true);
+    let ended = run(place.command(&["--replay"]));
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(ended.out.contains("DIFFERENT: "), "{}", ended.out);
+    assert!(ended.out.contains(" ocean-sums"), "{}", ended.out);
+    assert!(ended.err.contains("differs"), "{}", ended.err);
+}
+
+#[test]
+fn a_byte_that_rotted_on_the_disk_is_found_by_its_checksum_and_named() {
+    let place = half_a_run();
+    turn_a_bit(&place, false);
+    std::fs::remove_dir_all(place.path("data/state")).expect("deleted");
+    let ended = run(place.on_file(&readings(), &[]));
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(
+        ended.err.contains("ocean-ocean-sums-changelog"),
+        "{}",
+        ended.err
+    );
+    assert!(ended.err.contains("fails its checksum"), "{}", ended.err);
+}

@@ -1,0 +1,178 @@
+//! The rules of this repository that a machine can hold: layers, vendors, banned calls, names,
+//! sizes, links, goldens. Each finding is one line: `path:line: what is wrong; what to do`.
+//!
+//! ```text
+//!  tree       the files, and what a finding is
+//!  code       comments and strings masked, tests cut off, tokens;  paths  what `use` trees name
+//!  layers modules vendors calls names links promises machines goldens scripts     a rule, or a few akin, in each
+//! ```
+//!
+//! A rule is a function from a path and a text to findings, so each has its own tests below it: a
+//! violation that it must find, and the correct line beside it that it must pass. A rule's
+//! exceptions are in a table at the top of its file, each with its reason.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "tidy/tree.rs"]
+mod tree;
+
+#[path = "tidy/code.rs"]
+mod code;
+
+#[path = "tidy/paths.rs"]
+mod paths;
+
+#[path = "tidy/layers.rs"]
+mod layers;
+
+#[path = "tidy/modules.rs"]
+mod modules;
+
+#[path = "tidy/vendors.rs"]
+mod vendors;
+
+#[path = "tidy/calls.rs"]
+mod calls;
+
+#[path = "tidy/names.rs"]
+mod names;
+
+#[path = "tidy/links.rs"]
+mod links;
+
+#[path = "tidy/promises.rs"]
+mod promises;
+
+#[path = "tidy/machines.rs"]
+mod machines;
+
+#[path = "tidy/goldens.rs"]
+mod goldens;
+
+#[path = "tidy/scripts.rs"]
+mod scripts;
+
+use tree::{File, Finding, Tree};
+
+/// Fails with all findings of a rule over the files that it chooses.
+fn hold(
+    files: impl Iterator<Item = impl std::borrow::Borrow<File>>,
+    rule: impl Fn(&File) -> Vec<Finding>,
+) {
+    fail_on(files.flat_map(|file| rule(file.borrow())).collect());
+}
+
+fn fail_on(findings: Vec<Finding>) {
+    let lines: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    assert!(
+        lines.is_empty(),
+        "{} findings:\n{}\n",
+        lines.len(),
+        lines.join("\n")
+    );
+}
+
+#[test]
+fn layers_are_declared_in_the_order_of_their_ranks() {
+    let tree = Tree::read();
+    fail_on(layers::declared(tree.file("src/lib.rs")));
+    layers::table_points_down();
+}
+
+#[test]
+fn imports_point_down() {
+    let tree = Tree::read();
+    let roots = layers::roots(&tree);
+    hold(tree.rust(), |file| layers::imports(file, &roots));
+}
+
+#[test]
+fn arrows_that_are_gone_are_not_allowed() {
+    let tree = Tree::read();
+    fail_on(layers::unused(&tree, &layers::roots(&tree)));
+}
+
+#[test]
+fn every_file_is_compiled() {
+    let tree = Tree::read();
+    hold(tree.rust(), |file| modules::declared(file, &tree));
+}
+
+#[test]
+fn vendors_are_confined() {
+    hold(Tree::read().rust(), vendors::confined);
+}
+
+#[test]
+fn unsafe_code_is_where_its_proof_is() {
+    fail_on(vendors::unsafe_blocks(Tree::read().rust()));
+}
+
+#[test]
+fn banned_calls_are_not_made() {
+    hold(Tree::read().rust(), calls::banned);
+}
+
+#[test]
+fn names_say_what_things_are() {
+    let tree = Tree::read();
+    hold(tree.rust(), names::types);
+    hold(tree.all(), names::files);
+}
+
+#[test]
+fn files_are_short() {
+    let tree = Tree::read();
+    for file in tree.rust() {
+        if let Some(warning) = names::getting_long(file) {
+            eprintln!("warning: {warning}");
+        }
+    }
+    hold(tree.rust(), names::too_long);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let tree = Tree::read();
+    hold(tree.all(), |file| links::relative(file, &tree));
+}
+
+#[test]
+fn files_named_in_documents_are_there() {
+    let tree = Tree::read();
+    hold(tree.all(), |file| promises::files(file, &tree));
+}
+
+#[test]
+fn no_machine_is_named() {
+    hold(Tree::read().all(), machines::named);
+}
+
+#[test]
+fn guarantees_name_tests_that_exist() {
+    let tree = Tree::read();
+    // Strict from the day on which the document is there.
+    if let Some(file) = tree.find("docs/guarantees.md") {
+        fail_on(promises::guarantees(file, &tree));
+    }
+}
+
+#[test]
+fn goldens_are_read_by_a_test() {
+    let tree = Tree::read();
+    hold(tree.all(), |file| goldens::in_use(file, &tree));
+}
+
+#[test]
+fn conformance_vectors_are_json() {
+    hold(Tree::read().all(), goldens::vectors);
+}
+
+#[test]
+fn scripts_run_and_stop_at_the_first_error() {
+    hold(Tree::read().all(), scripts::runnable);
+}

@@ -1,0 +1,99 @@
+//! Which readings are valid, and what becomes of the others.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{LARGEST, Measurement, Reading};
+
+/// How much of an input that is no text a dead letter shows as text, in characters.
+const SHOWN: usize = 200;
+
+/// A reading as the pipeline goes on with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Valid {
+    /// The ocean's name.
+    pub ocean: String,
+    /// What was measured.
+    pub measurement: Measurement,
+}
+
+/// What is no valid reading: an object on the topic of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Why it is not, in a sentence.
+    pub reason: String,
+    /// The input, whole; what of it is no UTF-8 is replaced.
+    pub raw: String,
+    /// The input in hexadecimal digits, where it is no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_hex: Option<String>,
+}
+
+impl DeadLetter {
+    /// A dead letter of an input, `None` being a record without a value.
+    pub fn new(reason: impl Into<String>, raw: Option<&[u8]>) -> Self {
+        let raw = raw.unwrap_or_default();
+        let (text, raw_hex) = match std::str::from_utf8(raw) {
+            Ok(text) => (text.to_owned(), None),
+            Err(_) => {
+                let text = String::from_utf8_lossy(raw);
+                let mut digits = String::with_capacity(2 * raw.len());
+                for byte in raw {
+                    // Writing to a string cannot fail.
+                    let _ = write!(digits, "{byte:02x}");
+                }
+                (text.chars().take(SHOWN).collect(), Some(digits))
+            }
+        };
+        Self {
+            reason: reason.into(),
+            raw: text,
+            raw_hex,
+        }
+    }
+}
+
+/// Reads a reading, and says what is wrong with one that is not valid. `latest_ms` is the latest
+/// timestamp that is believed, in milliseconds since 1970.
+pub fn check(raw: Option<&[u8]>, latest_ms: i64) -> Result<Valid, DeadLetter> {
+    read(raw, latest_ms).map_err(|reason| DeadLetter::new(reason, raw))
+}
+
+fn read(raw: Option<&[u8]>, latest_ms: i64) -> Result<Valid, String> {
+    let raw = raw.ok_or("there is no value")?;
+    let text = std::str::from_utf8(raw).map_err(|cause| format!("not UTF-8: {cause}"))?;
+    let reading: Reading =
+        serde_json::from_str(text).map_err(|cause| format!("no reading: {cause}"))?;
+    if reading.ocean.is_empty() {
+        return Err("ocean has no name".to_owned());
+    }
+    match reading.timestamp_ms {
+        ..0 => {
+            return Err(format!(
+                "timestamp_ms {} is before 1970",
+                reading.timestamp_ms
+            ));
+        }
+        time if time > latest_ms => {
+            return Err(format!(
+                "timestamp_ms {time} is after {latest_ms}, the latest believed"
+            ));
+        }
+        _ => {}
+    }
+    let quantities = [
+        ("temperature", reading.temperature),
+        ("salinity", reading.salinity),
+        ("volume", reading.volume),
+    ];
+    for (name, value) in quantities {
+        if !value.is_finite() || value.abs() > LARGEST {
+            return Err(format!("{name} {value} is beyond {LARGEST}"));
+        }
+    }
+    Ok(Valid {
+        measurement: Measurement::of(&reading),
+        ocean: reading.ocean,
+    })
+}

@@ -1,0 +1,19 @@
+//! The reference topology: raw readings of ocean sensors to averages and alerts per ocean.
+//!
+//! ```text
+//!  lines, sensors --> feed --> ocean-readings --> topology --> ocean-averages   final, one a window
+//!                                                   |   |  \-> ocean-alerts     out of bounds, silent
+//!                                                   |   \----> ocean-dead-letters  with the reason
+//!                                                   ocean-sums, oceans-seen: state, with changelogs
+//! ```
+//!
+//! The pipeline is [`topology::build`]; `examples/ocean_aggregates.rs` of marea runs it.
+
+pub mod model;
+pub mod codec;
+pub mod check;
+pub mod topology;
+pub mod feed;
+pub mod lines;
+pub mod generate;
+pub mod results;

@@ -1,0 +1,142 @@
+//! The pipeline, on one screen.
+
+use std::time::Duration;
+
+use marea::base::Result;
+use marea::codec::{Bytes, I64, Json, Nullable, Utf8};
+use marea::dsl::{
+    Consumed, Grouped, Materialized, Produced, StreamBuilder, Suppressed, TimeWindows,
+};
+use marea::log::TopicSpec;
+use marea::topology::Topology;
+
+use crate::check::{DeadLetter, check};
+use crate::codec::{MeasurementCodec, SumsCodec};
+use crate::model::{Alert, Average, Measurement, OceanSet, Sums};
+
+/// The application, with which its internal topics begin.
+pub const APPLICATION: &str = "ocean";
+/// Raw readings: JSON objects, by sensor.
+pub const READINGS: &str = "ocean-readings";
+/// What is no valid reading, with the reason.
+pub const DEAD_LETTERS: &str = "ocean-dead-letters";
+/// Final averages, by ocean: one of each ocean and window that has readings.
+pub const AVERAGES: &str = "ocean-averages";
+/// Alerts, by ocean.
+pub const ALERTS: &str = "ocean-alerts";
+/// The topic behind the re-keying by ocean.
+pub const BY_OCEAN: &str = "ocean-by-ocean-repartition";
+
+/// 1 January 2100: what is later is a clock that is wrong, and would close all windows before it.
+pub const LATEST_MS: i64 = 4_102_444_800_000;
+/// A dead letter holds a whole record of the topic of readings, escaped at worst.
+const DEAD_LETTER_BYTES: usize = 8 << 20;
+
+/// What can be chosen about the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Length of a window.
+    pub window: Duration,
+    /// How long after its end a window takes readings, by the time of the readings.
+    pub grace: Duration,
+    /// The latest timestamp that is believed, in milliseconds since 1970.
+    pub latest_ms: i64,
+}
+
+impl Default for Options {
+    /// Daily averages of readings that come up to twelve hours late.
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(86_400),
+            grace: Duration::from_secs(43_200),
+            latest_ms: LATEST_MS,
+        }
+    }
+}
+
+/// The pipeline.
+///
+/// ```
+/// let topology = ocean::topology::build(ocean::topology::Options::default())?;
+/// assert_eq!(topology.source_topics(), ["ocean-readings"]);
+/// # Ok::<(), marea::Error>(())
+/// ```
+///
+/// # Errors
+/// `Invalid` if the window is empty.
+pub fn build(options: Options) -> Result<Topology> {
+    let windows = TimeWindows::of(options.window).grace(options.grace);
+    let raw = Consumed::with(Nullable(Bytes), Nullable(Bytes));
+    let alerts = || Produced::with(Utf8, Json::<Alert>::new());
+
+    let builder = StreamBuilder::new();
+    let mut checked = builder
+        .stream(READINGS, raw)
+        .map_values(move |_, raw| check(raw.as_deref(), options.latest_ms))
+        .split();
+    let valid = checked
+        .branch(|_, checked| checked.is_ok())
+        .flat_map(|_, checked| checked.ok().map(|valid| (valid.ocean, valid.measurement)));
+    checked
+        .default_branch()
+        .flat_map_values(|_, checked| checked.err())
+        .to(
+            DEAD_LETTERS,
+            Produced::with(Nullable(Bytes), Json::<DeadLetter>::new()),
+        );
+
+    let averages = valid
+        .clone()
+        .group_by_key(Grouped::with("by-ocean", Utf8, MeasurementCodec))
+        .windowed_by(windows)
+        .aggregate(
+            Sums::default,
+            |_ocean, measurement: Measurement, sums| sums.with(measurement),
+            Materialized::with("ocean-sums", SumsCodec),
+        )
+        .suppress(Suppressed::until_window_closes("ocean-final", SumsCodec))
+        .to_stream()
+        .present()
+        .map(|window, sums| (window.key.clone(), Average::of(&window, &sums)));
+    averages
+        .clone()
+        .to(AVERAGES, Produced::with(Utf8, Json::<Average>::new()));
+    averages
+        .flat_map_values(|_, average| average.out_of_bounds())
+        .to(ALERTS, alerts());
+
+    // Who was heard of in a window is known in one place, hence the one key.
+    valid
+        .map(|ocean, _| (0, ocean))
+        .group_by_key(Grouped::with("by-window", I64, Utf8))
+        .windowed_by(windows)
+        .aggregate(
+            || 0,
+            |_, ocean: String, seen| OceanSet(seen).with(&ocean).0,
+            Materialized::with("oceans-seen", I64),
+        )
+        .suppress(Suppressed::until_window_closes("oceans-complete", I64))
+        .to_stream()
+        .present()
+        .flat_map(|window, seen| {
+            OceanSet(seen)
+                .missing(&window)
+                .into_iter()
+                .map(|alert| (alert.ocean.clone(), alert))
+        })
+        .to(ALERTS, alerts());
+    builder.build()
+}
+
+/// The topics that the pipeline reads and writes. Readings have `partitions`; results have one, so that
+/// they have an order.
+pub fn topics(partitions: u32) -> [TopicSpec; 4] {
+    let mut dead_letters = TopicSpec::new(DEAD_LETTERS, 1);
+    dead_letters.max_record_bytes = DEAD_LETTER_BYTES;
+    [
+        TopicSpec::new(READINGS, partitions),
+        dead_letters,
+        TopicSpec::new(AVERAGES, 1),
+        TopicSpec::new(ALERTS, 1),
+    ]
+}
