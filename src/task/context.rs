@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::origins::{CLOCK_HEADER, ClockMark, SinkTime};
+use super::origins::{CLOCK_HEADER, ClockMark, HEADER_MAX, SinkTime};
 use super::{Effects, OutputId, Stage, TimeBound};
 use crate::base::{Error, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
 
@@ -239,7 +239,8 @@ impl Context {
                 .append(output, partition, key, value, timestamp_ms, headers, None);
             return Ok(());
         };
-        let clock_ms = time.observe(timestamp_ms);
+        let (clock_ms, late_clock_ms) =
+            time.send(timestamp_ms, self.late_clock_ms, |bound| self.floor_ms(bound));
         if !self.effects.output(output).is_clocked() {
             self.effects
                 .append(output, partition, key, value, timestamp_ms, headers, None);
@@ -249,13 +250,20 @@ impl Context {
             alone: false,
             origin: self.partition,
             clock_ms,
-        }
-        .encode();
-        let mark = Some((CLOCK_HEADER, mark.as_slice()));
+            late_clock_ms,
+        };
+        let mut bytes = [0; HEADER_MAX];
+        let mark = Some((CLOCK_HEADER, mark.encode(&mut bytes)));
         self.effects
             .append(output, partition, key, value, timestamp_ms, headers, mark);
         self.effects.set_clock(output, partition, clock_ms);
         Ok(())
+    }
+
+    /// Tells the readers of an output topic, at the next commit, that time has passed; see
+    /// [`Push::tick`](super::Push::tick).
+    pub fn write_time(&self, time: &SinkTime, time_ms: i64) {
+        time.tick(time_ms, |bound| self.floor_ms(bound));
     }
 
     /// The records to be written.

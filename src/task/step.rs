@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::inputs::Queue;
-use super::origins::{CLOCK_HEADER, ClockMark, Origins, SinkTime};
+use super::origins::{CLOCK_HEADER, ClockMark, HEADER_MAX, Origins, SinkTime};
 use super::{
     Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec,
     Policy, Source, Stage, TaskSpec, Wiring,
@@ -201,7 +201,7 @@ impl Task {
     /// (decision D10). Nothing is closed here.
     pub fn fall_silent(&mut self) {
         for (_, time) in &self.sinks {
-            time.observe(i64::MAX);
+            time.tick(i64::MAX, |_| i64::MAX);
         }
     }
 
@@ -219,13 +219,10 @@ impl Task {
             if clock_ms == NO_TIMESTAMP || (!clocked && clock_ms != i64::MAX) {
                 continue;
             }
-            let mark = ClockMark {
-                alone: true,
-                origin: self.spec.partition,
-                clock_ms,
-            };
+            let mark = ClockMark::alone(self.spec.partition, clock_ms);
+            let mut bytes = [0; HEADER_MAX];
             let effects = &mut self.context.effects;
-            effects.send_clock(*output, CLOCK_HEADER, &mark.encode(), clock_ms);
+            effects.send_clock(*output, CLOCK_HEADER, mark.encode(&mut bytes), clock_ms);
         }
         if self.spec.is_stateful() {
             let task_time = self.state.time(TASK_TIME);

@@ -125,10 +125,17 @@ impl<'a> Wiring<'a> {
         found.ok_or_else(|| Error::internal(format!("topic {topic} is no output of the task")))
     }
 
-    /// The clock of an output topic, where its readers need one.
-    pub fn sink_time(&self, output: OutputId) -> Option<SinkTime> {
+    /// The clock of an output topic that a sink writes, where its readers need one.
+    pub fn sink_time(&self, id: NodeId, output: OutputId) -> Option<SinkTime> {
         let spec = self.effects.output(output);
-        spec.origins.map(|_| sink_time(self.state, spec))
+        spec.origins?;
+        let time = sink_time(self.state, spec);
+        let bound = self.bound(id);
+        if bound.inputs().is_empty() {
+            return Some(time);
+        }
+        let largest = self.time(&format!("sent-largest/{}", spec.topic));
+        Some(time.held_back_by(bound, largest))
     }
 
     /// The ports of a node's children, in order, for a node that chooses among them.
