@@ -154,20 +154,30 @@ impl Origins {
             .for_each(|ended| ended.set(0));
     }
 
+    /// How far time has come here: the least clock among the origins that have not ended. When all have
+    /// ended or are silent it has come as far as the one that was ahead.
+    pub(super) fn time_ms(&self) -> i64 {
+        let least_ms = self.least_open_ms();
+        let clocks = || self.clocks.iter().map(TimeSlot::get);
+        least_ms.unwrap_or_else(|| clocks().max().unwrap_or(NO_TIMESTAMP))
+    }
+
     /// The least clock among the origins that have not ended; `i64::MAX` when all have, or where
     /// there is but one.
     pub(super) fn floor_ms(&self) -> i64 {
         if !self.are_several() {
             return i64::MAX;
         }
+        self.least_open_ms().unwrap_or(i64::MAX)
+    }
+
+    fn least_open_ms(&self) -> Option<i64> {
         let open = self
             .clocks
             .iter()
             .zip(&self.ended)
             .filter(|(_, ended)| ended.get() != 1);
-        open.map(|(clock, _)| clock.get().max(NO_TIMESTAMP))
-            .min()
-            .unwrap_or(i64::MAX)
+        open.map(|(clock, _)| clock.get().max(NO_TIMESTAMP)).min()
     }
 }
 
@@ -198,23 +208,23 @@ impl SinkTime {
     }
 
     /// A record is sent: moves the clock and returns it, and with it the clock that the record may be
-    /// late by, which is `late_clock_ms` where the record came from one of several origins.
+    /// late by, which is `origin_clock_ms` where what it was made of had an origin.
     pub(super) fn send(
         &self,
         timestamp_ms: i64,
-        late_clock_ms: Option<i64>,
+        origin_clock_ms: Option<i64>,
         floor_ms: impl Fn(&TimeBound) -> i64,
     ) -> (i64, i64) {
         self.forget_end();
         let Some((bound, largest)) = &self.held_back else {
             let clock_ms = self.advance(timestamp_ms);
-            return (clock_ms, clock_ms);
+            return (clock_ms, origin_clock_ms.unwrap_or(clock_ms).max(clock_ms));
         };
         if timestamp_ms > largest.get() {
             largest.set(timestamp_ms);
         }
         let clock_ms = self.advance(largest.get().min(floor_ms(bound)));
-        let late_clock_ms = late_clock_ms.unwrap_or(largest.get());
+        let late_clock_ms = origin_clock_ms.unwrap_or(largest.get());
         (clock_ms, late_clock_ms.max(clock_ms))
     }
 

@@ -163,8 +163,22 @@ impl<'a> Wiring<'a> {
 
     /// The inputs with several origins that reach a node.
     pub fn bound(&self, id: NodeId) -> TimeBound {
+        self.bound_of(vec![id])
+    }
+
+    /// The inputs with several origins that reach a node which uses one of these stores: what the
+    /// stores keep must wait for all of them.
+    pub fn bound_of_stores(&self, stores: &[&str]) -> TimeBound {
+        let uses = |id: &NodeId| {
+            let used = &self.spec.nodes[id.0].stores;
+            used.iter().any(|store| stores.contains(&store.as_str()))
+        };
+        let users = self.spec.members.iter().copied();
+        self.bound_of(users.filter(uses).collect())
+    }
+
+    fn bound_of(&self, mut open: Vec<NodeId>) -> TimeBound {
         let mut sources = Vec::new();
-        let mut open = vec![id];
         let mut seen = vec![false; self.spec.nodes.len()];
         while let Some(id) = open.pop() {
             if std::mem::replace(&mut seen[id.0], true) {

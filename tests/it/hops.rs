@@ -12,7 +12,7 @@ use marea::dsl::{
 use marea::log::{BatchBuilder, Fetched};
 use marea::state::{Identity, MemoryBackend, TaskState};
 use marea::task::{CLOCK_HEADER, DropReason, ErrorPolicies, Task};
-use marea::topology::{Topology, TopicLimits};
+use marea::topology::{TopicLimits, Topology};
 
 const FIRST: &str = "app-first-repartition";
 const SECOND: &str = "app-second-repartition";
@@ -187,7 +187,11 @@ fn windows_behind_two_hops_close_by_the_least_clock_of_all() {
     middle.row(0, key(), 100);
     middle.row(1, key(), 7);
     middle.pass_on(&mut last);
-    assert_eq!(last.results(), [], "origin 1 of the first topic stands at 7");
+    assert_eq!(
+        last.results(),
+        [],
+        "origin 1 of the first topic stands at 7"
+    );
     middle.row(1, key(), 30);
     middle.pass_on(&mut last);
     assert_eq!(last.results(), [(0, 2)]);
