@@ -44,9 +44,9 @@ pub struct Arguments {
     /// Worker threads.
     #[arg(long, default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// Partitions of the topic of readings, and of the topics behind it.
-    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub partitions: u32,
+    /// Partitions of the topic of readings, and of the topics behind it [default: 4, or as begun with].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub partitions: Option<u32>,
     /// What a crash may leave behind.
     #[arg(long, default_value = "exactly-once")]
     pub guarantee: Promise,
@@ -57,7 +57,7 @@ pub struct Arguments {
     /// the process loses nothing, one of the machine may).
     #[arg(long, default_value = "every-commit")]
     pub fsync: Sync,
-    /// Memory for everything, in MiB.
+    /// Memory for caches, buffers and fetched records, in MiB; the process takes some more.
     #[arg(long, default_value = "256", value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..))]
     pub memory: u32,
     /// Append all input before the pipeline starts.
@@ -90,6 +90,68 @@ pub enum Sync {
     EveryCommit,
     /// When the operating system likes.
     Never,
+}
+
+/// Where results go, looked at before anything is done for them.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    pub averages: Option<PathBuf>,
+    pub alerts: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// Follows links, and sees whether the files can be written.
+    ///
+    /// # Errors
+    /// `Invalid` if one cannot, or is also the other or the input.
+    pub fn check(arguments: &Arguments) -> Result<Self> {
+        let averages = output(arguments.averages_out.as_deref(), "--averages-out")?;
+        let alerts = output(arguments.alerts_out.as_deref(), "--alerts-out")?;
+        let input = arguments
+            .input
+            .as_ref()
+            .and_then(|path| path.canonicalize().ok());
+        let paths = [&averages, &alerts, &input];
+        for (place, path) in paths.iter().enumerate() {
+            // Both results may go to the same pipe or device.
+            let same = path
+                .as_ref()
+                .filter(|path| path.is_file() || !path.exists());
+            if let Some(path) = same.filter(|_| paths[..place].contains(path)) {
+                return Err(Error::invalid(format!(
+                    "{} is named twice among --input, --averages-out and --alerts-out",
+                    path.display()
+                )));
+            }
+        }
+        Ok(Self { averages, alerts })
+    }
+}
+
+fn output(path: Option<&Path>, flag: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = path else { return Ok(None) };
+    let refuse = |why: &str| {
+        let place = path.display();
+        Err(Error::invalid(format!(
+            "{flag} {place}: {why}; name a file that can be written"
+        )))
+    };
+    if path.is_dir() {
+        return refuse("it is a directory");
+    }
+    if let Ok(target) = path.canonicalize() {
+        return Ok(Some(target));
+    }
+    let Some(name) = path.file_name() else {
+        return refuse("it names no file");
+    };
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    match parent.unwrap_or(Path::new(".")).canonicalize() {
+        Ok(parent) => Ok(Some(parent.join(name))),
+        Err(_) => refuse("its directory does not exist"),
+    }
 }
 
 /// Length of a window and its grace, as a data directory remembers them: state made with one fits no

@@ -15,6 +15,7 @@ mod replay;
 mod run;
 mod view;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,9 +24,11 @@ use marea::base::ErrorKind;
 use arguments::Arguments;
 
 fn main() -> ExitCode {
+    // What went wrong is said once, at the end; RUST_LOG=warn or info tells the way there.
     let log = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .with_env_filter(log.unwrap_or_else(|_| "error".into()))
+        .with_env_filter(log.unwrap_or_else(|_| "off".into()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();

@@ -17,11 +17,13 @@ use ocean::model::{Alert, Average};
 use ocean::results::{finals, write_lines};
 use ocean::topology::{self, ALERTS, APPLICATION, AVERAGES, DEAD_LETTERS, READINGS};
 
-use crate::arguments::{Arguments, Promise, Windows};
+use crate::arguments::{Arguments, Outputs, Promise, Windows};
 use crate::view::View;
 
 /// Readings a second that are made up, unless the user says.
 const RATE: u64 = 1_000;
+/// Partitions of the readings, unless the user says.
+const PARTITIONS: u32 = 4;
 /// How often the view is drawn.
 const FRAME: Duration = Duration::from_millis(100);
 /// How long a shutdown may take.
@@ -53,7 +55,6 @@ impl Setting {
         options.fsync = arguments.fsync();
         let url = format!("embedded:{}", directory.join("log").display());
         let log = log::open(&url, &options)?;
-        arguments.remember(&directory, windows)?;
         Ok(Self {
             directory,
             windows,
@@ -85,6 +86,18 @@ impl Setting {
             .settings(settings)
     }
 
+    /// Partitions of the readings: as asked for, or as the directory was begun with.
+    fn partitions(&self, arguments: &Arguments) -> Result<u32> {
+        let begun = self.log.topic(READINGS)?.map(|topic| topic.partitions);
+        match (begun, arguments.partitions) {
+            (Some(begun), Some(asked)) if begun != asked => Err(Error::invalid(format!(
+                "{} was begun with --partitions {begun}; leave this out, or choose another --data-dir",
+                self.directory.display()
+            ))),
+            (begun, asked) => Ok(begun.or(asked).unwrap_or(PARTITIONS)),
+        }
+    }
+
     fn source(&self, arguments: &Arguments) -> Result<Box<dyn Source>> {
         let committed = feed::committed(&*self.log)?;
         if let Some(path) = &arguments.input {
@@ -105,9 +118,11 @@ impl Setting {
 /// Feeds the input, runs the pipeline until it has all of it, and writes the results.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let stop = StopSignal::listen()?;
+    let outputs = Outputs::check(arguments)?;
     let setting = Setting::open(arguments)?;
     let Setting { log, env, .. } = &setting;
-    log.create_topics(&topology::topics(arguments.partitions))?;
+    let partitions = setting.partitions(arguments)?;
+    log.create_topics(&topology::topics(partitions))?;
     let source = setting.source(arguments)?;
     let rate = match (&arguments.input, arguments.backlog) {
         (None, false) => Some(arguments.rate.unwrap_or(RATE)),
@@ -115,7 +130,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (_, true) => None,
     };
     let feeding = feed::Settings {
-        partitions: arguments.partitions,
+        partitions,
         rate,
         latest_ms: topology::LATEST_MS,
     };
@@ -133,6 +148,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let application = setting.application(arguments).start()?;
         (start_feeder()?, application)
     };
+    arguments.remember(&setting.directory, setting.windows)?;
     let outcome = follow(&application, &feeder, &mut view, &stop, env);
     feeder.stop();
     let feeder_progress = feeder.progress();
@@ -158,11 +174,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let partitions = log.topic(name)?.map_or(0, |spec| spec.partitions);
         view.line(&format!("    {name}: {partitions} partitions"))?;
     }
-    if let Some(path) = &arguments.averages_out {
+    if let Some(path) = &outputs.averages {
         write_lines(path, &averages)?;
         view.line(&format!("    final averages: {}", path.display()))?;
     }
-    if let Some(path) = &arguments.alerts_out {
+    if let Some(path) = &outputs.alerts {
         write_lines(path, &alerts)?;
         view.line(&format!("    alerts: {}", path.display()))?;
     }

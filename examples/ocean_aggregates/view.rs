@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use console::{Term, style};
+use console::{Alignment, Term, pad_str, style};
 use marea::base::{Env, Error, ErrorKind, Result, TopicPartition};
 use marea::log::{Isolation, Log};
 use marea::runtime::Snapshot;
@@ -112,9 +112,6 @@ impl View {
         }
         // The frame stays; what follows is written below it.
         self.drawn = 0;
-        if let Some(error) = &snapshot.error {
-            self.line(&format!("the pipeline failed: {error}"))?;
-        }
         Ok(())
     }
 
@@ -183,7 +180,9 @@ impl View {
         self.alerts_seen += alerts.len() as u64;
         if !self.live {
             for alert in &alerts {
-                self.line(&format!("alert  {}  {alert}", utc(alert.window_start_ms)))?;
+                let alert_ms = alert.window_start_ms;
+                let alert = plain(&alert.to_string());
+                self.line(&format!("alert  {}  {alert}", utc(alert_ms)))?;
             }
         }
         self.last_alerts.append(&mut alerts);
@@ -226,8 +225,8 @@ impl View {
         ];
         lines.extend(self.latest.values().map(|average| {
             format!(
-                "{:<9} {:<22} {:>9}  {:>7.3}  {:>9.3}  {:>7.2}",
-                average.ocean,
+                "{} {:<22} {:>9}  {:>7.3}  {:>9.3}  {:>7.2}",
+                pad_str(&plain(&average.ocean), 9, Alignment::Left, Some("…")),
                 utc(average.window_start_ms),
                 thousands(average.count.max(0) as u64),
                 average.temperature_avg,
@@ -238,7 +237,8 @@ impl View {
         lines.push(String::new());
         lines.push(style("latest alerts").dim().to_string());
         lines.extend(self.last_alerts.iter().map(|alert| {
-            let alert = format!("{}  {alert}", utc(alert.window_start_ms));
+            let told = plain(&alert.to_string());
+            let alert = format!("{}  {told}", utc(alert.window_start_ms));
             style(alert).yellow().to_string()
         }));
         // A line that wraps could not be erased.
@@ -266,6 +266,15 @@ fn late(snapshot: &Snapshot) -> u64 {
     snapshot.drops.of(DropReason::Late) + snapshot.drops.of(DropReason::Expired)
 }
 
+/// Names come from outside: what would steer the terminal is shown as what it is.
+fn plain(text: &str) -> String {
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 /// A number with commas.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -286,7 +295,7 @@ fn utc(time_ms: i64) -> String {
 }
 
 /// Nobody reads any more, as in `| head`: not worth a panic, but an end.
-fn written(outcome: std::io::Result<()>) -> Result<()> {
+pub fn written(outcome: std::io::Result<()>) -> Result<()> {
     outcome.map_err(|cause| {
         Error::new(ErrorKind::Unavailable, "writing to standard output").with_source(cause)
     })

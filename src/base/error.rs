@@ -1,5 +1,6 @@
 //! One error type for the library: few kinds, each a thing that the caller does differently.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -124,6 +125,13 @@ impl StdError for Error {
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    said.unwrap_or("(no message)")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod partition;
 mod record;
 
 pub use env::{Env, ManualEnv, SystemEnv, Thread};
+pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};
 pub use headers::{Header, Headers};
 pub use ids::{Offset, TaskId, TopicPartition};

@@ -1,8 +1,10 @@
 //! The handle of a running application.
 
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt};
@@ -12,7 +14,7 @@ use super::layout::Layout;
 use super::status::Status;
 use super::worker::{Shared, Worker, join};
 use super::{Settings, Snapshot, State, StateBackend, StopSignal};
-use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread};
+use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
 use crate::disk::Budget;
 use crate::log::Log;
 use crate::state::StateDirectory;
@@ -125,7 +127,9 @@ impl ApplicationBuilder {
             hooks: self.hooks,
             status: Status::new(self.settings.workers),
             stop: AtomicBool::new(false),
-            drain: AtomicBool::new(false),
+            drain_asked: AtomicU64::new(0),
+            draining: AtomicU64::new(0),
+            opened: Mutex::default(),
             settings: self.settings,
         })
     }
@@ -155,8 +159,15 @@ impl ApplicationBuilder {
         for (name, membership) in joined {
             let shared = shared.clone();
             let body = move || {
-                let outcome =
-                    Worker::new(shared.clone(), name.clone(), membership).and_then(Worker::run);
+                let work =
+                    || Worker::new(shared.clone(), name.clone(), membership).and_then(Worker::run);
+                // Closures of the user that fail are caught at their record; this is anything else.
+                let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+                    Err(Error::internal(format!(
+                        "worker {name} panicked: {}",
+                        panic_message(&*panic)
+                    )))
+                });
                 if let Err(error) = &outcome {
                     tracing::error!(worker = %name, %error, "worker failed");
                     // One that fails stops all: the others commit what they have.
@@ -205,13 +216,33 @@ impl Application {
     /// The failure of a worker; `Unavailable` if it takes longer than `deadline`.
     pub fn drain(&self, deadline: Duration) -> Result<()> {
         let shared = &self.shared;
-        shared.drain.store(true, Ordering::Release);
+        let until_ms = self.until_ms(deadline);
+        // One that took too long goes on; after one that has ended another begins.
+        let mut number = shared.draining.load(Ordering::Acquire);
+        if number == 0 {
+            number = shared.drain_asked.fetch_add(1, Ordering::AcqRel) + 1;
+        }
         shared.status.enter(State::Draining);
+        if number > 1 {
+            // An end that is forgotten after another task has spoken of it again would be lost.
+            self.wait_for(
+                until_ms,
+                "the workers to see that there may be more",
+                || shared.status.know_drain(number),
+            )?;
+        }
+        shared.draining.store(number, Ordering::Release);
         let total = shared.layout.specs.len();
-        self.wait_for(deadline, "the input to end", || {
+        self.wait_for(until_ms, "the input to end", || {
             let snapshot = shared.status.snapshot();
-            snapshot.tasks.len() == total && snapshot.tasks.iter().all(|task| task.ended)
-        })
+            let ended = snapshot.tasks.iter().filter(|task| task.ended);
+            let ended = ended.map(|task| &task.task).collect::<BTreeSet<_>>();
+            shared.status.know_drain(number)
+                && ended.len() == total
+                && snapshot.tasks.iter().all(|task| task.ended)
+        })?;
+        shared.draining.store(0, Ordering::Release);
+        Ok(())
     }
 
     /// Stops in good order: what was processed is committed, nothing more is read, time does not
@@ -223,7 +254,7 @@ impl Application {
     pub fn close(&mut self, deadline: Duration) -> Result<()> {
         self.shared.status.enter(State::Stopping);
         self.shared.stop.store(true, Ordering::Release);
-        self.wait_for(deadline, "the workers to stop", || {
+        self.wait_for(self.until_ms(deadline), "the workers to stop", || {
             self.shared.status.running() == 0
         })?;
         self.join();
@@ -235,7 +266,7 @@ impl Application {
     /// # Errors
     /// The failure of a worker.
     pub fn wait(&self, deadline: Duration) -> Result<bool> {
-        let until_ms = self.shared.env.monotonic_ms() + deadline.as_millis() as u64;
+        let until_ms = self.until_ms(deadline);
         while self.shared.status.running() > 0 {
             if self.shared.env.monotonic_ms() >= until_ms {
                 return Ok(false);
@@ -304,14 +335,19 @@ impl Application {
         self.close(deadline)
     }
 
-    fn wait_for(&self, deadline: Duration, what: &str, done: impl Fn() -> bool) -> Result<()> {
-        let until_ms = self.shared.env.monotonic_ms() + deadline.as_millis() as u64;
+    fn until_ms(&self, deadline: Duration) -> u64 {
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.shared.env.monotonic_ms().saturating_add(deadline_ms)
+    }
+
+    fn wait_for(&self, until_ms: u64, what: &str, done: impl Fn() -> bool) -> Result<()> {
+        let since_ms = self.shared.env.monotonic_ms();
         while !done() {
             if let Some(error) = self.shared.status.error() {
                 return Err(error);
             }
             if self.shared.env.monotonic_ms() >= until_ms {
-                let message = format!("waited {} ms for {what}", deadline.as_millis());
+                let message = format!("waited {} ms for {what}", until_ms - since_ms);
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
             self.shared.env.sleep(LOOK);

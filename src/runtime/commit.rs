@@ -3,8 +3,8 @@
 //! 1. [`seal`]: effects are completed and taken, each store's active generation becomes the
 //!    committing one, changelog records are made of it.
 //! 2. [`InFlight::ask`]: everything goes to the log. Exactly once: outputs, changelogs and input
-//!    offsets in one commit. At least once: outputs and changelogs first, then the offsets with the
-//!    changelogs' ends, so that state never runs ahead of its committed input.
+//!    offsets in one commit. At least once: outputs first, then changelogs and offsets in one, so
+//!    that state never runs ahead of its committed input.
 //! 3. [`InFlight::apply`]: after a definite commit each task's rows, positions and times go to its
 //!    backend in one write.
 //!
@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use super::Guarantee;
 use super::hooks::{Hooks, Point};
 use super::open_task::OpenTask;
-use super::restore::ends_to_metadata;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{
     Batch, BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt,
@@ -25,25 +24,19 @@ use crate::log::{
 /// A commit that was asked for.
 pub(super) struct InFlight {
     group: String,
-    phase: Phase,
-    /// Input offsets by task, to go with the records or after them.
+    /// At least once, while the outputs are on their way: the changelog records that come after them.
+    changes: Option<Vec<(TopicPartition, Batch)>>,
+    /// Input offsets by task, to go with the changelog records.
     offsets: Vec<(TaskId, Vec<(TopicPartition, Offset)>)>,
     /// The answer to the records.
     ends: BTreeMap<TopicPartition, Offset>,
     unknown: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// At least once: the records are on their way.
-    Records,
-    /// The offsets are on their way: with the records, or after them.
-    Offsets,
-}
-
 /// What was sealed.
 pub(super) struct Sealed {
-    appends: Vec<(TopicPartition, Batch)>,
+    outputs: Vec<(TopicPartition, Batch)>,
+    changes: Vec<(TopicPartition, Batch)>,
     offsets: Vec<(TaskId, Vec<(TopicPartition, Offset)>)>,
 }
 
@@ -57,22 +50,26 @@ impl Sealed {
 /// Step 1: takes everything that is not committed yet out of the tasks.
 pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>) -> Result<Sealed> {
     let mut sealed = Sealed {
-        appends: Vec::new(),
+        outputs: Vec::new(),
+        changes: Vec::new(),
         offsets: Vec::new(),
     };
     for (id, open) in tasks {
         open.task.before_commit();
+        open.ending = open.task.has_ended();
         if !open.is_dirty() {
+            // No commit is in flight: what it did is committed.
+            open.ended = open.ending;
             continue;
         }
-        sealed.appends.extend(open.task.effects().take());
+        sealed.outputs.extend(open.task.effects().take());
         open.task.state.seal()?;
         let mut builder = BatchBuilder::default();
         for (store, changelog) in open.changelogs.iter().enumerate() {
             let Some(changelog) = changelog else { continue };
             open.task.state.changelog(store, &mut builder)?;
             if let Some(batch) = builder.seal() {
-                sealed.appends.push((changelog.clone(), batch));
+                sealed.changes.push((changelog.clone(), batch));
             }
         }
         let progress: Vec<_> = open
@@ -99,28 +96,29 @@ impl InFlight {
         hooks: &dyn Hooks,
     ) -> Result<Self, CommitError> {
         hooks.reached(Point::BeforeCommit);
-        let Sealed { appends, offsets } = sealed;
+        let Sealed {
+            outputs,
+            changes,
+            offsets,
+        } = sealed;
         let mut flight = Self {
             group: group.to_owned(),
-            phase: Phase::Offsets,
+            changes: None,
             offsets,
             ends: BTreeMap::new(),
             unknown: false,
         };
-        let group = match guarantee {
-            Guarantee::AtLeastOnce => {
-                flight.phase = Phase::Records;
-                flight.group_commit(token, Vec::new())
+        let commit = match guarantee {
+            Guarantee::AtLeastOnce if !outputs.is_empty() => {
+                flight.changes = Some(changes);
+                flight.commit_of(outputs, token, Vec::new())
             }
-            Guarantee::ExactlyOnce => {
-                let offsets = flight.offsets_with(|_| String::new());
-                flight.group_commit(token, offsets)
+            _ => {
+                let offsets = flight.committed_offsets();
+                flight.commit_of([outputs, changes].concat(), token, offsets)
             }
         };
-        let asked = writer.submit(Commit {
-            appends,
-            group: Some(group),
-        });
+        let asked = writer.submit(commit);
         flight.outcome(asked)?;
         hooks.reached(Point::Asked);
         Ok(flight)
@@ -131,7 +129,6 @@ impl InFlight {
     pub(super) fn poll(
         &mut self,
         token: MemberToken,
-        tasks: &BTreeMap<TaskId, OpenTask>,
         writer: &mut dyn Writer,
         timeout: std::time::Duration,
     ) -> Result<bool, CommitError> {
@@ -152,23 +149,10 @@ impl InFlight {
         };
         self.unknown = false;
         self.ends.extend(ends);
-        if self.phase == Phase::Offsets {
+        let Some(changes) = self.changes.take() else {
             return Ok(true);
-        }
-        self.phase = Phase::Offsets;
-        let offsets = self.offsets_with(|task| {
-            tasks.get(task).map_or_else(String::new, |open| {
-                let ends: Vec<_> = (0..open.changelogs.len())
-                    .map(|store| self.end_of(open, store).or(open.task.state.position(store)))
-                    .collect();
-                ends_to_metadata(&ends)
-            })
-        });
-        let group = Some(self.group_commit(token, offsets));
-        let asked = writer.submit(Commit {
-            appends: Vec::new(),
-            group,
-        });
+        };
+        let asked = writer.submit(self.commit_of(changes, token, self.committed_offsets()));
         self.outcome(asked)?;
         Ok(false)
     }
@@ -197,7 +181,7 @@ impl InFlight {
             open.task.state.applied(&ends)?;
             open.sealed = false;
             open.committed.clone_from(&open.committing);
-            open.ended = open.task.has_ended();
+            open.ended = open.ending && open.task.has_ended();
         }
         hooks.reached(Point::Applied);
         Ok(())
@@ -208,33 +192,31 @@ impl InFlight {
         self.ends.get(changelog).copied()
     }
 
-    fn offsets_with(
-        &self,
-        metadata: impl Fn(&TaskId) -> String,
-    ) -> Vec<(TopicPartition, CommittedOffset)> {
-        let mut all = Vec::new();
-        for (task, offsets) in &self.offsets {
-            let metadata = metadata(task);
-            all.extend(offsets.iter().map(|(partition, offset)| {
-                let committed = CommittedOffset {
-                    offset: *offset,
-                    metadata: metadata.clone(),
-                };
-                (partition.clone(), committed)
-            }));
-        }
-        all
+    fn committed_offsets(&self) -> Vec<(TopicPartition, CommittedOffset)> {
+        let offsets = self.offsets.iter().flat_map(|(_, offsets)| offsets);
+        let committed = |(partition, offset): &(TopicPartition, Offset)| {
+            let committed = CommittedOffset {
+                offset: *offset,
+                metadata: String::new(),
+            };
+            (partition.clone(), committed)
+        };
+        offsets.map(committed).collect()
     }
 
-    fn group_commit(
+    fn commit_of(
         &self,
+        appends: Vec<(TopicPartition, Batch)>,
         token: MemberToken,
         offsets: Vec<(TopicPartition, CommittedOffset)>,
-    ) -> GroupCommit {
-        GroupCommit {
-            group: self.group.clone(),
-            token: Some(token),
-            offsets,
+    ) -> Commit {
+        Commit {
+            appends,
+            group: Some(GroupCommit {
+                group: self.group.clone(),
+                token: Some(token),
+                offsets,
+            }),
         }
     }
 

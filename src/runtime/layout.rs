@@ -24,6 +24,18 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Whether the topic is one of the application's repartition topics.
+    pub(super) fn is_repartition(&self, topic: &str) -> bool {
+        self.repartitions.iter().any(|name| name == topic)
+    }
+
+    /// Whether a task reads what another one writes.
+    pub(super) fn reads_repartition(&self, spec: &TaskSpec) -> bool {
+        spec.inputs
+            .iter()
+            .any(|input| self.is_repartition(&input.topic))
+    }
+
     /// Reads the user's topics, decides all numbers of partitions and creates the internal topics.
     ///
     /// # Errors

@@ -16,7 +16,6 @@ mod commit;
 mod hooks;
 mod layout;
 mod open_task;
-mod orphans;
 mod replay;
 mod restore;
 mod settings;

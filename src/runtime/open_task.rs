@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::hooks::{Hooks, Point};
 use super::layout::{Layout, inputs};
-use super::restore::{ends_from_metadata, restore};
+use super::restore::restore;
 use super::{Settings, StateBackend};
-use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
+use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::disk::Budget;
 use crate::log::{CommittedOffset, Isolation, Log};
 use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, TaskState};
@@ -35,12 +35,12 @@ pub(super) struct OpenTask {
     pub(super) resumed_at: Vec<(TopicPartition, Offset)>,
     /// Changelog records read when it was opened.
     pub(super) restored: u64,
-    /// Changelog records after the committed end that are to be answered: at least once only.
-    pub(super) orphans: Vec<(TopicPartition, Offset, Offset)>,
     /// Whether it is part of the commit in flight.
     pub(super) sealed: bool,
     /// Whether it ended and everything of it is committed.
     pub(super) ended: bool,
+    /// Whether it had ended when the commit in flight was sealed.
+    pub(super) ending: bool,
     /// When a record was last taken, by the monotonic clock.
     pub(super) busy_at_ms: u64,
     /// When its rows were last brought to the disk, or it was opened, by the monotonic clock.
@@ -77,28 +77,10 @@ impl Opening<'_> {
         state.set_cache_bytes(self.settings.cache_bytes(self.layout.specs.len()));
         let partitions = inputs(spec);
         let offsets = self.log.committed(&self.layout.application, &partitions)?;
-        // Where no input was ever committed, nothing on the changelogs counts.
-        let ends = match offsets.iter().all(Option::is_none) {
-            true => Some(vec![Some(0); changelogs.len()]),
-            false => ends_from_metadata(&offsets, changelogs.len()),
-        };
-        let restored = restore(
-            &mut state,
-            &changelogs,
-            ends.as_deref(),
-            self.log,
-            self.hooks,
-            alive,
-        )?;
-        let mut orphans = Vec::new();
-        for (partition, end) in changelogs.iter().zip(ends.iter().flatten()) {
-            let Some(partition) = partition else { continue };
-            let end = end.unwrap_or(0);
-            let log_end = self.log.end_offset(partition, Isolation::ReadUncommitted)?;
-            if end < log_end {
-                orphans.push((partition.clone(), end, log_end));
-            }
+        if offsets.iter().all(Option::is_none) {
+            self.refuse_state_without_offsets(&changelogs)?;
         }
+        let restored = restore(&mut state, &changelogs, self.log, self.hooks, alive)?;
         let mut task = Task::new(id.clone(), Arc::clone(spec), state, self.settings.policies)?;
         let committed = self.seek(&mut task, &partitions, &offsets)?;
         let idle = spec
@@ -115,15 +97,31 @@ impl Opening<'_> {
             committing: committed.clone(),
             committed,
             restored,
-            orphans,
             sealed: false,
             ended: false,
+            ending: false,
             busy_at_ms: 0,
             flushed_at_ms: 0,
             idle_timeout_ms: idle
                 .collect::<Option<Vec<u64>>>()
                 .and_then(|all| all.into_iter().max()),
         })
+    }
+
+    /// Changelogs and offsets are committed together: changes without any offset are those of an
+    /// application whose group was deleted, and reading the input anew would count it twice.
+    fn refuse_state_without_offsets(&self, changelogs: &[Option<TopicPartition>]) -> Result<()> {
+        for changelog in changelogs.iter().flatten() {
+            if self.log.end_offset(changelog, Isolation::ReadCommitted)? > 0 {
+                return Err(Error::invalid(format!(
+                    "{changelog} holds changes, but group {} has no committed offset: to begin anew \
+                     delete the application's changelog and repartition topics as well; otherwise \
+                     set the group's offsets",
+                    self.layout.application
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Puts a task's inputs at their committed offsets, or at the start of what is there.
@@ -154,11 +152,17 @@ impl Opening<'_> {
             Error::invalid("state in RocksDB needs a directory; set `state_directory`")
         })?;
         let path = directory.task_path(id);
-        Ok(Box::new(RocksBackend::open(
-            &path,
-            &spec.stores,
-            self.budget,
-        )?))
+        let opened = RocksBackend::open(&path, &spec.stores, self.budget);
+        let rebuilt = |error: Error| match error.kind() {
+            ErrorKind::Corrupt => {
+                let place = path.display();
+                error.context(format!(
+                    "the state can be rebuilt: delete {place} and start again"
+                ))
+            }
+            _ => error,
+        };
+        Ok(Box::new(opened.map_err(rebuilt)?))
     }
 }
 
@@ -167,6 +171,7 @@ impl OpenTask {
     pub(super) fn is_dirty(&mut self) -> bool {
         self.task.effects().records() > 0
             || self.task.state.dirty_bytes() > 0
+            || self.task.state.has_new_times()
             || self
                 .task
                 .inputs

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::hooks::{Hooks, Point};
 use crate::base::{Offset, Result, TopicPartition};
-use crate::log::{Cleanup, CommittedOffset, Fetched, Isolation, Log, Reader};
+use crate::log::{Cleanup, Fetched, Isolation, Log, Reader};
 use crate::state::TaskState;
 
 /// How much a restore fetches at a time, in bytes.
@@ -15,35 +15,10 @@ const FETCH_BYTES: usize = 4 << 20;
 /// How long it waits for the log before it says that it lives.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// Where each changelog of a task ended when its input offsets were committed, as the metadata of
-/// the offsets says under at least once; `None` under exactly once, where the log's end is right.
-pub(super) fn ends_from_metadata(
-    committed: &[Option<CommittedOffset>],
-    changelogs: usize,
-) -> Option<Vec<Option<Offset>>> {
-    committed.iter().flatten().find_map(|offset| {
-        let ends = offset.metadata.strip_prefix(ENDS_PREFIX)?;
-        let ends: Vec<Option<Offset>> = ends.split(',').map(|end| end.parse().ok()).collect();
-        (ends.len() == changelogs).then_some(ends)
-    })
-}
-
-/// Writes what [`ends_from_metadata`] reads.
-pub(super) fn ends_to_metadata(ends: &[Option<Offset>]) -> String {
-    let text = |end: &Option<Offset>| end.map_or_else(|| "-".to_owned(), |end| end.to_string());
-    format!(
-        "{ENDS_PREFIX}{}",
-        ends.iter().map(text).collect::<Vec<_>>().join(",")
-    )
-}
-
-const ENDS_PREFIX: &str = "changelog-ends=";
-
 /// Restores every store of a task and returns the number of records read.
 pub(super) fn restore(
     state: &mut TaskState,
     changelogs: &[Option<TopicPartition>],
-    ends: Option<&[Option<Offset>]>,
     log: &dyn Log,
     hooks: &dyn Hooks,
     alive: &mut dyn FnMut() -> Result<()>,
@@ -51,9 +26,7 @@ pub(super) fn restore(
     let mut records = 0;
     for (store, partition) in changelogs.iter().enumerate() {
         let Some(partition) = partition else { continue };
-        let log_end = log.end_offset(partition, Isolation::ReadUncommitted)?;
-        // A changelog that no commit has written yet counts for nothing.
-        let end = ends.map_or(log_end, |ends| ends[store].unwrap_or(0).min(log_end));
+        let end = log.end_offset(partition, Isolation::ReadUncommitted)?;
         let mut position = state.position(store).filter(|position| *position <= end);
         if position.is_some_and(|position| position < end)
             && has_forgotten(state, store, log, partition)?
@@ -167,7 +140,7 @@ mod tests {
     fn bring_up(state: &mut TaskState, log: &dyn Log, wall_ms: i64) -> u64 {
         state.set_wall_ms(wall_ms);
         let changelogs = [Some(TopicPartition::new("changelog", 0)), None];
-        restore(state, &changelogs, None, log, &NoHooks, &mut || Ok(())).expect("restored")
+        restore(state, &changelogs, log, &NoHooks, &mut || Ok(())).expect("restored")
     }
 
     #[test]
@@ -205,24 +178,5 @@ mod tests {
             let rows = state.checksum().expect("rows")[0].1;
             assert_eq!(rows, expected, "{idle_ms}");
         }
-    }
-
-    #[test]
-    fn ends_survive_the_metadata() {
-        let ends = [Some(7), None, Some(0)];
-        let metadata = ends_to_metadata(&ends);
-        let committed = [
-            None,
-            Some(CommittedOffset {
-                offset: 1,
-                metadata,
-            }),
-        ];
-        assert_eq!(
-            ends_from_metadata(&committed, 3).as_deref(),
-            Some(&ends[..])
-        );
-        assert_eq!(ends_from_metadata(&committed, 2), None);
-        assert_eq!(ends_from_metadata(&[None], 3), None);
     }
 }

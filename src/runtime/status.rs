@@ -1,6 +1,6 @@
 //! What an application says about itself while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -76,6 +76,8 @@ pub(super) struct WorkerStatus {
     pub(super) commits: u64,
     pub(super) lag: i64,
     pub(super) drops: Drops,
+    /// Number of the last drain that the worker knows.
+    pub(super) drain_known: u64,
     pub(super) tasks: Vec<TaskSnapshot>,
 }
 
@@ -111,11 +113,9 @@ impl Status {
     pub(super) fn report(&self, worker: &str, status: WorkerStatus, tasks: usize) {
         let mut inner = self.lock();
         inner.workers.insert(worker.to_owned(), status);
-        let open: usize = inner
-            .workers
-            .values()
-            .map(|worker| worker.tasks.len())
-            .sum();
+        // While a task moves, two workers may list it.
+        let open = inner.workers.values().flat_map(|worker| &worker.tasks);
+        let open = open.map(|task| &task.task).collect::<BTreeSet<_>>().len();
         if inner.state == State::Starting && open >= tasks {
             self.move_to(&mut inner, State::Running);
         }
@@ -162,6 +162,13 @@ impl Status {
     /// The state now, and each later one.
     pub(super) fn states(&self) -> watch::Receiver<State> {
         self.states.subscribe()
+    }
+
+    /// Whether all workers that run know the drain of that number.
+    pub(super) fn know_drain(&self, number: u64) -> bool {
+        let inner = self.lock();
+        let known = |worker: &&WorkerStatus| worker.drain_known >= number;
+        inner.workers.values().filter(known).count() >= inner.running
     }
 
     pub(super) fn running(&self) -> usize {

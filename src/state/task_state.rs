@@ -271,6 +271,11 @@ impl TaskState {
         tables.map(|table| table.borrow().dirty_bytes()).sum()
     }
 
+    /// Whether a time changed that is not committed yet.
+    pub fn has_new_times(&self) -> bool {
+        self.times.are_new()
+    }
+
     /// Waits until everything committed is on the disk for good; for a clean close.
     ///
     /// # Errors

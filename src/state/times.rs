@@ -92,6 +92,13 @@ impl Times {
         });
     }
 
+    /// Whether some value is not what the backend has.
+    pub(super) fn are_new(&self) -> bool {
+        let mut new = false;
+        self.each(|_, slot| new |= slot.value.get() != slot.committed.get());
+        new
+    }
+
     pub(super) fn committed(&self) {
         self.each(|_, slot| slot.committed.set(slot.sealed.get()));
     }

@@ -149,6 +149,13 @@ impl Effects {
         }
     }
 
+    /// Takes it that no partition knows the clock: it is sent at the next commit.
+    pub(super) fn forget_clocks(&mut self, output: OutputId) {
+        for slot in &mut self.topics[output.0].partitions {
+            slot.clock_ms = i64::MIN;
+        }
+    }
+
     /// Remembers this point, for [`Effects::undo_to_mark`].
     pub(super) fn mark(&mut self) {
         self.epoch += 1;

@@ -66,6 +66,8 @@ impl Queue {
             cursor.next_record()?;
         }
         if cursor.remaining() > 0 {
+            // Once these are read, whether there is more has to be asked anew.
+            self.end = Offset::MAX;
             let bytes = fetched.batch.as_bytes().len();
             self.buffered_bytes += bytes;
             self.fetched.push_back((cursor, bytes));
@@ -156,6 +158,13 @@ impl Inputs {
     /// Whether every input is empty and at its end, as far as [`Inputs::set_end`] has told.
     pub fn are_at_end(&self) -> bool {
         self.queues.iter().all(Queue::is_at_end)
+    }
+
+    /// Whether some input holds records while another is empty: ask for the end of those before the
+    /// next step, since what was at its end may have more by now.
+    pub fn is_waiting(&self) -> bool {
+        let holds = |queue: &Queue| queue.head_timestamp_ms.is_some();
+        self.queues.len() > 1 && self.queues.iter().any(holds) && !self.queues.iter().all(holds)
     }
 
     /// The inputs that are empty while others wait for them: ask for their end.

@@ -154,13 +154,10 @@ pub struct TaskSpec {
 
 impl TaskSpec {
     /// Whether the task keeps anything: rows, or times that must survive (a clock it sends, the
-    /// clocks of the origins it reads). Then it has a task changelog.
+    /// clocks and ends of the origins it reads). Then it has a task changelog.
     pub fn is_stateful(&self) -> bool {
         !self.stores.is_empty()
             || self.outputs.iter().any(|output| output.clocked)
-            || self
-                .inputs
-                .iter()
-                .any(|input| input.origins.is_some_and(|origins| origins > 1))
+            || self.inputs.iter().any(|input| input.origins.is_some())
     }
 }

@@ -1,6 +1,5 @@
 //! The step machine: takes the next record, runs it through the graph, keeps the effects.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use super::{
     Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec,
     Policy, Source, Stage, TaskSpec, Wiring,
 };
-use crate::base::{Error, ErrorKind, NO_TIMESTAMP, Result, TaskId};
+use crate::base::{Error, ErrorKind, NO_TIMESTAMP, Result, TaskId, panic_message};
 use crate::log::RecordRef;
 use crate::state::{TASK_TIME, TaskState, TimeSlot};
 
@@ -192,8 +191,9 @@ impl Task {
                 self.context.floors[position] = origins.floor_ms();
             }
         }
-        for (_, time) in &self.sinks {
+        for (output, time) in &self.sinks {
             time.forget_end();
+            self.context.effects.forget_clocks(*output);
         }
         self.ended = false;
     }
@@ -480,14 +480,8 @@ fn refuse_timestamp(timestamp_ms: i64) -> Result<()> {
 /// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
 fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     let outcome = catch_unwind(AssertUnwindSafe(run));
-    outcome.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
-}
-
-fn panic_error(panic: &(dyn Any + Send)) -> Error {
-    let said = panic.downcast_ref::<&str>().copied();
-    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::user(format!(
-        "a closure panicked: {}",
-        said.unwrap_or("(no message)")
-    ))
+    outcome.unwrap_or_else(|panic| {
+        let said = panic_message(&*panic);
+        Err(Error::user(format!("a closure panicked: {said}")))
+    })
 }

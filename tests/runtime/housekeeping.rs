@@ -12,7 +12,7 @@ use marea::log::embedded::{EmbeddedLog, Fsync, Settings as LogSettings};
 use marea::log::{Isolation, Log, TopicSpec};
 use marea::runtime::{Application, ApplicationBuilder, Settings};
 
-use super::pipeline::{append, expected, finals, readings, topology};
+use super::pipeline::{append, create_topics, expected, finals, readings, topology};
 
 const PARTITIONS: u32 = 2;
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -67,10 +67,11 @@ fn is_read(log: &dyn Log) -> bool {
     })
 }
 
-fn open(directory: &Path) -> Arc<dyn Log> {
+fn open(directory: &Path, quota_bytes: Option<u64>) -> Arc<EmbeddedLog> {
     let settings = LogSettings {
         fsync: Fsync::Never,
         housekeeping_interval_ms: 20,
+        quota_bytes,
         ..LogSettings::new(directory.join("log"), Budget::new(32 << 20))
     };
     Arc::new(EmbeddedLog::open(settings, SystemEnv::shared()).expect("opens"))
@@ -93,7 +94,7 @@ fn builder(directory: &Path, log: &Arc<dyn Log>) -> ApplicationBuilder {
 fn internal_topics_and_inputs_with_a_retention_stay_small() {
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path();
-    let log = open(directory);
+    let log: Arc<dyn Log> = open(directory, None);
     let mut input = TopicSpec::new("readings", PARTITIONS);
     input.retention_bytes = Some(20_000);
     log.create_topics(&[input, TopicSpec::new("finals", 1)])
@@ -118,7 +119,7 @@ fn internal_topics_and_inputs_with_a_retention_stay_small() {
     drop(running);
     drop(log);
     // Readers that keep up see the latest batches as they were appended; opened again, they are gone.
-    let log = open(directory);
+    let log: Arc<dyn Log> = open(directory, None);
     let found = sizes(&*log);
     for (topic, at_least) in [
         ("readings", 20_000),
@@ -141,4 +142,33 @@ fn internal_topics_and_inputs_with_a_retention_stay_small() {
         replay.before,
         replay.after
     );
+}
+
+#[test]
+fn a_quota_that_consumed_records_fill_is_freed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    let readings = readings(20_000);
+    let log = open(directory, None);
+    create_topics(&*log, PARTITIONS);
+    append(&*log, &readings, PARTITIONS, 100);
+    let input_bytes = log.stats().bytes_stored;
+    drop(log);
+    // Re-keyed, the readings take as much again.
+    let log = open(directory, Some(input_bytes + input_bytes / 2));
+    let settings = Settings {
+        commit_interval_ms: 2,
+        records_per_step: 50,
+        // Not purged by the clock.
+        purge_interval_ms: u64::MAX,
+        ..Settings::default()
+    };
+    let shared: Arc<dyn Log> = log.clone();
+    let mut running = builder(directory, &shared)
+        .settings(settings)
+        .start()
+        .expect("started");
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    assert!(finals(&*log) == expected(&readings), "other results");
 }

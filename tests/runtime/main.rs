@@ -8,8 +8,10 @@
 )]
 
 mod crash;
+mod drains;
 mod faulty;
 mod fsync;
 mod housekeeping;
+mod inputs;
 mod pipeline;
 mod sharing;

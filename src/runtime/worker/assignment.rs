@@ -3,12 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::commits::commit_now;
 use super::{Shared, Worker};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
-use crate::log::{Assignment, Commit, GroupCommit, JoinRequest, Membership};
+use crate::log::{Assignment, JoinRequest, Membership};
 use crate::runtime::open_task::Opening;
-use crate::runtime::orphans;
 
 /// How soon a task that could not be opened is tried again.
 const OPEN_AGAIN: Duration = Duration::from_millis(20);
@@ -35,7 +33,12 @@ impl Worker {
             .cloned()
             .collect();
         if !revoked.is_empty() {
+            let seats = self.seats;
             self.commit_and_wait()?;
+            if self.seats != seats {
+                // The worker was expelled meanwhile: this assignment is another's.
+                return Ok(());
+            }
             // An abort on the way may have taken the tasks already.
             for id in &revoked {
                 if let Some(mut open) = self.tasks.remove(id) {
@@ -82,29 +85,8 @@ impl Worker {
                 opened => break opened?,
             }
         };
-        for (partition, end, log_end) in std::mem::take(&mut open.orphans) {
-            let mut alive = || alive(&shared, &mut **membership, pending);
-            let answer = orphans::answer(&*shared.log, &partition, end, log_end, &mut alive)?;
-            let Some(batch) = answer else { continue };
-            let token = Some(membership.token());
-            let group = shared.layout.application.clone();
-            let group = Some(GroupCommit {
-                group,
-                token,
-                offsets: Vec::new(),
-            });
-            let commit = Commit {
-                appends: vec![(partition, batch)],
-                group,
-            };
-            commit_now(
-                &mut *self.writer,
-                commit,
-                &*shared.env,
-                shared.settings.commit_retry_ms,
-            )?;
-        }
-        if !shared.drain.load(Ordering::Acquire) {
+        // What ended when this application ran last may go on now. Within one run it stays ended.
+        if shared.is_first_opening(id) {
             open.task.forget_ends();
         }
         open.busy_at_ms = shared.env.monotonic_ms();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::assignment::{beat, ignore_fenced, join, opening};
-use super::{ANSWER_WAIT, BACKOFF_MS, BACKOFF_MS_MAX, Worker};
-use crate::base::{Env, Error, ErrorKind, Result};
-use crate::log::{Commit, CommitError, Writer};
+use super::{ANSWER_WAIT, BACKOFF_MS, BACKOFF_MS_MAX, SMALL_COMMIT_BYTES, Worker};
+use crate::base::{Error, ErrorKind, Result};
+use crate::log::CommitError;
 use crate::runtime::commit::{InFlight, seal};
 use crate::runtime::layout::inputs;
 
@@ -18,19 +18,24 @@ impl Worker {
             .values_mut()
             .map(|open| open.task.effects().bytes() + open.task.state.dirty_bytes())
             .sum();
-        let full = uncommitted >= settings.uncommitted_bytes();
+        let limit = match self.short_of_room {
+            true => settings.uncommitted_bytes().min(SMALL_COMMIT_BYTES),
+            false => settings.uncommitted_bytes(),
+        };
+        let full = uncommitted >= limit;
         let ending = self
             .tasks
             .values()
             .any(|open| open.task.has_ended() && !open.ended);
-        if !full && !ending && now_ms < self.committed_at_ms + settings.commit_interval_ms {
+        let due_ms = self
+            .committed_at_ms
+            .saturating_add(settings.commit_interval_ms);
+        if !full && !ending && now_ms < due_ms {
             return Ok(());
         }
-        while full && self.in_flight.is_some() {
+        if full {
             // Both generations are full: nothing to do but wait for the answer.
-            self.look_for_answer(ANSWER_WAIT)?;
-            let beaten = beat(&mut *self.membership, &mut self.pending);
-            beaten.or_else(ignore_fenced)?;
+            self.wait_for_answer()?;
         }
         if self.in_flight.is_none() {
             self.ask()
@@ -50,9 +55,6 @@ impl Worker {
         self.committed_at_ms = shared.env.monotonic_ms();
         let sealed = seal(tasks)?;
         if sealed.is_empty() {
-            for open in tasks.values_mut() {
-                open.ended = open.task.has_ended();
-            }
             return Ok(());
         }
         let asked = InFlight::ask(
@@ -78,7 +80,7 @@ impl Worker {
             return Ok(());
         };
         let token = self.membership.token();
-        match flight.poll(token, &self.tasks, &mut *self.writer, timeout) {
+        match flight.poll(token, &mut *self.writer, timeout) {
             Ok(false) => {
                 let waited_ms = self.shared.env.monotonic_ms() - self.asked_at_ms;
                 if flight.is_unknown() && waited_ms > self.shared.settings.commit_retry_ms {
@@ -97,7 +99,10 @@ impl Worker {
                 flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 self.commits += 1;
                 self.aborts = None;
-                self.purge()
+                match self.short_of_room {
+                    true => self.purge(),
+                    false => Ok(()),
+                }
             }
             Err(error) => {
                 self.in_flight = None;
@@ -108,18 +113,25 @@ impl Worker {
 
     /// Commits everything and waits for the answer.
     pub(super) fn commit_and_wait(&mut self) -> Result<()> {
-        while self.in_flight.is_some() {
-            self.look_for_answer(ANSWER_WAIT)?;
-        }
+        self.wait_for_answer()?;
         self.ask()?;
+        self.wait_for_answer()
+    }
+
+    /// Waits for the answer to the commit in flight; the group sees meanwhile that the worker lives.
+    fn wait_for_answer(&mut self) -> Result<()> {
         while self.in_flight.is_some() {
             self.look_for_answer(ANSWER_WAIT)?;
+            let beaten = beat(&mut *self.membership, &mut self.pending);
+            beaten.or_else(ignore_fenced)?;
         }
         Ok(())
     }
 
     pub(super) fn commit_failed(&mut self, error: CommitError) -> Result<()> {
         match error {
+            // Tried again it would be refused again.
+            CommitError::Aborted(error) if error.kind() == ErrorKind::Invalid => Err(error),
             CommitError::Aborted(error) => self.abort(error),
             CommitError::Fenced(error) => self.rejoin(error),
             CommitError::Unknown(error) | CommitError::Fatal(error) => Err(error),
@@ -129,6 +141,7 @@ impl Worker {
     /// Nothing of the commit happened: every task goes back to what is committed and reads its input
     /// again.
     pub(super) fn abort(&mut self, error: Error) -> Result<()> {
+        let error_kind = error.kind();
         let now_ms = self.shared.env.monotonic_ms();
         let (since_ms, times) = self
             .aborts
@@ -155,6 +168,11 @@ impl Worker {
             open.sealed = false;
             open.ended = false;
         }
+        if error_kind == ErrorKind::Full {
+            // What has been read of repartition topics may be what fills it.
+            self.short_of_room = true;
+            self.purge()?;
+        }
         self.assign_reader()
     }
 
@@ -174,14 +192,36 @@ impl Worker {
             .log
             .writer(&format!("{application}-{}", self.name))?;
         self.membership = join(&self.shared, &self.name)?;
+        self.seats += 1;
         Ok(())
+    }
+
+    /// Flushes and purges when it is time.
+    pub(super) fn keep_house(&mut self) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        let settings = &self.shared.settings;
+        if now_ms
+            < self
+                .kept_house_at_ms
+                .saturating_add(settings.purge_interval_ms)
+        {
+            return Ok(());
+        }
+        self.kept_house_at_ms = now_ms;
+        self.short_of_room = false;
+        self.flush_what_is_due(now_ms)?;
+        if self.commits == self.purged_commits {
+            return Ok(());
+        }
+        self.purged_commits = self.commits;
+        self.purge()
     }
 
     /// Bounds how much of the changelogs a crash makes a restart read, and how old the rows get.
     fn flush_what_is_due(&mut self, now_ms: u64) -> Result<()> {
         let interval_ms = self.shared.settings.flush_interval_ms;
         for open in self.tasks.values_mut() {
-            if now_ms >= open.flushed_at_ms + interval_ms {
+            if now_ms >= open.flushed_at_ms.saturating_add(interval_ms) {
                 open.flush(&*self.shared.hooks)?;
                 open.flushed_at_ms = now_ms;
             }
@@ -190,23 +230,11 @@ impl Worker {
     }
 
     /// Deletes what nobody needs any more from internal topics (decision D6).
-    pub(super) fn purge(&mut self) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
-        if now_ms < self.purged_at_ms + self.shared.settings.purge_interval_ms {
-            return Ok(());
-        }
-        self.purged_at_ms = now_ms;
-        self.flush_what_is_due(now_ms)?;
+    fn purge(&mut self) -> Result<()> {
         let mut before = Vec::new();
         for open in self.tasks.values() {
             for (input, offset) in inputs(open.task.spec()).into_iter().zip(&open.committed) {
-                if self
-                    .shared
-                    .layout
-                    .repartitions
-                    .iter()
-                    .any(|topic| **topic == *input.topic)
-                {
+                if self.shared.layout.is_repartition(&input.topic) {
                     before.push((input, *offset));
                 }
             }
@@ -218,27 +246,5 @@ impl Worker {
             }
         }
         self.shared.log.delete_records(&before)
-    }
-}
-
-/// Commits and waits for the definite answer, outside the worker's pipeline.
-pub(super) fn commit_now(
-    writer: &mut dyn Writer,
-    commit: Commit,
-    env: &dyn Env,
-    retry_ms: u64,
-) -> Result<()> {
-    let until_ms = env.monotonic_ms() + retry_ms;
-    let mut answer = writer.submit(commit).map(|()| None);
-    loop {
-        answer = match answer {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => writer.poll(ANSWER_WAIT),
-            Err(CommitError::Unknown(error)) if env.monotonic_ms() >= until_ms => {
-                return Err(error);
-            }
-            Err(CommitError::Unknown(_)) => writer.resolve(ANSWER_WAIT),
-            Err(error) => return Err(error.into_error()),
-        };
     }
 }

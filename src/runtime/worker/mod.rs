@@ -9,9 +9,9 @@ mod commits;
 
 pub(super) use assignment::join;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::commit::InFlight;
@@ -37,13 +37,31 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) hooks: Arc<dyn Hooks>,
     pub(in crate::runtime) status: Status,
     pub(in crate::runtime) stop: AtomicBool,
-    pub(in crate::runtime) drain: AtomicBool,
+    /// Number of the drain that was asked for last; 0 before the first.
+    pub(in crate::runtime) drain_asked: AtomicU64,
+    /// Number of the drain that goes on, once every worker has forgotten the ends of those before.
+    pub(in crate::runtime) draining: AtomicU64,
+    /// Tasks that were opened since the start.
+    pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
+}
+
+impl Shared {
+    /// Whether the task is opened for the first time since the start; asked once an opening.
+    fn is_first_opening(&self, task: &TaskId) -> bool {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.insert(task.clone())
+    }
 }
 
 /// How long a worker waits for records before it looks at its other duties.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long it waits for the answer to a commit when it has nothing else to do.
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
+/// The least that is fetched of an input at a time, in bytes.
+const FETCH_BYTES_MIN: usize = 64 << 10;
+/// Records of a step, and bytes of a commit, while there is hardly room in the log.
+const SMALL_STEP: usize = 50;
+const SMALL_COMMIT_BYTES: usize = 16 << 10;
 /// The first pause after an aborted commit; it doubles up to the largest.
 const BACKOFF_MS: u64 = 20;
 const BACKOFF_MS_MAX: u64 = 1_000;
@@ -60,8 +78,17 @@ pub(in crate::runtime) struct Worker {
     in_flight: Option<InFlight>,
     asked_at_ms: u64,
     committed_at_ms: u64,
-    purged_at_ms: u64,
+    kept_house_at_ms: u64,
+    /// Commits at the time of the last purge.
+    purged_commits: u64,
     reported_at_ms: u64,
+    /// Whether the log was full: until the next round of housekeeping commits are small, and what they
+    /// consumed is purged at once.
+    short_of_room: bool,
+    /// How often it has lost its place in the group.
+    seats: u64,
+    /// Number of the last drain that it knows.
+    drain_known: u64,
     /// Since when commits have been aborted, and how often.
     aborts: Option<(u64, u32)>,
     /// Drops of tasks that are closed.
@@ -91,8 +118,12 @@ impl Worker {
             in_flight: None,
             asked_at_ms: now_ms,
             committed_at_ms: now_ms,
-            purged_at_ms: now_ms,
+            kept_house_at_ms: now_ms,
+            purged_commits: 0,
             reported_at_ms: 0,
+            short_of_room: false,
+            seats: 0,
+            drain_known: 0,
             aborts: None,
             drops: Drops::default(),
             records: 0,
@@ -105,11 +136,13 @@ impl Worker {
     pub(in crate::runtime) fn run(mut self) -> Result<()> {
         while !self.shared.stop.load(Ordering::Acquire) {
             self.take_assignment()?;
+            self.note_drain();
             let records = self.step()?;
             self.records += records as u64;
             self.look_for_answer(Duration::ZERO)?;
             self.drain_or_idle(records)?;
             self.commit_if_due()?;
+            self.keep_house()?;
             self.fetch(records == 0)?;
             self.report(false);
         }
@@ -122,22 +155,36 @@ impl Worker {
             shared,
             tasks,
             reader,
+            short_of_room,
             ..
         } = self;
         let wall_ms = shared.env.wall_ms();
         let mut records = 0;
+        // With hardly any room, repartition topics are read before they are written further: only
+        // whole batches that were read make room.
+        let internal = |open: &OpenTask| shared.layout.reads_repartition(open.task.spec());
+        let read_first = *short_of_room
+            && tasks
+                .values()
+                .any(|open| internal(open) && open.task.inputs.has_records());
+        let limit = match *short_of_room {
+            true => shared.settings.records_per_step.min(SMALL_STEP),
+            false => shared.settings.records_per_step,
+        };
         for (id, open) in tasks.iter_mut() {
+            if read_first && !internal(open) {
+                continue;
+            }
             let named = |error: Error| error.context(format!("task {id}"));
-            let limit = shared.settings.records_per_step;
-            let mut progress = open.task.process(limit, wall_ms).map_err(named)?;
-            if progress.records == 0 && open.task.inputs.has_records() {
+            if open.task.inputs.is_waiting() {
                 // Other inputs are empty: are they at their end, or only not fetched yet?
                 set_ends(open, &*shared.log, &**reader, false)?;
-                progress = open.task.process(limit, wall_ms).map_err(named)?;
             }
+            let progress = open.task.process(limit, wall_ms).map_err(named)?;
             if progress.records > 0 {
                 open.busy_at_ms = shared.env.monotonic_ms();
                 open.ended = false;
+                open.ending = false;
             }
             records += progress.records;
         }
@@ -145,32 +192,26 @@ impl Worker {
     }
 
     fn fetch(&mut self, idle: bool) -> Result<()> {
-        let limit = self.shared.settings.fetch_bytes();
-        let buffered: usize = self
-            .tasks
-            .values()
-            .map(|open| open.task.inputs.buffered_bytes())
-            .sum();
-        if buffered >= limit {
-            return Ok(());
-        }
         let inputs: usize = self.tasks.values().map(|open| open.committed.len()).sum();
-        let share = limit / inputs.max(1);
+        // Each input gets its share, whatever the others hold: one of a task may wait for another. What
+        // is fetched on top of a share is a share at most.
+        let share = self.shared.settings.fetch_bytes() / inputs.max(1) / 2;
+        let share = share.max(FETCH_BYTES_MIN);
         for open in self.tasks.values() {
             for input in open.task.inputs.progress() {
                 self.reader
-                    .pause(&input.partition, input.buffered_bytes > share);
+                    .pause(&input.partition, input.buffered_bytes >= share);
             }
         }
         let mut wait = Duration::ZERO;
-        if idle && buffered == 0 {
+        if idle {
             if self.in_flight.is_some() {
                 self.look_for_answer(ANSWER_WAIT)?;
             } else {
                 wait = self.until_commit().min(IDLE_WAIT);
             }
         }
-        for fetched in self.reader.poll(limit - buffered, wait)? {
+        for fetched in self.reader.poll(share, wait)? {
             let reads = |open: &&mut OpenTask| {
                 open.task
                     .inputs
@@ -189,8 +230,26 @@ impl Worker {
         if !self.tasks.values_mut().any(OpenTask::is_dirty) {
             return IDLE_WAIT;
         }
-        let due_ms = self.committed_at_ms + self.shared.settings.commit_interval_ms;
+        let interval_ms = self.shared.settings.commit_interval_ms;
+        let due_ms = self.committed_at_ms.saturating_add(interval_ms);
         Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
+    }
+
+    /// Sees that a drain was asked for: what ended in an earlier one may have got more since.
+    fn note_drain(&mut self) {
+        let asked = self.shared.drain_asked.load(Ordering::Acquire);
+        if asked == self.drain_known {
+            return;
+        }
+        if self.drain_known > 0 {
+            for open in self.tasks.values_mut() {
+                open.task.forget_ends();
+                open.ended = false;
+                open.ending = false;
+            }
+        }
+        self.drain_known = asked;
+        self.report(true);
     }
 
     /// Ends tasks whose input has ended, and lets silent ones no longer hold time back.
@@ -202,9 +261,11 @@ impl Worker {
             shared,
             tasks,
             reader,
+            drain_known,
             ..
         } = self;
-        let draining = shared.drain.load(Ordering::Acquire);
+        let number = shared.draining.load(Ordering::Acquire);
+        let draining = number > 0 && number == *drain_known;
         let now_ms = shared.env.monotonic_ms();
         for (id, open) in tasks.iter_mut() {
             let silent = open
@@ -237,6 +298,7 @@ impl Worker {
             commits: self.commits,
             lag: 0,
             drops: self.drops,
+            drain_known: self.drain_known,
             tasks: Vec::new(),
         };
         for (id, open) in &self.tasks {

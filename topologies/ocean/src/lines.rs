@@ -117,7 +117,7 @@ impl Lines {
     fn broken(&self, cause: io::Error) -> Error {
         let message = format!(
             "{}: the file is cut off or damaged after line {}; all lines before are fed: repair the \
-             file and run the same command again",
+             file and run the same command again, or in another --data-dir if lines before were damaged too",
             self.path.display(),
             self.lines
         );

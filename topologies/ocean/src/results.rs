@@ -135,7 +135,7 @@ pub fn finals<T: Final>(log: &dyn Log, topic: &str, repeats: bool) -> Result<Vec
     Ok(found.into_values().collect())
 }
 
-/// Writes results as JSON lines. The file is complete or, if this fails, as it was.
+/// Writes results as JSON lines. A file is complete or, if this fails, as it was.
 ///
 /// # Errors
 /// `Full` or `Unavailable` when the file cannot be written, naming it.
@@ -150,12 +150,19 @@ pub fn write_lines<T: Serialize>(path: &Path, results: &[T]) -> Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let write = || -> std::io::Result<()> {
-        let mut file = BufWriter::new(File::create(&aside)?);
+        // A pipe or a device is written to; it must not be replaced.
+        let direct = fs::metadata(path).is_ok_and(|found| !found.is_file());
+        let target = if direct { path.as_os_str() } else { &aside };
+        let mut file = BufWriter::new(File::create(target)?);
         for result in results {
             serde_json::to_writer(&mut file, result)?;
             file.write_all(b"\n")?;
         }
-        file.into_inner()?.sync_all()?;
+        let file = file.into_inner()?;
+        if direct {
+            return Ok(());
+        }
+        file.sync_all()?;
         fs::rename(&aside, path)
     };
     write().map_err(fail)
