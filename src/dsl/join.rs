@@ -168,7 +168,8 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
             let join = join.clone();
             let join = move |key: &K, value: &A, other: &B| join(key, value, other);
             let values = (value.clone(), other_value.clone());
-            let process = JoinSide::new(join, reach, stores, key.clone(), values, wiring.bound(id));
+            let bound = wiring.bound_of_stores(&[&own, &other]);
+            let process = JoinSide::new(join, reach, stores, key.clone(), values, bound);
             wiring.add_process::<JoinSide<_, K, A, B, R>>(id, process)
         }));
         self.graph.borrow_mut().add(node)

@@ -20,7 +20,7 @@ pub(super) fn repartition_node<K: 'static, V: 'static>(
     let (sink_key, sink_value) = (key.clone(), value.clone());
     let make_sink: Make = Arc::new(move |wiring, id| {
         let output = wiring.output(&topic)?;
-        let time = wiring.sink_time(output);
+        let time = wiring.sink_time(id, output);
         let sink = Sink::new(
             sink_key.clone(),
             sink_value.clone(),

@@ -254,10 +254,12 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
         node.uses_stores.push(store.clone());
         let key = self.key.clone();
         node.make = Some(Arc::new(move |wiring, id| {
-            let held = wiring.key_value(&store)?;
+            let held = (store.as_str().into(), wiring.key_value(&store)?);
             let observed = wiring.time(&format!("operator/{store}"));
+            let closed = wiring.time(&format!("operator/{store}/closed"));
             let codecs = (key.clone(), value.clone());
-            let process = Suppress::new(hold, codecs, held, observed, wiring.bound(id));
+            let times = (observed, closed);
+            let process = Suppress::new(hold, codecs, held, times, wiring.bound(id));
             wiring.add_process::<Suppress<K, V>>(id, process)
         }));
         let id = self.graph.borrow_mut().add(node);

@@ -180,12 +180,14 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
         node.make = Some(Arc::new(move |wiring, id| {
             let rows = wiring.window(&store)?;
             let observed = wiring.time(&format!("operator/{store}"));
+            let closed = wiring.time(&format!("operator/{store}/closed"));
+            let times = (observed, closed);
             let bound = wiring.bound(id);
             let fold = fold.clone();
             let fold = move |key: &K, value: V, row: Option<A>| fold(key, value, row);
             let codecs = (key.clone(), row.clone());
             let old = asked.are_asked().then(|| initial.clone());
-            let process = WindowAggregate::new(fold, windows, rows, codecs, observed, bound, old);
+            let process = WindowAggregate::new(fold, windows, rows, codecs, times, bound, old);
             wiring.add_process::<WindowAggregate<_, K, V, A>>(id, process)
         }));
         let id = graph.borrow_mut().add(node);

@@ -38,7 +38,8 @@ pub struct JoinSide<F, K, V, W, R> {
 }
 
 impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
-    /// A side that writes `stores.0` and reads `stores.1`.
+    /// A side that writes `stores.0` and reads `stores.1`. `bound` is that of both sides: a record of
+    /// either finds its partners as long as the slowest origin of the two may send them.
     pub fn new(
         join: F,
         reach: JoinReach,

@@ -73,9 +73,9 @@ impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
         Ok(())
     }
 
-    fn tick(&self, time_ms: i64, _cx: &mut Context) -> Result<()> {
+    fn tick(&self, time_ms: i64, cx: &mut Context) -> Result<()> {
         if let Some(time) = &self.time {
-            time.observe(time_ms);
+            cx.write_time(time, time_ms);
         }
         Ok(())
     }

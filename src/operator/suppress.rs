@@ -3,7 +3,8 @@
 //! Held rows live in a store of their own, ordered by the end of their window, then key, then start:
 //! the order in which they come out. A window closes when the time passes its end plus grace; with
 //! several origins (decision D13) that is the least of their clocks. A row that was deleted meanwhile
-//! never comes out. Source: KIP-328, `KTableSuppressProcessorSupplier`.
+//! never comes out. A window that was closed stays closed: an origin that was left out may come back with
+//! older records, whose rows are late here. Source: KIP-328, `KTableSuppressProcessorSupplier`.
 //!
 //! ```text
 //! key:  end i64 BE | windowed key        row:  timestamp i64 BE | headers | value
@@ -12,12 +13,13 @@
 
 use std::cell::RefCell;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::Change;
-use crate::base::{Error, Header, Headers, NO_TIMESTAMP, Record, Result};
+use crate::base::{Error, Header, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::state::{Direction, KeyValueStore, TimeSlot};
-use crate::task::{Context, DropReason, Edges, Process, TimeBound};
+use crate::task::{Context, DropReason, Edges, HeldRow, Process, TimeBound};
 
 /// Which windows are held, and how long after their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +35,10 @@ pub struct Suppress<K, V> {
     hold: HoldSpec,
     key: SharedCodec<Windowed<K>>,
     value: SharedCodec<V>,
+    name: Arc<str>,
     store: KeyValueStore,
     observed: TimeSlot,
+    closed: TimeSlot,
     bound: TimeBound,
     buffers: RefCell<Buffers>,
 }
@@ -50,21 +54,26 @@ struct Buffers {
 }
 
 impl<K: 'static, V: 'static> Suppress<K, V> {
-    /// A buffer in `store`. `observed` is the operator's own time, kept with the state.
+    /// A buffer in the store of that name. `times` are the operator's own, kept with the state: the
+    /// largest timestamp it has seen, and the time at which the last window that came out closed.
     pub fn new(
         hold: HoldSpec,
         codecs: (SharedCodec<Windowed<K>>, SharedCodec<V>),
-        store: KeyValueStore,
-        observed: TimeSlot,
+        store: (Arc<str>, KeyValueStore),
+        times: (TimeSlot, TimeSlot),
         bound: TimeBound,
     ) -> Self {
         let (key, value) = codecs;
+        let (name, store) = store;
+        let (observed, closed) = times;
         Self {
             hold,
             key,
             value,
+            name,
             store,
             observed,
+            closed,
             bound,
             buffers: RefCell::default(),
         }
@@ -78,6 +87,10 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             ..
         } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;
+        if self.close_ms(end_ms) <= self.closed.get() {
+            cx.drop_record(DropReason::Late);
+            return Ok(());
+        }
         key.clear();
         key.extend_from_slice(&end_ms.to_be_bytes());
         if self.key.encode(&record.key, key)? == Encoded::Null {
@@ -97,6 +110,11 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         self.store.put(key, held.then_some(row.as_slice()))
     }
 
+    /// When a window that ends at `end_ms` closes.
+    fn close_ms(&self, end_ms: i64) -> i64 {
+        end_ms.saturating_add(self.hold.grace_ms)
+    }
+
     /// The end of the earliest held window, `i64::MAX` if none is held.
     fn first_end_ms(&self, cx: &Context) -> Result<i64> {
         {
@@ -109,15 +127,15 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
                 return Ok(first);
             }
         }
-        let mut held = self
-            .store
-            .range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
-        let first = held
-            .next()?
-            .and_then(|(key, _)| key.first_chunk::<8>().copied());
-        let first = first.map_or(i64::MAX, i64::from_be_bytes);
+        let first = self.end_of_first(Bound::Unbounded)?;
         self.buffers.borrow_mut().first_end_ms = Some(first);
         Ok(first)
+    }
+
+    fn end_of_first(&self, from: Bound<&[u8]>) -> Result<i64> {
+        let end = |held: Option<(&[u8], &[u8])>| held?.0.first_chunk::<8>().copied();
+        let end = self.store.first(from, end)?;
+        Ok(end.map_or(i64::MAX, i64::from_be_bytes))
     }
 
     /// Forwards the rows of all windows that close at or before `time_ms`.
@@ -134,26 +152,31 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         if self.first_end_ms(cx)? > last_end_ms {
             return Ok(());
         }
-        let mut held = self
-            .store
-            .range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
-        let mut next_end_ms = i64::MAX;
-        let mut last_closed_ms = NO_TIMESTAMP;
+        let after = last_end_ms.checked_add(1).map(i64::to_be_bytes);
+        let after = after.as_ref().map(<[u8; 8]>::as_slice);
+        let to = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut held = self.store.range(Bound::Unbounded, to, Direction::Forward)?;
         while let Some((key, row)) = held.next()? {
             let Some((end, windowed)) = key.split_first_chunk::<8>() else {
                 return Err(Error::corrupt("a held row has a key of less than 8 bytes"));
             };
             let end_ms = i64::from_be_bytes(*end);
-            if end_ms > last_end_ms {
-                next_end_ms = end_ms;
-                break;
+            if self.close_ms(end_ms) > self.closed.get() {
+                self.closed.set(self.close_ms(end_ms));
             }
-            last_closed_ms = end_ms.saturating_add(self.hold.grace_ms);
+            self.store.put(key, None)?;
+            let (timestamp_ms, headers, value) = take_row(row)?;
+            let held_row = HeldRow {
+                store: self.name.clone(),
+                key: windowed.to_vec(),
+                end_ms,
+            };
+            if cx.gives_up(&held_row, value, timestamp_ms, &headers) {
+                continue;
+            }
             let mut windowed = self.key.decode(Some(windowed))?;
             windowed.end_ms = end_ms;
-            let (timestamp_ms, headers, value) = take_row(row)?;
             let value = self.value.decode(Some(value))?;
-            self.store.put(key, None)?;
             let value = Change::to(Some(value));
             let record = Record {
                 key: windowed,
@@ -161,12 +184,13 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
                 timestamp_ms,
                 headers,
             };
-            cx.without_origin(|cx| out.push(record, cx))?;
+            cx.release(held_row, |cx| out.push(record, cx))?;
         }
+        let next_end_ms = match after {
+            Some(after) => self.end_of_first(Bound::Included(after))?,
+            None => i64::MAX,
+        };
         self.buffers.borrow_mut().first_end_ms = Some(next_end_ms);
-        if time_ms == i64::MAX && last_closed_ms > self.observed.get() {
-            self.observed.set(last_closed_ms);
-        }
         Ok(())
     }
 }
@@ -208,7 +232,7 @@ impl<K: 'static, V: 'static> Process for Suppress<K, V> {
         let empty = self.first_end_ms(cx)? == i64::MAX;
         let promise_ms = if empty { floor_ms } else { reached_ms };
         let behind_ms = self.hold.grace_ms.saturating_add(self.hold.size_ms);
-        match promise_ms.saturating_sub(behind_ms) {
+        match promise_ms.min(time_ms).saturating_sub(behind_ms) {
             promise_ms if promise_ms >= 0 => out.tick(promise_ms, cx),
             _ => Ok(()),
         }

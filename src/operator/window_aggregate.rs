@@ -53,24 +53,27 @@ pub struct WindowAggregate<F, K, V, A> {
     row: SharedCodec<A>,
     old: Option<Initial<A>>,
     observed: TimeSlot,
+    closed: TimeSlot,
     bound: TimeBound,
     scratch: RefCell<Scratch>,
     types: std::marker::PhantomData<fn(V)>,
 }
 
 impl<F, K, V, A> WindowAggregate<F, K, V, A> {
-    /// An aggregate over `store`. `observed` is the operator's own time, kept with the
-    /// state; for `old` see [`super::Aggregate::new`].
+    /// An aggregate over `store`. `times` are the operator's own, kept with the state: the largest
+    /// timestamp it has seen, and the time up to which the end of an input closed windows. For `old`
+    /// see [`super::Aggregate::new`].
     pub fn new(
         fold: F,
         windows: TimeWindowSpec,
         store: WindowStore,
         codecs: (SharedCodec<K>, SharedCodec<A>),
-        observed: TimeSlot,
+        times: (TimeSlot, TimeSlot),
         bound: TimeBound,
         old: Option<Initial<A>>,
     ) -> Self {
         let (key, row) = codecs;
+        let (observed, closed) = times;
         let scratch = RefCell::default();
         let types = std::marker::PhantomData;
         Self {
@@ -81,6 +84,7 @@ impl<F, K, V, A> WindowAggregate<F, K, V, A> {
             row,
             old,
             observed,
+            closed,
             bound,
             scratch,
             types,
@@ -123,6 +127,7 @@ where
             self.store.set_floor_ms(cx.floor_ms(&self.bound));
         }
         let time_ms = cx.lateness_time_ms(self.observed.get());
+        let time_ms = time_ms.max(self.closed.get());
         let closed_ms = time_ms.saturating_sub(self.windows.grace_ms);
         let mut key = Some(key);
         let mut value = Some(value);
@@ -191,8 +196,8 @@ where
         Ok(())
     }
 
-    /// At the end of the input the operator's time moves to the close of its last window, so that a
-    /// window whose result has been final does not open again.
+    /// The end of the input closes all windows up to the last, so that one whose result has been final
+    /// does not open again, whatever the clocks of those who go on.
     fn tick(
         &self,
         time_ms: i64,
@@ -202,8 +207,8 @@ where
         if time_ms == i64::MAX && self.store.observed_ms() >= 0 {
             let end_ms = self.windows.end_ms(self.store.observed_ms());
             let close_ms = end_ms.saturating_add(self.windows.grace_ms);
-            if close_ms > self.observed.get() {
-                self.observed.set(close_ms);
+            if close_ms > self.closed.get() {
+                self.closed.set(close_ms);
             }
         }
         out.tick(time_ms, cx)

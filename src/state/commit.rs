@@ -187,7 +187,11 @@ impl TaskState {
                 rows.put_parts(meta_column, &key, &[&first.to_be_bytes()]);
             }
         }
+        // The active generation may write to what is dead by the times being committed: a floor can
+        // go back.
         let first_live = window.first_live_segment_sealed();
+        let first_written = window.first_active_segment(first_live);
+        let first_live = first_written.unwrap_or(first_live);
         let dead = window.drop_segments_below(first_live);
         if let Some(first_dead) = dead.first() {
             let column = window.table().borrow().column();

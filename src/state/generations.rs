@@ -13,6 +13,13 @@ impl Table {
         }
     }
 
+    /// The keys of the active generation, in the order of their first writes.
+    pub(super) fn active_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.active
+            .iter()
+            .map(|id| self.entries[*id as usize].key())
+    }
+
     /// Number of rows being committed.
     pub(super) fn committing_len(&self) -> usize {
         self.committing.len()

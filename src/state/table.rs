@@ -349,6 +349,21 @@ impl Table {
         to: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<RowIter> {
+        self.walk(from, to, direction, false)
+    }
+
+    /// A walk whose first row is that from a key on; what it gives after that is not complete.
+    pub(super) fn first(&mut self, from: Bound<&[u8]>) -> Result<RowIter> {
+        self.walk(from, Bound::Unbounded, Direction::Forward, true)
+    }
+
+    fn walk(
+        &mut self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+        only_first: bool,
+    ) -> Result<RowIter> {
         let mut overlay = Rowset::default();
         if is_empty_range(from, to) {
             return Ok(RowIter::new(overlay, None, direction));
@@ -361,15 +376,17 @@ impl Table {
                 .collect()
         });
         let range = ordered.range::<[u8], _>((from, to));
+        // The first row is not behind the first one that the overlay has, deletions aside.
         let mut take = |id: &u32| {
             let entry = &entries[*id as usize];
             overlay.push(entry.key(), entry.row());
+            !(only_first && entry.row().is_some())
         };
-        let ids = range.map(|(_, id)| id);
+        let mut ids = range.map(|(_, id)| id);
         match direction {
-            Direction::Forward => ids.for_each(&mut take),
-            Direction::Backward => ids.rev().for_each(&mut take),
-        }
+            Direction::Forward => ids.all(&mut take),
+            Direction::Backward => ids.rev().all(&mut take),
+        };
         let scan = self
             .backend
             .borrow()

@@ -137,6 +137,18 @@ impl WindowStore {
         }
     }
 
+    /// The first segment below `before` in which the active generation has written.
+    pub(super) fn first_active_segment(&self, before: i64) -> Option<i64> {
+        let segments = self.0.segments.borrow();
+        segments.range(..before).next()?;
+        let table = self.0.table.borrow();
+        let written = table.active_keys().filter_map(|key| {
+            let segment = key.first_chunk::<8>()?;
+            Some(i64::from_be_bytes(*segment))
+        });
+        written.filter(|segment| *segment < before).min()
+    }
+
     /// Shows `read` the row of `key` and `start_ms`; none if it is past the retention. Where
     /// duplicates are kept, which of them is the peer's choice: the last put, if it was of this key
     /// and start. `read` must not use the same store.

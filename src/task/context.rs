@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::origins::{CLOCK_HEADER, ClockMark, SinkTime};
-use super::{Effects, OutputId, Stage, TimeBound};
-use crate::base::{Error, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
+use super::held::{GivenUp, HeldRow};
+use super::origins::{CLOCK_HEADER, ClockMark, HEADER_MAX, SinkTime};
+use super::{Effects, OutputId, Policy, Stage, TaskSpec, TimeBound};
+use crate::base::{Error, Header, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
 
 /// Why a record, or a part of its effect, was dropped. The names are those of the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,14 @@ pub struct Context {
     pub(super) floors: Vec<i64>,
     /// The clock of the current record's own origin, where its topic has several.
     pub(super) late_clock_ms: Option<i64>,
+    /// The same where its topic has one origin that sends its clock: what is passed on with what the
+    /// record becomes.
+    pub(super) origin_clock_ms: Option<i64>,
+    /// The held row that is on its way, or that failed on it.
+    pub(super) releasing: Option<HeldRow>,
+    /// Held rows that are not passed on, while what releases them is done again.
+    pub(super) given_up: Vec<GivenUp>,
+    pub(super) dead_letters: Option<OutputId>,
     pub(super) stage: Stage,
     pub(super) partition: u32,
     pub(super) topic: Arc<str>,
@@ -109,20 +118,30 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(effects: Effects, inputs: usize, partition: u32) -> Self {
+    pub(super) fn new(effects: Effects, spec: &TaskSpec) -> Self {
         Self {
             effects,
             drops: Drops::default(),
-            floors: vec![i64::MAX; inputs],
+            floors: vec![i64::MAX; spec.inputs.len()],
             late_clock_ms: None,
+            origin_clock_ms: None,
+            releasing: None,
+            given_up: Vec::new(),
+            dead_letters: spec.dead_letters.map(OutputId),
             stage: Stage::Decode,
-            partition,
+            partition: spec.partition,
             topic: "".into(),
             offset: -1,
             stream_time_ms: NO_TIMESTAMP,
             wall_ms: 0,
             undone: 0,
         }
+    }
+
+    /// What is handled next has no origin.
+    pub(super) fn forget_clocks(&mut self) {
+        self.late_clock_ms = None;
+        self.origin_clock_ms = None;
     }
 
     /// Counts a dropped record.
@@ -185,13 +204,72 @@ impl Context {
             .unwrap_or(i64::MAX)
     }
 
-    /// Runs `body` as if its records had no origin: what an operator emits because time passed has
-    /// an order of its own, whichever record made it pass.
-    pub fn without_origin<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> R {
-        let clock = self.late_clock_ms.take();
-        let result = body(self);
-        self.late_clock_ms = clock;
-        result
+    /// Passes on a row that was held until time passed. Its record has no origin: what comes out
+    /// because time passed has an order of its own, whichever record made it pass. An error counts
+    /// for the row.
+    ///
+    /// # Errors
+    /// Those of `push`.
+    pub fn release(
+        &mut self,
+        row: HeldRow,
+        push: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let clocks = (self.late_clock_ms.take(), self.origin_clock_ms.take());
+        let outer = self.releasing.replace(row);
+        push(self)?;
+        self.releasing = outer;
+        (self.late_clock_ms, self.origin_clock_ms) = clocks;
+        Ok(())
+    }
+
+    /// Whether a policy drops a held row because passing it on has failed. It is then counted, and
+    /// with the dead letters if it goes there.
+    pub fn gives_up(
+        &mut self,
+        row: &HeldRow,
+        value: &[u8],
+        timestamp_ms: i64,
+        headers: &Headers,
+    ) -> bool {
+        let Some(given_up) = self.given_up.iter().find(|given_up| given_up.row == *row) else {
+            return false;
+        };
+        let (stage, policy) = (given_up.stage, given_up.policy);
+        let message = given_up.message.clone();
+        if policy == Policy::DeadLetter {
+            let mut headers = headers.as_slice().to_vec();
+            headers.push(error_header("store", row.store.to_string()));
+            let record = (Some(row.key.as_slice()), Some(value));
+            self.dead_letter(record, timestamp_ms, headers, stage, message);
+        } else {
+            self.drop_record(DropReason::Skipped);
+        }
+        true
+    }
+
+    /// Appends a dead letter that names the current record, and counts it.
+    pub(super) fn dead_letter(
+        &mut self,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        timestamp_ms: i64,
+        mut headers: Vec<Header>,
+        stage: Stage,
+        message: String,
+    ) {
+        let Some(output) = self.dead_letters else {
+            return;
+        };
+        headers.push(error_header("topic", self.topic.to_string()));
+        headers.push(error_header("partition", self.partition.to_string()));
+        headers.push(error_header("offset", self.offset.to_string()));
+        headers.push(error_header("stage", stage.name().to_owned()));
+        headers.push(error_header("message", message));
+        let partition = self.partition % self.effects.output(output).partitions;
+        let timestamp_ms = timestamp_ms.max(0);
+        self.effects
+            .append(output, partition, key, value, timestamp_ms, &headers, None);
+        self.drop_record(DropReason::DeadLetter);
     }
 
     /// Enters a stage, so that an error counts for it, and returns the one that was left.
@@ -239,8 +317,10 @@ impl Context {
                 .append(output, partition, key, value, timestamp_ms, headers, None);
             return Ok(());
         };
-        let clock_ms = time.observe(timestamp_ms);
-        if !self.effects.output(output).is_clocked() {
+        let (clock_ms, late_clock_ms) = time.send(timestamp_ms, self.origin_clock_ms, |bound| {
+            self.floor_ms(bound)
+        });
+        if !self.effects.output(output).clocked {
             self.effects
                 .append(output, partition, key, value, timestamp_ms, headers, None);
             return Ok(());
@@ -249,18 +329,32 @@ impl Context {
             alone: false,
             origin: self.partition,
             clock_ms,
-        }
-        .encode();
-        let mark = Some((CLOCK_HEADER, mark.as_slice()));
+            late_clock_ms,
+        };
+        let mut bytes = [0; HEADER_MAX];
+        let mark = Some((CLOCK_HEADER, mark.encode(&mut bytes)));
         self.effects
             .append(output, partition, key, value, timestamp_ms, headers, mark);
         self.effects.set_clock(output, partition, clock_ms);
         Ok(())
     }
 
+    /// Tells the readers of an output topic, at the next commit, that time has passed; see
+    /// [`Push::tick`](super::Push::tick).
+    pub fn write_time(&self, time: &SinkTime, time_ms: i64) {
+        time.tick(time_ms, |bound| self.floor_ms(bound));
+    }
+
     /// The records to be written.
     pub fn effects(&mut self) -> &mut Effects {
         &mut self.effects
+    }
+}
+
+fn error_header(key: &str, value: String) -> Header {
+    Header {
+        key: format!("marea.error.{key}"),
+        value: Some(value.into_bytes()),
     }
 }
 

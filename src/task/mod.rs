@@ -15,6 +15,7 @@
 
 mod context;
 mod effects;
+mod held;
 mod inputs;
 mod origins;
 mod policy;
@@ -25,6 +26,7 @@ mod wiring;
 
 pub use context::{Context, DropReason, Drops};
 pub use effects::{Effects, OutputId};
+pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use origins::{CLOCK_HEADER, SinkTime};
 pub use policy::{ErrorPolicies, Policy, Stage};

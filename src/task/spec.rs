@@ -125,16 +125,12 @@ pub struct OutputSpec {
     pub max_record_bytes: usize,
     /// The name before the application was known.
     pub name: TopicName,
-    /// How many tasks write it, if it is a repartition topic of this application. With several, each
-    /// record carries its origin's clock (decision D13); with one, only the end of the input is told.
+    /// How many tasks write it, if it is a repartition topic of this application: then the end of the
+    /// input is told to its readers.
     pub origins: Option<u32>,
-}
-
-impl OutputSpec {
-    /// Whether its records carry the clock of their origin.
-    pub fn is_clocked(&self) -> bool {
-        self.origins.is_some_and(|origins| origins > 1)
-    }
+    /// Whether its records carry the clock of their origin (decision D13): where there are several, or
+    /// where its readers are several, and origins of a topic themselves.
+    pub clocked: bool,
 }
 
 /// Everything that one task is made of.
@@ -161,7 +157,7 @@ impl TaskSpec {
     /// clocks and ends of the origins it reads). Then it has a task changelog.
     pub fn is_stateful(&self) -> bool {
         !self.stores.is_empty()
-            || self.outputs.iter().any(OutputSpec::is_clocked)
+            || self.outputs.iter().any(|output| output.clocked)
             || self.inputs.iter().any(|input| input.origins.is_some())
     }
 }

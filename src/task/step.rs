@@ -1,18 +1,18 @@
 //! The step machine: takes the next record, runs it through the graph, keeps the effects.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::held::GivenUp;
 use super::inputs::Queue;
-use super::origins::{CLOCK_HEADER, ClockMark, Origins, SinkTime};
+use super::origins::{CLOCK_HEADER, ClockMark, HEADER_MAX, Origins, SinkTime};
 use super::{
     Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec,
     Policy, Source, Stage, TaskSpec, Wiring,
 };
-use crate::base::{Error, ErrorKind, Header, NO_TIMESTAMP, Result, TaskId};
+use crate::base::{Error, ErrorKind, NO_TIMESTAMP, Result, TaskId, panic_message};
 use crate::log::RecordRef;
 use crate::state::{TASK_TIME, TaskState, TimeSlot};
 
@@ -167,7 +167,7 @@ impl Task {
 
     fn end_sources(&mut self, ends: impl Fn(&str) -> bool, wall_ms: i64) -> Result<()> {
         self.context.wall_ms = wall_ms;
-        self.context.late_clock_ms = None;
+        self.context.forget_clocks();
         let mut sources: Vec<Rc<dyn Source>> = Vec::new();
         for queue in &self.inputs.queues {
             let known = |source| Rc::ptr_eq(source, &queue.source);
@@ -177,7 +177,7 @@ impl Task {
         }
         let mut sources = sources.into_iter();
         sources.try_for_each(|source| {
-            caught(|| source.tick(i64::MAX, &mut self.context))
+            self.attempt(Stage::Process, |context| source.tick(i64::MAX, context))
                 .map_err(|error| error.context("at the end of the input"))
         })
     }
@@ -202,7 +202,7 @@ impl Task {
     /// (decision D10). Nothing is closed here.
     pub fn fall_silent(&mut self) {
         for (_, time) in &self.sinks {
-            time.observe(i64::MAX);
+            time.tick(i64::MAX, |_| i64::MAX);
         }
     }
 
@@ -216,17 +216,14 @@ impl Task {
     pub fn before_commit(&mut self) {
         for (output, time) in &self.sinks {
             let clock_ms = time.clock_ms();
-            let clocked = self.context.effects.output(*output).is_clocked();
+            let clocked = self.context.effects.output(*output).clocked;
             if clock_ms == NO_TIMESTAMP || (!clocked && clock_ms != i64::MAX) {
                 continue;
             }
-            let mark = ClockMark {
-                alone: true,
-                origin: self.spec.partition,
-                clock_ms,
-            };
+            let mark = ClockMark::alone(self.spec.partition, clock_ms);
+            let mut bytes = [0; HEADER_MAX];
             let effects = &mut self.context.effects;
-            effects.send_clock(*output, CLOCK_HEADER, &mark.encode(), clock_ms);
+            effects.send_clock(*output, CLOCK_HEADER, mark.encode(&mut bytes), clock_ms);
         }
         if self.spec.is_stateful() {
             let task_time = self.state.time(TASK_TIME);
@@ -266,131 +263,140 @@ impl Task {
         if !Arc::ptr_eq(&context.topic, &queue.partition.topic) {
             context.topic = queue.partition.topic.clone();
         }
-        context.late_clock_ms = None;
-        let mut moved_floor = None;
+        context.forget_clocks();
+        let mut moved_ms = None;
         if let Some(origins) = &mut queue.origins
             && let Some(mark) = ClockMark::of(raw)?
         {
+            let before_ms = origins.time_ms();
             let clock_ms = origins.observe(mark)?;
-            let floor_ms = origins.floor_ms();
-            if floor_ms != context.floors[position] {
-                context.floors[position] = floor_ms;
-                moved_floor = Some(floor_ms);
-            }
+            context.floors[position] = origins.floor_ms();
+            let time_ms = origins.time_ms();
+            moved_ms = (time_ms != before_ms && time_ms > NO_TIMESTAMP).then_some(time_ms);
             if mark.alone {
-                return self.tick(position, moved_floor);
+                return self.tick(position, moved_ms);
             }
+            context.origin_clock_ms = Some(clock_ms);
             context.late_clock_ms = origins.are_several().then_some(clock_ms);
         }
         self.ended = false;
         self.handle(position, raw)?;
-        self.tick(position, moved_floor)
+        self.tick(position, moved_ms)
     }
 
-    /// Passes on that the least clock of an input has moved. Its end is left to [`Task::drain`],
-    /// which waits for the other inputs too.
-    fn tick(&mut self, position: usize, floor_ms: Option<i64>) -> Result<()> {
-        match floor_ms {
-            Some(floor_ms) if floor_ms != i64::MAX => {
-                self.context.late_clock_ms = None;
-                let source = self.inputs.queues[position].source.clone();
-                let context = &mut self.context;
-                let ticked = caught(|| source.tick(floor_ms, context));
-                ticked.map_err(|error| {
-                    let place = &self.inputs.queues[position].partition;
-                    error.context(format!("{place}, as time reached {floor_ms} ms"))
-                })
-            }
-            _ => Ok(()),
-        }
+    /// Passes on that the time of an input has moved. Its end is left to [`Task::drain`], which waits
+    /// for the other inputs too.
+    fn tick(&mut self, position: usize, moved_ms: Option<i64>) -> Result<()> {
+        let Some(time_ms) = moved_ms else {
+            return Ok(());
+        };
+        self.context.forget_clocks();
+        let source = self.inputs.queues[position].source.clone();
+        let ticked = self.attempt(Stage::Process, |context| source.tick(time_ms, context));
+        ticked.map_err(|error| {
+            let place = &self.inputs.queues[position].partition;
+            error.context(format!("{place}, as time reached {time_ms} ms"))
+        })
     }
 
     /// Runs a record through the graph and applies the policies.
     fn handle(&mut self, position: usize, raw: &RecordRef<'_>) -> Result<()> {
-        let marked = self.policies.needs_marks();
-        let drops = self.context.drops;
-        if marked {
-            self.state.mark();
-            self.context.effects.mark();
-        }
-        self.context.stage = Stage::Decode;
-        let outcome = if raw.timestamp_ms < 0 {
-            Err(Error::user(format!(
-                "negative timestamp {}",
-                raw.timestamp_ms
-            )))
-        } else {
-            let source = &self.inputs.queues[position].source;
-            let context = &mut self.context;
-            caught(|| source.record(raw, context))
-        };
-        let outcome = match outcome {
+        let source = self.inputs.queues[position].source.clone();
+        let outcome = self.attempt(Stage::Decode, |context| {
+            refuse_timestamp(raw.timestamp_ms)?;
+            source.record(raw, context)
+        });
+        match outcome {
             Ok(()) => {
                 let queue = &mut self.inputs.queues[position];
                 queue.time_ms = queue.time_ms.max(raw.timestamp_ms);
                 self.context.stream_time_ms = self.context.stream_time_ms.max(raw.timestamp_ms);
                 Ok(())
             }
-            Err(error) => {
-                if marked {
-                    self.state.undo_to_mark()?;
-                    self.context.effects.undo_to_mark();
-                    self.context.drops = drops;
-                    self.context.undone += 1;
-                }
-                self.failed(position, raw, error)
+            Err(error) => self.failed(position, raw, error),
+        }
+    }
+
+    /// Runs a part of the graph; if it fails and the policies call for it, nothing of what it did
+    /// remains. A held row that it could not pass on is given up, where the policy allows, and the
+    /// rest is done again.
+    fn attempt(&mut self, stage: Stage, run: impl Fn(&mut Context) -> Result<()>) -> Result<()> {
+        let marked = self.policies.needs_marks();
+        let drops = self.context.drops;
+        let clocks = (self.context.late_clock_ms, self.context.origin_clock_ms);
+        let outcome = loop {
+            if marked {
+                self.state.mark();
+                self.context.effects.mark();
             }
+            self.context.stage = stage;
+            let Err(mut error) = caught(|| run(&mut self.context)) else {
+                break Ok(());
+            };
+            let row = self.context.releasing.take();
+            if let Some(row) = &row {
+                error = error.context(row.to_string());
+            }
+            (self.context.late_clock_ms, self.context.origin_clock_ms) = clocks;
+            if !marked {
+                break Err(error);
+            }
+            self.state.undo_to_mark()?;
+            self.context.effects.undo_to_mark();
+            self.context.drops = drops;
+            self.context.undone += 1;
+            let policy = self.policy_of(&error);
+            let Some(row) = row.filter(|_| policy != Policy::Fail) else {
+                break Err(error);
+            };
+            let stage = self.context.stage;
+            tracing::warn!(stage = stage.name(), %error, "held row dropped");
+            self.context.given_up.push(GivenUp {
+                row,
+                stage,
+                policy,
+                message: error.to_string(),
+            });
         };
+        self.context.given_up.clear();
         if marked {
             self.state.clear_mark();
         }
         outcome
     }
 
-    fn failed(&mut self, position: usize, raw: &RecordRef<'_>, error: Error) -> Result<()> {
-        let stage = self.context.stage;
-        let place = &self.inputs.queues[position].partition;
+    /// What becomes of what failed.
+    fn policy_of(&self, error: &Error) -> Policy {
         // Only an error of the record itself can be skipped: a store that fails fails for all.
         let policy = match error.kind() {
-            ErrorKind::User => self.policies.of(stage),
+            ErrorKind::User => self.policies.of(self.context.stage),
             _ => Policy::Fail,
         };
         match (policy, self.spec.dead_letters) {
-            (Policy::Skip, _) => {
+            (Policy::DeadLetter, None) => Policy::Fail,
+            _ => policy,
+        }
+    }
+
+    fn failed(&mut self, position: usize, raw: &RecordRef<'_>, error: Error) -> Result<()> {
+        let stage = self.context.stage;
+        let place = &self.inputs.queues[position].partition;
+        match self.policy_of(&error) {
+            Policy::Skip => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "record skipped");
                 self.context.drop_record(DropReason::Skipped);
                 Ok(())
             }
-            (Policy::DeadLetter, Some(output)) => {
+            Policy::DeadLetter => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "dead letter");
-                let mut headers = raw.headers_without(CLOCK_HEADER)?.as_slice().to_vec();
-                let text = |key: &str, value: String| Header {
-                    key: format!("marea.error.{key}"),
-                    value: Some(value.into_bytes()),
-                };
-                headers.push(text("topic", place.topic.to_string()));
-                headers.push(text("partition", place.partition.to_string()));
-                headers.push(text("offset", raw.offset.to_string()));
-                headers.push(text("stage", stage.name().to_owned()));
-                headers.push(text("message", error.to_string()));
-                let output = OutputId(output);
-                let partitions = self.context.effects.output(output).partitions;
-                let partition = self.spec.partition % partitions;
-                let timestamp_ms = raw.timestamp_ms.max(0);
-                let effects = &mut self.context.effects;
-                effects.append(
-                    output,
-                    partition,
-                    raw.key,
-                    raw.value,
-                    timestamp_ms,
-                    &headers,
-                    None,
-                );
-                self.context.drop_record(DropReason::DeadLetter);
+                let headers = raw.headers_without(CLOCK_HEADER)?.as_slice().to_vec();
+                let record = (raw.key, raw.value);
+                let message = error.to_string();
+                self.context
+                    .dead_letter(record, raw.timestamp_ms, headers, stage, message);
                 Ok(())
             }
-            (Policy::Fail | Policy::DeadLetter, _) => Err(error.context(format!(
+            Policy::Fail => Err(error.context(format!(
                 "{place} at offset {}, {}",
                 raw.offset,
                 stage.name()
@@ -402,7 +408,7 @@ impl Task {
 fn build(spec: &TaskSpec, state: &TaskState) -> Result<(Context, Inputs)> {
     let effects = Effects::new(&spec.outputs);
     let sources = Wiring::wire(spec, state, &effects)?;
-    let mut context = Context::new(effects, spec.inputs.len(), spec.partition);
+    let mut context = Context::new(effects, spec);
     let queues = queues(spec, state, &sources)?;
     for (position, queue) in queues.iter().enumerate() {
         if let Some(origins) = &queue.origins {
@@ -460,17 +466,22 @@ pub(super) fn sink_time(state: &TaskState, output: &OutputSpec) -> SinkTime {
     )
 }
 
+/// A time before 1970 is in no window; the largest number stands for the end of time.
+fn refuse_timestamp(timestamp_ms: i64) -> Result<()> {
+    match timestamp_ms {
+        ..0 => Err(Error::user(format!("negative timestamp {timestamp_ms}"))),
+        i64::MAX => Err(Error::user(format!(
+            "timestamp {timestamp_ms} is the end of time"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
 fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     let outcome = catch_unwind(AssertUnwindSafe(run));
-    outcome.unwrap_or_else(|panic| Err(panic_error(panic.as_ref())))
-}
-
-fn panic_error(panic: &(dyn Any + Send)) -> Error {
-    let said = panic.downcast_ref::<&str>().copied();
-    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::user(format!(
-        "a closure panicked: {}",
-        said.unwrap_or("(no message)")
-    ))
+    outcome.unwrap_or_else(|panic| {
+        let said = panic_message(&*panic);
+        Err(Error::user(format!("a closure panicked: {said}")))
+    })
 }

@@ -125,10 +125,17 @@ impl<'a> Wiring<'a> {
         found.ok_or_else(|| Error::internal(format!("topic {topic} is no output of the task")))
     }
 
-    /// The clock of an output topic, where its readers need one.
-    pub fn sink_time(&self, output: OutputId) -> Option<SinkTime> {
+    /// The clock of an output topic that a sink writes, where its readers need one.
+    pub fn sink_time(&self, id: NodeId, output: OutputId) -> Option<SinkTime> {
         let spec = self.effects.output(output);
-        spec.origins.map(|_| sink_time(self.state, spec))
+        spec.origins?;
+        let time = sink_time(self.state, spec);
+        let bound = self.bound(id);
+        if bound.inputs().is_empty() {
+            return Some(time);
+        }
+        let largest = self.time(&format!("sent-largest/{}", spec.topic));
+        Some(time.held_back_by(bound, largest))
     }
 
     /// The ports of a node's children, in order, for a node that chooses among them.
@@ -156,8 +163,22 @@ impl<'a> Wiring<'a> {
 
     /// The inputs with several origins that reach a node.
     pub fn bound(&self, id: NodeId) -> TimeBound {
+        self.bound_of(vec![id])
+    }
+
+    /// The inputs with several origins that reach a node which uses one of these stores: what the
+    /// stores keep must wait for all of them.
+    pub fn bound_of_stores(&self, stores: &[&str]) -> TimeBound {
+        let uses = |id: &NodeId| {
+            let used = &self.spec.nodes[id.0].stores;
+            used.iter().any(|store| stores.contains(&store.as_str()))
+        };
+        let users = self.spec.members.iter().copied();
+        self.bound_of(users.filter(uses).collect())
+    }
+
+    fn bound_of(&self, mut open: Vec<NodeId>) -> TimeBound {
         let mut sources = Vec::new();
-        let mut open = vec![id];
         let mut seen = vec![false; self.spec.nodes.len()];
         while let Some(id) = open.pop() {
             if std::mem::replace(&mut seen[id.0], true) {

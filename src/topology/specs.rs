@@ -62,6 +62,7 @@ impl Topology {
                 partitions: partitions.of(topic),
                 name: topic.clone(),
                 origins: self.origins(topic, partitions),
+                clocked: self.is_clocked(topic, partitions),
             }
         };
         let mut outputs: Vec<OutputSpec> = subtopology.sinks.iter().map(output).collect();
@@ -120,6 +121,23 @@ impl Topology {
             .iter()
             .find(|part| part.sinks.contains(topic))?;
         Some(self.task_count(writer, partitions))
+    }
+
+    /// Whether records of a topic carry the clock of their origin. One origin needs it where its
+    /// readers are several and write a repartition topic in turn: one that gets no records can then
+    /// say all the same how far time has come.
+    fn is_clocked(&self, topic: &TopicName, partitions: &Partitions) -> bool {
+        let passes_on = |part: &SubTopology| {
+            let mut sinks = part.sinks.iter();
+            part.sources.contains(topic)
+                && self.task_count(part, partitions) > 1
+                && sinks.any(|sink| matches!(sink, TopicName::Repartition(_)))
+        };
+        match self.origins(topic, partitions) {
+            None => false,
+            Some(1) => self.subtopologies().iter().any(passes_on),
+            Some(_) => true,
+        }
     }
 
     fn stores_of(&self, subtopology: &SubTopology) -> Vec<crate::state::StoreSpec> {

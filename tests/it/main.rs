@@ -10,5 +10,6 @@ mod builder_errors;
 mod describe;
 mod drain;
 mod driver;
+mod hops;
 mod origins;
 mod policies;

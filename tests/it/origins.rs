@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use marea::base::{Record, TaskId, TopicPartition};
 use marea::codec::{Codec, I64, Nullable, Utf8, WindowedCodec};
-use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder, Suppressed, TimeWindows};
+use marea::dsl::{
+    Consumed, Grouped, JoinWindows, Produced, Repartitioned, StreamBuilder, StreamJoined,
+    Suppressed, TimeWindows,
+};
 use marea::log::{BatchBuilder, Fetched};
 use marea::state::{Identity, MemoryBackend, TaskState};
 use marea::task::{CLOCK_HEADER, DropReason, ErrorPolicies, Task};
@@ -42,6 +45,11 @@ impl Reader {
         };
         let produced = Produced::with(WindowedCodec::new(Utf8, 10), Nullable(I64));
         counts.to_stream().to("out", produced);
+        Self::of(builder, "counts")
+    }
+
+    /// The task of partition 0 of two that has a store whose name begins so.
+    fn of(builder: StreamBuilder, store: &str) -> Self {
         let topology = builder.build().expect("a topology");
         let partitions =
             topology.resolve_partitions(|topic| Ok(Some(if topic == "out" { 1 } else { 2 })));
@@ -49,11 +57,12 @@ impl Reader {
         let parts = topology.subtopologies();
         let part = parts
             .iter()
-            .find(|part| part.name == "counts")
-            .expect("counts");
+            .find(|part| part.stores.iter().any(|name| name.starts_with(store)));
+        let part = part.expect("the sub-topology");
         let limits = TopicLimits::default();
         let spec = topology.task_spec("app", part, 0, &partitions, &limits, None);
-        assert_eq!(spec.inputs[0].origins, Some(2));
+        let origins = |input: &marea::task::InputSpec| input.origins;
+        assert_eq!(spec.inputs.iter().find_map(origins), Some(2));
         let id = TaskId::new("counts", 0);
         let identity = Identity {
             application: "app".to_owned(),
@@ -67,6 +76,10 @@ impl Reader {
     }
 
     fn send(&mut self, sent: Sent) -> marea::Result<()> {
+        self.send_on(REPARTITION, sent)
+    }
+
+    fn send_on(&mut self, topic: &str, sent: Sent) -> marea::Result<()> {
         let (alone, origin, clock_ms) = match sent {
             Row(origin, _, _, clock_ms) => (0, origin, clock_ms),
             Clock(origin, clock_ms) => (1, origin, clock_ms),
@@ -83,7 +96,11 @@ impl Reader {
             }
             Clock(..) => batch.push_marked(None, None, 0, &[], mark),
         }
-        let place = TopicPartition::new(REPARTITION, 0);
+        self.take(topic, batch)
+    }
+
+    fn take(&mut self, topic: &str, mut batch: BatchBuilder) -> marea::Result<()> {
+        let place = TopicPartition::new(topic, 0);
         self.task.inputs.add(&Fetched {
             partition: place.clone(),
             base_offset: self.offset,
@@ -93,6 +110,20 @@ impl Reader {
         self.offset += 1;
         self.task.inputs.set_end(&place, self.offset, self.offset)?;
         self.task.process(usize::MAX, 0).map(|_| ())
+    }
+
+    /// Commits the state, whose dead rows then go.
+    fn commit(&mut self) {
+        let state = &mut self.task.state;
+        state.seal().expect("a generation");
+        let mut ends = Vec::new();
+        for store in 0..=state.specs().len() {
+            let mut rows = BatchBuilder::default();
+            state.changelog(store, &mut rows).expect("rows");
+            let batch = rows.seal();
+            ends.push(batch.map(|batch| i64::from(batch.record_count())));
+        }
+        state.applied(&ends).expect("applied");
     }
 
     /// The results so far, as (key, start of the window, count).
@@ -241,4 +272,94 @@ fn the_pace_of_origins_does_not_show_in_final_results() {
         );
     }
     assert_eq!(all.map(|results| results.len()), Some(5));
+}
+
+#[test]
+fn a_window_that_was_final_does_not_open_again() {
+    let mut reader = Reader::new(true);
+    for sent in [
+        Row(0, "a", 5, 5),
+        Row(1, "a", 3, 3),
+        Clock(0, i64::MAX),
+        Clock(1, i64::MAX),
+    ] {
+        reader.send(sent).expect("a record");
+    }
+    assert!(reader.task.drain(0).expect("the end"));
+    assert_eq!(reader.results(), [result("a", 0, 2)]);
+    // The input goes on. By the clock of its own origin neither record is late.
+    for sent in [Row(1, "a", 7, 7), Row(0, "b", 8, 8)] {
+        reader.send(sent).expect("a record");
+    }
+    assert_eq!(reader.task.drops().of(DropReason::Late), 2);
+    for sent in [Row(1, "a", 12, 12), Clock(0, i64::MAX), Clock(1, i64::MAX)] {
+        reader.send(sent).expect("a record");
+    }
+    assert!(reader.task.drain(0).expect("the end"));
+    assert_eq!(reader.results(), [result("a", 10, 1)]);
+}
+
+#[test]
+fn a_window_that_closed_without_an_origin_stays_closed_for_it() {
+    let mut reader = Reader::new(true);
+    for sent in [Row(0, "a", 5, 5), Clock(1, i64::MAX), Row(0, "a", 25, 25)] {
+        reader.send(sent).expect("a record");
+    }
+    assert_eq!(reader.results(), [result("a", 0, 1)]);
+    reader.send(Row(1, "a", 7, 7)).expect("a record");
+    for sent in [Clock(0, i64::MAX), Clock(1, i64::MAX)] {
+        reader.send(sent).expect("a clock");
+    }
+    assert!(reader.task.drain(0).expect("the end"));
+    assert_eq!(
+        reader.results(),
+        [result("a", 20, 1)],
+        "no second final result"
+    );
+    assert_eq!(reader.task.drops().of(DropReason::Late), 1);
+}
+
+#[test]
+fn a_join_keeps_rows_for_the_slowest_origin_of_either_side() {
+    let builder = StreamBuilder::new();
+    let by_key = |topic: &str, name: &str| {
+        builder
+            .stream(topic, Consumed::with(Utf8, I64))
+            .select_key(|key, _| key.clone())
+            .repartition(Repartitioned::with(name, Utf8, I64))
+    };
+    let (left, right) = (by_key("in", "by-key"), by_key("other", "other-by-key"));
+    let windows = JoinWindows::of(Duration::from_millis(10));
+    let joined = StreamJoined::with("joined", Utf8, I64, I64);
+    left.join(right, |_, left, right| left + right, windows, joined)
+        .to("out", Produced::with(Utf8, I64));
+    let mut reader = Reader::of(builder, "joined");
+    let other = "app-other-by-key-repartition";
+    let later_ms = 9 * 86_400_000;
+    reader.send(Row(1, "z", 1, 1)).expect("a record");
+    reader
+        .send(Row(0, "z", later_ms, later_ms))
+        .expect("a record");
+    // Both origins of the other side go far ahead.
+    for sent in [
+        Row(0, "a", 5, 5),
+        Row(1, "z", later_ms, later_ms),
+        Row(0, "y", later_ms, later_ms),
+    ] {
+        reader.send_on(other, sent).expect("a record");
+        reader.commit();
+    }
+    reader.send(Row(1, "a", 6, 6)).expect("a record");
+    assert_eq!(reader.task.drops().peer_total(), 0);
+    let paired: usize = reader
+        .task
+        .effects()
+        .take()
+        .iter()
+        .map(|(_, batch)| batch.record_count() as usize)
+        .sum();
+    assert_eq!(
+        paired, 2,
+        "z at the later time, and a at 6, which origin 1 could still send"
+    );
 }

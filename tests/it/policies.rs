@@ -244,3 +244,75 @@ fn a_panic_at_the_end_of_the_input_is_an_error() {
     let rows = driver.window_rows("counts", Utf8, I64).expect("rows");
     assert_eq!(rows.len(), 1, "what was committed stays");
 }
+
+/// Final counts of windows of 10 ms; a closure behind them panics at `refused`.
+fn finals_that_panic_at(refused: i64, policy: Policy) -> Driver {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(10)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .map(move |window, count| {
+            assert!(count != Some(refused), "refused");
+            (window.key, count.unwrap_or(0))
+        })
+        .to("out", Produced::with(Utf8, I64));
+    let policies = ErrorPolicies::all(policy);
+    let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
+    builder.dead_letters("dead").build().expect("a driver")
+}
+
+#[test]
+fn a_held_row_that_fails_is_given_up_alone() {
+    for policy in [Policy::Skip, Policy::DeadLetter] {
+        let mut driver = finals_that_panic_at(2, policy);
+        let input = driver.input_topic("in", Utf8, I64);
+        for (key, timestamp_ms) in [("a", 1), ("b", 2), ("b", 3), ("c", 4), ("d", 30), ("e", 50)] {
+            let record = Record::new(key.to_owned(), 0, timestamp_ms);
+            input.pipe(&mut driver, record).expect("handled");
+        }
+        assert_eq!(
+            numbers(&mut driver),
+            [1, 1, 1],
+            "a, c and d under {policy:?}"
+        );
+        let rows = driver.window_rows("counts", Utf8, I64).expect("rows");
+        let keys: Vec<_> = rows.iter().map(|row| row.0.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["e"],
+            "which closed the last of the others, and counts"
+        );
+
+        let reason = match policy {
+            Policy::DeadLetter => DropReason::DeadLetter,
+            _ => DropReason::Skipped,
+        };
+        assert_eq!(driver.drops().of(reason), 1);
+        let dead = driver.output_topic("dead", Bytes, I64);
+        let dead = dead.read(&mut driver).expect("letters");
+        if policy == Policy::DeadLetter {
+            assert_eq!((dead.len(), dead[0].value), (1, 2));
+            let store = dead[0].headers.last("marea.error.store");
+            assert_eq!(
+                store.and_then(|name| name.value.as_deref()),
+                Some(&b"final-store"[..])
+            );
+        }
+        assert!(driver.rebuild_and_compare().expect("a restore"));
+    }
+}
+
+#[test]
+fn the_end_of_time_is_no_timestamp() {
+    let mut failing = driver(Policy::Fail);
+    let error = pipe_bytes(&mut failing, &1i64.to_be_bytes(), i64::MAX).expect_err("no time");
+    assert!(error.to_string().contains("the end of time"), "{error}");
+    let mut skipping = driver(Policy::Skip);
+    pipe_bytes(&mut skipping, &1i64.to_be_bytes(), i64::MAX).expect("skipped");
+    pipe_bytes(&mut skipping, &2i64.to_be_bytes(), i64::MAX - 1).expect("handled");
+    assert_eq!(numbers(&mut skipping), [4]);
+}

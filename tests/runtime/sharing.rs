@@ -55,6 +55,44 @@ fn neither_pace_nor_workers_nor_partitions_change_the_final_sums() {
         .expect("all alike");
 }
 
+/// Behind two repartitions, without suppression: what a task in the middle sends has no order but that
+/// of the origins it reads.
+#[test]
+fn nor_do_they_behind_two_repartitions() {
+    use marea::codec::{I64, Utf8, WindowedCodec};
+    use marea::dsl::{Consumed, Grouped, Materialized, Produced, Repartitioned};
+    use marea::dsl::{StreamBuilder, TimeWindows};
+    let topology = || {
+        let builder = StreamBuilder::new();
+        builder
+            .stream("readings", Consumed::with(Utf8, Utf8))
+            .map(|sensor, reading: String| (format!("{sensor}-again"), reading))
+            .repartition(Repartitioned::with("again", Utf8, Utf8))
+            .map(|_sensor, reading: String| {
+                let (ocean, value) = reading.split_once(';').expect("ocean;value");
+                (ocean.to_owned(), value.parse::<i64>().expect("a number"))
+            })
+            .group_by_key(Grouped::with("by-ocean", Utf8, I64))
+            .windowed_by(TimeWindows::of(Duration::from_secs(1)).grace(Duration::from_millis(500)))
+            .aggregate(
+                || 0,
+                |_, value, sum| sum + value,
+                Materialized::with("sums", I64),
+            )
+            .to_stream()
+            .present()
+            .to(
+                "sums-out",
+                Produced::with(WindowedCodec::new(Utf8, 1_000), I64),
+            );
+        builder.build()
+    };
+    let outputs = [("sums-out", Compare::LastOfEachKey)];
+    Invariance::default()
+        .check(topology, &input(4_000), &outputs)
+        .expect("all alike");
+}
+
 /// The check itself can fail: a topology that shows which worker's batch a record came in differs.
 #[test]
 fn a_topology_that_depends_on_its_pace_is_found_out() {
