@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use marea::base::{Error, Result};
+use marea::base::{Env, Error, Result};
 use marea::log::embedded::Fsync;
 use marea::runtime::Guarantee;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,12 @@ pub struct Arguments {
     /// Write the alerts here, as JSON lines by window and ocean.
     #[arg(long, value_name = "FILE")]
     pub alerts_out: Option<PathBuf>,
-    /// Where log and state are kept [default: data/ocean-file for a file, data/ocean made up].
+    /// Use a Kafka cluster as the log: its brokers, separated by commas. Several instances, each with
+    /// a --data-dir of its own, share the work.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// Where log and state are kept [default: data/ocean-file for a file, data/ocean made up; with
+    /// --kafka data/ocean-kafka-file and data/ocean-kafka].
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
     /// Worker threads.
@@ -154,6 +159,16 @@ fn output(path: Option<&Path>, flag: &str) -> Result<Option<PathBuf>> {
     }
 }
 
+/// Writes a small file, so that a crash leaves no half of it.
+fn write_aside(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let aside = path.with_extension("new");
+    fs::write(&aside, bytes)?;
+    fs::rename(&aside, path)
+}
+
+/// Letters of a feeder's name.
+const NAME_LEN: usize = 16;
+
 /// Length of a window and its grace, as a data directory remembers them: state made with one fits no
 /// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,6 +240,27 @@ impl Arguments {
         Ok(windows)
     }
 
+    /// The name of this instance's feeder: on Kafka random, and the same as long as the directory is.
+    ///
+    /// # Errors
+    /// `Invalid` if the directory cannot be written.
+    pub fn member(&self, directory: &Path, env: &dyn Env) -> Result<String> {
+        if self.kafka.is_none() {
+            return Ok("feeder".to_owned());
+        }
+        let path = directory.join("feeder");
+        let named = fs::read_to_string(&path).ok();
+        if let Some(name) = named.filter(|name| name.len() == NAME_LEN) {
+            return Ok(name);
+        }
+        let name = format!("{:016x}", env.random_u64());
+        let written =
+            fs::create_dir_all(directory).and_then(|()| write_aside(&path, name.as_bytes()));
+        written.map(|()| name).map_err(|cause| {
+            Error::invalid(format!("writing {}", path.display())).with_source(cause)
+        })
+    }
+
     /// Lets the directory remember its windows.
     ///
     /// # Errors
@@ -234,11 +270,9 @@ impl Arguments {
         if path.exists() {
             return Ok(());
         }
-        let aside = directory.join("windows.json.new");
         let written = serde_json::to_vec(&windows)
             .map_err(std::io::Error::from)
-            .and_then(|bytes| fs::write(&aside, bytes))
-            .and_then(|()| fs::rename(&aside, &path));
+            .and_then(|bytes| write_aside(&path, &bytes));
         written.map_err(|cause| {
             Error::invalid(format!("writing {}", path.display())).with_source(cause)
         })
@@ -246,11 +280,21 @@ impl Arguments {
 
     /// The directory of log and state.
     pub fn data_dir(&self) -> PathBuf {
-        let default = match self.input {
-            Some(_) => "data/ocean-file",
-            None => "data/ocean",
+        let default = match (&self.input, &self.kafka) {
+            (Some(_), None) => "data/ocean-file",
+            (None, None) => "data/ocean",
+            (Some(_), Some(_)) => "data/ocean-kafka-file",
+            (None, Some(_)) => "data/ocean-kafka",
         };
         self.data_dir.clone().unwrap_or_else(|| default.into())
+    }
+
+    /// The address of the log: Kafka, or embedded in the data directory.
+    pub fn log_url(&self, directory: &Path) -> String {
+        match &self.kafka {
+            Some(brokers) => format!("kafka://{brokers}"),
+            None => format!("embedded:{}", directory.join("log").display()),
+        }
     }
 
     /// The engine's word for the promise.

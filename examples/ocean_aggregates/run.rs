@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use marea::base::{Env, Error, ErrorKind, Result, SystemEnv};
 use marea::disk::Budget;
-use marea::log::{self, Log, OpenOptions};
+use marea::log::{self, CommittedOffset, Log, OpenOptions};
 use marea::runtime::{Application, ApplicationBuilder, Settings, State, StopSignal};
 use marea::task::{ErrorPolicies, Policy};
 use marea::topology::Topology;
-use ocean::feed::{self, Feeder, Source};
+use ocean::feed::{self, Feeder, Opener, Source};
 use ocean::generate::{self, Generator};
 use ocean::lines::Lines;
 use ocean::model::{Alert, Average};
@@ -53,8 +53,7 @@ impl Setting {
         let budget = Budget::new((arguments.memory as usize) << 18);
         let mut options = OpenOptions::new(env.clone(), budget);
         options.fsync = arguments.fsync();
-        let url = format!("embedded:{}", directory.join("log").display());
-        let log = log::open(&url, &options)?;
+        let log = log::open(&arguments.log_url(&directory), &options)?;
         Ok(Self {
             directory,
             windows,
@@ -98,20 +97,31 @@ impl Setting {
         }
     }
 
-    fn source(&self, arguments: &Arguments) -> Result<Box<dyn Source>> {
-        let committed = feed::committed(&*self.log)?;
-        if let Some(path) = &arguments.input {
-            return Ok(Box::new(Lines::open(path, committed.as_ref())?));
-        }
-        let per_second = arguments.rate.unwrap_or(RATE);
-        let settings = generate::Settings {
-            seed: arguments.seed,
-            readings: per_second.saturating_mul(arguments.seconds),
-            per_second,
-            start_ms: self.env.wall_ms(),
-            pause_ms: (self.windows.window_ms + self.windows.grace_ms + 1_000) as i64,
+    /// Opens the input now, so that what is wrong with it is said before anything is done, and once
+    /// more should another instance have fed meanwhile.
+    fn opener(&self, arguments: &Arguments) -> Result<Opener> {
+        let (arguments, windows) = (arguments.clone(), self.windows);
+        let env = self.env.clone();
+        let open = move |committed: Option<&CommittedOffset>| -> Result<Box<dyn Source>> {
+            if let Some(path) = &arguments.input {
+                return Ok(Box::new(Lines::open(path, committed)?));
+            }
+            let per_second = arguments.rate.unwrap_or(RATE);
+            let settings = generate::Settings {
+                seed: arguments.seed,
+                readings: per_second.saturating_mul(arguments.seconds),
+                per_second,
+                start_ms: env.wall_ms(),
+                pause_ms: (windows.window_ms + windows.grace_ms + 1_000) as i64,
+            };
+            Ok(Box::new(Generator::new(settings, committed)?))
         };
-        Ok(Box::new(Generator::new(settings, committed.as_ref())?))
+        let known = feed::committed(&*self.log)?;
+        let mut first = Some(open(known.as_ref())?);
+        Ok(Box::new(move |committed| match first.take() {
+            Some(first) if known.as_ref() == committed => Ok(first),
+            _ => open(committed),
+        }))
     }
 }
 
@@ -123,19 +133,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let Setting { log, env, .. } = &setting;
     let partitions = setting.partitions(arguments)?;
     log.create_topics(&topology::topics(partitions))?;
-    let source = setting.source(arguments)?;
+    let open = setting.opener(arguments)?;
     let rate = match (&arguments.input, arguments.backlog) {
         (None, false) => Some(arguments.rate.unwrap_or(RATE)),
         (_, false) => arguments.rate,
         (_, true) => None,
     };
     let feeding = feed::Settings {
+        member: arguments.member(&setting.directory, &**env)?,
         partitions,
         rate,
         latest_ms: topology::LATEST_MS,
     };
     let mut view = View::start(log, env.clone(), arguments)?;
-    let start_feeder = || Feeder::start(log.clone(), env.clone(), source, feeding);
+    let start_feeder = || Feeder::start(log.clone(), env.clone(), open, feeding);
     let (feeder, mut application) = if arguments.backlog {
         let feeder = start_feeder()?;
         while !feeder.progress().ended && !stop.is_set() {

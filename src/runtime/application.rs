@@ -1,5 +1,6 @@
 //! The handle of a running application.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt};
 
+use super::drain::has_ended;
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::status::Status;
@@ -22,6 +24,8 @@ use crate::topology::Topology;
 
 /// How often a waiting handle looks at its workers.
 const LOOK: Duration = Duration::from_millis(5);
+/// How often the log is asked what other instances have done, in milliseconds.
+const ASK_MS: u64 = 100;
 /// How soon a signal is heard.
 const LISTEN: Duration = Duration::from_millis(50);
 
@@ -233,13 +237,27 @@ impl Application {
         }
         shared.draining.store(number, Ordering::Release);
         let total = shared.layout.specs.len();
+        let asked_at_ms = Cell::new(0);
         self.wait_for(until_ms, "the input to end", || {
             let snapshot = shared.status.snapshot();
             let ended = snapshot.tasks.iter().filter(|task| task.ended);
             let ended = ended.map(|task| &task.task).collect::<BTreeSet<_>>();
-            shared.status.know_drain(number)
-                && ended.len() == total
-                && snapshot.tasks.iter().all(|task| task.ended)
+            if !shared.status.know_drain(number) || !snapshot.tasks.iter().all(|task| task.ended) {
+                return false;
+            }
+            if ended.len() == total {
+                return true;
+            }
+            // Other instances have the rest.
+            let now_ms = shared.env.monotonic_ms();
+            if now_ms < asked_at_ms.get() + ASK_MS {
+                return false;
+            }
+            asked_at_ms.set(now_ms);
+            has_ended(&shared.layout, &*shared.log).unwrap_or_else(|error| {
+                tracing::debug!(%error, "asking whether the other instances have ended");
+                false
+            })
         })?;
         shared.draining.store(0, Ordering::Release);
         Ok(())

@@ -21,13 +21,16 @@ use crate::log::{
     Writer,
 };
 
+/// The note of a committed offset whose task has ended: so other instances learn of it.
+pub(super) const ENDED: &str = "ended";
+
 /// A commit that was asked for.
 pub(super) struct InFlight {
     group: String,
     /// At least once, while the outputs are on their way: the changelog records that come after them.
     changes: Option<Vec<(TopicPartition, Batch)>>,
     /// Input offsets by task, to go with the changelog records.
-    offsets: Vec<(TaskId, Vec<(TopicPartition, Offset)>)>,
+    offsets: Vec<Progress>,
     /// The answer to the records.
     ends: BTreeMap<TopicPartition, Offset>,
     unknown: bool,
@@ -37,7 +40,15 @@ pub(super) struct InFlight {
 pub(super) struct Sealed {
     outputs: Vec<(TopicPartition, Batch)>,
     changes: Vec<(TopicPartition, Batch)>,
-    offsets: Vec<(TaskId, Vec<(TopicPartition, Offset)>)>,
+    offsets: Vec<Progress>,
+}
+
+/// What a task has read of its inputs.
+struct Progress {
+    task: TaskId,
+    offsets: Vec<(TopicPartition, Offset)>,
+    /// Whether it has ended.
+    ended: bool,
 }
 
 impl Sealed {
@@ -81,7 +92,12 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
             .collect();
         open.committing = progress.iter().map(|(_, position)| *position).collect();
         open.sealed = true;
-        sealed.offsets.push((id.clone(), progress));
+        open.told_end = open.ending;
+        sealed.offsets.push(Progress {
+            task: id.clone(),
+            offsets: progress,
+            ended: open.ending,
+        });
     }
     Ok(sealed)
 }
@@ -171,8 +187,8 @@ impl InFlight {
         hooks: &dyn Hooks,
     ) -> Result<()> {
         hooks.reached(Point::Committed);
-        for (id, _) in &self.offsets {
-            let Some(open) = tasks.get_mut(id) else {
+        for Progress { task, .. } in &self.offsets {
+            let Some(open) = tasks.get_mut(task) else {
                 continue;
             };
             let ends: Vec<_> = (0..open.changelogs.len())
@@ -194,15 +210,18 @@ impl InFlight {
     }
 
     fn committed_offsets(&self) -> Vec<(TopicPartition, CommittedOffset)> {
-        let offsets = self.offsets.iter().flat_map(|(_, offsets)| offsets);
-        let committed = |(partition, offset): &(TopicPartition, Offset)| {
-            let committed = CommittedOffset {
-                offset: *offset,
-                metadata: String::new(),
-            };
-            (partition.clone(), committed)
-        };
-        offsets.map(committed).collect()
+        let mut committed = Vec::new();
+        for progress in &self.offsets {
+            let note = if progress.ended { ENDED } else { "" };
+            for (partition, offset) in &progress.offsets {
+                let offset = CommittedOffset {
+                    offset: *offset,
+                    metadata: note.to_owned(),
+                };
+                committed.push((partition.clone(), offset));
+            }
+        }
+        committed
     }
 
     fn commit_of(

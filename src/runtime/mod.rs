@@ -13,6 +13,7 @@
 
 mod application;
 mod commit;
+mod drain;
 mod hooks;
 mod layout;
 mod open_task;

@@ -41,6 +41,10 @@ pub(super) struct OpenTask {
     pub(super) ended: bool,
     /// Whether it had ended when the commit in flight was sealed.
     pub(super) ending: bool,
+    /// Whether the offsets sealed last say that it ended, for other instances.
+    pub(super) told_end: bool,
+    /// When its end was last said downstream, by the monotonic clock.
+    pub(super) said_end_at_ms: u64,
     /// When a record was last taken, by the monotonic clock.
     pub(super) busy_at_ms: u64,
     /// When its rows were last brought to the disk, or it was opened, by the monotonic clock.
@@ -100,6 +104,8 @@ impl Opening<'_> {
             sealed: false,
             ended: false,
             ending: false,
+            told_end: false,
+            said_end_at_ms: 0,
             busy_at_ms: 0,
             flushed_at_ms: 0,
             idle_timeout_ms: idle
@@ -172,6 +178,7 @@ impl OpenTask {
         self.task.effects().records() > 0
             || self.task.state.dirty_bytes() > 0
             || self.task.state.has_new_times()
+            || self.task.has_ended() != self.told_end
             || self
                 .task
                 .inputs

@@ -9,6 +9,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind as IoErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::base::{Env, Error, ErrorKind, Result, TaskId};
 use crate::disk::from_io;
@@ -43,7 +44,7 @@ impl StateDirectory {
         let tasks = path.join("tasks");
         fs::create_dir_all(&tasks)
             .map_err(|cause| from_io(&tasks, "creating the state directory", cause))?;
-        let lock = lock(&path)?;
+        let lock = lock(&path, env)?;
         let instance = instance(&path, env)?;
         Ok(Self {
             path,
@@ -104,7 +105,12 @@ impl StateDirectory {
     }
 }
 
-fn lock(directory: &Path) -> Result<File> {
+/// How long a lock is waited for, in milliseconds: a process that is being started has, for a moment, what
+/// its parent held.
+const LOCK_MS: u64 = 250;
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
+
+fn lock(directory: &Path, env: &dyn Env) -> Result<File> {
     let path = directory.join("lock");
     let file = File::options()
         .create(true)
@@ -112,7 +118,13 @@ fn lock(directory: &Path) -> Result<File> {
         .write(true)
         .open(&path)
         .map_err(|cause| from_io(&path, "opening the lock", cause))?;
-    match file.try_lock() {
+    let until_ms = env.monotonic_ms() + LOCK_MS;
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && env.monotonic_ms() < until_ms {
+        env.sleep(LOCK_AGAIN);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::new(
             ErrorKind::Unavailable,

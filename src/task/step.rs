@@ -198,6 +198,14 @@ impl Task {
         self.ended = false;
     }
 
+    /// Lets the next commit tell the readers of its repartition topics its clocks once more: those that
+    /// moved to another instance may have begun anew.
+    pub fn say_end_again(&mut self) {
+        for (output, _) in &self.sinks {
+            self.context.effects.forget_clocks(*output);
+        }
+    }
+
     /// Lets the readers of its repartition topics no longer wait for this task, until its next record
     /// (decision D10). Nothing is closed here.
     pub fn fall_silent(&mut self) {

@@ -116,3 +116,30 @@ fn a_worker_that_panics_fails_the_application() {
     let error = running.close(Duration::MAX).expect_err("it has failed");
     assert!(is_the_panic(&error), "{error}");
 }
+
+/// Two instances share the tasks, join at different times and leave at different times.
+#[test]
+fn an_instance_that_has_drained_has_all_results_of_the_others() {
+    for (round, apart_ms) in [0, 5, 30, 80].into_iter().enumerate() {
+        let log = memory_log();
+        create_topics(&*log, PARTITIONS);
+        let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let mut sums = BTreeMap::new();
+        for number in 0..4 {
+            append(&*log, &day(number), PARTITIONS, 200);
+            sums.extend(expected(&day(number)));
+            let (log, sums) = (&log, &sums);
+            std::thread::scope(|scope| {
+                for (place, directory) in directories.iter().enumerate() {
+                    scope.spawn(move || {
+                        std::thread::sleep(Duration::from_millis(apart_ms * place as u64));
+                        let mut running = start(log, directory.path(), 1 + round % 2);
+                        running.drain(DEADLINE).expect("drained");
+                        assert!(finals(&**log) == *sums, "day {number}, instance {place}");
+                        running.close(DEADLINE).expect("closed");
+                    });
+                }
+            });
+        }
+    }
+}

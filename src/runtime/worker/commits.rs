@@ -171,6 +171,7 @@ impl Worker {
             open.committing.clone_from(&open.committed);
             open.sealed = false;
             open.ended = false;
+            open.told_end = false;
         }
         if error_kind == ErrorKind::Full {
             // What has been read of repartition topics may be what fills it.

@@ -66,6 +66,8 @@ const SMALL_COMMIT_BYTES: usize = 16 << 10;
 const BACKOFF_MS: u64 = 20;
 const BACKOFF_MS_MAX: u64 = 1_000;
 
+/// While others drain: how often a task that has ended says so downstream, in milliseconds.
+const SAY_AGAIN_MS: u64 = 2_000;
 /// How often offsets that do not change are committed all the same: a log may forget those that nobody
 /// has renewed for long (Kafka: a week).
 const REFRESH_MS: u64 = 6 * 60 * 60 * 1_000;
@@ -273,10 +275,20 @@ impl Worker {
         let number = shared.draining.load(Ordering::Acquire);
         let draining = number > 0 && number == *drain_known;
         let now_ms = shared.env.monotonic_ms();
+        let say_again_ms = SAY_AGAIN_MS.max(3 * shared.settings.commit_interval_ms);
         for (id, open) in tasks.iter_mut() {
             let silent = open
                 .idle_timeout_ms
                 .is_some_and(|timeout| now_ms - open.busy_at_ms > timeout);
+            if draining && open.task.has_ended() {
+                // A task downstream that moved to another instance may have begun anew.
+                if now_ms > open.said_end_at_ms + say_again_ms {
+                    open.said_end_at_ms = now_ms;
+                    open.task.say_end_again();
+                }
+                pass_gaps(open, &**reader)?;
+                continue;
+            }
             if !(draining || silent) || open.task.has_ended() || open.task.inputs.has_records() {
                 continue;
             }
@@ -284,6 +296,7 @@ impl Worker {
             if draining {
                 let ended = open.task.drain(shared.env.wall_ms());
                 if ended.map_err(|error| error.context(format!("task {id}")))? {
+                    open.said_end_at_ms = now_ms;
                     tracing::info!(task = %id, "input ended");
                 }
             } else if open.task.inputs.are_at_end() {
@@ -352,6 +365,17 @@ impl Worker {
         self.membership.leave();
         Ok(())
     }
+}
+
+/// Moves a task past what takes offsets and is no record, so that others see that nothing is behind its
+/// committed offsets.
+fn pass_gaps(open: &mut OpenTask, reader: &dyn Reader) -> Result<()> {
+    for partition in inputs(open.task.spec()) {
+        if let Some(position) = reader.position(&partition) {
+            open.task.inputs.set_end(&partition, position, position)?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells a task where its inputs end: those that are empty, or all.

@@ -3,19 +3,21 @@
 //! A batch of lines and the position after it are one commit of the log, in the group
 //! [`GROUP`]: so a program that dies continues after the last line that the log has, and neither
 //! loses nor repeats one. Where lines come from is a [`Source`].
+//!
+//! Several instances may be told to feed. The group gives the turn to one of them; when it has fed
+//! all it has, or is gone, the next continues where the log says.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use marea::base::{Env, Error, ErrorKind, Result, Thread, TopicPartition, partition_for_key};
+use marea::base::{Env, Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use marea::log::{
-    Batch, BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, Log, Writer,
+    Commit, CommitError, CommittedOffset, JoinRequest, Log, Membership, Receipt, TaskPlan, Writer,
 };
-use serde::Deserialize;
 
-use crate::topology::{DEAD_LETTERS, READINGS};
+use crate::pending::Pending;
+use crate::topology::READINGS;
 
 /// The group whose committed offset on the readings' partition 0 is the number of lines fed; its
 /// note says of what.
@@ -29,8 +31,8 @@ const BATCH_BYTES: usize = 512 << 10;
 const TICK: Duration = Duration::from_millis(20);
 /// How long a commit's answer is waited for.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How much of a line that is too long a dead letter shows, in bytes.
-const RAW_SHOWN: usize = 200;
+/// A feeder that has said nothing for so long has lost its turn, in milliseconds.
+const SESSION_MS: u64 = 30_000;
 
 /// What a [`Source`] gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +60,14 @@ pub trait Source: Send {
     fn done(&self) -> f64;
 }
 
+/// Opens a source after the position that the log has of it, when it is the feeder's turn.
+pub type Opener = Box<dyn FnMut(Option<&CommittedOffset>) -> Result<Box<dyn Source>> + Send>;
+
 /// How a [`Feeder`] feeds.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The name of this feeder among those of other instances, the same after a restart.
+    pub member: String,
     /// Partitions of the readings topic.
     pub partitions: u32,
     /// Lines a second; as fast as the log takes them if there is none.
@@ -98,6 +105,7 @@ pub struct Feeder {
     thread: Option<Thread>,
 }
 
+#[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     ended: AtomicBool,
@@ -110,43 +118,34 @@ struct Shared {
 }
 
 impl Feeder {
-    /// Begins to feed. The topics must exist.
+    /// Begins to feed as soon as it is its turn. The topics must exist.
     ///
     /// # Errors
-    /// As [`Log::writer`] and [`Env::spawn`].
+    /// `Invalid` if they do not; as [`Env::spawn`]. Those of `open` come from [`Feeder::finish`].
     pub fn start(
         log: Arc<dyn Log>,
         env: Arc<dyn Env>,
-        source: Box<dyn Source>,
+        open: Opener,
         settings: Settings,
     ) -> Result<Self> {
-        let writer = log.writer(GROUP)?;
         let limit = match log.topic(READINGS)? {
             Some(spec) => spec.max_record_bytes,
             None => return Err(Error::invalid(format!("there is no topic {READINGS}"))),
         };
-        let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            lines: AtomicU64::new(0),
-            oversized: AtomicU64::new(0),
-            done: AtomicU64::new(source.done().to_bits()),
-            error: Mutex::new(None),
-        });
-        let mut work = Work {
+        let shared = Arc::new(Shared::default());
+        let mut feeding = Feeding {
             shared: Arc::clone(&shared),
+            log,
             env: Arc::clone(&env),
-            source,
-            writer,
+            open,
             limit,
             settings,
-            line: Vec::new(),
         };
         let body = move || {
-            if let Err(error) = work.run() {
-                *lock(&work.shared.error) = Some(error);
+            if let Err(error) = feeding.run() {
+                *lock(&feeding.shared.error) = Some(error);
             }
-            work.shared.ended.store(true, Ordering::Release);
+            feeding.shared.ended.store(true, Ordering::Release);
         };
         let thread = env.spawn("ocean-feeder", Box::new(body))?;
         Ok(Self {
@@ -204,32 +203,116 @@ impl Drop for Feeder {
 }
 
 /// What the thread owns.
-struct Work {
+struct Feeding {
     shared: Arc<Shared>,
+    log: Arc<dyn Log>,
     env: Arc<dyn Env>,
-    source: Box<dyn Source>,
-    writer: Box<dyn Writer>,
+    open: Opener,
     /// Largest record that the readings topic takes, in bytes.
     limit: usize,
     settings: Settings,
+}
+
+/// How a turn came to its end.
+enum Turn {
+    /// Everything is fed, or it was told to stop.
+    Done,
+    /// It is another's now.
+    Lost,
+}
+
+impl Feeding {
+    fn run(&mut self) -> Result<()> {
+        loop {
+            let mut seat = self.log.join(JoinRequest {
+                group: GROUP.to_owned(),
+                member: self.settings.member.clone(),
+                tasks: vec![TaskPlan {
+                    task: turn(),
+                    inputs: vec![TopicPartition::new(READINGS, 0)],
+                }],
+                session_timeout_ms: SESSION_MS,
+            })?;
+            match self.take_turns(&mut *seat) {
+                Ok(()) => {
+                    seat.leave();
+                    return Ok(());
+                }
+                // Silent for too long, for instance while the machine slept.
+                Err(error) if error.kind() == ErrorKind::Fenced => {
+                    tracing::warn!(%error, "the feeder lost its place; joining anew");
+                }
+                Err(error) => {
+                    seat.leave();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn take_turns(&mut self, seat: &mut dyn Membership) -> Result<()> {
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let assigned = seat.poll()?;
+            if !assigned.is_some_and(|assigned| !assigned.tasks.is_empty()) {
+                self.env.sleep(TICK);
+                continue;
+            }
+            // The writer first: whoever had the turn before has no say after it.
+            let writer = self.log.writer(GROUP)?;
+            let source = (self.open)(committed(&*self.log)?.as_ref())?;
+            self.shared
+                .done
+                .store(source.done().to_bits(), Ordering::Relaxed);
+            let mut work = Work {
+                feeding: self,
+                seat,
+                source,
+                writer,
+                line: Vec::new(),
+            };
+            match work.run()? {
+                Turn::Done => return Ok(()),
+                Turn::Lost => seat.release(&[turn()])?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The one task of the group.
+fn turn() -> TaskId {
+    TaskId::new("turn", 0)
+}
+
+/// A turn.
+struct Work<'a> {
+    feeding: &'a Feeding,
+    seat: &'a mut dyn Membership,
+    source: Box<dyn Source>,
+    writer: Box<dyn Writer>,
     line: Vec<u8>,
 }
 
-impl Work {
-    fn run(&mut self) -> Result<()> {
-        let started_ns = self.env.monotonic_ns();
+impl Work<'_> {
+    fn run(&mut self) -> Result<Turn> {
+        let env = Arc::clone(&self.feeding.env);
+        let started_ns = env.monotonic_ns();
         let mut fed = 0u64;
-        while !self.shared.stop.load(Ordering::Acquire) {
-            let due = match self.settings.rate {
+        while !self.feeding.shared.stop.load(Ordering::Acquire) {
+            let assigned = self.seat.poll()?;
+            if assigned.is_some_and(|assigned| assigned.tasks.is_empty()) {
+                return Ok(Turn::Lost);
+            }
+            let due = match self.feeding.settings.rate {
                 None => BATCH_LINES,
                 Some(rate) => {
-                    let elapsed_ns = self.env.monotonic_ns() - started_ns;
+                    let elapsed_ns = env.monotonic_ns() - started_ns;
                     let due = u128::from(elapsed_ns) * u128::from(rate) / 1_000_000_000;
                     (due as u64).saturating_sub(fed).min(BATCH_LINES as u64) as usize
                 }
             };
             if due == 0 {
-                self.env.sleep(TICK);
+                env.sleep(TICK);
                 continue;
             }
             let (lines, end) = self.feed(due)?;
@@ -237,11 +320,11 @@ impl Work {
             if end {
                 break;
             }
-            if self.settings.rate.is_some() && lines < BATCH_LINES as u64 {
-                self.env.sleep(TICK);
+            if self.feeding.settings.rate.is_some() && lines < BATCH_LINES as u64 {
+                env.sleep(TICK);
             }
         }
-        Ok(())
+        Ok(Turn::Done)
     }
 
     /// Feeds a commit of up to `due` lines; their number, and whether the source has ended.
@@ -251,9 +334,13 @@ impl Work {
             if pending.lines as usize >= due || pending.bytes >= BATCH_BYTES {
                 break Ok(false);
             }
-            match self.source.next(&mut self.line, self.limit) {
-                Ok(Next::Line) => pending.line(&self.line, self.limit, &self.settings),
-                Ok(Next::Oversized(bytes)) => pending.oversized(&self.line, bytes, self.limit),
+            match self.source.next(&mut self.line, self.feeding.limit) {
+                Ok(Next::Line) => {
+                    pending.line(&self.line, self.feeding.limit, &self.feeding.settings)
+                }
+                Ok(Next::Oversized(bytes)) => {
+                    pending.oversized(&self.line, bytes, self.feeding.limit)
+                }
                 Ok(Next::End) => break Ok(true),
                 // What came before it is fed first.
                 Err(error) => break Err(error),
@@ -262,28 +349,31 @@ impl Work {
         let (lines, oversized) = (pending.lines, pending.oversized);
         if lines > 0 {
             let position = self.source.position();
-            self.commit(pending.into_commit(position))?;
-            self.shared.lines.fetch_add(lines, Ordering::Relaxed);
-            self.shared
+            self.commit(pending.into_commit(position, self.seat.token()))?;
+            self.feeding
+                .shared
+                .lines
+                .fetch_add(lines, Ordering::Relaxed);
+            self.feeding
+                .shared
                 .oversized
                 .fetch_add(oversized, Ordering::Relaxed);
         }
-        self.shared
+        self.feeding
+            .shared
             .done
             .store(self.source.done().to_bits(), Ordering::Relaxed);
         outcome.map(|end| (lines, end))
     }
 
     fn commit(&mut self, commit: Commit) -> Result<()> {
-        let until_ms = self.env.monotonic_ms() + ANSWER.as_millis() as u64;
-        let mut answer = self
-            .writer
-            .submit(commit)
-            .and_then(|()| self.writer.poll(TICK));
+        let until_ms = self.feeding.env.monotonic_ms() + ANSWER.as_millis() as u64;
+        let mut answer = self.submit(&commit);
         loop {
+            let late = self.feeding.env.monotonic_ms() >= until_ms;
             match answer {
                 Ok(Some(_)) => return Ok(()),
-                Ok(None) | Err(CommitError::Unknown(_)) if self.env.monotonic_ms() >= until_ms => {
+                Ok(None) | Err(CommitError::Unknown(_)) if late => {
                     let message = format!(
                         "appending to {READINGS}: no answer for {} s; start again, nothing is lost",
                         ANSWER.as_secs()
@@ -292,88 +382,23 @@ impl Work {
                 }
                 Ok(None) => answer = self.writer.poll(TICK),
                 Err(CommitError::Unknown(_)) => answer = self.writer.resolve(TICK),
+                // Nothing of it happened: as if it had not been tried.
+                Err(CommitError::Aborted(error))
+                    if error.kind() == ErrorKind::Unavailable && !late =>
+                {
+                    tracing::warn!(%error, "appending once more");
+                    self.feeding.env.sleep(TICK);
+                    answer = self.submit(&commit);
+                }
                 Err(error) => return Err(error.into_error()),
             }
         }
     }
-}
 
-/// The lines of a commit.
-#[derive(Default)]
-struct Pending {
-    readings: BTreeMap<u32, BatchBuilder>,
-    dead: BatchBuilder,
-    lines: u64,
-    oversized: u64,
-    bytes: usize,
-}
-
-impl Pending {
-    fn line(&mut self, line: &[u8], limit: usize, settings: &Settings) {
-        let (sensor, timestamp_ms) = key_and_time(line, settings.latest_ms);
-        let key = sensor.as_ref().map(String::as_bytes);
-        if line.len() + key.map_or(0, <[u8]>::len) > limit {
-            return self.oversized(line, line.len() as u64, limit);
-        }
-        let partition = key.map_or(0, |key| partition_for_key(key, settings.partitions));
-        let builder = self.readings.entry(partition).or_default();
-        builder.push(key, Some(line), timestamp_ms, &[]);
-        self.lines += 1;
-        self.bytes += line.len();
+    fn submit(&mut self, commit: &Commit) -> std::result::Result<Option<Receipt>, CommitError> {
+        self.writer.submit(commit.clone())?;
+        self.writer.poll(TICK)
     }
-
-    fn oversized(&mut self, line: &[u8], bytes: u64, limit: usize) {
-        let shown = String::from_utf8_lossy(&line[..line.len().min(RAW_SHOWN)]);
-        let letter = serde_json::json!({
-            "reason": format!("a line of {bytes} bytes; {READINGS} takes records of {limit}"),
-            "raw": shown,
-        });
-        let letter = letter.to_string();
-        self.dead.push(None, Some(letter.as_bytes()), 0, &[]);
-        self.lines += 1;
-        self.oversized += 1;
-        self.bytes += letter.len();
-    }
-
-    fn into_commit(mut self, position: CommittedOffset) -> Commit {
-        let readings = self.readings.iter_mut().filter_map(|(partition, builder)| {
-            Some((TopicPartition::new(READINGS, *partition), builder.seal()?))
-        });
-        let mut appends: Vec<(TopicPartition, Batch)> = readings.collect();
-        let dead = self.dead.seal();
-        appends.extend(dead.map(|batch| (TopicPartition::new(DEAD_LETTERS, 0), batch)));
-        Commit {
-            appends,
-            group: Some(GroupCommit {
-                group: GROUP.to_owned(),
-                token: None,
-                offsets: vec![(TopicPartition::new(READINGS, 0), position)],
-            }),
-        }
-    }
-}
-
-/// The record's key and timestamp, as far as the line can be understood: whether it is a reading is
-/// for the topology to say. A line without a usable time gets 0, which moves no clock.
-fn key_and_time(line: &[u8], latest_ms: i64) -> (Option<String>, i64) {
-    #[derive(Deserialize)]
-    struct Reading {
-        sensor: String,
-        timestamp_ms: i64,
-    }
-    let in_range = |timestamp_ms: i64| match timestamp_ms {
-        0.. if timestamp_ms <= latest_ms => timestamp_ms,
-        _ => 0,
-    };
-    if let Ok(reading) = serde_json::from_slice::<Reading>(line) {
-        return (Some(reading.sensor), in_range(reading.timestamp_ms));
-    }
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
-        return (None, 0);
-    };
-    let sensor = value.get("sensor").and_then(|sensor| sensor.as_str());
-    let timestamp_ms = value.get("timestamp_ms").and_then(|time| time.as_i64());
-    (sensor.map(str::to_owned), timestamp_ms.map_or(0, in_range))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -16,4 +16,5 @@ pub mod topology;
 pub mod feed;
 pub mod lines;
 pub mod generate;
+mod pending;
 pub mod results;

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use marea::base::{ErrorKind, SystemEnv, TopicPartition};
 use marea::log::{CommittedOffset, Isolation, Log, MemoryLog};
 use ocean::check::DeadLetter;
-use ocean::feed::{self, Feeder, Next, Progress, Settings, Source};
+use ocean::feed::{Feeder, Next, Progress, Settings, Source};
 use ocean::lines::Lines;
 use ocean::results::Follower;
 use ocean::topology::{DEAD_LETTERS, LATEST_MS, READINGS, topics};
@@ -164,16 +164,21 @@ fn log() -> Arc<dyn Log> {
 }
 
 fn feed(log: &Arc<dyn Log>, path: &Path) -> marea::Result<Progress> {
-    let committed = feed::committed(&**log).unwrap();
-    let source = Box::new(Lines::open(path, committed.as_ref()).unwrap());
+    start(log, path, "feeder").finish()
+}
+
+fn start(log: &Arc<dyn Log>, path: &Path, member: &str) -> Feeder {
+    let path = path.to_owned();
+    let open = move |committed: Option<&CommittedOffset>| {
+        Ok(Box::new(Lines::open(&path, committed)?) as Box<dyn Source>)
+    };
     let settings = Settings {
+        member: member.to_owned(),
         partitions: PARTITIONS,
         rate: None,
         latest_ms: LATEST_MS,
     };
-    Feeder::start(log.clone(), SystemEnv::shared(), source, settings)
-        .unwrap()
-        .finish()
+    Feeder::start(log.clone(), SystemEnv::shared(), Box::new(open), settings).unwrap()
 }
 
 /// The topic's records: partition, key, value, timestamp.
@@ -301,4 +306,23 @@ fn an_oversized_line_becomes_a_dead_letter() {
         letters[0].reason
     );
     assert!(huge.starts_with(&letters[0].raw));
+}
+
+#[test]
+fn several_feeders_of_one_file_take_turns() {
+    let lines: Vec<String> = (0..20_000).map(reading).collect();
+    let file = File::new("lines", lines.join("\n").as_bytes());
+    let log = log();
+    let mut feeders: Vec<Feeder> = ["one", "two", "three"]
+        .map(|member| start(&log, &file.path, member))
+        .into();
+    // One goes before its turn, or in the middle of it.
+    drop(feeders.remove(0));
+    let fed = feeders.into_iter().map(|feeder| feeder.finish().unwrap());
+    let progress: Vec<Progress> = fed.collect();
+    assert!(
+        progress.iter().all(|fed| fed.ended && fed.done > 0.999),
+        "each has seen the end: {progress:?}"
+    );
+    assert_eq!(appended(&*log, READINGS, PARTITIONS).len(), 20_000);
 }

@@ -1,0 +1,91 @@
+//! Lines on their way to the log: each goes to the partition of its sensor.
+
+use std::collections::BTreeMap;
+
+use marea::base::{TopicPartition, partition_for_key};
+use marea::log::{Batch, BatchBuilder, Commit, CommittedOffset, GroupCommit, MemberToken};
+use serde::Deserialize;
+
+use crate::feed::{GROUP, Settings};
+use crate::topology::{DEAD_LETTERS, READINGS};
+
+/// How much of a line that is too long a dead letter shows, in bytes.
+const RAW_SHOWN: usize = 200;
+
+/// The lines of a commit.
+#[derive(Default)]
+pub(crate) struct Pending {
+    readings: BTreeMap<u32, BatchBuilder>,
+    dead: BatchBuilder,
+    pub(crate) lines: u64,
+    pub(crate) oversized: u64,
+    pub(crate) bytes: usize,
+}
+
+impl Pending {
+    pub(crate) fn line(&mut self, line: &[u8], limit: usize, settings: &Settings) {
+        let (sensor, timestamp_ms) = key_and_time(line, settings.latest_ms);
+        let key = sensor.as_ref().map(String::as_bytes);
+        if line.len() + key.map_or(0, <[u8]>::len) > limit {
+            return self.oversized(line, line.len() as u64, limit);
+        }
+        let partition = key.map_or(0, |key| partition_for_key(key, settings.partitions));
+        let builder = self.readings.entry(partition).or_default();
+        builder.push(key, Some(line), timestamp_ms, &[]);
+        self.lines += 1;
+        self.bytes += line.len();
+    }
+
+    pub(crate) fn oversized(&mut self, line: &[u8], bytes: u64, limit: usize) {
+        let shown = String::from_utf8_lossy(&line[..line.len().min(RAW_SHOWN)]);
+        let letter = serde_json::json!({
+            "reason": format!("a line of {bytes} bytes; {READINGS} takes records of {limit}"),
+            "raw": shown,
+        });
+        let letter = letter.to_string();
+        self.dead.push(None, Some(letter.as_bytes()), 0, &[]);
+        self.lines += 1;
+        self.oversized += 1;
+        self.bytes += letter.len();
+    }
+
+    pub(crate) fn into_commit(mut self, position: CommittedOffset, token: MemberToken) -> Commit {
+        let readings = self.readings.iter_mut().filter_map(|(partition, builder)| {
+            Some((TopicPartition::new(READINGS, *partition), builder.seal()?))
+        });
+        let mut appends: Vec<(TopicPartition, Batch)> = readings.collect();
+        let dead = self.dead.seal();
+        appends.extend(dead.map(|batch| (TopicPartition::new(DEAD_LETTERS, 0), batch)));
+        Commit {
+            appends,
+            group: Some(GroupCommit {
+                group: GROUP.to_owned(),
+                token: Some(token),
+                offsets: vec![(TopicPartition::new(READINGS, 0), position)],
+            }),
+        }
+    }
+}
+
+/// The record's key and timestamp, as far as the line can be understood: whether it is a reading is
+/// for the topology to say. A line without a usable time gets 0, which moves no clock.
+fn key_and_time(line: &[u8], latest_ms: i64) -> (Option<String>, i64) {
+    #[derive(Deserialize)]
+    struct Reading {
+        sensor: String,
+        timestamp_ms: i64,
+    }
+    let in_range = |timestamp_ms: i64| match timestamp_ms {
+        0.. if timestamp_ms <= latest_ms => timestamp_ms,
+        _ => 0,
+    };
+    if let Ok(reading) = serde_json::from_slice::<Reading>(line) {
+        return (Some(reading.sensor), in_range(reading.timestamp_ms));
+    }
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
+        return (None, 0);
+    };
+    let sensor = value.get("sensor").and_then(|sensor| sensor.as_str());
+    let timestamp_ms = value.get("timestamp_ms").and_then(|time| time.as_i64());
+    (sensor.map(str::to_owned), timestamp_ms.map_or(0, in_range))
+}
