@@ -147,8 +147,10 @@ impl View {
                 "    {command} --input topologies/ocean/data/ocean-readings.jsonl.gz --averages-out averages.jsonl"
             ))?;
         }
+        let kafka = arguments.kafka.as_deref();
+        let kafka = kafka.map_or(String::new(), |brokers| format!(" --kafka {brokers}"));
         self.line(&format!(
-            "    {command} --replay --data-dir {}",
+            "    {command}{kafka} --replay --data-dir {}",
             directory.display()
         ))?;
         self.line(&format!("    {command} --help"))?;
