@@ -235,6 +235,13 @@ pub trait Log: Send + Sync + fmt::Debug {
         partitions.iter().map(one).collect()
     }
 
+    /// The ends of committed records as far as they are known without waiting for anybody, perhaps some
+    /// moments old; `None` where nothing is known yet. For progress reports, not for decisions.
+    fn recent_ends(&self, partitions: &[TopicPartition]) -> Vec<Option<Offset>> {
+        let one = |partition| self.end_offset(partition, Isolation::ReadCommitted).ok();
+        partitions.iter().map(one).collect()
+    }
+
     /// Deletes the records before the given offsets. An offset below the start does nothing; one
     /// above the end counts as the end.
     ///
@@ -311,6 +318,15 @@ pub trait Reader: Send {
 
     /// The position of an assigned partition: all records before it have been returned (or deleted).
     fn position(&self, partition: &TopicPartition) -> Option<Offset>;
+
+    /// Where the committed records of an assigned partition end. `None` if that is not known within
+    /// `timeout`: the question stands, look again. The log was asked after this reader returned what
+    /// it returned last, so that a record appended before one of those is counted; more records make
+    /// it ask anew.
+    ///
+    /// # Errors
+    /// `Invalid` if a partition does not exist (any more).
+    fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>>;
 }
 
 /// Commits, one at a time. Owned by one thread.

@@ -15,6 +15,9 @@ mod broker;
 mod cases;
 mod crash;
 mod faults;
+#[path = "../runtime/inputs.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
+mod inputs;
 #[path = "../runtime/pipeline.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;

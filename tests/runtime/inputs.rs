@@ -10,8 +10,6 @@ use marea::dsl::{Consumed, Produced, StreamBuilder};
 use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
 use marea::runtime::{Application, Settings, StateBackend};
 
-use super::pipeline::memory_log;
-
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn application(log: &Arc<dyn Log>, settings: Settings) -> Application {
@@ -29,11 +27,9 @@ fn application(log: &Arc<dyn Log>, settings: Settings) -> Application {
         .expect("started")
 }
 
-fn log() -> Arc<dyn Log> {
-    let log = memory_log();
+fn create_topics(log: &dyn Log) {
     let topics = ["a", "b", "out"].map(|name| TopicSpec::new(name, 1));
     log.create_topics(&topics).expect("created");
-    log
 }
 
 /// Appends to both inputs in one commit: every other millisecond to one of them.
@@ -75,7 +71,11 @@ fn times_out(log: &dyn Log) -> Vec<i64> {
 
 #[test]
 fn a_backlog_larger_than_the_memory_starves_no_input() {
-    let log = log();
+    starves_no_input(super::pipeline::memory_log());
+}
+
+pub fn starves_no_input(log: Arc<dyn Log>) {
+    create_topics(&*log);
     let value = "x".repeat(1_000);
     for chunk in 0..20 {
         append(&*log, chunk * 1_000..(chunk + 1) * 1_000, &value);
@@ -93,7 +93,11 @@ fn a_backlog_larger_than_the_memory_starves_no_input() {
 
 #[test]
 fn inputs_wait_for_each_other_after_the_first_catch_up_too() {
-    let log = log();
+    wait_for_each_other(super::pipeline::memory_log());
+}
+
+pub fn wait_for_each_other(log: Arc<dyn Log>) {
+    create_topics(&*log);
     let settings = Settings {
         records_per_step: 10,
         commit_interval_ms: 1,

@@ -4,6 +4,7 @@
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster                    what all parts share
 //!  admin                      topics, ends, what groups have committed
+//!  questions                  offsets that are asked for all the time
 //!  reader                     committed records of partitions assigned by hand
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own
 //!  membership, member_thread  a group hands out tasks
@@ -20,6 +21,7 @@ mod convert;
 mod error;
 mod member_thread;
 mod membership;
+mod questions;
 mod reader;
 mod transaction;
 mod writer;
@@ -93,6 +95,10 @@ impl Log for KafkaLog {
         isolation: Isolation,
     ) -> Result<Vec<Offset>> {
         self.cluster.end_offsets(partitions, isolation)
+    }
+
+    fn recent_ends(&self, partitions: &[TopicPartition]) -> Vec<Option<Offset>> {
+        self.cluster.recent_ends(partitions)
     }
 
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
