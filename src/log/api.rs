@@ -190,6 +190,15 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// names both.
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<()>;
 
+    /// Refuses topics whose settings would lose or refuse records that these keep: what
+    /// [`Log::create_topics`] found there may have been made by somebody else.
+    ///
+    /// # Errors
+    /// `Invalid`; the message names the topic, each setting that differs, both values and the cure.
+    fn check_topics(&self, _topics: &[TopicSpec]) -> Result<()> {
+        Ok(())
+    }
+
     /// The topic's settings, or `None` if there is none of that name.
     ///
     /// # Errors

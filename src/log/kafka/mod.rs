@@ -3,7 +3,7 @@
 //! ```text
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster                    what all parts share
-//!  admin                      topics, ends, what groups have committed
+//!  admin, topic_settings      topics, ends, what groups have committed
 //!  questions                  offsets that are asked for all the time
 //!  reader                     committed records of partitions assigned by hand
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own
@@ -23,6 +23,7 @@ mod member_thread;
 mod membership;
 mod questions;
 mod reader;
+mod topic_settings;
 mod transaction;
 mod writer;
 
@@ -61,6 +62,10 @@ impl Log for KafkaLog {
 
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
         self.cluster.create_topics(topics)
+    }
+
+    fn check_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.cluster.check_topics(topics)
     }
 
     fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
