@@ -190,6 +190,15 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// names both.
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<()>;
 
+    /// Refuses topics whose settings would lose or refuse records that these keep: what
+    /// [`Log::create_topics`] found there may have been made by somebody else.
+    ///
+    /// # Errors
+    /// `Invalid`; the message names the topic, each setting that differs, both values and the cure.
+    fn check_topics(&self, _topics: &[TopicSpec]) -> Result<()> {
+        Ok(())
+    }
+
     /// The topic's settings, or `None` if there is none of that name.
     ///
     /// # Errors
@@ -232,6 +241,13 @@ pub trait Log: Send + Sync + fmt::Debug {
         isolation: Isolation,
     ) -> Result<Vec<Offset>> {
         let one = |partition| self.end_offset(partition, isolation);
+        partitions.iter().map(one).collect()
+    }
+
+    /// The ends of committed records as far as they are known without waiting for anybody, perhaps some
+    /// moments old; `None` where nothing is known yet. For progress reports, not for decisions.
+    fn recent_ends(&self, partitions: &[TopicPartition]) -> Vec<Option<Offset>> {
+        let one = |partition| self.end_offset(partition, Isolation::ReadCommitted).ok();
         partitions.iter().map(one).collect()
     }
 
@@ -311,6 +327,15 @@ pub trait Reader: Send {
 
     /// The position of an assigned partition: all records before it have been returned (or deleted).
     fn position(&self, partition: &TopicPartition) -> Option<Offset>;
+
+    /// Where the committed records of an assigned partition end. `None` if that is not known within
+    /// `timeout`: the question stands, look again. The log was asked after this reader returned what
+    /// it returned last, so that a record appended before one of those is counted; more records make
+    /// it ask anew.
+    ///
+    /// # Errors
+    /// `Invalid` if a partition does not exist (any more).
+    fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>>;
 }
 
 /// Commits, one at a time. Owned by one thread.

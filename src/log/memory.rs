@@ -178,7 +178,7 @@ impl Log for MemoryLog {
     }
 
     fn end_offset(&self, partition: &TopicPartition, _: Isolation) -> Result<Offset> {
-        Ok(self.shared.state().partition(partition)?.end)
+        self.shared.end(partition)
     }
 
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
@@ -254,6 +254,10 @@ impl Source for Shared {
 
     fn check_partition(&self, partition: &TopicPartition) -> Result<()> {
         self.state().partition(partition).map(|_| ())
+    }
+
+    fn end(&self, partition: &TopicPartition) -> Result<Offset> {
+        Ok(self.state().partition(partition)?.end)
     }
 
     fn fetch(

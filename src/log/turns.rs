@@ -25,6 +25,9 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
     /// `Invalid` if the partition does not exist.
     fn check_partition(&self, partition: &TopicPartition) -> Result<()>;
 
+    /// Where the partition's committed records end now.
+    fn end(&self, partition: &TopicPartition) -> Result<Offset>;
+
     /// Appends to `fetched` the committed batches at and after the position, up to `max_bytes` in all
     /// but at least one, and returns the position after them (or after a gap).
     fn fetch(
@@ -145,5 +148,9 @@ impl<S: Source> Reader for TurnReader<S> {
             .iter()
             .find(|assigned| assigned.partition == *partition)?;
         Some(assigned.from.position)
+    }
+
+    fn end(&mut self, partition: &TopicPartition, _: Duration) -> Result<Option<Offset>> {
+        self.source.end(partition).map(Some)
     }
 }

@@ -112,6 +112,7 @@ impl Layout {
             }
         }
         log.create_topics(&topics)
+            .and_then(|()| log.check_topics(&topics))
             .map_err(|error| error.context("the application's own topics"))?;
         Ok(layout)
     }

@@ -19,11 +19,12 @@ impl Broker {
     /// `Err` says why there can be none.
     pub fn start() -> Result<Self, String> {
         if let Ok(address) = std::env::var("MAREA_KAFKA") {
-            let url = format!("kafka://{address}");
-            return Ok(Self {
-                url,
+            let broker = Self {
+                url: format!("kafka://{address}"),
                 directory: None,
-            });
+            };
+            broker.refuse_topics_of_others();
+            return Ok(broker);
         }
         let java = Command::new("java").arg("-version").output();
         if !java.is_ok_and(|output| output.status.success()) {
@@ -44,6 +45,17 @@ impl Broker {
             url: format!("kafka://{address}"),
             directory: Some(directory),
         })
+    }
+
+    /// The tests delete every topic: a broker that somebody else works with must not be given by mistake.
+    fn refuse_topics_of_others(&self) {
+        let topics = self.log().topic_names().expect("names");
+        assert!(
+            topics.is_empty() || std::env::var_os("MAREA_KAFKA_DELETE_TOPICS").is_some(),
+            "{} has topics, which the tests would delete: {topics:?}; name another broker, or set \
+             MAREA_KAFKA_DELETE_TOPICS if nobody needs them",
+            self.url
+        );
     }
 
     pub fn log(&self) -> Arc<dyn Log> {

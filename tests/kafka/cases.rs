@@ -7,6 +7,7 @@ use marea::base::{SystemEnv, TopicPartition};
 use marea::log::{BatchBuilder, Commit, KafkaLog, TopicSpec, Writer};
 
 use crate::broker::Broker;
+use crate::inputs;
 
 pub type Case = fn(&Broker);
 
@@ -16,6 +17,12 @@ pub const CASES: &[(&str, Case)] = &[
         a_broker_out_of_reach_is_named_within_seconds,
     ),
     ("commits_are_quick", commits_are_quick),
+    ("a_backlog_starves_no_input", |broker| {
+        inputs::starves_no_input(broker.fresh_log());
+    }),
+    ("inputs_wait_for_each_other", |broker| {
+        inputs::wait_for_each_other(broker.fresh_log());
+    }),
 ];
 
 fn a_broker_out_of_reach_is_named_within_seconds(_: &Broker) {

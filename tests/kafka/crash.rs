@@ -150,7 +150,10 @@ fn start_child(broker: &Broker, directory: &Path, point: &str, nth: u32) -> Chil
     Command::new(std::env::current_exe().expect("this binary"))
         .env(CHILD, plan)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(match std::env::var_os("RUST_LOG") {
+            Some(_) => Stdio::inherit(),
+            None => Stdio::null(),
+        })
         .spawn()
         .expect("the child runs")
 }

@@ -1,8 +1,8 @@
 //! The Kafka backend on a real broker: `cargo test --release --test kafka`.
 //!
 //! Starts a broker with `scripts/kafka`, on loopback and in a temporary directory, and stops it at the
-//! end. `MAREA_KAFKA=HOST:PORT` names one that runs already; all its topics are deleted. Where there is
-//! no Java the tests are skipped, and that is said.
+//! end. `MAREA_KAFKA=HOST:PORT` names one that runs already: the tests delete all its topics, so it must
+//! have none, or `MAREA_KAFKA_DELETE_TOPICS` must say that nobody needs them. Where there is no Java the tests are skipped, and that is said.
 
 #![allow(
     clippy::expect_used,
@@ -15,6 +15,9 @@ mod broker;
 mod cases;
 mod crash;
 mod faults;
+#[path = "../runtime/inputs.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
+mod inputs;
 #[path = "../runtime/pipeline.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;

@@ -7,10 +7,8 @@ use std::time::Duration;
 use marea::base::TopicPartition;
 use marea::codec::Utf8;
 use marea::dsl::{Consumed, Produced, StreamBuilder};
-use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
+use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec, Writer};
 use marea::runtime::{Application, Settings, StateBackend};
-
-use super::pipeline::memory_log;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -29,15 +27,13 @@ fn application(log: &Arc<dyn Log>, settings: Settings) -> Application {
         .expect("started")
 }
 
-fn log() -> Arc<dyn Log> {
-    let log = memory_log();
+fn create_topics(log: &dyn Log) {
     let topics = ["a", "b", "out"].map(|name| TopicSpec::new(name, 1));
     log.create_topics(&topics).expect("created");
-    log
 }
 
 /// Appends to both inputs in one commit: every other millisecond to one of them.
-fn append(log: &dyn Log, times_ms: std::ops::Range<i64>, value: &str) {
+fn append(writer: &mut dyn Writer, times_ms: std::ops::Range<i64>, value: &str) {
     let mut builders = [BatchBuilder::default(), BatchBuilder::default()];
     for time_ms in times_ms {
         builders[(time_ms % 2) as usize].push(Some(b"k"), Some(value.as_bytes()), time_ms, &[]);
@@ -49,7 +45,6 @@ fn append(log: &dyn Log, times_ms: std::ops::Range<i64>, value: &str) {
         appends: appends.collect(),
         group: None,
     };
-    let mut writer = log.writer("feeder").expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
 }
@@ -75,10 +70,15 @@ fn times_out(log: &dyn Log) -> Vec<i64> {
 
 #[test]
 fn a_backlog_larger_than_the_memory_starves_no_input() {
-    let log = log();
+    starves_no_input(super::pipeline::memory_log());
+}
+
+pub fn starves_no_input(log: Arc<dyn Log>) {
+    create_topics(&*log);
     let value = "x".repeat(1_000);
+    let mut writer = log.writer("feeder").expect("a writer");
     for chunk in 0..20 {
-        append(&*log, chunk * 1_000..(chunk + 1) * 1_000, &value);
+        append(&mut *writer, chunk * 1_000..(chunk + 1) * 1_000, &value);
     }
     // A megabyte of fetched records, and ten times as much in each input.
     let settings = Settings {
@@ -93,15 +93,20 @@ fn a_backlog_larger_than_the_memory_starves_no_input() {
 
 #[test]
 fn inputs_wait_for_each_other_after_the_first_catch_up_too() {
-    let log = log();
+    wait_for_each_other(super::pipeline::memory_log());
+}
+
+pub fn wait_for_each_other(log: Arc<dyn Log>) {
+    create_topics(&*log);
     let settings = Settings {
         records_per_step: 10,
         commit_interval_ms: 1,
         ..Settings::default()
     };
     let mut running = application(&log, settings);
+    let mut writer = log.writer("feeder").expect("a writer");
     for chunk in 0..200 {
-        append(&*log, chunk * 100..(chunk + 1) * 100, "x");
+        append(&mut *writer, chunk * 100..(chunk + 1) * 100, "x");
         if chunk % 20 == 0 {
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -65,6 +65,7 @@ macro_rules! log_conformance {
             a_paused_partition_keeps_its_position
             partitions_take_turns
             a_waiting_reader_wakes_up_on_an_append
+            a_reader_learns_where_partitions_end
             tasks_are_handed_over_only_when_released
             a_zombie_cannot_commit
             a_member_that_goes_on_is_not_fenced_by_others
@@ -151,6 +152,10 @@ pub const CASES: &[(&str, Case)] = &[
     (
         "a_waiting_reader_wakes_up_on_an_append",
         a_waiting_reader_wakes_up_on_an_append,
+    ),
+    (
+        "a_reader_learns_where_partitions_end",
+        a_reader_learns_where_partitions_end,
     ),
     (
         "tasks_are_handed_over_only_when_released",

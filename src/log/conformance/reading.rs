@@ -130,3 +130,30 @@ pub fn a_waiting_reader_wakes_up_on_an_append(factory: Factory<'_>) {
     assert!(thread.join());
     assert!(env.monotonic_ms() - started_ms < LONG.as_millis() as u64);
 }
+
+/// What is said of an end counts all that was appended before the last record that was returned.
+pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
+    let log = start_with(factory, "t", 3);
+    let (p, q, empty) = (at("t", 0), at("t", 1), at("t", 2));
+    let mut reader = log.reader().expect("a reader");
+    let all: Vec<_> = (0..3).map(|partition| (at("t", partition), 0)).collect();
+    reader.assign(&all).expect("assigned");
+    for round in 1..20 {
+        append(&*log, &q, &["first"]);
+        append(&*log, &p, &["then"]);
+        let mut seen = false;
+        eventually("the record", || {
+            let fetched = reader.poll(1 << 20, LOOK).expect("readable");
+            seen |= fetched.iter().any(|fetched| fetched.partition == p);
+            seen
+        });
+        let mut ends = |place| reader.end(place, LONG).expect("there").expect("an answer");
+        assert_eq!(ends(&empty), 0);
+        assert!(ends(&q) >= round, "round {round}: {}", ends(&q));
+        assert!(ends(&p) >= round, "round {round}: {}", ends(&p));
+    }
+    let recent = || log.recent_ends(&[p.clone(), q.clone()]);
+    eventually("recent ends", || {
+        recent().iter().all(|end| end.is_some_and(|end| end >= 19))
+    });
+}

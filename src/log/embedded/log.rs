@@ -10,7 +10,7 @@ use super::writer::{EmbeddedMember, EmbeddedWriter};
 use super::{committer, format, housekeeping, shared};
 use crate::base::{Env, Error, Offset, Result, Thread, TopicPartition};
 use crate::disk::{Database, Options, check_format};
-use crate::log::turns::TurnReader;
+use crate::log::turns::{Source as _, TurnReader};
 use crate::log::{
     CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
 };
@@ -163,13 +163,7 @@ impl Log for EmbeddedLog {
     }
 
     fn end_offset(&self, partition: &TopicPartition, _: Isolation) -> Result<Offset> {
-        let (_, partition) = self.shared.find(partition)?;
-        let _published = self
-            .shared
-            .published
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        Ok(partition.row().end)
+        self.shared.end(partition)
     }
 
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {

@@ -24,6 +24,15 @@ impl Source for Shared {
         self.find(partition).map(|_| ())
     }
 
+    fn end(&self, partition: &TopicPartition) -> Result<Offset> {
+        let (_, partition) = self.find(partition)?;
+        let _published = self
+            .published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(partition.row().end)
+    }
+
     fn fetch(
         &self,
         name: &TopicPartition,

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use rdkafka::Offset as KafkaOffset;
-use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminOptions, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::cluster::Cluster;
 use super::config::{Consumer, REQUEST_MS};
-use super::convert::{list, number_of, offset_of, settings_of, spec_of};
+use super::convert::{list, number_of, offset_of};
 use super::error::{failed, refused};
+use super::topic_settings::{differences, settings_of, spec_of};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{CommittedOffset, Isolation, TopicSpec, check};
 
@@ -88,6 +92,43 @@ impl Cluster {
                     break;
                 }
                 self.env.sleep(LOOK);
+            }
+        }
+        Ok(())
+    }
+
+    /// See [`crate::log::Log::check_topics`].
+    pub(super) fn check_topics(&self, specs: &[TopicSpec]) -> Result<()> {
+        if specs.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<ResourceSpecifier<'_>> = specs
+            .iter()
+            .map(|spec| ResourceSpecifier::Topic(&spec.name))
+            .collect();
+        let what = "reading the settings of topics";
+        let answers = block_on(self.admin.describe_configs(&asked, &options()));
+        for answer in answers.map_err(|cause| failed(what, cause))? {
+            let settings = answer.map_err(|code| refused(what, code))?;
+            let is_it = |spec: &&TopicSpec| matches!(&settings.specifier, OwnedResourceSpecifier::Topic(name) if *name == spec.name);
+            let Some(spec) = specs.iter().find(is_it) else {
+                continue;
+            };
+            let found = differences(spec, &settings);
+            if !found.is_empty() {
+                let name = &spec.name;
+                let found: Vec<String> = found
+                    .iter()
+                    .map(|(setting, value, needed)| {
+                        format!("{setting}={value}, needed is {needed}")
+                    })
+                    .collect();
+                return Err(Error::invalid(format!(
+                    "topic {name} would lose or refuse records: {}; alter its settings (kafka-configs \
+                     --alter --entity-type topics --entity-name {name} --add-config ...), or delete it \
+                     if nothing in it is needed",
+                    found.join("; ")
+                )));
             }
         }
         Ok(())
@@ -337,6 +378,7 @@ impl Cluster {
         };
         let mut committed = Vec::with_capacity(partitions.len());
         for element in answer.elements() {
+            tracing::debug!(group, place = ?(element.topic(), element.partition()), offset = ?element.offset(), error = ?element.error(), "committed");
             match element.error() {
                 Ok(()) => {}
                 Err(cause) if unknown(&cause) => {}

@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 
 use super::config::{self, Address, CONTACT_MS, Consumer, Quiet};
 use super::membership::Seat;
+use super::questions::Questions;
 use super::reader::ReaderClient;
 use crate::base::{Env, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
@@ -33,6 +34,7 @@ pub(super) struct Cluster {
     spare_readers: Mutex<Vec<ReaderClient>>,
     /// By group and name: the last one of this process to join.
     seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
+    pub(super) questions: Questions,
 }
 
 impl Cluster {
@@ -59,6 +61,7 @@ impl Cluster {
             topics: Mutex::default(),
             spare_readers: Mutex::default(),
             seats: Mutex::default(),
+            questions: Questions::default(),
         })
     }
 

@@ -17,7 +17,7 @@ use super::config::{self, log_line};
 use super::convert::list;
 use super::error::failed;
 use super::membership::{CLIENT_PREFIX, LEAVE, STAY, Seat, VANISH};
-use crate::base::{Error, Result, Thread, TopicPartition};
+use crate::base::{Error, ErrorKind, Result, Thread, TopicPartition};
 
 /// How often the thread looks at what its worker has done.
 const LOOK: Duration = Duration::from_millis(20);
@@ -126,6 +126,7 @@ impl MemberThread {
                 _ => return self.close(),
             }
             if let Err(error) = self.turn() {
+                lock(&self.seat.state).refused = error.kind() == ErrorKind::Invalid;
                 self.seat.lose(&error.to_string());
                 self.leave();
                 return self.close();

@@ -82,6 +82,8 @@ pub(super) struct State {
     pub(super) joined: bool,
     /// Why the place is lost.
     pub(super) lost: Option<String>,
+    /// Whether the brokers refuse it, so that joining anew is of no use.
+    pub(super) refused: bool,
     /// When the worker spoke last.
     pub(super) spoke_ms: u64,
 }
@@ -104,8 +106,14 @@ impl Seat {
     }
 
     fn seated(&self) -> Result<()> {
-        match &lock(&self.state).lost {
+        let state = lock(&self.state);
+        let refused = state.refused;
+        match &state.lost {
             None => Ok(()),
+            Some(why) if refused => Err(Error::invalid(format!(
+                "member {} of group {}: {why}",
+                self.member, self.group
+            ))),
             Some(why) => {
                 let token = MemberToken {
                     member: self.member.clone(),
@@ -156,13 +164,12 @@ impl Cluster {
         seats.insert(place, Arc::clone(&seat));
         drop(seats);
         let thread = MemberThread::start(Arc::clone(self), Arc::clone(&seat), topic, shape)?;
-        let member = KafkaMember {
+        Ok(Box::new(KafkaMember {
             cluster: Arc::clone(self),
             seat,
             thread: Some(thread),
-        };
-        member.wait_joined()?;
-        Ok(Box::new(member))
+            until_ms: now_ms + JOIN_MS,
+        }))
     }
 
     /// Refuses a member whose tasks are not those of the others.
@@ -305,29 +312,19 @@ struct KafkaMember {
     seat: Arc<Seat>,
     /// `None` once it has left.
     thread: Option<Thread>,
+    /// Until when the group must have let it in. Nobody waits for that here: after a crash in the middle
+    /// of a rebalance the group lets nobody in before all its static members are back, and the others
+    /// of this process are among them.
+    until_ms: u64,
 }
 
 impl KafkaMember {
-    fn wait_joined(&self) -> Result<()> {
-        let env = &self.cluster.env;
-        let until_ms = env.monotonic_ms() + JOIN_MS;
-        loop {
-            self.seat.seated()?;
-            let mut state = lock(&self.seat.state);
-            state.spoke_ms = env.monotonic_ms();
-            if state.joined {
-                return Ok(());
-            }
-            drop(state);
-            if env.monotonic_ms() >= until_ms {
-                let message = format!(
-                    "the brokers at {} have not let member {} into group {} within {JOIN_MS} ms",
-                    self.cluster.address.brokers, self.seat.member, self.seat.group
-                );
-                return Err(Error::new(ErrorKind::Unavailable, message));
-            }
-            env.sleep(LOOK);
-        }
+    fn not_let_in(&self) -> Error {
+        let message = format!(
+            "the brokers at {} have not let member {} into group {} within {JOIN_MS} ms",
+            self.cluster.address.brokers, self.seat.member, self.seat.group
+        );
+        Error::new(ErrorKind::Unavailable, message)
     }
 }
 
@@ -335,7 +332,14 @@ impl Membership for KafkaMember {
     fn poll(&mut self) -> Result<Option<Assignment>> {
         self.seat.seated()?;
         let mut state = lock(&self.seat.state);
-        state.spoke_ms = self.cluster.env.monotonic_ms();
+        let now_ms = self.cluster.env.monotonic_ms();
+        state.spoke_ms = now_ms;
+        if !state.joined {
+            return match now_ms < self.until_ms {
+                true => Ok(None),
+                false => Err(self.not_let_in()),
+            };
+        }
         let known = 0..self.seat.tasks.len();
         let given = state.owned.difference(&state.leaving);
         let listed: BTreeSet<usize> = given.copied().filter(|task| known.contains(task)).collect();

@@ -3,7 +3,8 @@
 //! ```text
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster                    what all parts share
-//!  admin                      topics, ends, what groups have committed
+//!  admin, topic_settings      topics, ends, what groups have committed
+//!  questions                  offsets that are asked for all the time
 //!  reader                     committed records of partitions assigned by hand
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own
 //!  membership, member_thread  a group hands out tasks
@@ -20,7 +21,9 @@ mod convert;
 mod error;
 mod member_thread;
 mod membership;
+mod questions;
 mod reader;
+mod topic_settings;
 mod transaction;
 mod writer;
 
@@ -61,6 +64,10 @@ impl Log for KafkaLog {
         self.cluster.create_topics(topics)
     }
 
+    fn check_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.cluster.check_topics(topics)
+    }
+
     fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
         self.cluster.topic(name)
     }
@@ -93,6 +100,10 @@ impl Log for KafkaLog {
         isolation: Isolation,
     ) -> Result<Vec<Offset>> {
         self.cluster.end_offsets(partitions, isolation)
+    }
+
+    fn recent_ends(&self, partitions: &[TopicPartition]) -> Vec<Option<Offset>> {
+        self.cluster.recent_ends(partitions)
     }
 
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {

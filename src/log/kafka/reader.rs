@@ -17,8 +17,9 @@ use super::cluster::Cluster;
 use super::config::Consumer;
 use super::convert::{self, list, offset_of};
 use super::error::{failed, unavailable};
+use super::questions::{Asked, Which};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
-use crate::log::{BatchBuilder, Fetched, Reader};
+use crate::log::{BatchBuilder, Fetched, Reader, check};
 
 /// How long a wait for the client is, first and at most: what is never returned ends none, so that
 /// positions are looked at in between.
@@ -42,6 +43,10 @@ pub(super) struct KafkaReader {
     places: HashMap<(String, i32), usize>,
     /// When something came last, or positions were checked.
     moved_ms: u64,
+    /// Where the partitions begin now, asked when nothing had come for long.
+    starts: Option<Asked>,
+    /// Where they end, asked after the last records were returned.
+    ends: Option<Asked>,
 }
 
 /// A client that reads; kept for the next reader when one is dropped.
@@ -108,6 +113,8 @@ impl KafkaReader {
             client,
             slots: Vec::new(),
             places: HashMap::new(),
+            starts: None,
+            ends: None,
         })
     }
 
@@ -156,19 +163,37 @@ impl KafkaReader {
     }
 
     /// A partition may have been deleted up to its end while it was read: no record says so.
-    fn follow_starts(&mut self) -> Result<()> {
-        let partitions: Vec<TopicPartition> = self
-            .slots
-            .iter()
-            .map(|slot| slot.partition.clone())
-            .collect();
-        let starts = self.cluster.start_offsets(&partitions)?;
-        for (slot, start) in self.slots.iter_mut().zip(starts) {
-            if slot.builder.is_empty() {
-                slot.position = slot.position.max(start);
+    /// Whether that is news.
+    fn follow_starts(&mut self, now_ms: u64) -> Result<bool> {
+        let mut moved = false;
+        if let Some(asked) = &mut self.starts {
+            let answer = match asked.look(Duration::ZERO) {
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    self.starts = None;
+                    return Ok(false);
+                }
+                answer => answer?,
+            };
+            let Some((_, starts)) = answer else {
+                return Ok(false);
+            };
+            for (slot, start) in self.slots.iter_mut().zip(starts) {
+                if slot.builder.is_empty() && *start > slot.position {
+                    slot.position = *start;
+                    moved = true;
+                }
             }
+            self.starts = None;
+        } else if !self.slots.is_empty() && now_ms > self.moved_ms + STALLED_MS {
+            self.moved_ms = now_ms;
+            self.starts = Some(self.cluster.ask(Which::Starts, self.partitions())?);
         }
-        Ok(())
+        Ok(moved)
+    }
+
+    fn partitions(&self) -> Vec<TopicPartition> {
+        let partitions = self.slots.iter().map(|slot| slot.partition.clone());
+        partitions.collect()
     }
 
     /// Takes what the client has, waiting for the first of it; returns the slots that have got records,
@@ -328,6 +353,8 @@ impl Reader for KafkaReader {
         }
         self.slots = slots;
         self.places = places;
+        self.starts = None;
+        self.ends = None;
         if let Some(client) = &mut self.client {
             client.learn_leaders(&self.slots);
         }
@@ -353,15 +380,16 @@ impl Reader for KafkaReader {
             let left_ms = until_ms.saturating_sub(env.monotonic_ms());
             let order = self.fill(max_bytes, Duration::from_millis(left_ms.min(slice_ms)))?;
             let fetched = self.seal(&order);
-            let moved = !self.slots.is_empty() && self.follow_positions()?;
+            let mut moved = !self.slots.is_empty() && self.follow_positions()?;
             let now_ms = env.monotonic_ms();
+            if !fetched.is_empty() {
+                self.ends = None;
+            } else if !moved {
+                moved = self.follow_starts(now_ms)?;
+            }
             if moved || !fetched.is_empty() {
                 self.moved_ms = now_ms;
                 return Ok(fetched);
-            }
-            if now_ms > self.moved_ms + STALLED_MS {
-                self.moved_ms = now_ms;
-                self.follow_starts()?;
             }
             if now_ms >= until_ms {
                 return Ok(fetched);
@@ -376,6 +404,33 @@ impl Reader for KafkaReader {
             .iter()
             .find(|slot| slot.partition == *partition)?;
         Some(slot.position)
+    }
+
+    fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>> {
+        let asked = match &mut self.ends {
+            Some(asked) => asked,
+            // Of all of them: whoever asks for one will ask for others.
+            None => {
+                let asked = self.cluster.ask(Which::Ends, self.partitions())?;
+                self.ends.insert(asked)
+            }
+        };
+        match asked.look(timeout) {
+            Ok(None) => Ok(None),
+            Ok(Some((partitions, ends))) => {
+                let place = partitions.iter().position(|asked| asked == partition);
+                let end = place.and_then(|place| ends.get(place).copied());
+                end.map(Some)
+                    .ok_or_else(|| check::unknown_partition(partition))
+            }
+            Err(error) => {
+                self.ends = None;
+                match error.kind() {
+                    ErrorKind::Unavailable => Ok(None),
+                    _ => Err(error),
+                }
+            }
+        }
     }
 }
 

@@ -250,6 +250,12 @@ impl Worker {
                 }
             }
         }
-        self.shared.log.delete_records(&before)
+        match self.shared.log.delete_records(&before) {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(%error, "nothing was purged; the next time will do");
+                Ok(())
+            }
+            purged => purged,
+        }
     }
 }

@@ -57,6 +57,10 @@ impl Shared {
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long it waits for the answer to a commit when it has nothing else to do.
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits for the ends of inputs at a time when it has nothing else to do, and how long,
+/// in milliseconds, it fetches nothing because of them.
+const ENDS_WAIT: Duration = Duration::from_millis(5);
+const ENDS_WAIT_MS: u64 = 100;
 /// The least that is fetched of an input at a time, in bytes.
 const FETCH_BYTES_MIN: usize = 64 << 10;
 /// Records of a step, and bytes of a commit, while there is hardly room in the log.
@@ -96,6 +100,8 @@ pub(in crate::runtime) struct Worker {
     seats: u64,
     /// Number of the last drain that it knows.
     drain_known: u64,
+    /// An input whose end the log was asked for, and since when: until it answers nothing is fetched.
+    awaited: Option<(TopicPartition, u64)>,
     /// Since when commits have been aborted, and how often.
     aborts: Option<(u64, u32)>,
     /// Drops of tasks that are closed.
@@ -132,6 +138,7 @@ impl Worker {
             short_of_room: false,
             seats: 0,
             drain_known: 0,
+            awaited: None,
             aborts: None,
             drops: Drops::default(),
             records: 0,
@@ -164,10 +171,12 @@ impl Worker {
             tasks,
             reader,
             short_of_room,
+            awaited,
             ..
         } = self;
         let wall_ms = shared.env.wall_ms();
         let mut records = 0;
+        let mut missing = None;
         // With hardly any room, repartition topics are read before they are written further: only
         // whole batches that were read make room.
         let internal = |open: &OpenTask| shared.layout.reads_repartition(open.task.spec());
@@ -186,7 +195,10 @@ impl Worker {
             let named = |error: Error| error.context(format!("task {id}"));
             if open.task.inputs.is_waiting() {
                 // Other inputs are empty: are they at their end, or only not fetched yet?
-                set_ends(open, &*shared.log, &**reader, false)?;
+                if let Some(partition) = ask_ends(open, &mut **reader)? {
+                    missing = Some(partition);
+                    continue;
+                }
             }
             let progress = open.task.process(limit, wall_ms).map_err(named)?;
             if progress.records > 0 {
@@ -196,10 +208,23 @@ impl Worker {
             }
             records += progress.records;
         }
+        *awaited = missing.map(|partition| match awaited.take() {
+            Some((_, since_ms)) => (partition, since_ms),
+            None => (partition, shared.env.monotonic_ms()),
+        });
         Ok(records)
     }
 
     fn fetch(&mut self, idle: bool) -> Result<()> {
+        if let Some((partition, since_ms)) = &self.awaited
+            && self.shared.env.monotonic_ms() < since_ms + ENDS_WAIT_MS
+        {
+            // With more records the log would have to be asked anew.
+            if idle {
+                self.reader.end(partition, ENDS_WAIT)?;
+            }
+            return Ok(());
+        }
         let inputs: usize = self.tasks.values().map(|open| open.committed.len()).sum();
         // Each input gets its share, whatever the others hold: one of a task may wait for another. What
         // is fetched on top of a share is a share at most.
@@ -292,7 +317,7 @@ impl Worker {
             if !(draining || silent) || open.task.has_ended() || open.task.inputs.has_records() {
                 continue;
             }
-            set_ends(open, &*shared.log, &**reader, true)?;
+            set_ends(open, &*shared.log, &**reader)?;
             if draining {
                 let ended = open.task.drain(shared.env.wall_ms());
                 if ended.map_err(|error| error.context(format!("task {id}")))? {
@@ -345,10 +370,9 @@ impl Worker {
                 ended: open.ended,
             });
         }
-        let ends = self.shared.log.end_offsets(&all, Isolation::ReadCommitted);
-        // Where the log does not answer now, the next report will say.
-        for (end, done) in ends.into_iter().flatten().zip(done) {
-            status.lag += (end - done).max(0);
+        let ends = self.shared.log.recent_ends(&all);
+        for (end, done) in ends.into_iter().zip(done) {
+            status.lag += end.map_or(0, |end| (end - done).max(0));
         }
         self.shared
             .status
@@ -378,19 +402,26 @@ fn pass_gaps(open: &mut OpenTask, reader: &dyn Reader) -> Result<()> {
     Ok(())
 }
 
-/// Tells a task where its inputs end: those that are empty, or all.
-fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader, all: bool) -> Result<()> {
-    let asked: Vec<TopicPartition> = match all {
-        true => inputs(open.task.spec()),
-        false => open.task.inputs.starved().cloned().collect(),
-    };
+/// Tells a task where those of its inputs end that others wait for; or returns one of which the log has
+/// not said it yet.
+fn ask_ends(open: &mut OpenTask, reader: &mut dyn Reader) -> Result<Option<TopicPartition>> {
+    let starved: Vec<TopicPartition> = open.task.inputs.starved().cloned().collect();
+    for partition in starved {
+        let Some(end) = reader.end(&partition, Duration::ZERO)? else {
+            return Ok(Some(partition));
+        };
+        let position = reader.position(&partition).unwrap_or(0);
+        open.task.inputs.set_end(&partition, end, position)?;
+    }
+    Ok(None)
+}
+
+/// Tells a task where all its inputs end now.
+fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader) -> Result<()> {
+    let asked = inputs(open.task.spec());
     // What ends a task must count what is committed and not seen by readers yet: a log may take a
     // moment for that.
-    let isolation = match all {
-        true => Isolation::ReadUncommitted,
-        false => Isolation::ReadCommitted,
-    };
-    let ends = log.end_offsets(&asked, isolation)?;
+    let ends = log.end_offsets(&asked, Isolation::ReadUncommitted)?;
     for (partition, end) in asked.iter().zip(ends) {
         let position = reader.position(partition).unwrap_or(0);
         open.task.inputs.set_end(partition, end, position)?;

@@ -1,0 +1,188 @@
+//! Offsets that are asked for all the time, by a thread of their own: whoever asks goes on meanwhile.
+//! Questions that wait together are put to the brokers as one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use super::cluster::{Cluster, lock};
+use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::log::Isolation;
+
+/// How old an end may be that [`Cluster::recent_ends`] knows without asking again, in milliseconds.
+const RECENT_MS: u64 = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Which {
+    Starts,
+    /// Of committed records.
+    Ends,
+}
+
+struct Question {
+    which: Which,
+    partitions: Vec<TopicPartition>,
+    answer: Sender<Answer>,
+}
+
+type Answer = std::result::Result<Vec<Offset>, (ErrorKind, String)>;
+
+/// The way to the thread, and what is known of ends.
+#[derive(Default)]
+pub(super) struct Questions {
+    thread: Mutex<Option<Sender<Question>>>,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    ends: HashMap<TopicPartition, Offset>,
+    /// When a partition was asked about last.
+    asked_ms: HashMap<TopicPartition, u64>,
+    asked: Vec<Asked>,
+}
+
+/// A question that was put, and its answer once there is one.
+pub(super) struct Asked {
+    partitions: Vec<TopicPartition>,
+    answer: Receiver<Answer>,
+    known: Option<Vec<Offset>>,
+}
+
+impl Asked {
+    /// The offsets in the order of the partitions; `None` if they are not known within `timeout`.
+    ///
+    /// # Errors
+    /// `Unavailable` when the brokers could not say: ask again. `Invalid` if a partition does not exist.
+    pub(super) fn look(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<Option<(&[TopicPartition], &[Offset])>> {
+        if self.known.is_none() {
+            match self.answer.recv_timeout(timeout) {
+                Ok(answer) => {
+                    self.known = Some(answer.map_err(|(kind, why)| Error::new(kind, why))?);
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let message = "the thread that asks for offsets has ended; start again";
+                    return Err(Error::new(ErrorKind::Closed, message));
+                }
+            }
+        }
+        let known = self.known.as_deref();
+        Ok(known.map(|known| (self.partitions.as_slice(), known)))
+    }
+}
+
+impl Cluster {
+    /// Asks and does not wait.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        which: Which,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Asked> {
+        let (sender, receiver) = channel();
+        let question = Question {
+            which,
+            partitions: partitions.clone(),
+            answer: sender,
+        };
+        let mut thread = lock(&self.questions.thread);
+        let asking = match &*thread {
+            Some(asking) => asking,
+            None => {
+                let (asking, questions) = channel();
+                let cluster = Arc::downgrade(self);
+                let body = move || answer_all(&cluster, &questions);
+                // It ends when the cluster is dropped, and the sender with it.
+                let _ends_by_itself = self.env.spawn("marea-kafka-offsets", Box::new(body))?;
+                thread.insert(asking)
+            }
+        };
+        // Whoever looks for the answer learns that there is nobody.
+        let _ = asking.send(question);
+        Ok(Asked {
+            partitions,
+            answer: receiver,
+            known: None,
+        })
+    }
+
+    /// The ends of committed records as last heard; `None` for those of which nothing was heard yet.
+    pub(super) fn recent_ends(
+        self: &Arc<Self>,
+        partitions: &[TopicPartition],
+    ) -> Vec<Option<Offset>> {
+        let mut recent = lock(&self.questions.recent);
+        let Recent {
+            ends,
+            asked_ms,
+            asked,
+        } = &mut *recent;
+        asked.retain_mut(|asked| match asked.look(Duration::ZERO) {
+            Ok(Some((partitions, offsets))) => {
+                ends.extend(partitions.iter().cloned().zip(offsets.iter().copied()));
+                false
+            }
+            Ok(None) => true,
+            Err(_) => false,
+        });
+        let now_ms = self.env.monotonic_ms();
+        let is_old = |partition: &&TopicPartition| {
+            asked_ms
+                .get(*partition)
+                .is_none_or(|asked_ms| now_ms >= asked_ms + RECENT_MS)
+        };
+        let old: Vec<TopicPartition> = partitions.iter().filter(is_old).cloned().collect();
+        if !old.is_empty() {
+            asked_ms.extend(old.iter().map(|partition| (partition.clone(), now_ms)));
+            asked.extend(self.ask(Which::Ends, old));
+        }
+        let end = |partition| ends.get(partition).copied();
+        partitions.iter().map(end).collect()
+    }
+}
+
+fn answer_all(cluster: &Weak<Cluster>, questions: &Receiver<Question>) {
+    while let Ok(first) = questions.recv() {
+        let mut waiting = vec![first];
+        waiting.extend(questions.try_iter());
+        let Some(cluster) = cluster.upgrade() else {
+            return;
+        };
+        for which in [Which::Starts, Which::Ends] {
+            let of_kind = |question: &&Question| question.which == which;
+            let asked: Vec<&Question> = waiting.iter().filter(of_kind).collect();
+            answer(&cluster, which, &asked);
+        }
+    }
+}
+
+/// Puts questions of one kind as one.
+fn answer(cluster: &Cluster, which: Which, asked: &[&Question]) {
+    let all: BTreeSet<&TopicPartition> = asked.iter().flat_map(|one| &one.partitions).collect();
+    if all.is_empty() {
+        for question in asked {
+            let _ = question.answer.send(Ok(Vec::new()));
+        }
+        return;
+    }
+    let all: Vec<TopicPartition> = all.into_iter().cloned().collect();
+    let offsets = match which {
+        Which::Starts => cluster.start_offsets(&all),
+        Which::Ends => cluster.end_offsets(&all, Isolation::ReadCommitted),
+    };
+    let of = |question: &Question| match &offsets {
+        Ok(offsets) => {
+            let found = |partition| Some(offsets[all.binary_search(partition).ok()?]);
+            Ok(question.partitions.iter().filter_map(found).collect())
+        }
+        Err(error) => Err((error.kind(), error.message().to_owned())),
+    };
+    for question in asked {
+        // Whoever does not want the answer any more has dropped the other end.
+        let _ = question.answer.send(of(question));
+    }
+}
