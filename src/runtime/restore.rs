@@ -85,6 +85,32 @@ fn has_forgotten(
     Ok(false)
 }
 
+/// Whether anything committed can be read from a partition. Its end does not tell: what was aborted may
+/// take offsets too.
+pub(super) fn holds_records(
+    log: &dyn Log,
+    partition: &TopicPartition,
+    alive: &mut dyn FnMut() -> Result<()>,
+) -> Result<bool> {
+    let end = log.end_offset(partition, Isolation::ReadCommitted)?;
+    let start = log.start_offset(partition)?;
+    if end <= start {
+        return Ok(false);
+    }
+    let mut reader = log.reader()?;
+    reader.assign(&[(partition.clone(), start)])?;
+    let mut found = false;
+    while !found
+        && reader
+            .position(partition)
+            .is_some_and(|position| position < end)
+    {
+        found = !reader.poll(1, WAIT)?.is_empty();
+        alive()?;
+    }
+    Ok(found)
+}
+
 /// Reads a partition up to `end`.
 pub(super) fn read_until(
     reader: &mut dyn Reader,

@@ -69,6 +69,9 @@ pub struct Snapshot {
     pub error: Option<String>,
 }
 
+/// A task that moves from one worker to another is with neither for less, in milliseconds.
+const SETTLED_MS: u64 = 300;
+
 /// What one worker reports.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WorkerStatus {
@@ -78,6 +81,8 @@ pub(super) struct WorkerStatus {
     pub(super) drops: Drops,
     /// Number of the last drain that the worker knows.
     pub(super) drain_known: u64,
+    /// Since when it has all tasks that the group gave it, by the monotonic clock.
+    pub(super) settled_at_ms: Option<u64>,
     pub(super) tasks: Vec<TaskSnapshot>,
 }
 
@@ -110,13 +115,20 @@ impl Status {
         }
     }
 
-    pub(super) fn report(&self, worker: &str, status: WorkerStatus, tasks: usize) {
+    /// Takes what a worker says at `now_ms` of the monotonic clock. The application runs once all tasks are
+    /// open, or, where other instances have some, once no worker has been given more for a while.
+    pub(super) fn report(&self, worker: &str, status: WorkerStatus, tasks: usize, now_ms: u64) {
         let mut inner = self.lock();
         inner.workers.insert(worker.to_owned(), status);
         // While a task moves, two workers may list it.
         let open = inner.workers.values().flat_map(|worker| &worker.tasks);
         let open = open.map(|task| &task.task).collect::<BTreeSet<_>>().len();
-        if inner.state == State::Starting && open >= tasks {
+        let settled = |worker: &&WorkerStatus| {
+            let since_ms = worker.settled_at_ms;
+            since_ms.is_some_and(|since_ms| now_ms >= since_ms + SETTLED_MS)
+        };
+        let settled = inner.workers.values().filter(settled).count();
+        if inner.state == State::Starting && (open >= tasks || settled >= inner.running) {
             self.move_to(&mut inner, State::Running);
         }
     }

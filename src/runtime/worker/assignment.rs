@@ -55,6 +55,7 @@ impl Worker {
             }
         }
         self.assign_reader()?;
+        self.settled_at_ms = Some(self.shared.env.monotonic_ms());
         self.report(true);
         Ok(())
     }

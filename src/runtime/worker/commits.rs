@@ -190,6 +190,7 @@ impl Worker {
             self.drops.add(open.task.drops());
         }
         self.tasks.clear();
+        self.settled_at_ms = None;
         self.assign_reader()?;
         let application = &self.shared.layout.application;
         self.writer = self

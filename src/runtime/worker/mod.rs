@@ -100,6 +100,8 @@ pub(in crate::runtime) struct Worker {
     seats: u64,
     /// Number of the last drain that it knows.
     drain_known: u64,
+    /// When it took the tasks that it has, by the monotonic clock; `None` until the group gave it some.
+    settled_at_ms: Option<u64>,
     /// An input whose end the log was asked for, and since when: until it answers nothing is fetched.
     awaited: Option<(TopicPartition, u64)>,
     /// Since when commits have been aborted, and how often.
@@ -138,6 +140,7 @@ impl Worker {
             short_of_room: false,
             seats: 0,
             drain_known: 0,
+            settled_at_ms: None,
             awaited: None,
             aborts: None,
             drops: Drops::default(),
@@ -343,6 +346,7 @@ impl Worker {
             lag: 0,
             drops: self.drops,
             drain_known: self.drain_known,
+            settled_at_ms: self.settled_at_ms,
             tasks: Vec::new(),
         };
         let mut all: Vec<TopicPartition> = Vec::new();
@@ -376,7 +380,7 @@ impl Worker {
         }
         self.shared
             .status
-            .report(&self.name, status, self.shared.layout.specs.len());
+            .report(&self.name, status, self.shared.layout.specs.len(), now_ms);
     }
 
     /// The orderly end: commit, flush, give back, leave.
