@@ -15,6 +15,10 @@ mod broker;
 mod cases;
 mod crash;
 mod faults;
+mod ocean;
+#[path = "../ocean/process.rs"]
+#[allow(dead_code, reason = "shared with the tests of the example")]
+mod process;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
@@ -82,7 +86,7 @@ fn main() -> ExitCode {
             case(&|_| broker.fresh_log())
         });
     }
-    let own = [cases::CASES, crash::CASES, faults::CASES];
+    let own = [cases::CASES, crash::CASES, faults::CASES, ocean::CASES];
     for (name, case) in own.into_iter().flatten() {
         run((*name).to_owned(), &|| case(&broker));
     }
