@@ -250,7 +250,10 @@ fn after_a_failed_write_no_other_succeeds() {
         .write(database.batch(), Durability::Synced)
         .expect_err("failed before");
     assert_eq!(error.kind(), ErrorKind::Full);
-    assert!(error.message().contains("the disk was full"), "{error}");
+    assert!(
+        error.message().starts_with("the disk was full;"),
+        "what the user must see is first: {error}"
+    );
     assert_eq!(
         database.flush().expect_err("failed before").kind(),
         ErrorKind::Full

@@ -13,6 +13,7 @@ use crate::disk::Budget;
 use crate::log::{Batch, BatchBuilder, Commit, CommitError, Log, Receipt};
 
 mod cleaning;
+mod damage;
 mod durability;
 
 thread_local! {
