@@ -335,3 +335,50 @@ fn columns_with_rows_and_no_format_are_not_taken_for_new() {
     let error = check_format(&database, A, known).expect_err("not ours");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
 }
+
+#[test]
+fn a_synced_write_ahead_file_that_is_missing_or_shorter_is_noticed_though_a_newer_one_is_whole() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    fill(&database, B, &["old"]);
+    // A flush of one column begins a new file; the older one stays for the sake of the other column.
+    fill(&database, A, &["flushed"]);
+    database.with_column(A, |handle| {
+        database.0.rocks.flush_cf(handle).expect("flushed")
+    });
+    fill(&database, B, &["new"]);
+    let logs = |path: &Path| -> Vec<String> {
+        let names = files(path)
+            .into_iter()
+            .filter(|(_, bytes)| !bytes.is_empty());
+        let mut names: Vec<String> = names.map(|(name, _)| name).collect();
+        names.retain(|name| name.ends_with(".log"));
+        names
+    };
+    for damage in ["none", "missing", "shorter"] {
+        // As after the death of the process: a copy, while it is open.
+        let copy = tempfile::tempdir().expect("a directory");
+        for (name, bytes) in files(directory.path()) {
+            std::fs::write(copy.path().join(name), bytes).expect("copied");
+        }
+        let all = logs(copy.path());
+        assert_eq!(all.len(), 2, "{all:?}");
+        let oldest = copy.path().join(&all[0]);
+        match damage {
+            "missing" => std::fs::remove_file(oldest).expect("removed"),
+            "shorter" => {
+                let bytes = std::fs::read(&oldest).expect("read");
+                std::fs::write(&oldest, &bytes[..bytes.len() - 1]).expect("written");
+            }
+            _ => {}
+        }
+        let opened = open_with(copy.path(), &["a", "b"], true);
+        if damage == "none" {
+            let read = opened.expect("whole").iter(B, Range::all()).expect("made");
+            assert_eq!(keys(read), ["new", "old"]);
+        } else {
+            let error = opened.expect_err(damage);
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}: {error}");
+        }
+    }
+}

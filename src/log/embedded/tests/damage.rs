@@ -121,6 +121,15 @@ fn other_missing_files_are_refused_and_nothing_is_made_in_their_place() {
 }
 
 #[test]
+fn a_missing_file_of_rows_is_refused() {
+    let path = leftovers();
+    // Opening after a crash brings the write-ahead log into files of rows.
+    assert_eq!(ends(&path), (COMMITS, COMMITS));
+    fs::remove_file(newest(&path, ".sst")).expect("removed");
+    is_refused_as_damaged(&path);
+}
+
+#[test]
 fn a_log_that_opens_takes_little_of_the_disk() {
     use std::os::unix::fs::MetadataExt;
     let path = directory();
