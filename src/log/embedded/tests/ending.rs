@@ -76,7 +76,8 @@ fn closing_tells_that_the_last_sync_failed() {
 fn a_compaction_ends_when_the_log_is_closed() {
     let log = open(&directory(), SystemEnv::shared());
     let spec = TopicSpec::new("t", 1).with_cleanup(Cleanup::Compact);
-    log.create_topics(&[spec.clone()]).expect("created");
+    log.create_topics(std::slice::from_ref(&spec))
+        .expect("created");
     for value in ["1", "2"] {
         append(&log, &[(Some("k"), Some(value))]).expect("committed");
     }
