@@ -278,15 +278,25 @@ impl Database {
 
     fn fail(&self, doing: &str, cause: rocksdb::Error) -> Error {
         let (kind, message) = describe(&self.0.path, doing, &cause);
-        let _ = self.0.failed.set((kind, format!("{message} ({cause})")));
+        let first = (kind, format!("{message} ({cause})"));
+        // Two writers may fail together; RocksDB tells the second of the first, in other words.
+        if self.0.failed.set(first).is_err()
+            && let Err(earlier) = self.check_not_failed()
+        {
+            return earlier;
+        }
         Error::new(kind, message).with_source(cause)
     }
 
     fn check_not_failed(&self) -> Result<()> {
         match self.0.failed.get() {
             None => Ok(()),
-            Some((kind, message)) => Err(Error::new(*kind, message.clone())
-                .context("an earlier write failed, open the directory again")),
+            Some((kind, message)) => {
+                let message = format!(
+                    "{message}; that write failed, and none is tried after it: open the directory again"
+                );
+                Err(Error::new(*kind, message))
+            }
         }
     }
 }

@@ -41,6 +41,20 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
         );
         return (ErrorKind::Invalid, message);
     }
+    if text.contains("Too many open files") {
+        let message = format!(
+            "{doing} {place}: too many open files; raise the limit (`ulimit -n`, or LimitNOFILE of the \
+             service), a database takes up to 300 files"
+        );
+        return (ErrorKind::Unavailable, message);
+    }
+    if text.contains("No such file or directory") {
+        let message = format!(
+            "{doing} {place}: damaged data: a file is missing; check the disk and restore the directory \
+             from a copy, or delete it if its content can be rebuilt"
+        );
+        return (ErrorKind::Corrupt, message);
+    }
     match cause.kind() {
         rocksdb::ErrorKind::Corruption => {
             let message = format!(
@@ -79,6 +93,11 @@ pub(crate) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => (
             ErrorKind::Invalid,
             "a file stands where a directory is needed; choose another directory",
+        ),
+        // EMFILE and ENFILE have no kind of their own.
+        _ if matches!(cause.raw_os_error(), Some(23 | 24)) => (
+            ErrorKind::Unavailable,
+            "too many open files; raise the limit (`ulimit -n`, or LimitNOFILE of the service)",
         ),
         _ => (ErrorKind::Unavailable, "start again when the disk is well"),
     };

@@ -10,6 +10,7 @@
 
 use super::Durability;
 use super::database::{Column, Database};
+use super::place::foreign;
 use crate::base::{Error, Result};
 
 const KEY: &[u8] = b"format";
@@ -44,11 +45,14 @@ pub enum Opened {
 /// directory, durable at the next flush or synced write.
 ///
 /// # Errors
-/// `Corrupt` when the row is damaged, of something else, or of a newer version; the message names both
-/// versions and the cure.
+/// `Corrupt` when the row is damaged, of something else, or of a newer version; `Invalid` when there is
+/// none but other rows. The message names both versions and the cure.
 pub fn check_format(database: &Database, column: Column, known: Format) -> Result<Opened> {
     let mut row = Vec::new();
     if !database.get(column, KEY, &mut row)? {
+        if database.0.rocks.latest_sequence_number() > 0 {
+            return Err(foreign(database.path()));
+        }
         let mut row = [0; LEN];
         row[..8].copy_from_slice(&known.magic);
         row[8..12].copy_from_slice(&known.version.to_le_bytes());

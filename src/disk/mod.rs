@@ -19,6 +19,7 @@ mod error;
 mod format;
 mod iter;
 mod open;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -29,3 +30,4 @@ pub(crate) use error::from_io;
 pub use format::{Format, Opened, check_format};
 pub use iter::{Iter, Range};
 pub use open::Options;
+pub(crate) use place::{create_directories, sync_directory};

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::{OnceLock, RwLock};
 
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, DEFAULT_COLUMN_FAMILY_NAME,
-    LogLevel,
+    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    DEFAULT_COLUMN_FAMILY_NAME, LogLevel,
 };
 
 use super::Budget;
 use super::database::{Database, Inner};
-use super::error::{from_io, from_rocksdb};
+use super::error::from_rocksdb;
+use super::place::{Look, create_directories};
 use crate::base::Result;
 
 /// How to open a [`Database`].
@@ -32,19 +33,21 @@ impl Database {
     /// Opens the directory, creating it and the columns that are missing.
     ///
     /// # Errors
-    /// `Unavailable` while another process has it open; `Invalid` when it must not be written; `Full`
-    /// when the disk is; `Corrupt` when its files are damaged. All name the path.
+    /// `Unavailable` while another process has it open, or when this one has too many files open;
+    /// `Invalid` when it must not be written or another program made it; `Full` when the disk is;
+    /// `Corrupt` when files are damaged or missing. All name the path.
     pub fn open(options: &Options<'_>) -> Result<Self> {
         let path = &options.path;
-        std::fs::create_dir_all(path)
-            .map_err(|cause| from_io(path, "creating the directory", cause))?;
+        create_directories(path)?;
+        let look = Look::at(path)?;
+        look.check_not_a_rest(path)?;
         let database_options = database_options(options);
         let mut names = options.columns.clone();
         // RocksDB opens only with all columns named; a directory without CURRENT has none yet.
-        let exists = path.join("CURRENT").try_exists();
-        if exists.map_err(|cause| from_io(path, "reading the directory", cause))? {
+        if look.current {
             let existing = DB::list_cf(&database_options, path)
                 .map_err(|cause| from_rocksdb(path, "reading the columns of", cause))?;
+            look.check_columns(path, &existing, &options.columns, options.write_ahead)?;
             for name in existing {
                 if !names.contains(&name) {
                     names.push(name);
@@ -83,12 +86,18 @@ fn database_options(options: &Options<'_>) -> rocksdb::Options {
     database.set_keep_log_file_num(2);
     database.set_log_level(LogLevel::Warn);
     database.set_bytes_per_sync(1 << 20);
+    // A task's files are few: the default of 4 MiB would be the largest of them.
+    database.set_manifest_preallocation_size(64 << 10);
     // Both would let a flush hold writes of one column without the earlier ones of another.
     database.set_enable_pipelined_write(false);
     database.set_unordered_write(false);
     if options.write_ahead {
         database.set_max_total_wal_size(256 << 20);
         database.set_wal_bytes_per_sync(1 << 20);
+        // The default gives up all commits after the first damaged one, and says nothing. Here only an
+        // incomplete last record, which a crash leaves, is cut off; other damage is refused.
+        database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        database.set_track_and_verify_wals_in_manifest(true);
     } else {
         database.set_atomic_flush(true);
     }

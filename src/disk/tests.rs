@@ -250,7 +250,10 @@ fn after_a_failed_write_no_other_succeeds() {
         .write(database.batch(), Durability::Synced)
         .expect_err("failed before");
     assert_eq!(error.kind(), ErrorKind::Full);
-    assert!(error.message().contains("the disk was full"), "{error}");
+    assert!(
+        error.message().starts_with("the disk was full;"),
+        "what the user must see is first: {error}"
+    );
     assert_eq!(
         database.flush().expect_err("failed before").kind(),
         ErrorKind::Full
@@ -261,4 +264,121 @@ fn after_a_failed_write_no_other_succeeds() {
     );
     let mut value = Vec::new();
     assert!(database.get(A, b"a", &mut value).expect("reading goes on"));
+}
+
+/// Names and contents of a directory's files.
+fn files(path: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(path).expect("a directory");
+    let entry = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.expect("an entry");
+        let content = std::fs::read(entry.path()).expect("read");
+        (entry.file_name().to_string_lossy().into_owned(), content)
+    };
+    entries.map(entry).collect()
+}
+
+#[test]
+fn the_database_of_another_program_is_refused_and_left_as_it_is() {
+    for (column, flushed) in [
+        (None, false),
+        (None, true),
+        (Some("theirs"), false),
+        (Some("theirs"), true),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        let theirs = super::database::Rocks::open(&options, path).expect("made");
+        if let Some(column) = column {
+            theirs.create_cf(column, &options).expect("made");
+        }
+        theirs.put(b"k", b"v").expect("written");
+        if flushed {
+            theirs.flush().expect("flushed");
+        }
+        drop(theirs);
+        let before = files(path);
+        for write_ahead in [true, false] {
+            let error = open_with(path, &["a", "b"], write_ahead).expect_err("not ours");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            assert!(
+                error.message().contains("choose another directory"),
+                "{error}"
+            );
+            assert!(files(path) == before, "{column:?} {flushed}: changed");
+        }
+    }
+}
+
+#[test]
+fn a_process_that_died_while_it_made_the_directory_is_not_taken_for_another_program() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    // RocksDB makes its own column first, and ours then.
+    drop(super::database::Rocks::open(&options, directory.path()).expect("made"));
+    fill(&open(directory.path()), A, &["a"]);
+    assert!(open(directory.path()).column("a").is_some());
+}
+
+#[test]
+fn columns_with_rows_and_no_format_are_not_taken_for_new() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    fill(&database, B, &["x"]);
+    let known = Format {
+        magic: *b"marea!!!",
+        version: 1,
+        features: 0,
+    };
+    let error = check_format(&database, A, known).expect_err("not ours");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+}
+
+#[test]
+fn a_synced_write_ahead_file_that_is_missing_or_shorter_is_noticed_though_a_newer_one_is_whole() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    fill(&database, B, &["old"]);
+    // A flush of one column begins a new file; the older one stays for the sake of the other column.
+    fill(&database, A, &["flushed"]);
+    database.with_column(A, |handle| {
+        database.0.rocks.flush_cf(handle).expect("flushed")
+    });
+    fill(&database, B, &["new"]);
+    let logs = |path: &Path| -> Vec<String> {
+        let names = files(path)
+            .into_iter()
+            .filter(|(_, bytes)| !bytes.is_empty());
+        let mut names: Vec<String> = names.map(|(name, _)| name).collect();
+        names.retain(|name| name.ends_with(".log"));
+        names
+    };
+    for damage in ["none", "missing", "shorter"] {
+        // As after the death of the process: a copy, while it is open.
+        let copy = tempfile::tempdir().expect("a directory");
+        for (name, bytes) in files(directory.path()) {
+            std::fs::write(copy.path().join(name), bytes).expect("copied");
+        }
+        let all = logs(copy.path());
+        assert_eq!(all.len(), 2, "{all:?}");
+        let oldest = copy.path().join(&all[0]);
+        match damage {
+            "missing" => std::fs::remove_file(oldest).expect("removed"),
+            "shorter" => {
+                let bytes = std::fs::read(&oldest).expect("read");
+                std::fs::write(&oldest, &bytes[..bytes.len() - 1]).expect("written");
+            }
+            _ => {}
+        }
+        let opened = open_with(copy.path(), &["a", "b"], true);
+        if damage == "none" {
+            let read = opened.expect("whole").iter(B, Range::all()).expect("made");
+            assert_eq!(keys(read), ["new", "old"]);
+        } else {
+            let error = opened.expect_err(damage);
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}: {error}");
+        }
+    }
 }

@@ -60,8 +60,9 @@ pub(super) fn check_sizes(partition: &TopicPartition, batch: &Batch, max: usize)
         }
         if size > max {
             let message = format!(
-                "a record for {partition} has {size} bytes, its topic takes {max}; raise the topic's \
-                 limit or make the record smaller"
+                "a record for {partition} has {size} bytes, topic {} takes at most {max}; raise \
+                 `max_record_bytes` of that topic, or make the record smaller",
+                partition.topic
             );
             return Err(Error::invalid(message));
         }

@@ -102,6 +102,30 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
         parts.stores.extend(node.stores.iter().cloned());
         outlets.push(outlet);
     }
-    // A node that was taken out stands for what is before it.
-    Topology::new(parts)
+    let topology = Topology::new(parts)?;
+    check_changelogs(&topology)?;
+    Ok(topology)
+}
+
+/// Refuses a store whose changelog would be the task changelog of a sub-topology: both are called
+/// after names of the user's.
+fn check_changelogs(topology: &Topology) -> Result<()> {
+    for part in topology.subtopologies() {
+        let is_own = |topic: &TopicName| matches!(topic, TopicName::Repartition(_));
+        let mut topics = part.sources.iter().chain(&part.sinks);
+        // Clocks of origins make a sub-topology without a store stateful.
+        if part.stores.is_empty() && !topics.any(is_own) {
+            continue;
+        }
+        let clash = |name: &str| name.strip_suffix("-task") == Some(part.name.as_str());
+        let mut logged = topology.stores().iter().filter(|store| store.logged);
+        if let Some(store) = logged.find(|store| clash(&store.name)) {
+            return Err(Error::invalid(format!(
+                "the changelog of store {:?} and the task changelog of sub-topology {:?} would be one \
+                 topic, <application>-{}-changelog; give the store a name that does not end in \"-task\"",
+                store.name, part.name, store.name
+            )));
+        }
+    }
+    Ok(())
 }

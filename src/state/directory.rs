@@ -4,6 +4,7 @@
 //! <path>/<application>/lock        held locked while the process runs; its content means nothing
 //! <path>/<application>/instance    16 hexadecimal digits that name this instance for good
 //! <path>/<application>/tasks/<subtopology>_<partition>/
+//! <path>/<application>/tasks/<subtopology>_<partition>.removed/   being deleted
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::{Env, Error, ErrorKind, Result, TaskId};
-use crate::disk::from_io;
+use crate::disk::{create_directories, from_io, sync_directory};
 
 /// The locked directory of an application on this machine. Dropping it frees the lock.
 #[derive(Debug)]
@@ -42,9 +43,9 @@ impl StateDirectory {
         }
         let path = path.join(application);
         let tasks = path.join("tasks");
-        fs::create_dir_all(&tasks)
-            .map_err(|cause| from_io(&tasks, "creating the state directory", cause))?;
+        create_directories(&tasks)?;
         let lock = lock(&path, env)?;
+        sweep(&tasks)?;
         let instance = instance(&path, env)?;
         Ok(Self {
             path,
@@ -96,13 +97,39 @@ impl StateDirectory {
     /// `Invalid` without the permission, `Unavailable` when the disk fails.
     pub fn remove_task(&self, task: &TaskId) -> Result<()> {
         let path = self.task_path(task);
-        match fs::remove_dir_all(&path) {
-            Err(cause) if cause.kind() != IoErrorKind::NotFound => {
-                Err(from_io(&path, "deleting the state directory", cause))
-            }
-            _ => Ok(()),
+        // Renamed first: a crash must not leave half of it under the task's name.
+        let aside = self.path.join("tasks").join(format!("{task}{REMOVED}"));
+        remove_directory(&aside)?;
+        match fs::rename(&path, &aside) {
+            Ok(()) => remove_directory(&aside),
+            Err(cause) if cause.kind() == IoErrorKind::NotFound => Ok(()),
+            Err(cause) => Err(from_io(&path, "deleting the state directory", cause)),
         }
     }
+}
+
+/// Ends the name of a task's directory while it is being deleted.
+const REMOVED: &str = ".removed";
+
+fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(cause) if cause.kind() != IoErrorKind::NotFound => {
+            Err(from_io(path, "deleting the state directory", cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Finishes what [`StateDirectory::remove_task`] began before a crash.
+fn sweep(tasks: &Path) -> Result<()> {
+    let failed = |cause| from_io(tasks, "reading the state directory", cause);
+    for entry in fs::read_dir(tasks).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().ends_with(REMOVED) {
+            remove_directory(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// How long a lock is waited for, in milliseconds: a process that is being started has, for a moment, what
@@ -160,6 +187,7 @@ fn instance(directory: &Path, env: &dyn Env) -> Result<String> {
             file.write_all(name.as_bytes()).map_err(failed)?;
             file.sync_all().map_err(failed)?;
             fs::rename(&aside, &path).map_err(failed)?;
+            sync_directory(directory)?;
             Ok(name)
         }
         Err(cause) => Err(from_io(&path, "reading", cause)),
@@ -202,6 +230,25 @@ mod tests {
         directory.remove_task(&task).expect("removes");
         directory.remove_task(&task).expect("nothing to remove");
         assert!(directory.tasks().expect("lists").is_empty());
+    }
+
+    #[test]
+    fn a_deletion_that_a_crash_interrupted_is_finished() {
+        let place = tempfile::tempdir().expect("a directory");
+        let env = ManualEnv::new(0, 1);
+        let task = TaskId::new("counts", 0);
+        let half = place.path().join("app/tasks/counts_0.removed");
+        fs::create_dir_all(&half).expect("creates");
+        fs::write(half.join("000007.sst"), "rows").expect("writes");
+        let directory = StateDirectory::open(place.path(), "app", &*env).expect("opens");
+        assert!(directory.tasks().expect("lists").is_empty());
+        assert!(!half.exists(), "the rest goes at the next start");
+        // And a deletion is not in the way of the next one.
+        for _ in 0..2 {
+            fs::create_dir_all(directory.task_path(&task).join("inner")).expect("creates");
+            directory.remove_task(&task).expect("removes");
+            assert!(!directory.task_path(&task).exists() && !half.exists());
+        }
     }
 
     #[test]

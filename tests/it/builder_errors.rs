@@ -58,6 +58,27 @@ fn two_stores_have_one_name() {
 }
 
 #[test]
+fn a_stores_changelog_would_be_that_of_a_task() {
+    let parts = [
+        "store \"counts-task\"",
+        "sub-topology \"counts\"",
+        "<application>-counts-task-changelog",
+        "does not end in",
+    ];
+    refuses(&parts, |b| {
+        let records = input(b);
+        let _one = records.clone().group_by_key(grouped("one")).count("counts");
+        let _two = records.group_by_key(grouped("two")).count("counts-task");
+    });
+    // Alone it is the sub-topology's name, and nothing clashes.
+    let builder = StreamBuilder::new();
+    let _one = input(&builder)
+        .group_by_key(grouped("one"))
+        .count("counts-task");
+    builder.build().expect("two topics");
+}
+
+#[test]
 fn two_repartitions_have_one_name() {
     refuses(&["two repartitions", "\"by\"", "its own name"], |b| {
         let records = input(b);

@@ -53,7 +53,36 @@ pub(super) struct Job {
     pub(super) writer: String,
     /// Which opening of the writer it comes from.
     pub(super) opened: u64,
-    pub(super) answer: Arc<Answer>,
+    /// Until it was answered.
+    answer: Option<Arc<Answer>>,
+}
+
+impl Job {
+    pub(super) fn new(commit: Commit, writer: String, opened: u64, answer: Arc<Answer>) -> Self {
+        Self {
+            commit,
+            writer,
+            opened,
+            answer: Some(answer),
+        }
+    }
+
+    fn answer(mut self, outcome: Outcome) {
+        if let Some(answer) = self.answer.take() {
+            answer.give(outcome);
+        }
+    }
+}
+
+/// Nobody waits for ever for a job that got lost, for example because the committer panicked.
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            let message = "the log gave up before the commit was answered, and whether it happened is \
+                           not known; open the log again and go on from the committed offsets";
+            answer.give(Err(CommitError::Fatal(Error::internal(message))));
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +134,9 @@ pub(super) fn run(shared: Arc<Shared>) {
             Next::Due => {
                 shared.syncs.fetch_add(1, Ordering::Relaxed);
                 // A failure is kept by the database and answers the next commit.
-                let _ = shared.database.sync();
+                if let Err(error) = shared.database.sync() {
+                    tracing::error!(%error, "commits of the log may not be on the disk");
+                }
                 unsynced_since_ms = None;
                 continue;
             }
@@ -122,7 +153,12 @@ pub(super) fn run(shared: Arc<Shared>) {
     }
     if unsynced_since_ms.is_some() {
         shared.syncs.fetch_add(1, Ordering::Relaxed);
-        let _ = shared.database.sync();
+        if let Err(error) = shared.database.sync() {
+            *shared
+                .sync_failed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
     }
 }
 
@@ -164,7 +200,7 @@ impl Drop for Ending {
         self.0.close_queue();
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
         for job in queue.jobs.drain(..) {
-            job.answer.give(Err(CommitError::Fatal(check::closed())));
+            job.answer(Err(CommitError::Fatal(check::closed())));
         }
     }
 }
@@ -193,7 +229,7 @@ fn commit_round(shared: &Shared, jobs: VecDeque<Job>, synced: bool) {
     for job in jobs {
         match accept(shared, &mut writing, &mut round, &job) {
             Ok(receipt) => accepted.push((job, receipt)),
-            Err(refused) => job.answer.give(Err(refused)),
+            Err(refused) => job.answer(Err(refused)),
         }
     }
     if accepted.is_empty() {
@@ -204,9 +240,9 @@ fn commit_round(shared: &Shared, jobs: VecDeque<Job>, synced: bool) {
         round.batch.put(PARTITIONS, &key, &change.row.encode());
     }
     if let Err(error) = shared.write_as(round.batch, synced) {
-        for (job, _) in &accepted {
+        for (job, _) in accepted {
             let copy = Error::new(error.kind(), error.to_string());
-            job.answer.give(Err(CommitError::Fatal(copy)));
+            job.answer(Err(CommitError::Fatal(copy)));
         }
         return;
     }
@@ -226,7 +262,7 @@ fn commit_round(shared: &Shared, jobs: VecDeque<Job>, synced: bool) {
     drop(writing);
     shared.signal.raise();
     for (job, receipt) in accepted {
-        job.answer.give(Ok(receipt));
+        job.answer(Ok(receipt));
     }
 }
 

@@ -6,9 +6,15 @@
 //!   pass 1:            ^--- last offset of each key-^        (keys in memory, up to a limit)
 //!   pass 2: ^--------- rewrite every batch ---------^        (lowest first)
 //! ```
-//! A record below `cut` stays if it is the last of its key, or has no key. A tombstone that is the last
-//! goes too once it is older than `delete_retention_ms`. Rewriting goes from low to high offsets, each
-//! chunk one RocksDB write: so a crash never leaves an old value without the tombstone above it.
+//! A record below `cut` stays if it is the last of its key, or has no key. Rewriting goes from low to high
+//! offsets, each chunk one RocksDB write: so a crash never leaves an old value without the tombstone above
+//! it.
+//!
+//! A tombstone that is the last goes too, but only `delete_retention_ms` after a run that left no older
+//! record of its key (the peer's delete horizon): who read such a record, read it before that run, and
+//! has that long to reach the tombstone. Its own age would not do, since both may go in one run. A
+//! partition keeps one horizon at a time, an offset and when the run ended; the next is taken when all
+//! tombstones below it have gone.
 //!
 //! Both passes read a snapshot without any lock; a chunk is written under `writing`, and passes over
 //! what a purge has deleted meanwhile. Only the committer appends, always above `cut`.
@@ -32,6 +38,8 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Compacts what was appended to the partition before the call.
 pub(super) fn compact(shared: &Shared, spec: &TopicSpec, partition: &Partition) -> Result<()> {
     loop {
+        // Closing must not wait for a long run; what is written is whole.
+        shared.check_open()?;
         let row = partition.row();
         let (last, cut) = last_offsets(shared, partition, row.clean_until, row.end)?;
         rewrite(shared, spec, partition, &last, cut)?;
@@ -63,6 +71,7 @@ fn last_offsets(
     let mut bytes = 0;
     let mut rows = batches(shared, partition, from, end)?;
     while let Some((key, value)) = rows.next()? {
+        shared.check_open()?;
         let base = base_offset_of(key)?;
         if bytes > KEYS_BYTES_MAX {
             return Ok((last, base));
@@ -91,19 +100,19 @@ fn rewrite(
     last: &HashMap<Vec<u8>, Offset>,
     cut: Offset,
 ) -> Result<()> {
-    let tombstones_until_ms = shared
-        .env
-        .wall_ms()
-        .saturating_sub(spec.delete_retention_ms);
+    let row = partition.row();
+    let now_ms = shared.env.wall_ms();
+    let is_over = now_ms.saturating_sub(row.horizon_ms) > spec.delete_retention_ms;
+    let dead_until = if is_over { row.horizon } else { 0 };
     let mut chunk = Vec::new();
     let mut chunk_bytes = 0;
     let mut kept_bytes = 0;
     let mut rows = batches(shared, partition, 0, cut)?;
     while let Some((key, value)) = rows.next()? {
+        shared.check_open()?;
         let base = base_offset_of(key)?;
         let batch = stored(base, value)?;
-        let drop_tombstones = batch.append_time_ms() < tombstones_until_ms;
-        let kept = keep(base, &batch, last, drop_tombstones)?;
+        let kept = keep(base, &batch, last, dead_until)?;
         let bytes = match &kept {
             Kept::All => batch.as_bytes().len(),
             Kept::Some(rewritten) => rewritten.as_bytes().len(),
@@ -124,7 +133,27 @@ fn rewrite(
             write_chunk(shared, partition, std::mem::take(&mut chunk), None)?;
         }
     }
-    write_chunk(shared, partition, chunk, Some((cut, kept_bytes)))
+    let end_ms = shared.env.wall_ms();
+    let horizon = if is_over || row.horizon == 0 {
+        (cut, end_ms)
+    } else {
+        // A clock that was ahead for a while must not keep tombstones for ever.
+        (row.horizon, row.horizon_ms.min(end_ms))
+    };
+    let done = Done {
+        cut,
+        kept_bytes,
+        horizon,
+    };
+    write_chunk(shared, partition, chunk, Some(done))
+}
+
+/// What a run leaves in the partition's row.
+struct Done {
+    cut: Offset,
+    /// Of the batches below it.
+    kept_bytes: u64,
+    horizon: (Offset, i64),
 }
 
 /// A batch that is not as it was.
@@ -146,7 +175,7 @@ fn keep(
     base: Offset,
     batch: &Batch,
     last: &HashMap<Vec<u8>, Offset>,
-    drop_tombstones: bool,
+    dead_until: Offset,
 ) -> Result<Kept> {
     let mut builder = BatchBuilder::default();
     let mut records = batch.cursor(base);
@@ -155,7 +184,7 @@ fn keep(
             .key
             .and_then(|key| last.get(key))
             .is_some_and(|last| *last > record.offset);
-        let dead = record.key.is_some() && record.value.is_none() && drop_tombstones;
+        let dead = record.key.is_some() && record.value.is_none() && record.offset < dead_until;
         if superseded || dead {
             continue;
         }
@@ -183,7 +212,7 @@ fn write_chunk(
     shared: &Shared,
     partition: &Partition,
     chunk: Vec<Rewritten>,
-    done: Option<(Offset, u64)>,
+    done: Option<Done>,
 ) -> Result<()> {
     if chunk.is_empty() && done.is_none() {
         return Ok(());
@@ -210,9 +239,10 @@ fn write_chunk(
             Kept::All => {}
         }
     }
-    if let Some((cut, kept_bytes)) = done {
-        row.clean_until = cut;
-        row.clean_bytes = kept_bytes.min(row.bytes);
+    if let Some(done) = done {
+        row.clean_until = done.cut;
+        row.clean_bytes = done.kept_bytes.min(row.bytes);
+        (row.horizon, row.horizon_ms) = done.horizon;
     }
     batch.put(PARTITIONS, &partition_key(partition.place), &row.encode());
     shared.write_as(batch, false)?;

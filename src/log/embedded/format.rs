@@ -13,7 +13,9 @@
 //!                                                              delete_retention_ms i64,
 //!                                                              max_record_bytes u64
 //! partitions  topic id u32 | partition u32                    row: start i64, end i64, bytes u64,
-//!                                                              clean_until i64, clean_bytes u64
+//!                                                              clean_until i64, clean_bytes u64,
+//!                                                              horizon i64, horizon_ms i64
+//!                                                              (the last two: both or none)
 //! batches     topic id u32 | partition u32 | base offset u64  a batch (`log::batch`, own checksum)
 //! offsets     len u16, group | topic id u32 | partition u32   row: offset i64, metadata (rest)
 //! groups      group                                           row: generation u64
@@ -60,6 +62,11 @@ pub(super) struct PartitionRow {
     pub(super) clean_until: Offset,
     /// Of the batches below it, when it ended.
     pub(super) clean_bytes: u64,
+    /// Below this offset, tombstones stood over nothing when a compaction ended at `horizon_ms`; 0 if
+    /// there was none.
+    pub(super) horizon: Offset,
+    /// Wall clock, in milliseconds since 1970.
+    pub(super) horizon_ms: i64,
 }
 
 pub(super) fn partition_key(place: Place) -> [u8; 8] {
@@ -242,18 +249,26 @@ impl PartitionRow {
             .put(&self.bytes.to_le_bytes())
             .put(&self.clean_until.to_le_bytes())
             .put(&self.clean_bytes.to_le_bytes())
+            .put(&self.horizon.to_le_bytes())
+            .put(&self.horizon_ms.to_le_bytes())
             .seal()
     }
 
     pub(super) fn decode(row: &[u8]) -> Result<Self> {
         let mut fields = Fields::open(row)?;
-        Ok(Self {
+        let mut row = Self {
             start: fields.i64()?,
             end: fields.i64()?,
             bytes: fields.u64()?,
             clean_until: fields.i64()?,
             clean_bytes: fields.u64()?,
-        })
+            ..Self::default()
+        };
+        if !fields.0.is_empty() {
+            row.horizon = fields.i64()?;
+            row.horizon_ms = fields.i64()?;
+        }
+        Ok(row)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::compaction::compact;
 use super::partition::{Partition, Topic};
 use super::shared::{Shared, at};
-use crate::base::Result;
+use crate::base::{ErrorKind, Result};
 use crate::log::{Cleanup, TopicSpec};
 
 /// The housekeeping thread: works in intervals until the log is closed.
@@ -36,7 +36,14 @@ pub(super) fn clean(shared: &Shared, worth: Worth) -> Result<()> {
     let mut result = Ok(());
     for topic in topics {
         for partition in &topic.partitions {
-            let cleaned = clean_partition(shared, &topic, partition, worth);
+            // Closing does not wait for the rest of a long round.
+            if shared.check_open().is_err() {
+                return result;
+            }
+            let cleaned = match clean_partition(shared, &topic, partition, worth) {
+                Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+                cleaned => cleaned,
+            };
             result = result.and(cleaned.map_err(|error| at(partition, error)));
         }
     }
@@ -49,10 +56,6 @@ fn clean_partition(
     partition: &Partition,
     worth: Worth,
 ) -> Result<()> {
-    // Closing must not wait for a long round.
-    if shared.check_open().is_err() {
-        return Ok(());
-    }
     if topic.spec.cleanup != Cleanup::Compact {
         expire(shared, &topic.spec, partition)?;
     }

@@ -17,7 +17,7 @@ use crate::log::{
 
 /// A durable log in a directory, for this process alone. Dropping it closes it.
 pub struct EmbeddedLog {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Committer and housekeeping, until closed.
     threads: Mutex<Vec<Thread>>,
 }
@@ -80,7 +80,8 @@ impl EmbeddedLog {
     /// too, are dropped. Closing again does nothing.
     ///
     /// # Errors
-    /// `Internal` if a thread had panicked.
+    /// `Internal` if a thread had panicked; `Full`, `Unavailable` or `Corrupt` when the last sync
+    /// failed, so that commits which were answered may not survive a power failure.
     pub fn close(&self) -> Result<()> {
         self.shared.close_queue();
         self.shared.closed.store(true, Ordering::SeqCst);
@@ -91,12 +92,16 @@ impl EmbeddedLog {
         for thread in threads.drain(..) {
             sound &= thread.join();
         }
-        if sound {
-            return Ok(());
+        if !sound {
+            return Err(Error::internal(
+                "a thread of the embedded log panicked; its message is on standard error",
+            ));
         }
-        Err(Error::internal(
-            "a thread of the embedded log panicked; its message is on standard error",
-        ))
+        let failed = self.shared.sync_failed.lock();
+        match failed.unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Err(error.context("the last commits of the log may not be on the disk")),
+            None => Ok(()),
+        }
     }
 
     /// Applies retention and compacts every compacted topic now, whatever it is worth.

@@ -27,7 +27,7 @@ pub(super) struct State {
     /// What is on disk and published.
     pub(super) row: PartitionRow,
     /// The latest batches with their base offsets, without gaps up to the end. Compaction does not
-    /// touch them: a reader may then see a record that was just replaced.
+    /// touch them, and readers do not take them below where one ended.
     pub(super) tail: VecDeque<(Offset, Batch)>,
 }
 

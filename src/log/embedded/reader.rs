@@ -54,6 +54,17 @@ impl Source for Shared {
             .unwrap_or_else(PoisonError::into_inner);
         let state = partition.state();
         let (start, end) = (state.row.start, state.row.end);
+        if from.position < start {
+            tracing::warn!(
+                topic = %name.topic,
+                partition = name.partition,
+                wanted = from.position,
+                start,
+                "records were deleted before they were read (retention, or a deletion by hand); reading \
+                 goes on at the start; let the topic keep records for longer, or its readers stop for a \
+                 shorter time"
+            );
+        }
         taking.position = taking.position.max(start);
         if taking.position >= end {
             return Ok(taking.position);
@@ -93,7 +104,13 @@ impl Taking<'_> {
     }
 
     /// Whether the tail reaches back to the position.
+    ///
+    /// Not below where a compaction ended: who still read an old value there would have less than
+    /// `delete_retention_ms` to reach the tombstone.
     fn take_from_tail(&mut self, state: &State) -> bool {
+        if self.position < state.row.clean_until {
+            return false;
+        }
         if state
             .tail
             .front()

@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub(super) queued: Condvar,
     pub(super) closed: AtomicBool,
     pub(super) closing: Signal,
+    /// Why the last sync failed, for who closes the log.
+    pub(super) sync_failed: Mutex<Option<Error>>,
     pub(super) syncs: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) writes: AtomicU64,
@@ -135,6 +137,7 @@ impl Shared {
             queued: Condvar::new(),
             closed: AtomicBool::new(false),
             closing: Signal::default(),
+            sync_failed: Mutex::default(),
             syncs: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             writes: AtomicU64::new(0),

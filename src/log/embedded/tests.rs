@@ -13,7 +13,9 @@ use crate::disk::Budget;
 use crate::log::{Batch, BatchBuilder, Commit, CommitError, Log, Receipt};
 
 mod cleaning;
+mod damage;
 mod durability;
+mod ending;
 
 thread_local! {
     /// Each test runs on a thread of its own, and its directories go when the thread ends.

@@ -137,6 +137,7 @@ impl Shared {
         goes: impl Fn(Stored) -> bool,
     ) -> Result<()> {
         loop {
+            self.check_open()?;
             let mut writing = self.writing();
             if !self.still_has(partition)
                 || !self.purge_step(&mut writing, partition, start, &goes)?

@@ -33,12 +33,9 @@ impl Writer for EmbeddedWriter {
         }
         commit.appends = stamped;
         let answer = Arc::new(Answer::default());
-        self.shared.enqueue(Job {
-            commit,
-            writer: self.id.clone(),
-            opened: self.opened,
-            answer: Arc::clone(&answer),
-        })?;
+        let of = self.id.clone();
+        self.shared
+            .enqueue(Job::new(commit, of, self.opened, Arc::clone(&answer)))?;
         self.answer = Some(answer);
         Ok(())
     }
@@ -82,6 +79,13 @@ impl Membership for EmbeddedMember {
     }
 
     fn leave(self: Box<Self>) {
+        drop(self);
+    }
+}
+
+/// The others need not wait for the session's end, whatever became of the thread that was a member.
+impl Drop for EmbeddedMember {
+    fn drop(&mut self) {
         self.shared.leave(&self.seat);
     }
 }

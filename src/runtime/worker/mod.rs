@@ -81,10 +81,11 @@ pub(in crate::runtime) struct Worker {
     name: String,
     reader: Box<dyn Reader>,
     writer: Box<dyn Writer>,
+    /// Before the membership: when a panic drops it all, who gets the tasks finds their directories free.
+    tasks: BTreeMap<TaskId, OpenTask>,
     membership: Box<dyn Membership>,
     /// An assignment that came while the worker was busy with the last one.
     pending: Option<Assignment>,
-    tasks: BTreeMap<TaskId, OpenTask>,
     in_flight: Option<InFlight>,
     asked_at_ms: u64,
     committed_at_ms: u64,

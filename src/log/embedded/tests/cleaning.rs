@@ -101,11 +101,66 @@ fn tombstones_stay_for_a_while_and_readers_pass_over_gaps() {
     assert_eq!(behind.position(&at(0)), Some(5));
 }
 
+/// Found by thought: by its age alone a tombstone may go in the very run that takes the value away.
+#[test]
+fn who_read_a_value_has_time_to_reach_its_tombstone_however_old_that_is() {
+    for tail_bytes in [0, 1 << 20] {
+        let env = ManualEnv::new(NOW_MS, 1);
+        let path = directory();
+        let settings = Settings {
+            tail_bytes,
+            ..settings(&path)
+        };
+        let log = EmbeddedLog::open(settings.clone(), env.clone()).expect("opens");
+        let mut topic = TopicSpec::new("t", 1).with_cleanup(Cleanup::Compact);
+        topic.delete_retention_ms = DELETE_RETENTION_MS;
+        log.create_topics(&[topic]).expect("created");
+        append(&log, &[(Some("a"), Some("1"))]).expect("committed");
+        append(&log, &[(Some("a"), None)]).expect("committed");
+        env.advance_ms(10 * DELETE_RETENTION_MS);
+        let mut slow = log.reader().expect("a reader");
+        slow.assign(&[(at(0), 0)]).expect("assigned");
+        assert_eq!(slow.poll(1, Duration::ZERO).expect("read").len(), 1);
+        log.clean_now().expect("cleaned");
+        // From now on nobody reads the value, from memory either.
+        assert_eq!(offsets(&log, 0), [1], "the value went, the tombstone not");
+        env.advance_ms(DELETE_RETENTION_MS);
+        log.clean_now().expect("cleaned");
+        // The time is kept over a restart.
+        drop((log, slow));
+        let log = EmbeddedLog::open(settings, env.clone()).expect("opens");
+        log.clean_now().expect("cleaned");
+        assert_eq!(offsets(&log, 0), [1], "a slow reader has all that time");
+        append(&log, &[(Some("b"), None)]).expect("committed");
+        env.advance_ms(1);
+        log.clean_now().expect("cleaned");
+        assert_eq!(offsets(&log, 0), [2], "the other one is seen only now");
+        env.advance_ms(DELETE_RETENTION_MS + 1);
+        log.clean_now().expect("cleaned");
+        assert!(offsets(&log, 0).is_empty());
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_does_not_keep_tombstones() {
+    let (env, log) = start(|spec| spec.cleanup = Cleanup::Compact);
+    append(&log, &[(Some("a"), None)]).expect("committed");
+    env.advance_ms(1_000_000_000);
+    log.clean_now().expect("cleaned");
+    env.advance_ms(-1_000_000_000);
+    log.clean_now().expect("cleaned");
+    assert_eq!(offsets(&log, 0), [0]);
+    env.advance_ms(DELETE_RETENTION_MS + 1);
+    log.clean_now().expect("cleaned");
+    assert!(offsets(&log, 0).is_empty());
+}
+
 #[test]
 fn a_reader_whose_rest_was_compacted_away_reaches_the_end() {
     let (env, log) = start(|spec| spec.cleanup = Cleanup::Compact);
     append(&log, &[(Some("a"), Some("1"))]).expect("committed");
     append(&log, &[(Some("a"), None)]).expect("committed");
+    log.clean_now().expect("cleaned");
     env.advance_ms(DELETE_RETENTION_MS + 1);
     log.clean_now().expect("cleaned");
     let mut reader = log.reader().expect("a reader");
