@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::hooks::{Hooks, Point};
 use super::layout::{Layout, inputs};
-use super::restore::restore;
+use super::restore::{holds_records, restore};
 use super::{Settings, StateBackend};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::disk::Budget;
-use crate::log::{CommittedOffset, Isolation, Log};
+use crate::log::{CommittedOffset, Log};
 use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, TaskState};
 use crate::task::Task;
 
@@ -78,7 +78,7 @@ impl Opening<'_> {
         let partitions = inputs(spec);
         let offsets = self.log.committed(&self.layout.application, &partitions)?;
         if offsets.iter().all(Option::is_none) {
-            self.refuse_state_without_offsets(&changelogs)?;
+            self.refuse_state_without_offsets(&changelogs, alive)?;
         }
         let restored = restore(&mut state, &changelogs, self.log, self.hooks, alive)?;
         let mut task = Task::new(id.clone(), Arc::clone(spec), state, self.settings.policies)?;
@@ -110,9 +110,13 @@ impl Opening<'_> {
 
     /// Changelogs and offsets are committed together: changes without any offset are those of an
     /// application whose group was deleted, and reading the input anew would count it twice.
-    fn refuse_state_without_offsets(&self, changelogs: &[Option<TopicPartition>]) -> Result<()> {
+    fn refuse_state_without_offsets(
+        &self,
+        changelogs: &[Option<TopicPartition>],
+        alive: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
         for changelog in changelogs.iter().flatten() {
-            if self.log.end_offset(changelog, Isolation::ReadCommitted)? > 0 {
+            if holds_records(self.log, changelog, alive)? {
                 return Err(Error::invalid(format!(
                     "{changelog} holds changes, but group {} has no committed offset: to begin anew \
                      delete the application's changelog and repartition topics as well; otherwise \

@@ -85,6 +85,32 @@ fn has_forgotten(
     Ok(false)
 }
 
+/// Whether a partition has any committed record. That its end has moved does not say so: in some logs
+/// what was aborted leaves a gap.
+pub(super) fn holds_records(
+    log: &dyn Log,
+    partition: &TopicPartition,
+    alive: &mut dyn FnMut() -> Result<()>,
+) -> Result<bool> {
+    let end = log.end_offset(partition, Isolation::ReadCommitted)?;
+    if end <= log.start_offset(partition)? {
+        // Purged or not, it once held some if it has an end.
+        return Ok(end > 0);
+    }
+    let mut reader = log.reader()?;
+    reader.assign(&[(partition.clone(), 0)])?;
+    while reader
+        .position(partition)
+        .is_some_and(|position| position < end)
+    {
+        if !reader.poll(1, WAIT)?.is_empty() {
+            return Ok(true);
+        }
+        alive()?;
+    }
+    Ok(false)
+}
+
 /// Reads a partition up to `end`.
 pub(super) fn read_until(
     reader: &mut dyn Reader,

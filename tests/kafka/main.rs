@@ -15,6 +15,7 @@ mod broker;
 mod cases;
 mod crash;
 mod faults;
+mod refusals;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
             case(&|_| broker.fresh_log())
         });
     }
-    let own = [cases::CASES, crash::CASES, faults::CASES];
+    let own = [cases::CASES, refusals::CASES, crash::CASES, faults::CASES];
     for (name, case) in own.into_iter().flatten() {
         run((*name).to_owned(), &|| case(&broker));
     }
