@@ -57,10 +57,10 @@ pub const CASES: &[(&str, Case)] = &[
         "at_least_once_state_never_runs_ahead_of_its_input",
         |broker| {
             let steps = [
-                ("before_commit", 2),
-                ("asked", 3),
-                ("committed", 2),
-                ("applied", 4),
+                ("before_commit", 1),
+                ("asked", 2),
+                ("committed", 1),
+                ("applied", 1),
             ];
             crash_at(broker, &steps, "at_least_once");
         },
