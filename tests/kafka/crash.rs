@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use marea::base::{SystemEnv, TopicPartition};
 use marea::log::{KafkaLog, Log};
-use marea::runtime::{Application, ApplicationBuilder, Hooks, Point, Settings};
+use marea::runtime::{Application, ApplicationBuilder, Guarantee, Hooks, Point, Settings};
 
 use crate::broker::Broker;
 use crate::cases::Case;
-use crate::pipeline::{append, create_topics, expected, finals, readings, topology};
+use crate::pipeline::{
+    append, create_topics, expected, expected_by_sensor, finals, finals_with_repeats, readings,
+    topology, topology_by_sensor,
+};
 
 pub const CASES: &[(&str, Case)] = &[
     (
@@ -20,14 +23,48 @@ pub const CASES: &[(&str, Case)] = &[
         an_application_is_exactly_once,
     ),
     ("a_crash_before_a_commit_is_asked", |broker| {
-        crash_at(broker, "before_commit")
+        crash_at(
+            broker,
+            &[("before_commit", 1), ("before_commit", 4)],
+            "exactly_once",
+        );
     }),
     ("a_crash_while_a_commit_is_asked", |broker| {
-        crash_at(broker, "asked")
+        crash_at(broker, &[("asked", 1), ("asked", 4)], "exactly_once");
     }),
     ("a_crash_after_a_commit", |broker| {
-        crash_at(broker, "committed")
+        crash_at(
+            broker,
+            &[("committed", 1), ("committed", 4)],
+            "exactly_once",
+        );
     }),
+    ("a_crash_after_the_rows_are_applied", |broker| {
+        crash_at(broker, &[("applied", 1), ("applied", 5)], "exactly_once");
+    }),
+    ("a_crash_inside_a_flush", |broker| {
+        crash_at(
+            broker,
+            &[("before_flush", 1), ("flushed", 2)],
+            "exactly_once",
+        );
+    }),
+    ("a_crash_in_the_middle_of_a_restore", |broker| {
+        let steps = [("committed", 4), ("restoring", 1), ("restoring", 3)];
+        crash_at(broker, &steps, "exactly_once");
+    }),
+    (
+        "at_least_once_state_never_runs_ahead_of_its_input",
+        |broker| {
+            let steps = [
+                ("before_commit", 1),
+                ("asked", 2),
+                ("committed", 1),
+                ("applied", 1),
+            ];
+            crash_at(broker, &steps, "at_least_once");
+        },
+    ),
     (
         "a_process_that_wakes_up_late_does_no_harm",
         a_process_that_wakes_up_late_does_no_harm,
@@ -38,6 +75,8 @@ pub const CASES: &[(&str, Case)] = &[
 pub const CHILD: &str = "MAREA_TEST_KAFKA_CHILD";
 
 const DEADLINE: Duration = Duration::from_secs(90);
+/// How soon a restart must work: far sooner than a session or a transaction times out.
+const AGAIN: Duration = Duration::from_secs(5);
 const PARTITIONS: u32 = 2;
 const READINGS: i64 = 20_000;
 
@@ -106,7 +145,7 @@ fn an_application_is_exactly_once(broker: &Broker) {
 fn a_process_that_wakes_up_late_does_no_harm(broker: &Broker) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
-    let mut child = start_child(broker, directory.path(), "slow", 0);
+    let mut child = start_child(broker, directory.path(), "slow|exactly_once", 0);
     let signal = |name: &str, id: u32| {
         let sent = Command::new("kill").arg(name).arg(id.to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "{name}");
@@ -158,18 +197,71 @@ fn start_child(broker: &Broker, directory: &Path, point: &str, nth: u32) -> Chil
         .expect("the child runs")
 }
 
-fn crash_at(broker: &Broker, point: &str) {
+/// Crashes at each step in turn, on the same data; then it must work again soon, and as if nothing had
+/// happened.
+fn crash_at(broker: &Broker, steps: &[(&str, u32)], guarantee: &str) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
     let mut crashed = 0;
-    for nth in [1, 4] {
-        let mut child = start_child(broker, directory.path(), point, nth);
+    for (point, nth) in steps {
+        let mut child = start_child(
+            broker,
+            directory.path(),
+            &format!("{point}|{guarantee}"),
+            *nth,
+        );
         let status = child.wait().expect("the child ends");
-        crashed += u32::from(!status.success());
+        crashed += usize::from(!status.success());
     }
-    assert!(crashed > 0, "no child crashed");
-    run_to_the_end(application(directory.path(), Arc::clone(&log)));
-    check(directory.path(), log);
+    assert!(crashed * 2 >= steps.len(), "{crashed} children crashed");
+    let builder = with_guarantee(directory.path(), Arc::clone(&log), guarantee);
+    let started = Instant::now();
+    let mut running = builder.start().expect("started");
+    while running.snapshot().tasks.len() < 2 * PARTITIONS as usize / at_once(guarantee) {
+        assert!(started.elapsed() < DEADLINE, "{:?}", running.snapshot());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    println!(
+        "    {crashed} crashes; at work again after {} ms",
+        started.elapsed().as_millis()
+    );
+    assert!(
+        started.elapsed() < AGAIN,
+        "no session or transaction is waited for"
+    );
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    drop(running);
+    match guarantee {
+        "exactly_once" => check(directory.path(), log),
+        _ => {
+            let results = finals_with_repeats(&*log);
+            assert!(
+                results == expected_by_sensor(&readings(READINGS)),
+                "other results"
+            );
+            let replay = with_guarantee(directory.path(), log, guarantee).replay(|_| ());
+            assert!(replay.expect("replayed").is_equal(), "other rows");
+        }
+    }
+}
+
+/// At least once the sums are by sensor, which needs no repartition and half of the tasks.
+fn at_once(guarantee: &str) -> usize {
+    1 + usize::from(guarantee == "at_least_once")
+}
+
+fn with_guarantee(directory: &Path, log: Arc<dyn Log>, guarantee: &str) -> ApplicationBuilder {
+    match guarantee {
+        "exactly_once" => application(directory, log),
+        _ => Application::builder(topology_by_sensor(), id_of(directory))
+            .log(log)
+            .state_directory(directory)
+            .settings(Settings {
+                guarantee: Guarantee::AtLeastOnce,
+                ..settings()
+            }),
+    }
 }
 
 /// Aborts the process when a point is reached for the nth time.
@@ -190,7 +282,7 @@ impl Hooks for AbortAt {
 /// What a child process does.
 pub fn child(plan: &str) {
     let parts: Vec<&str> = plan.split('|').collect();
-    let [url, directory, point, nth] = parts[..] else {
+    let [url, directory, point, guarantee, nth] = parts[..] else {
         panic!("{plan}")
     };
     if point == "slow" {
@@ -209,10 +301,14 @@ pub fn child(plan: &str) {
         "before_commit" => Point::BeforeCommit,
         "asked" => Point::Asked,
         "committed" => Point::Committed,
+        "applied" => Point::Applied,
+        "before_flush" => Point::BeforeFlush,
+        "flushed" => Point::Flushed,
+        "restoring" => Point::Restoring,
         _ => panic!("{plan}"),
     };
     let left = AtomicU32::new(nth.parse().expect("a number"));
     let log = Arc::new(KafkaLog::connect(url, SystemEnv::shared()).expect("the broker answers"));
     let hooks = Arc::new(AbortAt { point, left });
-    run_to_the_end(application(Path::new(directory), log).hooks(hooks));
+    run_to_the_end(with_guarantee(Path::new(directory), log, guarantee).hooks(hooks));
 }

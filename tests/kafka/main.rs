@@ -19,6 +19,7 @@ mod ocean;
 #[path = "../ocean/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
+mod refusals;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
@@ -86,7 +87,13 @@ fn main() -> ExitCode {
             case(&|_| broker.fresh_log())
         });
     }
-    let own = [cases::CASES, crash::CASES, faults::CASES, ocean::CASES];
+    let own = [
+        cases::CASES,
+        refusals::CASES,
+        crash::CASES,
+        faults::CASES,
+        ocean::CASES,
+    ];
     for (name, case) in own.into_iter().flatten() {
         run((*name).to_owned(), &|| case(&broker));
     }

@@ -430,6 +430,23 @@ impl Cluster {
             .collect())
     }
 
+    /// What the members of a group have, as bytes of the protocol; `None` unless the group is at rest.
+    pub(super) fn assignments(&self, group: &str) -> Result<Option<Vec<(String, Vec<u8>)>>> {
+        let what = || format!("asking for the members of group {group}");
+        let client = self.admin.inner();
+        let groups = client.fetch_group_list(Some(group), ATTEMPT);
+        let groups = groups.map_err(|cause| failed(&what(), cause))?;
+        let known = groups.groups().iter().find(|known| known.name() == group);
+        let Some(known) = known.filter(|known| known.state() == "Stable") else {
+            return Ok(None);
+        };
+        let bytes = |member: &rdkafka::groups::GroupMemberInfo| {
+            let assignment = member.assignment().unwrap_or_default();
+            (member.id().to_owned(), assignment.to_vec())
+        };
+        Ok(Some(known.members().iter().map(bytes).collect()))
+    }
+
     fn wait_until(&self, what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         loop {

@@ -23,6 +23,14 @@ pub(super) fn refused(what: &str, code: Code) -> Error {
         | Code::InvalidReplicationFactor
         | Code::InvalidConfig
         | Code::PolicyViolation => (ErrorKind::Invalid, "the cluster's rules forbid it"),
+        Code::MessageSizeTooLarge | Code::InvalidRecord => (
+            ErrorKind::Invalid,
+            "raise the topic's max.message.bytes or make the record smaller",
+        ),
+        Code::InvalidTimestamp => (
+            ErrorKind::Invalid,
+            "raise the topic's message.timestamp.before.max.ms and after.max.ms",
+        ),
         Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => {
             (ErrorKind::Invalid, "create the topic first")
         }

@@ -17,6 +17,7 @@ use super::config::{self, log_line};
 use super::convert::list;
 use super::error::failed;
 use super::membership::{CLIENT_PREFIX, LEAVE, STAY, Seat, VANISH};
+use super::orphans::Orphans;
 use crate::base::{Error, ErrorKind, Result, Thread, TopicPartition};
 
 /// How often the thread looks at what its worker has done.
@@ -85,6 +86,8 @@ pub(super) struct MemberThread {
     number: u64,
     /// The partitions of one request to give back, until all of them are released.
     returning: Option<BTreeSet<usize>>,
+    /// Looks for tasks that the group has forgotten.
+    orphans: Orphans,
 }
 
 impl MemberThread {
@@ -104,6 +107,7 @@ impl MemberThread {
         let subscribed = consumer.subscribe(&[&topic]);
         subscribed.map_err(|cause| failed(&format!("joining group {}", seat.group), cause))?;
         let env = Arc::clone(&cluster.env);
+        let now_ms = env.monotonic_ms();
         let thread = Self {
             cluster,
             seat,
@@ -111,6 +115,7 @@ impl MemberThread {
             consumer,
             number: 0,
             returning: None,
+            orphans: Orphans::new(now_ms),
         };
         env.spawn("marea-kafka-member", Box::new(move || thread.run()))
     }
@@ -137,6 +142,7 @@ impl MemberThread {
     fn turn(&mut self) -> Result<()> {
         self.listen()?;
         self.give_back()?;
+        self.orphans.look(&self.cluster, &self.seat, &self.topic)?;
         let silent_ms = {
             let now_ms = self.cluster.env.monotonic_ms();
             now_ms.saturating_sub(lock(&self.seat.state).spoke_ms)
@@ -192,6 +198,7 @@ impl MemberThread {
             });
         assigned.map_err(|cause| failed("taking tasks", cause))?;
         self.refresh();
+        self.orphans.wake(self.cluster.env.monotonic_ms());
         let mut state = lock(&self.seat.state);
         state.owned.extend(given);
         state.joined = true;

@@ -7,7 +7,7 @@
 //!  questions                  offsets that are asked for all the time
 //!  reader                     committed records of partitions assigned by hand
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own
-//!  membership, member_thread  a group hands out tasks
+//!  membership, member_thread  a group hands out tasks;  orphans: and all of them
 //! ```
 //!
 //! What differs from the logs in this process, and is Kafka's nature: the marker that ends a
@@ -21,6 +21,7 @@ mod convert;
 mod error;
 mod member_thread;
 mod membership;
+mod orphans;
 mod questions;
 mod reader;
 mod topic_settings;

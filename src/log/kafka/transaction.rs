@@ -406,7 +406,15 @@ impl Transactions {
         let until_ms = self.cluster.env.monotonic_ms() + 3 * TRANSACTION_MS;
         loop {
             let cause = match self.producer.abort_transaction(Duration::from_millis(100)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // What is said of its records must not be taken for the next one's.
+                    while self.producer.in_flight_count() > 0
+                        && self.cluster.env.monotonic_ms() < until_ms
+                    {
+                        self.producer.poll(SERVE);
+                    }
+                    return Ok(());
+                }
                 Err(cause) => cause,
             };
             match judge(&cause) {

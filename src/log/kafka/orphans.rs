@@ -1,0 +1,153 @@
+//! Tasks that the group has forgotten.
+//!
+//! A task moves in two rebalances: in the first its owner gives it up, and by joining again begins the
+//! second, which gives it to another. An owner that dies in between comes back under its static name and
+//! gets what it had after the first: nobody begins the second, and the task belongs to no one for good.
+//! So members look now and then at who has what, and one of them leaves and comes back when a task has
+//! had no owner for a while, which begins a rebalance.
+
+use std::collections::BTreeSet;
+
+use super::cluster::Cluster;
+use super::membership::Seat;
+use crate::base::{Error, Result};
+
+/// How often a member looks, first and at most, in milliseconds: the longer nothing has changed the
+/// less often.
+const LOOK_MS: u64 = 400;
+const LOOK_MS_MAX: u64 = 30_000;
+/// How often in a row the same must have been seen: a task on its way has no owner either.
+const TIMES: u32 = 4;
+
+pub(super) struct Orphans {
+    next_ms: u64,
+    pause_ms: u64,
+    seen: Option<BTreeSet<usize>>,
+    times: u32,
+}
+
+impl Orphans {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self {
+            next_ms: now_ms + LOOK_MS,
+            pause_ms: LOOK_MS,
+            seen: None,
+            times: 0,
+        }
+    }
+
+    /// Looks, if it is time.
+    ///
+    /// # Errors
+    /// When this member is the one that has to leave and come back.
+    pub(super) fn look(&mut self, cluster: &Cluster, seat: &Seat, topic: &str) -> Result<()> {
+        let now_ms = cluster.env.monotonic_ms();
+        if now_ms < self.next_ms {
+            return Ok(());
+        }
+        let orphans = match cluster.owners(&seat.group, topic) {
+            Ok(Some((first, owned))) => {
+                let is_orphan = |task: &usize| !owned.contains(task);
+                let orphans: BTreeSet<usize> = (0..seat.tasks.len()).filter(is_orphan).collect();
+                let is_first = first.starts_with(&format!("{}-", seat.member));
+                (is_first && !orphans.is_empty()).then_some(orphans)
+            }
+            // Rebalancing, or out of reach: others care for that.
+            Ok(None) | Err(_) => None,
+        };
+        self.pause_ms = match &orphans {
+            Some(_) => LOOK_MS,
+            None => (self.pause_ms * 2).min(LOOK_MS_MAX),
+        };
+        self.next_ms = cluster.env.monotonic_ms() + self.pause_ms;
+        self.times = match orphans.is_some() && orphans == self.seen {
+            true => self.times + 1,
+            false => 1,
+        };
+        self.seen = orphans;
+        match &self.seen {
+            Some(orphans) if self.times >= TIMES => {
+                let names = orphans.iter().map(|task| seat.tasks[*task].to_string());
+                let names: Vec<String> = names.collect();
+                Err(Error::user(format!(
+                    "nobody has {} since a rebalance that was cut short",
+                    names.join(", ")
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Something changed: more may.
+    pub(super) fn wake(&mut self, now_ms: u64) {
+        *self = Self::new(now_ms);
+    }
+}
+
+impl Cluster {
+    /// The first member of a group by name, and the partitions of `topic` that its members have; `None`
+    /// unless the group is at rest.
+    fn owners(&self, group: &str, topic: &str) -> Result<Option<(String, BTreeSet<usize>)>> {
+        let Some(members) = self.assignments(group)? else {
+            return Ok(None);
+        };
+        let mut owned = BTreeSet::new();
+        for (_, assignment) in &members {
+            owned.extend(partitions_in(assignment, topic).unwrap_or_default());
+        }
+        let first = members.into_iter().map(|(member, _)| member).min();
+        Ok(first.map(|first| (first, owned)))
+    }
+}
+
+/// The partitions of a topic in a member's assignment: version, then names with arrays of numbers, all
+/// big endian.
+fn partitions_in(assignment: &[u8], topic: &str) -> Option<BTreeSet<usize>> {
+    let mut rest = assignment.get(2..)?;
+    let mut take = |bytes: usize| {
+        let (taken, left) = rest.split_at_checked(bytes)?;
+        rest = left;
+        Some(taken)
+    };
+    let mut found = BTreeSet::new();
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0_usize, |all, byte| all << 8 | usize::from(*byte))
+    };
+    for _ in 0..number(take(4)?) {
+        let length = number(take(2)?);
+        let is_it = take(length)? == topic.as_bytes();
+        for _ in 0..number(take(4)?) {
+            let partition = number(take(4)?);
+            if is_it {
+                found.insert(partition);
+            }
+        }
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_is_read() {
+        let mut bytes = vec![0, 1, 0, 0, 0, 2];
+        for (name, partitions) in [("other", vec![7]), ("tasks", vec![0, 258])] {
+            bytes.extend((name.len() as u16).to_be_bytes());
+            bytes.extend(name.as_bytes());
+            bytes.extend((partitions.len() as u32).to_be_bytes());
+            for partition in partitions {
+                bytes.extend(u32::to_be_bytes(partition));
+            }
+        }
+        bytes.extend(u32::MAX.to_be_bytes());
+        let found = partitions_in(&bytes, "tasks");
+        assert_eq!(found, Some(BTreeSet::from([0, 258])));
+        for end in 0..bytes.len() - 4 {
+            assert_eq!(partitions_in(&bytes[..end], "tasks"), None, "{end}");
+        }
+    }
+}
