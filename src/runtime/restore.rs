@@ -24,6 +24,8 @@ pub(super) fn restore(
     alive: &mut dyn FnMut() -> Result<()>,
 ) -> Result<u64> {
     let mut records = 0;
+    // One for all stores: to make one takes a while on some logs.
+    let mut reader: Option<Box<dyn Reader>> = None;
     for (store, partition) in changelogs.iter().enumerate() {
         let Some(partition) = partition else { continue };
         let end = log.end_offset(partition, Isolation::ReadUncommitted)?;
@@ -41,9 +43,12 @@ pub(super) fn restore(
             continue;
         }
         state.begin_restore(store, position.is_none())?;
-        let mut reader = log.reader()?;
+        let reader = match &mut reader {
+            Some(reader) => reader,
+            none => none.insert(log.reader()?),
+        };
         reader.assign(&[(partition.clone(), from)])?;
-        let read = read_until(&mut *reader, partition, end, alive, &mut |fetched| {
+        let read = read_until(&mut **reader, partition, end, alive, &mut |fetched| {
             let mut cursor = fetched.batch.cursor(fetched.base_offset);
             while let Some(record) = cursor.next_record()? {
                 if record.offset >= fetched.position && record.offset < end {
