@@ -1,6 +1,6 @@
 //! State is what the changelogs say, and nothing else.
 
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
 
 use marea::disk::{Budget, Database, Durability, Options, Range};
 use marea::log::Batch;
@@ -11,12 +11,17 @@ use crate::process::{Ended, Place, finish, readings, run, undisturbed};
 fn half_a_run() -> Place {
     let place = Place::new();
     let mut child = place
-        .on_file(&readings(), &["--rate", "10000"])
+        .on_file(&readings(), &["--rate", "4000"])
         .spawn()
         .expect("starts");
-    std::thread::sleep(Duration::from_millis(1_300));
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut lines = lines.map(|line| line.expect("text"));
+    // The first windows have closed, and the others are under way.
+    let closed = |line: &String| line.contains("  averages ") && !line.contains("  averages 0 ");
+    lines.find(closed).expect("it says how far it is");
     child.kill().expect("still running");
-    finish(child);
+    let ended = finish(child);
+    assert_eq!(ended.code, None, "killed, not ended: {ended:#?}");
     place
 }
 
