@@ -13,8 +13,10 @@
 
 mod broker;
 mod cases;
+mod clients;
 mod crash;
 mod faults;
+mod interop;
 #[path = "../runtime/pipeline.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;
@@ -79,7 +81,7 @@ fn main() -> ExitCode {
             case(&|_| broker.fresh_log())
         });
     }
-    let own = [cases::CASES, crash::CASES, faults::CASES];
+    let own = [cases::CASES, crash::CASES, faults::CASES, interop::CASES];
     for (name, case) in own.into_iter().flatten() {
         run((*name).to_owned(), &|| case(&broker));
     }
