@@ -82,7 +82,7 @@ public class Clients {
       .repartition(Repartitioned.with(Serdes.String(), Serdes.String()).withName("by-word").withNumberOfPartitions(3))
       .groupByKey(Grouped.with(Serdes.String(), Serdes.String()));
     words.count(Materialized.as("counts"));
-    words.windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(60))).count(Materialized.as("windowed"));
+    words.windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(120))).count(Materialized.as("windowed"));
     Properties p = new Properties();
     p.putAll(Map.of("application.id", application, "bootstrap.servers", bootstrap, "state.dir", directory, "auto.offset.reset", "earliest",
       "commit.interval.ms", "100", "statestore.cache.max.bytes", "0", "processing.guarantee", "exactly_once_v2"));
@@ -96,8 +96,9 @@ public class Clients {
         Thread.sleep(50);
         if (streams.state() == KafkaStreams.State.ERROR || System.nanoTime() > deadline) throw new IllegalStateException("Kafka Streams is " + streams.state());
         Map<TopicPartition, OffsetAndMetadata> at = admin.listConsumerGroupOffsets(application).partitionsToOffsetAndMetadata().get();
-        OffsetAndMetadata read = at.get(new TopicPartition(in, 0));
-        if (read == null || read.offset() < records) continue;
+        long read = 0;
+        for (var one : at.entrySet()) if (one.getKey().topic().equals(in)) read += one.getValue().offset();
+        if (read < records) continue;
         long lag = 0;
         for (var end : admin.listOffsets(asked).all().get().entrySet()) {
           OffsetAndMetadata done = at.get(end.getKey());
