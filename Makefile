@@ -3,7 +3,7 @@
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
 export CARGO_TARGET_DIR ?= $(CACHE)/marea/target
 
-.PHONY: help ocean test verify fmt lint docs bench prerequisites
+.PHONY: help ocean test verify fmt lint docs bench compare prerequisites
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ docs: prerequisites ## build the documentation, warnings being errors
 
 bench: prerequisites ## all benches
 	cargo bench --workspace
+
+compare: prerequisites ## marea and Kafka Streams in turn on a real broker; ARGS="sensor --times 1" for less
+	benches/peers/compare $(ARGS)
 
 prerequisites:
 	@scripts/prerequisites

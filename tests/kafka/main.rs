@@ -13,8 +13,10 @@
 
 mod broker;
 mod cases;
+mod clients;
 mod crash;
 mod faults;
+mod interop;
 mod ocean;
 #[path = "../ocean/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of the example")]
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         refusals::CASES,
         crash::CASES,
         faults::CASES,
+        interop::CASES,
         ocean::CASES,
     ];
     for (name, case) in own.into_iter().flatten() {

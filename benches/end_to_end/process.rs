@@ -1,0 +1,31 @@
+//! What this process has used.
+
+/// Processor time of all its threads, in seconds.
+pub fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |position: usize| {
+        fields
+            .get(position)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The most memory it had, in MiB.
+pub fn peak_rss_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let digits: String = line
+        .unwrap_or("0")
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect();
+    digits.parse::<u64>().unwrap_or(0) / 1024
+}

@@ -1,0 +1,113 @@
+//! How long a restore takes: from the first question for a changelog's end to the last row written,
+//! which is what the peer's listener is told of.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use marea::Result;
+use marea::base::{Offset, TopicPartition};
+use marea::log::{
+    CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
+};
+use marea::runtime::{Hooks, Point};
+
+/// A log that passes everything on, and notes when.
+#[derive(Debug)]
+pub struct RestoreClock {
+    log: Arc<dyn Log>,
+    /// The first start and the last end.
+    noted: Mutex<(Option<Instant>, Option<Instant>)>,
+}
+
+impl RestoreClock {
+    pub fn new(log: Arc<dyn Log>) -> Arc<Self> {
+        let noted = Mutex::default();
+        Arc::new(Self { log, noted })
+    }
+
+    pub fn seconds(&self) -> f64 {
+        match *self.noted.lock().unwrap_or_else(PoisonError::into_inner) {
+            (Some(start), Some(end)) => (end - start).as_secs_f64(),
+            _ => 0.0,
+        }
+    }
+}
+
+impl Hooks for RestoreClock {
+    fn reached(&self, point: Point) {
+        if point == Point::Restoring {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.1 = Some(Instant::now());
+        }
+    }
+}
+
+impl Log for RestoreClock {
+    fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
+        if isolation == Isolation::ReadUncommitted && partition.topic.ends_with("-changelog") {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.0.get_or_insert_with(Instant::now);
+        }
+        self.log.end_offset(partition, isolation)
+    }
+
+    fn incarnation(&self) -> u128 {
+        self.log.incarnation()
+    }
+
+    fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
+        self.log.create_topics(topics)
+    }
+
+    fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
+        self.log.topic(name)
+    }
+
+    fn topic_names(&self) -> Result<Vec<String>> {
+        self.log.topic_names()
+    }
+
+    fn delete_topics(&self, names: &[String]) -> Result<()> {
+        self.log.delete_topics(names)
+    }
+
+    fn start_offset(&self, partition: &TopicPartition) -> Result<Offset> {
+        self.log.start_offset(partition)
+    }
+
+    fn end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        isolation: Isolation,
+    ) -> Result<Vec<Offset>> {
+        self.log.end_offsets(partitions, isolation)
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.log.delete_records(before)
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.log.committed(group, partitions)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<()> {
+        self.log.delete_group(group)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>> {
+        self.log.reader()
+    }
+
+    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+        self.log.writer(id)
+    }
+
+    fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
+        self.log.join(request)
+    }
+}
