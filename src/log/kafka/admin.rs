@@ -12,7 +12,7 @@ use rdkafka::admin::{
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, lock};
 use super::config::{Consumer, REQUEST_MS};
 use super::convert::{list, number_of, offset_of};
 use super::error::{failed, refused};
@@ -393,7 +393,13 @@ impl Cluster {
     }
 
     pub(super) fn delete_group(&self, group: &str) -> Result<()> {
-        let members = self.members(group)?;
+        let mut members = self.members(group)?;
+        // Those that have not been let in yet.
+        for ((joined, member), seat) in self.seats().iter() {
+            if joined == group && lock(&seat.state).lost.is_none() {
+                members.push((member.clone(), String::new()));
+            }
+        }
         if !members.is_empty() {
             let message = format!(
                 "group {group} has members, among them {}; stop them first",
