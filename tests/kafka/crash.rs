@@ -22,48 +22,27 @@ pub const CASES: &[(&str, Case)] = &[
         "an_application_is_exactly_once",
         an_application_is_exactly_once,
     ),
-    ("a_crash_before_a_commit_is_asked", |broker| {
-        crash_at(
-            broker,
-            &[("before_commit", 1), ("before_commit", 4)],
-            "exactly_once",
-        );
-    }),
-    ("a_crash_while_a_commit_is_asked", |broker| {
-        crash_at(broker, &[("asked", 1), ("asked", 4)], "exactly_once");
-    }),
-    ("a_crash_after_a_commit", |broker| {
-        crash_at(
-            broker,
-            &[("committed", 1), ("committed", 4)],
-            "exactly_once",
-        );
-    }),
-    ("a_crash_after_the_rows_are_applied", |broker| {
-        crash_at(broker, &[("applied", 1), ("applied", 5)], "exactly_once");
-    }),
-    ("a_crash_inside_a_flush", |broker| {
-        crash_at(
-            broker,
-            &[("before_flush", 1), ("flushed", 2)],
-            "exactly_once",
-        );
-    }),
-    ("a_crash_in_the_middle_of_a_restore", |broker| {
-        let steps = [("committed", 4), ("restoring", 1), ("restoring", 3)];
-        crash_at(broker, &steps, "exactly_once");
-    }),
+    (
+        "a_crash_before_a_commit_is_asked",
+        a_crash_before_a_commit_is_asked,
+    ),
+    (
+        "a_crash_while_a_commit_is_asked",
+        a_crash_while_a_commit_is_asked,
+    ),
+    ("a_crash_after_a_commit", a_crash_after_a_commit),
+    (
+        "a_crash_after_the_rows_are_applied",
+        a_crash_after_the_rows_are_applied,
+    ),
+    ("a_crash_inside_a_flush", a_crash_inside_a_flush),
+    (
+        "a_crash_in_the_middle_of_a_restore",
+        a_crash_in_the_middle_of_a_restore,
+    ),
     (
         "at_least_once_state_never_runs_ahead_of_its_input",
-        |broker| {
-            let steps = [
-                ("before_commit", 1),
-                ("asked", 2),
-                ("committed", 1),
-                ("applied", 1),
-            ];
-            crash_at(broker, &steps, "at_least_once");
-        },
+        at_least_once_state_never_runs_ahead_of_its_input,
     ),
     (
         "a_process_that_wakes_up_late_does_no_harm",
@@ -195,6 +174,53 @@ fn start_child(broker: &Broker, directory: &Path, point: &str, nth: u32) -> Chil
         })
         .spawn()
         .expect("the child runs")
+}
+
+fn a_crash_before_a_commit_is_asked(broker: &Broker) {
+    crash_at(
+        broker,
+        &[("before_commit", 1), ("before_commit", 4)],
+        "exactly_once",
+    );
+}
+
+fn a_crash_while_a_commit_is_asked(broker: &Broker) {
+    crash_at(broker, &[("asked", 1), ("asked", 4)], "exactly_once");
+}
+
+fn a_crash_after_a_commit(broker: &Broker) {
+    crash_at(
+        broker,
+        &[("committed", 1), ("committed", 4)],
+        "exactly_once",
+    );
+}
+
+fn a_crash_after_the_rows_are_applied(broker: &Broker) {
+    crash_at(broker, &[("applied", 1), ("applied", 5)], "exactly_once");
+}
+
+fn a_crash_inside_a_flush(broker: &Broker) {
+    crash_at(
+        broker,
+        &[("before_flush", 1), ("flushed", 2)],
+        "exactly_once",
+    );
+}
+
+fn a_crash_in_the_middle_of_a_restore(broker: &Broker) {
+    let steps = [("committed", 4), ("restoring", 1), ("restoring", 3)];
+    crash_at(broker, &steps, "exactly_once");
+}
+
+fn at_least_once_state_never_runs_ahead_of_its_input(broker: &Broker) {
+    let steps = [
+        ("before_commit", 1),
+        ("asked", 2),
+        ("committed", 1),
+        ("applied", 1),
+    ];
+    crash_at(broker, &steps, "at_least_once");
 }
 
 /// Crashes at each step in turn, on the same data; then it must work again soon, and as if nothing had

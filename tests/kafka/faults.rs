@@ -23,14 +23,13 @@ pub const CASES: &[(&str, Case)] = &[
         "a_broker_that_stalls_leaves_no_doubt",
         a_broker_that_stalls_leaves_no_doubt,
     ),
-    ("a_broker_is_away_for_a_moment", |broker| {
-        broker_is_away(broker, 2)
-    }),
+    (
+        "a_broker_is_away_for_a_moment",
+        a_broker_is_away_for_a_moment,
+    ),
     (
         "a_broker_is_away_for_longer_than_a_transaction_may_be_open",
-        |broker| {
-            broker_is_away(broker, 14);
-        },
+        a_broker_is_away_for_longer_than_a_transaction_may_be_open,
     ),
 ];
 
@@ -176,6 +175,14 @@ fn a_broker_that_stalls_leaves_no_doubt(broker: &Broker) {
         count > 10 && numbers == (0..count).collect::<Vec<_>>(),
         "{count}: {numbers:?}"
     );
+}
+
+fn a_broker_is_away_for_a_moment(broker: &Broker) {
+    broker_is_away(broker, 2)
+}
+
+fn a_broker_is_away_for_longer_than_a_transaction_may_be_open(broker: &Broker) {
+    broker_is_away(broker, 14);
 }
 
 fn broker_is_away(broker: &Broker, seconds: u64) {

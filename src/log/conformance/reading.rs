@@ -138,7 +138,7 @@ pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
     let mut reader = log.reader().expect("a reader");
     let all: Vec<_> = (0..3).map(|partition| (at("t", partition), 0)).collect();
     reader.assign(&all).expect("assigned");
-    for round in 1..20 {
+    for round in 1..8 {
         append(&*log, &q, &["first"]);
         append(&*log, &p, &["then"]);
         let mut seen = false;
@@ -154,6 +154,6 @@ pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
     }
     let recent = || log.recent_ends(&[p.clone(), q.clone()]);
     eventually("recent ends", || {
-        recent().iter().all(|end| end.is_some_and(|end| end >= 19))
+        recent().iter().all(|end| end.is_some_and(|end| end >= 7))
     });
 }

@@ -1,4 +1,4 @@
-//! Topics, ends of partitions, and what groups have committed.
+//! Topics, and the ends of partitions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use super::convert::{list, number_of, offset_of};
 use super::error::{failed, refused};
 use super::topic_settings::{differences, settings_of, spec_of};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
-use crate::log::{CommittedOffset, Isolation, TopicSpec, check};
+use crate::log::{Isolation, TopicSpec, check};
 
-const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
+pub(super) const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
 /// How long one attempt at a question that is asked all the time may take: a broker that comes back is
 /// noticed by the next one.
-const ATTEMPT: Duration = Duration::from_millis(1_500);
+pub(super) const ATTEMPT: Duration = Duration::from_millis(1_500);
 /// How long a new topic's settings may take to be known to all brokers, in milliseconds.
-const SETTLE_MS: u64 = 3_000;
+pub(super) const SETTLE_MS: u64 = 3_000;
 /// How often brokers are asked whether they know of a change yet.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
-fn options() -> AdminOptions {
+pub(super) fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(REQUEST))
         .operation_timeout(Some(REQUEST))
@@ -350,103 +350,6 @@ impl Cluster {
         Ok(())
     }
 
-    pub(super) fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<CommittedOffset>>> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let client = self.group(group)?;
-        let what = || format!("asking for the offsets of group {group}");
-        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
-        let answer = loop {
-            hear_out(&client);
-            let partitions = partitions.iter();
-            let asked = list(partitions.map(|partition| (partition, KafkaOffset::Invalid)))?;
-            // The client asks for stable offsets, and again while a transaction is about to change
-            // them.
-            match client.committed_offsets(asked, ATTEMPT) {
-                Ok(answer) => break answer,
-                Err(cause) if self.env.monotonic_ms() >= until_ms => {
-                    return Err(failed(&what(), cause));
-                }
-                Err(cause) => tracing::debug!(%cause, group, "asking for offsets again"),
-            }
-            self.env.sleep(LOOK);
-        };
-        let mut committed = Vec::with_capacity(partitions.len());
-        for element in answer.elements() {
-            tracing::debug!(group, place = ?(element.topic(), element.partition()), offset = ?element.offset(), error = ?element.error(), "committed");
-            match element.error() {
-                Ok(()) => {}
-                Err(cause) if unknown(&cause) => {}
-                Err(cause) => return Err(failed(&what(), cause)),
-            }
-            committed.push(offset_of(element.offset()).map(|offset| CommittedOffset {
-                offset,
-                metadata: element.metadata().to_owned(),
-            }));
-        }
-        Ok(committed)
-    }
-
-    pub(super) fn delete_group(&self, group: &str) -> Result<()> {
-        let members = self.members(group)?;
-        if !members.is_empty() {
-            let message = format!(
-                "group {group} has members, among them {}; stop them first",
-                members[0].0
-            );
-            return Err(Error::invalid(message));
-        }
-        let what = format!("deleting group {group}");
-        let answers = block_on(self.admin.delete_groups(&[group], &options()));
-        for answer in answers.map_err(|cause| failed(&what, cause))? {
-            match answer {
-                Ok(_) | Err((_, Code::GroupIdNotFound)) => {}
-                Err((_, Code::NonEmptyGroup)) => {
-                    let message = format!("{what}: it has members; stop them first");
-                    return Err(Error::invalid(message));
-                }
-                Err((_, code)) => return Err(refused(&what, code)),
-            }
-        }
-        self.forget_group(group);
-        Ok(())
-    }
-
-    /// The members of a group: name at the broker, and the name of the client.
-    pub(super) fn members(&self, group: &str) -> Result<Vec<(String, String)>> {
-        let what = format!("asking for the members of group {group}");
-        let client = self.admin.inner();
-        let groups = client.fetch_group_list(Some(group), REQUEST);
-        let groups = groups.map_err(|cause| failed(&what, cause))?;
-        let of_group = groups.groups().iter().filter(|known| known.name() == group);
-        Ok(of_group
-            .flat_map(|known| known.members())
-            .map(|member| (member.id().to_owned(), member.client_id().to_owned()))
-            .collect())
-    }
-
-    /// What the members of a group have, as bytes of the protocol; `None` unless the group is at rest.
-    pub(super) fn assignments(&self, group: &str) -> Result<Option<Vec<(String, Vec<u8>)>>> {
-        let what = || format!("asking for the members of group {group}");
-        let client = self.admin.inner();
-        let groups = client.fetch_group_list(Some(group), ATTEMPT);
-        let groups = groups.map_err(|cause| failed(&what(), cause))?;
-        let known = groups.groups().iter().find(|known| known.name() == group);
-        let Some(known) = known.filter(|known| known.state() == "Stable") else {
-            return Ok(None);
-        };
-        let bytes = |member: &rdkafka::groups::GroupMemberInfo| {
-            let assignment = member.assignment().unwrap_or_default();
-            (member.id().to_owned(), assignment.to_vec())
-        };
-        Ok(Some(known.members().iter().map(bytes).collect()))
-    }
-
     fn wait_until(&self, what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         loop {
@@ -467,7 +370,7 @@ impl Cluster {
 }
 
 /// Takes what a client has to say on the side, lost connections mostly; nobody else does.
-fn hear_out(client: &Consumer) {
+pub(super) fn hear_out(client: &Consumer) {
     for _ in 0..1_000 {
         if client.poll(Duration::ZERO).is_none() {
             return;
@@ -475,7 +378,7 @@ fn hear_out(client: &Consumer) {
     }
 }
 
-fn unknown(cause: &KafkaError) -> bool {
+pub(super) fn unknown(cause: &KafkaError) -> bool {
     matches!(
         cause.rdkafka_error_code(),
         Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic)

@@ -100,6 +100,13 @@ pub(super) fn judge(error: &KafkaError) -> Verdict {
     }
 }
 
+/// The error of a writer whose client can write no more, while nothing of the commit happened: opened
+/// anew it can.
+pub(super) fn worn_out(id: &str, cause: &KafkaError) -> CommitError {
+    let message = format!("writer {id} can write no more: {cause}; open it anew");
+    CommitError::Fenced(Error::new(ErrorKind::Fenced, message))
+}
+
 /// The error of a writer that can write no more.
 pub(super) fn dead_writer(id: &str, verdict: Verdict, cause: &KafkaError) -> CommitError {
     match verdict {

@@ -3,8 +3,9 @@
 //! ```text
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster                    what all parts share
-//!  admin, topic_settings      topics, ends, what groups have committed
+//!  admin, topic_settings      topics and ends
 //!  questions                  offsets that are asked for all the time
+//!  groups                     what groups have committed, and their members
 //!  reader                     committed records of partitions assigned by hand
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own
 //!  membership, member_thread  a group hands out tasks;  orphans: and all of them
@@ -19,6 +20,7 @@ mod cluster;
 mod config;
 mod convert;
 mod error;
+mod groups;
 mod member_thread;
 mod membership;
 mod orphans;

@@ -30,7 +30,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use super::cluster::{Cluster, lock};
 use super::config::{self, BATCH_BYTES, REQUEST_MS, TRANSACTION_MS, log_line};
 use super::convert::{list, number_of, outgoing};
-use super::error::{Verdict, dead_writer, failed, judge};
+use super::error::{Verdict, dead_writer, failed, judge, worn_out};
 use super::writer::{Answer, Job};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{CommitError, GroupCommit, Receipt};
@@ -167,9 +167,9 @@ impl Transactions {
             let verdict = judge(&cause);
             let delivery = lock(&self.producer.context().0).failure.take();
             match verdict {
-                Verdict::Fenced | Verdict::Fatal => {
-                    return Err(dead_writer(&self.id, verdict, &cause));
-                }
+                Verdict::Fenced => return Err(dead_writer(&self.id, verdict, &cause)),
+                // Nothing of it happened, and a new client may go on.
+                Verdict::Fatal => return Err(worn_out(&self.id, &cause)),
                 _ => self.abort()?,
             }
             let group = job.commit.group.as_ref();
@@ -343,11 +343,11 @@ impl Transactions {
                     }
                     self.producer.poll(SERVE);
                 }
-                // The first asking may have been heard, and only the second one fenced.
-                Verdict::Fenced | Verdict::Fatal if unknown => return self.settle(job, &cause),
-                verdict @ (Verdict::Fenced | Verdict::Fatal) => {
-                    return Err(dead_writer(&self.id, verdict, &cause));
-                }
+                // The first asking may have been heard, and only the second one refused; the client asks
+                // again by itself, too.
+                Verdict::Fatal => return self.settle(job, &cause),
+                Verdict::Fenced if unknown => return self.settle(job, &cause),
+                Verdict::Fenced => return Err(dead_writer(&self.id, Verdict::Fenced, &cause)),
                 _ => {
                     self.abort()?;
                     let delivery = lock(&self.producer.context().0).failure.take();
@@ -377,13 +377,17 @@ impl Transactions {
         let Some(group) = &job.commit.group else {
             return fatal();
         };
+        // A member that has lost its place reads the truth anew whatever the outcome was.
+        self.cluster
+            .check_commit(group)
+            .map_err(CommitError::Fenced)?;
         let moved = group.offsets.iter().find(|(partition, committed)| {
             let place = (group.group.clone(), partition.clone());
             let before = self.progress.borrow().get(&place).copied();
             before.is_some_and(|before| before != committed.offset)
         });
         // As long as the member is the owner nobody else commits these offsets.
-        let (Some((partition, wanted)), Ok(())) = (moved, self.cluster.check_commit(group)) else {
+        let Some((partition, wanted)) = moved else {
             return fatal();
         };
         match self
