@@ -270,8 +270,14 @@ impl MemberThread {
 
     /// Leaves the group at once. A static member does not when its client is merely closed.
     fn leave(&mut self) {
-        self.consumer.unsubscribe();
         let until_ms = self.cluster.env.monotonic_ms() + LEAVE_MS;
+        // One that leaves while it is being let in would stay behind as a member that nobody is.
+        while !lock(&self.seat.state).joined && self.cluster.env.monotonic_ms() < until_ms {
+            if self.listen().is_err() {
+                break;
+            }
+        }
+        self.consumer.unsubscribe();
         self.answer_request();
         self.returning = None;
         let mut quiet = 0;
