@@ -158,8 +158,12 @@ impl Run {
         Ok(())
     }
 
+    /// As the peer has it on Kafka; elsewhere without the text, where oceans are not asked for.
     fn text(&self) -> Text {
-        self.text.unwrap_or(Text::Json)
+        let compact = !self.log.starts_with("kafka:")
+            && !["filter", "ocean"].contains(&self.topology.as_str());
+        let usual = if compact { Text::Compact } else { Text::Json };
+        self.text.unwrap_or(usual)
     }
 
     fn id(&self) -> String {
