@@ -253,7 +253,7 @@ impl Feeding {
     fn take_turns(&mut self, seat: &mut dyn Membership) -> Result<()> {
         while !self.shared.stop.load(Ordering::Acquire) {
             let assigned = seat.poll()?;
-            if !assigned.is_some_and(|assigned| !assigned.tasks.is_empty()) {
+            if assigned.is_none_or(|assigned| assigned.tasks.is_empty()) {
                 self.env.sleep(TICK);
                 continue;
             }
