@@ -46,7 +46,7 @@ const UNREADABLE: &str = "zstd";
 /// Loud, and a failure where the tests must run.
 fn skip(what: &str, why: &str) {
     eprintln!("\nSKIPPED: nothing was exchanged with {what}: {why}\n");
-    let required = std::env::var_os("MAREA_KAFKA_REQUIRED").is_some();
+    let required = std::env::var_os("MAREA_CLIENTS_REQUIRED").is_some();
     assert!(!required, "{what} is required: {why}");
 }
 
