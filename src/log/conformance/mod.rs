@@ -63,6 +63,7 @@ macro_rules! log_conformance {
             a_group_is_deleted_once_it_has_no_members
             a_reader_starts_at_its_positions
             a_paused_partition_keeps_its_position
+            a_pause_ends_with_its_assignment
             partitions_take_turns
             a_waiting_reader_wakes_up_on_an_append
             a_reader_learns_where_partitions_end
@@ -147,6 +148,10 @@ pub const CASES: &[(&str, Case)] = &[
     (
         "a_paused_partition_keeps_its_position",
         a_paused_partition_keeps_its_position,
+    ),
+    (
+        "a_pause_ends_with_its_assignment",
+        a_pause_ends_with_its_assignment,
     ),
     ("partitions_take_turns", partitions_take_turns),
     (

@@ -85,6 +85,34 @@ pub fn a_paused_partition_keeps_its_position(factory: Factory<'_>) {
     assert_eq!(only(drain(&*log, &mut *reader, &[&p])), (0, "b".to_owned()));
 }
 
+/// A pause ends with the assignment it was made in, and with its reader.
+pub fn a_pause_ends_with_its_assignment(factory: Factory<'_>) {
+    let log = start_with(factory, "t", 2);
+    let (p, q) = (at("t", 0), at("t", 1));
+    let texts = |records: Vec<(u32, Offset, String)>| -> Vec<String> {
+        records.into_iter().map(|(_, _, text)| text).collect()
+    };
+    let mut reader = log.reader().expect("a reader");
+    reader
+        .assign(&[(p.clone(), 0), (q.clone(), 0)])
+        .expect("assigned");
+    reader.pause(&p, true);
+    append(&*log, &p, &["a"]);
+    append(&*log, &q, &["x"]);
+    assert_eq!(texts(drain(&*log, &mut *reader, &[&q])), ["x"]);
+    // A backend that fetches ahead learns only now that it fetches in vain.
+    reader.poll(1 << 20, LOOK).expect("readable");
+    reader.assign(&[(p.clone(), 0)]).expect("assigned");
+    assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a"]);
+    reader.pause(&p, true);
+    append(&*log, &p, &["b"]);
+    reader.poll(1 << 20, LOOK).expect("readable");
+    drop(reader);
+    let mut reader = log.reader().expect("another reader");
+    reader.assign(&[(p.clone(), 0)]).expect("assigned");
+    assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a", "b"]);
+}
+
 /// A small budget of bytes does not starve any partition, and gives about what was asked for.
 pub fn partitions_take_turns(factory: Factory<'_>) {
     let log = start_with(factory, "t", 3);

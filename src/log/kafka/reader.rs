@@ -139,6 +139,16 @@ impl KafkaReader {
         Ok(())
     }
 
+    /// Lets the client fetch all it has: it remembers what it was told of a partition beyond the
+    /// assignment.
+    fn end_pauses(&mut self) -> Result<()> {
+        let Some(client) = &self.client else {
+            return Ok(());
+        };
+        let mut slots = self.slots.iter_mut();
+        slots.try_for_each(|slot| Self::set_stopped(&client.consumer, slot, false))
+    }
+
     /// Where the client stands, which is past what it does not return. Whether that is news.
     fn follow_positions(&mut self) -> Result<bool> {
         let mut moved = false;
@@ -336,6 +346,7 @@ impl Reader for KafkaReader {
                 .iter()
                 .map(|slot| (&slot.partition, KafkaOffset::Offset(slot.position))),
         )?;
+        self.end_pauses()?;
         let consumer = self.consumer()?;
         // What is fetched already is of the old assignment, also where the partition stays.
         let assigned = consumer.unassign().and_then(|()| match wanted.count() {
@@ -457,7 +468,10 @@ fn tell(cause: KafkaError) -> Result<()> {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
+        let ended = self.end_pauses();
+        if let Some(client) = self.client.take()
+            && ended.is_ok()
+        {
             self.cluster.give_back_reader(client);
         }
     }
