@@ -272,7 +272,10 @@ fn main() -> Outcome<()> {
         .filter(|arg| !arg.starts_with("--"))
         .collect();
     match args.split_first() {
-        Some((verb, rest)) if verb == "run" => Run::parse(rest)?.run(),
+        Some((verb, rest)) if verb == "run" => {
+            process::with_few_arenas()?;
+            Run::parse(rest)?.run()
+        }
         // As a test, or as a plain bench: every topology, tiny. The join's partners are many. One clock
         // starts once a process, so these lines say only that all work.
         _ => topologies::NAMES.iter().try_for_each(|name| {

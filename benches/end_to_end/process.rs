@@ -29,3 +29,18 @@ pub fn peak_rss_mib() -> u64 {
         .collect();
     digits.parse::<u64>().unwrap_or(0) / 1024
 }
+
+/// Starts this process anew with few arenas, as a service with many threads should be started: glibc gives
+/// each of the Kafka client's threads one of its own, and what they free stays there.
+pub fn with_few_arenas() -> std::io::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    if !cfg!(target_env = "gnu") || std::env::var_os("MALLOC_ARENA_MAX").is_some() {
+        return Ok(());
+    }
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1));
+    again.env("MALLOC_ARENA_MAX", "2");
+    again.env("MALLOC_TRIM_THRESHOLD_", "1048576");
+    // Only comes back when it has failed.
+    Err(again.exec())
+}
