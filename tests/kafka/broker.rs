@@ -26,6 +26,11 @@ impl Broker {
             broker.refuse_topics_of_others();
             return Ok(broker);
         }
+        Self::own("")
+    }
+
+    /// A broker of our own, with more settings: `name=value;name=value`.
+    pub fn own(settings: &str) -> Result<Self, String> {
         let java = Command::new("java").arg("-version").output();
         if !java.is_ok_and(|output| output.status.success()) {
             return Err("there is no java; install Java 17 or newer".into());
@@ -35,6 +40,7 @@ impl Broker {
             .arg("start")
             .arg(directory.path())
             .args(["1", &free_port().to_string()])
+            .env("KAFKA_SETTINGS", settings)
             .output()
             .map_err(|error| error.to_string())?;
         if !started.status.success() {

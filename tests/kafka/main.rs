@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and its clock is the real one"
 )]
 
+mod authorisation;
 mod broker;
 mod cases;
 mod clients;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         crash::CASES,
         faults::CASES,
         interop::CASES,
+        authorisation::CASES,
         ocean::CASES,
     ];
     for (name, case) in own.into_iter().flatten() {

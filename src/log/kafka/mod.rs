@@ -19,6 +19,7 @@ mod admin;
 mod cluster;
 mod config;
 mod convert;
+mod deliveries;
 mod error;
 mod groups;
 mod member_thread;

@@ -15,21 +15,20 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::Message;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::cluster::{Cluster, lock};
-use super::config::{self, BATCH_BYTES, REQUEST_MS, TRANSACTION_MS, log_line};
+use super::config::{self, BATCH_BYTES, REQUEST_MS, TRANSACTION_MS};
 use super::convert::{list, number_of, outgoing};
+use super::deliveries::{Context, Deliveries};
 use super::error::{Verdict, dead_writer, failed, judge, worn_out};
 use super::writer::{Answer, Job};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
@@ -45,46 +44,6 @@ const REGENERATE_MS: u64 = 5_000;
 /// The bytes after which a batch has to end for a topic that takes less than a whole batch.
 pub(super) fn small_limit(max_record_bytes: usize) -> Option<usize> {
     (max_record_bytes < BATCH_BYTES).then_some(max_record_bytes)
-}
-
-/// What the brokers said about the records of the transaction that runs.
-#[derive(Default)]
-struct Deliveries {
-    /// By the number of the append: the offset after its last record.
-    ends: Vec<Offset>,
-    failure: Option<KafkaError>,
-}
-
-#[derive(Default)]
-struct Context(Mutex<Deliveries>);
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka writer");
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, append: usize) {
-        let mut deliveries = lock(&self.0);
-        match result {
-            Ok(message) => {
-                if let Some(end) = deliveries.ends.get_mut(append) {
-                    *end = (*end).max(message.offset() + 1);
-                }
-            }
-            Err((cause, _)) => {
-                // Those that follow the first say only that they were thrown away.
-                deliveries.failure.get_or_insert_with(|| cause.clone());
-            }
-        }
-    }
 }
 
 /// The producer and its thread.
@@ -170,7 +129,10 @@ impl Transactions {
                 Verdict::Fenced => return Err(dead_writer(&self.id, verdict, &cause)),
                 // Nothing of it happened, and a new client may go on.
                 Verdict::Fatal => return Err(worn_out(&self.id, &cause)),
-                _ => self.abort()?,
+                _ => {}
+            }
+            if let Err(error) = self.abort() {
+                return Err(self.explain_dead(error, cause, delivery));
             }
             let group = job.commit.group.as_ref();
             match verdict {
@@ -190,11 +152,7 @@ impl Transactions {
                     };
                     return Err(CommitError::Fenced(error));
                 }
-                _ => {
-                    return Err(CommitError::Aborted(
-                        self.explain(delivery.unwrap_or(cause)),
-                    ));
-                }
+                _ => return Err(CommitError::Aborted(self.explain(cause, delivery))),
             }
         }
     }
@@ -264,13 +222,13 @@ impl Transactions {
     fn drain(&self, until_ms: u64) -> Result<(), Stop> {
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(SERVE);
-            if let Some(failure) = &lock(&self.producer.context().0).failure {
+            if let Some((failure, _)) = &lock(&self.producer.context().0).failure {
                 return Err(Stop::Client(failure.clone()));
             }
             self.check_time(until_ms)?;
         }
         match &lock(&self.producer.context().0).failure {
-            Some(failure) => Err(Stop::Client(failure.clone())),
+            Some((failure, _)) => Err(Stop::Client(failure.clone())),
             None => Ok(()),
         }
     }
@@ -349,11 +307,11 @@ impl Transactions {
                 Verdict::Fenced if unknown => return self.settle(job, &cause),
                 Verdict::Fenced => return Err(dead_writer(&self.id, Verdict::Fenced, &cause)),
                 _ => {
-                    self.abort()?;
                     let delivery = lock(&self.producer.context().0).failure.take();
-                    return Err(CommitError::Aborted(
-                        self.explain(delivery.unwrap_or(cause)),
-                    ));
+                    return Err(match self.abort() {
+                        Ok(()) => CommitError::Aborted(self.explain(cause, delivery)),
+                        Err(error) => self.explain_dead(error, cause, delivery),
+                    });
                 }
             }
         }
@@ -434,10 +392,28 @@ impl Transactions {
         }
     }
 
-    fn explain(&self, cause: KafkaError) -> Error {
+    /// A client whose records were all refused cannot even abort. Why they were refused says more.
+    fn explain_dead(
+        &self,
+        dead: CommitError,
+        cause: KafkaError,
+        delivery: Option<(KafkaError, String)>,
+    ) -> CommitError {
+        let refused = self.explain(cause, delivery);
+        match refused.kind() {
+            ErrorKind::Invalid => CommitError::Aborted(refused),
+            _ => dead,
+        }
+    }
+
+    /// Why a commit was aborted; what was said of a record says more than what followed from it.
+    fn explain(&self, cause: KafkaError, delivery: Option<(KafkaError, String)>) -> Error {
         // A topic may be gone, or have other limits now.
         self.cluster.forget_topics();
-        failed(&format!("writer {}", self.id), cause)
+        match delivery {
+            Some((cause, place)) => failed(&format!("writing to {place}"), cause),
+            None => failed(&format!("writer {}", self.id), cause),
+        }
     }
 }
 
