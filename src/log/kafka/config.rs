@@ -106,8 +106,9 @@ impl Address {
         config.set("enable.auto.offset.store", "false");
         config.set("isolation.level", "read_committed");
         config.set("auto.offset.reset", "earliest");
-        config.set("queued.min.messages", "100000");
-        config.set("queued.max.messages.kbytes", "16384");
+        // Each message waits in some hundred bytes of the client besides its own.
+        config.set("queued.min.messages", "20000");
+        config.set("queued.max.messages.kbytes", "8192");
         // With the default of one second a queue that was full for a moment idles for the rest of it.
         config.set("fetch.queue.backoff.ms", "5");
         config.set("fetch.error.backoff.ms", "50");

@@ -95,10 +95,10 @@ struct Slot {
     stale: Option<Offset>,
     /// What the owner wants.
     paused: bool,
-    /// Whether the client was told so. That throws away what it has fetched, so it is not until a
-    /// record comes that is not wanted.
+    /// Whether the client was told so. That throws away what it has fetched, so it is not until many
+    /// records have come that are not wanted yet.
     stopped: bool,
-    /// Records taken from the client and not returned yet: the first one of a pause, and those of
+    /// Records taken from the client and not returned yet: those that came in a pause, and those of
     /// the poll that runs.
     base_offset: Offset,
     builder: BatchBuilder,
@@ -212,6 +212,7 @@ impl KafkaReader {
         let mut order: Vec<usize> = Vec::new();
         let mut bytes = 0;
         let Self {
+            cluster,
             client,
             slots,
             places,
@@ -220,6 +221,11 @@ impl KafkaReader {
         let Some(ReaderClient { consumer, .. }) = client.as_ref() else {
             return Ok(order);
         };
+        if !slots.is_empty() && slots.iter().all(|slot| slot.paused) {
+            // What the client has fetched waits there, until it is full.
+            cluster.env.sleep(wait.min(Duration::from_millis(WAIT_MS)));
+            return Ok(order);
+        }
         for (index, slot) in slots.iter_mut().enumerate() {
             if !slot.paused {
                 Self::set_stopped(consumer, slot, false)?;
@@ -261,7 +267,9 @@ impl KafkaReader {
                 continue;
             };
             if slots[last].paused {
-                Self::set_stopped(consumer, &mut slots[last], true)?;
+                if slots[last].builder.byte_len() > max_bytes {
+                    Self::set_stopped(consumer, &mut slots[last], true)?;
+                }
                 continue;
             }
             bytes += taken;
