@@ -9,7 +9,7 @@
 //! log=memory:|embedded:DIR|kafka://HOST:PORT   another log; the first two get an input of their own:
 //! keys=N partitions=N text=json|compact        what it is like
 //! in=TOPIC app=ID state=DIRECTORY              readings, a new one, a temporary one
-//! guarantee=exactly_once|at_least_once workers=N commit_interval_ms=N memory_mib=N
+//! guarantee=exactly_once|at_least_once workers=N commit_interval_ms=N memory_mib=N (96)
 //! restore=1              with the app of an earlier run and an emptied state: times the restore
 //! ```
 //!
@@ -77,7 +77,10 @@ impl Run {
             text: None,
             state: None,
             restore: false,
-            settings: Settings::default(),
+            settings: Settings {
+                memory_bytes: 96 << 20,
+                ..Settings::default()
+            },
         };
         for setting in settings {
             let (name, value) = setting.split_once('=').ok_or("a setting is name=value")?;
