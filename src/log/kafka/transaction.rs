@@ -399,7 +399,10 @@ impl Transactions {
         cause: KafkaError,
         delivery: Option<(KafkaError, String)>,
     ) -> CommitError {
-        let refused = self.explain(cause, delivery);
+        // The client may say what it was only after the calls that failed because of it.
+        self.producer.poll(SERVE);
+        let later = lock(&self.producer.context().0).failure.take();
+        let refused = self.explain(cause, delivery.or(later));
         match refused.kind() {
             ErrorKind::Invalid => CommitError::Aborted(refused),
             _ => dead,
