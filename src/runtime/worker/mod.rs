@@ -6,6 +6,7 @@
 
 mod assignment;
 mod commits;
+mod ending;
 
 pub(super) use assignment::join;
 
@@ -14,15 +15,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use self::ending::set_ends;
 use super::commit::InFlight;
 use super::hooks::Hooks;
-use super::layout::{Layout, inputs};
+use super::layout::Layout;
 use super::open_task::OpenTask;
 use super::status::{Status, WorkerStatus};
 use super::{Settings, TaskSnapshot};
 use crate::base::{Env, Error, Offset, Result, TaskId, TopicPartition};
 use crate::disk::Budget;
-use crate::log::{Assignment, Isolation, Log, Membership, Reader, Writer};
+use crate::log::{Assignment, Log, Membership, Reader, Writer};
 use crate::state::StateDirectory;
 use crate::task::Drops;
 
@@ -159,7 +161,8 @@ impl Worker {
             let records = self.step()?;
             self.records += records as u64;
             self.look_for_answer(Duration::ZERO)?;
-            self.drain_or_idle(records)?;
+            self.drain(records)?;
+            self.idle(records)?;
             self.commit_if_due()?;
             self.keep_house()?;
             self.fetch(records == 0)?;
@@ -272,63 +275,27 @@ impl Worker {
         Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
     }
 
-    /// Sees that a drain was asked for: what ended in an earlier one may have got more since.
-    fn note_drain(&mut self) {
-        let asked = self.shared.drain_asked.load(Ordering::Acquire);
-        if asked == self.drain_known {
-            return;
-        }
-        if self.drain_known > 0 {
-            for open in self.tasks.values_mut() {
-                open.task.forget_ends();
-                open.ended = false;
-                open.ending = false;
-            }
-        }
-        self.drain_known = asked;
-        self.report(true);
-    }
-
-    /// Ends tasks whose input has ended, and lets silent ones no longer hold time back.
-    fn drain_or_idle(&mut self, records: usize) -> Result<()> {
-        if records > 0 {
+    /// Lets silent tasks no longer hold time back.
+    fn idle(&mut self, records: usize) -> Result<()> {
+        if records > 0 || self.is_draining() {
             return Ok(());
         }
         let Self {
             shared,
             tasks,
             reader,
-            drain_known,
             ..
         } = self;
-        let number = shared.draining.load(Ordering::Acquire);
-        let draining = number > 0 && number == *drain_known;
         let now_ms = shared.env.monotonic_ms();
-        let say_again_ms = SAY_AGAIN_MS.max(3 * shared.settings.commit_interval_ms);
-        for (id, open) in tasks.iter_mut() {
+        for open in tasks.values_mut() {
             let silent = open
                 .idle_timeout_ms
                 .is_some_and(|timeout| now_ms - open.busy_at_ms > timeout);
-            if draining && open.task.has_ended() {
-                // A task downstream that moved to another instance may have begun anew.
-                if now_ms > open.said_end_at_ms + say_again_ms {
-                    open.said_end_at_ms = now_ms;
-                    open.task.say_end_again();
-                }
-                pass_gaps(open, &**reader)?;
-                continue;
-            }
-            if !(draining || silent) || open.task.has_ended() || open.task.inputs.has_records() {
+            if !silent || open.task.has_ended() || open.task.inputs.has_records() {
                 continue;
             }
             set_ends(open, &*shared.log, &**reader)?;
-            if draining {
-                let ended = open.task.drain(shared.env.wall_ms());
-                if ended.map_err(|error| error.context(format!("task {id}")))? {
-                    open.said_end_at_ms = now_ms;
-                    tracing::info!(task = %id, "input ended");
-                }
-            } else if open.task.inputs.are_at_end() {
+            if open.task.inputs.are_at_end() {
                 open.task.fall_silent();
             }
         }
@@ -396,17 +363,6 @@ impl Worker {
     }
 }
 
-/// Moves a task past what takes offsets and is no record, so that others see that nothing is behind its
-/// committed offsets.
-fn pass_gaps(open: &mut OpenTask, reader: &dyn Reader) -> Result<()> {
-    for partition in inputs(open.task.spec()) {
-        if let Some(position) = reader.position(&partition) {
-            open.task.inputs.set_end(&partition, position, position)?;
-        }
-    }
-    Ok(())
-}
-
 /// Tells a task where those of its inputs end that others wait for; or returns one of which the log has
 /// not said it yet.
 fn ask_ends(open: &mut OpenTask, reader: &mut dyn Reader) -> Result<Option<TopicPartition>> {
@@ -419,17 +375,4 @@ fn ask_ends(open: &mut OpenTask, reader: &mut dyn Reader) -> Result<Option<Topic
         open.task.inputs.set_end(&partition, end, position)?;
     }
     Ok(None)
-}
-
-/// Tells a task where all its inputs end now.
-fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader) -> Result<()> {
-    let asked = inputs(open.task.spec());
-    // What ends a task must count what is committed and not seen by readers yet: a log may take a
-    // moment for that.
-    let ends = log.end_offsets(&asked, Isolation::ReadUncommitted)?;
-    for (partition, end) in asked.iter().zip(ends) {
-        let position = reader.position(partition).unwrap_or(0);
-        open.task.inputs.set_end(partition, end, position)?;
-    }
-    Ok(())
 }

@@ -1,0 +1,94 @@
+//! Draining: a task ends when its inputs have ended (decision D10).
+
+use std::sync::atomic::Ordering;
+
+use super::{SAY_AGAIN_MS, Worker};
+use crate::base::Result;
+use crate::log::{Isolation, Log, Reader};
+use crate::runtime::layout::inputs;
+use crate::runtime::open_task::OpenTask;
+
+impl Worker {
+    /// Sees that a drain was asked for: what ended in an earlier one may have got more since.
+    pub(super) fn note_drain(&mut self) {
+        let asked = self.shared.drain_asked.load(Ordering::Acquire);
+        if asked == self.drain_known {
+            return;
+        }
+        if self.drain_known > 0 {
+            for open in self.tasks.values_mut() {
+                open.task.forget_ends();
+                open.ended = false;
+                open.ending = false;
+            }
+        }
+        self.drain_known = asked;
+        self.report(true);
+    }
+
+    /// Whether a drain goes on that this worker knows.
+    pub(super) fn is_draining(&self) -> bool {
+        let number = self.shared.draining.load(Ordering::Acquire);
+        number > 0 && number == self.drain_known
+    }
+
+    /// Ends tasks whose input has ended.
+    pub(super) fn drain(&mut self, records: usize) -> Result<()> {
+        if records > 0 || !self.is_draining() {
+            return Ok(());
+        }
+        let Self {
+            shared,
+            tasks,
+            reader,
+            ..
+        } = self;
+        let now_ms = shared.env.monotonic_ms();
+        let say_again_ms = SAY_AGAIN_MS.max(3 * shared.settings.commit_interval_ms);
+        for (id, open) in tasks.iter_mut() {
+            if open.task.has_ended() {
+                // A task downstream that moved to another instance may have begun anew.
+                if now_ms > open.said_end_at_ms + say_again_ms {
+                    open.said_end_at_ms = now_ms;
+                    open.task.say_end_again();
+                }
+                pass_gaps(open, &**reader)?;
+                continue;
+            }
+            if open.task.inputs.has_records() {
+                continue;
+            }
+            set_ends(open, &*shared.log, &**reader)?;
+            let ended = open.task.drain(shared.env.wall_ms());
+            if ended.map_err(|error| error.context(format!("task {id}")))? {
+                open.said_end_at_ms = now_ms;
+                tracing::info!(task = %id, "input ended");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves a task past what takes offsets and is no record, so that others see that nothing is behind its
+/// committed offsets.
+fn pass_gaps(open: &mut OpenTask, reader: &dyn Reader) -> Result<()> {
+    for partition in inputs(open.task.spec()) {
+        if let Some(position) = reader.position(&partition) {
+            open.task.inputs.set_end(&partition, position, position)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells a task where all its inputs end now.
+pub(super) fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader) -> Result<()> {
+    let asked = inputs(open.task.spec());
+    // What ends a task must count what is committed and not seen by readers yet: a log may take a
+    // moment for that.
+    let ends = log.end_offsets(&asked, Isolation::ReadUncommitted)?;
+    for (partition, end) in asked.iter().zip(ends) {
+        let position = reader.position(partition).unwrap_or(0);
+        open.task.inputs.set_end(partition, end, position)?;
+    }
+    Ok(())
+}
