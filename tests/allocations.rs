@@ -124,7 +124,7 @@ fn run(task: &mut Task, round: i64, batch: &Batch) -> (u64, u64) {
     let progress = task.process(usize::MAX, 0).expect("processed");
     let processed = COUNT.get();
     assert_eq!(progress.records as i64, RECORDS);
-    task.before_commit();
+    task.before_commit().expect("complete");
     let written = task.effects().take();
     assert_eq!(written.len(), 2);
     task.state.seal().expect("sealed");

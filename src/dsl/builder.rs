@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Consumed, Materialized, Stream, Table};
-use crate::base::Result;
+use crate::base::{Record, Result};
 use crate::codec::Nullable;
-use crate::operator::{OldRows, StoreView, StreamSource, TableSource};
+use crate::operator::{Accepts, Extract, Gate, OldRows, StoreView, StreamSource, TableSource};
 use crate::plan::{Graph, LogicalId, LogicalKind, LogicalNode, lower};
 use crate::state::{StoreKind, StoreSpec};
 use crate::task::ViewPort;
@@ -134,16 +134,14 @@ impl StreamBuilder {
         let Consumed {
             key,
             value,
-            idle_timeout,
+            idle,
+            gate,
         } = consumed;
-        let kind = LogicalKind::Source {
-            topics,
-            idle_timeout,
-        };
+        let kind = LogicalKind::Source { topics, idle };
         let mut node = LogicalNode::new(operator, kind, Vec::new());
         node.make = Some(Arc::new(move |wiring, id| {
             let out = wiring.edges::<K, V>(id)?;
-            let source = StreamSource::new(key.clone(), value.clone(), out);
+            let source = StreamSource::with_gate(key.clone(), value.clone(), gate.clone(), out);
             wiring.add_source(id, Rc::new(source));
             Ok(())
         }));
@@ -164,7 +162,8 @@ impl StreamBuilder {
         let nullable = Consumed {
             key: consumed.key,
             value: Arc::new(Nullable(consumed.value)),
-            idle_timeout: consumed.idle_timeout,
+            idle: consumed.idle,
+            gate: nullable_gate(consumed.gate),
         };
         let source = self.source::<K, Option<V>>("table_source", vec![topic], nullable);
         let mut node = LogicalNode::new("table", LogicalKind::Operator, vec![source]);
@@ -208,5 +207,49 @@ impl StreamBuilder {
                     Ok(view)
                 }),
         }
+    }
+}
+
+/// The gate of a table's source, which sees deletions too: they pass it as they are, since there is no
+/// value to judge.
+fn nullable_gate<K: 'static, V: 'static>(gate: Gate<K, V>) -> Gate<K, Option<V>> {
+    let accepts = gate.accepts.map(|accepts| -> Accepts<K, Option<V>> {
+        Arc::new(move |record| match with_value(record) {
+            Ok(record) => accepts(record).map(|record| record.map_value(|_, value| Some(value))),
+            Err(deletion) => Some(deletion),
+        })
+    });
+    let extract = gate.extract.map(|extract| -> Extract<K, Option<V>> {
+        Arc::new(move |record, partition_time_ms| match with_value(record) {
+            Ok(record) => extract(record, partition_time_ms),
+            Err(deletion) => Some(deletion.timestamp_ms),
+        })
+    });
+    Gate { accepts, extract }
+}
+
+/// A record with its value, or the record as it was if it has none.
+fn with_value<K, V>(
+    record: Record<K, Option<V>>,
+) -> std::result::Result<Record<K, V>, Record<K, Option<V>>> {
+    let Record {
+        key,
+        value,
+        timestamp_ms,
+        headers,
+    } = record;
+    match value {
+        Some(value) => Ok(Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        }),
+        None => Err(Record {
+            key,
+            value: None,
+            timestamp_ms,
+            headers,
+        }),
     }
 }

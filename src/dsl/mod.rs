@@ -48,7 +48,8 @@ pub use branched::Split;
 pub use builder::StreamBuilder;
 pub use grouped::GroupedStream;
 pub use options::{
-    Consumed, Grouped, Joined, Materialized, Produced, Repartitioned, StreamJoined, Suppressed,
+    Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
+    Suppressed,
 };
 pub use stream::Stream;
 pub use table::Table;

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::Record;
 use crate::codec::{Codec, I64, SharedCodec};
+use crate::operator::Gate;
 use crate::state::Medium;
+pub use crate::topology::Idle;
 
 /// How a source reads its topic.
 pub struct Consumed<K, V> {
     pub(super) key: SharedCodec<K>,
     pub(super) value: SharedCodec<V>,
-    pub(super) idle_timeout: Option<Duration>,
+    pub(super) idle: Idle,
+    pub(super) gate: Gate<K, V>,
 }
 
 impl<K, V> Consumed<K, V> {
@@ -19,16 +23,74 @@ impl<K, V> Consumed<K, V> {
         Self {
             key: Arc::new(key),
             value: Arc::new(value),
-            idle_timeout: None,
+            idle: Idle::Default,
+            gate: Gate::default(),
         }
     }
 
-    /// A partition that has been at its end and silent for so long, by wall clock, no longer holds
-    /// back the time of tasks behind a repartition topic (decision D10). Off by default: results then
-    /// depend on the records alone.
+    /// How long a partition may be silent, by wall clock, before it no longer holds back the time of
+    /// tasks behind a repartition topic: a duration, or [`Idle::Never`]. Without this it is
+    /// [`Settings::idle_timeout_ms`](crate::runtime::Settings::idle_timeout_ms), 10 seconds unless set.
+    /// What comes after all, and finds its window closed, is counted as `closed_while_idle`.
+    ///
+    /// Use `Never` where partitions are fed one after another, as a history may be.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::codec::Utf8;
+    /// # use marea::dsl::{Consumed, Idle};
+    /// let live = Consumed::with(Utf8, Utf8).idle_timeout(Duration::from_secs(30));
+    /// let history = Consumed::with(Utf8, Utf8).idle_timeout(Idle::Never);
+    /// # drop((live, history));
+    /// ```
     #[must_use]
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = Some(timeout);
+    pub fn idle_timeout(mut self, timeout: impl Into<Idle>) -> Self {
+        self.idle = timeout.into();
+        self
+    }
+
+    /// Takes only the records for which `accepts` holds. Others are counted as `refused` and move no
+    /// time, unlike those that a `filter` leaves out: so that one sensor with a wrong clock does not
+    /// make late what the others send.
+    ///
+    /// ```
+    /// # use marea::codec::Utf8;
+    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # let builder = StreamBuilder::new();
+    /// let sane = Consumed::with(Utf8, Utf8).accept(|reading| reading.timestamp_ms < 4_102_444_800_000);
+    /// builder.stream("readings", sane).to("out", Produced::with(Utf8, Utf8));
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn accept(
+        mut self,
+        accepts: impl Fn(&Record<K, V>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.gate.accepts = Some(Arc::new(move |record| accepts(&record).then_some(record)));
+        self
+    }
+
+    /// Takes the time of a record, in milliseconds since 1970, from the record: `extract` gets it with
+    /// the timestamp that it has in its topic, and the largest timestamp that its partition has had,
+    /// -1 at first. `None`, or a negative number, refuses the record as [`Consumed::accept`] does.
+    /// Kafka Streams' `TimestampExtractor`.
+    ///
+    /// ```
+    /// # use marea::codec::{I64, Utf8};
+    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # let builder = StreamBuilder::new();
+    /// let timed = Consumed::with(Utf8, I64).timestamps(|measured_at, _partition_time_ms| Some(measured_at.value));
+    /// builder.stream("readings", timed).to("out", Produced::with(Utf8, I64));
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn timestamps(
+        mut self,
+        extract: impl Fn(&Record<K, V>, i64) -> Option<i64> + Send + Sync + 'static,
+    ) -> Self {
+        self.gate.extract = Some(Arc::new(move |record, partition_time_ms| {
+            extract(&record, partition_time_ms)
+        }));
         self
     }
 }

@@ -243,6 +243,8 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
         });
         let mut node = LogicalNode::new("suppress", LogicalKind::Operator, vec![self.id]);
         node.name = Some(name);
+        // A row comes out when its window closes, and is as old as that.
+        node.holds_back_ms = Some(hold.size_ms.saturating_add(hold.grace_ms));
         node.stores.push(StoreSpec {
             name: store.clone(),
             kind: StoreKind::KeyValue,
@@ -259,7 +261,8 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
             let closed = wiring.time(&format!("operator/{store}/closed"));
             let codecs = (key.clone(), value.clone());
             let times = (observed, closed);
-            let process = Suppress::new(hold, codecs, held, times, wiring.bound(id));
+            let bound = (wiring.bound(id), wiring.hold(id)?);
+            let process = Suppress::new(hold, codecs, held, times, bound);
             wiring.add_process::<Suppress<K, V>>(id, process)
         }));
         let id = self.graph.borrow_mut().add(node);

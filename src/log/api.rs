@@ -251,6 +251,17 @@ pub trait Log: Send + Sync + fmt::Debug {
         partitions.iter().map(one).collect()
     }
 
+    /// The ends of all records, uncommitted ones included, as far as they are known without waiting for
+    /// anybody; each with its age in milliseconds, counted from when it was asked for. `None` where
+    /// nothing is known yet, or the log has no answer.
+    fn recent_high_watermarks(&self, partitions: &[TopicPartition]) -> Vec<Option<(Offset, u64)>> {
+        let one = |partition| {
+            let end = self.end_offset(partition, Isolation::ReadUncommitted);
+            Some((end.ok()?, 0))
+        };
+        partitions.iter().map(one).collect()
+    }
+
     /// Deletes the records before the given offsets. An offset below the start does nothing; one
     /// above the end counts as the end.
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::{Record, Result};
-use crate::task::{Context, Port, Push};
+use crate::task::{Context, Port, Push, Tick};
 
 /// What a branch accepts.
 pub type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> bool + Send + Sync>;
@@ -35,14 +35,12 @@ impl<K, V> Push<K, V> for Branch<K, V> {
         }
     }
 
-    fn tick(&self, time_ms: i64, cx: &mut Context) -> Result<()> {
+    fn tick(&self, tick: Tick, cx: &mut Context) -> Result<()> {
         let ports = self
             .branches
             .iter()
             .map(|(_, port)| port)
             .chain(&self.default);
-        ports
-            .into_iter()
-            .try_for_each(|port| port.tick(time_ms, cx))
+        ports.into_iter().try_for_each(|port| port.tick(tick, cx))
     }
 }

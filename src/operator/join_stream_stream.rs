@@ -12,7 +12,7 @@ use super::scratch::Scratch;
 use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::state::{Put, WindowStore};
-use crate::task::{Context, DropReason, Edges, Process, TimeBound};
+use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 /// How far from a record's timestamp its partners may be, in milliseconds; either may be negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,17 @@ impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
     }
 }
 
+impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
+    /// Rows stay for as long as the slowest origin of either side may send a partner.
+    fn hold_back(&self, cx: &Context) {
+        if self.bound.has_several_origins() {
+            let floor_ms = cx.floor_ms(&self.bound);
+            self.own.set_floor_ms(floor_ms);
+            self.other.set_floor_ms(floor_ms);
+        }
+    }
+}
+
 impl<F, K, V, W, R> Process for JoinSide<F, K, V, W, R>
 where
     F: Fn(&K, &V, &W) -> R + 'static,
@@ -93,11 +104,7 @@ where
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        if !self.bound.inputs().is_empty() {
-            let floor_ms = cx.floor_ms(&self.bound);
-            self.own.set_floor_ms(floor_ms);
-            self.other.set_floor_ms(floor_ms);
-        }
+        self.hold_back(cx);
         if self
             .own
             .put(&scratch.key, timestamp_ms, Some(&scratch.row))?
@@ -129,5 +136,10 @@ where
             )?;
         }
         Ok(())
+    }
+
+    fn tick(&self, tick: Tick, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
+        self.hold_back(cx);
+        out.tick(tick, cx)
     }
 }

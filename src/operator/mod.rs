@@ -34,7 +34,7 @@ pub use map::Map;
 pub use pass::Pass;
 pub use peek::Peek;
 pub use sink::{NullKeys, Sink};
-pub use source::StreamSource;
+pub use source::{Accepts, Extract, Gate, StreamSource};
 pub use suppress::{HoldSpec, Suppress};
 pub use table_filter::{FilterView, TableFilter};
 pub use table_map_values::{MapView, TableMapValues};

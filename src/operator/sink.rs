@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::scratch::Scratch;
 use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
-use crate::task::{Context, DropReason, OutputId, Push, SinkTime, Stage};
+use crate::task::{Context, DropReason, OutputId, Push, SinkTime, Stage, Tick, TimeBound};
 
 /// What a sink does with a record whose key is null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Sink<K, V> {
     value: SharedCodec<V>,
     output: OutputId,
     null_keys: NullKeys,
-    time: Option<SinkTime>,
+    time: Option<(SinkTime, TimeBound)>,
     scratch: RefCell<Scratch>,
 }
 
@@ -33,7 +33,7 @@ impl<K: 'static, V: 'static> Sink<K, V> {
         value: SharedCodec<V>,
         output: OutputId,
         null_keys: NullKeys,
-        time: Option<SinkTime>,
+        time: Option<(SinkTime, TimeBound)>,
     ) -> Self {
         Self {
             key,
@@ -73,9 +73,10 @@ impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
         Ok(())
     }
 
-    fn tick(&self, time_ms: i64, cx: &mut Context) -> Result<()> {
-        if let Some(time) = &self.time {
-            cx.write_time(time, time_ms);
+    fn tick(&self, tick: Tick, _cx: &mut Context) -> Result<()> {
+        // How far time has come is promised with each record and at the commit.
+        if let (Some((time, _)), Tick::Ended) = (&self.time, tick) {
+            time.end();
         }
         Ok(())
     }

@@ -1,26 +1,73 @@
 //! `stream`: decodes the records of a topic.
 
+use std::sync::Arc;
+
 use crate::base::{Record, Result};
 use crate::codec::SharedCodec;
 use crate::log::RecordRef;
-use crate::task::{CLOCK_HEADER, Context, Edges, Source};
+use crate::task::{CLOCK_HEADER, Context, DropReason, Edges, Source, Tick};
+
+/// Whether a source takes a record, which is handed through: `None` refuses it.
+pub type Accepts<K, V> = Arc<dyn Fn(Record<K, V>) -> Option<Record<K, V>> + Send + Sync>;
+/// The time of a record, given the largest that its partition has had; `None` refuses it.
+pub type Extract<K, V> = Arc<dyn Fn(Record<K, V>, i64) -> Option<i64> + Send + Sync>;
+
+/// What a source does with a record before it moves time.
+pub struct Gate<K, V> {
+    /// Which records it takes; all without.
+    pub accepts: Option<Accepts<K, V>>,
+    /// Where a record's time comes from; from its topic without.
+    pub extract: Option<Extract<K, V>>,
+}
+
+impl<K, V> Default for Gate<K, V> {
+    fn default() -> Self {
+        Self {
+            accepts: None,
+            extract: None,
+        }
+    }
+}
+
+impl<K, V> Clone for Gate<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            accepts: self.accepts.clone(),
+            extract: self.extract.clone(),
+        }
+    }
+}
 
 /// Decodes key, value and headers and starts the record on its way.
 pub struct StreamSource<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
+    gate: Gate<K, V>,
     out: Edges<K, V>,
 }
 
 impl<K: 'static, V: 'static> StreamSource<K, V> {
-    /// A source with its codecs and its children.
+    /// A source with its codecs and its children, which takes every record.
     pub fn new(key: SharedCodec<K>, value: SharedCodec<V>, out: Edges<K, V>) -> Self {
-        Self { key, value, out }
+        Self::with_gate(key, value, Gate::default(), out)
     }
-}
 
-impl<K: 'static, V: 'static> Source for StreamSource<K, V> {
-    fn record(&self, raw: &RecordRef<'_>, cx: &mut Context) -> Result<()> {
+    /// The same behind a gate.
+    pub fn with_gate(
+        key: SharedCodec<K>,
+        value: SharedCodec<V>,
+        gate: Gate<K, V>,
+        out: Edges<K, V>,
+    ) -> Self {
+        Self {
+            key,
+            value,
+            gate,
+            out,
+        }
+    }
+
+    fn decode(&self, raw: &RecordRef<'_>) -> Result<Record<K, V>> {
         let key = self
             .key
             .decode(raw.key)
@@ -33,19 +80,43 @@ impl<K: 'static, V: 'static> Source for StreamSource<K, V> {
             true => Default::default(),
             false => raw.headers_without(CLOCK_HEADER)?,
         };
-        cx.decoded();
-        self.out.push(
-            Record {
-                key,
-                value,
-                timestamp_ms: raw.timestamp_ms,
-                headers,
-            },
-            cx,
-        )
+        Ok(Record {
+            key,
+            value,
+            timestamp_ms: raw.timestamp_ms,
+            headers,
+        })
+    }
+}
+
+impl<K: 'static, V: 'static> Source for StreamSource<K, V> {
+    fn record(&self, raw: &RecordRef<'_>, cx: &mut Context) -> Result<()> {
+        let record = self.decode(raw)?;
+        let record = match &self.gate.accepts {
+            Some(accepts) => accepts(record),
+            None => Some(record),
+        };
+        let Some(record) = record else {
+            cx.drop_record(DropReason::Refused);
+            return Ok(());
+        };
+        cx.accept(record.timestamp_ms);
+        self.out.push(record, cx)
     }
 
-    fn tick(&self, time_ms: i64, cx: &mut Context) -> Result<()> {
-        self.out.tick(time_ms, cx)
+    fn extracts_timestamps(&self) -> bool {
+        self.gate.extract.is_some()
+    }
+
+    fn timestamp_ms(&self, raw: &RecordRef<'_>, partition_time_ms: i64) -> Result<Option<i64>> {
+        let Some(extract) = &self.gate.extract else {
+            return Ok(Some(raw.timestamp_ms));
+        };
+        let timestamp_ms = extract(self.decode(raw)?, partition_time_ms);
+        Ok(timestamp_ms.filter(|timestamp_ms| *timestamp_ms >= 0))
+    }
+
+    fn tick(&self, tick: Tick, cx: &mut Context) -> Result<()> {
+        self.out.tick(tick, cx)
     }
 }

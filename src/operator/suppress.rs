@@ -19,7 +19,7 @@ use super::Change;
 use crate::base::{Error, Header, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::state::{Direction, KeyValueStore, TimeSlot};
-use crate::task::{Context, DropReason, Edges, HeldRow, Process, TimeBound};
+use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
 /// Which windows are held, and how long after their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub struct Suppress<K, V> {
     observed: TimeSlot,
     closed: TimeSlot,
     bound: TimeBound,
+    hold_id: HoldId,
     buffers: RefCell<Buffers>,
 }
 
@@ -55,13 +56,14 @@ struct Buffers {
 
 impl<K: 'static, V: 'static> Suppress<K, V> {
     /// A buffer in the store of that name. `times` are the operator's own, kept with the state: the
-    /// largest timestamp it has seen, and the time at which the last window that came out closed.
+    /// largest timestamp it has seen, and the time up to which windows are closed for good. What is
+    /// held is said under `hold_id`.
     pub fn new(
         hold: HoldSpec,
         codecs: (SharedCodec<Windowed<K>>, SharedCodec<V>),
         store: (Arc<str>, KeyValueStore),
         times: (TimeSlot, TimeSlot),
-        bound: TimeBound,
+        (bound, hold_id): (TimeBound, HoldId),
     ) -> Self {
         let (key, value) = codecs;
         let (name, store) = store;
@@ -75,6 +77,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             observed,
             closed,
             bound,
+            hold_id,
             buffers: RefCell::default(),
         }
     }
@@ -88,7 +91,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;
         if self.close_ms(end_ms) <= self.closed.get() {
-            cx.drop_record(DropReason::Late);
+            cx.drop_record(cx.closed_reason());
             return Ok(());
         }
         key.clear();
@@ -149,7 +152,12 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             i64::MAX => i64::MAX,
             _ => time_ms.saturating_sub(self.hold.grace_ms),
         };
-        if self.first_end_ms(cx)? > last_end_ms {
+        if time_ms != i64::MAX && self.bound.has_several_origins() {
+            self.closed.raise(time_ms);
+        }
+        let first_end_ms = self.first_end_ms(cx)?;
+        if first_end_ms > last_end_ms {
+            cx.set_held(self.hold_id, self.oldest_ms(first_end_ms));
             return Ok(());
         }
         let after = last_end_ms.checked_add(1).map(i64::to_be_bytes);
@@ -161,9 +169,9 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
                 return Err(Error::corrupt("a held row has a key of less than 8 bytes"));
             };
             let end_ms = i64::from_be_bytes(*end);
-            if self.close_ms(end_ms) > self.closed.get() {
-                self.closed.set(self.close_ms(end_ms));
-            }
+            self.closed.raise(self.close_ms(end_ms));
+            // What follows from this row may be as old as its window.
+            cx.set_held(self.hold_id, self.oldest_ms(end_ms));
             self.store.put(key, None)?;
             let (timestamp_ms, headers, value) = take_row(row)?;
             let held_row = HeldRow {
@@ -191,7 +199,16 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             None => i64::MAX,
         };
         self.buffers.borrow_mut().first_end_ms = Some(next_end_ms);
+        cx.set_held(self.hold_id, self.oldest_ms(next_end_ms));
         Ok(())
+    }
+
+    /// The oldest timestamp that a row of a window which ends then may have.
+    fn oldest_ms(&self, end_ms: i64) -> i64 {
+        match end_ms {
+            i64::MAX => i64::MAX,
+            _ => end_ms.saturating_sub(self.hold.size_ms),
+        }
     }
 }
 
@@ -211,31 +228,22 @@ impl<K: 'static, V: 'static> Process for Suppress<K, V> {
             self.observed.set(record.timestamp_ms);
         }
         self.hold(&record, cx)?;
-        self.release(self.observed.get().min(cx.floor_ms(&self.bound)), out, cx)
+        let time_ms = cx.closing_time_ms(&self.bound, self.observed.get());
+        self.release(time_ms, out, cx)
     }
 
-    /// Another origin moved on, or the input ended. Behind this operator time runs late by a window
-    /// and its grace: nothing that is still to come starts before that.
     fn tick(
         &self,
-        time_ms: i64,
+        tick: Tick,
         out: &Edges<Windowed<K>, Change<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        if time_ms == i64::MAX {
-            self.release(i64::MAX, out, cx)?;
-            return out.tick(i64::MAX, cx);
-        }
-        let floor_ms = cx.floor_ms(&self.bound);
-        let reached_ms = self.observed.get().min(floor_ms);
-        self.release(reached_ms, out, cx)?;
-        let empty = self.first_end_ms(cx)? == i64::MAX;
-        let promise_ms = if empty { floor_ms } else { reached_ms };
-        let behind_ms = self.hold.grace_ms.saturating_add(self.hold.size_ms);
-        match promise_ms.min(time_ms).saturating_sub(behind_ms) {
-            promise_ms if promise_ms >= 0 => out.tick(promise_ms, cx),
-            _ => Ok(()),
-        }
+        let time_ms = match tick {
+            Tick::Moved => cx.closing_time_ms(&self.bound, self.observed.get()),
+            Tick::Ended => i64::MAX,
+        };
+        self.release(time_ms, out, cx)?;
+        out.tick(tick, cx)
     }
 }
 

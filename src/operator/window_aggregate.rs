@@ -7,7 +7,7 @@ use super::{Change, Fold, Initial};
 use crate::base::{Record, Result};
 use crate::codec::{SharedCodec, Windowed};
 use crate::state::{Put, TimeSlot, WindowStore};
-use crate::task::{Context, DropReason, Edges, Process, TimeBound};
+use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 /// Windows of a fixed size, aligned to 1970: `[start, start + size)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,20 @@ impl<F, K, V, A> WindowAggregate<F, K, V, A> {
     }
 }
 
+impl<F, K, V, A> WindowAggregate<F, K, V, A> {
+    /// With several origins what the slowest of them has passed is closed, for good: rows expire by
+    /// it, and a record that comes later would begin its window anew.
+    fn close(&self, cx: &Context) {
+        if self.bound.has_several_origins() {
+            let floor_ms = cx.floor_ms(&self.bound);
+            self.store.set_floor_ms(floor_ms);
+            if floor_ms != i64::MAX {
+                self.closed.raise(floor_ms);
+            }
+        }
+    }
+}
+
 impl<F, K, V, A> Process for WindowAggregate<F, K, V, A>
 where
     F: Fold<K, V, A>,
@@ -123,19 +137,21 @@ where
         if record_ms > self.observed.get() {
             self.observed.set(record_ms);
         }
-        if !self.bound.inputs().is_empty() {
-            self.store.set_floor_ms(cx.floor_ms(&self.bound));
-        }
-        let time_ms = cx.lateness_time_ms(self.observed.get());
-        let time_ms = time_ms.max(self.closed.get());
-        let closed_ms = time_ms.saturating_sub(self.windows.grace_ms);
+        self.close(cx);
+        let late_ms = cx.lateness_time_ms(&self.bound, self.observed.get());
+        let late_ms = late_ms.saturating_sub(self.windows.grace_ms);
+        let closed_ms = self.closed.get().saturating_sub(self.windows.grace_ms);
         let mut key = Some(key);
         let mut value = Some(value);
         let mut starts = self.windows.starts(record_ms).peekable();
         while let Some(start_ms) = starts.next() {
             let end_ms = self.windows.end_ms(start_ms);
-            if end_ms <= closed_ms {
+            if end_ms <= late_ms {
                 cx.drop_record(DropReason::Late);
+                continue;
+            }
+            if end_ms <= closed_ms {
+                cx.drop_record(cx.closed_reason());
                 continue;
             }
             // The last window takes key and value; a tumbling window has no other.
@@ -200,18 +216,17 @@ where
     /// does not open again, whatever the clocks of those who go on.
     fn tick(
         &self,
-        time_ms: i64,
+        tick: Tick,
         out: &Edges<Windowed<K>, Change<A>>,
         cx: &mut Context,
     ) -> Result<()> {
-        if time_ms == i64::MAX && self.store.observed_ms() >= 0 {
+        self.close(cx);
+        if tick == Tick::Ended && self.store.observed_ms() >= 0 {
             let end_ms = self.windows.end_ms(self.store.observed_ms());
             let close_ms = end_ms.saturating_add(self.windows.grace_ms);
-            if close_ms > self.closed.get() {
-                self.closed.set(close_ms);
-            }
+            self.closed.raise(close_ms);
         }
-        out.tick(time_ms, cx)
+        out.tick(tick, cx)
     }
 }
 

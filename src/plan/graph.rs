@@ -1,10 +1,9 @@
 //! Logical nodes in an arena, in the order in which the user wrote them.
 
-use std::time::Duration;
-
 use crate::base::Error;
 use crate::state::StoreSpec;
 use crate::task::{Copier, Make};
+use crate::topology::Idle;
 
 /// Position of a node in the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,7 +17,7 @@ pub enum LogicalKind {
         /// Full names.
         topics: Vec<String>,
         /// How long the source may be silent, at its end, before it no longer holds time back.
-        idle_timeout: Option<Duration>,
+        idle: Idle,
     },
     /// Works on records.
     Operator,
@@ -65,6 +64,9 @@ pub struct LogicalNode {
     pub changes_key: bool,
     /// Whether its parents must be partitioned alike.
     pub joins_partitions: bool,
+    /// How far behind the time that has reached it a record may be that it makes later, in
+    /// milliseconds; `None` for a node that holds nothing back.
+    pub holds_back_ms: Option<i64>,
     /// How to copy its output.
     pub copier: Option<Copier>,
     /// Builds it; a repartition has makers of its own.
@@ -83,6 +85,7 @@ impl LogicalNode {
             uses_stores: Vec::new(),
             changes_key: false,
             joins_partitions: false,
+            holds_back_ms: None,
             copier: None,
             make: None,
         }

@@ -4,7 +4,7 @@ use super::rules::take_out_needless_repartitions;
 use super::{Graph, LogicalKind};
 use crate::base::{Error, Result};
 use crate::task::{Make, NodeId, NodeKind, NodeSpec, TopicName};
-use crate::topology::{Topology, TopologyParts};
+use crate::topology::{Idle, Topology, TopologyParts};
 
 /// Applies the rules and makes the topology.
 ///
@@ -36,6 +36,7 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 parents,
                 children: Vec::new(),
                 stores: node.uses_stores.clone(),
+                holds_back_ms: node.holds_back_ms,
                 copier: node.copier.clone(),
                 make,
             });
@@ -48,10 +49,7 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
         };
         let name = node.name.clone();
         let outlet = match &node.kind {
-            LogicalKind::Source {
-                topics,
-                idle_timeout,
-            } => {
+            LogicalKind::Source { topics, idle } => {
                 let topics: Vec<_> = topics
                     .iter()
                     .map(|topic| TopicName::External(topic.clone()))
@@ -60,8 +58,8 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                     topics: topics.clone(),
                 };
                 let id = add(kind, node.operator, name, parents, make()?);
-                if let Some(timeout) = idle_timeout {
-                    parts.idle_timeouts.push((id, *timeout));
+                if *idle != Idle::Default {
+                    parts.idle_timeouts.push((id, *idle));
                 }
                 Some(id)
             }

@@ -245,10 +245,9 @@ impl Application {
             if !shared.status.know_drain(number) || !snapshot.tasks.iter().all(|task| task.ended) {
                 return false;
             }
-            if ended.len() == total {
-                return true;
-            }
-            // Other instances have the rest.
+            // A record may have come to a task after it was seen to have ended, and other instances may
+            // have the rest.
+            tracing::trace!(ended = ended.len(), total, "ended here");
             let now_ms = shared.env.monotonic_ms();
             if now_ms < asked_at_ms.get() + ASK_MS {
                 return false;

@@ -67,7 +67,8 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
         offsets: Vec::new(),
     };
     for (id, open) in tasks {
-        open.task.before_commit();
+        let completed = open.task.before_commit();
+        completed.map_err(|error| error.context(format!("task {id}")))?;
         open.ending = open.task.has_ended();
         if !open.is_dirty() && !all {
             // No commit is in flight: what it did is committed.

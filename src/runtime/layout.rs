@@ -8,7 +8,13 @@ use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{StoreKind, StoreSpec};
 use crate::task::{NodeId, TaskSpec};
-use crate::topology::{TopicLimits, Topology};
+use crate::topology::{Idle, TopicLimits, Topology};
+
+/// How often a task sends a clock alone to a partition at most, in milliseconds.
+const CLOCK_INTERVAL_MS: i64 = 1_000;
+/// How many of those there may be in a second over all tasks, should every partition need one: beyond
+/// that they come less often, and final results a little later.
+const CLOCKS_A_SECOND: i64 = 20_000;
 
 /// Tasks and topics, decided once at start.
 #[derive(Debug)]
@@ -17,10 +23,13 @@ pub(super) struct Layout {
     pub(super) specs: BTreeMap<TaskId, Arc<TaskSpec>>,
     /// For each task: the changelog of each store and last of the task itself.
     pub(super) changelogs: BTreeMap<TaskId, Vec<Option<TopicPartition>>>,
-    /// For each source node: the silence after which it no longer holds time back, in milliseconds.
-    pub(super) idle_timeouts_ms: BTreeMap<NodeId, u64>,
+    /// For each source node that says so: the silence after which it no longer holds time back, in
+    /// milliseconds; `None` for never.
+    pub(super) idle_timeouts_ms: BTreeMap<NodeId, Option<u64>>,
     /// Full names of the repartition topics.
     pub(super) repartitions: Vec<String>,
+    /// How often a task sends a clock alone to a partition at most, in milliseconds.
+    pub(super) clock_interval_ms: i64,
 }
 
 impl Layout {
@@ -68,11 +77,15 @@ impl Layout {
             changelogs: BTreeMap::new(),
             idle_timeouts_ms: BTreeMap::new(),
             repartitions: Vec::new(),
+            clock_interval_ms: CLOCK_INTERVAL_MS,
         };
-        for (source, timeout) in topology.idle_timeouts() {
-            layout
-                .idle_timeouts_ms
-                .insert(*source, timeout.as_millis() as u64);
+        for (source, idle) in topology.idle_timeouts() {
+            let timeout_ms = match idle {
+                Idle::Default => continue,
+                Idle::After(timeout) => Some(timeout.as_millis() as u64),
+                Idle::Never => None,
+            };
+            layout.idle_timeouts_ms.insert(*source, timeout_ms);
         }
         for (topic, _) in topology.repartitions() {
             let name = topic.resolve(application);
@@ -111,6 +124,14 @@ impl Layout {
                 }));
             }
         }
+        let clocks = |spec: &Arc<TaskSpec>| {
+            let clocked = spec.outputs.iter().filter(|output| output.clocked);
+            clocked
+                .map(|output| i64::from(output.partitions))
+                .sum::<i64>()
+        };
+        let clocks: i64 = layout.specs.values().map(clocks).sum();
+        layout.clock_interval_ms = CLOCK_INTERVAL_MS.max(clocks * 1_000 / CLOCKS_A_SECOND);
         log.create_topics(&topics)
             .and_then(|()| log.check_topics(&topics))
             .map_err(|error| error.context("the application's own topics"))?;

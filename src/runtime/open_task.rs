@@ -10,7 +10,7 @@ use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::disk::Budget;
 use crate::log::{CommittedOffset, Log};
 use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, TaskState};
-use crate::task::Task;
+use crate::task::{InputSpec, Task};
 
 /// What opening a task needs of its worker.
 pub(super) struct Opening<'a> {
@@ -49,8 +49,13 @@ pub(super) struct OpenTask {
     pub(super) busy_at_ms: u64,
     /// When its rows were last brought to the disk, or it was opened, by the monotonic clock.
     pub(super) flushed_at_ms: u64,
-    /// The silence after which it no longer holds time back, in milliseconds.
-    pub(super) idle_timeout_ms: Option<u64>,
+    /// For each input the silence after which it no longer holds time back, in milliseconds; `None`
+    /// for never, and for repartition topics.
+    pub(super) idle_timeouts_ms: Vec<Option<u64>>,
+    /// When its silence was last renewed, by the monotonic clock; `None` while no input is silent.
+    pub(super) renewed_at_ms: Option<u64>,
+    /// How far the slowest of its origins had come, and since when, by the monotonic clock.
+    pub(super) waits: Option<(i64, u64)>,
     /// The positions sealed into the commit in flight.
     pub(super) committing: Vec<Offset>,
 }
@@ -87,10 +92,15 @@ impl Opening<'_> {
         let restored = restore(&mut state, &changelogs, self.log, self.hooks, alive)?;
         let mut task = Task::new(id.clone(), Arc::clone(spec), state, self.settings.policies)?;
         let committed = self.seek(&mut task, &partitions, &offsets)?;
-        let idle = spec
-            .inputs
-            .iter()
-            .map(|input| self.layout.idle_timeouts_ms.get(&input.source).copied());
+        task.set_timestamp_ahead_max_ms(self.settings.timestamp_ahead_max_ms);
+        task.effects()
+            .set_clock_interval_ms(self.layout.clock_interval_ms);
+        let idle = |input: &InputSpec| {
+            let declared = self.layout.idle_timeouts_ms.get(&input.source).copied();
+            let timeout_ms = declared.unwrap_or(self.settings.idle_timeout_ms);
+            timeout_ms.filter(|_| input.origins.is_none())
+        };
+        let idle_timeouts_ms = spec.inputs.iter().map(idle).collect();
         Ok(OpenTask {
             task,
             changelogs,
@@ -108,9 +118,9 @@ impl Opening<'_> {
             said_end_at_ms: 0,
             busy_at_ms: 0,
             flushed_at_ms: 0,
-            idle_timeout_ms: idle
-                .collect::<Option<Vec<u64>>>()
-                .and_then(|all| all.into_iter().max()),
+            idle_timeouts_ms,
+            renewed_at_ms: None,
+            waits: None,
         })
     }
 

@@ -47,6 +47,14 @@ pub struct Settings {
     pub session_timeout_ms: u64,
     /// How long an aborted or unanswered commit is tried again, in milliseconds.
     pub commit_retry_ms: u64,
+    /// A partition of a user's topic that has been read to its end and silent for this long, in
+    /// milliseconds, no longer holds back the time of tasks behind a repartition topic; `None` for
+    /// never. [`Consumed::idle_timeout`](crate::dsl::Consumed::idle_timeout) sets it for one source.
+    pub idle_timeout_ms: Option<u64>,
+    /// How far ahead of the wall clock the timestamp of a user's record may be, in milliseconds. A
+    /// record that is further ahead fails at the decode stage, since it would make late what comes
+    /// after it; `None` takes all.
+    pub timestamp_ahead_max_ms: Option<i64>,
     /// How often records that nobody needs any more are deleted from internal topics, in
     /// milliseconds.
     pub purge_interval_ms: u64,
@@ -69,6 +77,8 @@ impl Default for Settings {
             records_per_step: 1_000,
             session_timeout_ms: 30_000,
             commit_retry_ms: 60_000,
+            idle_timeout_ms: Some(10_000),
+            timestamp_ahead_max_ms: Some(86_400_000),
             purge_interval_ms: 30_000,
             flush_interval_ms: 600_000,
         }

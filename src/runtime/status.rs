@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::base::{Error, ErrorKind, Offset, TaskId, TopicPartition};
-use crate::task::Drops;
+use crate::task::{Drops, HeldBack};
 
 /// The life of an application.
 ///
@@ -48,6 +48,10 @@ pub struct TaskSnapshot {
     pub stream_time_ms: i64,
     /// Whether its input has ended and everything of it is committed.
     pub ended: bool,
+    /// Whom its windows wait for, if they wait.
+    pub held_back: Option<HeldBack>,
+    /// For how long its time has stood because of that, in milliseconds.
+    pub held_back_ms: u64,
 }
 
 /// A picture of a running application.

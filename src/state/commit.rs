@@ -249,6 +249,7 @@ impl TaskState {
         for store in &self.stores {
             store.table().borrow_mut().clear_mark();
         }
+        self.times.clear_mark();
         self.marked = false;
     }
 }

@@ -1,4 +1,7 @@
 //! Named times that commit with the rows: of partitions, operators, stores and origins.
+//!
+//! A task behind a wide repartition topic has hundreds of them and changes a few between two commits,
+//! so what differs from the backend is kept in a list, and what changed since a mark in another.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,13 +14,28 @@ use super::NO_TIME;
 pub const TASK_TIME: &str = "task";
 
 #[derive(Debug)]
-pub(super) struct Slot {
+struct Slot {
+    name: Box<str>,
     /// What the operators see.
     value: Cell<i64>,
     /// What is being committed.
     sealed: Cell<i64>,
     /// What the backend has.
     committed: Cell<i64>,
+    /// Whether the slot is in the list of changes.
+    listed: Cell<bool>,
+    journal: Rc<Journal>,
+}
+
+/// What all slots of a task share.
+#[derive(Debug, Default)]
+struct Journal {
+    /// The slots that may differ from the backend.
+    changed: RefCell<Vec<TimeSlot>>,
+    /// Whether there is a mark to go back to.
+    marked: Cell<bool>,
+    /// Values since the mark, before each change.
+    before: RefCell<Vec<(TimeSlot, i64)>>,
 }
 
 /// One number that commits and rolls back with its task's state; [`NO_TIME`] at first. A clone is the
@@ -35,7 +53,28 @@ impl TimeSlot {
     /// Sets the value; [`NO_TIME`] removes it from the log and the disk.
     #[inline]
     pub fn set(&self, time: i64) {
-        self.0.value.set(time);
+        let slot = &*self.0;
+        if slot.value.get() == time {
+            return;
+        }
+        if slot.journal.marked.get() {
+            let before = (self.clone(), slot.value.get());
+            slot.journal.before.borrow_mut().push(before);
+        }
+        slot.value.set(time);
+        if !slot.listed.replace(true) {
+            slot.journal.changed.borrow_mut().push(self.clone());
+        }
+    }
+
+    /// Sets the value if it is larger than the one before; returns whether it was.
+    #[inline]
+    pub fn raise(&self, time: i64) -> bool {
+        let larger = time > self.get();
+        if larger {
+            self.set(time);
+        }
+        larger
     }
 
     /// Sets the value as one that the log has already.
@@ -48,14 +87,23 @@ impl TimeSlot {
     pub(super) fn sealed(&self) -> i64 {
         self.0.sealed.get()
     }
+
+    fn is_as_committed(&self) -> bool {
+        let Slot {
+            value,
+            sealed,
+            committed,
+            ..
+        } = &*self.0;
+        value.get() == committed.get() && sealed.get() == committed.get()
+    }
 }
 
 /// All slots of a task.
 #[derive(Debug, Default)]
 pub(super) struct Times {
     slots: RefCell<BTreeMap<String, TimeSlot>>,
-    /// The values at the mark.
-    marked: Vec<(TimeSlot, i64)>,
+    journal: Rc<Journal>,
 }
 
 impl Times {
@@ -64,9 +112,12 @@ impl Times {
             return slot.clone();
         }
         let slot = TimeSlot(Rc::new(Slot {
+            name: name.into(),
             value: Cell::new(NO_TIME),
             sealed: Cell::new(NO_TIME),
             committed: Cell::new(NO_TIME),
+            listed: Cell::new(false),
+            journal: self.journal.clone(),
         }));
         self.slots
             .borrow_mut()
@@ -74,67 +125,78 @@ impl Times {
         slot
     }
 
-    fn each(&self, mut visit: impl FnMut(&str, &Slot)) {
-        let slots = self.slots.borrow();
-        slots.iter().for_each(|(name, slot)| visit(name, &slot.0));
-    }
-
     pub(super) fn seal(&self) {
-        self.each(|_, slot| slot.sealed.set(slot.value.get()));
+        let changed = self.journal.changed.borrow();
+        changed
+            .iter()
+            .for_each(|slot| slot.0.sealed.set(slot.get()));
     }
 
-    /// The values being committed that differ from the backend's.
+    /// The values being committed that differ from the backend's, by name.
     pub(super) fn changes(&self, mut visit: impl FnMut(&str, i64)) {
-        self.each(|name, slot| {
+        let mut changed = self.journal.changed.borrow_mut();
+        changed.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        for TimeSlot(slot) in &*changed {
             if slot.sealed.get() != slot.committed.get() {
-                visit(name, slot.sealed.get());
+                visit(&slot.name, slot.sealed.get());
             }
-        });
+        }
     }
 
     /// Whether some value is not what the backend has.
     pub(super) fn are_new(&self) -> bool {
-        let mut new = false;
-        self.each(|_, slot| new |= slot.value.get() != slot.committed.get());
-        new
+        let changed = self.journal.changed.borrow();
+        let differs = |slot: &TimeSlot| slot.get() != slot.0.committed.get();
+        changed.iter().any(differs)
     }
 
     pub(super) fn committed(&self) {
-        self.each(|_, slot| slot.committed.set(slot.sealed.get()));
+        let mut changed = self.journal.changed.borrow_mut();
+        changed.retain(|slot| {
+            slot.0.committed.set(slot.sealed());
+            let keep = !slot.is_as_committed();
+            slot.0.listed.set(keep);
+            keep
+        });
     }
 
     pub(super) fn rollback(&mut self) {
-        self.marked.clear();
-        self.each(|_, slot| {
-            slot.value.set(slot.committed.get());
-            slot.sealed.set(slot.committed.get());
-        });
+        self.clear_mark();
+        for slot in self.journal.changed.borrow_mut().drain(..) {
+            slot.restore(slot.0.committed.get());
+            slot.0.listed.set(false);
+        }
     }
 
     pub(super) fn mark(&mut self) {
-        self.marked.clear();
-        let slots = self.slots.borrow();
-        let now = slots.values().map(|slot| (slot.clone(), slot.get()));
-        self.marked.extend(now);
+        self.journal.before.borrow_mut().clear();
+        self.journal.marked.set(true);
     }
 
+    /// There is no mark to go back to any more.
+    pub(super) fn clear_mark(&mut self) {
+        self.journal.before.borrow_mut().clear();
+        self.journal.marked.set(false);
+    }
+
+    /// Goes back to the mark, which stays.
     pub(super) fn undo_to_mark(&self) {
-        // Slots are never removed, so the marked ones come in the same order. One made since the mark
-        // had no time then.
-        let mut marked = self.marked.iter().peekable();
-        self.each(|_, slot| {
-            let then = marked.next_if(|(marked, _)| std::ptr::eq(&*marked.0, slot));
-            slot.value.set(then.map_or(NO_TIME, |(_, time)| *time));
-        });
+        self.journal.marked.set(false);
+        let before = std::mem::take(&mut *self.journal.before.borrow_mut());
+        // A slot that changed twice gets its oldest value last.
+        for (slot, value) in before.into_iter().rev() {
+            slot.set(value);
+        }
+        self.journal.marked.set(true);
     }
 
     /// Every slot that has a time, by name.
     pub(super) fn all(&self, mut visit: impl FnMut(&str, i64)) {
-        self.each(|name, slot| {
-            if slot.value.get() != NO_TIME {
-                visit(name, slot.value.get());
+        for (name, slot) in &*self.slots.borrow() {
+            if slot.get() != NO_TIME {
+                visit(name, slot.get());
             }
-        });
+        }
     }
 
     /// Gives every slot no time, as before the first record.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::held::{GivenUp, HeldRow};
-use super::origins::{CLOCK_HEADER, ClockMark, HEADER_MAX, SinkTime};
-use super::{Effects, OutputId, Policy, Stage, TaskSpec, TimeBound};
+use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
+use super::time_bound::{Hold, Reached};
+use super::{Effects, HoldId, OutputId, Policy, Stage, TaskSpec, TimeBound};
 use crate::base::{Error, Header, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
 
 /// Why a record, or a part of its effect, was dropped. The names are those of the counters.
@@ -16,6 +17,11 @@ pub enum DropReason {
     NullValue,
     /// Its window had closed.
     Late,
+    /// Its window had closed without waiting for its origin, whose input had been silent: see
+    /// [`Consumed::idle_timeout`](crate::dsl::Consumed::idle_timeout).
+    ClosedWhileIdle,
+    /// The source refused it, by its predicate or its timestamp extractor, before it moved time.
+    Refused,
     /// A store refused its row as older than it keeps.
     Expired,
     /// Its new key is null and it was to be repartitioned. The peer drops these without counting.
@@ -27,10 +33,12 @@ pub enum DropReason {
 }
 
 /// All reasons, in the order of their counters.
-const REASONS: [DropReason; 7] = [
+const REASONS: [DropReason; 9] = [
     DropReason::NullKey,
     DropReason::NullValue,
     DropReason::Late,
+    DropReason::ClosedWhileIdle,
+    DropReason::Refused,
     DropReason::Expired,
     DropReason::NullRepartitionKey,
     DropReason::Skipped,
@@ -44,6 +52,8 @@ impl DropReason {
             Self::NullKey => "null_key",
             Self::NullValue => "null_value",
             Self::Late => "late",
+            Self::ClosedWhileIdle => "closed_while_idle",
+            Self::Refused => "refused",
             Self::Expired => "expired",
             Self::NullRepartitionKey => "null_repartition_key",
             Self::Skipped => "skipped",
@@ -95,13 +105,25 @@ impl Drops {
 pub struct Context {
     pub(super) effects: Effects,
     pub(super) drops: Drops,
-    /// Per input: the least clock among its origins; `i64::MAX` where time needs no waiting.
-    pub(super) floors: Vec<i64>,
-    /// The clock of the current record's own origin, where its topic has several.
+    /// How far each input has come.
+    pub(super) reached: Vec<Reached>,
+    /// Whether some input has come further and the operators have not been told.
+    pub(super) moved: bool,
+    /// Whether some input has several origins.
+    pub(super) has_several_origins: bool,
+    /// The position of the input that the current record is from.
+    pub(super) input: usize,
+    /// Whether a source has accepted the current record.
+    pub(super) accepted: bool,
+    /// What each operator holds back that does.
+    pub(super) holds: Vec<Hold>,
+    /// The clock of the current record's own origin, where there are several.
     pub(super) late_clock_ms: Option<i64>,
     /// The same where its topic has one origin that sends its clock: what is passed on with what the
     /// record becomes.
     pub(super) origin_clock_ms: Option<i64>,
+    /// Whether the current record's origin was left out for its silence and has not caught up.
+    pub(super) was_silent: bool,
     /// The held row that is on its way, or that failed on it.
     pub(super) releasing: Option<HeldRow>,
     /// Held rows that are not passed on, while what releases them is done again.
@@ -122,9 +144,15 @@ impl Context {
         Self {
             effects,
             drops: Drops::default(),
-            floors: vec![i64::MAX; spec.inputs.len()],
+            reached: Vec::new(),
+            moved: true,
+            has_several_origins: spec.has_several_origins(),
+            input: 0,
+            accepted: false,
+            holds: Vec::new(),
             late_clock_ms: None,
             origin_clock_ms: None,
+            was_silent: false,
             releasing: None,
             given_up: Vec::new(),
             dead_letters: spec.dead_letters.map(OutputId),
@@ -142,6 +170,17 @@ impl Context {
     pub(super) fn forget_clocks(&mut self) {
         self.late_clock_ms = None;
         self.origin_clock_ms = None;
+        self.was_silent = false;
+    }
+
+    /// What is known of the origin of what is handled now.
+    pub(super) fn clocks(&self) -> (Option<i64>, Option<i64>, bool) {
+        (self.late_clock_ms, self.origin_clock_ms, self.was_silent)
+    }
+
+    /// Goes back to an origin that was put aside.
+    pub(super) fn set_clocks(&mut self, clocks: (Option<i64>, Option<i64>, bool)) {
+        (self.late_clock_ms, self.origin_clock_ms, self.was_silent) = clocks;
     }
 
     /// Counts a dropped record.
@@ -180,28 +219,81 @@ impl Context {
         self.undone
     }
 
-    /// A source says that its record decoded, so that errors from here on are of processing.
-    pub fn decoded(&mut self) {
+    /// A source takes its record, which has decoded: errors from here on are of processing, and the
+    /// input has come as far as the record.
+    pub fn accept(&mut self, timestamp_ms: i64) {
         self.stage = Stage::Process;
+        self.accepted = true;
+        let reached = &mut self.reached[self.input];
+        if self.origin_clock_ms.is_some() || !reached.by_records {
+            return;
+        }
+        reached.end_lease();
+        if timestamp_ms > reached.time_ms {
+            reached.time_ms = timestamp_ms;
+            self.moved |= self.has_several_origins;
+        }
+        if self.has_several_origins {
+            self.late_clock_ms = Some(reached.time_ms);
+        }
     }
 
-    /// The time against which lateness is judged, given the largest timestamp that the operator has
-    /// seen (decision D13): the clock of the record's own origin where there are several.
+    /// The time against which lateness is judged at a node, given the largest timestamp that the
+    /// operator has seen (design D13): with several origins the clock of the record's own, as of
+    /// that record; for a row that was held, the promise that was made of it.
     #[inline]
-    pub fn lateness_time_ms(&self, observed_ms: i64) -> i64 {
-        self.late_clock_ms.unwrap_or(observed_ms)
+    pub fn lateness_time_ms(&self, bound: &TimeBound, observed_ms: i64) -> i64 {
+        match bound.has_several_origins() {
+            true => self.late_clock_ms.unwrap_or_else(|| self.floor_ms(bound)),
+            false => observed_ms,
+        }
     }
 
-    /// No window that ends after this may be closed yet: the least clock among the origins that
-    /// reach the operator.
+    /// Why a record is dropped whose window has closed although it is not late by its own origin.
+    pub fn closed_reason(&self) -> DropReason {
+        match self.was_silent {
+            true => DropReason::ClosedWhileIdle,
+            false => DropReason::Late,
+        }
+    }
+
+    /// How far time has come at a node: no window that ends after this may be closed yet. With
+    /// `i64::MAX` all that could come has ended.
     #[inline]
     pub fn floor_ms(&self, bound: &TimeBound) -> i64 {
-        bound
-            .inputs()
-            .iter()
-            .map(|input| self.floors[*input])
-            .min()
-            .unwrap_or(i64::MAX)
+        bound.least(&|input| self.reached[input].counted_ms(), &|hold, ms| {
+            self.holds[hold.0].promise_ms(ms, self.undone)
+        })
+    }
+
+    /// The time at which windows close, given the largest timestamp that the operator has seen: with
+    /// several origins by the slowest of them alone; with one, and when all have ended, by what was
+    /// seen.
+    #[inline]
+    pub fn closing_time_ms(&self, bound: &TimeBound, observed_ms: i64) -> i64 {
+        match bound.has_several_origins() {
+            true => match self.floor_ms(bound) {
+                i64::MAX => observed_ms,
+                floor_ms => floor_ms,
+            },
+            false => observed_ms,
+        }
+    }
+
+    /// An operator says what is the oldest timestamp that it holds, `i64::MAX` if none.
+    pub fn set_held(&mut self, hold: HoldId, oldest_ms: i64) {
+        let undone = self.undone;
+        let hold = &mut self.holds[hold.0];
+        hold.oldest_ms = Some(oldest_ms);
+        hold.undone = undone;
+    }
+
+    /// What is promised at a sink, and what was promised leaving no silent input out: the clock by
+    /// which a record without an origin of its own is late.
+    fn promises_ms(&self, bound: &TimeBound) -> (i64, i64) {
+        let held_ms = |hold: HoldId, ms| self.holds[hold.0].promise_ms(ms, self.undone);
+        let own_ms = bound.least(&|input| self.reached[input].time_ms, &held_ms);
+        (self.floor_ms(bound), own_ms)
     }
 
     /// Passes on a row that was held until time passed. Its record has no origin: what comes out
@@ -215,11 +307,12 @@ impl Context {
         row: HeldRow,
         push: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
-        let clocks = (self.late_clock_ms.take(), self.origin_clock_ms.take());
+        let clocks = self.clocks();
+        self.forget_clocks();
         let outer = self.releasing.replace(row);
         push(self)?;
         self.releasing = outer;
-        (self.late_clock_ms, self.origin_clock_ms) = clocks;
+        self.set_clocks(clocks);
         Ok(())
     }
 
@@ -294,7 +387,7 @@ impl Context {
         value: Option<&[u8]>,
         timestamp_ms: i64,
         headers: &Headers,
-        time: Option<&SinkTime>,
+        time: Option<&(SinkTime, TimeBound)>,
     ) -> Result<()> {
         let spec = self.effects.output(output);
         let partition = match partition_by {
@@ -312,24 +405,29 @@ impl Context {
             ));
         }
         let headers = headers.as_slice();
-        let Some(time) = time else {
+        let Some((time, bound)) = time else {
             self.effects
                 .append(output, partition, key, value, timestamp_ms, headers, None);
             return Ok(());
         };
-        let (clock_ms, late_clock_ms) = time.send(timestamp_ms, self.origin_clock_ms, |bound| {
-            self.floor_ms(bound)
-        });
+        time.forget_end();
         if !self.effects.output(output).clocked {
             self.effects
                 .append(output, partition, key, value, timestamp_ms, headers, None);
             return Ok(());
         }
+        let (promise_ms, own_ms) = self.promises_ms(bound);
+        let clock_ms = time.advance(promise_ms);
+        let own_ms = if own_ms == promise_ms {
+            clock_ms
+        } else {
+            own_ms
+        };
         let mark = ClockMark {
-            alone: false,
+            carrier: Carrier::Record,
             origin: self.partition,
             clock_ms,
-            late_clock_ms,
+            late_clock_ms: self.origin_clock_ms.unwrap_or(own_ms),
         };
         let mut bytes = [0; HEADER_MAX];
         let mark = Some((CLOCK_HEADER, mark.encode(&mut bytes)));
@@ -337,12 +435,6 @@ impl Context {
             .append(output, partition, key, value, timestamp_ms, headers, mark);
         self.effects.set_clock(output, partition, clock_ms);
         Ok(())
-    }
-
-    /// Tells the readers of an output topic, at the next commit, that time has passed; see
-    /// [`Push::tick`](super::Push::tick).
-    pub fn write_time(&self, time: &SinkTime, time_ms: i64) {
-        time.tick(time_ms, |bound| self.floor_ms(bound));
     }
 
     /// The records to be written.

@@ -1,6 +1,6 @@
 //! The records that a task wants written, encoded as they are made.
 
-use super::OutputSpec;
+use super::{ClocksTo, OutputSpec};
 use crate::base::{Header, NO_TIMESTAMP, TopicPartition};
 use crate::log::{Batch, BatchBuilder, BatchMark};
 
@@ -18,6 +18,7 @@ pub struct Effects {
     epoch: u64,
     touched: Vec<(usize, usize, BatchMark, i64)>,
     marked: (u64, usize),
+    clock_interval_ms: i64,
 }
 
 #[derive(Debug)]
@@ -32,6 +33,10 @@ struct OutputPartition {
     epoch: u64,
     /// The last clock that was sent here, as far as this process knows.
     clock_ms: i64,
+    /// When a clock alone was sent last, by wall clock.
+    said_at_ms: i64,
+    /// Whether the partition is known to have had a record.
+    used: bool,
 }
 
 impl OutputPartition {
@@ -40,6 +45,8 @@ impl OutputPartition {
             builder: BatchBuilder::default(),
             epoch: 0,
             clock_ms: NO_TIMESTAMP,
+            said_at_ms: i64::MIN,
+            used: false,
         }
     }
 }
@@ -59,6 +66,7 @@ impl Effects {
             epoch: 1,
             touched: Vec::new(),
             marked: (0, 0),
+            clock_interval_ms: 0,
         }
     }
 
@@ -92,6 +100,7 @@ impl Effects {
     ) {
         self.touch(output, partition);
         let slot = &mut self.topics[output.0].partitions[partition as usize];
+        slot.used = true;
         let before = slot.builder.byte_len();
         match mark {
             Some(mark) => slot
@@ -122,37 +131,75 @@ impl Effects {
         self.topics[output.0].partitions[partition as usize].clock_ms = clock_ms;
     }
 
-    /// Sends a clock alone to the partitions that do not know it yet.
+    /// Sends a clock alone to the partitions that do not know it yet; with `again` to all of them. It
+    /// goes where records have ever been, or to all partitions if the topic's readers need it, and
+    /// not more often than the interval says.
     pub(super) fn send_clock(
         &mut self,
         output: OutputId,
-        name: &str,
-        encoded: &[u8],
+        mark: (&str, &[u8]),
         clock_ms: i64,
+        again: bool,
+        wall_ms: i64,
     ) {
-        for partition in 0..self.topics[output.0].spec.partitions {
-            let slot = &self.topics[output.0].partitions[partition as usize];
-            if slot.clock_ms != clock_ms {
-                // A clock alone has no time of its own; 0 is the earliest that any broker takes.
-                let timestamp_ms = if clock_ms == i64::MAX { 0 } else { clock_ms };
-                self.append(
-                    output,
-                    partition,
-                    None,
-                    None,
-                    timestamp_ms,
-                    &[],
-                    Some((name, encoded)),
-                );
-                self.set_clock(output, partition, clock_ms);
+        let interval_ms = self.clock_interval_ms;
+        let topic = &self.topics[output.0];
+        let to_all = topic.spec.clocks == ClocksTo::All;
+        for partition in 0..topic.spec.partitions {
+            let slot = &mut self.topics[output.0].partitions[partition as usize];
+            let news = again || slot.clock_ms != clock_ms;
+            if !news || !(to_all || slot.used) {
+                continue;
             }
+            // An end is said at once. A wall clock that was set back is no reason to wait.
+            let since_ms = wall_ms.saturating_sub(slot.said_at_ms);
+            if clock_ms != i64::MAX && (0..interval_ms).contains(&since_ms) {
+                continue;
+            }
+            slot.said_at_ms = wall_ms;
+            // A clock alone has no time of its own; 0 is the earliest that any broker takes.
+            let timestamp_ms = if clock_ms == i64::MAX {
+                0
+            } else {
+                clock_ms.max(0)
+            };
+            self.append(output, partition, None, None, timestamp_ms, &[], Some(mark));
+            self.set_clock(output, partition, clock_ms);
         }
+    }
+
+    /// Sends a clock alone to a partition not more often than this, in milliseconds by wall clock.
+    pub fn set_clock_interval_ms(&mut self, interval_ms: i64) {
+        self.clock_interval_ms = interval_ms;
+    }
+
+    /// The repartition topics whose unused partitions are told no clock, with their partitions that are
+    /// not known to be used.
+    pub fn unused(&self) -> impl Iterator<Item = (OutputId, TopicPartition)> + '_ {
+        let topics = self.topics.iter().enumerate();
+        let sparing = topics.filter(|(_, topic)| {
+            topic.spec.origins.is_some() && topic.spec.clocks == ClocksTo::Used
+        });
+        sparing.flat_map(|(position, topic)| {
+            let slots = topic.partitions.iter().enumerate();
+            let unused = slots.filter(|(_, slot)| !slot.used);
+            unused.map(move |(partition, _)| {
+                let place = TopicPartition::new(topic.spec.topic.clone(), partition as u32);
+                (OutputId(position), place)
+            })
+        })
+    }
+
+    /// Says that a partition has had a record, from whomever.
+    pub fn set_used(&mut self, output: OutputId, partition: u32) {
+        self.topics[output.0].partitions[partition as usize].used = true;
     }
 
     /// Takes it that no partition knows the clock: it is sent at the next commit.
     pub(super) fn forget_clocks(&mut self, output: OutputId) {
         for slot in &mut self.topics[output.0].partitions {
             slot.clock_ms = i64::MIN;
+            slot.said_at_ms = i64::MIN;
         }
     }
 

@@ -1,12 +1,13 @@
 //! The queues in front of a task, and which record is next: the one with the smallest timestamp.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::origins::Origins;
 use super::{InputSpec, Source};
 use crate::base::{Error, NO_TIMESTAMP, Offset, Result, TopicPartition};
-use crate::log::{Cursor, Fetched};
+use crate::log::{Cursor, Fetched, RecordRef};
 
 /// Where a task stands in one of its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(super) struct Queue {
 
     fetched: VecDeque<(Cursor, usize)>,
     head_timestamp_ms: Option<i64>,
+    /// The time of the head, where the source has found one that is not its topic's.
+    pub(super) extracted_ms: Option<i64>,
     buffered_bytes: usize,
     lent_bytes: usize,
     pub(super) position: Offset,
@@ -49,6 +52,7 @@ impl Queue {
             origins,
             fetched: VecDeque::new(),
             head_timestamp_ms: None,
+            extracted_ms: None,
             buffered_bytes: 0,
             lent_bytes: 0,
             position: 0,
@@ -95,7 +99,11 @@ impl Queue {
     pub(super) fn find_head(&mut self) -> Result<()> {
         while let Some((cursor, bytes)) = self.fetched.front() {
             if let Some(record) = cursor.peek_record()? {
-                self.head_timestamp_ms = Some(record.timestamp_ms);
+                self.extracted_ms = match self.source.extracts_timestamps() {
+                    true => self.extract(&record),
+                    false => None,
+                };
+                self.head_timestamp_ms = self.extracted_ms.or(Some(record.timestamp_ms));
                 return Ok(());
             }
             self.buffered_bytes -= bytes;
@@ -103,6 +111,18 @@ impl Queue {
         }
         self.head_timestamp_ms = None;
         Ok(())
+    }
+
+    pub(super) fn has_records(&self) -> bool {
+        self.head_timestamp_ms.is_some()
+    }
+
+    /// The time that the source finds in a record. What goes wrong here goes wrong again, and is told,
+    /// when the record is taken.
+    fn extract(&self, record: &RecordRef<'_>) -> Option<i64> {
+        let extract = || self.source.timestamp_ms(record, self.time_ms);
+        let extracted = catch_unwind(AssertUnwindSafe(extract));
+        extracted.ok()?.ok()?
     }
 
     fn is_at_end(&self) -> bool {

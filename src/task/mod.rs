@@ -22,6 +22,9 @@ mod policy;
 mod port;
 mod spec;
 mod step;
+mod task_time;
+mod time_bound;
+mod time_limit;
 mod wiring;
 
 pub use context::{Context, DropReason, Drops};
@@ -30,9 +33,11 @@ pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use origins::{CLOCK_HEADER, SinkTime};
 pub use policy::{ErrorPolicies, Policy, Stage};
-pub use port::{Edges, Port, Process, Push, Source, View, ViewPort};
+pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
 pub use spec::{
-    Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OutputSpec, TaskSpec, TopicName,
+    ClocksTo, Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OutputSpec, TaskSpec, TopicName,
 };
 pub use step::{Progress, Task};
-pub use wiring::{TimeBound, Wiring};
+pub use task_time::HeldBack;
+pub use time_bound::{HoldId, TimeBound};
+pub use wiring::Wiring;

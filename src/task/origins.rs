@@ -1,17 +1,19 @@
-//! Time across a repartition topic (decision D13): one clock per upstream task.
+//! Time across a repartition topic (design D13, ADR 0010): one clock for each upstream task.
 //!
 //! Every record on a repartition topic that several tasks write carries a header: the origin's number
-//! and its clock, up to which it has sent everything: the largest timestamp that it has sent on the
-//! topic. An origin that is silent on a partition sends the clock alone, at commit. The reader keeps
-//! the largest clock of each origin.
+//! and its clock, which is a promise: nothing earlier is still to come from it, apart from what is
+//! out of order in its own input. An origin that is silent on a partition sends the clock alone, at
+//! commit. The reader keeps the largest clock of each origin.
 //!
-//! An origin that itself reads such a topic takes records from several origins in an order that
-//! depends on their paces. Its clock is then no larger than the least of theirs, and whether one of
-//! its records is late is judged by the clock of the origin that the record came from, which goes with
-//! the record where it differs.
+//! Whether a record is late is judged by the clock of the origin that it came from, as of that record.
+//! Where that differs from the clock of its sender (the sender read several origins, or left out an
+//! input that was silent) it goes with the record.
+//!
+//! An origin whose input is silent is left out by a lease that it renews: time here may reach what
+//! the others had at the renewal before. So who comes back within a renewal loses nothing.
 //!
 //! ```text
-//! header "marea.clock":  kind 1 byte (0 record, 1 clock alone) | origin u32 BE | clock i64 BE
+//! header "marea.clock":  kind 1 byte (0 record, 1 clock alone, 2 silent) | origin u32 BE | clock i64 BE
 //!                        | where it differs: clock for lateness i64 BE
 //! ```
 //!
@@ -21,29 +23,38 @@ use crate::base::{Error, NO_TIMESTAMP, Result};
 use crate::log::RecordRef;
 use crate::state::TimeSlot;
 
-use super::TimeBound;
-
 /// Name of the engine's header. It is stripped when a record is read.
 pub const CLOCK_HEADER: &str = "marea.clock";
 const HEADER_LEN: usize = 13;
 /// Length of the longest header.
 pub(super) const HEADER_MAX: usize = HEADER_LEN + 8;
 
+/// What carries a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// A record.
+    Record,
+    /// Nothing: the clock is all there is.
+    Alone,
+    /// Nothing, and the origin's input is silent.
+    Silent,
+}
+
 /// What a record says about its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClockMark {
-    pub(super) alone: bool,
+    pub(super) carrier: Carrier,
     pub(super) origin: u32,
     pub(super) clock_ms: i64,
-    /// The clock against which lateness is judged; not less than the other.
+    /// The clock against which lateness is judged.
     pub(super) late_clock_ms: i64,
 }
 
 impl ClockMark {
-    /// The clock alone.
-    pub(super) fn alone(origin: u32, clock_ms: i64) -> Self {
+    /// A clock without a record.
+    pub(super) fn alone(carrier: Carrier, origin: u32, clock_ms: i64) -> Self {
         Self {
-            alone: true,
+            carrier,
             origin,
             clock_ms,
             late_clock_ms: clock_ms,
@@ -51,7 +62,7 @@ impl ClockMark {
     }
 
     pub(super) fn encode(self, bytes: &mut [u8; HEADER_MAX]) -> &[u8] {
-        bytes[0] = u8::from(self.alone);
+        bytes[0] = self.carrier as u8;
         bytes[1..5].copy_from_slice(&self.origin.to_be_bytes());
         bytes[5..13].copy_from_slice(&self.clock_ms.to_be_bytes());
         bytes[13..].copy_from_slice(&self.late_clock_ms.to_be_bytes());
@@ -72,7 +83,7 @@ impl ClockMark {
         let mark = Self::decode(bytes);
         mark.map(Some).ok_or_else(|| {
             Error::corrupt(format!(
-                "header {CLOCK_HEADER} has {} bytes, not {HEADER_LEN} or {HEADER_MAX}",
+                "header {CLOCK_HEADER} of {} bytes is not laid out as this version writes it",
                 bytes.len()
             ))
         })
@@ -86,8 +97,14 @@ impl ClockMark {
             [] => clock,
             rest => rest.first_chunk::<8>().filter(|_| rest.len() == 8)?,
         };
+        let carrier = match kind {
+            0 => Carrier::Record,
+            1 => Carrier::Alone,
+            2 => Carrier::Silent,
+            _ => return None,
+        };
         Some(Self {
-            alone: *kind == 1,
+            carrier,
             origin: u32::from_be_bytes(*origin),
             clock_ms: i64::from_be_bytes(*clock),
             late_clock_ms: i64::from_be_bytes(*late_clock),
@@ -95,24 +112,56 @@ impl ClockMark {
     }
 }
 
+/// Why an origin is left out, as its slot has it; a lease is its time plus [`LEASED`].
+const NEVER: i64 = NO_TIMESTAMP;
+const BACK_FROM_SILENCE: i64 = -2;
+const PRESENT: i64 = 0;
+const ENDED: i64 = 1;
+const LEASED: i64 = 2;
+
 /// The clocks of the origins of one input.
 #[derive(Debug)]
 pub(super) struct Origins {
     /// The largest clock of each origin, kept with the state.
     clocks: Vec<TimeSlot>,
-    /// 1 where the origin's input has ended.
-    ended: Vec<TimeSlot>,
+    /// Whether and why each is left out.
+    left_out: Vec<TimeSlot>,
+    /// What the others had when an origin said last that it is silent: what its lease will be if it
+    /// says so again. Lost with the process, which costs one renewal.
+    offered: Vec<Option<i64>>,
+    /// How far time has come here; it never goes back.
+    floor: TimeSlot,
+    /// The least clock among those that count, while nobody changed.
+    least_ms: Option<i64>,
+}
+
+/// How far a record's own origin had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OriginClock {
+    /// The clock that the record may be late by.
+    pub(super) late_clock_ms: i64,
+    /// Whether the origin was left out because it was silent, and has not caught up.
+    pub(super) was_silent: bool,
 }
 
 impl Origins {
-    pub(super) fn new(clocks: Vec<TimeSlot>, ended: Vec<TimeSlot>) -> Self {
-        Self { clocks, ended }
+    pub(super) fn new(clocks: Vec<TimeSlot>, left_out: Vec<TimeSlot>, floor: TimeSlot) -> Self {
+        let mut origins = Self {
+            offered: vec![None; clocks.len()],
+            clocks,
+            left_out,
+            floor,
+            least_ms: None,
+        };
+        origins.raise_floor();
+        origins
     }
 
-    /// Takes the clock of a record and returns the clock that it may be late by.
-    pub(super) fn observe(&mut self, mark: ClockMark) -> Result<i64> {
+    /// Takes the clock of a record and returns how far its origin has come.
+    pub(super) fn observe(&mut self, mark: ClockMark) -> Result<OriginClock> {
         let origin = mark.origin as usize;
-        let (Some(clock), Some(ended)) = (self.clocks.get(origin), self.ended.get(origin)) else {
+        let (Some(clock), Some(left_out)) = (self.clocks.get(origin), self.left_out.get(origin))
+        else {
             let message = format!(
                 "a record says it comes from task {origin} of the upstream sub-topology, which has {} tasks; the \
                  number of input partitions changed: reset the application",
@@ -120,19 +169,59 @@ impl Origins {
             );
             return Err(Error::corrupt(message));
         };
-        if mark.clock_ms == i64::MAX {
-            ended.set(1);
-        } else {
-            if ended.get() == 1 {
-                ended.set(0);
+        let before = (counted(clock, left_out), left_out.get());
+        match (mark.carrier, mark.clock_ms) {
+            (_, i64::MAX) => left_out.set(ENDED),
+            (Carrier::Silent, clock_ms) => {
+                clock.raise(clock_ms);
+                self.renew(origin);
             }
-            if mark.clock_ms > clock.get() {
-                clock.set(mark.clock_ms);
+            (_, clock_ms) => {
+                self.offered[origin] = None;
+                match left_out.get() {
+                    LEASED.. => left_out.set(BACK_FROM_SILENCE),
+                    ENDED => left_out.set(PRESENT),
+                    _ => {}
+                }
+                clock.raise(clock_ms);
             }
         }
-        match mark.late_clock_ms == mark.clock_ms {
-            true => Ok(clock.get()),
-            false => Ok(mark.late_clock_ms),
+        // Who was not the slowest, and only came further, changes nothing.
+        let same = before.1 == self.left_out[origin].get() && before.0 > self.least_ms;
+        if !same {
+            self.raise_floor();
+        }
+        let (clock, left_out) = (&self.clocks[origin], &self.left_out[origin]);
+        if left_out.get() == BACK_FROM_SILENCE && clock.get() >= self.floor.get() {
+            left_out.set(PRESENT);
+        }
+        let late_clock_ms = match mark.late_clock_ms == mark.clock_ms {
+            true => clock.get(),
+            false => mark.late_clock_ms,
+        };
+        Ok(OriginClock {
+            late_clock_ms,
+            was_silent: left_out.get() == BACK_FROM_SILENCE || mark.late_clock_ms < mark.clock_ms,
+        })
+    }
+
+    /// A silent origin holds nobody back beyond what the others had at the renewal before this one.
+    fn renew(&mut self, origin: usize) {
+        let others = self.clocks.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != origin);
+        let ahead_ms = others.map(|(_, clock)| clock.get()).max();
+        let lease_ms = std::mem::replace(&mut self.offered[origin], ahead_ms);
+        let left_out = &self.left_out[origin];
+        if let Some(lease_ms) = lease_ms.filter(|lease_ms| *lease_ms >= 0) {
+            left_out.raise(lease_ms.saturating_add(LEASED).min(i64::MAX - 1));
+        }
+    }
+
+    fn raise_floor(&mut self) {
+        let open = self.clocks.iter().zip(&self.left_out);
+        self.least_ms = open.filter_map(|(clock, left)| counted(clock, left)).min();
+        if let Some(least_ms) = self.least_ms {
+            self.floor.raise(least_ms);
         }
     }
 
@@ -143,111 +232,83 @@ impl Origins {
 
     /// Whether every origin has said that its input ended.
     pub(super) fn have_ended(&self) -> bool {
-        self.ended.iter().all(|ended| ended.get() == 1)
+        self.left_out.iter().all(|left_out| left_out.get() == ENDED)
+    }
+
+    /// Whether any origin has ever said anything.
+    pub(super) fn were_heard(&self) -> bool {
+        let said = |(clock, left): (&TimeSlot, &TimeSlot)| {
+            clock.get() != NO_TIMESTAMP || !matches!(left.get(), NEVER | PRESENT)
+        };
+        self.clocks.iter().zip(&self.left_out).any(said)
     }
 
     /// Takes it that no origin has ended.
-    pub(super) fn forget_ends(&self) {
-        self.ended
-            .iter()
-            .filter(|ended| ended.get() == 1)
-            .for_each(|ended| ended.set(0));
-    }
-
-    /// How far time has come here: the least clock among the origins that have not ended. When all have
-    /// ended or are silent it has come as far as the one that was ahead.
-    pub(super) fn time_ms(&self) -> i64 {
-        let least_ms = self.least_open_ms();
-        let clocks = || self.clocks.iter().map(TimeSlot::get);
-        least_ms.unwrap_or_else(|| clocks().max().unwrap_or(NO_TIMESTAMP))
-    }
-
-    /// The least clock among the origins that have not ended; `i64::MAX` when all have, or where
-    /// there is but one.
-    pub(super) fn floor_ms(&self) -> i64 {
-        if !self.are_several() {
-            return i64::MAX;
+    pub(super) fn forget_ends(&mut self) {
+        for left_out in &self.left_out {
+            if left_out.get() == ENDED {
+                left_out.set(PRESENT);
+            }
         }
-        self.least_open_ms().unwrap_or(i64::MAX)
+        self.raise_floor();
     }
 
-    fn least_open_ms(&self) -> Option<i64> {
-        let open = self
-            .clocks
-            .iter()
-            .zip(&self.ended)
-            .filter(|(_, ended)| ended.get() != 1);
-        open.map(|(clock, _)| clock.get().max(NO_TIMESTAMP)).min()
+    /// How far all origins have come; `i64::MAX` when all have ended. What it has reached it keeps.
+    pub(super) fn floor_ms(&self) -> i64 {
+        match self.have_ended() {
+            true => i64::MAX,
+            false => self.floor.get(),
+        }
+    }
+
+    /// The clock of the origin that is ahead of the others.
+    pub(super) fn ahead_ms(&self) -> i64 {
+        let clocks = self.clocks.iter().map(TimeSlot::get);
+        clocks.max().unwrap_or(NO_TIMESTAMP)
+    }
+
+    /// The origin that holds time back, if one does.
+    pub(super) fn slowest(&self) -> Option<u32> {
+        let origins = self.clocks.iter().zip(&self.left_out).enumerate();
+        let counted = origins
+            .filter_map(|(origin, (clock, left))| Some((counted(clock, left)?, origin as u32)));
+        let (least_ms, origin) = counted.min()?;
+        (least_ms < self.ahead_ms()).then_some(origin)
     }
 }
 
-/// The clock that a task sends on a repartition topic: the largest timestamp it sent there, but no
-/// more than the least clock of the origins that it reads.
+/// The clock with which an origin counts; `None` once it has ended.
+fn counted(clock: &TimeSlot, left_out: &TimeSlot) -> Option<i64> {
+    match left_out.get() {
+        ENDED => None,
+        lease @ LEASED.. => Some(clock.get().max(lease - LEASED)),
+        _ => Some(clock.get().max(NO_TIMESTAMP)),
+    }
+}
+
+/// The clock that a task sends on a repartition topic.
 #[derive(Clone, Debug)]
 pub struct SinkTime {
     clock: TimeSlot,
     ended: TimeSlot,
-    /// What holds the clock back, and the largest timestamp sent.
-    held_back: Option<(TimeBound, TimeSlot)>,
 }
 
 impl SinkTime {
     pub(super) fn new(clock: TimeSlot, ended: TimeSlot) -> Self {
-        Self {
-            clock,
-            ended,
-            held_back: None,
-        }
+        Self { clock, ended }
     }
 
-    /// Holds the clock back by the origins of some inputs; `largest` is where the largest timestamp
-    /// that was sent is kept.
-    pub(super) fn held_back_by(mut self, bound: TimeBound, largest: TimeSlot) -> Self {
-        self.held_back = Some((bound, largest));
-        self
-    }
-
-    /// A record is sent: moves the clock and returns it, and with it the clock that the record may be
-    /// late by, which is `origin_clock_ms` where what it was made of had an origin.
-    pub(super) fn send(
-        &self,
-        timestamp_ms: i64,
-        origin_clock_ms: Option<i64>,
-        floor_ms: impl Fn(&TimeBound) -> i64,
-    ) -> (i64, i64) {
-        self.forget_end();
-        let Some((bound, largest)) = &self.held_back else {
-            let clock_ms = self.advance(timestamp_ms);
-            return (clock_ms, origin_clock_ms.unwrap_or(clock_ms).max(clock_ms));
-        };
-        if timestamp_ms > largest.get() {
-            largest.set(timestamp_ms);
-        }
-        let clock_ms = self.advance(largest.get().min(floor_ms(bound)));
-        let late_clock_ms = origin_clock_ms.unwrap_or(largest.get());
-        (clock_ms, late_clock_ms.max(clock_ms))
-    }
-
-    /// Time has passed: nothing earlier than `time_ms` is still to be sent, unless an input that
-    /// did not say so holds the clock back. `i64::MAX` says that the task's input has ended.
-    pub(super) fn tick(&self, time_ms: i64, floor_ms: impl Fn(&TimeBound) -> i64) {
-        if time_ms == i64::MAX {
-            self.ended.set(1);
-            return;
-        }
-        self.forget_end();
-        let floor_ms = self
-            .held_back
-            .as_ref()
-            .map_or(i64::MAX, |(bound, _)| floor_ms(bound));
-        self.advance(time_ms.min(floor_ms));
-    }
-
-    fn advance(&self, time_ms: i64) -> i64 {
-        if time_ms > self.clock.get() {
-            self.clock.set(time_ms);
+    /// Moves the clock to a promise and returns it. It never goes back.
+    pub(super) fn advance(&self, promise_ms: i64) -> i64 {
+        if promise_ms != i64::MAX {
+            self.clock.raise(promise_ms);
         }
         self.clock.get()
+    }
+
+    /// The task's input has ended.
+    pub fn end(&self) {
+        self.ended.set(1);
     }
 
     /// Takes it that the input has not ended.

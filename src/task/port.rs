@@ -6,6 +6,16 @@ use super::Context;
 use crate::base::{Record, Result};
 use crate::log::RecordRef;
 
+/// News about time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// An origin of a repartition topic has come further: what is due goes out. How far time has come
+    /// says [`Context::floor_ms`].
+    Moved,
+    /// The input has ended: what is open closes.
+    Ended,
+}
+
 /// The receiving end of an edge.
 pub trait Push<K, V> {
     /// Takes a record and everything that follows from it.
@@ -14,12 +24,11 @@ pub trait Push<K, V> {
     /// Whatever a node or a store reports; the task adds the place and applies its policy.
     fn push(&self, record: Record<K, V>, context: &mut Context) -> Result<()>;
 
-    /// Says that stream time on this edge has reached `time_ms` although no record tells so: another
-    /// origin of a repartition topic moved on, or (with `i64::MAX`) the input has ended.
+    /// Says what no record tells about time.
     ///
     /// # Errors
     /// As [`Push::push`].
-    fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()>;
+    fn tick(&self, tick: Tick, context: &mut Context) -> Result<()>;
 }
 
 /// A shared receiving end. A merge is two parents that hold the same port.
@@ -66,13 +75,11 @@ impl<K, V> Edges<K, V> {
     ///
     /// # Errors
     /// The first error of a child.
-    pub fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()> {
+    pub fn tick(&self, tick: Tick, context: &mut Context) -> Result<()> {
         match self {
-            Self::One(port) => port.tick(time_ms, context),
+            Self::One(port) => port.tick(tick, context),
             Self::None => Ok(()),
-            Self::Many { ports, .. } => ports
-                .iter()
-                .try_for_each(|port| port.tick(time_ms, context)),
+            Self::Many { ports, .. } => ports.iter().try_for_each(|port| port.tick(tick, context)),
         }
     }
 }
@@ -108,11 +115,11 @@ pub trait Process: 'static {
     /// As [`Process::process`].
     fn tick(
         &self,
-        time_ms: i64,
+        tick: Tick,
         out: &Edges<Self::KeyOut, Self::ValueOut>,
         context: &mut Context,
     ) -> Result<()> {
-        out.tick(time_ms, context)
+        out.tick(tick, context)
     }
 }
 
@@ -128,25 +135,41 @@ impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
         self.process.process(record, &self.out, context)
     }
 
-    fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()> {
-        self.process.tick(time_ms, &self.out, context)
+    fn tick(&self, tick: Tick, context: &mut Context) -> Result<()> {
+        self.process.tick(tick, &self.out, context)
     }
 }
 
 /// The head of a graph: decodes raw records and pushes them.
 pub trait Source {
-    /// Decodes a record and sends it on. [`Context::decoded`] must be called between the two, so that
-    /// an error counts for the right stage.
+    /// Decodes a record and sends it on. [`Context::accept`] must be called between the two: from there
+    /// on time has moved, and an error counts as one of processing. A source that does not call it
+    /// has refused the record.
     ///
     /// # Errors
     /// `User` when the bytes do not decode, else as [`Push::push`].
     fn record(&self, raw: &RecordRef<'_>, context: &mut Context) -> Result<()>;
 
+    /// Whether the time of a record is not the one of its topic.
+    fn extracts_timestamps(&self) -> bool {
+        false
+    }
+
+    /// The time of a record, given the largest that its partition has had (-1 at first); `None` where
+    /// the record is refused.
+    ///
+    /// # Errors
+    /// `User` when the bytes do not decode.
+    fn timestamp_ms(&self, raw: &RecordRef<'_>, partition_time_ms: i64) -> Result<Option<i64>> {
+        let _ = partition_time_ms;
+        Ok(Some(raw.timestamp_ms))
+    }
+
     /// See [`Push::tick`].
     ///
     /// # Errors
     /// As [`Push::tick`].
-    fn tick(&self, time_ms: i64, context: &mut Context) -> Result<()>;
+    fn tick(&self, tick: Tick, context: &mut Context) -> Result<()>;
 }
 
 /// A table as a function of its key: a store, or a computation over another view.

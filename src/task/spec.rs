@@ -80,6 +80,9 @@ pub struct NodeSpec {
     pub children: Vec<NodeId>,
     /// Stores that it uses.
     pub stores: Vec<String>,
+    /// How far behind the time that has reached it a record may be that it makes later, in
+    /// milliseconds; `None` for a node that holds nothing back.
+    pub holds_back_ms: Option<i64>,
     /// How to copy its output records, where there is more than one child.
     pub copier: Option<Copier>,
     /// Builds it.
@@ -110,8 +113,19 @@ pub struct InputSpec {
     /// The partition that this task reads.
     pub partition: u32,
     /// Number of tasks that write the topic, if it is a repartition topic of this application: each
-    /// is an origin with a clock of its own (decision D13). `None` for a topic of the user's.
+    /// is an origin with a clock of its own (design D13). `None` for a topic of the user's.
     pub origins: Option<u32>,
+    /// To which partitions clocks come that no record carries.
+    pub clocks: ClocksTo,
+}
+
+/// To which partitions of a repartition topic its origins send their clocks when no record does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClocksTo {
+    /// To all: their readers write a repartition topic in turn, whose readers wait for all of them.
+    All,
+    /// To those that have ever had a record: in the others there is nothing to close.
+    Used,
 }
 
 /// A topic that a task writes.
@@ -131,6 +145,8 @@ pub struct OutputSpec {
     /// Whether its records carry the clock of their origin (decision D13): where there are several, or
     /// where its readers are several, and origins of a topic themselves.
     pub clocked: bool,
+    /// To which partitions the clock goes when no record carries it.
+    pub clocks: ClocksTo,
 }
 
 /// Everything that one task is made of.
@@ -153,6 +169,12 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// Whether some input is written by several tasks: then time waits for the slowest.
+    pub fn has_several_origins(&self) -> bool {
+        let mut origins = self.inputs.iter().filter_map(|input| input.origins);
+        origins.any(|origins| origins > 1)
+    }
+
     /// Whether the task keeps anything: rows, or times that must survive (a clock it sends, the
     /// clocks and ends of the origins it reads). Then it has a task changelog.
     pub fn is_stateful(&self) -> bool {

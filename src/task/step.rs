@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use super::held::GivenUp;
 use super::inputs::Queue;
-use super::origins::{CLOCK_HEADER, ClockMark, HEADER_MAX, Origins, SinkTime};
+use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins, SinkTime};
+use super::task_time::ClockedSink;
+use super::time_bound::Reached;
+use super::time_limit::TimeLimit;
 use super::{
-    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec,
-    Policy, Source, Stage, TaskSpec, Wiring,
+    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputSpec, Policy, Source,
+    Stage, TaskSpec, Wiring,
 };
-use crate::base::{Error, ErrorKind, NO_TIMESTAMP, Result, TaskId, panic_message};
+use crate::base::{Error, ErrorKind, Result, TaskId, panic_message};
 use crate::log::RecordRef;
-use crate::state::{TASK_TIME, TaskState, TimeSlot};
+use crate::state::{TaskState, TimeSlot};
 
 /// What [`Task::process`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +31,17 @@ pub struct Progress {
 /// One partition of one sub-topology at work.
 pub struct Task {
     id: TaskId,
-    spec: Arc<TaskSpec>,
+    pub(super) spec: Arc<TaskSpec>,
     policies: ErrorPolicies,
     /// The state; the runtime drives its commits and restores.
     pub state: TaskState,
     /// The queues in front of it; the runtime fills them.
     pub inputs: Inputs,
-    context: Context,
-    sinks: Vec<(OutputId, SinkTime)>,
-    partition_times: Vec<TimeSlot>,
-    ended: bool,
+    pub(super) context: Context,
+    pub(super) sinks: Vec<ClockedSink>,
+    pub(super) partition_times: Vec<TimeSlot>,
+    pub(super) ended: bool,
+    pub(super) time_limit: TimeLimit,
 }
 
 impl Task {
@@ -51,15 +55,9 @@ impl Task {
         state: TaskState,
         policies: ErrorPolicies,
     ) -> Result<Self> {
-        let (context, inputs) = build(&spec, &state)?;
-        let clocked = spec
-            .outputs
-            .iter()
-            .enumerate()
-            .filter(|(_, output)| output.origins.is_some());
-        let sink = |(position, output)| (OutputId(position), sink_time(&state, output));
-        let sinks = clocked.map(sink).collect();
+        let (context, inputs, sinks) = build(&spec, &state)?;
         let partition_times = partition_times(&spec, &state);
+        let time_limit = TimeLimit::new(&spec, &state);
         Ok(Self {
             id,
             spec,
@@ -70,6 +68,7 @@ impl Task {
             sinks,
             partition_times,
             ended: false,
+            time_limit,
         })
     }
 
@@ -91,10 +90,11 @@ impl Task {
     pub fn abort(&mut self) -> Result<()> {
         self.state.rollback()?;
         let drops = self.context.drops;
-        let (mut context, inputs) = build(&self.spec, &self.state)?;
+        let (mut context, inputs, sinks) = build(&self.spec, &self.state)?;
         context.drops = drops;
         self.context = context;
         self.inputs = inputs;
+        self.sinks = sinks;
         self.ended = false;
         Ok(())
     }
@@ -125,6 +125,7 @@ impl Task {
         let mut records = 0;
         while let Some(position) = self.inputs.choose() {
             if records == max_records {
+                self.settle_time()?;
                 return Ok(Progress {
                     records,
                     more: true,
@@ -133,117 +134,11 @@ impl Task {
             self.take(position)?;
             records += 1;
         }
+        self.settle_time()?;
         Ok(Progress {
             records,
             more: false,
         })
-    }
-
-    /// Ends the input: closes what is open, once every input is at its end and every origin has said
-    /// that it ended (decision D10). Returns whether the task has ended.
-    ///
-    /// # Errors
-    /// As [`Task::process`].
-    pub fn drain(&mut self, wall_ms: i64) -> Result<bool> {
-        if self.ended {
-            return Ok(true);
-        }
-        let origins_ended = |queue: &Queue| queue.origins.as_ref().is_none_or(Origins::have_ended);
-        if !self.inputs.are_at_end() || !self.inputs.queues.iter().all(origins_ended) {
-            return Ok(false);
-        }
-        self.end_sources(|_| true, wall_ms)?;
-        self.ended = true;
-        Ok(true)
-    }
-
-    /// Ends some of the inputs: for a task that is a whole topology, whose parts must end in order.
-    ///
-    /// # Errors
-    /// As [`Task::process`].
-    pub(crate) fn drain_topics(&mut self, topics: &[String], wall_ms: i64) -> Result<()> {
-        self.end_sources(|topic| topics.iter().any(|name| name == topic), wall_ms)
-    }
-
-    fn end_sources(&mut self, ends: impl Fn(&str) -> bool, wall_ms: i64) -> Result<()> {
-        self.context.wall_ms = wall_ms;
-        self.context.forget_clocks();
-        let mut sources: Vec<Rc<dyn Source>> = Vec::new();
-        for queue in &self.inputs.queues {
-            let known = |source| Rc::ptr_eq(source, &queue.source);
-            if ends(&queue.partition.topic) && !sources.iter().any(known) {
-                sources.push(queue.source.clone());
-            }
-        }
-        let mut sources = sources.into_iter();
-        sources.try_for_each(|source| {
-            self.attempt(Stage::Process, |context| source.tick(i64::MAX, context))
-                .map_err(|error| error.context("at the end of the input"))
-        })
-    }
-
-    /// Forgets that inputs have ended, here and downstream: the application starts anew and more may
-    /// come. Origins count again with the clocks that they had.
-    pub fn forget_ends(&mut self) {
-        for (position, queue) in self.inputs.queues.iter().enumerate() {
-            if let Some(origins) = &queue.origins {
-                origins.forget_ends();
-                self.context.floors[position] = origins.floor_ms();
-            }
-        }
-        for (output, time) in &self.sinks {
-            time.forget_end();
-            self.context.effects.forget_clocks(*output);
-        }
-        self.ended = false;
-    }
-
-    /// Lets the next commit tell the readers of its repartition topics its clocks once more: those that
-    /// moved to another instance may have begun anew.
-    pub fn say_end_again(&mut self) {
-        for (output, _) in &self.sinks {
-            self.context.effects.forget_clocks(*output);
-        }
-    }
-
-    /// Lets the readers of its repartition topics no longer wait for this task, until its next record
-    /// (decision D10). Nothing is closed here.
-    pub fn fall_silent(&mut self) {
-        for (_, time) in &self.sinks {
-            time.tick(i64::MAX, |_| i64::MAX);
-        }
-    }
-
-    /// Whether [`Task::drain`] has ended the task and no record came since.
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Completes the effects before they are taken for a commit: an origin that was silent on a
-    /// partition sends its clock there, and the times of partitions go to the state.
-    pub fn before_commit(&mut self) {
-        for (output, time) in &self.sinks {
-            let clock_ms = time.clock_ms();
-            let clocked = self.context.effects.output(*output).clocked;
-            if clock_ms == NO_TIMESTAMP || (!clocked && clock_ms != i64::MAX) {
-                continue;
-            }
-            let mark = ClockMark::alone(self.spec.partition, clock_ms);
-            let mut bytes = [0; HEADER_MAX];
-            let effects = &mut self.context.effects;
-            effects.send_clock(*output, CLOCK_HEADER, mark.encode(&mut bytes), clock_ms);
-        }
-        if self.spec.is_stateful() {
-            let task_time = self.state.time(TASK_TIME);
-            if self.context.stream_time_ms > task_time.get() {
-                task_time.set(self.context.stream_time_ms);
-            }
-        }
-        for (slot, queue) in self.partition_times.iter().zip(&self.inputs.queues) {
-            if queue.time_ms > slot.get() {
-                slot.set(queue.time_ms);
-            }
-        }
     }
 
     fn take(&mut self, position: usize) -> Result<()> {
@@ -271,50 +166,56 @@ impl Task {
         if !Arc::ptr_eq(&context.topic, &queue.partition.topic) {
             context.topic = queue.partition.topic.clone();
         }
+        context.input = position;
         context.forget_clocks();
-        let mut moved_ms = None;
         if let Some(origins) = &mut queue.origins
             && let Some(mark) = ClockMark::of(raw)?
         {
-            let before_ms = origins.time_ms();
-            let clock_ms = origins.observe(mark)?;
-            context.floors[position] = origins.floor_ms();
-            let time_ms = origins.time_ms();
-            moved_ms = (time_ms != before_ms && time_ms > NO_TIMESTAMP).then_some(time_ms);
-            if mark.alone {
-                return self.tick(position, moved_ms);
+            let clock = origins.observe(mark)?;
+            let reached = &mut context.reached[position];
+            let reached_ms = queue.reached_ms();
+            context.moved |= reached_ms != reached.time_ms;
+            reached.time_ms = reached_ms;
+            if mark.carrier != Carrier::Record {
+                return Ok(());
             }
-            context.origin_clock_ms = Some(clock_ms);
-            context.late_clock_ms = origins.are_several().then_some(clock_ms);
+            context.origin_clock_ms = Some(clock.late_clock_ms);
+            context.was_silent = clock.was_silent;
+            let several = queue.origins.as_ref().is_some_and(Origins::are_several);
+            context.late_clock_ms = several.then_some(clock.late_clock_ms);
         }
         self.ended = false;
-        self.handle(position, raw)?;
-        self.tick(position, moved_ms)
-    }
-
-    /// Passes on that the time of an input has moved. Its end is left to [`Task::drain`], which waits
-    /// for the other inputs too.
-    fn tick(&mut self, position: usize, moved_ms: Option<i64>) -> Result<()> {
-        let Some(time_ms) = moved_ms else {
-            return Ok(());
-        };
-        self.context.forget_clocks();
-        let source = self.inputs.queues[position].source.clone();
-        let ticked = self.attempt(Stage::Process, |context| source.tick(time_ms, context));
-        ticked.map_err(|error| {
-            let place = &self.inputs.queues[position].partition;
-            error.context(format!("{place}, as time reached {time_ms} ms"))
-        })
+        self.handle(position, raw)
     }
 
     /// Runs a record through the graph and applies the policies.
     fn handle(&mut self, position: usize, raw: &RecordRef<'_>) -> Result<()> {
-        let source = self.inputs.queues[position].source.clone();
+        let queue = &self.inputs.queues[position];
+        let source = queue.source.clone();
+        let latest_ms = self
+            .time_limit
+            .latest_ms(&queue.origins, self.context.wall_ms);
+        let (partition_time_ms, extracted_ms) = (queue.time_ms, queue.extracted_ms);
+        let mut raw = *raw;
+        let extracts = source.extracts_timestamps();
+        if let Some(extracted_ms) = extracted_ms {
+            raw.timestamp_ms = extracted_ms;
+        }
+        let raw = &raw;
+        self.context.accepted = false;
         let outcome = self.attempt(Stage::Decode, |context| {
-            refuse_timestamp(raw.timestamp_ms)?;
+            if extracts && extracted_ms.is_none() {
+                // It could not be said when the record came up: what is wrong with it is told now.
+                if source.timestamp_ms(raw, partition_time_ms)?.is_none() {
+                    context.drop_record(DropReason::Refused);
+                    return Ok(());
+                }
+            }
+            refuse_timestamp(raw.timestamp_ms, latest_ms)?;
             source.record(raw, context)
         });
         match outcome {
+            Ok(()) if !self.context.accepted => Ok(()),
             Ok(()) => {
                 let queue = &mut self.inputs.queues[position];
                 queue.time_ms = queue.time_ms.max(raw.timestamp_ms);
@@ -328,10 +229,14 @@ impl Task {
     /// Runs a part of the graph; if it fails and the policies call for it, nothing of what it did
     /// remains. A held row that it could not pass on is given up, where the policy allows, and the
     /// rest is done again.
-    fn attempt(&mut self, stage: Stage, run: impl Fn(&mut Context) -> Result<()>) -> Result<()> {
+    pub(super) fn attempt(
+        &mut self,
+        stage: Stage,
+        run: impl Fn(&mut Context) -> Result<()>,
+    ) -> Result<()> {
         let marked = self.policies.needs_marks();
         let drops = self.context.drops;
-        let clocks = (self.context.late_clock_ms, self.context.origin_clock_ms);
+        let clocks = self.context.clocks();
         let outcome = loop {
             if marked {
                 self.state.mark();
@@ -345,7 +250,7 @@ impl Task {
             if let Some(row) = &row {
                 error = error.context(row.to_string());
             }
-            (self.context.late_clock_ms, self.context.origin_clock_ms) = clocks;
+            self.context.set_clocks(clocks);
             if !marked {
                 break Err(error);
             }
@@ -413,18 +318,19 @@ impl Task {
     }
 }
 
-fn build(spec: &TaskSpec, state: &TaskState) -> Result<(Context, Inputs)> {
+fn build(spec: &TaskSpec, state: &TaskState) -> Result<(Context, Inputs, Vec<ClockedSink>)> {
     let effects = Effects::new(&spec.outputs);
-    let sources = Wiring::wire(spec, state, &effects)?;
+    let wired = Wiring::wire(spec, state, &effects)?;
     let mut context = Context::new(effects, spec);
-    let queues = queues(spec, state, &sources)?;
-    for (position, queue) in queues.iter().enumerate() {
-        if let Some(origins) = &queue.origins {
-            context.floors[position] = origins.floor_ms();
-        }
+    context.holds = wired.holds;
+    let queues = queues(spec, state, &wired.sources)?;
+    for queue in &queues {
+        let by_records = !queue.origins.as_ref().is_some_and(Origins::are_several);
+        let reached = Reached::new(queue.reached_ms(), by_records);
+        context.reached.push(reached);
         context.stream_time_ms = context.stream_time_ms.max(queue.time_ms);
     }
-    Ok((context, Inputs::new(queues)))
+    Ok((context, Inputs::new(queues), wired.sinks))
 }
 
 fn queues(
@@ -437,15 +343,8 @@ fn queues(
         let source = sources.get(&input.source).ok_or_else(|| {
             Error::internal(format!("no source was wired for topic {}", input.topic))
         })?;
-        let origins = input.origins.map(|count| {
-            let slot = |what: &str, origin| state.time(&format!("{what}/{}/{origin}", input.topic));
-            Origins::new(
-                (0..count).map(|origin| slot("origin", origin)).collect(),
-                (0..count)
-                    .map(|origin| slot("origin-ended", origin))
-                    .collect(),
-            )
-        });
+        let origins = input.origins;
+        let origins = origins.map(|count| super::task_time::origins(state, &input.topic, count));
         queues.push(Queue::new(input, source.clone(), origins));
     }
     for (queue, slot) in queues.iter_mut().zip(partition_times(spec, state)) {
@@ -475,7 +374,10 @@ pub(super) fn sink_time(state: &TaskState, output: &OutputSpec) -> SinkTime {
 }
 
 /// A time before 1970 is in no window; the largest number stands for the end of time.
-fn refuse_timestamp(timestamp_ms: i64) -> Result<()> {
+fn refuse_timestamp(timestamp_ms: i64, latest_ms: Option<i64>) -> Result<()> {
+    if let Some(latest_ms) = latest_ms.filter(|latest_ms| timestamp_ms > *latest_ms) {
+        return Err(TimeLimit::refuse(timestamp_ms, latest_ms));
+    }
     match timestamp_ms {
         ..0 => Err(Error::user(format!("negative timestamp {timestamp_ms}"))),
         i64::MAX => Err(Error::user(format!(

@@ -7,21 +7,14 @@ use std::rc::Rc;
 use super::origins::SinkTime;
 use super::port::Node;
 use super::step::sink_time;
-use super::{Copier, Edges, Effects, NodeId, OutputId, Port, Process, Source, TaskSpec, TopicName};
+use super::task_time::ClockedSink;
+use super::time_bound::{Hold, Term};
+use super::{
+    Copier, Edges, Effects, HoldId, NodeId, NodeKind, OutputId, Port, Process, Source, TaskSpec,
+    TimeBound, TopicName,
+};
 use crate::base::{Error, Record, Result};
 use crate::state::{KeyValueStore, TaskState, TimeSlot, WindowStore};
-
-/// The inputs whose origins hold an operator's time back; see
-/// [`Context::floor_ms`](super::Context::floor_ms).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TimeBound(Vec<usize>);
-
-impl TimeBound {
-    /// Positions in the task's inputs.
-    pub fn inputs(&self) -> &[usize] {
-        &self.0
-    }
-}
 
 /// What makers find and leave while a task is wired, children before parents: one downcast per edge
 /// and task, none per record.
@@ -31,6 +24,15 @@ pub struct Wiring<'a> {
     effects: &'a Effects,
     ports: HashMap<NodeId, Box<dyn Any>>,
     sources: HashMap<NodeId, Rc<dyn Source>>,
+    /// The nodes that hold records back, in the order of their numbers.
+    holding: Vec<NodeId>,
+}
+
+/// What is wired: the heads of the graph, and what its nodes hold back.
+pub(super) struct Wired {
+    pub(super) sources: HashMap<NodeId, Rc<dyn Source>>,
+    pub(super) holds: Vec<Hold>,
+    pub(super) sinks: Vec<ClockedSink>,
 }
 
 impl<'a> Wiring<'a> {
@@ -39,19 +41,42 @@ impl<'a> Wiring<'a> {
         spec: &'a TaskSpec,
         state: &'a TaskState,
         effects: &'a Effects,
-    ) -> Result<HashMap<NodeId, Rc<dyn Source>>> {
+    ) -> Result<Wired> {
+        let holds_back = |id: &NodeId| spec.nodes[id.0].holds_back_ms;
+        let holding = spec.members.iter().copied();
+        let holding: Vec<NodeId> = holding.filter(|id| holds_back(id).is_some()).collect();
         let mut wiring = Self {
             spec,
             state,
             effects,
             ports: HashMap::new(),
             sources: HashMap::new(),
+            holding,
         };
         for id in spec.members.iter().rev() {
             let make = spec.nodes[id.0].make.clone();
             make(&mut wiring, *id)?;
         }
-        Ok(wiring.sources)
+        let holds = wiring.holding.iter().filter_map(holds_back).map(Hold::new);
+        let mut sinks = Vec::new();
+        for id in &spec.members {
+            if let NodeKind::Sink { topic } = &spec.nodes[id.0].kind
+                && let output = wiring.output(topic)?
+                && let Some((time, bound)) = wiring.sink_time(*id, output)
+            {
+                sinks.push(ClockedSink {
+                    output,
+                    time,
+                    bound,
+                    silent: false,
+                });
+            }
+        }
+        Ok(Wired {
+            holds: holds.collect(),
+            sinks,
+            sources: wiring.sources,
+        })
     }
 
     /// The edges from a node to its children, which are wired already.
@@ -125,17 +150,21 @@ impl<'a> Wiring<'a> {
         found.ok_or_else(|| Error::internal(format!("topic {topic} is no output of the task")))
     }
 
-    /// The clock of an output topic that a sink writes, where its readers need one.
-    pub fn sink_time(&self, id: NodeId, output: OutputId) -> Option<SinkTime> {
+    /// The clock of an output topic that a sink writes, where its readers need one, and what decides it.
+    pub fn sink_time(&self, id: NodeId, output: OutputId) -> Option<(SinkTime, TimeBound)> {
         let spec = self.effects.output(output);
         spec.origins?;
-        let time = sink_time(self.state, spec);
-        let bound = self.bound(id);
-        if bound.inputs().is_empty() {
-            return Some(time);
-        }
-        let largest = self.time(&format!("sent-largest/{}", spec.topic));
-        Some(time.held_back_by(bound, largest))
+        Some((sink_time(self.state, spec), self.bound(id)))
+    }
+
+    /// The number under which a node says what it holds back.
+    ///
+    /// # Errors
+    /// `Internal` if the node was not declared as one that does: a defect of the DSL.
+    pub fn hold(&self, id: NodeId) -> Result<HoldId> {
+        let found = self.holding.iter().position(|holding| *holding == id);
+        let found = found.map(HoldId);
+        found.ok_or_else(|| self.defect(id, "it holds records back and does not say so"))
     }
 
     /// The ports of a node's children, in order, for a node that chooses among them.
@@ -161,40 +190,49 @@ impl<'a> Wiring<'a> {
         self.spec.partition
     }
 
-    /// The inputs with several origins that reach a node.
+    /// What decides the time at a node: the inputs that reach it, and what is held on the way.
     pub fn bound(&self, id: NodeId) -> TimeBound {
-        self.bound_of(vec![id])
+        self.bound_of(&[id])
     }
 
-    /// The inputs with several origins that reach a node which uses one of these stores: what the
-    /// stores keep must wait for all of them.
+    /// What decides the time of stores: all that reaches a node which uses one of them.
     pub fn bound_of_stores(&self, stores: &[&str]) -> TimeBound {
         let uses = |id: &NodeId| {
             let used = &self.spec.nodes[id.0].stores;
             used.iter().any(|store| stores.contains(&store.as_str()))
         };
         let users = self.spec.members.iter().copied();
-        self.bound_of(users.filter(uses).collect())
+        self.bound_of(&users.filter(uses).collect::<Vec<_>>())
     }
 
-    fn bound_of(&self, mut open: Vec<NodeId>) -> TimeBound {
-        let mut sources = Vec::new();
+    fn bound_of(&self, nodes: &[NodeId]) -> TimeBound {
+        let mut bound = TimeBound::default();
+        let mut open = nodes.to_vec();
         let mut seen = vec![false; self.spec.nodes.len()];
         while let Some(id) = open.pop() {
             if std::mem::replace(&mut seen[id.0], true) {
                 continue;
             }
-            let node = &self.spec.nodes[id.0];
-            if node.parents.is_empty() {
-                sources.push(id);
+            for (position, input) in self.spec.inputs.iter().enumerate() {
+                if input.source == id {
+                    bound.several_origins |= input.origins.is_some_and(|origins| origins > 1);
+                    bound.terms.push(Term::Input(position));
+                }
             }
-            open.extend(&node.parents);
+            for parent in &self.spec.nodes[id.0].parents {
+                match self.holding.iter().position(|holding| holding == parent) {
+                    Some(_) if std::mem::replace(&mut seen[parent.0], true) => {}
+                    Some(hold) => {
+                        let upstream = self.bound(*parent);
+                        bound.several_origins |= upstream.several_origins;
+                        let hold = HoldId(hold);
+                        bound.terms.push(Term::Held { hold, upstream });
+                    }
+                    None => open.push(*parent),
+                }
+            }
         }
-        let inputs = self.spec.inputs.iter().enumerate();
-        let bound = inputs.filter(|(_, input)| {
-            input.origins.is_some_and(|origins| origins > 1) && sources.contains(&input.source)
-        });
-        TimeBound(bound.map(|(position, _)| position).collect())
+        bound
     }
 
     fn defect(&self, id: NodeId, what: &str) -> Error {

@@ -265,7 +265,7 @@ impl Driver {
 
     /// Commits as the runtime does: effects and changelogs to the topics, then rows to the backend.
     pub(super) fn commit(&mut self) -> Result<()> {
-        self.task.before_commit();
+        self.task.before_commit()?;
         let written = self.task.effects().take();
         self.task.state.seal()?;
         let mut ends: Vec<Option<Offset>> = Vec::new();

@@ -37,7 +37,25 @@ pub struct TopologyParts {
     /// Nodes whose inputs must be partitioned alike.
     pub joins: Vec<NodeId>,
     /// Sources that no longer hold time back after a silence.
-    pub idle_timeouts: Vec<(NodeId, Duration)>,
+    pub idle_timeouts: Vec<(NodeId, Idle)>,
+}
+
+/// How long an input may be silent before it no longer holds back the time of those behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// As long as the application's settings say.
+    #[default]
+    Default,
+    /// This long.
+    After(Duration),
+    /// However long: results depend on the records alone, and windows wait for the slowest input.
+    Never,
+}
+
+impl From<Duration> for Idle {
+    fn from(timeout: Duration) -> Self {
+        Self::After(timeout)
+    }
 }
 
 /// A checked topology, ready to run. Cheap to clone.
@@ -47,7 +65,7 @@ pub struct Topology {
     stores: Arc<[StoreSpec]>,
     repartitions: Arc<[(TopicName, Option<u32>)]>,
     joins: Arc<[NodeId]>,
-    idle_timeouts: Arc<[(NodeId, Duration)]>,
+    idle_timeouts: Arc<[(NodeId, Idle)]>,
     subtopologies: Arc<[SubTopology]>,
 }
 
@@ -96,7 +114,7 @@ impl Topology {
     }
 
     /// The silence after which a source no longer holds time back, where one is declared.
-    pub fn idle_timeouts(&self) -> &[(NodeId, Duration)] {
+    pub fn idle_timeouts(&self) -> &[(NodeId, Idle)] {
         &self.idle_timeouts
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Partitions, SubTopology, Topology};
 use crate::log::DEFAULT_MAX_RECORD_BYTES;
-use crate::task::{InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, TopicName};
+use crate::task::{ClocksTo, InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, TopicName};
 
 /// Limits of topics by full name, read from the log at start.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,7 @@ impl Topology {
                     source: *id,
                     partition,
                     origins: self.origins(topic, partitions),
+                    clocks: self.clocks_to(topic),
                 });
             }
         }
@@ -63,6 +64,7 @@ impl Topology {
                 name: topic.clone(),
                 origins: self.origins(topic, partitions),
                 clocked: self.is_clocked(topic, partitions),
+                clocks: self.clocks_to(topic),
             }
         };
         let mut outputs: Vec<OutputSpec> = subtopology.sinks.iter().map(output).collect();
@@ -137,6 +139,23 @@ impl Topology {
             None => false,
             Some(1) => self.subtopologies().iter().any(passes_on),
             Some(_) => true,
+        }
+    }
+
+    /// Who writes a repartition topic in turn must hear how far time has come even where it gets no
+    /// records, since its own readers wait for it.
+    fn clocks_to(&self, topic: &TopicName) -> ClocksTo {
+        let passes_on = |part: &SubTopology| {
+            let mut sinks = part.sinks.iter();
+            part.sources.contains(topic)
+                && sinks.any(|sink| matches!(sink, TopicName::Repartition(_)))
+        };
+        let writer = self.subtopologies().iter();
+        let mut writers = writer.filter(|part| part.sinks.contains(topic));
+        let feeds_itself = writers.any(|part| part.sources.contains(topic));
+        match feeds_itself || self.subtopologies().iter().any(passes_on) {
+            true => ClocksTo::All,
+            false => ClocksTo::Used,
         }
     }
 

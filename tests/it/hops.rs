@@ -108,7 +108,7 @@ impl Hop {
 
     /// What the task wrote to partition 0 of the next topic goes to its reader.
     fn pass_on(&mut self, next: &mut Hop) {
-        self.task.before_commit();
+        self.task.before_commit().expect("complete");
         for (place, batch) in self.task.effects().take() {
             if place.partition == 0 {
                 assert_eq!(&*place.topic, next.reads);

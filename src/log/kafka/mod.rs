@@ -110,6 +110,10 @@ impl Log for KafkaLog {
         self.cluster.recent_ends(partitions)
     }
 
+    fn recent_high_watermarks(&self, partitions: &[TopicPartition]) -> Vec<Option<(Offset, u64)>> {
+        self.cluster.recent_high_watermarks(partitions)
+    }
+
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
         self.cluster.delete_records(before)
     }

@@ -18,6 +18,8 @@ pub(super) enum Which {
     Starts,
     /// Of committed records.
     Ends,
+    /// Of all records.
+    HighWatermarks,
 }
 
 struct Question {
@@ -32,15 +34,17 @@ type Answer = std::result::Result<Vec<Offset>, (ErrorKind, String)>;
 #[derive(Default)]
 pub(super) struct Questions {
     thread: Mutex<Option<Sender<Question>>>,
-    recent: Mutex<Recent>,
+    recent_ends: Mutex<Recent>,
+    recent_high_watermarks: Mutex<Recent>,
 }
 
 #[derive(Default)]
 struct Recent {
-    ends: HashMap<TopicPartition, Offset>,
+    /// Where each partition ended, and when that was asked for.
+    ends: HashMap<TopicPartition, (Offset, u64)>,
     /// When a partition was asked about last.
     asked_ms: HashMap<TopicPartition, u64>,
-    asked: Vec<Asked>,
+    asked: Vec<(Asked, u64)>,
 }
 
 /// A question that was put, and its answer once there is one.
@@ -115,15 +119,41 @@ impl Cluster {
         self: &Arc<Self>,
         partitions: &[TopicPartition],
     ) -> Vec<Option<Offset>> {
-        let mut recent = lock(&self.questions.recent);
+        let ends = self.recent(Which::Ends, &self.questions.recent_ends, partitions);
+        let offset = |end: Option<(Offset, u64)>| end.map(|(offset, _)| offset);
+        ends.into_iter().map(offset).collect()
+    }
+
+    /// The ends of all records as last heard, each with its age in milliseconds.
+    pub(super) fn recent_high_watermarks(
+        self: &Arc<Self>,
+        partitions: &[TopicPartition],
+    ) -> Vec<Option<(Offset, u64)>> {
+        let recent = &self.questions.recent_high_watermarks;
+        let ends = self.recent(Which::HighWatermarks, recent, partitions);
+        let now_ms = self.env.monotonic_ms();
+        let aged = |end: Option<(Offset, u64)>| {
+            end.map(|(offset, asked_at_ms)| (offset, now_ms.saturating_sub(asked_at_ms)))
+        };
+        ends.into_iter().map(aged).collect()
+    }
+
+    fn recent(
+        self: &Arc<Self>,
+        which: Which,
+        recent: &Mutex<Recent>,
+        partitions: &[TopicPartition],
+    ) -> Vec<Option<(Offset, u64)>> {
+        let mut recent = lock(recent);
         let Recent {
             ends,
             asked_ms,
             asked,
         } = &mut *recent;
-        asked.retain_mut(|asked| match asked.look(Duration::ZERO) {
+        asked.retain_mut(|(asked, asked_at_ms)| match asked.look(Duration::ZERO) {
             Ok(Some((partitions, offsets))) => {
-                ends.extend(partitions.iter().cloned().zip(offsets.iter().copied()));
+                let found = offsets.iter().map(|offset| (*offset, *asked_at_ms));
+                ends.extend(partitions.iter().cloned().zip(found));
                 false
             }
             Ok(None) => true,
@@ -138,7 +168,7 @@ impl Cluster {
         let old: Vec<TopicPartition> = partitions.iter().filter(is_old).cloned().collect();
         if !old.is_empty() {
             asked_ms.extend(old.iter().map(|partition| (partition.clone(), now_ms)));
-            asked.extend(self.ask(Which::Ends, old));
+            asked.extend(self.ask(which, old).map(|asked| (asked, now_ms)));
         }
         let end = |partition| ends.get(partition).copied();
         partitions.iter().map(end).collect()
@@ -152,7 +182,7 @@ fn answer_all(cluster: &Weak<Cluster>, questions: &Receiver<Question>) {
         let Some(cluster) = cluster.upgrade() else {
             return;
         };
-        for which in [Which::Starts, Which::Ends] {
+        for which in [Which::Starts, Which::Ends, Which::HighWatermarks] {
             let of_kind = |question: &&Question| question.which == which;
             let asked: Vec<&Question> = waiting.iter().filter(of_kind).collect();
             answer(&cluster, which, &asked);
@@ -173,6 +203,7 @@ fn answer(cluster: &Cluster, which: Which, asked: &[&Question]) {
     let offsets = match which {
         Which::Starts => cluster.start_offsets(&all),
         Which::Ends => cluster.end_offsets(&all, Isolation::ReadCommitted),
+        Which::HighWatermarks => cluster.end_offsets(&all, Isolation::ReadUncommitted),
     };
     let of = |question: &Question| match &offsets {
         Ok(offsets) => {

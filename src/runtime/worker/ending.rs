@@ -50,7 +50,7 @@ impl Worker {
                 // A task downstream that moved to another instance may have begun anew.
                 if now_ms > open.said_end_at_ms + say_again_ms {
                     open.said_end_at_ms = now_ms;
-                    open.task.say_end_again();
+                    open.task.repeat_clocks();
                 }
                 pass_gaps(open, &**reader)?;
                 continue;
@@ -81,7 +81,7 @@ fn pass_gaps(open: &mut OpenTask, reader: &dyn Reader) -> Result<()> {
 }
 
 /// Tells a task where all its inputs end now.
-pub(super) fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader) -> Result<()> {
+fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader) -> Result<()> {
     let asked = inputs(open.task.spec());
     // What ends a task must count what is committed and not seen by readers yet: a log may take a
     // moment for that.

@@ -7,6 +7,7 @@
 mod assignment;
 mod commits;
 mod ending;
+mod silence;
 
 pub(super) use assignment::join;
 
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use self::ending::set_ends;
+use self::silence::Silence;
 use super::commit::InFlight;
 use super::hooks::Hooks;
 use super::layout::Layout;
@@ -109,6 +110,7 @@ pub(in crate::runtime) struct Worker {
     awaited: Option<(TopicPartition, u64)>,
     /// Since when commits have been aborted, and how often.
     aborts: Option<(u64, u32)>,
+    silence: Silence,
     /// Drops of tasks that are closed.
     drops: Drops,
     records: u64,
@@ -146,6 +148,7 @@ impl Worker {
             settled_at_ms: None,
             awaited: None,
             aborts: None,
+            silence: Silence::default(),
             drops: Drops::default(),
             records: 0,
             commits: 0,
@@ -162,7 +165,7 @@ impl Worker {
             self.records += records as u64;
             self.look_for_answer(Duration::ZERO)?;
             self.drain(records)?;
-            self.idle(records)?;
+            self.look_for_silence();
             self.commit_if_due()?;
             self.keep_house()?;
             self.fetch(records == 0)?;
@@ -275,33 +278,6 @@ impl Worker {
         Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
     }
 
-    /// Lets silent tasks no longer hold time back.
-    fn idle(&mut self, records: usize) -> Result<()> {
-        if records > 0 || self.is_draining() {
-            return Ok(());
-        }
-        let Self {
-            shared,
-            tasks,
-            reader,
-            ..
-        } = self;
-        let now_ms = shared.env.monotonic_ms();
-        for open in tasks.values_mut() {
-            let silent = open
-                .idle_timeout_ms
-                .is_some_and(|timeout| now_ms - open.busy_at_ms > timeout);
-            if !silent || open.task.has_ended() || open.task.inputs.has_records() {
-                continue;
-            }
-            set_ends(open, &*shared.log, &**reader)?;
-            if open.task.inputs.are_at_end() {
-                open.task.fall_silent();
-            }
-        }
-        Ok(())
-    }
-
     fn report(&mut self, now: bool) {
         let now_ms = self.shared.env.monotonic_ms();
         if !now && now_ms < self.reported_at_ms + 100 {
@@ -319,7 +295,8 @@ impl Worker {
         };
         let mut all: Vec<TopicPartition> = Vec::new();
         let mut done: Vec<Offset> = Vec::new();
-        for (id, open) in &self.tasks {
+        for (id, open) in &mut self.tasks {
+            open.note_waits(now_ms);
             status.drops.add(open.task.drops());
             let mut positions = Vec::new();
             for input in open.task.inputs.progress() {
@@ -340,6 +317,8 @@ impl Worker {
                 restored: open.restored,
                 stream_time_ms: open.task.stream_time_ms(),
                 ended: open.ended,
+                held_back: open.task.held_back(),
+                held_back_ms: open.waited_ms(now_ms),
             });
         }
         let ends = self.shared.log.recent_ends(&all);

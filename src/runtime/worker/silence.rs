@@ -1,0 +1,279 @@
+//! Inputs that are silent, and whom windows wait for (design D10, ADR 0010).
+//!
+//! An input is silent once the log has said, again and again for as long as its time-out, that the
+//! task has read it to its end, uncommitted records included. Answers that fail to come (a leader that
+//! is away, a worker that is held up) begin the time anew. A task with a silent input renews a lease
+//! each second; time goes on without the input as far as the others had come at the renewal before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Worker;
+use crate::base::{Offset, TopicPartition};
+use crate::runtime::open_task::OpenTask;
+use crate::task::DropReason;
+
+/// How often the log is asked at most and at least, in milliseconds: a quarter of the smallest time-out
+/// in between.
+const LOOK_MS_MIN: u64 = 5;
+const LOOK_MS_MAX: u64 = 250;
+/// How old an answer may be, in milliseconds, and how far apart two may be.
+const ANSWER_MS_MAX: u64 = 3_000;
+/// How often a lease is renewed, in milliseconds; a shorter time-out is renewed as often as it lasts.
+const RENEW_MS: u64 = 1_000;
+/// How often it is said who holds time back, in milliseconds.
+const SAY_MS: u64 = 60_000;
+/// Who holds time back for less is not worth a word, in milliseconds.
+const WAIT_MS: u64 = 10_000;
+
+/// What a worker knows of silent inputs.
+#[derive(Default)]
+pub(super) struct Silence {
+    looked_at_ms: u64,
+    used_at_ms: u64,
+    said_at_ms: u64,
+    quiet: BTreeMap<TopicPartition, Quiet>,
+    /// Partitions of repartition topics that have had records.
+    used: BTreeSet<TopicPartition>,
+    /// Records that had been dropped because their window closed without them, when it was last said.
+    lost: u64,
+}
+
+/// An input that is at its end.
+struct Quiet {
+    position: Offset,
+    since_ms: u64,
+    answered_ms: u64,
+}
+
+impl Silence {
+    /// Takes an answer of the log: where the partition ended at `answered_ms`. `None` if there was none.
+    fn hear(
+        &mut self,
+        place: &TopicPartition,
+        position: Option<Offset>,
+        end: Option<(Offset, u64)>,
+    ) {
+        let quiet = self.quiet.get_mut(place);
+        let at_end = match (position, end) {
+            (Some(position), Some((end, answered_ms))) if position >= end => {
+                Some((position, answered_ms))
+            }
+            // No answer yet: the last one counts for a while.
+            (Some(position), None) if quiet.as_ref().is_some_and(|q| q.position == position) => {
+                return;
+            }
+            _ => None,
+        };
+        let Some((position, answered_ms)) = at_end else {
+            self.quiet.remove(place);
+            return;
+        };
+        match quiet {
+            Some(quiet)
+                if quiet.position == position
+                    && answered_ms.saturating_sub(quiet.answered_ms) <= ANSWER_MS_MAX =>
+            {
+                quiet.answered_ms = quiet.answered_ms.max(answered_ms);
+            }
+            _ => {
+                let quiet = Quiet {
+                    position,
+                    since_ms: answered_ms,
+                    answered_ms,
+                };
+                self.quiet.insert(place.clone(), quiet);
+            }
+        }
+    }
+
+    /// For how long an input has been silent, if its last answer is recent.
+    fn silent_ms(&self, place: &TopicPartition, now_ms: u64) -> Option<u64> {
+        let quiet = self.quiet.get(place)?;
+        let age_ms = now_ms.saturating_sub(quiet.answered_ms);
+        (age_ms <= ANSWER_MS_MAX).then(|| quiet.answered_ms.saturating_sub(quiet.since_ms))
+    }
+}
+
+impl Worker {
+    /// Looks which inputs are silent and lets time go on without them.
+    pub(super) fn look_for_silence(&mut self) {
+        let now_ms = self.shared.env.monotonic_ms();
+        let timeouts = self.tasks.values().flat_map(|open| &open.idle_timeouts_ms);
+        let shortest_ms = timeouts.flatten().min().copied();
+        if let Some(shortest_ms) = shortest_ms {
+            let every_ms = (shortest_ms / 4).clamp(LOOK_MS_MIN, LOOK_MS_MAX);
+            if now_ms >= self.silence.looked_at_ms + every_ms {
+                self.silence.looked_at_ms = now_ms;
+                self.hear_ends(now_ms);
+                self.renew_leases(now_ms);
+            }
+        }
+        if now_ms >= self.silence.used_at_ms + RENEW_MS {
+            self.silence.used_at_ms = now_ms;
+            self.find_used();
+        }
+        if now_ms >= self.silence.said_at_ms + SAY_MS {
+            self.silence.said_at_ms = now_ms;
+            self.say_who_waits(now_ms);
+        }
+    }
+
+    /// Asks where the inputs end that hold nothing.
+    fn hear_ends(&mut self, now_ms: u64) {
+        let mut asked: Vec<TopicPartition> = Vec::new();
+        for open in self.tasks.values() {
+            for (position, place, has_records) in open.task.user_inputs() {
+                let counts = open
+                    .idle_timeouts_ms
+                    .get(position)
+                    .is_some_and(Option::is_some);
+                match has_records {
+                    true => drop(self.silence.quiet.remove(place)),
+                    false if counts => asked.push(place.clone()),
+                    false => {}
+                }
+            }
+        }
+        let ends = self.shared.log.recent_high_watermarks(&asked);
+        for (place, end) in asked.iter().zip(ends) {
+            let end = end.filter(|(_, age_ms)| *age_ms <= ANSWER_MS_MAX);
+            let end = end.map(|(end, age_ms)| (end, now_ms.saturating_sub(age_ms)));
+            self.silence.hear(place, self.reader.position(place), end);
+        }
+    }
+
+    fn renew_leases(&mut self, now_ms: u64) {
+        for open in self.tasks.values_mut() {
+            let timeouts_ms = open.idle_timeouts_ms.iter().flatten();
+            let Some(shortest_ms) = timeouts_ms.min().copied() else {
+                continue;
+            };
+            let renew_ms = shortest_ms.min(RENEW_MS);
+            let mut silent = vec![false; open.idle_timeouts_ms.len()];
+            for (position, place, has_records) in open.task.user_inputs() {
+                // The first renewal only says what the lease will be at the second.
+                let timeout_ms = open.idle_timeouts_ms[position];
+                let enough_ms = timeout_ms.map(|timeout_ms| match open.renewed_at_ms {
+                    None => timeout_ms.saturating_sub(renew_ms),
+                    Some(_) => timeout_ms,
+                });
+                let silent_ms = self.silence.silent_ms(place, now_ms);
+                silent[position] = !has_records
+                    && silent_ms
+                        .zip(enough_ms)
+                        .is_some_and(|(silent, enough)| silent >= enough);
+            }
+            if !silent.contains(&true) {
+                if open.renewed_at_ms.is_some() && !is_armed(open, &self.silence, now_ms, renew_ms)
+                {
+                    open.renewed_at_ms = None;
+                    open.task.renew_silence(&silent);
+                }
+                continue;
+            }
+            if open
+                .renewed_at_ms
+                .is_none_or(|at_ms| now_ms >= at_ms + renew_ms)
+            {
+                open.renewed_at_ms = Some(now_ms);
+                open.task.renew_silence(&silent);
+            }
+        }
+    }
+
+    /// Finds out which partitions of repartition topics have records, for those who would otherwise
+    /// send their clocks to all of them.
+    fn find_used(&mut self) {
+        let mut unknown = BTreeSet::new();
+        for open in self.tasks.values_mut() {
+            let used = &mut self.silence.used;
+            let unused = open.task.effects().unused().collect::<Vec<_>>();
+            for (output, place) in unused {
+                match used.contains(&place) {
+                    true => open.task.effects().set_used(output, place.partition),
+                    false => drop(unknown.insert(place)),
+                }
+            }
+        }
+        let unknown: Vec<TopicPartition> = unknown.into_iter().collect();
+        let ends = self.shared.log.recent_ends(&unknown);
+        let found = unknown.into_iter().zip(ends);
+        let found = found.filter(|(_, end)| end.is_some_and(|end| end > 0));
+        let found: BTreeSet<TopicPartition> = found.map(|(place, _)| place).collect();
+        if found.is_empty() {
+            return;
+        }
+        for open in self.tasks.values_mut() {
+            let unused = open.task.effects().unused().collect::<Vec<_>>();
+            for (output, place) in unused {
+                if found.contains(&place) {
+                    open.task.effects().set_used(output, place.partition);
+                }
+            }
+        }
+        self.silence.used.extend(found);
+    }
+
+    /// Once a minute: whom windows wait for, and what was lost by not waiting.
+    fn say_who_waits(&mut self, now_ms: u64) {
+        let mut lost = self.drops.of(DropReason::ClosedWhileIdle);
+        for (task, open) in &self.tasks {
+            lost += open.task.drops().of(DropReason::ClosedWhileIdle);
+            let Some(held_back) = open.task.held_back() else {
+                continue;
+            };
+            let waited_ms = open.waited_ms(now_ms);
+            if waited_ms >= WAIT_MS {
+                tracing::info!(
+                    %task,
+                    input = %held_back.input,
+                    upstream_task = held_back.origin,
+                    time_ms = held_back.time_ms,
+                    ahead_ms = held_back.ahead_ms,
+                    waited_ms,
+                    "windows wait for the slowest input"
+                );
+            }
+        }
+        let more = lost.saturating_sub(self.silence.lost);
+        if more > 0 {
+            tracing::warn!(
+                worker = %self.name,
+                records = more,
+                "records found their window closed, since their input had been silent; a longer \
+                 `idle_timeout`, or `Idle::Never`, makes windows wait for it"
+            );
+        }
+        self.silence.lost = lost;
+    }
+}
+
+/// Whether an input has had its first renewal and is on the way to its second.
+fn is_armed(open: &OpenTask, silence: &Silence, now_ms: u64, renew_ms: u64) -> bool {
+    let mut inputs = open.task.user_inputs();
+    inputs.any(|(position, place, has_records)| {
+        let silent_ms = silence.silent_ms(place, now_ms);
+        let timeout_ms = open.idle_timeouts_ms[position];
+        let armed = timeout_ms.map(|timeout_ms| timeout_ms.saturating_sub(renew_ms));
+        !has_records
+            && silent_ms
+                .zip(armed)
+                .is_some_and(|(silent, armed)| silent >= armed)
+    })
+}
+
+impl OpenTask {
+    /// Notes how far the slowest origin has come.
+    pub(super) fn note_waits(&mut self, now_ms: u64) {
+        self.waits = self.task.held_back().map(|held_back| match self.waits {
+            Some((time_ms, since_ms)) if time_ms == held_back.time_ms => (time_ms, since_ms),
+            _ => (held_back.time_ms, now_ms),
+        });
+    }
+
+    /// For how long time has stood, in milliseconds.
+    pub(super) fn waited_ms(&self, now_ms: u64) -> u64 {
+        self.waits
+            .map_or(0, |(_, since_ms)| now_ms.saturating_sub(since_ms))
+    }
+}

@@ -1,0 +1,246 @@
+//! How time moves in a task: what it promises downstream, what it hears of its origins, and its end.
+
+use std::rc::Rc;
+
+use super::inputs::Queue;
+use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, Origins, SinkTime};
+use super::{OutputId, Source, Stage, Task, Tick, TimeBound};
+use crate::base::{NO_TIMESTAMP, Result, TopicPartition};
+use crate::state::TASK_TIME;
+
+/// A repartition topic that a task writes: its clock there, and what decides it.
+pub(super) struct ClockedSink {
+    pub(super) output: OutputId,
+    pub(super) time: SinkTime,
+    pub(super) bound: TimeBound,
+    /// Whether the next commit says that all inputs which reach the sink are silent.
+    pub(super) silent: bool,
+}
+
+/// Whom the windows of a task wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The input that holds time back.
+    pub input: TopicPartition,
+    /// Of a repartition topic: the upstream task, by its partition.
+    pub origin: Option<u32>,
+    /// How far time has come, in milliseconds; -1 where that one has not been heard of.
+    pub time_ms: i64,
+    /// How far the one that is ahead has come, in milliseconds.
+    pub ahead_ms: i64,
+}
+
+impl Task {
+    /// Ends the input: closes what is open, once every input is at its end and every origin has said
+    /// that it ended (design D10). Returns whether the task has ended.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub fn drain(&mut self, wall_ms: i64) -> Result<bool> {
+        if self.ended {
+            return Ok(true);
+        }
+        let spec = &self.spec;
+        let origins_ended = |(position, queue): (usize, &Queue)| {
+            let Some(origins) = &queue.origins else {
+                return true;
+            };
+            // Where no record ever came nobody says anything.
+            let unused = spec.inputs[position].clocks == super::ClocksTo::Used;
+            origins.have_ended() || (unused && !origins.were_heard())
+        };
+        let mut queues = self.inputs.queues.iter().enumerate();
+        if !self.inputs.are_at_end() || !queues.all(origins_ended) {
+            return Ok(false);
+        }
+        self.end_sources(|_| true, wall_ms)?;
+        self.ended = true;
+        Ok(true)
+    }
+
+    /// Ends some of the inputs: for a task that is a whole topology, whose parts must end in order.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub(crate) fn drain_topics(&mut self, topics: &[String], wall_ms: i64) -> Result<()> {
+        self.end_sources(|topic| topics.iter().any(|name| name == topic), wall_ms)
+    }
+
+    fn end_sources(&mut self, ends: impl Fn(&str) -> bool, wall_ms: i64) -> Result<()> {
+        self.context.wall_ms = wall_ms;
+        let queues = self.inputs.queues.iter();
+        let sources = distinct_sources(queues.filter(|queue| ends(&queue.partition.topic)));
+        self.tick(sources, Tick::Ended)
+            .map_err(|error| error.context("at the end of the input"))
+    }
+
+    fn tick(&mut self, sources: Vec<Rc<dyn Source>>, tick: Tick) -> Result<()> {
+        self.context.forget_clocks();
+        sources.into_iter().try_for_each(|source| {
+            self.attempt(Stage::Process, |context| source.tick(tick, context))
+        })
+    }
+
+    /// Tells the operators that time has moved, if it has and they would not learn of it by a record:
+    /// what is due goes out. Called at the end of a step and before a commit.
+    pub(super) fn settle_time(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.context.moved) || !self.context.has_several_origins {
+            return Ok(());
+        }
+        let sources = distinct_sources(self.inputs.queues.iter());
+        self.tick(sources, Tick::Moved)
+            .map_err(|error| error.context("as time moved"))
+    }
+
+    /// Forgets that inputs have ended, here and downstream: the application starts anew and more may
+    /// come. Origins count again with the clocks that they had.
+    pub fn forget_ends(&mut self) {
+        for (position, queue) in self.inputs.queues.iter_mut().enumerate() {
+            if let Some(origins) = &mut queue.origins {
+                origins.forget_ends();
+            }
+            self.context.reached[position].time_ms = queue.reached_ms();
+        }
+        for sink in &self.sinks {
+            sink.time.forget_end();
+            self.context.effects.forget_clocks(sink.output);
+        }
+        self.ended = false;
+    }
+
+    /// Lets the next commit tell the readers of its repartition topics its clocks once more: those that
+    /// moved to another instance may have begun anew.
+    pub fn repeat_clocks(&mut self) {
+        for sink in &self.sinks {
+            self.context.effects.forget_clocks(sink.output);
+        }
+    }
+
+    /// Says which of the inputs, by position, are silent: read to their end, by an answer of the log
+    /// that is newer than the silence. To be called about once a second while there are any: each call
+    /// renews the lease by which time goes on without them.
+    pub fn renew_silence(&mut self, silent: &[bool]) {
+        let is_silent = |input: usize| silent.get(input).copied().unwrap_or(false);
+        let reached = &mut self.context.reached;
+        for position in 0..reached.len() {
+            if !is_silent(position) {
+                reached[position].end_lease();
+                continue;
+            }
+            let others = reached.iter().enumerate();
+            let others = others.filter(|(other, _)| *other != position);
+            let others = others.map(|(_, other)| other.counted_ms());
+            let ahead_ms = others.filter(|ms| *ms != i64::MAX).max();
+            reached[position].renew_lease(ahead_ms.unwrap_or(NO_TIMESTAMP));
+            self.context.moved = true;
+        }
+        for sink in &mut self.sinks {
+            sink.silent = sink.bound.inputs().all(is_silent);
+        }
+    }
+
+    /// Whether [`Task::drain`] has ended the task and no record came since.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Who holds the time of this task back, if its windows wait for anybody.
+    pub fn held_back(&self) -> Option<HeldBack> {
+        if !self.context.has_several_origins {
+            return None;
+        }
+        let held_back = |queue: &Queue| {
+            let origins = queue.origins.as_ref().filter(|o| o.are_several())?;
+            Some(HeldBack {
+                input: queue.partition.clone(),
+                origin: Some(origins.slowest()?),
+                time_ms: origins.floor_ms(),
+                ahead_ms: origins.ahead_ms(),
+            })
+        };
+        let waits = self.inputs.queues.iter().filter_map(held_back);
+        waits.min_by_key(|waits| waits.time_ms)
+    }
+
+    /// The inputs that are topics of the user's, by position, each with whether it holds records that
+    /// are fetched and not yet processed.
+    pub fn user_inputs(&self) -> impl Iterator<Item = (usize, &TopicPartition, bool)> {
+        let queues = self.inputs.queues.iter().enumerate();
+        let of_user = queues.filter(|(_, queue)| queue.origins.is_none());
+        of_user.map(|(position, queue)| (position, &queue.partition, queue.has_records()))
+    }
+
+    /// Completes the effects before they are taken for a commit: what is due goes out, then the task
+    /// promises its clock on each repartition topic, to the partitions that did not get it with a
+    /// record; and the times of partitions go to the state.
+    ///
+    /// # Errors
+    /// As [`Task::process`].
+    pub fn before_commit(&mut self) -> Result<()> {
+        self.settle_time()?;
+        for sink in &mut self.sinks {
+            let silent = std::mem::take(&mut sink.silent);
+            let spec = self.context.effects.output(sink.output);
+            if spec.clocked {
+                sink.time.advance(self.context.floor_ms(&sink.bound));
+            }
+            let clock_ms = sink.time.clock_ms();
+            let carrier = match silent && clock_ms != i64::MAX {
+                true => Carrier::Silent,
+                false => Carrier::Alone,
+            };
+            let news = clock_ms != NO_TIMESTAMP || carrier == Carrier::Silent;
+            if !news || (!spec.clocked && clock_ms != i64::MAX) {
+                continue;
+            }
+            let mark = ClockMark::alone(carrier, self.spec.partition, clock_ms);
+            let mut bytes = [0; HEADER_MAX];
+            let mark = (CLOCK_HEADER, mark.encode(&mut bytes));
+            let (wall_ms, effects) = (self.context.wall_ms, &mut self.context.effects);
+            effects.send_clock(sink.output, mark, clock_ms, silent, wall_ms);
+        }
+        if self.spec.is_stateful() {
+            let task_time = self.state.time(TASK_TIME);
+            task_time.raise(self.context.stream_time_ms);
+        }
+        for (slot, queue) in self.partition_times.iter().zip(&self.inputs.queues) {
+            slot.raise(queue.time_ms);
+        }
+        self.note_wall_clock();
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// How far the input has come: its slowest origin's promise; of a topic without clocks the largest
+    /// timestamp taken.
+    pub(super) fn reached_ms(&self) -> i64 {
+        match &self.origins {
+            Some(origins) if origins.are_several() || origins.were_heard() => origins.floor_ms(),
+            _ => self.time_ms,
+        }
+    }
+}
+
+/// Each source once, though it may read several topics.
+fn distinct_sources<'a>(queues: impl Iterator<Item = &'a Queue>) -> Vec<Rc<dyn Source>> {
+    let mut sources: Vec<Rc<dyn Source>> = Vec::new();
+    for queue in queues {
+        if !sources.iter().any(|known| Rc::ptr_eq(known, &queue.source)) {
+            sources.push(queue.source.clone());
+        }
+    }
+    sources
+}
+
+/// The clocks of an input's origins, kept with the state.
+pub(super) fn origins(state: &crate::state::TaskState, topic: &str, count: u32) -> Origins {
+    let slot = |what: &str, origin| state.time(&format!("{what}/{topic}/{origin}"));
+    Origins::new(
+        (0..count).map(|origin| slot("origin", origin)).collect(),
+        (0..count)
+            .map(|origin| slot("origin-ended", origin))
+            .collect(),
+        state.time(&format!("origin-floor/{topic}")),
+    )
+}

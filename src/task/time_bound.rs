@@ -1,0 +1,139 @@
+//! How far time has come at a node: the least of what the inputs that can cause a record there have
+//! reached, and no more than what an operator in between still holds or may emit (ADR 0010).
+
+use crate::base::NO_TIMESTAMP;
+
+/// What decides the time at a node; see [`Context::floor_ms`](super::Context::floor_ms).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimeBound {
+    pub(super) terms: Vec<Term>,
+    pub(super) several_origins: bool,
+}
+
+/// One of the things that time waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Term {
+    /// An input of the task, by position.
+    Input(usize),
+    /// An operator that holds records back.
+    Held {
+        hold: HoldId,
+        /// What decides the time at that operator.
+        upstream: TimeBound,
+    },
+}
+
+/// An operator of the task that holds records back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldId(pub(super) usize);
+
+/// What an operator holds back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    /// How far behind the time that has reached the operator a record may be that it makes later.
+    pub(super) behind_ms: i64,
+    /// The oldest timestamp that it holds, `i64::MAX` if none; `None` while it has not looked.
+    pub(super) oldest_ms: Option<i64>,
+    /// The number of undone records when it looked: another number makes it look again.
+    pub(super) undone: u64,
+}
+
+impl Hold {
+    pub(super) fn new(behind_ms: i64) -> Self {
+        Self {
+            behind_ms,
+            oldest_ms: None,
+            undone: 0,
+        }
+    }
+
+    /// What is promised behind the operator when time before it has reached `reached_ms`.
+    pub(super) fn promise_ms(&self, reached_ms: i64, undone: u64) -> i64 {
+        match self.oldest_ms.filter(|_| self.undone == undone) {
+            Some(oldest_ms) if reached_ms == i64::MAX => oldest_ms,
+            Some(oldest_ms) => oldest_ms.min(reached_ms.saturating_sub(self.behind_ms)),
+            None => NO_TIMESTAMP,
+        }
+    }
+}
+
+impl TimeBound {
+    /// Whether records of several upstream tasks can reach the node: then time waits for the slowest.
+    /// Otherwise the rule is Kafka Streams': the largest timestamp seen.
+    #[inline]
+    pub fn has_several_origins(&self) -> bool {
+        self.several_origins
+    }
+
+    /// The inputs that reach the node, by position; one may come twice.
+    pub(super) fn inputs(&self) -> Box<dyn Iterator<Item = usize> + '_> {
+        Box::new(self.terms.iter().flat_map(|term| match term {
+            Term::Input(input) => Box::new(std::iter::once(*input)) as Box<dyn Iterator<Item = _>>,
+            Term::Held { upstream, .. } => upstream.inputs(),
+        }))
+    }
+
+    /// The least over all that time waits for; `i64::MAX` if there is nothing.
+    #[inline]
+    pub(super) fn least(
+        &self,
+        input_ms: &impl Fn(usize) -> i64,
+        held_ms: &impl Fn(HoldId, i64) -> i64,
+    ) -> i64 {
+        let mut least_ms = i64::MAX;
+        for term in &self.terms {
+            let term_ms = match term {
+                Term::Input(input) => input_ms(*input),
+                Term::Held { hold, upstream } => held_ms(*hold, upstream.least(input_ms, held_ms)),
+            };
+            least_ms = least_ms.min(term_ms);
+        }
+        least_ms
+    }
+}
+
+/// How far an input of the task has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    /// The promise of the slowest of its origins, or, of a user's topic, the largest timestamp
+    /// taken; `i64::MAX` once all origins have ended.
+    pub(super) time_ms: i64,
+    /// A user's topic that is silent holds nobody back up to this time (see
+    /// [`Reached::renew_lease`]).
+    lease_ms: i64,
+    /// What the lease will be at the next renewal.
+    offered_ms: Option<i64>,
+    /// Whether records move it: not where time waits for several origins, who say it.
+    pub(super) by_records: bool,
+}
+
+impl Reached {
+    pub(super) fn new(time_ms: i64, by_records: bool) -> Self {
+        Self {
+            by_records,
+            time_ms,
+            lease_ms: NO_TIMESTAMP,
+            offered_ms: None,
+        }
+    }
+
+    /// How far it has come, or may be taken to have come while it is silent.
+    #[inline]
+    pub(super) fn counted_ms(&self) -> i64 {
+        self.time_ms.max(self.lease_ms)
+    }
+
+    /// The input is still silent: it no longer holds anybody back up to what the other inputs had
+    /// at the renewal before.
+    pub(super) fn renew_lease(&mut self, others_ms: i64) {
+        if let Some(offered_ms) = self.offered_ms.replace(others_ms) {
+            self.lease_ms = self.lease_ms.max(offered_ms);
+        }
+    }
+
+    /// The input is not silent any more.
+    pub(super) fn end_lease(&mut self) {
+        self.lease_ms = NO_TIMESTAMP;
+        self.offered_ms = None;
+    }
+}

@@ -1,0 +1,77 @@
+//! How far ahead of the wall clock a timestamp may be: one record of 2099 would make all that follow
+//! it late, for good.
+
+use super::origins::Origins;
+use super::{Task, TaskSpec};
+use crate::base::{Error, NO_TIMESTAMP};
+use crate::state::{TaskState, TimeSlot};
+
+/// How often the wall clock is noted with the state, in milliseconds.
+const NOTE_MS: i64 = 60_000;
+
+/// The limit, and the wall clock when the task committed last.
+pub(super) struct TimeLimit {
+    /// How far ahead, in milliseconds; `None` for no limit.
+    ahead_max_ms: Option<i64>,
+    /// The wall clock at about the last commit, kept with the state if there is any.
+    noted: Option<TimeSlot>,
+    /// The latest wall clock that was seen.
+    latest_ms: i64,
+}
+
+impl TimeLimit {
+    pub(super) fn new(spec: &TaskSpec, state: &TaskState) -> Self {
+        let noted = spec.is_stateful().then(|| state.time("wall"));
+        Self {
+            ahead_max_ms: None,
+            latest_ms: noted.as_ref().map_or(NO_TIMESTAMP, TimeSlot::get),
+            noted,
+        }
+    }
+
+    /// The latest timestamp that is taken from an input. Only topics of the user's are judged: what
+    /// comes through a repartition topic was. And only by a wall clock that has not been set back: a
+    /// device without a battery boots in 1970.
+    pub(super) fn latest_ms(&self, origins: &Option<Origins>, wall_ms: i64) -> Option<i64> {
+        let ahead_max_ms = self.ahead_max_ms.filter(|_| origins.is_none())?;
+        (wall_ms >= self.latest_ms).then(|| wall_ms.saturating_add(ahead_max_ms))
+    }
+
+    #[cold]
+    pub(super) fn refuse(timestamp_ms: i64, latest_ms: i64) -> Error {
+        Error::user(format!(
+            "timestamp {timestamp_ms} is {} ms later than any that is taken now; a wrong clock would \
+             make late what comes after it. `Settings::timestamp_ahead_max_ms` is the limit, `None` \
+             switches it off; `Consumed::accept` refuses such records without an error",
+            timestamp_ms.saturating_sub(latest_ms)
+        ))
+    }
+}
+
+impl Task {
+    /// Takes no timestamp from a user's topic that is further ahead of the wall clock than this, in
+    /// milliseconds: such a record fails at the decode stage. `None`, the default, takes all.
+    pub fn set_timestamp_ahead_max_ms(&mut self, ahead_max_ms: Option<i64>) {
+        self.time_limit.ahead_max_ms = ahead_max_ms;
+    }
+
+    /// Remembers the wall clock of a commit, about once a minute.
+    pub(super) fn note_wall_clock(&mut self) {
+        let wall_ms = self.context.wall_ms;
+        let TimeLimit {
+            ahead_max_ms,
+            noted,
+            latest_ms,
+        } = &mut self.time_limit;
+        if ahead_max_ms.is_none() || wall_ms <= *latest_ms {
+            return;
+        }
+        *latest_ms = wall_ms;
+        if let Some(noted) = noted
+            && (wall_ms - noted.get() >= NOTE_MS || noted.get() == NO_TIMESTAMP)
+            && self.state.has_new_times()
+        {
+            noted.set(wall_ms);
+        }
+    }
+}
