@@ -76,6 +76,11 @@ impl Setting {
                 ..ErrorPolicies::default()
             },
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
+            // The sensors that are made up go on a day after those of the run before.
+            timestamp_ahead_max_ms: match arguments.input {
+                Some(_) => Settings::default().timestamp_ahead_max_ms,
+                None => None,
+            },
             ..Settings::default()
         };
         Application::builder(self.topology.clone(), APPLICATION)

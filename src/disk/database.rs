@@ -216,15 +216,20 @@ impl Database {
         });
     }
 
-    /// Gives back the space of files that hold only keys from `from` up to `to`, at once, where a
-    /// [`WriteBatch::delete_range`] waits for RocksDB's compaction. Only after such a delete of the same
-    /// range was synced; open iterators still read the rows.
+    /// Gives back the space of files that hold only keys from `from` up to `to`, which is not one of
+    /// them, at once, where a [`WriteBatch::delete_range`] waits for RocksDB's compaction. Only after
+    /// such a delete of the same range was synced; open iterators still read the rows.
     ///
     /// # Errors
     /// As [`Database::write`].
     pub fn delete_files(&self, column: Column, from: &[u8], to: &[u8]) -> Result<()> {
+        // RocksDB's C interface takes the end as one of the keys: a file that ends with the first row
+        // that must stay would go.
+        let Some(last) = below(to) else {
+            return Ok(());
+        };
         let deleted = self.with_column(column, |handle| {
-            self.0.rocks.delete_file_in_range_cf(handle, from, to)
+            self.0.rocks.delete_file_in_range_cf(handle, from, &last)
         });
         deleted.map_err(|cause| self.error("deleting files of", cause))
     }
@@ -305,4 +310,15 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Database").field(&self.0.path).finish()
     }
+}
+
+/// A key close below another; `None` below the first of all.
+fn below(key: &[u8]) -> Option<Vec<u8>> {
+    let (last, rest) = key.split_last()?;
+    let mut below = rest.to_vec();
+    if let Some(less) = last.checked_sub(1) {
+        below.push(less);
+        below.extend([u8::MAX; 16]);
+    }
+    Some(below)
 }

@@ -236,6 +236,30 @@ fn deleting_files_gives_their_space_back_at_once() {
     assert!(after * 4 < before, "{after} of {before}");
 }
 
+/// A file that ends with the first row that must stay is not one of those that go.
+#[test]
+fn the_end_of_the_range_of_deleted_files_stays() {
+    for last in [0u8, 7, 64] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = open(directory.path());
+        let mut batch = database.batch();
+        for n in 0..=last {
+            batch.put(A, &[n], b"row");
+        }
+        database.write(batch, Durability::Synced).expect("written");
+        database
+            .flush()
+            .expect("a file that ends with the last row");
+        let mut batch = database.batch();
+        batch.delete_range(A, &[0], &[last]);
+        database.write(batch, Durability::Synced).expect("written");
+        database.delete_files(A, &[0], &[last]).expect("deleted");
+        let mut value = Vec::new();
+        let found = database.get(A, &[last], &mut value);
+        assert!(found.expect("read"), "row {last} had to stay");
+    }
+}
+
 #[test]
 fn after_a_failed_write_no_other_succeeds() {
     let directory = tempfile::tempdir().expect("a directory");

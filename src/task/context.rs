@@ -288,6 +288,12 @@ impl Context {
         hold.undone = undone;
     }
 
+    /// Whether every operator has said what it holds, since the task was made or a record was undone.
+    pub(super) fn knows_holds(&self) -> bool {
+        let mut holds = self.holds.iter();
+        holds.all(|hold| hold.oldest_ms.is_some() && hold.undone == self.undone)
+    }
+
     /// What is promised at a sink, and what was promised leaving no silent input out: the clock by
     /// which a record without an origin of its own is late.
     fn promises_ms(&self, bound: &TimeBound) -> (i64, i64) {

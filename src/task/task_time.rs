@@ -84,7 +84,8 @@ impl Task {
     /// Tells the operators that time has moved, if it has and they would not learn of it by a record:
     /// what is due goes out. Called at the end of a step and before a commit.
     pub(super) fn settle_time(&mut self) -> Result<()> {
-        if !std::mem::take(&mut self.context.moved) || !self.context.has_several_origins {
+        let moved = std::mem::take(&mut self.context.moved) && self.context.has_several_origins;
+        if !moved && self.context.knows_holds() {
             return Ok(());
         }
         let sources = distinct_sources(self.inputs.queues.iter());

@@ -5,13 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Error, Result, SystemEnv, TopicPartition, partition_for_key};
+use crate::base::{Env as _, Error, Result, SystemEnv, TopicPartition, partition_for_key};
 use crate::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, TopicSpec};
 use crate::runtime::{Application, Settings, StateBackend};
 use crate::topology::Topology;
 
 /// How long one run may take.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// How often a run that is not drained is looked at, and how long each hop may take to tell the next
+/// how far time has come, in milliseconds: clocks alone come once a second.
+const LOOK: Duration = Duration::from_millis(10);
+const HOPS_MS: u64 = 3_000;
 
 /// An input record, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,12 @@ pub enum Compare {
 type Output = BTreeMap<(Option<Vec<u8>>, Option<Vec<u8>>), usize>;
 
 /// Runs a topology under every combination of its lists, on logs in memory, and compares the final
-/// outputs with those of the first combination. Each run ends by draining.
+/// outputs with those of the first combination. Each run ends by draining: what is equal holds where
+/// disorder stays within grace, so that nothing is late.
+///
+/// Then runs that are not drained: the input stops, and what is final by then (windows that close while it
+/// runs, or once all inputs are silent) must be part of the drained results, and the same with any
+/// workers and whichever partitions are empty. This is asked of outputs of which every record is compared.
 ///
 /// ```
 /// use marea::codec::{I64, Utf8};
@@ -80,6 +89,16 @@ pub struct Invariance {
     /// Whether the input is appended before the application starts (a backlog), while it runs, or
     /// both in turn.
     pub backlog: Vec<bool>,
+    /// Numbers of partitions of each input that get no records, one after another over the
+    /// combinations.
+    pub empty_partitions: Vec<u32>,
+    /// How often the application is stopped in the middle and started again, one after another over the
+    /// combinations.
+    pub restarts: Vec<u32>,
+    /// After how much silence windows no longer wait for an input in the runs that are not drained, in
+    /// milliseconds; `None` leaves those runs out. Do so for a topology whose windows stand directly
+    /// behind an input: they close by what their own partition has seen.
+    pub idle_timeout_ms: Option<u64>,
 }
 
 impl Default for Invariance {
@@ -90,6 +109,9 @@ impl Default for Invariance {
             batch_sizes: vec![7, 500],
             commit_intervals_ms: vec![2, 50],
             backlog: vec![true, false],
+            empty_partitions: vec![0, 1, 2],
+            restarts: vec![0, 1],
+            idle_timeout_ms: Some(200),
         }
     }
 }
@@ -102,6 +124,10 @@ struct Way {
     batch_size: usize,
     commit_interval_ms: u64,
     backlog: bool,
+    empty_partitions: u32,
+    restarts: u32,
+    /// Not drained, with this idle time-out.
+    idle_timeout_ms: Option<u64>,
 }
 
 impl fmt::Display for Way {
@@ -112,12 +138,19 @@ impl fmt::Display for Way {
             batch_size,
             commit_interval_ms,
             backlog,
+            empty_partitions,
+            restarts,
+            idle_timeout_ms,
         } = self;
+        let end = match idle_timeout_ms {
+            Some(_) => ", not drained",
+            None => "",
+        };
         let pace = if *backlog { "a backlog" } else { "live" };
         write!(
             f,
-            "{partitions} partitions, {workers} workers, batches of {batch_size}, commits every \
-             {commit_interval_ms} ms, {pace}"
+            "{partitions} partitions and {empty_partitions} empty ones, {workers} workers, batches of \
+             {batch_size}, commits every {commit_interval_ms} ms, {restarts} restarts, {pace}{end}"
         )
     }
 }
@@ -146,7 +179,59 @@ impl Invariance {
                 }
             }
         }
+        let Some((_, drained)) = first else {
+            return Ok(());
+        };
+        // With one origin windows close by what they have seen; with several by how far all inputs
+        // have come, which is never less.
+        let (mut single, mut several) = (None, None);
+        for way in self.undrained_ways() {
+            let found = run(way, topology()?, input, outputs)
+                .map_err(|error| error.context(way.to_string()))?;
+            check_part(&way.to_string(), outputs, &drained, &found)?;
+            let alike = match way.partitions + way.empty_partitions {
+                1 => &mut single,
+                _ => &mut several,
+            };
+            match alike {
+                None => *alike = Some((way, found)),
+                Some((first_way, expected)) => {
+                    compare(&format!("{first_way} and {way}"), outputs, expected, &found)?;
+                }
+            }
+        }
+        if let (Some((way, found)), Some((_, all))) = (single, several) {
+            check_part(&way.to_string(), outputs, &all, &found)?;
+        }
         Ok(())
+    }
+
+    /// Runs that are not drained: each number of partitions, with and without an empty one, and of workers.
+    fn undrained_ways(&self) -> Vec<Way> {
+        let mut ways = Vec::new();
+        let (Some(idle_timeout_ms), Some(&batch_size), Some(&commit_interval_ms)) = (
+            self.idle_timeout_ms,
+            self.batch_sizes.last(),
+            self.commit_intervals_ms.first(),
+        ) else {
+            return ways;
+        };
+        for &partitions in &self.partitions {
+            for (number, &workers) in self.workers.iter().enumerate() {
+                ways.push(Way {
+                    partitions,
+                    workers,
+                    batch_size,
+                    commit_interval_ms,
+                    // Fed while it runs, an input could be silent only because the feeder is held up.
+                    backlog: true,
+                    empty_partitions: number as u32 % 2,
+                    restarts: 0,
+                    idle_timeout_ms: Some(idle_timeout_ms),
+                });
+            }
+        }
+        ways
     }
 
     fn ways(&self) -> Vec<Way> {
@@ -162,6 +247,9 @@ impl Invariance {
                                 batch_size,
                                 commit_interval_ms,
                                 backlog,
+                                empty_partitions: in_turn(&self.empty_partitions, ways.len()),
+                                restarts: in_turn(&self.restarts, ways.len() / 2),
+                                idle_timeout_ms: None,
                             };
                             ways.push(way);
                         }
@@ -171,6 +259,35 @@ impl Invariance {
         }
         ways
     }
+}
+
+fn in_turn(list: &[u32], number: usize) -> u32 {
+    match list.len() {
+        0 => 0,
+        len => list[number % len],
+    }
+}
+
+/// What is final in one run must be in another.
+fn check_part(
+    way: &str,
+    outputs: &[(&str, Compare)],
+    all: &[Output],
+    found: &[Output],
+) -> Result<()> {
+    for ((topic, compare), (all, found)) in outputs.iter().zip(all.iter().zip(found)) {
+        if *compare == Compare::LastOfEachKey {
+            continue;
+        }
+        let strange = |(record, times): &(&_, &usize)| all.get(*record) < Some(*times);
+        if let Some((record, _)) = found.iter().find(strange) {
+            return Err(Error::user(format!(
+                "topic {topic} has a record with key {:?} in {way} that another run has not",
+                record.0.as_deref().map(String::from_utf8_lossy)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn compare(
@@ -208,7 +325,7 @@ fn run(
     let sources = topology.source_topics();
     let mut topics: Vec<_> = sources
         .iter()
-        .map(|topic| TopicSpec::new(topic, way.partitions))
+        .map(|topic| TopicSpec::new(topic, way.partitions + way.empty_partitions))
         .collect();
     topics.extend(
         topology
@@ -220,25 +337,75 @@ fn run(
     if way.backlog {
         append(&*log, input, way)?;
     }
-    let mut application = Application::builder(topology, "invariance")
-        .log(log.clone())
-        .settings(Settings {
-            workers: way.workers,
-            records_per_step: way.batch_size,
-            commit_interval_ms: way.commit_interval_ms,
-            state_backend: StateBackend::Memory,
-            ..Settings::default()
-        })
-        .start()?;
-    if !way.backlog {
-        append(&*log, input, way)?;
+    let start = || {
+        Application::builder(topology.clone(), "invariance")
+            .log(log.clone())
+            .settings(Settings {
+                workers: way.workers,
+                records_per_step: way.batch_size,
+                commit_interval_ms: way.commit_interval_ms,
+                state_backend: StateBackend::Memory,
+                idle_timeout_ms: way.idle_timeout_ms,
+                timestamp_ahead_max_ms: None,
+                ..Settings::default()
+            })
+            .start()
+    };
+    let mut application = start()?;
+    let parts = input.chunks(input.len() / (way.restarts as usize + 1) + 1);
+    for (number, part) in parts.enumerate() {
+        if !way.backlog {
+            append(&*log, part, way)?;
+        }
+        if number < way.restarts as usize {
+            // Wherever it is by then.
+            application.close(DEADLINE)?;
+            application = start()?;
+        }
     }
-    application.drain(DEADLINE)?;
+    match way.idle_timeout_ms {
+        None => application.drain(DEADLINE)?,
+        Some(idle_timeout_ms) => wait_for_silence(&*log, &application, outputs, idle_timeout_ms)?,
+    }
     application.close(DEADLINE)?;
     outputs
         .iter()
-        .map(|(topic, compare)| read(&*log, topic, *compare))
+        .map(|(topic, compare)| match (way.idle_timeout_ms, compare) {
+            // Without an end the last update may be any.
+            (Some(_), Compare::LastOfEachKey) => Ok(Output::new()),
+            _ => read(&*log, topic, *compare),
+        })
         .collect()
+}
+
+/// Waits until all is read and the outputs have not grown for long enough that every hop has seen the
+/// silence of the one before.
+fn wait_for_silence(
+    log: &dyn Log,
+    application: &Application,
+    outputs: &[(&str, Compare)],
+    idle_timeout_ms: u64,
+) -> Result<()> {
+    let env = SystemEnv::shared();
+    let ends = || -> Result<Vec<i64>> {
+        let end = |(topic, _): &(&str, _)| {
+            log.end_offset(&TopicPartition::new(*topic, 0), Isolation::ReadCommitted)
+        };
+        outputs.iter().map(end).collect()
+    };
+    let until_ms = env.monotonic_ms() + DEADLINE.as_millis() as u64;
+    let quiet_ms = idle_timeout_ms * 2 + HOPS_MS;
+    let (mut last, mut since_ms) = (ends()?, env.monotonic_ms());
+    while env.monotonic_ms() < since_ms + quiet_ms {
+        if application.wait(LOOK)? || env.monotonic_ms() > until_ms {
+            return Err(Error::user("the input was not read to its end in time"));
+        }
+        let now = ends()?;
+        if now != last || application.snapshot().lag > 0 {
+            (last, since_ms) = (now, env.monotonic_ms());
+        }
+    }
+    Ok(())
 }
 
 fn append(log: &dyn Log, input: &[InputRecord], way: Way) -> Result<()> {

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and its clock is the real one"
 )]
 
+mod blind;
 mod crash;
 mod drains;
 mod faulty;
@@ -15,3 +16,4 @@ mod housekeeping;
 mod inputs;
 mod pipeline;
 mod sharing;
+mod time;

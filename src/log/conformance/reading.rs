@@ -184,4 +184,12 @@ pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
     eventually("recent ends", || {
         recent().iter().all(|end| end.is_some_and(|end| end >= 7))
     });
+    // The age of an answer begins when it was asked for, so that it never claims to be newer than it is.
+    let marks = || log.recent_high_watermarks(&[p.clone(), empty.clone()]);
+    eventually("recent high watermarks", || {
+        let fresh = |mark: &Option<_>, least| {
+            mark.is_some_and(|(end, age_ms)| end >= least && age_ms < 60_000)
+        };
+        matches!(&marks()[..], [of_p, of_empty] if fresh(of_p, 7) && fresh(of_empty, 0))
+    });
 }

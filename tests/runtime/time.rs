@@ -1,0 +1,521 @@
+//! Time while it runs: it moves with filters, with empty partitions and with busy workers, and what is
+//! silent is left out only when it is. Nothing here drains, but to compare.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use marea::base::{Env, Result, SystemEnv, Thread, TopicPartition};
+use marea::codec::{Codec, I64, Utf8, WindowedCodec};
+use marea::dsl::{Consumed, Grouped, Idle, Produced, StreamBuilder, Suppressed, TimeWindows};
+use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
+use marea::runtime::{Application, Settings, State, StateBackend};
+use marea::task::{DropReason, ErrorPolicies, Policy};
+use marea::topology::Topology;
+
+use crate::blind::{BlindLog, Says};
+use crate::pipeline::memory_log;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A clock that runs faster than the real one, so that a test of minutes takes seconds.
+#[derive(Debug)]
+struct FastEnv {
+    real: Arc<SystemEnv>,
+    times: u32,
+}
+
+impl FastEnv {
+    fn shared(times: u32) -> Arc<Self> {
+        let real = SystemEnv::shared();
+        Arc::new(Self { real, times })
+    }
+
+    /// Waits for so much of its time.
+    fn pass(&self, time: Duration) {
+        std::thread::sleep(time / self.times);
+    }
+}
+
+impl Env for FastEnv {
+    fn wall_ms(&self) -> i64 {
+        self.real.wall_ms()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.real.monotonic_ns() * u64::from(self.times)
+    }
+
+    fn random_u64(&self) -> u64 {
+        self.real.random_u64()
+    }
+
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Thread> {
+        self.real.spawn(name, body)
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.real.sleep(duration / self.times);
+    }
+}
+
+type Row = (&'static str, i64, i64);
+
+fn put(log: &dyn Log, partition: u32, rows: &[Row]) {
+    let mut writer = log.writer("feeder").expect("a writer");
+    let mut builder = BatchBuilder::default();
+    for (key, value, timestamp_ms) in rows {
+        let (key, value) = (key.as_bytes(), value.to_be_bytes());
+        builder.push(Some(key), Some(&value), *timestamp_ms, &[]);
+    }
+    let batch = builder.seal().expect("records");
+    let commit = Commit {
+        appends: vec![(TopicPartition::new("in", partition), batch)],
+        group: None,
+    };
+    writer.submit(commit).expect("submitted");
+    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+}
+
+/// Counts by the value's remainder in windows of 100 ms, of the records whose key is not `drop`.
+fn topology(idle: Option<Idle>) -> Topology {
+    let builder = StreamBuilder::new();
+    let mut consumed = Consumed::with(Utf8, I64);
+    if let Some(idle) = idle {
+        consumed = consumed.idle_timeout(idle);
+    }
+    builder
+        .stream("in", consumed)
+        .filter(|key: &String, _| key != "drop")
+        .group_by(
+            |_, value| (value % 3).to_string(),
+            Grouped::with("by", Utf8, I64),
+        )
+        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .present()
+        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    builder.build().expect("a topology")
+}
+
+fn settings() -> Settings {
+    Settings {
+        commit_interval_ms: 10,
+        state_backend: StateBackend::Memory,
+        ..Settings::default()
+    }
+}
+
+fn start(
+    log: &Arc<dyn Log>,
+    partitions: u32,
+    topology: Topology,
+    env: Arc<dyn Env>,
+) -> Application {
+    start_with(log, partitions, topology, env, settings())
+}
+
+fn start_with(
+    log: &Arc<dyn Log>,
+    partitions: u32,
+    topology: Topology,
+    env: Arc<dyn Env>,
+    settings: Settings,
+) -> Application {
+    let topics = [TopicSpec::new("in", partitions), TopicSpec::new("out", 1)];
+    log.create_topics(&topics).expect("topics");
+    Application::builder(topology, "app")
+        .log(log.clone())
+        .env(env)
+        .settings(settings)
+        .start()
+        .expect("started")
+}
+
+fn finals(log: &dyn Log) -> i64 {
+    let out = TopicPartition::new("out", 0);
+    log.end_offset(&out, Isolation::ReadCommitted)
+        .expect("an end")
+}
+
+/// All final counts, each of which must come once.
+fn counts(log: &dyn Log) -> BTreeMap<(String, i64), i64> {
+    let out = TopicPartition::new("out", 0);
+    let mut reader = log.reader().expect("a reader");
+    reader.assign(&[(out.clone(), 0)]).expect("assigned");
+    let mut counts = BTreeMap::new();
+    while reader.position(&out) < Some(finals(log)) {
+        for fetched in reader.poll(1 << 20, DEADLINE).expect("records") {
+            let mut cursor = fetched.batch.cursor(fetched.base_offset);
+            while let Some(raw) = cursor.next_record().expect("intact") {
+                let window = WindowedCodec::new(Utf8, 100)
+                    .decode(raw.key)
+                    .expect("a window");
+                let count = I64.decode(raw.value).expect("a count");
+                let again = counts.insert((window.key, window.start_ms), count);
+                assert_eq!(again, None, "a window was final twice");
+            }
+        }
+    }
+    counts
+}
+
+fn wait(what: &str, done: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !done() {
+        assert!(since.elapsed() < DEADLINE, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_filter_before_a_repartition_does_not_stall_time() {
+    let log = memory_log();
+    let running = start(&log, 2, topology(Some(Idle::Never)), SystemEnv::shared());
+    for round in 0..60 {
+        put(&*log, 0, &[("keep", round, round * 50)]);
+        put(&*log, 1, &[("drop", round, round * 50)]);
+    }
+    // Windows of 100 ms, two records in each, up to 2,950 ms: all that ended by 2,900 are final.
+    wait("the windows to close", || finals(&*log) >= 58);
+    assert_eq!(finals(&*log), 58);
+    assert_eq!(running.snapshot().drops.peer_total(), 0);
+}
+
+#[test]
+fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
+    let builder = StreamBuilder::new();
+    let windows = || TimeWindows::of(Duration::from_millis(100));
+    builder
+        .stream("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never))
+        .filter(|key: &String, _| key != "drop")
+        .group_by(
+            |_, value| (value % 7).to_string(),
+            Grouped::with("first", Utf8, I64),
+        )
+        .windowed_by(windows())
+        .count("first-counts")
+        .suppress(Suppressed::until_window_closes("first-final", I64))
+        .to_stream()
+        .present()
+        .map(|window, count| (window.key, count))
+        .group_by(
+            |key, _| (if key == "6" { "rare" } else { "often" }).to_owned(),
+            Grouped::with("second", Utf8, I64),
+        )
+        .windowed_by(windows())
+        .count("second-counts")
+        .suppress(Suppressed::until_window_closes("second-final", I64))
+        .to_stream()
+        .present()
+        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    let topology = builder.build().expect("a topology");
+    let log = memory_log();
+    let running = start(&log, 3, topology, SystemEnv::shared());
+    // A value of 6 comes once, early; the last partition's records are all filtered out.
+    put(&*log, 0, &[("keep", 6, 5)]);
+    for round in 0..200 {
+        put(&*log, 0, &[("keep", round % 6, round * 25)]);
+        put(&*log, 1, &[("keep", 3, round * 25)]);
+        put(&*log, 2, &[("drop", 0, round * 25)]);
+    }
+    // The inputs reach 4,975. Behind the first hop rows of windows up to 4,900 are final; a record that
+    // is still to come there may be as old as 4,875, so that the second hop closes up to 4,800.
+    let rare = ("rare".to_owned(), 0);
+    wait("both hops", || {
+        counts(&*log).contains_key(&("often".to_owned(), 4_600))
+    });
+    assert_eq!(counts(&*log).get(&rare), Some(&1));
+    assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
+}
+
+/// Windows directly behind the input close by what they have seen; what they hold no longer, they do
+/// not hold back.
+#[test]
+fn a_partition_that_is_filtered_out_before_windows_does_not_stall_those_behind_them() {
+    let builder = StreamBuilder::new();
+    let windows = || TimeWindows::of(Duration::from_millis(100));
+    builder
+        .stream("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never))
+        .filter(|key: &String, _| key != "drop")
+        .group_by_key(Grouped::with("unused", Utf8, I64))
+        .windowed_by(windows())
+        .count("first-counts")
+        .suppress(Suppressed::until_window_closes("first-final", I64))
+        .to_stream()
+        .present()
+        .map(|window, count| (window.key, count))
+        .group_by_key(Grouped::with("second", Utf8, I64))
+        .windowed_by(windows())
+        .count("second-counts")
+        .suppress(Suppressed::until_window_closes("second-final", I64))
+        .to_stream()
+        .present()
+        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    let log = memory_log();
+    let topology = builder.build().expect("a topology");
+    let running = start(&log, 2, topology, SystemEnv::shared());
+    for round in 0..100 {
+        put(&*log, 0, &[("keep", 3, round * 25)]);
+        put(&*log, 1, &[("drop", 0, round * 25)]);
+    }
+    wait("both hops", || {
+        counts(&*log).contains_key(&("keep".to_owned(), 2_000))
+    });
+    assert_eq!(running.snapshot().drops.peer_total(), 0);
+}
+
+#[test]
+fn an_empty_partition_is_left_out_while_the_worker_is_busy() {
+    let log = memory_log();
+    let idle = Idle::After(Duration::from_millis(50));
+    let running = start(&log, 2, topology(Some(idle)), SystemEnv::shared());
+    // The worker is never without records until the end of this.
+    let rows: Vec<Row> = (0..50_000).map(|n| ("one", n, n)).collect();
+    let mut sent = 0;
+    wait("a window to close", || {
+        for _ in 0..4 {
+            let later: Vec<Row> = rows
+                .iter()
+                .map(|(key, n, ms)| (*key, *n, ms + sent))
+                .collect();
+            put(&*log, 0, &later);
+        }
+        finals(&*log) > 0
+    });
+    sent += 50_000;
+    assert!(sent > 0);
+    assert_eq!(running.snapshot().drops.peer_total(), 0);
+}
+
+#[test]
+fn clocks_alone_go_where_they_move_somebody() {
+    let mut all = 0;
+    for partitions in [4u32, 16, 64] {
+        let log = memory_log();
+        let running = start(&log, partitions, topology(None), SystemEnv::shared());
+        let mut sent = 0;
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(2) {
+            for partition in 0..partitions {
+                put(&*log, partition, &[("k", 3, sent * 50)]);
+            }
+            sent += 1;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let records = sent * i64::from(partitions);
+        wait("the records", || {
+            running.snapshot().records >= 2 * records as u64
+        });
+        let end = |p| {
+            let place = TopicPartition::new("app-by-repartition", p);
+            log.end_offset(&place, Isolation::ReadCommitted)
+                .expect("an end")
+        };
+        let repartitioned: i64 = (0..partitions).map(end).sum();
+        // One key: one partition gets records, from all tasks. Once a second a task that has sent none
+        // meanwhile sends its clock.
+        assert!(
+            repartitioned <= records + 10 * i64::from(partitions),
+            "{partitions} partitions: {records} records, {repartitioned} on the repartition topic"
+        );
+        all += repartitioned;
+    }
+    assert!(all <= 10_000, "{all}");
+}
+
+#[test]
+fn bursts_with_silence_in_between_lose_nothing() {
+    let env = FastEnv::shared(20);
+    let log = memory_log();
+    let running = start(&log, 4, topology(None), env.clone());
+    let mut all: BTreeMap<(String, i64), i64> = BTreeMap::new();
+    for burst in 0..4i64 {
+        // 60 s of event time, in turns of 500 records.
+        for turn in 0..3i64 {
+            for partition in 0..4u32 {
+                let row = |n: i64| ("keep", n, burst * 60_000 + turn * 20_000 + n * 40);
+                let rows: Vec<Row> = (0..500).map(row).collect();
+                for (_, value, timestamp_ms) in &rows {
+                    let window = ((value % 3).to_string(), timestamp_ms / 100 * 100);
+                    *all.entry(window).or_insert(0) += 1;
+                }
+                put(&*log, partition, &rows);
+            }
+        }
+        env.pass(Duration::from_secs(15));
+    }
+    wait("the last window but one", || {
+        let final_counts = counts(&*log);
+        final_counts.len() >= all.len() - 3
+    });
+    let drops = running.snapshot().drops;
+    assert_eq!(drops.of(DropReason::ClosedWhileIdle), 0);
+    assert_eq!(drops.peer_total(), 0);
+    running.drain(DEADLINE).expect("drained");
+    assert_eq!(counts(&*log), all);
+}
+
+/// One partition goes on while nothing can be known of another, which has older records in the end.
+fn nothing_is_lost_while_the_log_says(says: Says) {
+    let env = FastEnv::shared(20);
+    let log = BlindLog::new(memory_log());
+    let away = TopicPartition::new("in", 1);
+    let shared: Arc<dyn Log> = log.clone();
+    let running = start(&shared, 2, topology(None), env.clone());
+    put(&*log, 0, &[("keep", 1, 0)]);
+    put(&*log, 1, &[("keep", 1, 0)]);
+    log.set(&away, Some(says));
+    for round in 1..=30 {
+        put(&*log, 0, &[("keep", 1, round * 1_000)]);
+        env.pass(Duration::from_secs(1));
+    }
+    env.pass(Duration::from_secs(30));
+    let held_back = running
+        .snapshot()
+        .tasks
+        .into_iter()
+        .find_map(|task| task.held_back);
+    let held_back = held_back.expect("who holds time back is said");
+    assert_eq!(held_back.origin, Some(1));
+    assert_eq!((held_back.time_ms, held_back.ahead_ms), (0, 30_000));
+    for round in 1..=30 {
+        put(&*log, 1, &[("keep", 1, round * 1_000)]);
+    }
+    log.set(&away, None);
+    wait("all windows", || finals(&*log) >= 30);
+    assert_eq!(running.snapshot().drops.peer_total(), 0);
+    assert!(counts(&*log).values().all(|count| *count == 2));
+}
+
+#[test]
+fn a_leader_that_is_away_for_30_s_is_not_silent() {
+    nothing_is_lost_while_the_log_says(Says::Nothing);
+}
+
+#[test]
+fn a_transaction_that_is_open_for_60_s_is_not_silence() {
+    nothing_is_lost_while_the_log_says(Says::More);
+}
+
+#[test]
+fn a_history_fed_partition_by_partition_loses_only_what_is_counted() {
+    for idle in [None, Some(Idle::Never)] {
+        let env = FastEnv::shared(20);
+        let log = memory_log();
+        let running = start(&log, 2, topology(idle), env.clone());
+        for partition in 0..2 {
+            for round in 0..10 {
+                let rows: Vec<Row> = (0..100)
+                    .map(|n| ("keep", 1, round * 1_000 + n * 10))
+                    .collect();
+                put(&*log, partition, &rows);
+            }
+            env.pass(Duration::from_secs(14));
+        }
+        running.drain(DEADLINE).expect("drained");
+        let drops = running.snapshot().drops;
+        let lost = drops.of(DropReason::ClosedWhileIdle) as i64;
+        assert_eq!(drops.of(DropReason::Late), 0);
+        assert_eq!(
+            counts(&*log).values().sum::<i64>() + lost,
+            2_000,
+            "all is accounted for"
+        );
+        match idle {
+            None => assert!(
+                lost > 900,
+                "the second partition came when time had passed: {lost}"
+            ),
+            _ => assert_eq!(lost, 0),
+        }
+    }
+}
+
+#[test]
+fn a_timestamp_of_the_future_fails_its_record_and_moves_no_time() {
+    let future_ms = 4_070_908_800_000;
+    let rows = |from: i64| {
+        (0..100)
+            .map(|n| ("keep", 3, from + n))
+            .collect::<Vec<Row>>()
+    };
+    let log = memory_log();
+    let running = start(&log, 1, topology(None), SystemEnv::shared());
+    put(&*log, 0, &[("keep", 3, future_ms)]);
+    wait("the failure", || running.snapshot().state == State::Failed);
+    let error = running.snapshot().error.expect("an error");
+    assert!(error.contains("in-0 at offset 0, decode"), "{error}");
+    assert!(error.contains("timestamp_ahead_max_ms"), "{error}");
+    drop(running);
+
+    for limit in [true, false] {
+        let log = memory_log();
+        let mut settings = settings();
+        settings.policies = ErrorPolicies {
+            decode: Policy::Skip,
+            ..ErrorPolicies::default()
+        };
+        if !limit {
+            settings.timestamp_ahead_max_ms = None;
+        }
+        let running = start_with(&log, 1, topology(None), SystemEnv::shared(), settings);
+        put(&*log, 0, &rows(0));
+        put(&*log, 0, &[("keep", 3, future_ms)]);
+        put(&*log, 0, &rows(2_000));
+        wait("the records", || {
+            running.snapshot().records >= 400 + u64::from(!limit)
+        });
+        let drops = running.snapshot().drops;
+        let expected = if limit { (1, 0) } else { (0, 100) };
+        assert_eq!(
+            (drops.of(DropReason::Skipped), drops.of(DropReason::Late)),
+            expected
+        );
+    }
+}
+
+#[test]
+fn what_a_source_refuses_moves_no_time() {
+    let builder = StreamBuilder::new();
+    let consumed = Consumed::with(Utf8, I64).accept(|record| record.value >= 0);
+    let consumed =
+        consumed.timestamps(|record, _| (record.value < 1_000).then_some(record.timestamp_ms));
+    builder
+        .stream("in", consumed)
+        .group_by_key(Grouped::with("by", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .present()
+        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    let log = memory_log();
+    let running = start(
+        &log,
+        1,
+        builder.build().expect("a topology"),
+        SystemEnv::shared(),
+    );
+    put(
+        &*log,
+        0,
+        &[
+            ("a", 1, 10),
+            ("a", -1, 90_000),
+            ("a", 5_000, 95_000),
+            ("a", 1, 20),
+            ("b", 1, 150),
+        ],
+    );
+    wait("the records", || running.snapshot().records >= 5);
+    let drops = running.snapshot().drops;
+    assert_eq!(
+        (drops.of(DropReason::Refused), drops.of(DropReason::Late)),
+        (2, 0)
+    );
+    wait("the first window", || finals(&*log) >= 1);
+    assert_eq!(counts(&*log), BTreeMap::from([(("a".to_owned(), 0), 2)]));
+}
