@@ -9,7 +9,7 @@ use super::{Settings, StateBackend};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::disk::Budget;
 use crate::log::{CommittedOffset, Log};
-use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, TaskState};
+use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, StoredState};
 use crate::task::{InputSpec, Task};
 
 /// What opening a task needs of its worker.
@@ -81,15 +81,16 @@ impl Opening<'_> {
             application: self.layout.application.clone(),
             log_incarnation: self.log.incarnation(),
         };
-        let mut state = TaskState::open(id, &spec.stores, self.backend(id)?, &identity)?;
+        let mut state = StoredState::open(id, &spec.stores, self.backend(id)?, &identity)?;
         state.set_wall_ms(self.wall_ms);
-        state.set_cache_bytes(self.settings.cache_bytes(self.layout.specs.len()));
         let partitions = inputs(spec);
         let offsets = self.log.committed(&self.layout.application, &partitions)?;
         if offsets.iter().all(Option::is_none) {
             self.refuse_state_without_offsets(&changelogs, alive)?;
         }
         let restored = restore(&mut state, &changelogs, self.log, self.hooks, alive)?;
+        let state = state.into_state();
+        state.set_cache_bytes(self.settings.cache_bytes(self.layout.specs.len()));
         let mut task = Task::new(id.clone(), Arc::clone(spec), state, self.settings.policies)?;
         let committed = self.seek(&mut task, &partitions, &offsets)?;
         task.set_timestamp_ahead_max_ms(self.settings.timestamp_ahead_max_ms);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::hooks::{Hooks, Point};
 use crate::base::{Offset, Result, TopicPartition};
 use crate::log::{Cleanup, Fetched, Isolation, Log, Reader};
-use crate::state::TaskState;
+use crate::state::StoredState;
 
 /// How much a restore fetches at a time, in bytes.
 const FETCH_BYTES: usize = 4 << 20;
@@ -17,7 +17,7 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// Restores every store of a task and returns the number of records read.
 pub(super) fn restore(
-    state: &mut TaskState,
+    state: &mut StoredState,
     changelogs: &[Option<TopicPartition>],
     log: &dyn Log,
     hooks: &dyn Hooks,
@@ -39,10 +39,12 @@ pub(super) fn restore(
             Some(position) => position,
             None => log.start_offset(partition)?,
         };
+        state.begin_restore(store, position.is_none())?;
         if position.is_some() && from == end {
+            // Nothing is missing: the rows are as fresh as now.
+            state.end_restore(store, end)?;
             continue;
         }
-        state.begin_restore(store, position.is_none())?;
         let reader = match &mut reader {
             Some(reader) => reader,
             none => none.insert(log.reader()?),
@@ -68,7 +70,7 @@ pub(super) fn restore(
 /// Whether the changelog may have lost deletions that came after the store's position: then only
 /// reading from the beginning leaves out what was deleted.
 fn has_forgotten(
-    state: &TaskState,
+    state: &StoredState,
     store: usize,
     log: &dyn Log,
     partition: &TopicPartition,
@@ -168,7 +170,7 @@ mod tests {
         assert!(receipt.is_some(), "an answer in time");
     }
 
-    fn bring_up(state: &mut TaskState, log: &dyn Log, wall_ms: i64) -> u64 {
+    fn bring_up(state: &mut StoredState, log: &dyn Log, wall_ms: i64) -> u64 {
         state.set_wall_ms(wall_ms);
         let changelogs = [Some(TopicPartition::new("changelog", 0)), None];
         restore(state, &changelogs, log, &NoHooks, &mut || Ok(())).expect("restored")
@@ -196,7 +198,7 @@ mod tests {
             };
             let backend = Box::new(MemoryBackend::new());
             let task = TaskId::new("t", 0);
-            let mut state = TaskState::open(&task, &[spec], backend, &identity).expect("opens");
+            let mut state = StoredState::open(&task, &[spec], backend, &identity).expect("opens");
             append(&*log, "gone");
             assert_eq!(bring_up(&mut state, &*log, 5_000), 1);
             let later_ms = 5_000 + idle_ms;
@@ -206,7 +208,7 @@ mod tests {
             log.delete_records(&[(partition, 1)]).expect("deleted");
             append(&*log, "there");
             bring_up(&mut state, &*log, later_ms);
-            let rows = state.checksum().expect("rows")[0].1;
+            let rows = state.into_state().checksum().expect("rows")[0].1;
             assert_eq!(rows, expected, "{idle_ms}");
         }
     }
