@@ -13,5 +13,7 @@ mod faulty;
 mod fsync;
 mod housekeeping;
 mod inputs;
+mod open_files;
 mod pipeline;
+mod restoring;
 mod sharing;
