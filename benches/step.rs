@@ -16,7 +16,7 @@ use marea::dsl::{
     TimeWindows,
 };
 use marea::log::{Batch, BatchBuilder, Fetched};
-use marea::state::{Identity, MemoryBackend, TaskState};
+use marea::state::{Identity, MemoryBackend, StoredState};
 use marea::task::{ErrorPolicies, Task};
 use marea::topology::Topology;
 
@@ -34,15 +34,21 @@ fn batch() -> Batch {
     builder.seal().expect("records").stamp(0)
 }
 
-fn task(topology: &Topology) -> Task {
-    let spec = Arc::new(topology.single_task_spec("bench", None));
-    let id = TaskId::new("bench", 0);
+fn stored(topology: &Topology) -> StoredState {
+    let spec = topology.single_task_spec("bench", None);
     let identity = Identity {
         application: "bench".into(),
         log_incarnation: 1,
     };
     let backend = Box::new(MemoryBackend::new());
-    let state = TaskState::open(&id, &spec.stores, backend, &identity).expect("state");
+    let id = TaskId::new("bench", 0);
+    StoredState::open(&id, &spec.stores, backend, &identity).expect("state")
+}
+
+fn task(topology: &Topology) -> Task {
+    let spec = Arc::new(topology.single_task_spec("bench", None));
+    let id = TaskId::new("bench", 0);
+    let state = stored(topology).into_state();
     Task::new(id, spec, state, ErrorPolicies::default()).expect("a task")
 }
 
@@ -164,16 +170,14 @@ fn restore(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(u64::from(RECORDS)));
     group.bench_function("key-value, memory", |bencher| {
         bencher.iter_batched_ref(
-            || task(&topology),
-            |task| {
-                task.state.begin_restore(0, true).expect("begun");
+            || stored(&topology),
+            |stored| {
+                stored.begin_restore(0, true).expect("begun");
                 let mut cursor = batch.cursor(0);
                 while let Some(record) = cursor.next_record().expect("intact") {
-                    task.state.restore(0, &record).expect("restored");
+                    stored.restore(0, &record).expect("restored");
                 }
-                task.state
-                    .end_restore(0, i64::from(RECORDS))
-                    .expect("ended");
+                stored.end_restore(0, i64::from(RECORDS)).expect("ended");
             },
             BatchSize::PerIteration,
         );

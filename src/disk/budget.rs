@@ -11,6 +11,7 @@ pub struct Budget {
     pub(super) cache: Cache,
     pub(super) write_buffers: WriteBufferManager,
     bytes: usize,
+    databases: u64,
 }
 
 /// Below this RocksDB would flush at every other write.
@@ -30,7 +31,20 @@ impl Budget {
             cache,
             write_buffers,
             bytes,
+            databases: 1,
         }
+    }
+
+    /// Says how many databases there will be, so that each leaves open files to the others.
+    #[must_use]
+    pub fn for_databases(mut self, databases: usize) -> Self {
+        self.databases = databases as u64;
+        self
+    }
+
+    /// How many databases there will be; 1 unless it was said.
+    pub(super) fn databases(&self) -> u64 {
+        self.databases
     }
 
     /// The size of the budget, in bytes.

@@ -8,6 +8,7 @@ use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, WriteOptions};
 
 use super::WriteBatch;
 use super::error::{describe, from_rocksdb};
+use super::files::FilesOfADatabase;
 use crate::base::{Error, ErrorKind, Result};
 
 pub(super) type Rocks = DBWithThreadMode<MultiThreaded>;
@@ -45,7 +46,11 @@ pub(super) struct Inner {
     /// The first write that failed: none after it may succeed, or the disk would hold a write
     /// without those before it.
     pub(super) failed: OnceLock<(ErrorKind, String)>,
+    /// What tables are written with.
+    pub(super) column_options: rocksdb::Options,
     pub(super) rocks: Box<Rocks>,
+    /// After `rocks`, which closes them.
+    pub(super) _files: FilesOfADatabase,
 }
 
 impl Inner {
@@ -281,7 +286,7 @@ impl Database {
         from_rocksdb(&self.0.path, doing, cause)
     }
 
-    fn fail(&self, doing: &str, cause: rocksdb::Error) -> Error {
+    pub(super) fn fail(&self, doing: &str, cause: rocksdb::Error) -> Error {
         let (kind, message) = describe(&self.0.path, doing, &cause);
         let first = (kind, format!("{message} ({cause})"));
         // Two writers may fail together; RocksDB tells the second of the first, in other words.
@@ -293,7 +298,7 @@ impl Database {
         Error::new(kind, message).with_source(cause)
     }
 
-    fn check_not_failed(&self) -> Result<()> {
+    pub(super) fn check_not_failed(&self) -> Result<()> {
         match self.0.failed.get() {
             None => Ok(()),
             Some((kind, message)) => {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::files::refused;
 use crate::base::{Error, ErrorKind};
 
 /// An error of RocksDB on the database at `path`.
@@ -41,12 +42,14 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
         );
         return (ErrorKind::Invalid, message);
     }
-    if text.contains("Too many open files") {
-        let message = format!(
-            "{doing} {place}: too many open files; raise the limit (`ulimit -n`, or LimitNOFILE of the \
-             service), a database takes up to 300 files"
-        );
+    // Of the whole system: not this process's doing, and it may pass.
+    if text.contains("Too many open files in system") {
+        let message = format!("{doing} {place}: the system has too many open files");
         return (ErrorKind::Unavailable, message);
+    }
+    if text.contains("Too many open files") {
+        let error = refused(&format!("{doing} {place}"));
+        return (error.kind(), error.message().to_owned());
     }
     if text.contains("No such file or directory") {
         let message = format!(
@@ -94,11 +97,13 @@ pub(crate) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
             ErrorKind::Invalid,
             "a file stands where a directory is needed; choose another directory",
         ),
-        // EMFILE and ENFILE have no kind of their own.
-        _ if matches!(cause.raw_os_error(), Some(23 | 24)) => (
-            ErrorKind::Unavailable,
-            "too many open files; raise the limit (`ulimit -n`, or LimitNOFILE of the service)",
-        ),
+        // ENFILE and EMFILE have no kind of their own.
+        _ if cause.raw_os_error() == Some(23) => {
+            (ErrorKind::Unavailable, "the system has too many open files")
+        }
+        _ if cause.raw_os_error() == Some(24) => {
+            return refused(&format!("{doing} {place}")).with_source(cause);
+        }
         _ => (ErrorKind::Unavailable, "start again when the disk is well"),
     };
     Error::new(kind, format!("{doing} {place}: {cure}")).with_source(cause)

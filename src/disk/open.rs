@@ -11,6 +11,7 @@ use rocksdb::{
 use super::Budget;
 use super::database::{Database, Inner};
 use super::error::from_rocksdb;
+use super::files::FilesOfADatabase;
 use super::place::{Look, create_directories};
 use crate::base::Result;
 
@@ -33,15 +34,18 @@ impl Database {
     /// Opens the directory, creating it and the columns that are missing.
     ///
     /// # Errors
-    /// `Unavailable` while another process has it open, or when this one has too many files open;
-    /// `Invalid` when it must not be written or another program made it; `Full` when the disk is;
-    /// `Corrupt` when files are damaged or missing. All name the path.
+    /// `Unavailable` while another process has it open; `Invalid` when it must not be written, another
+    /// program made it, or this process may not have enough files open; `Full` when the disk is; `Corrupt`
+    /// when files are damaged or missing. All name the path.
     pub fn open(options: &Options<'_>) -> Result<Self> {
         let path = &options.path;
         create_directories(path)?;
         let look = Look::at(path)?;
         look.check_not_a_rest(path)?;
-        let database_options = database_options(options);
+        // The default column is there as well.
+        let columns = options.columns.len() + 1;
+        let files = FilesOfADatabase::take(path, columns, options.budget.databases())?;
+        let database_options = database_options(options, &files);
         let mut names = options.columns.clone();
         // RocksDB opens only with all columns named; a directory without CURRENT has none yet.
         if look.current {
@@ -71,18 +75,22 @@ impl Database {
             write_ahead: options.write_ahead,
             failed: OnceLock::new(),
             rocks: Box::new(rocks),
+            column_options,
+            _files: files,
         }))
     }
 }
 
-fn database_options(options: &Options<'_>) -> rocksdb::Options {
+fn database_options(options: &Options<'_>, files: &FilesOfADatabase) -> rocksdb::Options {
     let mut database = rocksdb::Options::default();
     database.create_if_missing(true);
     database.create_missing_column_families(true);
     database.set_write_buffer_manager(&options.budget.write_buffers);
     database.set_max_background_jobs(2);
-    // Dozens of databases in one process must not use up its file descriptors.
-    database.set_max_open_files(256);
+    database.set_max_open_files(files.max_open_files);
+    // Each part of the table cache holds at least one: with the default of 64 parts a small share would
+    // be exceeded.
+    database.set_table_cache_num_shard_bits(2);
     database.set_keep_log_file_num(2);
     database.set_log_level(LogLevel::Warn);
     database.set_bytes_per_sync(1 << 20);

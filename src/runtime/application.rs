@@ -13,11 +13,12 @@ use futures::stream::{self, Stream, StreamExt};
 use super::drain::has_ended;
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
+use super::opening::run as restore;
 use super::status::Status;
 use super::worker::{Shared, Worker, join};
 use super::{Settings, Snapshot, State, StateBackend, StopSignal};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
-use crate::disk::Budget;
+use crate::disk::{Budget, raise_file_limit};
 use crate::log::Log;
 use crate::state::StateDirectory;
 use crate::topology::Topology;
@@ -66,7 +67,8 @@ pub struct ApplicationBuilder {
 /// ```
 pub struct Application {
     shared: Arc<Shared>,
-    workers: Vec<Thread>,
+    /// The workers, and those that restore for them.
+    threads: Vec<Thread>,
 }
 
 impl ApplicationBuilder {
@@ -121,12 +123,15 @@ impl ApplicationBuilder {
                 ));
             }
         };
+        // Sockets and tables need more files than most systems give at first.
+        raise_file_limit();
         let layout = Layout::prepare(&self.topology, &self.id, &*log, &self.settings)?;
+        let databases = layout.databases(self.settings.state_backend);
         Ok(Shared {
             layout,
             log,
             directory,
-            budget: Budget::new(self.settings.disk_bytes()),
+            budget: Budget::new(self.settings.disk_bytes()).for_databases(databases),
             env: self.env,
             hooks: self.hooks,
             status: Status::new(self.settings.workers),
@@ -134,6 +139,7 @@ impl ApplicationBuilder {
             drain_asked: AtomicU64::new(0),
             draining: AtomicU64::new(0),
             opened: Mutex::default(),
+            restores: Arc::default(),
             settings: self.settings,
         })
     }
@@ -151,7 +157,7 @@ impl ApplicationBuilder {
         );
         let mut application = Application {
             shared: shared.clone(),
-            workers: Vec::new(),
+            threads: Vec::new(),
         };
         // All members join before any works, so that the first assignment is the last.
         let mut joined = Vec::new();
@@ -159,6 +165,14 @@ impl ApplicationBuilder {
             let name = format!("{instance}-{number}");
             let membership = join(&shared, &name)?;
             joined.push((name, membership));
+        }
+        let threads = shared
+            .settings
+            .restore_threads
+            .min(shared.layout.specs.len());
+        for _ in 0..threads {
+            let shared = shared.clone();
+            application.own("marea-restorer", Box::new(move || restore(&shared)))?;
         }
         for (name, membership) in joined {
             let shared = shared.clone();
@@ -179,15 +193,7 @@ impl ApplicationBuilder {
                 }
                 shared.status.worker_ended(outcome);
             };
-            let thread = application.shared.env.spawn("marea-worker", Box::new(body));
-            match thread {
-                Ok(thread) => application.workers.push(thread),
-                Err(error) => {
-                    application.shared.stop.store(true, Ordering::Release);
-                    application.join();
-                    return Err(error);
-                }
-            }
+            application.own("marea-worker", Box::new(body))?;
         }
         Ok(application)
     }
@@ -242,7 +248,11 @@ impl Application {
             let snapshot = shared.status.snapshot();
             let ended = snapshot.tasks.iter().filter(|task| task.ended);
             let ended = ended.map(|task| &task.task).collect::<BTreeSet<_>>();
-            if !shared.status.know_drain(number) || !snapshot.tasks.iter().all(|task| task.ended) {
+            let opening = !snapshot.restoring.is_empty() || !snapshot.waiting.is_empty();
+            if opening
+                || !shared.status.know_drain(number)
+                || !snapshot.tasks.iter().all(|task| task.ended)
+            {
                 return false;
             }
             // A record may have come to a task after it was seen to have ended, and other instances may
@@ -352,6 +362,15 @@ impl Application {
         self.close(deadline)
     }
 
+    /// Starts a thread; without it everything stops.
+    fn own(&mut self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<()> {
+        let thread = self.shared.env.spawn(name, body).inspect_err(|_| {
+            self.shared.stop.store(true, Ordering::Release);
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
     fn until_ms(&self, deadline: Duration) -> u64 {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         self.shared.env.monotonic_ms().saturating_add(deadline_ms)
@@ -373,7 +392,7 @@ impl Application {
     }
 
     fn join(&mut self) {
-        for thread in self.workers.drain(..) {
+        for thread in self.threads.drain(..) {
             thread.join();
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Settings;
+use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{StoreKind, StoreSpec};
@@ -136,6 +136,15 @@ impl Layout {
             .and_then(|()| log.check_topics(&topics))
             .map_err(|error| error.context("the application's own topics"))?;
         Ok(layout)
+    }
+
+    /// How many databases this instance has open if it runs all tasks.
+    pub(super) fn databases(&self, backend: StateBackend) -> usize {
+        let stateful = self.specs.values().filter(|spec| spec.is_stateful());
+        match backend {
+            StateBackend::RocksDb => stateful.count(),
+            StateBackend::Memory => 0,
+        }
     }
 
     /// All tasks with their inputs, for the group.

@@ -17,8 +17,8 @@ mod drain;
 mod hooks;
 mod layout;
 mod open_task;
+mod opening;
 mod replay;
-mod restore;
 mod settings;
 mod status;
 mod stop_signal;
@@ -26,6 +26,7 @@ mod worker;
 
 pub use application::{Application, ApplicationBuilder};
 pub use hooks::{Hooks, NoHooks, Point};
+pub use opening::{RestoringTask, WaitingTask};
 pub use replay::{Replay, StoreSum};
 pub use settings::{Guarantee, Settings, StateBackend};
 pub use status::{Snapshot, State, TaskSnapshot};

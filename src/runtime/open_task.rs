@@ -3,30 +3,40 @@
 use std::sync::Arc;
 
 use super::hooks::{Hooks, Point};
-use super::layout::{Layout, inputs};
-use super::restore::{holds_records, restore};
-use super::{Settings, StateBackend};
-use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
-use crate::disk::Budget;
+use super::opening::Ready;
+use super::worker::Shared;
+use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{CommittedOffset, Log};
-use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StateDirectory, TaskState};
+use crate::state::TaskDirectory;
 use crate::task::{InputSpec, Task};
 
-/// What opening a task needs of its worker.
-pub(super) struct Opening<'a> {
-    pub(super) layout: &'a Layout,
-    pub(super) log: &'a dyn Log,
-    pub(super) settings: &'a Settings,
-    pub(super) directory: Option<&'a StateDirectory>,
-    pub(super) budget: &'a Budget,
-    pub(super) hooks: &'a dyn Hooks,
-    /// The wall clock, in milliseconds since 1970.
-    pub(super) wall_ms: i64,
+/// Puts a task's inputs at their committed offsets, or at the start of what is there.
+///
+/// # Errors
+/// Those of the log.
+pub(super) fn seek(
+    log: &dyn Log,
+    task: &mut Task,
+    partitions: &[TopicPartition],
+    offsets: &[Option<CommittedOffset>],
+) -> Result<Vec<Offset>> {
+    let mut committed = Vec::with_capacity(partitions.len());
+    for (partition, offset) in partitions.iter().zip(offsets) {
+        let offset = match offset {
+            Some(offset) => offset.offset,
+            None => log.start_offset(partition)?,
+        };
+        task.inputs.seek(partition, offset)?;
+        committed.push(offset);
+    }
+    Ok(committed)
 }
 
 /// A task at work.
 pub(super) struct OpenTask {
     pub(super) task: Task,
+    /// Let go when the task's rows are closed, which stand before it.
+    pub(super) _directory: Option<TaskDirectory>,
     /// The changelog of each store and last of the task.
     pub(super) changelogs: Vec<Option<TopicPartition>>,
     /// The offsets that are committed, in the order of the inputs.
@@ -60,133 +70,58 @@ pub(super) struct OpenTask {
     pub(super) committing: Vec<Offset>,
 }
 
-impl Opening<'_> {
-    /// Opens a task's state, restores it and wires the task.
+impl OpenTask {
+    /// Wires a task over its rows, and puts its inputs where it is to go on.
     ///
     /// # Errors
-    /// What the state directory, the log or the topology report, with the task's name.
-    pub(super) fn open(
-        &self,
-        id: &TaskId,
-        alive: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<OpenTask> {
-        self.try_open(id, alive)
-            .map_err(|error| error.context(format!("task {id}")))
+    /// What the topology reports, with the task's name.
+    pub(super) fn of(shared: &Shared, id: &TaskId, ready: Ready) -> Result<Self> {
+        Self::wire(shared, id, ready).map_err(|error| error.context(format!("task {id}")))
     }
 
-    fn try_open(&self, id: &TaskId, alive: &mut dyn FnMut() -> Result<()>) -> Result<OpenTask> {
-        let spec = self.layout.spec(id)?;
-        let changelogs = self.layout.changelogs.get(id).cloned().unwrap_or_default();
-        let identity = Identity {
-            application: self.layout.application.clone(),
-            log_incarnation: self.log.incarnation(),
-        };
-        let mut state = TaskState::open(id, &spec.stores, self.backend(id)?, &identity)?;
-        state.set_wall_ms(self.wall_ms);
-        state.set_cache_bytes(self.settings.cache_bytes(self.layout.specs.len()));
-        let partitions = inputs(spec);
-        let offsets = self.log.committed(&self.layout.application, &partitions)?;
-        if offsets.iter().all(Option::is_none) {
-            self.refuse_state_without_offsets(&changelogs, alive)?;
+    fn wire(shared: &Shared, id: &TaskId, ready: Ready) -> Result<Self> {
+        let Shared {
+            layout, settings, ..
+        } = shared;
+        let spec = layout.spec(id)?;
+        let state = ready.stored.into_state();
+        state.set_cache_bytes(settings.cache_bytes(layout.specs.len()));
+        let mut task = Task::new(id.clone(), Arc::clone(spec), state, settings.policies)?;
+        for (partition, offset) in &ready.inputs {
+            task.inputs.seek(partition, *offset)?;
         }
-        let restored = restore(&mut state, &changelogs, self.log, self.hooks, alive)?;
-        let mut task = Task::new(id.clone(), Arc::clone(spec), state, self.settings.policies)?;
-        let committed = self.seek(&mut task, &partitions, &offsets)?;
-        task.set_timestamp_ahead_max_ms(self.settings.timestamp_ahead_max_ms);
+        task.set_timestamp_ahead_max_ms(settings.timestamp_ahead_max_ms);
         task.effects()
-            .set_clock_interval_ms(self.layout.clock_interval_ms);
+            .set_clock_interval_ms(layout.clock_interval_ms);
+        let committed: Vec<Offset> = ready.inputs.iter().map(|(_, offset)| *offset).collect();
         let idle = |input: &InputSpec| {
-            let declared = self.layout.idle_timeouts_ms.get(&input.source).copied();
-            let timeout_ms = declared.unwrap_or(self.settings.idle_timeout_ms);
+            let declared = layout.idle_timeouts_ms.get(&input.source).copied();
+            let timeout_ms = declared.unwrap_or(settings.idle_timeout_ms);
             timeout_ms.filter(|_| input.origins.is_none())
         };
         let idle_timeouts_ms = spec.inputs.iter().map(idle).collect();
-        Ok(OpenTask {
+        let now_ms = shared.env.monotonic_ms();
+        Ok(Self {
             task,
-            changelogs,
-            resumed_at: partitions
-                .into_iter()
-                .zip(committed.iter().copied())
-                .collect(),
+            _directory: ready.directory,
+            changelogs: ready.changelogs,
+            resumed_at: ready.inputs,
             committing: committed.clone(),
             committed,
-            restored,
+            restored: ready.restored,
             sealed: false,
             ended: false,
             ending: false,
             told_end: false,
             said_end_at_ms: 0,
-            busy_at_ms: 0,
-            flushed_at_ms: 0,
+            busy_at_ms: now_ms,
+            flushed_at_ms: now_ms,
             idle_timeouts_ms,
             renewed_at_ms: None,
             waits: None,
         })
     }
 
-    /// Changelogs and offsets are committed together: changes without any offset are those of an
-    /// application whose group was deleted, and reading the input anew would count it twice.
-    fn refuse_state_without_offsets(
-        &self,
-        changelogs: &[Option<TopicPartition>],
-        alive: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
-        for changelog in changelogs.iter().flatten() {
-            if holds_records(self.log, changelog, alive)? {
-                return Err(Error::invalid(format!(
-                    "{changelog} holds changes, but group {} has no committed offset: to begin anew \
-                     delete the application's changelog and repartition topics as well; otherwise \
-                     set the group's offsets",
-                    self.layout.application
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a task's inputs at their committed offsets, or at the start of what is there.
-    pub(super) fn seek(
-        &self,
-        task: &mut Task,
-        partitions: &[TopicPartition],
-        offsets: &[Option<CommittedOffset>],
-    ) -> Result<Vec<Offset>> {
-        let mut committed = Vec::with_capacity(partitions.len());
-        for (partition, offset) in partitions.iter().zip(offsets) {
-            let offset = match offset {
-                Some(offset) => offset.offset,
-                None => self.log.start_offset(partition)?,
-            };
-            task.inputs.seek(partition, offset)?;
-            committed.push(offset);
-        }
-        Ok(committed)
-    }
-
-    fn backend(&self, id: &TaskId) -> Result<Box<dyn Backend>> {
-        let spec = self.layout.spec(id)?;
-        if self.settings.state_backend == StateBackend::Memory || !spec.is_stateful() {
-            return Ok(Box::new(MemoryBackend::new()));
-        }
-        let directory = self.directory.ok_or_else(|| {
-            Error::invalid("state in RocksDB needs a directory; set `state_directory`")
-        })?;
-        let path = directory.task_path(id);
-        let opened = RocksBackend::open(&path, &spec.stores, self.budget);
-        let rebuilt = |error: Error| match error.kind() {
-            ErrorKind::Corrupt => {
-                let place = path.display();
-                error.context(format!(
-                    "the state can be rebuilt: delete {place} and start again"
-                ))
-            }
-            _ => error,
-        };
-        Ok(Box::new(opened.map_err(rebuilt)?))
-    }
-}
-
-impl OpenTask {
     /// Whether there is anything that a commit would keep.
     pub(super) fn is_dirty(&mut self) -> bool {
         self.task.effects().records() > 0

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ApplicationBuilder;
-use super::open_task::Opening;
+use super::opening::{Job, Restorer};
 use super::worker::Shared;
 use crate::base::{Result, TaskId};
 
@@ -69,21 +69,15 @@ impl ApplicationBuilder {
 }
 
 fn sums(shared: &Shared) -> Result<(Vec<StoreSum>, u64)> {
-    let opening = Opening {
-        layout: &shared.layout,
-        log: &*shared.log,
-        settings: &shared.settings,
-        directory: shared.directory.as_ref(),
-        budget: &shared.budget,
-        hooks: &*shared.hooks,
-        wall_ms: shared.env.wall_ms(),
-    };
+    let mut restorer = Restorer::default();
     let mut sums = Vec::new();
     let mut records = 0;
     for task in shared.layout.specs.keys() {
-        let mut open = opening.open(task, &mut || Ok(()))?;
-        records += open.restored;
-        for (store, rows, checksum) in open.task.state.checksum()? {
+        let ready = restorer.finish(Job::new(task.clone(), false), shared);
+        let ready = ready.map_err(|error| error.context(format!("task {task}")))?;
+        records += ready.restored;
+        let mut state = ready.stored.into_state();
+        for (store, rows, checksum) in state.checksum()? {
             sums.push(StoreSum {
                 task: task.clone(),
                 store,
@@ -91,7 +85,7 @@ fn sums(shared: &Shared) -> Result<(Vec<StoreSum>, u64)> {
                 checksum,
             });
         }
-        open.flush(&*shared.hooks)?;
+        state.flush()?;
     }
     Ok((sums, records))
 }

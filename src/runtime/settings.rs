@@ -43,6 +43,9 @@ pub struct Settings {
     pub state_backend: StateBackend,
     /// Records a task takes before the worker looks at its other duties.
     pub records_per_step: usize,
+    /// Threads that open and restore tasks beside the workers. With 0 the workers do it between their
+    /// steps: for simulations on one thread.
+    pub restore_threads: usize,
     /// A worker that has been silent for so long loses its tasks, in milliseconds.
     pub session_timeout_ms: u64,
     /// How long an aborted or unanswered commit is tried again, in milliseconds.
@@ -75,6 +78,7 @@ impl Default for Settings {
             dead_letter_topic: None,
             state_backend: StateBackend::RocksDb,
             records_per_step: 1_000,
+            restore_threads: 2,
             session_timeout_ms: 30_000,
             commit_retry_ms: 60_000,
             idle_timeout_ms: Some(10_000),
@@ -94,6 +98,11 @@ impl Settings {
     /// What one worker may keep of unwritten records and uncommitted rows, in bytes.
     pub(super) fn uncommitted_bytes(&self) -> usize {
         (self.memory_bytes / 4 / self.workers.max(1)).max(1 << 20)
+    }
+
+    /// What one thread may keep of restored rows that are not written yet, in bytes.
+    pub(super) fn restore_part_bytes(&self) -> usize {
+        (self.memory_bytes / 8 / self.restore_threads.max(1)).clamp(1 << 20, 32 << 20)
     }
 
     /// The budget of RocksDB, in bytes.

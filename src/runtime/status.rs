@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::opening::{RestoringTask, WaitingTask};
 use crate::base::{Error, ErrorKind, Offset, TaskId, TopicPartition};
 use crate::task::{Drops, HeldBack};
 
@@ -17,7 +18,7 @@ use crate::task::{Drops, HeldBack};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Tasks are being opened and restored.
+    /// Tasks are being opened and restored; [`Snapshot::restoring`] and [`Snapshot::waiting`] say which.
     Starting,
     /// All tasks have been opened at least once.
     Running,
@@ -69,6 +70,10 @@ pub struct Snapshot {
     pub drops: Drops,
     /// All tasks that are open.
     pub tasks: Vec<TaskSnapshot>,
+    /// Tasks that are being opened and restored.
+    pub restoring: Vec<RestoringTask>,
+    /// Tasks that could not be opened and will be tried again.
+    pub waiting: Vec<WaitingTask>,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -88,6 +93,8 @@ pub(super) struct WorkerStatus {
     /// Since when it has all tasks that the group gave it, by the monotonic clock.
     pub(super) settled_at_ms: Option<u64>,
     pub(super) tasks: Vec<TaskSnapshot>,
+    pub(super) restoring: Vec<RestoringTask>,
+    pub(super) waiting: Vec<WaitingTask>,
 }
 
 /// Shared by the workers and the handle.
@@ -208,6 +215,8 @@ impl Status {
             lag: 0,
             drops: Drops::default(),
             tasks: Vec::new(),
+            restoring: Vec::new(),
+            waiting: Vec::new(),
             error: inner.error.as_ref().map(|(_, message)| message.clone()),
         };
         for worker in inner.workers.values() {
@@ -216,6 +225,8 @@ impl Status {
             snapshot.lag += worker.lag;
             snapshot.drops.add(&worker.drops);
             snapshot.tasks.extend(worker.tasks.iter().cloned());
+            snapshot.restoring.extend(worker.restoring.iter().cloned());
+            snapshot.waiting.extend(worker.waiting.iter().cloned());
         }
         snapshot.tasks.sort_by(|a, b| a.task.cmp(&b.task));
         snapshot

@@ -2,12 +2,12 @@
 
 use std::ops::{Bound, Range};
 
-use super::Direction;
+use super::{Direction, SortedRows};
 use crate::base::{Error, ErrorKind, Result};
 
 /// The committed rows of one task: a column per store, in the order of the task's stores, and one
 /// more for the task's own rows. Keys are compared as unsigned bytes.
-pub trait Backend {
+pub trait Backend: Send {
     /// Puts the row of `key` into `into`, replacing what it held; `false` if there is none.
     ///
     /// # Errors
@@ -31,6 +31,13 @@ pub trait Backend {
     /// # Errors
     /// `Full` when the disk is, `Unavailable` when it does not answer.
     fn write(&mut self, batch: &Rows) -> Result<()>;
+
+    /// Applies many changes of one column, which are sorted. Other than [`Backend::write`]s they may reach
+    /// the disk before what was written earlier: for restores, which write them again after a crash.
+    ///
+    /// # Errors
+    /// As [`Backend::write`].
+    fn ingest(&mut self, column: usize, rows: &SortedRows) -> Result<()>;
 
     /// Waits until everything written survives a crash of the machine.
     ///
@@ -186,6 +193,10 @@ impl Backend for Closed {
     }
 
     fn write(&mut self, _batch: &Rows) -> Result<()> {
+        Err(Self::error())
+    }
+
+    fn ingest(&mut self, _column: usize, _rows: &SortedRows) -> Result<()> {
         Err(Self::error())
     }
 

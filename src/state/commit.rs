@@ -132,17 +132,22 @@ impl TaskState {
             if let Store::Window(window) = store
                 && table.committing_len() > 0
             {
-                let records = self.records[index] as Offset;
-                let first = ends[index].map_or(0, |end| end - records);
+                // Nothing was appended since the position. Counted back from the end it could be too late: in
+                // some logs offsets are taken by what is no record.
+                let first = self.position(index).unwrap_or(0);
                 self.expire(index, window, first, &mut rows);
             }
         }
-        for (index, end) in ends.iter().enumerate() {
-            if let Some(end) = end {
-                let position = Position {
-                    offset: *end,
-                    at_ms: self.wall_ms,
-                };
+        // Nobody else writes to the changelogs: a store that did not change is at its end too, and as fresh
+        // as the others. So a restore need not fear for deletions that a rarely changed store never had.
+        let at_ms = self.wall_ms;
+        let moved = |(known, end): (&Option<Position>, &Option<Offset>)| {
+            let offset = end.or(known.map(|known| known.offset))?;
+            Some(Position { offset, at_ms })
+        };
+        let positions: Vec<_> = self.positions.iter().zip(ends).map(moved).collect();
+        for (index, position) in positions.iter().enumerate() {
+            if let Some(position) = position {
                 rows.put(meta_column, &self.position_key(index), &position.encode());
             }
         }
@@ -160,13 +165,7 @@ impl TaskState {
         rows.clear();
         self.rows = rows;
         written.map_err(|error| error.context(format!("state of task {}", self.task)))?;
-        for (position, end) in self.positions.iter_mut().zip(ends) {
-            let end = end.map(|offset| Position {
-                offset,
-                at_ms: self.wall_ms,
-            });
-            *position = end.or(*position);
-        }
+        self.positions = positions;
         for store in &self.stores {
             store.table().borrow_mut().committed();
         }

@@ -4,6 +4,7 @@
 //! <path>/<application>/lock        held locked while the process runs; its content means nothing
 //! <path>/<application>/instance    16 hexadecimal digits that name this instance for good
 //! <path>/<application>/tasks/<subtopology>_<partition>/
+//! <path>/<application>/tasks/<subtopology>_<partition>.<n>/       beside one that is held (`task_directory.rs`)
 //! <path>/<application>/tasks/<subtopology>_<partition>.removed/   being deleted
 //! ```
 
@@ -12,6 +13,7 @@ use std::io::{ErrorKind as IoErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::task_directory::{Claims, TaskDirectory, settle};
 use crate::base::{Env, Error, ErrorKind, Result, TaskId};
 use crate::disk::{create_directories, from_io, sync_directory};
 
@@ -20,6 +22,7 @@ use crate::disk::{create_directories, from_io, sync_directory};
 pub struct StateDirectory {
     path: PathBuf,
     instance: String,
+    pub(super) claims: Claims,
     /// Keeps the lock.
     _lock: File,
 }
@@ -46,10 +49,12 @@ impl StateDirectory {
         create_directories(&tasks)?;
         let lock = lock(&path, env)?;
         sweep(&tasks)?;
+        settle(&tasks)?;
         let instance = instance(&path, env)?;
         Ok(Self {
             path,
             instance,
+            claims: Claims::default(),
             _lock: lock,
         })
     }
@@ -91,19 +96,31 @@ impl StateDirectory {
         Ok(tasks)
     }
 
+    /// Deletes what is in a task's directory, for it to be made anew.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::remove_task`].
+    pub fn empty(&self, directory: &TaskDirectory) -> Result<()> {
+        self.remove(directory.path())
+    }
+
     /// Deletes the state of a task that is not open; nothing happens if there is none.
     ///
     /// # Errors
     /// `Invalid` without the permission, `Unavailable` when the disk fails.
     pub fn remove_task(&self, task: &TaskId) -> Result<()> {
-        let path = self.task_path(task);
+        self.remove(&self.task_path(task))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
         // Renamed first: a crash must not leave half of it under the task's name.
-        let aside = self.path.join("tasks").join(format!("{task}{REMOVED}"));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = path.with_file_name(format!("{name}{REMOVED}"));
         remove_directory(&aside)?;
-        match fs::rename(&path, &aside) {
+        match fs::rename(path, &aside) {
             Ok(()) => remove_directory(&aside),
             Err(cause) if cause.kind() == IoErrorKind::NotFound => Ok(()),
-            Err(cause) => Err(from_io(&path, "deleting the state directory", cause)),
+            Err(cause) => Err(from_io(path, "deleting the state directory", cause)),
         }
     }
 }
@@ -111,7 +128,7 @@ impl StateDirectory {
 /// Ends the name of a task's directory while it is being deleted.
 const REMOVED: &str = ".removed";
 
-fn remove_directory(path: &Path) -> Result<()> {
+pub(super) fn remove_directory(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(cause) if cause.kind() != IoErrorKind::NotFound => {
             Err(from_io(path, "deleting the state directory", cause))

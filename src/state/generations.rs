@@ -81,19 +81,6 @@ impl Table {
         self.dirty_bytes = 0;
     }
 
-    /// Forgets the cache, since the backend's rows have changed. Nothing may be uncommitted.
-    pub(super) fn forget_clean(&mut self) {
-        assert!(
-            self.active.is_empty() && self.committing.is_empty(),
-            "rows are restored before they are written"
-        );
-        self.index.clear();
-        self.entries.clear();
-        self.free.clear();
-        self.clean_bytes = 0;
-        self.hand = 0;
-    }
-
     pub(super) fn mark(&mut self) {
         self.undo.marked = true;
         self.undo.writes.clear();

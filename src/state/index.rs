@@ -80,11 +80,6 @@ impl Index {
         self.len -= 1;
     }
 
-    /// Forgets all entries.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     fn place(&mut self, slot: u64) {
         let mask = self.slots.len() - 1;
         let mut at = (slot >> 32) as usize & mask;

@@ -11,6 +11,7 @@
 
 mod api;
 mod backend;
+mod checksum;
 mod commit;
 mod directory;
 mod generations;
@@ -21,7 +22,10 @@ mod memory;
 mod meta;
 mod restore;
 mod rocks;
+mod sorted_rows;
+mod stored;
 mod table;
+mod task_directory;
 mod task_state;
 #[cfg(test)]
 mod tests;
@@ -38,6 +42,9 @@ pub use key_value::KeyValueStore;
 pub use memory::MemoryBackend;
 pub use meta::Identity;
 pub use rocks::RocksBackend;
+pub use sorted_rows::SortedRows;
+pub use stored::StoredState;
+pub use task_directory::TaskDirectory;
 pub use task_state::TaskState;
 pub use times::{TASK_TIME, TimeSlot};
 pub use window::{WindowIter, WindowRow, WindowStore};

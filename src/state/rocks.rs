@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
 
-use super::{Backend, Direction, RowChange, Rows, Scan, StoreSpec};
+use super::{Backend, Direction, RowChange, Rows, Scan, SortedRows, StoreSpec};
 use crate::base::Result;
 use crate::disk::{Budget, Column, Database, Durability, Iter, Options, Range};
 
@@ -106,6 +106,10 @@ impl Backend for RocksBackend {
             }
         }
         self.database.write(rocks, Durability::Unlogged)
+    }
+
+    fn ingest(&mut self, column: usize, rows: &SortedRows) -> Result<()> {
+        self.database.ingest(Column(column), rows.iter())
     }
 
     fn flush(&mut self) -> Result<()> {

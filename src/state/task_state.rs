@@ -1,20 +1,14 @@
 //! All the state of a task, and how it commits. See `commit` for the protocol.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use super::backend::Closed;
 use super::key_value::KeyValueStore;
 use super::meta::{self, Identity, Position};
-use super::restore::Restoring;
-use super::table::{SharedBackend, SharedTable, Table};
+use super::stored::StoredState;
+use super::table::{SharedBackend, SharedTable};
 use super::times::{TimeSlot, Times};
 use super::window::WindowStore;
-use super::{Backend, Rows, StoreKind, StoreSpec};
-use crate::base::{Error, Result, TaskId};
-
-/// Memory for committed rows that a task keeps at hand, unless told otherwise.
-const CACHE_BYTES: usize = 32 << 20;
+use super::{Backend, Rows, StoreSpec};
+use crate::base::{Error, Offset, Result, TaskId};
 
 #[derive(Debug)]
 pub(super) enum Store {
@@ -48,7 +42,6 @@ pub struct TaskState {
     /// Between seal and applied or rollback.
     pub(super) in_flight: bool,
     pub(super) marked: bool,
-    pub(super) restoring: Restoring,
     pub(super) rows: Rows,
     pub(super) scratch: Vec<u8>,
 }
@@ -64,127 +57,28 @@ impl std::fmt::Debug for TaskState {
 }
 
 impl TaskState {
-    /// Opens the state of `task` in `backend`, whose columns are the stores in the order of `specs`
-    /// and one more. Rows that were made from another log are dropped, to be restored.
+    /// Opens the state of `task` in `backend`: [`StoredState::open`] and [`StoredState::into_state`] in one.
     ///
     /// # Errors
-    /// `Invalid` if a store was written under other rules, or by another application; `Corrupt` if
-    /// the format is newer or the bytes are damaged. The messages say what to do.
+    /// As [`StoredState::open`].
     pub fn open(
         task: &TaskId,
         specs: &[StoreSpec],
         backend: Box<dyn Backend>,
         identity: &Identity,
     ) -> Result<Self> {
-        let backend: SharedBackend = Rc::new(RefCell::new(backend));
-        let times = Times::default();
-        let cache_bytes = CACHE_BYTES / specs.len().max(1);
-        let open_store = |(column, spec): (usize, &StoreSpec)| {
-            let table = Table::new(column, Rc::clone(&backend), cache_bytes);
-            let table = Rc::new(RefCell::new(table));
-            match &spec.kind {
-                StoreKind::KeyValue => Store::KeyValue(KeyValueStore::new(table)),
-                StoreKind::Window(rules) => Store::Window(WindowStore::new(
-                    &spec.name,
-                    table,
-                    rules,
-                    spec.medium,
-                    &times,
-                )),
-            }
-        };
-        let stores = specs.iter().enumerate().map(open_store).collect();
-        let mut state = Self {
-            task: task.clone(),
-            specs: specs.to_vec(),
-            stores,
-            backend,
-            times,
-            positions: vec![None; specs.len() + 1],
-            wall_ms: 0,
-            records: vec![0; specs.len() + 1],
-            in_flight: false,
-            marked: false,
-            restoring: Restoring::default(),
-            rows: Rows::default(),
-            scratch: Vec::new(),
-        };
-        state
-            .load(identity)
-            .map_err(|error| error.context("its state"))?;
-        Ok(state)
+        Ok(StoredState::open(task, specs, backend, identity)?.into_state())
     }
 
-    /// Reads the meta rows, or writes the first ones.
-    fn load(&mut self, identity: &Identity) -> Result<()> {
-        let column = self.meta_column();
-        let mut row = Vec::new();
-        let known = self.backend.borrow().get(column, meta::TASK, &mut row)?;
-        let mut fresh = !known;
-        if known {
-            let found = meta::decode_identity(&row)?;
-            if found.application != identity.application {
-                return Err(Error::invalid(format!(
-                    "the state on the disk belongs to application {}, and this is {}; give each \
-                     application a state directory of its own",
-                    found.application, identity.application
-                )));
-            }
-            fresh = found.log_incarnation != identity.log_incarnation;
-        }
-        self.rows.clear();
-        if fresh {
-            (0..=column).for_each(|column| self.rows.clear_column(column));
-            let row = meta::encode_identity(identity);
-            self.rows.put(column, meta::TASK, &row);
-        }
-        for (index, spec) in self.specs.iter().enumerate() {
-            let key = meta::descriptor_key(&spec.name);
-            if !fresh && self.backend.borrow().get(column, &key, &mut row)? {
-                meta::check_descriptor(spec, &row)?;
-            } else {
-                self.rows.clear_column(index);
-                self.rows
-                    .put(column, &key, meta::descriptor(spec).as_bytes());
-            }
-        }
-        if !self.rows.is_empty() {
-            self.backend.borrow_mut().write(&self.rows)?;
-            self.rows.clear();
-        }
-        for index in 0..=self.specs.len() {
-            let key = self.position_key(index);
-            if self.backend.borrow().get(column, &key, &mut row)? {
-                self.positions[index] = Some(Position::decode(&row)?);
-            }
-        }
-        self.load_times()?;
-        (0..self.specs.len()).try_for_each(|index| self.load_segments(index))
+    /// Where the store's rows are on its changelog, as committed; `None` is its beginning. The store after
+    /// the last is the task changelog.
+    pub fn position(&self, store: usize) -> Option<Offset> {
+        Some(self.positions.get(store).copied().flatten()?.offset)
     }
 
-    fn load_times(&self) -> Result<()> {
-        let backend = self.backend.borrow();
-        meta::each_number(&**backend, self.meta_column(), meta::TIMES, |name, time| {
-            self.times
-                .slot(&String::from_utf8_lossy(name))
-                .restore(time);
-        })
-    }
-
-    fn load_segments(&self, index: usize) -> Result<()> {
-        let Store::Window(store) = &self.stores[index] else {
-            return Ok(());
-        };
-        let mut segments = std::collections::BTreeMap::new();
-        let prefix = meta::segments_prefix(&self.specs[index].name);
-        let backend = self.backend.borrow();
-        meta::each_number(&**backend, self.meta_column(), &prefix, |segment, first| {
-            if let Ok(segment) = segment.try_into() {
-                segments.insert(i64::from_be_bytes(segment), Some(first));
-            }
-        })?;
-        store.set_segments(segments);
-        Ok(())
+    /// As [`StoredState::position_at_ms`], of the last commit.
+    pub fn position_at_ms(&self, store: usize) -> Option<i64> {
+        Some(self.positions.get(store).copied().flatten()?.at_ms)
     }
 
     pub(super) fn meta_column(&self) -> usize {
@@ -217,7 +111,7 @@ impl TaskState {
     }
 
     /// Sets how many bytes of committed rows are kept at hand, over all stores.
-    pub fn set_cache_bytes(&mut self, cache_bytes: usize) {
+    pub fn set_cache_bytes(&self, cache_bytes: usize) {
         let share = cache_bytes / self.stores.len().max(1);
         for store in &self.stores {
             store.table().borrow_mut().set_cache_bytes(share);

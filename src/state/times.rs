@@ -198,10 +198,4 @@ impl Times {
             }
         }
     }
-
-    /// Gives every slot no time, as before the first record.
-    pub(super) fn clear(&self) {
-        let slots = self.slots.borrow();
-        slots.values().for_each(|slot| slot.restore(NO_TIME));
-    }
 }

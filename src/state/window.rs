@@ -93,10 +93,6 @@ impl WindowStore {
         &self.0.segments
     }
 
-    pub(super) fn observed(&self) -> &TimeSlot {
-        &self.0.observed
-    }
-
     /// The store's rules.
     pub fn rules(&self) -> &WindowRules {
         &self.0.rules

@@ -105,7 +105,7 @@ impl DriverBuilder {
             application: self.application.clone(),
             log_incarnation: next_incarnation(),
         };
-        let mut state = TaskState::open(&id, &spec.stores, backend, &identity)?;
+        let state = TaskState::open(&id, &spec.stores, backend, &identity)?;
         if let Some(bytes) = self.cache_bytes {
             state.set_cache_bytes(bytes);
         }

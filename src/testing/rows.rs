@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::Driver;
 use crate::base::{Error, Result};
 use crate::codec::{Codec, Windowed};
-use crate::state::{Direction, MemoryBackend, StoreKind, StoreSpec, TaskState};
+use crate::state::{Direction, MemoryBackend, StoreKind, StoreSpec, StoredState};
 
 /// A key, its value, and its timestamp in milliseconds where the store keeps one.
 pub type StoreRow<K, V> = (K, V, Option<i64>);
@@ -72,7 +72,7 @@ impl Driver {
     pub fn rebuild_and_compare(&self) -> Result<bool> {
         let own = &self.task.state;
         let backend = Box::new(MemoryBackend::new());
-        let mut rebuilt = TaskState::open(own.task(), own.specs(), backend, &self.identity)?;
+        let mut rebuilt = StoredState::open(own.task(), own.specs(), backend, &self.identity)?;
         for store in 0..=own.specs().len() {
             let topic = self.changelog_topic(store);
             rebuilt.begin_restore(store, true)?;
@@ -88,7 +88,7 @@ impl Driver {
             let spec = own.specs().iter().find(|spec| spec.name == name);
             spec.is_none_or(|spec| spec.logged)
         };
-        let (ours, theirs) = (own.checksum()?, rebuilt.checksum()?);
+        let (ours, theirs) = (own.checksum()?, rebuilt.into_state().checksum()?);
         let mut pairs = ours.iter().zip(&theirs);
         Ok(pairs.all(|(ours, theirs)| !logged(&ours.0) || ours == theirs))
     }

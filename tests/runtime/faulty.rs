@@ -1,4 +1,4 @@
-//! A log whose writers misbehave: answers are lost, commits are aborted.
+//! A log that misbehaves: answers are lost, commits are aborted, questions are not answered.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,13 +11,15 @@ use marea::log::{
     TopicSpec, Writer,
 };
 
-/// What goes wrong with each commit whose number divides by `every`.
+/// What goes wrong, for some with each commit whose number divides by `every`.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// It happens, and the answer is lost; the second question is answered.
     LoseAnswer { every: u32 },
     /// It does not happen.
     Abort { every: u32 },
+    /// So many times the log does not say where the changelogs of that partition end.
+    HideEnds { partition: u32, times: u32 },
 }
 
 /// A log over another.
@@ -80,6 +82,17 @@ impl Log for FaultyLog {
     }
 
     fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
+        if let Fault::HideEnds {
+            partition: hidden,
+            times,
+        } = self.fault
+            && partition.partition == hidden
+            && partition.topic.ends_with("-changelog")
+            && self.faults() < times
+        {
+            self.counts.faults.fetch_add(1, Ordering::SeqCst);
+            return Err(lost());
+        }
         self.log.end_offset(partition, isolation)
     }
 

@@ -14,6 +14,8 @@ mod faulty;
 mod fsync;
 mod housekeeping;
 mod inputs;
+mod open_files;
 mod pipeline;
+mod restoring;
 mod sharing;
 mod time;

@@ -27,6 +27,13 @@ const VENDORS: &[Vendor] = &[
         allowed: &["src/log/kafka/", "tests/kafka/"],
         tests: false,
     },
+    // The limit on open files.
+    Vendor {
+        name: "rlimit",
+        scope: "",
+        allowed: &["src/disk/files.rs"],
+        tests: false,
+    },
     // Optional, and no longer maintained.
     Vendor {
         name: "bincode",

@@ -1,23 +1,17 @@
 //! What a worker holds: taking tasks, opening them, giving them back.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use super::{Shared, Worker};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::log::{Assignment, JoinRequest, Membership};
-use crate::runtime::open_task::Opening;
-
-/// How soon a task that could not be opened is tried again.
-const OPEN_AGAIN: Duration = Duration::from_millis(20);
+use crate::runtime::open_task::OpenTask;
 
 impl Worker {
     /// Tells the group that this worker lives, and opens and closes tasks as the group says.
     pub(super) fn take_assignment(&mut self) -> Result<()> {
         match beat(&mut *self.membership, &mut self.pending).and_then(|()| self.follow()) {
             Err(error) if error.kind() == ErrorKind::Fenced => self.rejoin(error),
-            // Told to stop in the middle of opening a task: the others still end in good order.
-            Err(error) if error.kind() == ErrorKind::Closed && stopping(&self.shared) => Ok(()),
             followed => followed,
         }
     }
@@ -26,10 +20,11 @@ impl Worker {
         let Some(assignment) = self.pending.take() else {
             return Ok(());
         };
-        let revoked: Vec<TaskId> = self
+        let kept: BTreeSet<&TaskId> = assignment.tasks.iter().collect();
+        let mut revoked: Vec<TaskId> = self
             .tasks
             .keys()
-            .filter(|task| !assignment.tasks.contains(task))
+            .filter(|task| !kept.contains(task))
             .cloned()
             .collect();
         if !revoked.is_empty() {
@@ -47,54 +42,50 @@ impl Worker {
                     tracing::info!(task = %id, worker = %self.name, "task closed");
                 }
             }
+        }
+        revoked.extend(self.openings.give_up_but(|task| kept.contains(task)));
+        if !revoked.is_empty() {
             self.membership.release(&revoked)?;
         }
         for id in &assignment.tasks {
-            if !self.tasks.contains_key(id) {
-                self.open(id)?;
+            if !self.tasks.contains_key(id) && !self.openings.contains(id) {
+                self.openings.begin(&self.shared, id);
             }
         }
         self.assign_reader()?;
-        self.settled_at_ms = Some(self.shared.env.monotonic_ms());
-        self.report(true);
+        self.settle();
         Ok(())
     }
 
-    pub(super) fn open(&mut self, id: &TaskId) -> Result<()> {
-        let shared = self.shared.clone();
-        let opening = opening(&shared);
-        let Self {
-            membership,
-            pending,
-            ..
-        } = self;
-        // While a long restore runs the group must see that the worker lives.
-        let mut alive_now = || alive(&shared, &mut **membership, pending);
-        let since_ms = shared.env.monotonic_ms();
-        let mut open = loop {
-            match opening.open(id, &mut alive_now) {
-                // A worker of this process that was expelled has not noticed yet, and holds the
-                // directory.
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    if shared.env.monotonic_ms() - since_ms > shared.settings.commit_retry_ms {
-                        return Err(error);
-                    }
-                    tracing::debug!(task = %id, %error, "waiting to open the task");
-                    shared.env.sleep(OPEN_AGAIN);
-                    alive_now()?;
-                }
-                opened => break opened?,
-            }
-        };
-        // What ended when this application ran last may go on now. Within one run it stays ended.
-        if shared.is_first_opening(id) {
-            open.task.forget_ends();
+    /// Takes the tasks that are ready.
+    pub(super) fn take_opened(&mut self) -> Result<()> {
+        if self.openings.is_empty() {
+            return Ok(());
         }
-        open.busy_at_ms = shared.env.monotonic_ms();
-        open.flushed_at_ms = open.busy_at_ms;
-        tracing::info!(task = %id, worker = %self.name, restored = open.restored, "task opened");
-        self.tasks.insert(id.clone(), open);
+        let shared = self.shared.clone();
+        let ready = self.openings.poll(&shared)?;
+        if ready.is_empty() {
+            return Ok(());
+        }
+        for (id, ready) in ready {
+            let mut open = OpenTask::of(&shared, &id, *ready)?;
+            // What ended when this application ran last may go on now. Within one run it stays ended.
+            if shared.is_first_opening(&id) {
+                open.task.forget_ends();
+            }
+            tracing::info!(task = %id, worker = %self.name, restored = open.restored, "task opened");
+            self.tasks.insert(id, open);
+        }
+        self.assign_reader()?;
+        self.settle();
         Ok(())
+    }
+
+    /// Notes whether the worker has all that the group gave it.
+    fn settle(&mut self) {
+        let now_ms = self.shared.env.monotonic_ms();
+        self.settled_at_ms = self.openings.is_empty().then_some(now_ms);
+        self.report(true);
     }
 
     /// Gives the reader the inputs of all tasks, each where its fetched records end.
@@ -113,18 +104,6 @@ impl Worker {
             }
         }
         self.reader.assign(&positions)
-    }
-}
-
-pub(super) fn opening(shared: &Shared) -> Opening<'_> {
-    Opening {
-        layout: &shared.layout,
-        log: &*shared.log,
-        settings: &shared.settings,
-        directory: shared.directory.as_ref(),
-        budget: &shared.budget,
-        hooks: &*shared.hooks,
-        wall_ms: shared.env.wall_ms(),
     }
 }
 
@@ -147,25 +126,6 @@ pub(super) fn beat(
         *pending = Some(assignment);
     }
     Ok(())
-}
-
-/// What a restore does between its parts.
-fn alive(
-    shared: &Shared,
-    membership: &mut dyn Membership,
-    pending: &mut Option<Assignment>,
-) -> Result<()> {
-    if stopping(shared) {
-        return Err(Error::new(
-            ErrorKind::Closed,
-            "stopped while state was being restored",
-        ));
-    }
-    beat(membership, pending)
-}
-
-fn stopping(shared: &Shared) -> bool {
-    shared.stop.load(Ordering::Acquire)
 }
 
 /// A lost place is noticed where it is handled: by the next look at the assignment or the commit.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::assignment::{beat, ignore_fenced, join, opening};
+use super::assignment::{beat, ignore_fenced, join};
 use super::{ANSWER_WAIT, BACKOFF_MS, BACKOFF_MS_MAX, REFRESH_MS, SMALL_COMMIT_BYTES, Worker};
 use crate::base::{Error, ErrorKind, Result};
 use crate::log::CommitError;
 use crate::runtime::commit::{InFlight, seal};
 use crate::runtime::layout::inputs;
+use crate::runtime::open_task::seek;
 
 impl Worker {
     pub(super) fn commit_if_due(&mut self) -> Result<()> {
@@ -160,14 +161,13 @@ impl Worker {
             .env
             .sleep(Duration::from_millis(backoff_ms.min(BACKOFF_MS_MAX)));
         let shared = self.shared.clone();
-        let opening = opening(&shared);
         for open in self.tasks.values_mut() {
             open.task.abort()?;
             let partitions = inputs(open.task.spec());
             let offsets = shared
                 .log
                 .committed(&shared.layout.application, &partitions)?;
-            open.committed = opening.seek(&mut open.task, &partitions, &offsets)?;
+            open.committed = seek(&*shared.log, &mut open.task, &partitions, &offsets)?;
             open.committing.clone_from(&open.committed);
             open.sealed = false;
             open.ended = false;
@@ -190,6 +190,7 @@ impl Worker {
             self.drops.add(open.task.drops());
         }
         self.tasks.clear();
+        self.openings.give_up_but(|_| false);
         self.settled_at_ms = None;
         self.assign_reader()?;
         let application = &self.shared.layout.application;

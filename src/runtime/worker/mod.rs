@@ -21,6 +21,7 @@ use super::commit::InFlight;
 use super::hooks::Hooks;
 use super::layout::Layout;
 use super::open_task::OpenTask;
+use super::opening::{Openings, RestoreQueue};
 use super::status::{Status, WorkerStatus};
 use super::{Settings, TaskSnapshot};
 use crate::base::{Env, Error, Offset, Result, TaskId, TopicPartition};
@@ -46,6 +47,8 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) draining: AtomicU64,
     /// Tasks that were opened since the start.
     pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
+    /// Tasks that wait to be opened and restored.
+    pub(in crate::runtime) restores: Arc<RestoreQueue>,
 }
 
 impl Shared {
@@ -86,6 +89,8 @@ pub(in crate::runtime) struct Worker {
     writer: Box<dyn Writer>,
     /// Before the membership: when a panic drops it all, who gets the tasks finds their directories free.
     tasks: BTreeMap<TaskId, OpenTask>,
+    /// Tasks that it is about to have.
+    openings: Openings,
     membership: Box<dyn Membership>,
     /// An assignment that came while the worker was busy with the last one.
     pending: Option<Assignment>,
@@ -129,12 +134,12 @@ impl Worker {
         let writer = shared.log.writer(&format!("{application}-{name}"))?;
         let now_ms = shared.env.monotonic_ms();
         Ok(Self {
-            name,
             reader,
             writer,
             membership,
             pending: None,
             tasks: BTreeMap::new(),
+            openings: Openings::new(&shared, &name),
             in_flight: None,
             asked_at_ms: now_ms,
             committed_at_ms: now_ms,
@@ -152,6 +157,7 @@ impl Worker {
             drops: Drops::default(),
             records: 0,
             commits: 0,
+            name,
             shared,
         })
     }
@@ -160,6 +166,7 @@ impl Worker {
     pub(in crate::runtime) fn run(mut self) -> Result<()> {
         while !self.shared.stop.load(Ordering::Acquire) {
             self.take_assignment()?;
+            self.take_opened()?;
             self.note_drain();
             let records = self.step()?;
             self.records += records as u64;
@@ -252,6 +259,10 @@ impl Worker {
                 self.look_for_answer(ANSWER_WAIT)?;
             } else {
                 wait = self.until_commit().min(IDLE_WAIT);
+                if let Some(wake_ms) = self.openings.wake_ms(&self.shared) {
+                    let now_ms = self.shared.env.monotonic_ms();
+                    wait = wait.min(Duration::from_millis(wake_ms.saturating_sub(now_ms)));
+                }
             }
         }
         for fetched in self.reader.poll(share, wait)? {
@@ -284,6 +295,7 @@ impl Worker {
             return;
         }
         self.reported_at_ms = now_ms;
+        let (restoring, waiting) = self.openings.report(now_ms);
         let mut status = WorkerStatus {
             records: self.records,
             commits: self.commits,
@@ -292,6 +304,8 @@ impl Worker {
             drain_known: self.drain_known,
             settled_at_ms: self.settled_at_ms,
             tasks: Vec::new(),
+            restoring,
+            waiting,
         };
         let mut all: Vec<TopicPartition> = Vec::new();
         let mut done: Vec<Offset> = Vec::new();

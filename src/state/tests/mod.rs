@@ -109,6 +109,17 @@ pub(super) fn open_rocks(
     TaskState::open(&task(), specs, Box::new(backend), identity)
 }
 
+/// The stores are gone, the rows stay.
+pub(super) fn into_stored(state: TaskState) -> StoredState {
+    let closed = Box::new(MemoryBackend::new());
+    let backend = state.backend.replace(closed);
+    let mut stored = StoredState::open(&state.task, &state.specs, backend, &identity());
+    if let Ok(stored) = &mut stored {
+        stored.set_wall_ms(state.wall_ms);
+    }
+    stored.expect("opens")
+}
+
 /// Changelogs of a task, kept as a log would.
 #[derive(Default)]
 pub(super) struct Changelogs(Vec<Vec<(i64, Batch)>>);
@@ -141,19 +152,22 @@ impl Changelogs {
 
     /// Restores every store from its position on, the task changelog last or first.
     pub(super) fn restore(&self, state: &mut TaskState, from_scratch: bool, stores: &[usize]) {
+        let other = Bench::memory(&[]).state;
+        let mut stored = into_stored(std::mem::replace(state, other));
         for store in stores.iter().copied() {
-            state.begin_restore(store, from_scratch).expect("begins");
-            let position = state.position(store).unwrap_or(0);
+            stored.begin_restore(store, from_scratch).expect("begins");
+            let position = stored.position(store).unwrap_or(0);
             for (base, batch) in self.0.get(store).into_iter().flatten() {
                 let mut cursor = batch.cursor(*base);
                 while let Some(record) = cursor.next_record().expect("intact") {
                     if record.offset >= position {
-                        state.restore(store, &record).expect("restores");
+                        stored.restore(store, &record).expect("restores");
                     }
                 }
             }
-            state.end_restore(store, self.end(store)).expect("ends");
+            stored.end_restore(store, self.end(store)).expect("ends");
         }
+        *state = stored.into_state();
     }
 }
 

@@ -89,14 +89,15 @@ fn newer_formats_and_damage_are_refused() {
 
 #[test]
 fn a_foreign_record_on_a_changelog_is_named_by_its_offset() {
-    let mut bench = Bench::memory(&[window("w", Medium::Persistent, false)]);
+    let bench = Bench::memory(&[window("w", Medium::Persistent, false)]);
+    let mut stored = into_stored(bench.state);
     let mut builder = BatchBuilder::default();
     builder.push(Some(b"short"), Some(b"x"), 0, &[]);
     let batch = builder.seal().expect("one record");
-    bench.state.begin_restore(0, false).expect("begins");
+    stored.begin_restore(0, false).expect("begins");
     let mut cursor = batch.cursor(41);
     let record = cursor.next_record().expect("intact").expect("one");
-    let error = bench.state.restore(0, &record).expect_err("refused");
+    let error = stored.restore(0, &record).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("offset 41"), "{error}");
 }

@@ -173,3 +173,88 @@ fn without_a_task_changelog_a_stores_time_is_that_of_its_rows() {
         }
     }
 }
+
+/// A store that changes rarely must not look as if deletions might be missing in it.
+#[test]
+fn a_commit_makes_the_stores_fresh_that_did_not_change() {
+    Bench::on_both(
+        &[key_value("often", false), key_value("rarely", false)],
+        |bench| {
+            let mut logs = Changelogs::default();
+            let (often, rarely) = (
+                bench.state.key_value("often").expect("is there"),
+                bench.state.key_value("rarely").expect("is there"),
+            );
+            write(&often, "a", "1");
+            write(&rarely, "a", "1");
+            bench.state.set_wall_ms(1_000);
+            logs.commit(bench);
+            write(&often, "a", "2");
+            bench.state.set_wall_ms(900_000);
+            logs.commit(bench);
+            drop((often, rarely));
+            for _ in 0..2 {
+                assert_eq!(bench.state.position(1), Some(1));
+                assert_eq!(bench.state.position_at_ms(1), Some(900_000));
+                // The task changelog has nothing, and no position.
+                assert_eq!(bench.state.position_at_ms(2), None);
+                bench.reopen();
+            }
+        },
+    );
+}
+
+/// In some logs what is no record takes offsets, a transaction's marker for one.
+#[test]
+fn what_is_purged_is_counted_from_positions_and_never_past_a_live_row() {
+    let specs = [window("w", Medium::Persistent, false)];
+    Bench::on_both(&specs, |bench| {
+        let store = bench.state.window("w").expect("is there");
+        store.put(b"a", 0, Some(b"x")).expect("puts");
+        bench.seal();
+        // One record, and a marker behind it.
+        bench.state.applied(&[Some(2), None]).expect("applies");
+        assert_eq!(bench.state.purge_before(0), Some(0));
+        store.put(b"a", 70_000, Some(b"x")).expect("puts");
+        store.put(b"a", 200_000, Some(b"x")).expect("puts");
+        bench.seal();
+        // Two records with a marker between them, and one behind: the first has offset 2.
+        bench.state.applied(&[Some(6), None]).expect("applies");
+        assert_eq!(bench.state.purge_before(0), Some(2));
+    });
+}
+
+/// Parts large enough for files of their own, with keys that come again and are deleted in later parts.
+#[test]
+fn parts_that_are_ingested_read_like_rows_that_were_written() {
+    let specs = [key_value("s", true), window("w", Medium::Persistent, false)];
+    let mut logs = Changelogs::default();
+    let mut bench = Bench::memory(&specs);
+    let plain = bench.state.key_value("s").expect("is there");
+    let windows = bench.state.window("w").expect("is there");
+    for round in 0..2i64 {
+        for number in 0..15_000i64 {
+            let key = (number * 7_919 % 12_000 * 31 + round).to_be_bytes();
+            let row = [
+                &number.to_be_bytes()[..],
+                b"a row of some length, to make parts large",
+            ]
+            .concat();
+            let row = ((number + round) % 7 != 0).then_some(&row[..]);
+            plain.put(&key, row).expect("writes");
+            windows.put(&key, number, row).expect("puts");
+        }
+        logs.commit(&mut bench);
+    }
+    let wanted = bench.state.checksum().expect("reads");
+    for (from_scratch, mut other) in [(false, Bench::rocks(&specs)), (true, Bench::rocks(&specs))] {
+        for _ in 0..2 {
+            // The second time over rows that are there.
+            logs.restore(&mut other.state, from_scratch, &[0, 1, 2]);
+            assert_eq!(other.state.checksum().expect("reads"), wanted);
+            other.reopen();
+            assert_eq!(other.state.checksum().expect("reads"), wanted);
+        }
+    }
+    drop((plain, windows));
+}

@@ -1,0 +1,243 @@
+//! How tasks come to a worker: opened and restored beside it, while its other tasks work.
+//!
+//! ```text
+//!  worker                      queue             restorers (threads, or the worker between its steps)
+//!    begin --- Job ----------> the least to do --> step: open the directory, ask the log
+//!                              first, then the     step: read a part of a changelog, write it
+//!      ^                       oldest              step: ...
+//!      |                                            |
+//!    poll <----------------- Ticket <---------------+  Ready, or an error
+//! ```
+//!
+//! What is handed over is the database with its positions, a [`StoredState`]; the worker makes the task of
+//! it. A restorer is a value with a bounded [`Restorer::step`]: threads drive some, or each worker drives
+//! one of its own, so that a simulation needs no thread.
+//!
+//! A failure costs its task alone: what may pass (`Unavailable`) is tried again, later and later, and the
+//! snapshot says what waits, since when and why. Another error ends the worker as any other does.
+
+mod job;
+mod progress;
+mod queue;
+mod restorer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub(super) use job::{Job, Ready};
+pub use progress::{RestoringTask, WaitingTask};
+pub(super) use queue::RestoreQueue;
+pub(super) use restorer::{Restorer, run};
+
+use super::worker::Shared;
+use crate::base::{Error, ErrorKind, Result, TaskId};
+use job::Ticket;
+
+/// The first pause before a task is tried again; it doubles up to the largest. In milliseconds.
+const AGAIN_MS: u64 = 50;
+const AGAIN_MS_MAX: u64 = 5_000;
+/// How long the directory of a task is waited for while another worker of this process has it, in
+/// milliseconds: long enough for one that is only slow to let go. Then a fresh one is restored.
+const FRESH_AFTER_MS: u64 = 2_000;
+/// Tasks that are ready are given together, since each gift makes the reader begin anew. In milliseconds.
+const TOGETHER_MS: u64 = 50;
+
+/// The tasks that a worker is about to have.
+pub(super) struct Openings {
+    worker: String,
+    queue: Arc<RestoreQueue>,
+    /// Where no threads restore: the worker does.
+    own: Option<Restorer>,
+    tasks: BTreeMap<TaskId, Opening>,
+    ready: Vec<(TaskId, Box<Ready>)>,
+    given_at_ms: u64,
+}
+
+struct Opening {
+    since_ms: u64,
+    tries: u32,
+    stage: Stage,
+}
+
+/// ```text
+///  Asked --> (ready: gone)
+///   ^  |
+///   |  v
+///  Failed   until it is time to try again
+/// ```
+enum Stage {
+    Asked(Arc<Ticket>),
+    Failed { error: Error, next_ms: u64 },
+}
+
+impl Openings {
+    /// Of the worker called `worker`, none yet.
+    pub(super) fn new(shared: &Shared, worker: &str) -> Self {
+        let inline = shared.settings.restore_threads == 0;
+        Self {
+            worker: worker.to_owned(),
+            queue: match inline {
+                true => Arc::default(),
+                false => Arc::clone(&shared.restores),
+            },
+            own: inline.then(Restorer::default),
+            tasks: BTreeMap::new(),
+            ready: Vec::new(),
+            given_at_ms: 0,
+        }
+    }
+
+    /// Whether nothing is being opened.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.ready.is_empty()
+    }
+
+    /// Whether the task is being opened.
+    pub(super) fn contains(&self, task: &TaskId) -> bool {
+        self.tasks.contains_key(task) || self.ready.iter().any(|(ready, _)| ready == task)
+    }
+
+    /// Begins to open a task.
+    pub(super) fn begin(&mut self, shared: &Shared, task: &TaskId) {
+        let since_ms = shared.env.monotonic_ms();
+        let ticket = self.queue.push(Job::new(task.clone(), false));
+        let opening = Opening {
+            since_ms,
+            tries: 1,
+            stage: Stage::Asked(ticket),
+        };
+        self.tasks.insert(task.clone(), opening);
+    }
+
+    /// Gives up all tasks but those that `keep` names, and returns their names.
+    pub(super) fn give_up_but(&mut self, keep: impl Fn(&TaskId) -> bool) -> Vec<TaskId> {
+        let tasks = self.tasks.extract_if(.., |task, _| !keep(task));
+        let mut given_up: Vec<TaskId> = tasks
+            .map(|(task, opening)| {
+                opening.cancel();
+                task
+            })
+            .collect();
+        let ready = self.ready.extract_if(.., |(task, _)| !keep(task));
+        given_up.extend(ready.map(|(task, _)| task));
+        given_up
+    }
+
+    /// Does some of the work where no thread does it, tries again what is due, and returns the tasks that
+    /// are ready.
+    ///
+    /// # Errors
+    /// What cannot pass, with the task's name.
+    pub(super) fn poll(&mut self, shared: &Shared) -> Result<Vec<(TaskId, Box<Ready>)>> {
+        if let Some(own) = &mut self.own {
+            own.step(shared, &self.queue, std::time::Duration::ZERO);
+        }
+        let now_ms = shared.env.monotonic_ms();
+        let mut ready = Vec::new();
+        for (task, opening) in &mut self.tasks {
+            match &opening.stage {
+                Stage::Failed { next_ms, .. } if *next_ms <= now_ms => {
+                    let fresh = now_ms >= opening.since_ms + FRESH_AFTER_MS;
+                    let ticket = self.queue.push(Job::new(task.clone(), fresh));
+                    opening.tries += 1;
+                    opening.stage = Stage::Asked(ticket);
+                }
+                Stage::Failed { .. } => {}
+                Stage::Asked(ticket) => match ticket.take() {
+                    None => {}
+                    Some(Ok(opened)) => ready.push((task.clone(), opened)),
+                    Some(Err(error)) => opening.fail(task, &self.worker, error, now_ms)?,
+                },
+            }
+        }
+        for (task, opened) in ready {
+            self.tasks.remove(&task);
+            self.ready.push((task, opened));
+        }
+        if !self.tasks.is_empty() && now_ms < self.given_at_ms + TOGETHER_MS {
+            return Ok(Vec::new());
+        }
+        self.given_at_ms = now_ms;
+        Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// When [`Openings::poll`] is to be called next, by the monotonic clock; `None` if nothing is opened.
+    pub(super) fn wake_ms(&self, shared: &Shared) -> Option<u64> {
+        /// How soon a worker sees that a task is ready.
+        const LOOK_MS: u64 = 5;
+        let now_ms = shared.env.monotonic_ms();
+        if !self.ready.is_empty() {
+            return Some(now_ms + LOOK_MS);
+        }
+        let wake_ms = |opening: &Opening| match &opening.stage {
+            Stage::Asked(_) if self.own.is_some() => now_ms,
+            Stage::Asked(_) => now_ms + LOOK_MS,
+            Stage::Failed { next_ms, .. } => *next_ms,
+        };
+        self.tasks.values().map(wake_ms).min()
+    }
+
+    /// What is being restored and what waits, for the snapshot.
+    pub(super) fn report(&self, now_ms: u64) -> (Vec<RestoringTask>, Vec<WaitingTask>) {
+        let (mut restoring, mut waiting) = (Vec::new(), Vec::new());
+        for (task, opening) in &self.tasks {
+            let for_ms = now_ms.saturating_sub(opening.since_ms);
+            match &opening.stage {
+                Stage::Asked(ticket) => {
+                    let (records, records_total) = ticket.progress();
+                    restoring.push(RestoringTask {
+                        task: task.clone(),
+                        worker: self.worker.clone(),
+                        for_ms,
+                        records,
+                        records_total,
+                        left_ms: progress::left_ms(
+                            ticket.reading_ms(now_ms),
+                            records,
+                            records_total,
+                        ),
+                    });
+                }
+                Stage::Failed { error, next_ms } => waiting.push(WaitingTask {
+                    task: task.clone(),
+                    worker: self.worker.clone(),
+                    for_ms,
+                    tries: opening.tries,
+                    next_try_in_ms: next_ms.saturating_sub(now_ms),
+                    error: error.to_string(),
+                }),
+            }
+        }
+        (restoring, waiting)
+    }
+}
+
+/// Jobs of a worker that is gone are not gone on with.
+impl Drop for Openings {
+    fn drop(&mut self) {
+        self.tasks.values().for_each(Opening::cancel);
+    }
+}
+
+impl Opening {
+    fn cancel(&self) {
+        if let Stage::Asked(ticket) = &self.stage {
+            ticket.cancelled.store(true, Ordering::Release);
+        }
+    }
+
+    fn fail(&mut self, task: &TaskId, worker: &str, error: Error, now_ms: u64) -> Result<()> {
+        if error.kind() != ErrorKind::Unavailable {
+            return Err(error);
+        }
+        let pause_ms = AGAIN_MS << (self.tries - 1).min(10);
+        let next_ms = now_ms + pause_ms.min(AGAIN_MS_MAX);
+        // A directory that was only just given back is free at once.
+        if self.tries > 3 {
+            tracing::warn!(%task, worker, %error, tries = self.tries, "the task could not be opened; trying again");
+        }
+        self.stage = Stage::Failed { error, next_ms };
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Who does the jobs: one bounded step after another.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::job::{Job, Stepped};
+use super::queue::RestoreQueue;
+use crate::base::{Error, Result, panic_message};
+use crate::log::Reader;
+use crate::runtime::worker::Shared;
+
+/// How long a thread waits for a job, or for the log, before it looks whether it is to stop.
+const WAIT: Duration = Duration::from_millis(100);
+/// How long a job is gone on with, at least, while others that have less to do wait: a reader that is
+/// assigned anew takes a moment on some logs. In milliseconds.
+const TURN_MS: u64 = 250;
+
+/// Opens and restores one task at a time, in steps. It keeps its reader from job to job: to make one takes
+/// a while on some logs.
+#[derive(Default)]
+pub(in crate::runtime) struct Restorer {
+    pub(super) reader: Option<Box<dyn Reader>>,
+    /// What the reader reads: the number of the job, and which of its stores.
+    pub(super) reads: Option<(u64, usize)>,
+    job: Option<Job>,
+    turn_until_ms: u64,
+}
+
+/// The body of a thread that restores until the application stops.
+pub(in crate::runtime) fn run(shared: &Shared) {
+    let mut restorer = Restorer::default();
+    while !shared.stop.load(Ordering::Acquire) {
+        restorer.step(shared, &shared.restores, WAIT);
+    }
+}
+
+impl Restorer {
+    /// Does one step of a job, waiting up to `wait` for a job and for the log.
+    pub(super) fn step(&mut self, shared: &Shared, queue: &RestoreQueue, wait: Duration) {
+        let Some(mut job) = self.job.take().or_else(|| {
+            let job = queue.take(wait)?;
+            self.turn_until_ms = shared.env.monotonic_ms() + TURN_MS;
+            Some(job)
+        }) else {
+            return;
+        };
+        if job.ticket.cancelled.load(Ordering::Acquire) {
+            return;
+        }
+        match self.step_caught(&mut job, shared, wait) {
+            Ok(Stepped::Ready(ready)) => job.ticket.answer(Ok(ready)),
+            Ok(Stepped::More) => {
+                let turn_is_over = shared.env.monotonic_ms() >= self.turn_until_ms;
+                if (turn_is_over || job.is_new()) && queue.has_before(job.rank()) {
+                    queue.put_back(job);
+                } else {
+                    self.job = Some(job);
+                }
+            }
+            Ok(Stepped::Waits) => queue.put_back(job),
+            Err(error) => {
+                // The reader may be what failed.
+                self.reader = None;
+                self.reads = None;
+                let Job { ticket, task, .. } = &job;
+                let (ticket, error) = (ticket.clone(), error.context(format!("task {task}")));
+                // Its directory is free when it is tried again.
+                drop(job);
+                ticket.answer(Err(error));
+            }
+        }
+    }
+
+    /// A panic is a failure of the task, not of the thread that others need.
+    fn step_caught(&mut self, job: &mut Job, shared: &Shared, wait: Duration) -> Result<Stepped> {
+        let step = AssertUnwindSafe(|| job.step(self, shared, wait));
+        catch_unwind(step).unwrap_or_else(|panic| {
+            Err(Error::internal(format!(
+                "restoring panicked: {}",
+                panic_message(&*panic)
+            )))
+        })
+    }
+
+    /// Opens and restores a task now, waiting as long as it takes.
+    pub(in crate::runtime) fn finish(
+        &mut self,
+        mut job: Job,
+        shared: &Shared,
+    ) -> Result<Box<super::Ready>> {
+        loop {
+            if let Stepped::Ready(ready) = job.step(self, shared, WAIT)? {
+                return Ok(ready);
+            }
+        }
+    }
+}
