@@ -14,6 +14,7 @@ mod backend;
 mod commit;
 mod directory;
 mod generations;
+mod head;
 mod index;
 mod iter;
 mod key_value;
@@ -25,8 +26,10 @@ mod table;
 mod task_state;
 #[cfg(test)]
 mod tests;
+mod time_ordered;
 mod times;
 pub mod typed;
+mod walk;
 mod window;
 mod window_key;
 
@@ -39,5 +42,6 @@ pub use memory::MemoryBackend;
 pub use meta::Identity;
 pub use rocks::RocksBackend;
 pub use task_state::TaskState;
+pub use time_ordered::TimeOrderedStore;
 pub use times::{TASK_TIME, TimeSlot};
 pub use window::{WindowIter, WindowRow, WindowStore};
