@@ -12,13 +12,12 @@
 //! ```
 
 use std::cell::RefCell;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Change;
 use crate::base::{Error, Header, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
-use crate::state::{Direction, KeyValueStore, TimeSlot};
+use crate::state::{KeyValueStore, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
 /// Which windows are held, and how long after their end.
@@ -36,7 +35,7 @@ pub struct Suppress<K, V> {
     key: SharedCodec<Windowed<K>>,
     value: SharedCodec<V>,
     name: Arc<str>,
-    store: KeyValueStore,
+    store: TimeOrderedStore,
     observed: TimeSlot,
     closed: TimeSlot,
     bound: TimeBound,
@@ -48,10 +47,6 @@ pub struct Suppress<K, V> {
 struct Buffers {
     key: Vec<u8>,
     row: Vec<u8>,
-    /// No held row ends before this; `None` when the store has not been looked at yet. An undone
-    /// record takes rows back and forth, so this goes with the number of those.
-    first_end_ms: Option<i64>,
-    undone: u64,
 }
 
 impl<K: 'static, V: 'static> Suppress<K, V> {
@@ -73,7 +68,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             key,
             value,
             name,
-            store,
+            store: TimeOrderedStore::new(store),
             observed,
             closed,
             bound,
@@ -83,19 +78,13 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
     }
 
     fn hold(&self, record: &Record<Windowed<K>, Change<V>>, cx: &mut Context) -> Result<()> {
-        let Buffers {
-            key,
-            row,
-            first_end_ms,
-            ..
-        } = &mut *self.buffers.borrow_mut();
+        let Buffers { key, row } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;
         if self.close_ms(end_ms) <= self.closed.get() {
             cx.drop_record(cx.closed_reason());
             return Ok(());
         }
         key.clear();
-        key.extend_from_slice(&end_ms.to_be_bytes());
         if self.key.encode(&record.key, key)? == Encoded::Null {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
@@ -107,10 +96,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             Some(value) => self.value.encode(value, row)? == Encoded::Bytes,
             None => false,
         };
-        if held && let Some(first) = first_end_ms {
-            *first = end_ms.min(*first);
-        }
-        self.store.put(key, held.then_some(row.as_slice()))
+        self.store.put(end_ms, key, held.then_some(row.as_slice()))
     }
 
     /// When a window that ends at `end_ms` closes.
@@ -119,26 +105,8 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
     }
 
     /// The end of the earliest held window, `i64::MAX` if none is held.
-    fn first_end_ms(&self, cx: &Context) -> Result<i64> {
-        {
-            let buffers = &mut *self.buffers.borrow_mut();
-            if buffers.undone != cx.undone() {
-                buffers.undone = cx.undone();
-                buffers.first_end_ms = None;
-            }
-            if let Some(first) = buffers.first_end_ms {
-                return Ok(first);
-            }
-        }
-        let first = self.end_of_first(Bound::Unbounded)?;
-        self.buffers.borrow_mut().first_end_ms = Some(first);
-        Ok(first)
-    }
-
-    fn end_of_first(&self, from: Bound<&[u8]>) -> Result<i64> {
-        let end = |held: Option<(&[u8], &[u8])>| held?.0.first_chunk::<8>().copied();
-        let end = self.store.first(from, end)?;
-        Ok(end.map_or(i64::MAX, i64::from_be_bytes))
+    fn first_end_ms(&self) -> Result<i64> {
+        Ok(self.store.first_time_ms()?.unwrap_or(i64::MAX))
     }
 
     /// Forwards the rows of all windows that close at or before `time_ms`.
@@ -155,51 +123,33 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         if time_ms != i64::MAX && self.bound.has_several_origins() {
             self.closed.raise(time_ms);
         }
-        let first_end_ms = self.first_end_ms(cx)?;
-        if first_end_ms > last_end_ms {
-            cx.set_held(self.hold_id, self.oldest_ms(first_end_ms));
-            return Ok(());
-        }
-        let after = last_end_ms.checked_add(1).map(i64::to_be_bytes);
-        let after = after.as_ref().map(<[u8; 8]>::as_slice);
-        let to = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut held = self.store.range(Bound::Unbounded, to, Direction::Forward)?;
-        while let Some((key, row)) = held.next()? {
-            let Some((end, windowed)) = key.split_first_chunk::<8>() else {
-                return Err(Error::corrupt("a held row has a key of less than 8 bytes"));
-            };
-            let end_ms = i64::from_be_bytes(*end);
+        let (mut windowed, mut row) = (Vec::new(), Vec::new());
+        while let Some(end_ms) = self.store.pop(last_end_ms, &mut windowed, &mut row)? {
             self.closed.raise(self.close_ms(end_ms));
             // What follows from this row may be as old as its window.
             cx.set_held(self.hold_id, self.oldest_ms(end_ms));
-            self.store.put(key, None)?;
-            let (timestamp_ms, headers, value) = take_row(row)?;
+            let (timestamp_ms, headers, value) = take_row(&row)?;
             let held_row = HeldRow {
                 store: self.name.clone(),
-                key: windowed.to_vec(),
+                key: windowed.clone(),
                 end_ms,
             };
             if cx.gives_up(&held_row, value, timestamp_ms, &headers) {
                 continue;
             }
-            let mut windowed = self.key.decode(Some(windowed))?;
-            windowed.end_ms = end_ms;
+            let mut key = self.key.decode(Some(&windowed))?;
+            key.end_ms = end_ms;
             let value = self.value.decode(Some(value))?;
             let value = Change::to(Some(value));
             let record = Record {
-                key: windowed,
+                key,
                 value,
                 timestamp_ms,
                 headers,
             };
             cx.release(held_row, |cx| out.push(record, cx))?;
         }
-        let next_end_ms = match after {
-            Some(after) => self.end_of_first(Bound::Included(after))?,
-            None => i64::MAX,
-        };
-        self.buffers.borrow_mut().first_end_ms = Some(next_end_ms);
-        cx.set_held(self.hold_id, self.oldest_ms(next_end_ms));
+        cx.set_held(self.hold_id, self.oldest_ms(self.first_end_ms()?));
         Ok(())
     }
 

@@ -26,6 +26,23 @@ pub trait Backend: Send {
         direction: Direction,
     ) -> Result<Box<dyn Scan>>;
 
+    /// As [`Backend::scan`], of which at least the first `rows_max` rows are wanted: a backend that
+    /// would copy all of them may leave out the rest.
+    ///
+    /// # Errors
+    /// As [`Backend::get`].
+    fn scan_some(
+        &self,
+        column: usize,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+        rows_max: usize,
+    ) -> Result<Box<dyn Scan>> {
+        let _ = rows_max;
+        self.scan(column, from, to, direction)
+    }
+
     /// Applies all changes in their order, or none.
     ///
     /// # Errors

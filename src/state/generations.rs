@@ -1,5 +1,6 @@
 //! The commit protocol of a [`Table`]: its generations, and the undoing of one record's writes.
 
+use super::head::Head;
 use super::table::{Older, State, Table, Was};
 
 impl Table {
@@ -11,6 +12,7 @@ impl Table {
         for id in &self.committing {
             self.entries[*id as usize].state = State::Committing;
         }
+        self.head.iter_mut().for_each(Head::seal);
     }
 
     /// The keys of the active generation, in the order of their first writes.
@@ -56,8 +58,10 @@ impl Table {
             if let Some(ordered) = &mut self.ordered {
                 ordered.remove(entry.key());
             }
+            self.forget_removed(id);
         }
         self.committing = committing;
+        self.head.iter_mut().for_each(Head::committed);
         self.evict();
     }
 
@@ -79,6 +83,7 @@ impl Table {
         self.undo.bytes.clear();
         self.undo.marked = false;
         self.dirty_bytes = 0;
+        self.head.iter_mut().for_each(Head::rollback);
     }
 
     pub(super) fn mark(&mut self) {
@@ -86,12 +91,14 @@ impl Table {
         self.undo.writes.clear();
         self.undo.bytes.clear();
         self.undo.active_len = self.active.len();
+        self.head.iter_mut().for_each(Head::mark);
     }
 
     pub(super) fn clear_mark(&mut self) {
         self.undo.marked = false;
         self.undo.writes.clear();
         self.undo.bytes.clear();
+        self.head.iter_mut().for_each(Head::clear_mark);
     }
 
     /// Takes back all writes since the mark; the mark stays.
@@ -129,5 +136,6 @@ impl Table {
         }
         self.undo.writes = writes;
         self.active.truncate(self.undo.active_len);
+        self.head.iter_mut().for_each(Head::undo_to_mark);
     }
 }

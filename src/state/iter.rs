@@ -46,6 +46,10 @@ impl Rowset {
         });
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     fn key(&self, index: usize) -> &[u8] {
         let place = self.rows[index];
         &self.bytes[place.start..place.start + place.key_len]

@@ -42,19 +42,6 @@ impl KeyValueStore {
         Ok(())
     }
 
-    /// Shows `read` the first row from a key on. `read` must not use the same store.
-    ///
-    /// # Errors
-    /// Those of the backend: `Corrupt`, `Unavailable`.
-    pub fn first<R>(
-        &self,
-        from: Bound<&[u8]>,
-        read: impl FnOnce(Option<(&[u8], &[u8])>) -> R,
-    ) -> Result<R> {
-        let mut first = self.table.borrow_mut().first(from)?;
-        Ok(read(first.next()?))
-    }
-
     /// The rows between two keys as they are now: what is written later does not show.
     ///
     /// # Errors

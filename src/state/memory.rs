@@ -47,6 +47,17 @@ impl Backend for MemoryBackend {
         to: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<Box<dyn Scan>> {
+        self.scan_some(column, from, to, direction, usize::MAX)
+    }
+
+    fn scan_some(
+        &self,
+        column: usize,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+        rows_max: usize,
+    ) -> Result<Box<dyn Scan>> {
         let mut copy = Rowset::default();
         if let Some(rows) = self.columns.get(column)
             && !is_empty_range(from, to)
@@ -54,8 +65,8 @@ impl Backend for MemoryBackend {
             let range = rows.range::<[u8], _>((from, to));
             let mut take = |(key, row): (&Vec<u8>, &Vec<u8>)| copy.push(key, Some(row));
             match direction {
-                Direction::Forward => range.for_each(&mut take),
-                Direction::Backward => range.rev().for_each(&mut take),
+                Direction::Forward => range.take(rows_max).for_each(&mut take),
+                Direction::Backward => range.rev().take(rows_max).for_each(&mut take),
             }
         }
         Ok(Box::new(copy))

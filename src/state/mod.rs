@@ -15,6 +15,7 @@ mod checksum;
 mod commit;
 mod directory;
 mod generations;
+mod head;
 mod index;
 mod iter;
 mod key_value;
@@ -29,8 +30,10 @@ mod task_directory;
 mod task_state;
 #[cfg(test)]
 mod tests;
+mod time_ordered;
 mod times;
 pub mod typed;
+mod walk;
 mod window;
 mod window_key;
 
@@ -46,5 +49,6 @@ pub use sorted_rows::SortedRows;
 pub use stored::StoredState;
 pub use task_directory::TaskDirectory;
 pub use task_state::TaskState;
+pub use time_ordered::TimeOrderedStore;
 pub use times::{TASK_TIME, TimeSlot};
 pub use window::{WindowIter, WindowRow, WindowStore};

@@ -13,14 +13,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 
+use super::Backend;
+use super::head::Head;
 use super::index::Index;
-use super::iter::{RowIter, Rowset, is_empty_range};
-use super::{Backend, Direction};
 use crate::base::Result;
 
 pub(super) type SharedBackend = Rc<RefCell<Box<dyn Backend>>>;
@@ -118,7 +118,7 @@ pub(super) struct Undo {
 
 pub(super) struct Table {
     column: usize,
-    backend: SharedBackend,
+    pub(super) backend: SharedBackend,
     hashing: FixedState,
     pub(super) index: Index,
     pub(super) entries: Vec<Entry>,
@@ -129,6 +129,8 @@ pub(super) struct Table {
     pub(super) committing: Vec<u32>,
     /// The keys of both in order, from the first range on.
     pub(super) ordered: Option<BTreeMap<Box<[u8]>, u32>>,
+    /// The first keys, where rows are taken from the beginning.
+    pub(super) head: Option<Head>,
     pub(super) undo: Undo,
     pub(super) dirty_bytes: usize,
     pub(super) clean_bytes: usize,
@@ -162,6 +164,7 @@ impl Table {
             active: Vec::new(),
             committing: Vec::new(),
             ordered: None,
+            head: None,
             undo: Undo::default(),
             dirty_bytes: 0,
             clean_bytes: 0,
@@ -230,6 +233,19 @@ impl Table {
         Ok(id)
     }
 
+    /// Whether the row of the key, or that there is none, is in memory.
+    pub(super) fn holds(&self, key: &[u8]) -> bool {
+        self.find(self.hash(key), key).is_some()
+    }
+
+    /// Puts a committed row into the cache, unless a newer one is known.
+    pub(super) fn offer(&mut self, key: &[u8], row: &[u8]) {
+        let hash = self.hash(key);
+        if self.find(hash, key).is_none() {
+            self.insert(hash, key, Some(row));
+        }
+    }
+
     fn insert(&mut self, hash: u32, key: &[u8], row: Option<&[u8]>) -> u32 {
         let mut bytes = self.spares.pop().unwrap_or_default();
         bytes.clear();
@@ -288,7 +304,14 @@ impl Table {
     #[inline]
     pub(super) fn put(&mut self, key: &[u8], row: Option<&[u8]>) {
         let hash = self.hash(key);
-        let id = match self.find(hash, key) {
+        let found = self.find(hash, key);
+        if let Some(head) = &mut self.head {
+            let lived = found.map(|id| self.entries[id as usize].present);
+            if lived != Some(row.is_some()) {
+                head.wrote(key, row.is_some());
+            }
+        }
+        let id = match found {
             Some(id) => id,
             None => self.insert(hash, key, None),
         };
@@ -340,58 +363,6 @@ impl Table {
         }
         entry.state = State::Active;
         self.active.push(id);
-    }
-
-    /// The rows between two keys as they are now.
-    pub(super) fn range(
-        &mut self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        direction: Direction,
-    ) -> Result<RowIter> {
-        self.walk(from, to, direction, false)
-    }
-
-    /// A walk whose first row is that from a key on; what it gives after that is not complete.
-    pub(super) fn first(&mut self, from: Bound<&[u8]>) -> Result<RowIter> {
-        self.walk(from, Bound::Unbounded, Direction::Forward, true)
-    }
-
-    fn walk(
-        &mut self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        direction: Direction,
-        only_first: bool,
-    ) -> Result<RowIter> {
-        let mut overlay = Rowset::default();
-        if is_empty_range(from, to) {
-            return Ok(RowIter::new(overlay, None, direction));
-        }
-        let (entries, active, committing) = (&self.entries, &self.active, &self.committing);
-        let ordered = self.ordered.get_or_insert_with(|| {
-            let dirty = active.iter().chain(committing);
-            dirty
-                .map(|id| (entries[*id as usize].key().into(), *id))
-                .collect()
-        });
-        let range = ordered.range::<[u8], _>((from, to));
-        // The first row is not behind the first one that the overlay has, deletions aside.
-        let mut take = |id: &u32| {
-            let entry = &entries[*id as usize];
-            overlay.push(entry.key(), entry.row());
-            !(only_first && entry.row().is_some())
-        };
-        let mut ids = range.map(|(_, id)| id);
-        match direction {
-            Direction::Forward => ids.all(&mut take),
-            Direction::Backward => ids.rev().all(&mut take),
-        };
-        let scan = self
-            .backend
-            .borrow()
-            .scan(self.column, from, to, direction)?;
-        Ok(RowIter::new(overlay, Some(scan), direction))
     }
 
     /// Forgets clean rows that were not read since the hand passed, until the cache is small enough.

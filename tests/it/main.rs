@@ -13,3 +13,4 @@ mod driver;
 mod hops;
 mod origins;
 mod policies;
+mod state_at_size;

@@ -4,7 +4,9 @@ mod model;
 mod refusals;
 mod restoring;
 mod semantics;
+mod time_ordered;
 mod vectors;
+mod watched;
 
 use std::ops::Bound;
 

@@ -1,0 +1,172 @@
+//! The first keys of a store that is read from its beginning, known without looking.
+//!
+//! ```text
+//!   removed ...... | k1 k2 k3 ... kn | end ......... keys nobody has looked at ........
+//!                    all that live      (none: there is no more, all are known)
+//! ```
+//!
+//! What lives below the end is known exactly: a put adds its key, a removal takes it out. So whoever
+//! takes rows from the front meets none that were removed, neither in the overlay nor as RocksDB's
+//! tombstones. A walk is made only when all known keys are used up, and it begins where the last ended.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// What a key costs besides its bytes.
+const KEY_BYTES: usize = 48;
+
+type Key = Box<[u8]>;
+
+/// The known beginning of a table; it follows every write, commit and undo of it.
+#[derive(Debug)]
+pub(super) struct Head {
+    keys: BTreeSet<Key>,
+    /// Every live key below this is in `keys`; `None` when all are.
+    end: Option<Key>,
+    bytes: usize,
+    /// Beyond this the later half is forgotten.
+    limit_bytes: usize,
+    /// No row of the generation being committed has a smaller key; `None` when it has no row.
+    sealed: Option<Key>,
+    /// The same of the backend's rows.
+    committed: Option<Key>,
+    marked: bool,
+    /// Keys written since the mark: where each is in `undo_bytes`, and whether it lived before, where
+    /// that was known.
+    undo: Vec<(Range<usize>, Option<bool>)>,
+    undo_bytes: Vec<u8>,
+}
+
+impl Head {
+    /// One that knows nothing yet.
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        Self {
+            keys: BTreeSet::new(),
+            end: Some(Key::default()),
+            bytes: 0,
+            limit_bytes,
+            sealed: Some(Key::default()),
+            committed: Some(Key::default()),
+            marked: false,
+            undo: Vec::new(),
+            undo_bytes: Vec::new(),
+        }
+    }
+
+    /// The smallest live key, if one is known.
+    #[inline]
+    pub(super) fn first(&self) -> Option<&[u8]> {
+        self.keys.first().map(|key| &key[..])
+    }
+
+    /// Where to look for keys that are not known; `None` if there are none.
+    pub(super) fn end(&self) -> Option<&[u8]> {
+        self.end.as_deref()
+    }
+
+    fn knows(&self, key: &[u8]) -> bool {
+        self.end.as_deref().is_none_or(|end| key < end)
+    }
+
+    /// A key was put, or removed.
+    pub(super) fn wrote(&mut self, key: &[u8], lives: bool) {
+        let known = self.knows(key);
+        if self.marked {
+            let start = self.undo_bytes.len();
+            self.undo_bytes.extend_from_slice(key);
+            let before = known.then(|| self.keys.contains(key));
+            self.undo.push((start..self.undo_bytes.len(), before));
+        }
+        if known {
+            self.set(key, lives);
+        }
+    }
+
+    fn set(&mut self, key: &[u8], lives: bool) {
+        if !lives {
+            if self.keys.remove(key) {
+                self.bytes -= KEY_BYTES + key.len();
+            }
+        } else if self.keys.insert(key.into()) {
+            self.bytes += KEY_BYTES + key.len();
+            if self.bytes > self.limit_bytes && self.keys.len() > 1 {
+                let middle = self.keys.iter().nth(self.keys.len() / 2).cloned();
+                middle.into_iter().for_each(|middle| self.cut(middle));
+            }
+        }
+    }
+
+    /// Forgets the keys from `end` on.
+    fn cut(&mut self, end: Key) {
+        let cut = self.keys.split_off(&end);
+        self.bytes -= cut.iter().map(|key| KEY_BYTES + key.len()).sum::<usize>();
+        self.end = Some(end);
+    }
+
+    /// Takes over what a walk from the end on found: these keys, and more behind the last of them
+    /// unless it came to the table's end.
+    pub(super) fn extend(&mut self, keys: Vec<Key>, complete: bool) {
+        self.end = match keys.last() {
+            _ if complete => None,
+            // The smallest key above the last.
+            Some(last) => Some([last, &[0][..]].concat().into()),
+            None => return,
+        };
+        self.bytes += keys.iter().map(|key| KEY_BYTES + key.len()).sum::<usize>();
+        self.keys.extend(keys);
+    }
+
+    /// How many keys a walk should find.
+    pub(super) fn wanted(&self) -> usize {
+        (self.limit_bytes / (2 * KEY_BYTES)).max(1)
+    }
+
+    fn lowest(&self) -> Option<Key> {
+        self.keys.first().cloned().or_else(|| self.end.clone())
+    }
+
+    pub(super) fn seal(&mut self) {
+        self.sealed = self.lowest();
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.committed = self.sealed.clone();
+    }
+
+    pub(super) fn rollback(&mut self) {
+        self.keys.clear();
+        self.bytes = 0;
+        self.end = self.committed.clone();
+        self.clear_mark();
+    }
+
+    /// The backend's rows have changed.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.limit_bytes);
+    }
+
+    pub(super) fn mark(&mut self) {
+        self.clear_mark();
+        self.marked = true;
+    }
+
+    pub(super) fn clear_mark(&mut self) {
+        self.marked = false;
+        self.undo.clear();
+        self.undo_bytes.clear();
+    }
+
+    pub(super) fn undo_to_mark(&mut self) {
+        let undo = std::mem::take(&mut self.undo);
+        let bytes = std::mem::take(&mut self.undo_bytes);
+        for (key, lived) in undo.into_iter().rev() {
+            let key = &bytes[key];
+            match lived {
+                _ if !self.knows(key) => {}
+                Some(lived) => self.set(key, lived),
+                // It came to be known since.
+                None => self.cut(key.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What operators ask of the disk, which decides how they do with much state.
+
+use std::cell::RefCell;
+use std::ops::Bound;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use marea::base::{TaskId, TopicPartition};
+use marea::codec::{I64, Utf8, WindowedCodec};
+use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder, Suppressed, TimeWindows};
+use marea::log::{BatchBuilder, Fetched};
+use marea::state::{Backend, Direction, Identity, MemoryBackend, Rows, Scan, TaskState};
+use marea::task::{ErrorPolicies, Task};
+use marea::topology::Topology;
+
+/// How often each column was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    gets: usize,
+    scans: usize,
+}
+
+/// Rows in memory that count what is asked, which of RocksDB would be dear.
+#[derive(Debug, Default)]
+struct Counted {
+    rows: MemoryBackend,
+    asked: Rc<RefCell<Vec<Asked>>>,
+}
+
+impl Counted {
+    fn count(&self, column: usize, add: impl Fn(&mut Asked)) {
+        let mut asked = self.asked.borrow_mut();
+        let len = asked.len().max(column + 1);
+        asked.resize(len, Asked::default());
+        add(&mut asked[column]);
+    }
+}
+
+impl Backend for Counted {
+    fn get(&self, column: usize, key: &[u8], into: &mut Vec<u8>) -> marea::Result<bool> {
+        self.count(column, |asked| asked.gets += 1);
+        self.rows.get(column, key, into)
+    }
+
+    fn scan(
+        &self,
+        column: usize,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> marea::Result<Box<dyn Scan>> {
+        self.count(column, |asked| asked.scans += 1);
+        self.rows.scan(column, from, to, direction)
+    }
+
+    fn write(&mut self, batch: &Rows) -> marea::Result<()> {
+        self.rows.write(batch)
+    }
+
+    fn flush(&mut self) -> marea::Result<()> {
+        self.rows.flush()
+    }
+}
+
+/// A task over counted rows.
+struct Bench {
+    task: Task,
+    asked: Rc<RefCell<Vec<Asked>>>,
+    taken: i64,
+}
+
+impl Bench {
+    fn new(topology: &Topology, cache_bytes: usize) -> Self {
+        let spec = Arc::new(topology.single_task_spec("app", None));
+        let id = TaskId::new("app", 0);
+        let identity = Identity {
+            application: "app".into(),
+            log_incarnation: 1,
+        };
+        let backend = Counted::default();
+        let asked = Rc::clone(&backend.asked);
+        let state = TaskState::open(&id, &spec.stores, Box::new(backend), &identity);
+        let mut state = state.expect("state");
+        state.set_cache_bytes(cache_bytes);
+        let task = Task::new(id, spec, state, ErrorPolicies::default()).expect("a task");
+        asked.borrow_mut().clear();
+        Self {
+            task,
+            asked,
+            taken: 0,
+        }
+    }
+
+    /// What was asked of a store since the last look; its name may be given in part.
+    fn asked(&self, store: &str) -> Asked {
+        let specs = self.task.state.specs();
+        let column = specs.iter().position(|spec| spec.name.starts_with(store));
+        let column = column.expect("a store");
+        let asked = self.asked.take();
+        asked.get(column).copied().unwrap_or_default()
+    }
+
+    /// Takes these records of each input, and commits.
+    fn take(&mut self, inputs: &[&str], records: &[(String, i64, i64)]) {
+        let mut builder = BatchBuilder::default();
+        for (key, value, time_ms) in records {
+            let value = value.to_be_bytes();
+            builder.push(Some(key.as_bytes()), Some(&value), *time_ms, &[]);
+        }
+        let batch = builder.seal().expect("records");
+        let end = self.taken + records.len() as i64;
+        for topic in inputs {
+            let partition = TopicPartition::new(*topic, 0);
+            let fetched = Fetched {
+                partition: partition.clone(),
+                base_offset: self.taken,
+                position: self.taken,
+                batch: batch.clone(),
+            };
+            self.task.inputs.add(&fetched).expect("an input");
+            let told = self.task.inputs.set_end(&partition, end, end);
+            told.expect("an input");
+        }
+        self.taken = end;
+        let progress = self.task.process(usize::MAX, 0).expect("processed");
+        assert_eq!(progress.records, inputs.len() * records.len());
+        self.task.before_commit();
+        self.task.effects().take();
+        self.task.state.seal().expect("sealed");
+        let mut changelog = BatchBuilder::default();
+        let mut ends = Vec::new();
+        for store in 0..=self.task.state.specs().len() {
+            let written = self.task.state.changelog(store, &mut changelog);
+            written.expect("a changelog");
+            ends.push(changelog.seal().map(|_| end));
+        }
+        self.task.state.applied(&ends).expect("applied");
+    }
+}
+
+#[test]
+fn suppress_does_not_walk_over_what_has_come_out() {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .present()
+        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    let topology = builder.build().expect("a topology");
+    let mut bench = Bench::new(&topology, 1 << 20);
+    // A hundred keys a window, ten windows a commit.
+    for round in 0..100 {
+        let of = |number: i64| (format!("k{}", number % 100), number, round * 1_000 + number);
+        let records: Vec<_> = (0..1_000).map(of).collect();
+        bench.take(&["in"], &records);
+    }
+    let scans = bench.asked("final").scans;
+    assert!(scans <= 2, "{scans} walks for 1,000 windows that closed");
+}
