@@ -128,8 +128,8 @@ fn lookups(criterion: &mut Criterion) {
             entry.put(60_000, Some((&count, time_ms))).expect("puts");
         });
     });
-    state.mark();
-    state.clear_mark();
+    state.marks().set();
+    state.marks().clear();
 }
 
 /// 70,000 counted records (a tenth of a second's) over 10,000 keys and one commit.

@@ -167,30 +167,32 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             self.store.put(key, None)?;
             let (timestamp_ms, headers, value) = take_row(row)?;
             let held_row = HeldRow {
-                store: self.name.clone(),
-                key: windowed.to_vec(),
-                end_ms,
-            };
-            if cx.gives_up(&held_row, value, timestamp_ms, &headers) {
-                continue;
-            }
-            let mut windowed = self.key.decode(Some(windowed))?;
-            windowed.end_ms = end_ms;
-            let value = self.value.decode(Some(value))?;
-            let value = Change::to(Some(value));
-            let record = Record {
+                store: &self.name,
                 key: windowed,
                 value,
+                end_ms,
                 timestamp_ms,
-                headers,
             };
-            cx.release(held_row, |cx| out.push(record, cx))?;
+            cx.release(held_row, &headers, |cx, headers| {
+                let mut key = self.key.decode(Some(windowed))?;
+                key.end_ms = end_ms;
+                let value = Change::to(Some(self.value.decode(Some(value))?));
+                let record = Record {
+                    key,
+                    value,
+                    timestamp_ms,
+                    headers,
+                };
+                out.push(record, cx)
+            })?;
         }
         let next_end_ms = match after {
             Some(after) => self.end_of_first(Bound::Included(after))?,
             None => i64::MAX,
         };
-        self.buffers.borrow_mut().first_end_ms = Some(next_end_ms);
+        let buffers = &mut *self.buffers.borrow_mut();
+        buffers.first_end_ms = Some(next_end_ms);
+        buffers.undone = cx.undone();
         Ok(())
     }
 }

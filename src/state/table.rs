@@ -20,6 +20,7 @@ use foldhash::fast::FixedState;
 
 use super::index::Index;
 use super::iter::{RowIter, Rowset, is_empty_range};
+use super::row_limit::RowLimit;
 use super::{Backend, Direction};
 use crate::base::Result;
 
@@ -108,12 +109,20 @@ pub(super) enum Was {
 
 #[derive(Debug, Default)]
 pub(super) struct Undo {
-    pub(super) marked: bool,
+    /// The marks that are set, the innermost last.
+    pub(super) marks: Vec<UndoMark>,
+    /// The writes since the outermost.
     pub(super) writes: Vec<(u32, Was)>,
     /// Rows as they were, one behind the other, so that a mark costs no allocation per write.
     pub(super) bytes: Vec<u8>,
-    /// Number of active entries at the mark.
-    pub(super) active_len: usize,
+}
+
+/// How long everything was at a mark.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UndoMark {
+    pub(super) writes: usize,
+    pub(super) bytes: usize,
+    pub(super) active: usize,
 }
 
 pub(super) struct Table {
@@ -130,6 +139,7 @@ pub(super) struct Table {
     /// The keys of both in order, from the first range on.
     pub(super) ordered: Option<BTreeMap<Box<[u8]>, u32>>,
     pub(super) undo: Undo,
+    pub(super) limit: RowLimit,
     pub(super) dirty_bytes: usize,
     pub(super) clean_bytes: usize,
     cache_bytes: usize,
@@ -163,6 +173,7 @@ impl Table {
             committing: Vec::new(),
             ordered: None,
             undo: Undo::default(),
+            limit: RowLimit::none(),
             dirty_bytes: 0,
             clean_bytes: 0,
             cache_bytes,
@@ -292,7 +303,7 @@ impl Table {
             Some(id) => id,
             None => self.insert(hash, key, None),
         };
-        if self.undo.marked {
+        if !self.undo.marks.is_empty() {
             self.remember(id);
         }
         if self.entries[id as usize].state != State::Active {

@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use super::backend::Closed;
 use super::key_value::KeyValueStore;
+use super::marks::Marks;
 use super::meta::{self, Identity, Position};
 use super::restore::Restoring;
+use super::row_limit::RowLimit;
 use super::table::{SharedBackend, SharedTable, Table};
 use super::times::{TimeSlot, Times};
 use super::window::WindowStore;
@@ -47,7 +49,7 @@ pub struct TaskState {
     pub(super) records: Vec<usize>,
     /// Between seal and applied or rollback.
     pub(super) in_flight: bool,
-    pub(super) marked: bool,
+    pub(super) marks: Marks,
     pub(super) restoring: Restoring,
     pub(super) rows: Rows,
     pub(super) scratch: Vec<u8>,
@@ -93,7 +95,9 @@ impl TaskState {
                 )),
             }
         };
-        let stores = specs.iter().enumerate().map(open_store).collect();
+        let stores: Vec<Store> = specs.iter().enumerate().map(open_store).collect();
+        let tables = stores.iter().map(|store| Rc::clone(store.table()));
+        let marks = Marks::new(tables.collect(), times.clone());
         let mut state = Self {
             task: task.clone(),
             specs: specs.to_vec(),
@@ -104,7 +108,7 @@ impl TaskState {
             wall_ms: 0,
             records: vec![0; specs.len() + 1],
             in_flight: false,
-            marked: false,
+            marks,
             restoring: Restoring::default(),
             rows: Rows::default(),
             scratch: Vec::new(),
@@ -221,6 +225,14 @@ impl TaskState {
         let share = cache_bytes / self.stores.len().max(1);
         for store in &self.stores {
             store.table().borrow_mut().set_cache_bytes(share);
+        }
+    }
+
+    /// Sets the largest record that the changelog of each store takes, in the order of the stores, in
+    /// bytes. A put whose row would be larger is refused.
+    pub fn set_changelog_limits(&mut self, max_record_bytes: &[usize]) {
+        for ((store, spec), max) in self.stores.iter().zip(&self.specs).zip(max_record_bytes) {
+            store.table().borrow_mut().limit = RowLimit::of(spec, *max);
         }
     }
 

@@ -50,12 +50,19 @@ impl TimeSlot {
     }
 }
 
-/// All slots of a task.
-#[derive(Debug, Default)]
+/// All slots of a task. A clone has the same slots.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Times {
-    slots: RefCell<BTreeMap<String, TimeSlot>>,
-    /// The values at the mark.
-    marked: Vec<(TimeSlot, i64)>,
+    slots: Rc<RefCell<BTreeMap<String, TimeSlot>>>,
+    marked: Rc<RefCell<Marked>>,
+}
+
+#[derive(Debug, Default)]
+struct Marked {
+    /// The values at each mark, one mark behind the other.
+    values: Vec<(TimeSlot, i64)>,
+    /// Where those of each mark begin, the innermost last.
+    starts: Vec<usize>,
 }
 
 impl Times {
@@ -103,27 +110,42 @@ impl Times {
         self.each(|_, slot| slot.committed.set(slot.sealed.get()));
     }
 
-    pub(super) fn rollback(&mut self) {
-        self.marked.clear();
+    pub(super) fn rollback(&self) {
+        let marked = &mut *self.marked.borrow_mut();
+        marked.values.clear();
+        marked.starts.clear();
         self.each(|_, slot| {
             slot.value.set(slot.committed.get());
             slot.sealed.set(slot.committed.get());
         });
     }
 
-    pub(super) fn mark(&mut self) {
-        self.marked.clear();
+    /// Sets a mark inside those that are set.
+    pub(super) fn mark(&self) {
+        let marked = &mut *self.marked.borrow_mut();
+        marked.starts.push(marked.values.len());
         let slots = self.slots.borrow();
         let now = slots.values().map(|slot| (slot.clone(), slot.get()));
-        self.marked.extend(now);
+        marked.values.extend(now);
     }
 
+    /// Takes off the innermost mark.
+    pub(super) fn clear_mark(&self) {
+        let marked = &mut *self.marked.borrow_mut();
+        if let Some(start) = marked.starts.pop() {
+            marked.values.truncate(start);
+        }
+    }
+
+    /// Goes back to the innermost mark, which stays.
     pub(super) fn undo_to_mark(&self) {
         // Slots are never removed, so the marked ones come in the same order. One made since the mark
         // had no time then.
-        let mut marked = self.marked.iter().peekable();
+        let marked = self.marked.borrow();
+        let start = marked.starts.last().copied().unwrap_or(0);
+        let mut values = marked.values[start..].iter().peekable();
         self.each(|_, slot| {
-            let then = marked.next_if(|(marked, _)| std::ptr::eq(&*marked.0, slot));
+            let then = values.next_if(|(marked, _)| std::ptr::eq(&*marked.0, slot));
             slot.value.set(then.map_or(NO_TIME, |(_, time)| *time));
         });
     }

@@ -1,18 +1,16 @@
 //! The step machine: takes the next record, runs it through the graph, keeps the effects.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::held::GivenUp;
 use super::inputs::Queue;
 use super::origins::{CLOCK_HEADER, ClockMark, HEADER_MAX, Origins, SinkTime};
 use super::{
     Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, OutputSpec,
     Policy, Source, Stage, TaskSpec, Wiring,
 };
-use crate::base::{Error, ErrorKind, NO_TIMESTAMP, Result, TaskId, panic_message};
+use crate::base::{Error, NO_TIMESTAMP, Result, TaskId};
 use crate::log::RecordRef;
 use crate::state::{TASK_TIME, TaskState, TimeSlot};
 
@@ -48,10 +46,11 @@ impl Task {
     pub fn new(
         id: TaskId,
         spec: Arc<TaskSpec>,
-        state: TaskState,
+        mut state: TaskState,
         policies: ErrorPolicies,
     ) -> Result<Self> {
-        let (context, inputs) = build(&spec, &state)?;
+        state.set_changelog_limits(&spec.changelog_limits);
+        let (context, inputs) = build(&spec, &state, policies)?;
         let clocked = spec
             .outputs
             .iter()
@@ -91,7 +90,7 @@ impl Task {
     pub fn abort(&mut self) -> Result<()> {
         self.state.rollback()?;
         let drops = self.context.drops;
-        let (mut context, inputs) = build(&self.spec, &self.state)?;
+        let (mut context, inputs) = build(&self.spec, &self.state, self.policies)?;
         context.drops = drops;
         self.context = context;
         self.inputs = inputs;
@@ -178,7 +177,7 @@ impl Task {
         let mut sources = sources.into_iter();
         sources.try_for_each(|source| {
             self.attempt(Stage::Process, |context| source.tick(i64::MAX, context))
-                .map_err(|error| error.context("at the end of the input"))
+                .or_else(|error| self.time_failed(error.context("at the end of the input")))
         })
     }
 
@@ -301,9 +300,10 @@ impl Task {
         self.context.forget_clocks();
         let source = self.inputs.queues[position].source.clone();
         let ticked = self.attempt(Stage::Process, |context| source.tick(time_ms, context));
-        ticked.map_err(|error| {
+        ticked.or_else(|error| {
             let place = &self.inputs.queues[position].partition;
-            error.context(format!("{place}, as time reached {time_ms} ms"))
+            let error = error.context(format!("{place}, as time reached {time_ms} ms"));
+            self.time_failed(error)
         })
     }
 
@@ -326,70 +326,39 @@ impl Task {
     }
 
     /// Runs a part of the graph; if it fails and the policies call for it, nothing of what it did
-    /// remains. A held row that it could not pass on is given up, where the policy allows, and the
-    /// rest is done again.
-    fn attempt(&mut self, stage: Stage, run: impl Fn(&mut Context) -> Result<()>) -> Result<()> {
-        let marked = self.policies.needs_marks();
-        let drops = self.context.drops;
-        let clocks = (self.context.late_clock_ms, self.context.origin_clock_ms);
-        let outcome = loop {
-            if marked {
-                self.state.mark();
-                self.context.effects.mark();
-            }
-            self.context.stage = stage;
-            let Err(mut error) = caught(|| run(&mut self.context)) else {
-                break Ok(());
-            };
-            let row = self.context.releasing.take();
-            if let Some(row) = &row {
-                error = error.context(row.to_string());
-            }
-            (self.context.late_clock_ms, self.context.origin_clock_ms) = clocks;
-            if !marked {
-                break Err(error);
-            }
-            self.state.undo_to_mark()?;
-            self.context.effects.undo_to_mark();
-            self.context.drops = drops;
-            self.context.undone += 1;
-            let policy = self.policy_of(&error);
-            let Some(row) = row.filter(|_| policy != Policy::Fail) else {
-                break Err(error);
-            };
-            let stage = self.context.stage;
-            tracing::warn!(stage = stage.name(), %error, "held row dropped");
-            self.context.given_up.push(GivenUp {
-                row,
-                stage,
-                policy,
-                message: error.to_string(),
-            });
-        };
-        self.context.given_up.clear();
-        if marked {
-            self.state.clear_mark();
+    /// remains.
+    fn attempt(
+        &mut self,
+        stage: Stage,
+        run: impl FnOnce(&mut Context) -> Result<()>,
+    ) -> Result<()> {
+        let context = &mut self.context;
+        let clocks = (context.late_clock_ms, context.origin_clock_ms);
+        context.stage = stage;
+        let outcome = context.guarded(run);
+        if outcome.is_err() {
+            (context.late_clock_ms, context.origin_clock_ms) = clocks;
         }
         outcome
     }
 
-    /// What becomes of what failed.
-    fn policy_of(&self, error: &Error) -> Policy {
-        // Only an error of the record itself can be skipped: a store that fails fails for all.
-        let policy = match error.kind() {
-            ErrorKind::User => self.policies.of(self.context.stage),
-            _ => Policy::Fail,
-        };
-        match (policy, self.spec.dead_letters) {
-            (Policy::DeadLetter, None) => Policy::Fail,
-            _ => policy,
+    /// What becomes of an error while only time moved: there is no record to be sent anywhere, so that
+    /// both other policies count it and go on.
+    fn time_failed(&mut self, error: Error) -> Result<()> {
+        match self.context.policy_of(self.context.stage, &error) {
+            Policy::Fail => Err(error),
+            Policy::Skip | Policy::DeadLetter => {
+                tracing::warn!(task = %self.id, %error, "passed over while time moved");
+                self.context.drop_record(DropReason::Skipped);
+                Ok(())
+            }
         }
     }
 
     fn failed(&mut self, position: usize, raw: &RecordRef<'_>, error: Error) -> Result<()> {
         let stage = self.context.stage;
         let place = &self.inputs.queues[position].partition;
-        match self.policy_of(&error) {
+        match self.context.policy_of(stage, &error) {
             Policy::Skip => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "record skipped");
                 self.context.drop_record(DropReason::Skipped);
@@ -401,8 +370,8 @@ impl Task {
                 let record = (raw.key, raw.value);
                 let message = error.to_string();
                 self.context
-                    .dead_letter(record, raw.timestamp_ms, headers, stage, message);
-                Ok(())
+                    .dead_letter(record, raw.timestamp_ms, headers, stage, message)
+                    .map_err(|error| error.context(format!("{place} at offset {}", raw.offset)))
             }
             Policy::Fail => Err(error.context(format!(
                 "{place} at offset {}, {}",
@@ -413,10 +382,10 @@ impl Task {
     }
 }
 
-fn build(spec: &TaskSpec, state: &TaskState) -> Result<(Context, Inputs)> {
+fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<(Context, Inputs)> {
     let effects = Effects::new(&spec.outputs);
     let sources = Wiring::wire(spec, state, &effects)?;
-    let mut context = Context::new(effects, spec);
+    let mut context = Context::new(effects, spec, state.marks().clone(), policies);
     let queues = queues(spec, state, &sources)?;
     for (position, queue) in queues.iter().enumerate() {
         if let Some(origins) = &queue.origins {
@@ -483,13 +452,4 @@ fn refuse_timestamp(timestamp_ms: i64) -> Result<()> {
         ))),
         _ => Ok(()),
     }
-}
-
-/// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
-fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
-    let outcome = catch_unwind(AssertUnwindSafe(run));
-    outcome.unwrap_or_else(|panic| {
-        let said = panic_message(&*panic);
-        Err(Error::user(format!("a closure panicked: {said}")))
-    })
 }

@@ -13,5 +13,6 @@ mod faulty;
 mod fsync;
 mod housekeeping;
 mod inputs;
+mod limits;
 mod pipeline;
 mod sharing;
