@@ -12,7 +12,7 @@ ocean: prerequisites ## run the reference pipeline: raw readings to averages and
 	cargo run --release --example ocean_aggregates
 
 test: prerequisites ## all tests, those in the documentation included
-	cargo test --release --workspace
+	cargo test --release --workspace --no-fail-fast
 
 verify: fmt lint docs test ## what a change must pass before it is merged
 

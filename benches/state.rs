@@ -78,7 +78,7 @@ fn commit(state: &mut TaskState, end: &mut i64) {
 }
 
 fn lookups(criterion: &mut Criterion) {
-    let mut state = open(Box::new(MemoryBackend::new()));
+    let state = open(Box::new(MemoryBackend::new()));
     let (plain, windows) = (state.key_value("plain"), state.window("windows"));
     let (plain, windows) = (plain.expect("is there"), windows.expect("is there"));
     let keys = keys();
@@ -128,8 +128,8 @@ fn lookups(criterion: &mut Criterion) {
             entry.put(60_000, Some((&count, time_ms))).expect("puts");
         });
     });
-    state.mark();
-    state.clear_mark();
+    state.marks().set();
+    state.marks().clear();
 }
 
 /// 70,000 counted records (a tenth of a second's) over 10,000 keys and one commit.

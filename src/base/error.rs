@@ -27,6 +27,9 @@ pub enum ErrorKind {
     /// A record or the code that processes it is at fault. The message names topic, partition and
     /// offset; the error policy says what happens to such records.
     User,
+    /// A record, or the row made of it, is larger than its topic takes. Make it smaller or raise the
+    /// topic's limit; the error policy of encoding says what happens to such records.
+    TooLarge,
     /// A defect in marea. Please report it with the message.
     Internal,
 }

@@ -130,24 +130,24 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             cx.set_held(self.hold_id, self.oldest_ms(end_ms));
             let (timestamp_ms, headers, value) = take_row(&row)?;
             let held_row = HeldRow {
-                store: self.name.clone(),
-                key: windowed.clone(),
-                end_ms,
-            };
-            if cx.gives_up(&held_row, value, timestamp_ms, &headers) {
-                continue;
-            }
-            let mut key = self.key.decode(Some(&windowed))?;
-            key.end_ms = end_ms;
-            let value = self.value.decode(Some(value))?;
-            let value = Change::to(Some(value));
-            let record = Record {
-                key,
+                store: &self.name,
+                key: &windowed,
                 value,
+                end_ms,
                 timestamp_ms,
-                headers,
             };
-            cx.release(held_row, |cx| out.push(record, cx))?;
+            cx.release(held_row, &headers, |cx, headers| {
+                let mut key = self.key.decode(Some(&windowed))?;
+                key.end_ms = end_ms;
+                let value = Change::to(Some(self.value.decode(Some(value))?));
+                let record = Record {
+                    key,
+                    value,
+                    timestamp_ms,
+                    headers,
+                };
+                out.push(record, cx)
+            })?;
         }
         cx.set_held(self.hold_id, self.oldest_ms(self.first_end_ms()?));
         Ok(())

@@ -8,7 +8,7 @@ use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{StoreKind, StoreSpec};
 use crate::task::{NodeId, TaskSpec};
-use crate::topology::{Idle, TopicLimits, Topology};
+use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
 /// How often a task sends a clock alone to a partition at most, in milliseconds.
 const CLOCK_INTERVAL_MS: i64 = 1_000;
@@ -92,32 +92,27 @@ impl Layout {
             topics.push(TopicSpec::new(&name, partitions.of(topic)));
             layout.repartitions.push(name);
         }
+        let spec = |part: &SubTopology, partition, limits: &TopicLimits| {
+            topology.task_spec(
+                application,
+                part,
+                partition,
+                &partitions,
+                limits,
+                dead_letters,
+            )
+        };
         for part in topology.subtopologies() {
             let count = topology.task_count(part, &partitions);
-            let name = part.shared_name();
-            let mut stateful = false;
-            for partition in 0..count {
-                let task = TaskId::new(name.clone(), partition);
-                let spec = topology.task_spec(
-                    application,
-                    part,
-                    partition,
-                    &partitions,
-                    &limits,
-                    dead_letters,
-                );
-                stateful |= spec.is_stateful();
-                let changelogs = changelogs(application, &task, &spec);
-                layout.changelogs.insert(task.clone(), changelogs);
-                layout.specs.insert(task, Arc::new(spec));
-            }
-            if stateful {
-                let topic = TopicSpec::new(task_changelog(application, &name), count);
+            // The first task reads all that the others read.
+            if spec(part, 0, &limits).is_stateful() {
+                let name = task_changelog(application, &part.name);
+                let topic = TopicSpec::new(name, count);
                 topics.push(topic.with_cleanup(Cleanup::Compact));
             }
             let logged = topology.stores().iter().filter(|store| store.logged);
             for store in logged.filter(|store| part.stores.contains(&store.name)) {
-                let topic = TopicSpec::new(store_changelog(application, store), count);
+                let topic = TopicSpec::new(store.changelog_topic(application), count);
                 topics.push(topic.with_cleanup(match store.kind {
                     StoreKind::KeyValue => Cleanup::Compact,
                     StoreKind::Window(_) => Cleanup::CompactDelete,
@@ -135,6 +130,23 @@ impl Layout {
         log.create_topics(&topics)
             .and_then(|()| log.check_topics(&topics))
             .map_err(|error| error.context("the application's own topics"))?;
+        for wanted in topics {
+            if let Some(topic) = log.topic(&wanted.name)? {
+                limits
+                    .max_record_bytes
+                    .insert(wanted.name, topic.max_record_bytes);
+            }
+        }
+        for part in topology.subtopologies() {
+            let name = part.shared_name();
+            for partition in 0..topology.task_count(part, &partitions) {
+                let task = TaskId::new(name.clone(), partition);
+                let spec = spec(part, partition, &limits);
+                let changelogs = changelogs(application, &task, &spec);
+                layout.changelogs.insert(task.clone(), changelogs);
+                layout.specs.insert(task, Arc::new(spec));
+            }
+        }
         Ok(layout)
     }
 
@@ -172,7 +184,7 @@ pub(super) fn inputs(spec: &TaskSpec) -> Vec<TopicPartition> {
 
 fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<TopicPartition>> {
     let store = |store: &StoreSpec| {
-        let topic = store_changelog(application, store);
+        let topic = store.changelog_topic(application);
         store
             .logged
             .then(|| TopicPartition::new(topic, task.partition))
@@ -184,10 +196,6 @@ fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<T
         )
     });
     spec.stores.iter().map(store).chain([of_task]).collect()
-}
-
-fn store_changelog(application: &str, store: &StoreSpec) -> String {
-    format!("{application}-{}-changelog", store.name)
 }
 
 fn task_changelog(application: &str, subtopology: &str) -> String {

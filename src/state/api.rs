@@ -59,6 +59,13 @@ pub struct StoreSpec {
     pub codecs: (String, String),
 }
 
+impl StoreSpec {
+    /// The full name of its changelog within an application.
+    pub fn changelog_topic(&self, application: &str) -> String {
+        format!("{application}-{}-changelog", self.name)
+    }
+}
+
 /// Whether a window store took a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {

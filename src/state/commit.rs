@@ -7,6 +7,7 @@
 //! 3. [`TaskState::applied`] once the commit is definite: rows, positions and times go to the backend
 //!    in one write. Or [`TaskState::rollback`] when it was aborted.
 
+use super::marks::Marks;
 use super::meta::Position;
 use super::task_state::{Store, TaskState};
 use super::times::TASK_TIME;
@@ -21,7 +22,7 @@ impl TaskState {
     /// # Errors
     /// `Internal` if one is in flight, or a mark is set.
     pub fn seal(&mut self) -> Result<()> {
-        if self.in_flight || self.marked {
+        if self.in_flight || self.marks.are_set() {
             return Err(Error::internal(format!(
                 "task {} commits while a commit is in flight or a record is half done",
                 self.task
@@ -109,7 +110,7 @@ impl TaskState {
     /// Those of the backend. The state is then of no further use: drop it and open it again.
     /// `Internal` if no commit is in flight, or a mark is set.
     pub fn applied(&mut self, ends: &[Option<Offset>]) -> Result<()> {
-        if !self.in_flight || self.marked || ends.len() != self.positions.len() {
+        if !self.in_flight || self.marks.are_set() || ends.len() != self.positions.len() {
             return Err(Error::internal(format!(
                 "task {} applies a commit that is not in flight, or in the middle of a record, or \
                  with {} ends instead of {}",
@@ -211,44 +212,12 @@ impl TaskState {
         }
         self.times.rollback();
         self.in_flight = false;
-        self.marked = false;
+        self.marks.forget();
         Ok(())
     }
 
-    /// Remembers this point, to which [`TaskState::undo_to_mark`] goes back. Another mark replaces it.
-    pub fn mark(&mut self) {
-        for store in &self.stores {
-            store.table().borrow_mut().mark();
-        }
-        self.times.mark();
-        self.marked = true;
-    }
-
-    /// Takes back all writes and times since the mark, and clears it.
-    ///
-    /// # Errors
-    /// `Internal` if no mark is set.
-    pub fn undo_to_mark(&mut self) -> Result<()> {
-        if !self.marked {
-            return Err(Error::internal(format!(
-                "task {} undoes a record without a mark",
-                self.task
-            )));
-        }
-        for store in &self.stores {
-            store.table().borrow_mut().undo_to_mark();
-        }
-        self.times.undo_to_mark();
-        self.clear_mark();
-        Ok(())
-    }
-
-    /// Forgets the mark: what was written since stays.
-    pub fn clear_mark(&mut self) {
-        for store in &self.stores {
-            store.table().borrow_mut().clear_mark();
-        }
-        self.times.clear_mark();
-        self.marked = false;
+    /// The marks to which writes since can be taken back.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 }

@@ -1,13 +1,16 @@
 //! The commit protocol of a [`Table`]: its generations, and the undoing of one record's writes.
 
 use super::head::Head;
-use super::table::{Older, State, Table, Was};
+use super::table::{Older, State, Table, UndoMark, Was};
 
 impl Table {
     /// Makes the active generation the one being committed.
     pub(super) fn seal(&mut self) {
         assert!(self.committing.is_empty(), "one commit at a time");
-        assert!(!self.undo.marked, "no commit in the middle of a record");
+        assert!(
+            self.undo.marks.is_empty(),
+            "no commit in the middle of a record"
+        );
         std::mem::swap(&mut self.active, &mut self.committing);
         for id in &self.committing {
             self.entries[*id as usize].state = State::Committing;
@@ -79,33 +82,39 @@ impl Table {
         if let Some(ordered) = &mut self.ordered {
             ordered.clear();
         }
+        self.undo.marks.clear();
         self.undo.writes.clear();
         self.undo.bytes.clear();
-        self.undo.marked = false;
         self.dirty_bytes = 0;
         self.head.iter_mut().for_each(Head::rollback);
     }
 
+    /// Sets a mark inside those that are set.
     pub(super) fn mark(&mut self) {
-        self.undo.marked = true;
-        self.undo.writes.clear();
-        self.undo.bytes.clear();
-        self.undo.active_len = self.active.len();
+        self.undo.marks.push(UndoMark {
+            writes: self.undo.writes.len(),
+            bytes: self.undo.bytes.len(),
+            active: self.active.len(),
+        });
         self.head.iter_mut().for_each(Head::mark);
     }
 
+    /// Takes off the innermost mark: what was written since belongs to the one around it.
     pub(super) fn clear_mark(&mut self) {
-        self.undo.marked = false;
-        self.undo.writes.clear();
-        self.undo.bytes.clear();
+        self.undo.marks.pop();
+        if self.undo.marks.is_empty() {
+            self.undo.writes.clear();
+            self.undo.bytes.clear();
+        }
         self.head.iter_mut().for_each(Head::clear_mark);
     }
 
-    /// Takes back all writes since the mark; the mark stays.
+    /// Takes back all writes since the innermost mark; the mark stays.
     pub(super) fn undo_to_mark(&mut self) {
-        assert!(self.undo.marked, "undo goes back to a mark");
+        assert!(!self.undo.marks.is_empty(), "undo goes back to a mark");
+        let mark = self.undo.marks[self.undo.marks.len() - 1];
         let mut writes = std::mem::take(&mut self.undo.writes);
-        for (id, was) in writes.drain(..).rev() {
+        for (id, was) in writes.drain(mark.writes..).rev() {
             let entry = &mut self.entries[id as usize];
             match was {
                 Was::Clean => {
@@ -135,7 +144,8 @@ impl Table {
             }
         }
         self.undo.writes = writes;
-        self.active.truncate(self.undo.active_len);
+        self.undo.bytes.truncate(mark.bytes);
+        self.active.truncate(mark.active);
         self.head.iter_mut().for_each(Head::undo_to_mark);
     }
 }

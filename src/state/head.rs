@@ -30,8 +30,9 @@ pub(super) struct Head {
     sealed: Option<Key>,
     /// The same of the backend's rows.
     committed: Option<Key>,
-    marked: bool,
-    /// Keys written since the mark: where each is in `undo_bytes`, and whether it lived before, where
+    /// Where the changes since each mark begin, the innermost last.
+    marks: Vec<usize>,
+    /// Keys written since the outermost mark: where each is in `undo_bytes`, and whether it lived before, where
     /// that was known.
     undo: Vec<(Range<usize>, Option<bool>)>,
     undo_bytes: Vec<u8>,
@@ -47,7 +48,7 @@ impl Head {
             limit_bytes,
             sealed: Some(Key::default()),
             committed: Some(Key::default()),
-            marked: false,
+            marks: Vec::new(),
             undo: Vec::new(),
             undo_bytes: Vec::new(),
         }
@@ -71,7 +72,7 @@ impl Head {
     /// A key was put, or removed.
     pub(super) fn wrote(&mut self, key: &[u8], lives: bool) {
         let known = self.knows(key);
-        if self.marked {
+        if !self.marks.is_empty() {
             let start = self.undo_bytes.len();
             self.undo_bytes.extend_from_slice(key);
             let before = known.then(|| self.keys.contains(key));
@@ -137,27 +138,29 @@ impl Head {
         self.keys.clear();
         self.bytes = 0;
         self.end = self.committed.clone();
-        self.clear_mark();
-    }
-
-    /// The backend's rows have changed.
-    pub(super) fn forget(&mut self) {
-        *self = Self::new(self.limit_bytes);
-    }
-
-    pub(super) fn mark(&mut self) {
-        self.clear_mark();
-        self.marked = true;
-    }
-
-    pub(super) fn clear_mark(&mut self) {
-        self.marked = false;
+        self.marks.clear();
         self.undo.clear();
         self.undo_bytes.clear();
     }
 
+    /// Sets a mark inside those that are set.
+    pub(super) fn mark(&mut self) {
+        self.marks.push(self.undo.len());
+    }
+
+    /// Takes off the innermost mark.
+    pub(super) fn clear_mark(&mut self) {
+        self.marks.pop();
+        if self.marks.is_empty() {
+            self.undo.clear();
+            self.undo_bytes.clear();
+        }
+    }
+
+    /// Takes back what was written since the innermost mark, which stays.
     pub(super) fn undo_to_mark(&mut self) {
-        let undo = std::mem::take(&mut self.undo);
+        let start = self.marks.last().copied().unwrap_or(0);
+        let undo = self.undo.split_off(start);
         let bytes = std::mem::take(&mut self.undo_bytes);
         for (key, lived) in undo.into_iter().rev() {
             let key = &bytes[key];
@@ -168,5 +171,6 @@ impl Head {
                 None => self.cut(key.into()),
             }
         }
+        self.undo_bytes = bytes;
     }
 }

@@ -35,10 +35,12 @@ impl KeyValueStore {
     /// Sets the row of `key`; `None` deletes it.
     ///
     /// # Errors
-    /// None at present; a store that limits its memory would.
+    /// `TooLarge` if its changelog would not take the row.
     #[inline]
     pub fn put(&self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
-        self.table.borrow_mut().put(key, row);
+        let mut table = self.table.borrow_mut();
+        table.limit.check(key, row)?;
+        table.put(key, row);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::key_value::KeyValueStore;
+use super::marks::Marks;
 use super::meta::{self, Identity, Position};
 use super::restore::Restoring;
 use super::table::{SharedBackend, Table};
@@ -225,7 +226,9 @@ impl StoredState {
                 }
             }
         };
-        let stores = self.specs.iter().enumerate().map(store).collect();
+        let stores: Vec<Store> = self.specs.iter().enumerate().map(store).collect();
+        let tables = stores.iter().map(|store| Rc::clone(store.table()));
+        let marks = Marks::new(tables.collect(), times.clone());
         TaskState {
             records: vec![0; self.specs.len() + 1],
             task: self.task,
@@ -236,7 +239,7 @@ impl StoredState {
             positions: self.positions,
             wall_ms: self.wall_ms,
             in_flight: false,
-            marked: false,
+            marks,
             rows: self.rows,
             scratch: Vec::new(),
         }

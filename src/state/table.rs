@@ -21,6 +21,7 @@ use foldhash::fast::FixedState;
 use super::Backend;
 use super::head::Head;
 use super::index::Index;
+use super::row_limit::RowLimit;
 use crate::base::Result;
 
 pub(super) type SharedBackend = Rc<RefCell<Box<dyn Backend>>>;
@@ -108,12 +109,20 @@ pub(super) enum Was {
 
 #[derive(Debug, Default)]
 pub(super) struct Undo {
-    pub(super) marked: bool,
+    /// The marks that are set, the innermost last.
+    pub(super) marks: Vec<UndoMark>,
+    /// The writes since the outermost.
     pub(super) writes: Vec<(u32, Was)>,
     /// Rows as they were, one behind the other, so that a mark costs no allocation per write.
     pub(super) bytes: Vec<u8>,
-    /// Number of active entries at the mark.
-    pub(super) active_len: usize,
+}
+
+/// How long everything was at a mark.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UndoMark {
+    pub(super) writes: usize,
+    pub(super) bytes: usize,
+    pub(super) active: usize,
 }
 
 pub(super) struct Table {
@@ -132,6 +141,7 @@ pub(super) struct Table {
     /// The first keys, where rows are taken from the beginning.
     pub(super) head: Option<Head>,
     pub(super) undo: Undo,
+    pub(super) limit: RowLimit,
     pub(super) dirty_bytes: usize,
     pub(super) clean_bytes: usize,
     cache_bytes: usize,
@@ -166,6 +176,7 @@ impl Table {
             ordered: None,
             head: None,
             undo: Undo::default(),
+            limit: RowLimit::none(),
             dirty_bytes: 0,
             clean_bytes: 0,
             cache_bytes,
@@ -315,7 +326,7 @@ impl Table {
             Some(id) => id,
             None => self.insert(hash, key, None),
         };
-        if self.undo.marked {
+        if !self.undo.marks.is_empty() {
             self.remember(id);
         }
         if self.entries[id as usize].state != State::Active {

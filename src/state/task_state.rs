@@ -2,7 +2,9 @@
 
 use super::backend::Closed;
 use super::key_value::KeyValueStore;
+use super::marks::Marks;
 use super::meta::{self, Identity, Position};
+use super::row_limit::RowLimit;
 use super::stored::StoredState;
 use super::table::{SharedBackend, SharedTable};
 use super::times::{TimeSlot, Times};
@@ -41,7 +43,7 @@ pub struct TaskState {
     pub(super) records: Vec<usize>,
     /// Between seal and applied or rollback.
     pub(super) in_flight: bool,
-    pub(super) marked: bool,
+    pub(super) marks: Marks,
     pub(super) rows: Rows,
     pub(super) scratch: Vec<u8>,
 }
@@ -115,6 +117,14 @@ impl TaskState {
         let share = cache_bytes / self.stores.len().max(1);
         for store in &self.stores {
             store.table().borrow_mut().set_cache_bytes(share);
+        }
+    }
+
+    /// Sets the largest record that the changelog of each store takes, in the order of the stores, in
+    /// bytes. A put whose row would be larger is refused.
+    pub fn set_changelog_limits(&mut self, max_record_bytes: &[usize]) {
+        for ((store, spec), max) in self.stores.iter().zip(&self.specs).zip(max_record_bytes) {
+            store.table().borrow_mut().limit = RowLimit::of(spec, *max);
         }
     }
 

@@ -32,9 +32,9 @@ struct Slot {
 struct Journal {
     /// The slots that may differ from the backend.
     changed: RefCell<Vec<TimeSlot>>,
-    /// Whether there is a mark to go back to.
-    marked: Cell<bool>,
-    /// Values since the mark, before each change.
+    /// Where the changes since each mark begin, the innermost last.
+    marks: RefCell<Vec<usize>>,
+    /// Values since the outermost mark, before each change.
     before: RefCell<Vec<(TimeSlot, i64)>>,
 }
 
@@ -57,7 +57,7 @@ impl TimeSlot {
         if slot.value.get() == time {
             return;
         }
-        if slot.journal.marked.get() {
+        if !slot.journal.marks.borrow().is_empty() {
             let before = (self.clone(), slot.value.get());
             slot.journal.before.borrow_mut().push(before);
         }
@@ -99,10 +99,10 @@ impl TimeSlot {
     }
 }
 
-/// All slots of a task.
-#[derive(Debug, Default)]
+/// All slots of a task. A clone has the same slots.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Times {
-    slots: RefCell<BTreeMap<String, TimeSlot>>,
+    slots: Rc<RefCell<BTreeMap<String, TimeSlot>>>,
     journal: Rc<Journal>,
 }
 
@@ -160,34 +160,38 @@ impl Times {
         });
     }
 
-    pub(super) fn rollback(&mut self) {
-        self.clear_mark();
+    pub(super) fn rollback(&self) {
+        self.journal.marks.borrow_mut().clear();
+        self.journal.before.borrow_mut().clear();
         for slot in self.journal.changed.borrow_mut().drain(..) {
             slot.restore(slot.0.committed.get());
             slot.0.listed.set(false);
         }
     }
 
-    pub(super) fn mark(&mut self) {
-        self.journal.before.borrow_mut().clear();
-        self.journal.marked.set(true);
+    /// Sets a mark inside those that are set.
+    pub(super) fn mark(&self) {
+        let before = self.journal.before.borrow().len();
+        self.journal.marks.borrow_mut().push(before);
     }
 
-    /// There is no mark to go back to any more.
-    pub(super) fn clear_mark(&mut self) {
-        self.journal.before.borrow_mut().clear();
-        self.journal.marked.set(false);
-    }
-
-    /// Goes back to the mark, which stays.
-    pub(super) fn undo_to_mark(&self) {
-        self.journal.marked.set(false);
-        let before = std::mem::take(&mut *self.journal.before.borrow_mut());
-        // A slot that changed twice gets its oldest value last.
-        for (slot, value) in before.into_iter().rev() {
-            slot.set(value);
+    /// Takes off the innermost mark.
+    pub(super) fn clear_mark(&self) {
+        let mut marks = self.journal.marks.borrow_mut();
+        marks.pop();
+        if marks.is_empty() {
+            self.journal.before.borrow_mut().clear();
         }
-        self.journal.marked.set(true);
+    }
+
+    /// Goes back to the innermost mark, which stays.
+    pub(super) fn undo_to_mark(&self) {
+        let start = self.journal.marks.borrow().last().copied().unwrap_or(0);
+        let undone = self.journal.before.borrow_mut().split_off(start);
+        // A slot that changed twice gets its oldest value last.
+        for (TimeSlot(slot), value) in undone.into_iter().rev() {
+            slot.value.set(value);
+        }
     }
 
     /// Every slot that has a time, by name.

@@ -179,7 +179,7 @@ impl WindowStore {
     /// it, or is ignored.
     ///
     /// # Errors
-    /// `User` if the start is negative.
+    /// `User` if the start is negative, `TooLarge` if its changelog would not take the row.
     #[inline]
     pub fn put(&self, key: &[u8], start_ms: i64, row: Option<&[u8]>) -> Result<Put> {
         if start_ms < 0 {
@@ -213,6 +213,8 @@ impl WindowStore {
         if ignored {
             return Ok(Put::Stored);
         }
+        let mut table = inner.table.borrow_mut();
+        table.limit.check(key, row)?;
         if inner.last_segment.get() != segment {
             inner.segments.borrow_mut().entry(segment).or_insert(None);
             inner.last_segment.set(segment);
@@ -226,7 +228,7 @@ impl WindowStore {
         inner
             .layout
             .row_key_in(segment, key, start_ms, sequence, row_key);
-        inner.table.borrow_mut().put(row_key, row);
+        table.put(row_key, row);
         Ok(Put::Stored)
     }
 

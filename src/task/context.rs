@@ -1,12 +1,17 @@
 //! What a node sees of the task while it handles a record.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::held::{GivenUp, HeldRow};
+use super::held::error_header;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
 use super::time_bound::{Hold, Reached};
-use super::{Effects, HoldId, OutputId, Policy, Stage, TaskSpec, TimeBound};
-use crate::base::{Error, Header, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
+use super::{Effects, ErrorPolicies, HoldId, OutputId, Policy, Stage, TaskSpec, TimeBound};
+use crate::base::{
+    Error, ErrorKind, Header, Headers, NO_TIMESTAMP, Offset, Result, panic_message,
+    partition_for_key,
+};
+use crate::state::Marks;
 
 /// Why a record, or a part of its effect, was dropped. The names are those of the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +129,9 @@ pub struct Context {
     pub(super) origin_clock_ms: Option<i64>,
     /// Whether the current record's origin was left out for its silence and has not caught up.
     pub(super) was_silent: bool,
-    /// The held row that is on its way, or that failed on it.
-    pub(super) releasing: Option<HeldRow>,
-    /// Held rows that are not passed on, while what releases them is done again.
-    pub(super) given_up: Vec<GivenUp>,
+    /// Those of the task's state.
+    marks: Marks,
+    policies: ErrorPolicies,
     pub(super) dead_letters: Option<OutputId>,
     pub(super) stage: Stage,
     pub(super) partition: u32,
@@ -140,7 +144,12 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(effects: Effects, spec: &TaskSpec) -> Self {
+    pub(super) fn new(
+        effects: Effects,
+        spec: &TaskSpec,
+        marks: Marks,
+        policies: ErrorPolicies,
+    ) -> Self {
         Self {
             effects,
             drops: Drops::default(),
@@ -153,8 +162,8 @@ impl Context {
             late_clock_ms: None,
             origin_clock_ms: None,
             was_silent: false,
-            releasing: None,
-            given_up: Vec::new(),
+            marks,
+            policies,
             dead_letters: spec.dead_letters.map(OutputId),
             stage: Stage::Decode,
             partition: spec.partition,
@@ -302,52 +311,54 @@ impl Context {
         (self.floor_ms(bound), own_ms)
     }
 
-    /// Passes on a row that was held until time passed. Its record has no origin: what comes out
-    /// because time passed has an order of its own, whichever record made it pass. An error counts
-    /// for the row.
-    ///
-    /// # Errors
-    /// Those of `push`.
-    pub fn release(
-        &mut self,
-        row: HeldRow,
-        push: impl FnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
-        let clocks = self.clocks();
-        self.forget_clocks();
-        let outer = self.releasing.replace(row);
-        push(self)?;
-        self.releasing = outer;
-        self.set_clocks(clocks);
-        Ok(())
+    /// Runs a part of the graph. If it fails and the policies call for it, nothing of what it did
+    /// remains; a panic is an error of the user's closure.
+    pub(super) fn guarded(&mut self, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let marked = self.policies.needs_marks();
+        let drops = self.drops;
+        if marked {
+            self.marks.set();
+            self.effects.mark();
+        }
+        let outcome = caught(|| run(self));
+        if let Err(error) = &outcome
+            && error.kind() == ErrorKind::TooLarge
+        {
+            self.stage = Stage::Encode;
+        }
+        match (marked, &outcome) {
+            (false, _) => {}
+            (true, Ok(())) => {
+                self.marks.clear();
+                self.effects.clear_mark();
+            }
+            (true, Err(_)) => {
+                self.marks.undo()?;
+                self.effects.undo_to_mark();
+                self.drops = drops;
+                self.undone += 1;
+            }
+        }
+        outcome
     }
 
-    /// Whether a policy drops a held row because passing it on has failed. It is then counted, and
-    /// with the dead letters if it goes there.
-    pub fn gives_up(
-        &mut self,
-        row: &HeldRow,
-        value: &[u8],
-        timestamp_ms: i64,
-        headers: &Headers,
-    ) -> bool {
-        let Some(given_up) = self.given_up.iter().find(|given_up| given_up.row == *row) else {
-            return false;
+    /// What becomes of what failed.
+    pub(super) fn policy_of(&self, stage: Stage, error: &Error) -> Policy {
+        // Only an error of the record itself can be skipped: a store that fails fails for all.
+        let policy = match error.kind() {
+            ErrorKind::User | ErrorKind::TooLarge => self.policies.of(stage),
+            _ => Policy::Fail,
         };
-        let (stage, policy) = (given_up.stage, given_up.policy);
-        let message = given_up.message.clone();
-        if policy == Policy::DeadLetter {
-            let mut headers = headers.as_slice().to_vec();
-            headers.push(error_header("store", row.store.to_string()));
-            let record = (Some(row.key.as_slice()), Some(value));
-            self.dead_letter(record, timestamp_ms, headers, stage, message);
-        } else {
-            self.drop_record(DropReason::Skipped);
+        match (policy, self.dead_letters) {
+            (Policy::DeadLetter, None) => Policy::Fail,
+            _ => policy,
         }
-        true
     }
 
     /// Appends a dead letter that names the current record, and counts it.
+    ///
+    /// # Errors
+    /// `Invalid` if it is larger than the topic of the dead letters takes.
     pub(super) fn dead_letter(
         &mut self,
         (key, value): (Option<&[u8]>, Option<&[u8]>),
@@ -355,20 +366,32 @@ impl Context {
         mut headers: Vec<Header>,
         stage: Stage,
         message: String,
-    ) {
+    ) -> Result<()> {
         let Some(output) = self.dead_letters else {
-            return;
+            return Ok(());
         };
         headers.push(error_header("topic", self.topic.to_string()));
         headers.push(error_header("partition", self.partition.to_string()));
         headers.push(error_header("offset", self.offset.to_string()));
         headers.push(error_header("stage", stage.name().to_owned()));
         headers.push(error_header("message", message));
-        let partition = self.partition % self.effects.output(output).partitions;
+        let headers = Headers::from_vec(headers);
+        let spec = self.effects.output(output);
+        let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
+        if size > spec.max_record_bytes {
+            return Err(Error::invalid(format!(
+                "a dead letter of {size} bytes, with the headers that say why, is larger than the {} \
+                 that topic {} takes; raise that topic's limit",
+                spec.max_record_bytes, spec.topic
+            )));
+        }
+        let partition = self.partition % spec.partitions;
         let timestamp_ms = timestamp_ms.max(0);
+        let headers = headers.as_slice();
         self.effects
-            .append(output, partition, key, value, timestamp_ms, &headers, None);
+            .append(output, partition, key, value, timestamp_ms, headers, None);
         self.drop_record(DropReason::DeadLetter);
+        Ok(())
     }
 
     /// Enters a stage, so that an error counts for it, and returns the one that was left.
@@ -380,7 +403,7 @@ impl Context {
     /// or the task's own where there is no key.
     ///
     /// # Errors
-    /// `User` when the record is larger than the topic takes or its timestamp is negative.
+    /// `TooLarge` when the record is larger than the topic takes, `User` when its timestamp is negative.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of a record, borrowed from buffers"
@@ -401,7 +424,12 @@ impl Context {
             Some(bytes) => partition_for_key(bytes, spec.partitions),
             None => self.partition % spec.partitions,
         };
-        let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
+        let mut size =
+            key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
+        if spec.clocked {
+            // Its clock is a header too.
+            size += CLOCK_HEADER.len() + HEADER_MAX;
+        }
         if size > spec.max_record_bytes || timestamp_ms < 0 {
             return Err(refuse(
                 &spec.topic,
@@ -449,13 +477,6 @@ impl Context {
     }
 }
 
-fn error_header(key: &str, value: String) -> Header {
-    Header {
-        key: format!("marea.error.{key}"),
-        value: Some(value.into_bytes()),
-    }
-}
-
 #[cold]
 fn refuse(topic: &str, size: usize, max_record_bytes: usize, timestamp_ms: i64) -> Error {
     if timestamp_ms < 0 {
@@ -463,7 +484,16 @@ fn refuse(topic: &str, size: usize, max_record_bytes: usize, timestamp_ms: i64) 
             "a record for topic {topic} has the timestamp {timestamp_ms}"
         ));
     }
-    Error::user(format!(
-        "a record for topic {topic} has {size} bytes, the topic takes {max_record_bytes}"
-    ))
+    let message =
+        format!("a record for topic {topic} has {size} bytes, the topic takes {max_record_bytes}");
+    Error::new(ErrorKind::TooLarge, message)
+}
+
+/// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
+fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    outcome.unwrap_or_else(|panic| {
+        let said = panic_message(&*panic);
+        Err(Error::user(format!("a closure panicked: {said}")))
+    })
 }

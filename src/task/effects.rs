@@ -17,8 +17,17 @@ pub struct Effects {
     /// Grows with each mark; a builder saves its own mark the first time it is touched after one.
     epoch: u64,
     touched: Vec<(usize, usize, BatchMark, i64)>,
-    marked: (u64, usize),
+    /// The marks that are set, the innermost last.
+    marks: Vec<EffectsMark>,
     clock_interval_ms: i64,
+}
+
+/// What there was at a mark.
+#[derive(Clone, Copy, Debug)]
+struct EffectsMark {
+    touched: usize,
+    records: u64,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -65,7 +74,7 @@ impl Effects {
             bytes: 0,
             epoch: 1,
             touched: Vec::new(),
-            marked: (0, 0),
+            marks: Vec::new(),
             clock_interval_ms: 0,
         }
     }
@@ -203,22 +212,37 @@ impl Effects {
         }
     }
 
-    /// Remembers this point, for [`Effects::undo_to_mark`].
+    /// Remembers this point, for [`Effects::undo_to_mark`], inside those that are remembered already.
     pub(super) fn mark(&mut self) {
+        if self.marks.is_empty() {
+            self.touched.clear();
+        }
         self.epoch += 1;
-        self.touched.clear();
-        self.marked = (self.records, self.bytes);
+        self.marks.push(EffectsMark {
+            touched: self.touched.len(),
+            records: self.records,
+            bytes: self.bytes,
+        });
     }
 
-    /// Forgets what was appended since [`Effects::mark`].
+    /// Forgets what was appended since the innermost mark, and that mark.
     pub(super) fn undo_to_mark(&mut self) {
-        for (topic, partition, mark, clock_ms) in self.touched.drain(..) {
+        let Some(mark) = self.marks.pop() else {
+            return;
+        };
+        // A builder that was touched under several marks has several entries: the oldest counts.
+        for (topic, partition, before, clock_ms) in self.touched.drain(mark.touched..).rev() {
             let slot = &mut self.topics[topic].partitions[partition];
-            slot.builder.truncate(mark);
+            slot.builder.truncate(before);
             slot.clock_ms = clock_ms;
         }
-        (self.records, self.bytes) = self.marked;
+        (self.records, self.bytes) = (mark.records, mark.bytes);
         self.epoch += 1;
+    }
+
+    /// Forgets the innermost mark: what was appended since belongs to the one around it.
+    pub(super) fn clear_mark(&mut self) {
+        self.marks.pop();
     }
 
     /// Takes everything, leaving nothing.
@@ -227,6 +251,7 @@ impl Effects {
         self.bytes = 0;
         self.epoch += 1;
         self.touched.clear();
+        self.marks.clear();
         let mut batches = Vec::new();
         for topic in &mut self.topics {
             for (partition, slot) in topic.partitions.iter_mut().enumerate() {

@@ -1,28 +1,34 @@
 //! Rows that an operator holds until time passes, and what becomes of one that cannot be passed on.
 //!
 //! Such a row would fail every record that makes its time pass, now and later. So where a policy does not
-//! fail, it is the row that is given up, not the record: what the record did is undone, and it is done
-//! again without the row.
+//! fail, it is the row that is given up, not the record: each row is passed on under a mark of its own,
+//! and what a failing one did is undone, alone.
 
 use std::fmt;
-use std::sync::Arc;
 
-use super::{Policy, Stage};
+use super::{Context, DropReason, Policy, Stage};
+use crate::base::{Header, Headers, Result};
 
-/// A row that is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldRow {
+/// A row that is held, as it is when its time has come.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldRow<'a> {
     /// The store that holds it.
-    pub store: Arc<str>,
+    pub store: &'a str,
     /// The bytes of its windowed key.
-    pub key: Vec<u8>,
+    pub key: &'a [u8],
+    /// The bytes of its value.
+    pub value: &'a [u8],
     /// The end of its window, in milliseconds.
     pub end_ms: i64,
+    /// Its record's timestamp, in milliseconds.
+    pub timestamp_ms: i64,
 }
 
-impl fmt::Display for HeldRow {
+impl fmt::Display for HeldRow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store, key, end_ms } = self;
+        let Self {
+            store, key, end_ms, ..
+        } = self;
         let key = key.escape_ascii();
         write!(
             f,
@@ -31,11 +37,57 @@ impl fmt::Display for HeldRow {
     }
 }
 
-/// A held row that failed.
-#[derive(Debug)]
-pub(super) struct GivenUp {
-    pub(super) row: HeldRow,
-    pub(super) stage: Stage,
-    pub(super) policy: Policy,
-    pub(super) message: String,
+impl Context {
+    /// Passes on a row that was held until time passed. Its record has no origin: what comes out
+    /// because time passed has an order of its own, whichever record made it pass. An error, or a
+    /// panic, counts for the row: where the policy does not fail, nothing of what the row did remains,
+    /// it is counted and goes to the dead letters, and the record that made time pass goes on.
+    ///
+    /// # Errors
+    /// Those of `push`, naming the row, where the policy is to fail.
+    pub fn release(
+        &mut self,
+        row: HeldRow<'_>,
+        headers: &Headers,
+        push: impl FnOnce(&mut Self, Headers) -> Result<()>,
+    ) -> Result<()> {
+        let clocks = self.clocks();
+        self.forget_clocks();
+        let outer = self.enter(Stage::Process);
+        let headers_out = headers.clone();
+        let outcome = self.guarded(|context| push(context, headers_out));
+        self.set_clocks(clocks);
+        let stage = self.enter(outer);
+        let Err(error) = outcome else {
+            return Ok(());
+        };
+        let error = error.context(row);
+        match self.policy_of(stage, &error) {
+            Policy::Fail => {
+                self.enter(stage);
+                Err(error)
+            }
+            Policy::Skip => {
+                tracing::warn!(stage = stage.name(), %error, "held row skipped");
+                self.drop_record(DropReason::Skipped);
+                Ok(())
+            }
+            Policy::DeadLetter => {
+                tracing::warn!(stage = stage.name(), %error, "held row sent to the dead letters");
+                let mut headers = headers.as_slice().to_vec();
+                headers.push(error_header("store", row.store.to_owned()));
+                let record = (Some(row.key), Some(row.value));
+                let message = error.to_string();
+                self.dead_letter(record, row.timestamp_ms, headers, stage, message)
+            }
+        }
+    }
+}
+
+/// A header of a dead letter.
+pub(super) fn error_header(key: &str, value: String) -> Header {
+    Header {
+        key: format!("marea.error.{key}"),
+        value: Some(value.into_bytes()),
+    }
 }

@@ -7,7 +7,8 @@ pub enum Stage {
     Decode,
     /// An operator failed or panicked.
     Process,
-    /// A result could not be encoded, or is larger than its topic takes.
+    /// A result could not be encoded, or is larger than its topic takes; or a row is larger than its
+    /// changelog takes.
     Encode,
 }
 
@@ -23,7 +24,8 @@ impl Stage {
 }
 
 /// What to do about it. Each is atomic over the input record: of a record that is skipped or sent to
-/// the dead letters, no write and no output remains.
+/// the dead letters, no write and no output remains. A row that was held until its window closed counts
+/// for itself, not for the record that made time pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Policy {
     /// Stop the application with an error that names topic, partition, offset and cause.

@@ -158,6 +158,8 @@ pub struct TaskSpec {
     pub members: Vec<NodeId>,
     /// The stores of this task.
     pub stores: Vec<StoreSpec>,
+    /// The largest record that the changelog of each store takes, in bytes of key and value.
+    pub changelog_limits: Vec<usize>,
     /// What it reads.
     pub inputs: Vec<InputSpec>,
     /// What it writes.

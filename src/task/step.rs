@@ -1,11 +1,9 @@
 //! The step machine: takes the next record, runs it through the graph, keeps the effects.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::held::GivenUp;
 use super::inputs::Queue;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins, SinkTime};
 use super::task_time::ClockedSink;
@@ -15,7 +13,7 @@ use super::{
     Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputSpec, Policy, Source,
     Stage, TaskSpec, Wiring,
 };
-use crate::base::{Error, ErrorKind, Result, TaskId, panic_message};
+use crate::base::{Error, Result, TaskId};
 use crate::log::RecordRef;
 use crate::state::{TaskState, TimeSlot};
 
@@ -52,10 +50,11 @@ impl Task {
     pub fn new(
         id: TaskId,
         spec: Arc<TaskSpec>,
-        state: TaskState,
+        mut state: TaskState,
         policies: ErrorPolicies,
     ) -> Result<Self> {
-        let (context, inputs, sinks) = build(&spec, &state)?;
+        state.set_changelog_limits(&spec.changelog_limits);
+        let (context, inputs, sinks) = build(&spec, &state, policies)?;
         let partition_times = partition_times(&spec, &state);
         let time_limit = TimeLimit::new(&spec, &state);
         Ok(Self {
@@ -90,7 +89,7 @@ impl Task {
     pub fn abort(&mut self) -> Result<()> {
         self.state.rollback()?;
         let drops = self.context.drops;
-        let (mut context, inputs, sinks) = build(&self.spec, &self.state)?;
+        let (mut context, inputs, sinks) = build(&self.spec, &self.state, self.policies)?;
         context.drops = drops;
         self.context = context;
         self.inputs = inputs;
@@ -227,74 +226,39 @@ impl Task {
     }
 
     /// Runs a part of the graph; if it fails and the policies call for it, nothing of what it did
-    /// remains. A held row that it could not pass on is given up, where the policy allows, and the
-    /// rest is done again.
+    /// remains.
     pub(super) fn attempt(
         &mut self,
         stage: Stage,
-        run: impl Fn(&mut Context) -> Result<()>,
+        run: impl FnOnce(&mut Context) -> Result<()>,
     ) -> Result<()> {
-        let marked = self.policies.needs_marks();
-        let drops = self.context.drops;
-        let clocks = self.context.clocks();
-        let outcome = loop {
-            if marked {
-                self.state.mark();
-                self.context.effects.mark();
-            }
-            self.context.stage = stage;
-            let Err(mut error) = caught(|| run(&mut self.context)) else {
-                break Ok(());
-            };
-            let row = self.context.releasing.take();
-            if let Some(row) = &row {
-                error = error.context(row.to_string());
-            }
-            self.context.set_clocks(clocks);
-            if !marked {
-                break Err(error);
-            }
-            self.state.undo_to_mark()?;
-            self.context.effects.undo_to_mark();
-            self.context.drops = drops;
-            self.context.undone += 1;
-            let policy = self.policy_of(&error);
-            let Some(row) = row.filter(|_| policy != Policy::Fail) else {
-                break Err(error);
-            };
-            let stage = self.context.stage;
-            tracing::warn!(stage = stage.name(), %error, "held row dropped");
-            self.context.given_up.push(GivenUp {
-                row,
-                stage,
-                policy,
-                message: error.to_string(),
-            });
-        };
-        self.context.given_up.clear();
-        if marked {
-            self.state.clear_mark();
+        let context = &mut self.context;
+        let clocks = context.clocks();
+        context.stage = stage;
+        let outcome = context.guarded(run);
+        if outcome.is_err() {
+            context.set_clocks(clocks);
         }
         outcome
     }
 
-    /// What becomes of what failed.
-    fn policy_of(&self, error: &Error) -> Policy {
-        // Only an error of the record itself can be skipped: a store that fails fails for all.
-        let policy = match error.kind() {
-            ErrorKind::User => self.policies.of(self.context.stage),
-            _ => Policy::Fail,
-        };
-        match (policy, self.spec.dead_letters) {
-            (Policy::DeadLetter, None) => Policy::Fail,
-            _ => policy,
+    /// What becomes of an error while only time moved: there is no record to be sent anywhere, so that
+    /// both other policies count it and go on.
+    pub(super) fn time_failed(&mut self, error: Error) -> Result<()> {
+        match self.context.policy_of(self.context.stage, &error) {
+            Policy::Fail => Err(error),
+            Policy::Skip | Policy::DeadLetter => {
+                tracing::warn!(task = %self.id, %error, "passed over while time moved");
+                self.context.drop_record(DropReason::Skipped);
+                Ok(())
+            }
         }
     }
 
     fn failed(&mut self, position: usize, raw: &RecordRef<'_>, error: Error) -> Result<()> {
         let stage = self.context.stage;
         let place = &self.inputs.queues[position].partition;
-        match self.policy_of(&error) {
+        match self.context.policy_of(stage, &error) {
             Policy::Skip => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "record skipped");
                 self.context.drop_record(DropReason::Skipped);
@@ -306,8 +270,8 @@ impl Task {
                 let record = (raw.key, raw.value);
                 let message = error.to_string();
                 self.context
-                    .dead_letter(record, raw.timestamp_ms, headers, stage, message);
-                Ok(())
+                    .dead_letter(record, raw.timestamp_ms, headers, stage, message)
+                    .map_err(|error| error.context(format!("{place} at offset {}", raw.offset)))
             }
             Policy::Fail => Err(error.context(format!(
                 "{place} at offset {}, {}",
@@ -318,10 +282,14 @@ impl Task {
     }
 }
 
-fn build(spec: &TaskSpec, state: &TaskState) -> Result<(Context, Inputs, Vec<ClockedSink>)> {
+fn build(
+    spec: &TaskSpec,
+    state: &TaskState,
+    policies: ErrorPolicies,
+) -> Result<(Context, Inputs, Vec<ClockedSink>)> {
     let effects = Effects::new(&spec.outputs);
     let wired = Wiring::wire(spec, state, &effects)?;
-    let mut context = Context::new(effects, spec);
+    let mut context = Context::new(effects, spec, state.marks().clone(), policies);
     context.holds = wired.holds;
     let queues = queues(spec, state, &wired.sources)?;
     for queue in &queues {
@@ -385,13 +353,4 @@ fn refuse_timestamp(timestamp_ms: i64, latest_ms: Option<i64>) -> Result<()> {
         ))),
         _ => Ok(()),
     }
-}
-
-/// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
-fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
-    let outcome = catch_unwind(AssertUnwindSafe(run));
-    outcome.unwrap_or_else(|panic| {
-        let said = panic_message(&*panic);
-        Err(Error::user(format!("a closure panicked: {said}")))
-    })
 }

@@ -70,14 +70,14 @@ impl Task {
         self.context.wall_ms = wall_ms;
         let queues = self.inputs.queues.iter();
         let sources = distinct_sources(queues.filter(|queue| ends(&queue.partition.topic)));
-        self.tick(sources, Tick::Ended)
-            .map_err(|error| error.context("at the end of the input"))
+        self.tick(sources, Tick::Ended, "at the end of the input")
     }
 
-    fn tick(&mut self, sources: Vec<Rc<dyn Source>>, tick: Tick) -> Result<()> {
+    fn tick(&mut self, sources: Vec<Rc<dyn Source>>, tick: Tick, when: &str) -> Result<()> {
         self.context.forget_clocks();
         sources.into_iter().try_for_each(|source| {
             self.attempt(Stage::Process, |context| source.tick(tick, context))
+                .or_else(|error| self.time_failed(error.context(when)))
         })
     }
 
@@ -89,8 +89,7 @@ impl Task {
             return Ok(());
         }
         let sources = distinct_sources(self.inputs.queues.iter());
-        self.tick(sources, Tick::Moved)
-            .map_err(|error| error.context("as time moved"))
+        self.tick(sources, Tick::Moved, "as time moved")
     }
 
     /// Forgets that inputs have ended, here and downstream: the application starts anew and more may

@@ -293,7 +293,7 @@ impl Driver {
     pub(super) fn changelog_topic(&self, store: usize) -> Arc<str> {
         let application = &self.identity.application;
         match self.task.state.specs().get(store) {
-            Some(spec) => format!("{application}-{}-changelog", spec.name).into(),
+            Some(spec) => spec.changelog_topic(application).into(),
             None => format!("{application}-task-changelog").into(),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Partitions, SubTopology, Topology};
 use crate::log::DEFAULT_MAX_RECORD_BYTES;
+use crate::state::StoreSpec;
 use crate::task::{ClocksTo, InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, TopicName};
 
 /// Limits of topics by full name, read from the log at start.
@@ -12,6 +13,14 @@ use crate::task::{ClocksTo, InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, T
 pub struct TopicLimits {
     /// Largest record of each topic, in bytes.
     pub max_record_bytes: HashMap<String, usize>,
+}
+
+impl TopicLimits {
+    /// The largest record of a topic, in bytes; the default where it is not known.
+    pub fn of(&self, topic: &str) -> usize {
+        let limit = self.max_record_bytes.get(topic).copied();
+        limit.unwrap_or(DEFAULT_MAX_RECORD_BYTES)
+    }
 }
 
 impl Topology {
@@ -56,9 +65,8 @@ impl Topology {
         }
         let output = |topic: &TopicName| {
             let name = topic.resolve(application);
-            let limit = limits.max_record_bytes.get(&name).copied();
             OutputSpec {
-                max_record_bytes: limit.unwrap_or(DEFAULT_MAX_RECORD_BYTES),
+                max_record_bytes: limits.of(&name),
                 topic: name.into(),
                 partitions: partitions.of(topic),
                 name: topic.clone(),
@@ -81,10 +89,13 @@ impl Topology {
                     outputs.len() - 1
                 })
         });
+        let stores = self.stores_of(subtopology);
+        let changelog = |store: &StoreSpec| limits.of(&store.changelog_topic(application));
         TaskSpec {
             nodes: self.nodes.clone(),
             members: subtopology.nodes.clone(),
-            stores: self.stores_of(subtopology),
+            changelog_limits: stores.iter().map(changelog).collect(),
+            stores,
             inputs,
             outputs,
             dead_letters,
@@ -159,7 +170,7 @@ impl Topology {
         }
     }
 
-    fn stores_of(&self, subtopology: &SubTopology) -> Vec<crate::state::StoreSpec> {
+    fn stores_of(&self, subtopology: &SubTopology) -> Vec<StoreSpec> {
         let used = |name: &String| subtopology.stores.contains(name);
         self.stores
             .iter()

@@ -10,6 +10,7 @@ mod builder_errors;
 mod describe;
 mod drain;
 mod driver;
+mod held_rows;
 mod hops;
 mod origins;
 mod policies;

@@ -1,16 +1,16 @@
 //! What operators ask of the disk, which decides how they do with much state.
 
-use std::cell::RefCell;
 use std::ops::Bound;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use marea::base::{TaskId, TopicPartition};
 use marea::codec::{I64, Utf8, WindowedCodec};
 use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder, Suppressed, TimeWindows};
 use marea::log::{BatchBuilder, Fetched};
-use marea::state::{Backend, Direction, Identity, MemoryBackend, Rows, Scan, TaskState};
+use marea::state::{
+    Backend, Direction, Identity, MemoryBackend, Rows, Scan, SortedRows, TaskState,
+};
 use marea::task::{ErrorPolicies, Task};
 use marea::topology::Topology;
 
@@ -25,12 +25,12 @@ struct Asked {
 #[derive(Debug, Default)]
 struct Counted {
     rows: MemoryBackend,
-    asked: Rc<RefCell<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Counted {
     fn count(&self, column: usize, add: impl Fn(&mut Asked)) {
-        let mut asked = self.asked.borrow_mut();
+        let mut asked = self.asked.lock().expect("no panic");
         let len = asked.len().max(column + 1);
         asked.resize(len, Asked::default());
         add(&mut asked[column]);
@@ -58,6 +58,10 @@ impl Backend for Counted {
         self.rows.write(batch)
     }
 
+    fn ingest(&mut self, column: usize, rows: &SortedRows) -> marea::Result<()> {
+        self.rows.ingest(column, rows)
+    }
+
     fn flush(&mut self) -> marea::Result<()> {
         self.rows.flush()
     }
@@ -66,7 +70,7 @@ impl Backend for Counted {
 /// A task over counted rows.
 struct Bench {
     task: Task,
-    asked: Rc<RefCell<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     taken: i64,
 }
 
@@ -79,12 +83,12 @@ impl Bench {
             log_incarnation: 1,
         };
         let backend = Counted::default();
-        let asked = Rc::clone(&backend.asked);
+        let asked = Arc::clone(&backend.asked);
         let state = TaskState::open(&id, &spec.stores, Box::new(backend), &identity);
-        let mut state = state.expect("state");
+        let state = state.expect("state");
         state.set_cache_bytes(cache_bytes);
         let task = Task::new(id, spec, state, ErrorPolicies::default()).expect("a task");
-        asked.borrow_mut().clear();
+        asked.lock().expect("no panic").clear();
         Self {
             task,
             asked,
@@ -97,7 +101,7 @@ impl Bench {
         let specs = self.task.state.specs();
         let column = specs.iter().position(|spec| spec.name.starts_with(store));
         let column = column.expect("a store");
-        let asked = self.asked.take();
+        let asked = std::mem::take(&mut *self.asked.lock().expect("no panic"));
         asked.get(column).copied().unwrap_or_default()
     }
 

@@ -1,5 +1,6 @@
 //! State is what the changelogs say, and nothing else.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 
 use marea::disk::{Budget, Database, Durability, Options, Range};
@@ -69,7 +70,13 @@ fn a_state_directory_deleted_by_hand_is_rebuilt() {
     assert_eq!(place.results(), expected);
 }
 
-/// Turns a bit of the last row that a changelog has of an ocean's sums, where it lies on the disk;
+/// The end of a batch's key: its base offset.
+const OFFSET_BYTES: usize = 8;
+/// The end of a window's key on the changelog.
+const START_BYTES: usize = 8;
+const SEQUENCE_BYTES: usize = 4;
+
+/// Turns a bit of a row of an ocean's sums that the state still has, where it lies on the changelog;
 /// `mended` says whether the batch's checksum is made to fit, so that only a comparison can find it.
 fn turn_a_bit(place: &Place, mended: bool) {
     let columns = [
@@ -88,24 +95,39 @@ fn turn_a_bit(place: &Place, mended: bool) {
     })
     .expect("the log's database");
     let batches = database.column("batches").expect("the column of batches");
-    let mut found = None;
+    // By changelog and key: the last row, unless it was deleted since.
+    let mut last = BTreeMap::new();
     let mut iter = database.iter(batches, Range::all()).expect("batches");
     while let Some((key, bytes)) = iter.next().expect("a batch") {
         let batch = Batch::from_bytes(bytes.to_vec()).expect("intact");
         let mut cursor = batch.cursor(0);
         while let Some(record) = cursor.next_record().expect("intact") {
+            let changelog = key[..key.len() - OFFSET_BYTES].to_vec();
+            let row_key = record.key.unwrap_or_default().to_vec();
             // Only rows of sums are 56 bytes long.
-            if let Some(value) = record.value.filter(|value| value.len() == 56) {
-                found = Some((key.to_vec(), bytes.to_vec(), value.to_vec()));
+            match record.value.filter(|value| value.len() == 56) {
+                Some(value) => {
+                    let row = (key.to_vec(), bytes.to_vec(), value.to_vec());
+                    last.insert((changelog, row_key), row);
+                }
+                None => drop(last.remove(&(changelog, row_key))),
             }
         }
     }
-    let (key, mut bytes, value) = found.expect("a row of sums");
+    // Old windows are dropped without a word on the changelog; the youngest of all is not.
+    let start = |row_key: &[u8]| {
+        let rest = row_key.len().checked_sub(START_BYTES + SEQUENCE_BYTES)?;
+        row_key[rest..].first_chunk::<START_BYTES>().copied()
+    };
+    let youngest = last.into_iter().max_by_key(|((_, key), _)| start(key));
+    let ((_, row_key), (key, mut bytes, value)) = youngest.expect("a row of sums");
+    // As records lie in a batch: the key, one more than the value's length, the value.
+    let record = [&row_key[..], &[value.len() as u8 + 1], &value].concat();
     let place = bytes
-        .windows(value.len())
-        .rposition(|window| window == value);
+        .windows(record.len())
+        .rposition(|window| window == record);
     // The last byte is the lowest of a sum.
-    bytes[place.expect("the row") + value.len() - 1] ^= 1;
+    bytes[place.expect("the row") + record.len() - 1] ^= 1;
     if mended {
         let checksum = crc32c::crc32c(&bytes[8..]);
         bytes[4..8].copy_from_slice(&checksum.to_le_bytes());

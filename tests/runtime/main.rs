@@ -14,6 +14,7 @@ mod faulty;
 mod fsync;
 mod housekeeping;
 mod inputs;
+mod limits;
 mod open_files;
 mod pipeline;
 mod restoring;

@@ -51,7 +51,7 @@ struct Model {
     committed: Copy,
     sealed: Option<Copy>,
     active: Copy,
-    mark: Option<Copy>,
+    marks: Vec<Copy>,
     puts: u8,
 }
 
@@ -70,7 +70,7 @@ fn run(bench: &mut Bench, steps: &[Step]) {
         committed: start.clone(),
         sealed: None,
         active: start,
-        mark: None,
+        marks: Vec::new(),
         puts: 0,
     };
     for step in steps {
@@ -122,12 +122,12 @@ fn run(bench: &mut Bench, steps: &[Step]) {
                 time.set(*value);
                 model.active.time = *value;
             }
-            Step::Seal if model.sealed.is_none() && model.mark.is_none() => {
+            Step::Seal if model.sealed.is_none() && model.marks.is_empty() => {
                 bench.seal();
                 model.sealed = Some(model.active.clone());
             }
             Step::Applied => {
-                if model.mark.is_none()
+                if model.marks.is_empty()
                     && let Some(sealed) = model.sealed.take()
                 {
                     bench.state.applied(&[None, None]).expect("applies");
@@ -137,21 +137,22 @@ fn run(bench: &mut Bench, steps: &[Step]) {
             Step::Rollback => {
                 bench.state.rollback().expect("rolls back");
                 model.active = model.committed.clone();
-                (model.sealed, model.mark) = (None, None);
+                model.sealed = None;
+                model.marks.clear();
             }
             Step::Mark => {
-                bench.state.mark();
-                model.mark = Some(model.active.clone());
+                bench.state.marks().set();
+                model.marks.push(model.active.clone());
             }
             Step::Undo => {
-                if let Some(mark) = model.mark.take() {
-                    bench.state.undo_to_mark().expect("undoes");
+                if let Some(mark) = model.marks.pop() {
+                    bench.state.marks().undo().expect("undoes");
                     model.active = mark;
                 }
             }
             Step::ClearMark => {
-                bench.state.clear_mark();
-                model.mark = None;
+                bench.state.marks().clear();
+                model.marks.pop();
             }
             Step::Cache(bytes) => bench.state.set_cache_bytes(*bytes),
             Step::Seal => {}

@@ -95,18 +95,22 @@ fn run(bench: &mut Bench, steps: &[Step], head_bytes: usize) {
                 (sealed, mark) = (None, None);
             }
             Step::Mark => {
-                bench.state.mark();
+                if mark.is_some() {
+                    bench.state.marks().clear();
+                }
+                bench.state.marks().set();
                 mark = Some(active.clone());
             }
             Step::Undo => {
                 if let Some(mark) = mark.take() {
-                    bench.state.undo_to_mark().expect("undoes");
+                    bench.state.marks().undo().expect("undoes");
                     active = mark;
                 }
             }
             Step::ClearMark => {
-                bench.state.clear_mark();
-                mark = None;
+                if mark.take().is_some() {
+                    bench.state.marks().clear();
+                }
             }
             Step::Cache(bytes) => bench.state.set_cache_bytes(*bytes),
         }

@@ -1,8 +1,7 @@
 //! A backend that tells what it was asked.
 
-use std::cell::RefCell;
 use std::ops::Bound;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::*;
 
@@ -15,18 +14,33 @@ pub(super) struct Asked {
     pub(super) scans: Vec<Vec<u8>>,
 }
 
+/// The same, shared with the backend, which may be on another thread.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedAsked(Arc<Mutex<Asked>>);
+
+impl SharedAsked {
+    pub(super) fn borrow_mut(&self) -> MutexGuard<'_, Asked> {
+        self.0.lock().expect("no panic")
+    }
+
+    /// What was asked, and begins anew.
+    pub(super) fn take(&self) -> Asked {
+        std::mem::take(&mut self.borrow_mut())
+    }
+}
+
 /// Rows in memory behind a count of what is asked.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     rows: MemoryBackend,
-    asked: Rc<RefCell<Asked>>,
+    asked: SharedAsked,
 }
 
 impl Watched {
     /// A state over such a backend.
-    pub(super) fn open(specs: &[StoreSpec]) -> (TaskState, Rc<RefCell<Asked>>) {
+    pub(super) fn open(specs: &[StoreSpec]) -> (TaskState, SharedAsked) {
         let backend = Self::default();
-        let asked = Rc::clone(&backend.asked);
+        let asked = backend.asked.clone();
         let state = TaskState::open(&task(), specs, Box::new(backend), &identity());
         let state = state.expect("opens");
         asked.take();
@@ -57,6 +71,10 @@ impl Backend for Watched {
 
     fn write(&mut self, batch: &Rows) -> crate::Result<()> {
         self.rows.write(batch)
+    }
+
+    fn ingest(&mut self, column: usize, rows: &SortedRows) -> crate::Result<()> {
+        self.rows.ingest(column, rows)
     }
 
     fn flush(&mut self) -> crate::Result<()> {

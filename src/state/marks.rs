@@ -1,0 +1,85 @@
+//! Marks over all the state of a task, to which what was written since can be taken back.
+//!
+//! ```text
+//!  set       record            set    held row     undo: the row's writes go    undo: all go
+//!   | - - - - writes - - - - - - | - - writes - - -|  - - - - writes - - - - - -|
+//!   outermost                    inside                  clear instead keeps them, for the one around
+//! ```
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::table::SharedTable;
+use super::times::Times;
+use crate::base::{Error, Result};
+
+/// The marks of a task's state. They nest; a clone has the same ones.
+#[derive(Clone)]
+pub struct Marks {
+    tables: Rc<[SharedTable]>,
+    times: Times,
+    depth: Rc<Cell<usize>>,
+}
+
+impl std::fmt::Debug for Marks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Marks")
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Marks {
+    pub(super) fn new(tables: Vec<SharedTable>, times: Times) -> Self {
+        Self {
+            tables: tables.into(),
+            times,
+            depth: Rc::default(),
+        }
+    }
+
+    /// Whether one is set.
+    pub(super) fn are_set(&self) -> bool {
+        self.depth.get() > 0
+    }
+
+    /// Remembers this point, for [`Marks::undo`], inside the points that are remembered already.
+    pub fn set(&self) {
+        for table in &*self.tables {
+            table.borrow_mut().mark();
+        }
+        self.times.mark();
+        self.depth.set(self.depth.get() + 1);
+    }
+
+    /// Takes back all writes and times since the innermost mark, and that mark.
+    ///
+    /// # Errors
+    /// `Internal` if no mark is set.
+    pub fn undo(&self) -> Result<()> {
+        if !self.are_set() {
+            let message = "a task undoes a record without a mark";
+            return Err(Error::internal(message));
+        }
+        for table in &*self.tables {
+            table.borrow_mut().undo_to_mark();
+        }
+        self.times.undo_to_mark();
+        self.clear();
+        Ok(())
+    }
+
+    /// Forgets the innermost mark: what was written since stays, or belongs to the mark around it.
+    pub fn clear(&self) {
+        for table in &*self.tables {
+            table.borrow_mut().clear_mark();
+        }
+        self.times.clear_mark();
+        self.depth.set(self.depth.get().saturating_sub(1));
+    }
+
+    /// Forgets all marks: what was written since the last commit is gone.
+    pub(super) fn forget(&self) {
+        self.depth.set(0);
+    }
+}

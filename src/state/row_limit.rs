@@ -1,0 +1,73 @@
+//! How large a row may be: its changelog must take it, and the time to find out is when it is put. At
+//! the commit nobody could tell any more which record made it.
+
+use super::{StoreKind, StoreSpec};
+use crate::base::{Error, ErrorKind, Result};
+
+/// What a window's row has on the changelog behind its key: start and sequence.
+const WINDOW_KEY_BYTES: usize = 12;
+/// What a timestamped row has in front of its value, which the changelog has not.
+const TIMESTAMP_BYTES: usize = 8;
+
+/// The limit of a store's changelog.
+#[derive(Debug)]
+pub(super) struct RowLimit {
+    store: String,
+    max_bytes: usize,
+    around_key: usize,
+    before_value: usize,
+}
+
+impl RowLimit {
+    /// No limit: that of a store without a changelog.
+    pub(super) fn none() -> Self {
+        Self {
+            store: String::new(),
+            max_bytes: usize::MAX,
+            around_key: 0,
+            before_value: 0,
+        }
+    }
+
+    /// The limit of a store whose changelog takes records of `max_bytes`.
+    pub(super) fn of(spec: &StoreSpec, max_bytes: usize) -> Self {
+        if !spec.logged {
+            return Self::none();
+        }
+        Self {
+            store: spec.name.clone(),
+            max_bytes,
+            around_key: match spec.kind {
+                StoreKind::KeyValue => 0,
+                StoreKind::Window(_) => WINDOW_KEY_BYTES,
+            },
+            before_value: if spec.timestamped { TIMESTAMP_BYTES } else { 0 },
+        }
+    }
+
+    /// Refuses a row whose changelog record would be too large.
+    ///
+    /// # Errors
+    /// `TooLarge`.
+    #[inline]
+    pub(super) fn check(&self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
+        let value = row.map_or(0, |row| row.len().saturating_sub(self.before_value));
+        let size = key.len() + self.around_key + value;
+        if size > self.max_bytes {
+            return Err(self.refuse(size));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(&self, size: usize) -> Error {
+        let Self {
+            store, max_bytes, ..
+        } = self;
+        let message = format!(
+            "a row of store {store} has {size} bytes, its changelog takes {max_bytes}; make the row \
+             smaller, or raise the changelog topic's limit and start again"
+        );
+        Error::new(ErrorKind::TooLarge, message)
+    }
+}
