@@ -46,8 +46,10 @@ impl Task {
                 return true;
             };
             // Where no record ever came nobody says anything.
-            let unused = spec.inputs[position].clocks == super::ClocksTo::Used;
-            origins.have_ended() || (unused && !origins.were_heard())
+            let unused = spec.inputs[position].clocks == super::ClocksTo::Used
+                && queue.time_ms == NO_TIMESTAMP
+                && !origins.were_heard();
+            origins.have_ended() || unused
         };
         let mut queues = self.inputs.queues.iter().enumerate();
         if !self.inputs.are_at_end() || !queues.all(origins_ended) {

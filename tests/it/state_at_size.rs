@@ -129,7 +129,7 @@ impl Bench {
         self.taken = end;
         let progress = self.task.process(usize::MAX, 0).expect("processed");
         assert_eq!(progress.records, inputs.len() * records.len());
-        self.task.before_commit();
+        self.task.before_commit().expect("complete");
         self.task.effects().take();
         self.task.state.seal().expect("sealed");
         let mut changelog = BatchBuilder::default();

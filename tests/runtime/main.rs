@@ -8,6 +8,7 @@
 )]
 
 mod blind;
+mod counting;
 mod crash;
 mod drains;
 mod faulty;
@@ -17,6 +18,7 @@ mod inputs;
 mod limits;
 mod open_files;
 mod pipeline;
+mod real_readings;
 mod restoring;
 mod sharing;
 mod time;

@@ -1,174 +1,21 @@
 //! Time while it runs: it moves with filters, with empty partitions and with busy workers, and what is
 //! silent is left out only when it is. Nothing here drains, but to compare.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marea::base::{Env, Result, SystemEnv, Thread, TopicPartition};
-use marea::codec::{Codec, I64, Utf8, WindowedCodec};
+use marea::base::{SystemEnv, TopicPartition};
+use marea::codec::{I64, Utf8, WindowedCodec};
 use marea::dsl::{Consumed, Grouped, Idle, Produced, StreamBuilder, Suppressed, TimeWindows};
-use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
-use marea::runtime::{Application, Settings, State, StateBackend};
+use marea::log::{Isolation, Log};
+use marea::runtime::State;
 use marea::task::{DropReason, ErrorPolicies, Policy};
-use marea::topology::Topology;
 
 use crate::blind::{BlindLog, Says};
+use crate::counting::*;
 use crate::pipeline::memory_log;
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A clock that runs faster than the real one, so that a test of minutes takes seconds.
-#[derive(Debug)]
-struct FastEnv {
-    real: Arc<SystemEnv>,
-    times: u32,
-}
-
-impl FastEnv {
-    fn shared(times: u32) -> Arc<Self> {
-        let real = SystemEnv::shared();
-        Arc::new(Self { real, times })
-    }
-
-    /// Waits for so much of its time.
-    fn pass(&self, time: Duration) {
-        std::thread::sleep(time / self.times);
-    }
-}
-
-impl Env for FastEnv {
-    fn wall_ms(&self) -> i64 {
-        self.real.wall_ms()
-    }
-
-    fn monotonic_ns(&self) -> u64 {
-        self.real.monotonic_ns() * u64::from(self.times)
-    }
-
-    fn random_u64(&self) -> u64 {
-        self.real.random_u64()
-    }
-
-    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Thread> {
-        self.real.spawn(name, body)
-    }
-
-    fn sleep(&self, duration: Duration) {
-        self.real.sleep(duration / self.times);
-    }
-}
-
-type Row = (&'static str, i64, i64);
-
-fn put(log: &dyn Log, partition: u32, rows: &[Row]) {
-    let mut writer = log.writer("feeder").expect("a writer");
-    let mut builder = BatchBuilder::default();
-    for (key, value, timestamp_ms) in rows {
-        let (key, value) = (key.as_bytes(), value.to_be_bytes());
-        builder.push(Some(key), Some(&value), *timestamp_ms, &[]);
-    }
-    let batch = builder.seal().expect("records");
-    let commit = Commit {
-        appends: vec![(TopicPartition::new("in", partition), batch)],
-        group: None,
-    };
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
-}
-
-/// Counts by the value's remainder in windows of 100 ms, of the records whose key is not `drop`.
-fn topology(idle: Option<Idle>) -> Topology {
-    let builder = StreamBuilder::new();
-    let mut consumed = Consumed::with(Utf8, I64);
-    if let Some(idle) = idle {
-        consumed = consumed.idle_timeout(idle);
-    }
-    builder
-        .stream("in", consumed)
-        .filter(|key: &String, _| key != "drop")
-        .group_by(
-            |_, value| (value % 3).to_string(),
-            Grouped::with("by", Utf8, I64),
-        )
-        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
-        .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
-        .to_stream()
-        .present()
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
-    builder.build().expect("a topology")
-}
-
-fn settings() -> Settings {
-    Settings {
-        commit_interval_ms: 10,
-        state_backend: StateBackend::Memory,
-        ..Settings::default()
-    }
-}
-
-fn start(
-    log: &Arc<dyn Log>,
-    partitions: u32,
-    topology: Topology,
-    env: Arc<dyn Env>,
-) -> Application {
-    start_with(log, partitions, topology, env, settings())
-}
-
-fn start_with(
-    log: &Arc<dyn Log>,
-    partitions: u32,
-    topology: Topology,
-    env: Arc<dyn Env>,
-    settings: Settings,
-) -> Application {
-    let topics = [TopicSpec::new("in", partitions), TopicSpec::new("out", 1)];
-    log.create_topics(&topics).expect("topics");
-    Application::builder(topology, "app")
-        .log(log.clone())
-        .env(env)
-        .settings(settings)
-        .start()
-        .expect("started")
-}
-
-fn finals(log: &dyn Log) -> i64 {
-    let out = TopicPartition::new("out", 0);
-    log.end_offset(&out, Isolation::ReadCommitted)
-        .expect("an end")
-}
-
-/// All final counts, each of which must come once.
-fn counts(log: &dyn Log) -> BTreeMap<(String, i64), i64> {
-    let out = TopicPartition::new("out", 0);
-    let mut reader = log.reader().expect("a reader");
-    reader.assign(&[(out.clone(), 0)]).expect("assigned");
-    let mut counts = BTreeMap::new();
-    while reader.position(&out) < Some(finals(log)) {
-        for fetched in reader.poll(1 << 20, DEADLINE).expect("records") {
-            let mut cursor = fetched.batch.cursor(fetched.base_offset);
-            while let Some(raw) = cursor.next_record().expect("intact") {
-                let window = WindowedCodec::new(Utf8, 100)
-                    .decode(raw.key)
-                    .expect("a window");
-                let count = I64.decode(raw.value).expect("a count");
-                let again = counts.insert((window.key, window.start_ms), count);
-                assert_eq!(again, None, "a window was final twice");
-            }
-        }
-    }
-    counts
-}
-
-fn wait(what: &str, done: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !done() {
-        assert!(since.elapsed() < DEADLINE, "waited for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 #[test]
 fn a_filter_before_a_repartition_does_not_stall_time() {
@@ -225,7 +72,8 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
     // is still to come there may be as old as 4,875, so that the second hop closes up to 4,800.
     let rare = ("rare".to_owned(), 0);
     wait("both hops", || {
-        counts(&*log).contains_key(&("often".to_owned(), 4_600))
+        let counts = counts(&*log);
+        counts.contains_key(&("often".to_owned(), 4_600)) && counts.contains_key(&rare)
     });
     assert_eq!(counts(&*log).get(&rare), Some(&1));
     assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
@@ -273,20 +121,16 @@ fn an_empty_partition_is_left_out_while_the_worker_is_busy() {
     let idle = Idle::After(Duration::from_millis(50));
     let running = start(&log, 2, topology(Some(idle)), SystemEnv::shared());
     // The worker is never without records until the end of this.
-    let rows: Vec<Row> = (0..50_000).map(|n| ("one", n, n)).collect();
-    let mut sent = 0;
+    let sent = Cell::new(0);
     wait("a window to close", || {
         for _ in 0..4 {
-            let later: Vec<Row> = rows
-                .iter()
-                .map(|(key, n, ms)| (*key, *n, ms + sent))
-                .collect();
-            put(&*log, 0, &later);
+            let rows = (sent.get()..sent.get() + 50_000).map(|n| ("one", n, n));
+            put(&*log, 0, &rows.collect::<Vec<Row>>());
+            sent.set(sent.get() + 50_000);
         }
         finals(&*log) > 0
     });
-    sent += 50_000;
-    assert!(sent > 0);
+    assert!(running.snapshot().records > 0);
     assert_eq!(running.snapshot().drops.peer_total(), 0);
 }
 
@@ -328,7 +172,7 @@ fn clocks_alone_go_where_they_move_somebody() {
 
 #[test]
 fn bursts_with_silence_in_between_lose_nothing() {
-    let env = FastEnv::shared(20);
+    let env = SteppedEnv::shared();
     let log = memory_log();
     let running = start(&log, 4, topology(None), env.clone());
     let mut all: BTreeMap<(String, i64), i64> = BTreeMap::new();
@@ -347,7 +191,7 @@ fn bursts_with_silence_in_between_lose_nothing() {
         }
         env.pass(Duration::from_secs(15));
     }
-    wait("the last window but one", || {
+    env.pass_until("the last window but one", || {
         let final_counts = counts(&*log);
         final_counts.len() >= all.len() - 3
     });
@@ -360,7 +204,7 @@ fn bursts_with_silence_in_between_lose_nothing() {
 
 /// One partition goes on while nothing can be known of another, which has older records in the end.
 fn nothing_is_lost_while_the_log_says(says: Says) {
-    let env = FastEnv::shared(20);
+    let env = SteppedEnv::shared();
     let log = BlindLog::new(memory_log());
     let away = TopicPartition::new("in", 1);
     let shared: Arc<dyn Log> = log.clone();
@@ -385,7 +229,7 @@ fn nothing_is_lost_while_the_log_says(says: Says) {
         put(&*log, 1, &[("keep", 1, round * 1_000)]);
     }
     log.set(&away, None);
-    wait("all windows", || finals(&*log) >= 30);
+    env.pass_until("all windows", || finals(&*log) >= 30);
     assert_eq!(running.snapshot().drops.peer_total(), 0);
     assert!(counts(&*log).values().all(|count| *count == 2));
 }
@@ -403,7 +247,7 @@ fn a_transaction_that_is_open_for_60_s_is_not_silence() {
 #[test]
 fn a_history_fed_partition_by_partition_loses_only_what_is_counted() {
     for idle in [None, Some(Idle::Never)] {
-        let env = FastEnv::shared(20);
+        let env = SteppedEnv::shared();
         let log = memory_log();
         let running = start(&log, 2, topology(idle), env.clone());
         for partition in 0..2 {
@@ -413,7 +257,10 @@ fn a_history_fed_partition_by_partition_loses_only_what_is_counted() {
                     .collect();
                 put(&*log, partition, &rows);
             }
-            env.pass(Duration::from_secs(14));
+            match (partition, idle) {
+                (0, None) => env.pass_until("the first to be final", || finals(&*log) > 95),
+                _ => env.pass(Duration::from_secs(14)),
+            }
         }
         running.drain(DEADLINE).expect("drained");
         let drops = running.snapshot().drops;
