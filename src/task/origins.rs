@@ -17,7 +17,8 @@
 //!                        | where it differs: clock for lateness i64 BE
 //! ```
 //!
-//! A clock of `i64::MAX` says that the origin's input has ended; its next record takes that back.
+//! A clock of `i64::MAX` says that the origin's input has ended; the next record of any origin takes that
+//! back, for all: more is coming, and who is next is a matter of pace.
 
 use crate::base::{Error, NO_TIMESTAMP, Result};
 use crate::log::RecordRef;
@@ -178,12 +179,14 @@ impl Origins {
             }
             (_, clock_ms) => {
                 self.offered[origin] = None;
+                clock.raise(clock_ms);
                 match left_out.get() {
                     LEASED.. => left_out.set(BACK_FROM_SILENCE),
-                    ENDED => left_out.set(PRESENT),
+                    // The input goes on behind its end. The others may be about to go on too, only
+                    // later: whoever has really ended says so again.
+                    ENDED => self.forget_ends(),
                     _ => {}
                 }
-                clock.raise(clock_ms);
             }
         }
         // Who was not the slowest, and only came further, changes nothing.

@@ -183,7 +183,9 @@ impl Task {
             let several = queue.origins.as_ref().is_some_and(Origins::are_several);
             context.late_clock_ms = several.then_some(clock.late_clock_ms);
         }
-        self.ended = false;
+        if std::mem::take(&mut self.ended) {
+            self.sinks.iter().for_each(|sink| sink.time.forget_end());
+        }
         self.handle(position, raw)
     }
 

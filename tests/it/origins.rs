@@ -209,6 +209,30 @@ fn an_origin_that_ended_holds_nothing_back_until_it_speaks_again() {
     assert_eq!(reader.results(), last);
 }
 
+/// After a drain the input goes on; the slower of two tasks is not left out because it had ended before.
+#[test]
+fn origins_that_ended_are_waited_for_once_one_goes_on() {
+    let mut reader = Reader::new(true);
+    for sent in [
+        Row(0, "a", 5, 5),
+        Row(1, "a", 6, 6),
+        Clock(0, i64::MAX),
+        Clock(1, i64::MAX),
+    ] {
+        reader.send(sent).expect("a record");
+    }
+    assert!(reader.task.drain(0).expect("the end"));
+    assert_eq!(reader.results(), [result("a", 0, 2)]);
+    for sent in [Row(0, "a", 105, 105), Row(0, "a", 305, 305)] {
+        reader.send(sent).expect("a record");
+    }
+    assert_eq!(reader.results(), [], "origin 1 may go on too");
+    reader.send(Row(1, "a", 107, 107)).expect("a record");
+    reader.send(Clock(1, 200)).expect("a clock");
+    assert_eq!(reader.results(), [result("a", 100, 2)]);
+    assert_eq!(reader.task.drops().peer_total(), 0);
+}
+
 #[test]
 fn a_task_does_not_end_before_its_origins() {
     let mut reader = Reader::new(true);
