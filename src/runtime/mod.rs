@@ -16,6 +16,7 @@ mod application;
 mod commit;
 mod drain;
 mod hooks;
+mod inline;
 mod layout;
 mod liveness;
 mod open_task;
@@ -28,8 +29,10 @@ mod worker;
 
 pub use application::{Application, ApplicationBuilder};
 pub use hooks::{Hooks, NoHooks, Point};
+pub(crate) use inline::Inline;
 pub use opening::{RestoringTask, WaitingTask};
 pub use replay::{Replay, StoreSum};
 pub use settings::{Guarantee, Settings, StateBackend};
 pub use status::{LogOutage, Snapshot, State, Stuck, TaskSnapshot, WorkerSnapshot};
 pub use stop_signal::StopSignal;
+pub(crate) use worker::Turn;

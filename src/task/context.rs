@@ -129,7 +129,6 @@ pub struct Context {
     pub(super) origin_clock_ms: Option<i64>,
     /// Whether the current record's origin was left out for its silence and has not caught up.
     pub(super) was_silent: bool,
-    /// Those of the task's state.
     marks: Marks,
     policies: ErrorPolicies,
     pub(super) dead_letters: Option<OutputId>,
@@ -140,7 +139,7 @@ pub struct Context {
     pub(super) place: Arc<Place>,
     pub(super) stream_time_ms: i64,
     pub(super) wall_ms: i64,
-    /// Number of records undone.
+    /// Records undone.
     pub(super) undone: u64,
 }
 
