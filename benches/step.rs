@@ -17,7 +17,7 @@ use marea::dsl::{
 };
 use marea::log::{Batch, BatchBuilder, Fetched};
 use marea::state::{Identity, MemoryBackend, StoredState};
-use marea::task::{ErrorPolicies, Task};
+use marea::task::{ErrorPolicies, StepLimits, Task};
 use marea::topology::Topology;
 
 const RECORDS: u32 = 10_000;
@@ -70,7 +70,9 @@ fn step(task: &mut Task, inputs: &[&str], batch: &Batch) {
         let end = i64::from(RECORDS);
         task.inputs.set_end(&partition, end, end).expect("an input");
     }
-    let progress = task.process(usize::MAX, 0).expect("processed");
+    let progress = task
+        .process(&StepLimits::records(usize::MAX), 0)
+        .expect("processed");
     assert_eq!(progress.records, inputs.len() * RECORDS as usize);
     black_box(task.effects().take());
 }

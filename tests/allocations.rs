@@ -16,7 +16,7 @@ use marea::codec::{I64, Nullable, WindowedCodec};
 use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder, TimeWindows};
 use marea::log::{Batch, BatchBuilder, Fetched};
 use marea::state::{Identity, Medium, MemoryBackend, TaskState};
-use marea::task::{ErrorPolicies, Policy, Task};
+use marea::task::{ErrorPolicies, Policy, StepLimits, Task};
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -121,7 +121,9 @@ fn run(task: &mut Task, round: i64, batch: &Batch) -> (u64, u64) {
     let end = base_offset + RECORDS;
     task.inputs.set_end(&partition, end, 0).expect("an input");
     let start = COUNT.get();
-    let progress = task.process(usize::MAX, 0).expect("processed");
+    let progress = task
+        .process(&StepLimits::records(usize::MAX), 0)
+        .expect("processed");
     let processed = COUNT.get();
     assert_eq!(progress.records as i64, RECORDS);
     task.before_commit().expect("complete");

@@ -34,17 +34,22 @@ pub trait Env: Send + Sync + fmt::Debug + 'static {
 
 /// A thread that somebody owns.
 #[derive(Debug)]
-pub struct Thread(std::thread::JoinHandle<()>);
+pub struct Thread(Option<std::thread::JoinHandle<()>>);
 
 impl Thread {
+    /// A thread that has ended already: for an [`Env`] that runs bodies where they are spawned.
+    pub fn ended() -> Self {
+        Self(None)
+    }
+
     /// Waits for the thread to end; `false` if it panicked.
     pub fn join(self) -> bool {
-        self.0.join().is_ok()
+        self.0.is_none_or(|thread| thread.join().is_ok())
     }
 
     /// Whether the thread has ended, so that [`Thread::join`] returns at once.
     pub fn is_finished(&self) -> bool {
-        self.0.is_finished()
+        self.0.as_ref().is_none_or(|thread| thread.is_finished())
     }
 }
 
@@ -98,7 +103,7 @@ impl Env for SystemEnv {
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(body)
-            .map(Thread)
+            .map(|thread| Thread(Some(thread)))
             .map_err(|cause| {
                 let message =
                     format!("the system gave no thread for {name}; lower the number of workers");
@@ -158,6 +163,35 @@ impl Env for ManualEnv {
 
     fn sleep(&self, duration: Duration) {
         self.advance_ms(duration.as_millis() as i64);
+    }
+}
+
+/// The numbers that follow from a seed, for whoever needs chance that can be had again.
+#[derive(Debug)]
+pub(crate) struct Chance(AtomicU64);
+
+impl Chance {
+    /// The numbers of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    /// The next number.
+    pub(crate) fn next_u64(&self) -> u64 {
+        next_random(&self.0)
+    }
+
+    /// A number below `end`; 0 if there is none.
+    pub(crate) fn below(&self, end: u64) -> u64 {
+        match end {
+            0 => 0,
+            end => self.next_u64() % end,
+        }
+    }
+
+    /// Yes, once in so many times; never for 0.
+    pub(crate) fn one_in(&self, times: u32) -> bool {
+        times > 0 && self.below(u64::from(times)) == 0
     }
 }
 

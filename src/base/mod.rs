@@ -9,6 +9,7 @@ mod ids;
 mod partition;
 mod record;
 
+pub(crate) use env::Chance;
 pub use env::{Env, ManualEnv, SystemEnv, Thread};
 pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};

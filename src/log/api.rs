@@ -390,8 +390,12 @@ pub struct JoinRequest {
     pub member: String,
     /// All tasks of the application; every member names the same.
     pub tasks: Vec<TaskPlan>,
-    /// A member that has not polled for so long is expelled, in milliseconds.
+    /// A member of which nothing was heard for so long, neither a poll nor a heartbeat, is expelled, in
+    /// milliseconds: its process is gone.
     pub session_timeout_ms: u64,
+    /// A member that has not polled for so long is expelled, in milliseconds, however steady its
+    /// heartbeat: its worker is stuck.
+    pub max_poll_interval_ms: u64,
 }
 
 /// What a member should own from now on.
@@ -422,6 +426,19 @@ pub trait Membership: Send {
     /// What to put into commits now.
     fn token(&self) -> MemberToken;
 
+    /// The member's heartbeat, for whoever keeps it going while the member's own thread is busy.
+    fn heartbeat(&self) -> Box<dyn Heartbeat>;
+
     /// Leaves the group at once, giving back all tasks.
     fn leave(self: Box<Self>);
+}
+
+/// Tells the group that a member's process lives, from any thread and without waiting. A poll does so
+/// too; this goes on between two polls.
+pub trait Heartbeat: Send {
+    /// Says it once more. Once a third of the session is often enough.
+    ///
+    /// # Errors
+    /// `Fenced` once the member was expelled, was replaced or has left.
+    fn beat(&self) -> Result<()>;
 }

@@ -10,8 +10,8 @@ use super::group::{Groups, Seat};
 use super::signal::Signal;
 use super::turns::{From, Source, TurnReader};
 use super::{
-    Assignment, Batch, Commit, CommitError, CommittedOffset, Fetched, Isolation, JoinRequest, Log,
-    MemberToken, Membership, Reader, Receipt, TopicSpec, Writer,
+    Assignment, Batch, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation,
+    JoinRequest, Log, MemberToken, Membership, Reader, Receipt, TopicSpec, Writer,
 };
 use crate::base::{Env, Offset, Result, TaskId, TopicPartition};
 
@@ -345,8 +345,27 @@ impl Membership for MemoryMember {
         self.seat.token()
     }
 
+    fn heartbeat(&self) -> Box<dyn Heartbeat> {
+        Box::new(MemoryHeartbeat {
+            shared: Arc::clone(&self.shared),
+            seat: self.seat.clone(),
+        })
+    }
+
     fn leave(self: Box<Self>) {
         self.shared.state().groups.leave(&self.seat);
+    }
+}
+
+struct MemoryHeartbeat {
+    shared: Arc<Shared>,
+    seat: Seat,
+}
+
+impl Heartbeat for MemoryHeartbeat {
+    fn beat(&self) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        self.shared.state().groups.beat(&self.seat, now_ms)
     }
 }
 

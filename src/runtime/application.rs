@@ -1,21 +1,20 @@
 //! The handle of a running application.
 
-use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt};
 
-use super::drain::has_ended;
+use super::drain::Drain;
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
+use super::liveness::Liveness;
 use super::opening::run as restore;
 use super::status::Status;
-use super::worker::{Shared, Worker, join};
+use super::worker::{Ends, Shared, Worker, join};
 use super::{Settings, Snapshot, State, StateBackend, StopSignal};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
 use crate::disk::{Budget, raise_file_limit};
@@ -25,8 +24,9 @@ use crate::topology::Topology;
 
 /// How often a waiting handle looks at its workers.
 const LOOK: Duration = Duration::from_millis(5);
-/// How often the log is asked what other instances have done, in milliseconds.
-const ASK_MS: u64 = 100;
+/// How long the workers of an application that has failed or is dropped wait for a log that does not
+/// answer, in milliseconds.
+const GIVE_UP_MS: u64 = 30_000;
 /// How soon a signal is heard.
 const LISTEN: Duration = Duration::from_millis(50);
 
@@ -69,6 +69,8 @@ pub struct Application {
     shared: Arc<Shared>,
     /// The workers, and those that restore for them.
     threads: Vec<Thread>,
+    /// Keeps the members' hearts beating.
+    liveness: Option<Thread>,
 }
 
 impl ApplicationBuilder {
@@ -135,7 +137,9 @@ impl ApplicationBuilder {
             env: self.env,
             hooks: self.hooks,
             status: Status::new(self.settings.workers),
+            liveness: Liveness::default(),
             stop: AtomicBool::new(false),
+            give_up_at_ms: AtomicU64::new(u64::MAX),
             drain_asked: AtomicU64::new(0),
             draining: AtomicU64::new(0),
             opened: Mutex::default(),
@@ -158,14 +162,18 @@ impl ApplicationBuilder {
         let mut application = Application {
             shared: shared.clone(),
             threads: Vec::new(),
+            liveness: None,
         };
         // All members join before any works, so that the first assignment is the last.
         let mut joined = Vec::new();
         for number in 0..shared.settings.workers {
             let name = format!("{instance}-{number}");
             let membership = join(&shared, &name)?;
+            let heartbeat = membership.heartbeat();
+            shared.liveness.keep(&name, Some(heartbeat));
             joined.push((name, membership));
         }
+        application.liveness = Some(keep_alive(&shared)?);
         let threads = shared
             .settings
             .restore_threads
@@ -177,8 +185,10 @@ impl ApplicationBuilder {
         for (name, membership) in joined {
             let shared = shared.clone();
             let body = move || {
-                let work =
-                    || Worker::new(shared.clone(), name.clone(), membership).and_then(Worker::run);
+                let work = || match Ends::open_patiently(&shared, &name)? {
+                    Some(ends) => Worker::new(shared.clone(), name.clone(), membership, ends).run(),
+                    None => Ok(()),
+                };
                 // Closures of the user that fail are caught at their record; this is anything else.
                 let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
                     Err(Error::internal(format!(
@@ -189,8 +199,9 @@ impl ApplicationBuilder {
                 if let Err(error) = &outcome {
                     tracing::error!(worker = %name, %error, "worker failed");
                     // One that fails stops all: the others commit what they have.
-                    shared.stop.store(true, Ordering::Release);
+                    shared.stop(shared.env.monotonic_ms() + GIVE_UP_MS);
                 }
+                shared.liveness.keep(&name, None);
                 shared.status.worker_ended(outcome);
             };
             application.own("marea-worker", Box::new(body))?;
@@ -215,7 +226,9 @@ impl Application {
 
     /// What it is doing now.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.status.snapshot()
+        let now_ms = self.shared.env.monotonic_ms();
+        let stuck = self.shared.liveness.stuck(now_ms);
+        self.shared.status.snapshot(now_ms, stuck)
     }
 
     /// Brings the input to its end: waits until everything that was appended before the call has been
@@ -225,51 +238,9 @@ impl Application {
     /// # Errors
     /// The failure of a worker; `Unavailable` if it takes longer than `deadline`.
     pub fn drain(&self, deadline: Duration) -> Result<()> {
-        let shared = &self.shared;
         let until_ms = self.until_ms(deadline);
-        // One that took too long goes on; after one that has ended another begins.
-        let mut number = shared.draining.load(Ordering::Acquire);
-        if number == 0 {
-            number = shared.drain_asked.fetch_add(1, Ordering::AcqRel) + 1;
-        }
-        shared.status.enter(State::Draining);
-        if number > 1 {
-            // An end that is forgotten after another task has spoken of it again would be lost.
-            self.wait_for(
-                until_ms,
-                "the workers to see that there may be more",
-                || shared.status.know_drain(number),
-            )?;
-        }
-        shared.draining.store(number, Ordering::Release);
-        let total = shared.layout.specs.len();
-        let asked_at_ms = Cell::new(0);
-        self.wait_for(until_ms, "the input to end", || {
-            let snapshot = shared.status.snapshot();
-            let ended = snapshot.tasks.iter().filter(|task| task.ended);
-            let ended = ended.map(|task| &task.task).collect::<BTreeSet<_>>();
-            let opening = !snapshot.restoring.is_empty() || !snapshot.waiting.is_empty();
-            if opening
-                || !shared.status.know_drain(number)
-                || !snapshot.tasks.iter().all(|task| task.ended)
-            {
-                return false;
-            }
-            // A record may have come to a task after it was seen to have ended, and other instances may
-            // have the rest.
-            tracing::trace!(ended = ended.len(), total, "ended here");
-            let now_ms = shared.env.monotonic_ms();
-            if now_ms < asked_at_ms.get() + ASK_MS {
-                return false;
-            }
-            asked_at_ms.set(now_ms);
-            has_ended(&shared.layout, &*shared.log).unwrap_or_else(|error| {
-                tracing::debug!(%error, "asking whether the other instances have ended");
-                false
-            })
-        })?;
-        shared.draining.store(0, Ordering::Release);
-        Ok(())
+        let mut drain = Drain::begin(&self.shared);
+        self.wait_for(until_ms, "the input to end", || drain.is_done(&self.shared))
     }
 
     /// Stops in good order: what was processed is committed, nothing more is read, time does not
@@ -280,7 +251,7 @@ impl Application {
     /// still be running.
     pub fn close(&mut self, deadline: Duration) -> Result<()> {
         self.shared.status.enter(State::Stopping);
-        self.shared.stop.store(true, Ordering::Release);
+        self.shared.stop(self.until_ms(deadline));
         self.wait_for(self.until_ms(deadline), "the workers to stop", || {
             self.shared.status.running() == 0
         })?;
@@ -365,7 +336,7 @@ impl Application {
     /// Starts a thread; without it everything stops.
     fn own(&mut self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<()> {
         let thread = self.shared.env.spawn(name, body).inspect_err(|_| {
-            self.shared.stop.store(true, Ordering::Release);
+            self.shared.stop(self.until_ms(LOOK));
         })?;
         self.threads.push(thread);
         Ok(())
@@ -376,7 +347,7 @@ impl Application {
         self.shared.env.monotonic_ms().saturating_add(deadline_ms)
     }
 
-    fn wait_for(&self, until_ms: u64, what: &str, done: impl Fn() -> bool) -> Result<()> {
+    fn wait_for(&self, until_ms: u64, what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
         let since_ms = self.shared.env.monotonic_ms();
         while !done() {
             if let Some(error) = self.shared.status.error() {
@@ -395,13 +366,32 @@ impl Application {
         for thread in self.threads.drain(..) {
             thread.join();
         }
+        self.shared.liveness.end();
+        if let Some(thread) = self.liveness.take() {
+            thread.join();
+        }
     }
+}
+
+/// Starts the thread that keeps the hearts of an application's members beating.
+fn keep_alive(shared: &Arc<Shared>) -> Result<Thread> {
+    let env = shared.env.clone();
+    let shared = shared.clone();
+    let body = move || {
+        while shared.liveness.pause(shared.settings.session_timeout_ms) {
+            for worker in shared.liveness.beat(shared.env.monotonic_ms()) {
+                shared.status.expelled(&worker);
+            }
+        }
+    };
+    env.spawn("marea-liveness", Box::new(body))
 }
 
 /// An application that is dropped is stopped; it commits what it has, and nobody learns of a failure.
 impl Drop for Application {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
+        self.shared
+            .stop(self.shared.env.monotonic_ms() + GIVE_UP_MS);
         self.join();
     }
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::Guarantee;
 use super::hooks::{Hooks, Point};
 use super::open_task::OpenTask;
-use crate::base::{Offset, Result, TaskId, TopicPartition};
+use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
 use crate::log::{
     Batch, BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt,
     Writer,
@@ -34,6 +34,8 @@ pub(super) struct InFlight {
     /// The answer to the records.
     ends: BTreeMap<TopicPartition, Offset>,
     unknown: bool,
+    /// What was said when the answer was lost, until somebody asks for it.
+    said: Option<Error>,
 }
 
 /// What was sealed.
@@ -125,6 +127,7 @@ impl InFlight {
             offsets,
             ends: BTreeMap::new(),
             unknown: false,
+            said: None,
         };
         let commit = match guarantee {
             Guarantee::AtLeastOnce if !outputs.is_empty() => {
@@ -156,8 +159,8 @@ impl InFlight {
         };
         let Some(Receipt { ends }) = answer.or_else(|error| match error {
             CommitError::Unknown(error) => {
-                tracing::warn!(%error, "the outcome of a commit is unknown; asking again");
                 self.unknown = true;
+                self.said = Some(error);
                 Ok(None)
             }
             error => Err(error),
@@ -175,9 +178,10 @@ impl InFlight {
         Ok(false)
     }
 
-    /// Whether the log has lost the answer, and is asked again.
-    pub(super) fn is_unknown(&self) -> bool {
-        self.unknown
+    /// What the log said when it lost the answer, each time once. It is asked again with the next
+    /// [`InFlight::poll`].
+    pub(super) fn take_unknown(&mut self) -> Option<Error> {
+        self.said.take()
     }
 
     /// Step 3: the commit is definite.
@@ -245,8 +249,8 @@ impl InFlight {
     fn outcome(&mut self, asked: Result<(), CommitError>) -> Result<(), CommitError> {
         match asked {
             Err(CommitError::Unknown(error)) => {
-                tracing::warn!(%error, "the outcome of a commit is unknown; asking again");
                 self.unknown = true;
+                self.said = Some(error);
                 Ok(())
             }
             asked => asked,

@@ -1,13 +1,73 @@
-//! Whether all tasks of an application have ended, those of other instances included.
+//! A drain as its initiator sees it, and whether all tasks of an application have ended, those of other
+//! instances included.
 //!
 //! A task says its end in the note of its committed offsets. It has ended as long as there is nothing
 //! behind them: a commit that writes to a repartition topic moves that topic's end at once, so between
 //! the offsets of who wrote and who reads nothing can hide.
 
+use std::sync::atomic::Ordering;
+
+use super::State;
 use super::commit::ENDED;
 use super::layout::{Layout, inputs};
+use super::worker::Shared;
 use crate::base::Result;
 use crate::log::{Isolation, Log};
+
+/// How often the log is asked what other instances have done, in milliseconds.
+const ASK_MS: u64 = 100;
+
+/// A drain that was asked for: looked at until it is done.
+pub(super) struct Drain {
+    number: u64,
+    asked_at_ms: u64,
+}
+
+impl Drain {
+    /// Asks for a drain, or goes on with the one that has not come to its end.
+    pub(super) fn begin(shared: &Shared) -> Self {
+        // One that took too long goes on; after one that has ended another begins.
+        let mut number = shared.draining.load(Ordering::Acquire);
+        if number == 0 {
+            number = shared.drain_asked.fetch_add(1, Ordering::AcqRel) + 1;
+        }
+        shared.status.enter(State::Draining);
+        Self {
+            number,
+            asked_at_ms: 0,
+        }
+    }
+
+    /// Whether the input has ended.
+    pub(super) fn is_done(&mut self, shared: &Shared) -> bool {
+        let number = self.number;
+        let known = shared.status.know_drain(number);
+        // An end that is forgotten after another task has spoken of it again would be lost.
+        if number > 1 && !known {
+            return false;
+        }
+        shared.draining.store(number, Ordering::Release);
+        let now_ms = shared.env.monotonic_ms();
+        let tasks = shared.status.tasks();
+        if !known || shared.status.is_opening() || !tasks.values().all(|ended| *ended) {
+            return false;
+        }
+        // A record may have come to a task after it was seen to have ended, and other instances may have
+        // the rest.
+        if now_ms < self.asked_at_ms + ASK_MS {
+            return false;
+        }
+        self.asked_at_ms = now_ms;
+        let ended = has_ended(&shared.layout, &*shared.log).unwrap_or_else(|error| {
+            tracing::debug!(%error, "asking whether the other instances have ended");
+            false
+        });
+        if ended {
+            shared.draining.store(0, Ordering::Release);
+        }
+        ended
+    }
+}
 
 /// Asks the log whether every input of every task is read to its end and its task has ended.
 ///

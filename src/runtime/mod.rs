@@ -2,10 +2,11 @@
 //!
 //! ```text
 //!  Application -- starts --> Worker (an OS thread) -- owns --> tasks, reader, writer, member
-//!                              |
-//!                              |  take assignment   fetch   step   commit   (one loop, one owner)
-//!                              v
-//!                            Status  <-- read by snapshot, drain, close
+//!       |                      |
+//!       |                      |  turn: take assignment   step   commit   fetch   (one owner)
+//!       |                      v
+//!       |                    Status  <-- read by snapshot, drain, close
+//!       +----- starts --> Liveness: heartbeats while workers are busy
 //! ```
 //!
 //! A worker never takes silence for an answer: its failure stops the application, whose state, error
@@ -15,7 +16,9 @@ mod application;
 mod commit;
 mod drain;
 mod hooks;
+mod inline;
 mod layout;
+mod liveness;
 mod open_task;
 mod opening;
 mod replay;
@@ -26,8 +29,10 @@ mod worker;
 
 pub use application::{Application, ApplicationBuilder};
 pub use hooks::{Hooks, NoHooks, Point};
+pub(crate) use inline::Inline;
 pub use opening::{RestoringTask, WaitingTask};
 pub use replay::{Replay, StoreSum};
 pub use settings::{Guarantee, Settings, StateBackend};
-pub use status::{Snapshot, State, TaskSnapshot};
+pub use status::{LogOutage, Snapshot, State, Stuck, TaskSnapshot, WorkerSnapshot};
 pub use stop_signal::StopSignal;
+pub(crate) use worker::Turn;

@@ -43,12 +43,22 @@ pub struct Settings {
     pub state_backend: StateBackend,
     /// Records a task takes before the worker looks at its other duties.
     pub records_per_step: usize,
+    /// Longest time a task takes records before the worker looks at its other duties, in milliseconds.
+    /// A record that takes longer is waited for.
+    pub step_ms: u64,
     /// Threads that open and restore tasks beside the workers. With 0 the workers do it between their
     /// steps: for simulations on one thread.
     pub restore_threads: usize,
-    /// A worker that has been silent for so long loses its tasks, in milliseconds.
+    /// A process that the group has not heard of for so long loses its tasks, in milliseconds. A worker
+    /// that is busy is heard of all the same.
     pub session_timeout_ms: u64,
-    /// How long an aborted or unanswered commit is tried again, in milliseconds.
+    /// A worker that has been at one record for so long loses its tasks to the others, in
+    /// milliseconds: its closure may never return. Until then they wait with it.
+    pub max_poll_interval_ms: u64,
+    /// How long an outage of the log is waited out before the worker fails, in milliseconds: commits
+    /// that are aborted or not answered, a log that cannot be asked. By default as long as it lasts
+    /// (`u64::MAX`); [`Snapshot::workers`](super::Snapshot::workers) says which worker waits, since when
+    /// and why.
     pub commit_retry_ms: u64,
     /// A partition of a user's topic that has been read to its end and silent for this long, in
     /// milliseconds, no longer holds back the time of tasks behind a repartition topic; `None` for
@@ -78,9 +88,11 @@ impl Default for Settings {
             dead_letter_topic: None,
             state_backend: StateBackend::RocksDb,
             records_per_step: 1_000,
+            step_ms: 5,
             restore_threads: 2,
             session_timeout_ms: 30_000,
-            commit_retry_ms: 60_000,
+            max_poll_interval_ms: 300_000,
+            commit_retry_ms: u64::MAX,
             idle_timeout_ms: Some(10_000),
             timestamp_ahead_max_ms: Some(86_400_000),
             purge_interval_ms: 30_000,

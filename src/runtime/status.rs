@@ -1,6 +1,7 @@
 //! What an application says about itself while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -55,6 +56,60 @@ pub struct TaskSnapshot {
     pub held_back_ms: u64,
 }
 
+/// The log does not answer a worker, which waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOutage {
+    /// For how long, in milliseconds.
+    pub for_ms: u64,
+    /// What was asked and what came back, the last time.
+    pub reason: String,
+}
+
+/// A worker has been at one record for long: its closure is slow, or blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// For how long, in milliseconds.
+    pub for_ms: u64,
+    /// In which task.
+    pub task: TaskId,
+    /// In which node: its operator, and its name if it has one.
+    pub node: String,
+    /// Where the record is from.
+    pub partition: TopicPartition,
+    /// The record's offset.
+    pub offset: Offset,
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            for_ms,
+            task,
+            node,
+            partition,
+            offset,
+        } = self;
+        write!(
+            f,
+            "{for_ms} ms in {node} of task {task}, at {partition} offset {offset}"
+        )
+    }
+}
+
+/// A worker, and what keeps it from its work.
+#[derive(Clone, Debug)]
+pub struct WorkerSnapshot {
+    /// Its name.
+    pub worker: String,
+    /// The log's outage that it waits out.
+    pub outage: Option<LogOutage>,
+    /// The record that it has been at for a second or more.
+    pub stuck: Option<Stuck>,
+    /// Whether the group has given its tasks to others, as it was stuck for `max_poll_interval_ms`. It
+    /// joins anew when it gets free.
+    pub expelled: bool,
+}
+
 /// A picture of a running application.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -74,6 +129,8 @@ pub struct Snapshot {
     pub restoring: Vec<RestoringTask>,
     /// Tasks that could not be opened and will be tried again.
     pub waiting: Vec<WaitingTask>,
+    /// All workers that have reported.
+    pub workers: Vec<WorkerSnapshot>,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -95,6 +152,10 @@ pub(super) struct WorkerStatus {
     pub(super) tasks: Vec<TaskSnapshot>,
     pub(super) restoring: Vec<RestoringTask>,
     pub(super) waiting: Vec<WaitingTask>,
+    /// Since when the log has not answered it, by the monotonic clock, and what it says.
+    pub(super) outage: Option<(u64, String)>,
+    /// Whether its tasks went to others while it was stuck.
+    pub(super) expelled: bool,
 }
 
 /// Shared by the workers and the handle.
@@ -144,6 +205,17 @@ impl Status {
         }
     }
 
+    /// A worker that is stuck has lost its tasks to others, and cannot say so.
+    pub(super) fn expelled(&self, worker: &str) {
+        let mut inner = self.lock();
+        let status = inner.workers.entry(worker.to_owned()).or_default();
+        status.tasks.clear();
+        status.restoring.clear();
+        status.waiting.clear();
+        status.settled_at_ms = None;
+        status.expelled = true;
+    }
+
     /// Moves on, unless the application has failed or is further already.
     pub(super) fn enter(&self, state: State) {
         let mut inner = self.lock();
@@ -190,8 +262,26 @@ impl Status {
     /// Whether all workers that run know the drain of that number.
     pub(super) fn know_drain(&self, number: u64) -> bool {
         let inner = self.lock();
-        let known = |worker: &&WorkerStatus| worker.drain_known >= number;
+        // One that is stuck has no tasks that could have ended.
+        let known = |worker: &&WorkerStatus| worker.expelled || worker.drain_known >= number;
         inner.workers.values().filter(known).count() >= inner.running
+    }
+
+    /// The tasks that are open, and whether each has ended with whoever lists it.
+    pub(super) fn tasks(&self) -> BTreeMap<TaskId, bool> {
+        let inner = self.lock();
+        let mut tasks = BTreeMap::new();
+        for task in inner.workers.values().flat_map(|worker| &worker.tasks) {
+            *tasks.entry(task.task.clone()).or_insert(true) &= task.ended;
+        }
+        tasks
+    }
+
+    /// Whether some tasks are being opened, or wait to be.
+    pub(super) fn is_opening(&self) -> bool {
+        let inner = self.lock();
+        let mut workers = inner.workers.values();
+        workers.any(|worker| !worker.restoring.is_empty() || !worker.waiting.is_empty())
     }
 
     pub(super) fn running(&self) -> usize {
@@ -206,7 +296,8 @@ impl Status {
             .map(|(kind, message)| Error::new(*kind, message.clone()))
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    /// The picture at `now_ms` of the monotonic clock, with what workers have been at for long.
+    pub(super) fn snapshot(&self, now_ms: u64, mut stuck: BTreeMap<String, Stuck>) -> Snapshot {
         let inner = self.lock();
         let mut snapshot = Snapshot {
             state: inner.state,
@@ -217,9 +308,20 @@ impl Status {
             tasks: Vec::new(),
             restoring: Vec::new(),
             waiting: Vec::new(),
+            workers: Vec::new(),
             error: inner.error.as_ref().map(|(_, message)| message.clone()),
         };
-        for worker in inner.workers.values() {
+        for (name, worker) in &inner.workers {
+            let outage = worker.outage.as_ref();
+            snapshot.workers.push(WorkerSnapshot {
+                worker: name.clone(),
+                outage: outage.map(|(since_ms, reason)| LogOutage {
+                    for_ms: now_ms.saturating_sub(*since_ms),
+                    reason: reason.clone(),
+                }),
+                stuck: stuck.remove(name),
+                expelled: worker.expelled,
+            });
             snapshot.records += worker.records;
             snapshot.commits += worker.commits;
             snapshot.lag += worker.lag;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::held::error_header;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
+use super::place::Place;
 use super::time_bound::{Hold, Reached};
 use super::{Effects, ErrorPolicies, HoldId, OutputId, Policy, Stage, TaskSpec, TimeBound};
 use crate::base::{
@@ -124,12 +125,10 @@ pub struct Context {
     pub(super) holds: Vec<Hold>,
     /// The clock of the current record's own origin, where there are several.
     pub(super) late_clock_ms: Option<i64>,
-    /// The same where its topic has one origin that sends its clock: what is passed on with what the
-    /// record becomes.
+    /// The same where its topic has one origin that sends its clock; it is passed on.
     pub(super) origin_clock_ms: Option<i64>,
     /// Whether the current record's origin was left out for its silence and has not caught up.
     pub(super) was_silent: bool,
-    /// Those of the task's state.
     marks: Marks,
     policies: ErrorPolicies,
     pub(super) dead_letters: Option<OutputId>,
@@ -137,9 +136,10 @@ pub struct Context {
     pub(super) partition: u32,
     pub(super) topic: Arc<str>,
     pub(super) offset: Offset,
+    pub(super) place: Arc<Place>,
     pub(super) stream_time_ms: i64,
     pub(super) wall_ms: i64,
-    /// Number of records undone.
+    /// Records undone.
     pub(super) undone: u64,
 }
 
@@ -169,6 +169,7 @@ impl Context {
             partition: spec.partition,
             topic: "".into(),
             offset: -1,
+            place: Arc::default(),
             stream_time_ms: NO_TIMESTAMP,
             wall_ms: 0,
             undone: 0,

@@ -17,7 +17,9 @@ mod context;
 mod effects;
 mod held;
 mod inputs;
+mod limits;
 mod origins;
+mod place;
 mod policy;
 mod port;
 mod spec;
@@ -31,13 +33,15 @@ pub use context::{Context, DropReason, Drops};
 pub use effects::{Effects, OutputId};
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
+pub use limits::{Progress, StepLimits};
 pub use origins::{CLOCK_HEADER, SinkTime};
+pub use place::Place;
 pub use policy::{ErrorPolicies, Policy, Stage};
 pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
 pub use spec::{
     ClocksTo, Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OutputSpec, TaskSpec, TopicName,
 };
-pub use step::{Progress, Task};
+pub use step::Task;
 pub use task_time::HeldBack;
 pub use time_bound::{HoldId, TimeBound};
 pub use wiring::Wiring;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Context;
+use super::{Context, NodeId};
 use crate::base::{Record, Result};
 use crate::log::RecordRef;
 
@@ -125,6 +125,7 @@ pub trait Process: 'static {
 
 /// A node: a process and its edges.
 pub(super) struct Node<P: Process> {
+    pub(super) id: NodeId,
     pub(super) process: P,
     pub(super) out: Edges<P::KeyOut, P::ValueOut>,
 }
@@ -132,10 +133,12 @@ pub(super) struct Node<P: Process> {
 impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
     #[inline]
     fn push(&self, record: Record<P::KeyIn, P::ValueIn>, context: &mut Context) -> Result<()> {
+        context.place.at_node(self.id);
         self.process.process(record, &self.out, context)
     }
 
     fn tick(&self, tick: Tick, context: &mut Context) -> Result<()> {
+        context.place.at_node(self.id);
         self.process.tick(tick, &self.out, context)
     }
 }

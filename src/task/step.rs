@@ -5,26 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::inputs::Queue;
+use super::limits::{Pace, Step};
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins, SinkTime};
 use super::task_time::ClockedSink;
 use super::time_bound::Reached;
 use super::time_limit::TimeLimit;
 use super::{
-    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputSpec, Policy, Source,
-    Stage, TaskSpec, Wiring,
+    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputSpec, Place, Policy,
+    Progress, Source, Stage, StepLimits, TaskSpec, Wiring,
 };
 use crate::base::{Error, Result, TaskId};
 use crate::log::RecordRef;
 use crate::state::{TaskState, TimeSlot};
-
-/// What [`Task::process`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Records taken from the inputs.
-    pub records: usize,
-    /// Whether there is a record that could be taken next.
-    pub more: bool,
-}
 
 /// One partition of one sub-topology at work.
 pub struct Task {
@@ -40,6 +32,7 @@ pub struct Task {
     pub(super) partition_times: Vec<TimeSlot>,
     pub(super) ended: bool,
     pub(super) time_limit: TimeLimit,
+    pace: Pace,
 }
 
 impl Task {
@@ -68,6 +61,7 @@ impl Task {
             partition_times,
             ended: false,
             time_limit,
+            pace: Pace::default(),
         })
     }
 
@@ -89,8 +83,10 @@ impl Task {
     pub fn abort(&mut self) -> Result<()> {
         self.state.rollback()?;
         let drops = self.context.drops;
+        let place = Arc::clone(&self.context.place);
         let (mut context, inputs, sinks) = build(&self.spec, &self.state, self.policies)?;
         context.drops = drops;
+        context.place = place;
         self.context = context;
         self.inputs = inputs;
         self.sinks = sinks;
@@ -103,6 +99,16 @@ impl Task {
         &self.context.drops
     }
 
+    /// Where it is, for other threads.
+    pub fn place(&self) -> &Arc<Place> {
+        &self.context.place
+    }
+
+    /// Bytes of what waits for a commit: records to be written and changed rows.
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.context.effects.bytes() + self.state.dirty_bytes()
+    }
+
     /// The largest timestamp taken from any input, in milliseconds.
     pub fn stream_time_ms(&self) -> i64 {
         self.context.stream_time_ms
@@ -113,31 +119,28 @@ impl Task {
         &mut self.context.effects
     }
 
-    /// Takes up to `max_records` records from the inputs, one after another by timestamp, and runs
-    /// each through the graph.
+    /// Takes records from the inputs, one after another by timestamp, and runs each through the graph,
+    /// until one of the `limits` is reached.
     ///
     /// # Errors
     /// An error of a record whose policy is to fail, naming topic, partition and offset; or an error
     /// of a store. The task must then be aborted or dropped.
-    pub fn process(&mut self, max_records: usize, wall_ms: i64) -> Result<Progress> {
+    pub fn process(&mut self, limits: &StepLimits<'_>, wall_ms: i64) -> Result<Progress> {
         self.context.wall_ms = wall_ms;
-        let mut records = 0;
+        let mut step = Step::begin(limits, &self.pace, self.uncommitted_bytes());
         while let Some(position) = self.inputs.choose() {
-            if records == max_records {
+            if step.is_over() {
                 self.settle_time()?;
-                return Ok(Progress {
-                    records,
-                    more: true,
-                });
+                return Ok(step.progress(true));
             }
             self.take(position)?;
-            records += 1;
+            if step.took() {
+                let bytes = self.uncommitted_bytes();
+                step.look(&mut self.pace, bytes);
+            }
         }
         self.settle_time()?;
-        Ok(Progress {
-            records,
-            more: false,
-        })
+        Ok(step.progress(false))
     }
 
     fn take(&mut self, position: usize) -> Result<()> {
@@ -162,6 +165,7 @@ impl Task {
         let queue = &mut inputs.queues[position];
         queue.position = raw.offset + 1;
         context.offset = raw.offset;
+        context.place.at_record(position, raw.offset);
         if !Arc::ptr_eq(&context.topic, &queue.partition.topic) {
             context.topic = queue.partition.topic.clone();
         }

@@ -105,7 +105,7 @@ impl<'a> Wiring<'a> {
     /// As [`Wiring::edges`].
     pub fn add_process<P: Process>(&mut self, id: NodeId, process: P) -> Result<()> {
         let out = self.edges::<P::KeyOut, P::ValueOut>(id)?;
-        let port: Port<P::KeyIn, P::ValueIn> = Rc::new(Node { process, out });
+        let port: Port<P::KeyIn, P::ValueIn> = Rc::new(Node { id, process, out });
         self.provide(id, port);
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::codec::Codec;
 use crate::disk::Budget;
 use crate::log::{Batch, BatchBuilder};
 use crate::state::{self, Identity, MemoryBackend, RocksBackend, TaskState};
-use crate::task::{Drops, ErrorPolicies, Task};
+use crate::task::{Drops, ErrorPolicies, StepLimits, Task};
 use crate::topology::Topology;
 
 const BUDGET_BYTES: usize = 16 << 20;
@@ -248,7 +248,7 @@ impl Driver {
     /// Processes what is in the queues and what follows from it.
     pub(super) fn run_to_the_end(&mut self) -> Result<()> {
         loop {
-            match self.task.process(1, self.wall_ms) {
+            match self.task.process(&StepLimits::records(1), self.wall_ms) {
                 Ok(progress) if progress.records == 0 => return Ok(()),
                 Ok(_) => self.commit()?,
                 Err(error) => return Err(self.abort(error)?),

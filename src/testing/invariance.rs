@@ -40,7 +40,7 @@ pub enum Compare {
 }
 
 /// Output records with their number of occurrences, or the last of each key.
-type Output = BTreeMap<(Option<Vec<u8>>, Option<Vec<u8>>), usize>;
+pub(super) type Output = BTreeMap<(Option<Vec<u8>>, Option<Vec<u8>>), usize>;
 
 /// Runs a topology under every combination of its lists, on logs in memory, and compares the final
 /// outputs with those of the first combination. Each run ends by draining: what is equal holds where
@@ -290,7 +290,7 @@ fn check_part(
     Ok(())
 }
 
-fn compare(
+pub(super) fn compare(
     ways: &str,
     outputs: &[(&str, Compare)],
     expected: &[Output],
@@ -435,7 +435,7 @@ fn append(log: &dyn Log, input: &[InputRecord], way: Way) -> Result<()> {
     Ok(())
 }
 
-fn read(log: &dyn Log, topic: &str, compare: Compare) -> Result<Output> {
+pub(super) fn read(log: &dyn Log, topic: &str, compare: Compare) -> Result<Output> {
     let partition = TopicPartition::new(topic, 0);
     let end = log.end_offset(&partition, Isolation::ReadCommitted)?;
     let mut reader = log.reader()?;

@@ -11,9 +11,11 @@ mod invariance;
 mod driver;
 mod memory_topics;
 mod rows;
+pub mod sim;
 mod topics;
 
 pub use driver::{Backend, Driver, DriverBuilder};
 pub use invariance::{Compare, InputRecord, Invariance};
 pub use rows::StoreRow;
+pub use sim::Simulation;
 pub use topics::{InputTopic, OutputTopic};

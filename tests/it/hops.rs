@@ -11,7 +11,7 @@ use marea::dsl::{
 };
 use marea::log::{BatchBuilder, Fetched};
 use marea::state::{Identity, MemoryBackend, TaskState};
-use marea::task::{CLOCK_HEADER, DropReason, ErrorPolicies, Task};
+use marea::task::{CLOCK_HEADER, DropReason, ErrorPolicies, StepLimits, Task};
 use marea::topology::{TopicLimits, Topology};
 
 const FIRST: &str = "app-first-repartition";
@@ -85,7 +85,9 @@ impl Hop {
         self.task.inputs.add(&fetched).expect("a batch");
         let end = self.offset;
         self.task.inputs.set_end(&place, end, end).expect("an end");
-        self.task.process(usize::MAX, 0).expect("handled");
+        self.task
+            .process(&StepLimits::records(usize::MAX), 0)
+            .expect("handled");
     }
 
     /// A record of an origin whose records are in order.

@@ -12,7 +12,7 @@ use marea::dsl::{
 };
 use marea::log::{BatchBuilder, Fetched};
 use marea::state::{Identity, MemoryBackend, TaskState};
-use marea::task::{CLOCK_HEADER, DropReason, ErrorPolicies, Task};
+use marea::task::{CLOCK_HEADER, DropReason, ErrorPolicies, StepLimits, Task};
 use marea::topology::TopicLimits;
 
 const REPARTITION: &str = "app-by-key-repartition";
@@ -109,7 +109,9 @@ impl Reader {
         })?;
         self.offset += 1;
         self.task.inputs.set_end(&place, self.offset, self.offset)?;
-        self.task.process(usize::MAX, 0).map(|_| ())
+        self.task
+            .process(&StepLimits::records(usize::MAX), 0)
+            .map(|_| ())
     }
 
     /// Commits the state, whose dead rows then go.

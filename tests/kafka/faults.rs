@@ -44,6 +44,7 @@ fn join(log: &dyn Log, member: &str) -> Box<dyn Membership> {
             inputs: vec![TopicPartition::new("t", 0)],
         }],
         session_timeout_ms: 10_000,
+        max_poll_interval_ms: 10_000,
     };
     let mut member = log.join(request).expect("joined");
     let until = std::time::Instant::now() + Duration::from_secs(20);

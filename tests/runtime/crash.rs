@@ -326,7 +326,7 @@ fn zombie_fenced() {
         workers: 2,
         commit_interval_ms: 3,
         records_per_step: 50,
-        session_timeout_ms: 300,
+        max_poll_interval_ms: 300,
         ..Settings::default()
     };
     let stall = Arc::new(Stall {

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use marea::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use marea::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use marea::log::{
-    Commit, CommitError, CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, Receipt,
-    TopicSpec, Writer,
+    Assignment, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation, JoinRequest,
+    Log, MemberToken, Membership, Reader, Receipt, TopicSpec, Writer,
 };
 
 /// What goes wrong, for some with each commit whose number divides by `every`.
@@ -20,6 +20,8 @@ pub enum Fault {
     Abort { every: u32 },
     /// So many times the log does not say where the changelogs of that partition end.
     HideEnds { partition: u32, times: u32 },
+    /// Nothing.
+    None,
 }
 
 /// A log over another.
@@ -31,6 +33,7 @@ pub struct FaultyLog {
 
 #[derive(Default)]
 struct Counts {
+    down: AtomicBool,
     commits: AtomicU32,
     faults: AtomicU32,
 }
@@ -42,6 +45,11 @@ impl FaultyLog {
             fault,
             counts: Arc::default(),
         }
+    }
+
+    /// From now on nothing can be asked of it, or everything again.
+    pub fn set_down(&self, down: bool) {
+        self.counts.down.store(down, Ordering::SeqCst);
     }
 
     /// How often something went wrong.
@@ -82,6 +90,7 @@ impl Log for FaultyLog {
     }
 
     fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
+        self.counts.ask()?;
         if let Fault::HideEnds {
             partition: hidden,
             times,
@@ -97,6 +106,7 @@ impl Log for FaultyLog {
     }
 
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.counts.ask()?;
         self.log.delete_records(before)
     }
 
@@ -105,6 +115,7 @@ impl Log for FaultyLog {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>> {
+        self.counts.ask()?;
         self.log.committed(group, partitions)
     }
 
@@ -113,10 +124,15 @@ impl Log for FaultyLog {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>> {
-        self.log.reader()
+        self.counts.ask()?;
+        Ok(Box::new(FaultyReader {
+            reader: self.log.reader()?,
+            counts: self.counts.clone(),
+        }))
     }
 
     fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+        self.counts.ask()?;
         let writer = self.log.writer(id)?;
         let counts = self.counts.clone();
         Ok(Box::new(FaultyWriter {
@@ -128,7 +144,79 @@ impl Log for FaultyLog {
     }
 
     fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
-        self.log.join(request)
+        self.counts.ask()?;
+        Ok(Box::new(FaultyMember {
+            member: self.log.join(request)?,
+            counts: self.counts.clone(),
+        }))
+    }
+}
+
+impl Counts {
+    fn ask(&self) -> Result<()> {
+        match self.down.load(Ordering::SeqCst) {
+            true => Err(lost()),
+            false => Ok(()),
+        }
+    }
+}
+
+struct FaultyReader {
+    reader: Box<dyn Reader>,
+    counts: Arc<Counts>,
+}
+
+impl Reader for FaultyReader {
+    fn assign(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.counts.ask()?;
+        self.reader.assign(positions)
+    }
+
+    fn pause(&mut self, partition: &TopicPartition, paused: bool) {
+        self.reader.pause(partition, paused);
+    }
+
+    fn poll(&mut self, max_bytes: usize, timeout: Duration) -> Result<Vec<Fetched>> {
+        self.counts.ask()?;
+        self.reader.poll(max_bytes, timeout)
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.reader.position(partition)
+    }
+
+    fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>> {
+        self.counts.ask()?;
+        self.reader.end(partition, timeout)
+    }
+}
+
+/// Its process is well: the heart goes on.
+struct FaultyMember {
+    member: Box<dyn Membership>,
+    counts: Arc<Counts>,
+}
+
+impl Membership for FaultyMember {
+    fn poll(&mut self) -> Result<Option<Assignment>> {
+        self.counts.ask()?;
+        self.member.poll()
+    }
+
+    fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
+        self.member.release(tasks)
+    }
+
+    fn token(&self) -> MemberToken {
+        self.member.token()
+    }
+
+    fn heartbeat(&self) -> Box<dyn Heartbeat> {
+        self.member.heartbeat()
+    }
+
+    fn leave(self: Box<Self>) {
+        self.member.leave();
     }
 }
 
@@ -148,6 +236,11 @@ enum Answer {
 
 impl Writer for FaultyWriter {
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
+        if self.counts.ask().is_err() {
+            // It never gets there; nobody knows before the log can be asked again.
+            self.answer = Answer::Abort;
+            return Ok(());
+        }
         let number = self.counts.commits.fetch_add(1, Ordering::SeqCst) + 1;
         self.answer = match self.fault {
             Fault::LoseAnswer { every } if number.is_multiple_of(every) => Answer::Lost,
@@ -164,6 +257,7 @@ impl Writer for FaultyWriter {
     }
 
     fn poll(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
+        self.counts.ask().map_err(CommitError::Unknown)?;
         match self.answer {
             Answer::Good => self.writer.poll(timeout),
             Answer::Lost => Err(CommitError::Unknown(lost())),
@@ -175,11 +269,12 @@ impl Writer for FaultyWriter {
     }
 
     fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
-        assert!(
-            self.answer == Answer::Lost,
-            "only a lost answer is asked for again"
-        );
-        self.writer.poll(timeout)
+        self.counts.ask().map_err(CommitError::Unknown)?;
+        match self.answer {
+            Answer::Lost => self.writer.poll(timeout),
+            // Lost in an outage.
+            _ => self.poll(timeout),
+        }
     }
 }
 

@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::base::ErrorKind;
-use crate::log::{CommittedOffset, GroupCommit};
+use crate::log::{CommittedOffset, GroupCommit, JoinRequest};
 
-use super::members::{TIMEOUT_MS, assert_fenced, commit_as, join, polled, start_group, tasks};
+use super::members::{
+    TIMEOUT_MS, assert_fenced, commit_as, join, polled, request, start_group, tasks,
+};
 
 /// The append's time is the log's own clock.
 pub fn batches_carry_the_wall_clock_of_their_append(factory: Factory<'_>) {
@@ -175,5 +177,33 @@ pub fn a_member_is_silent_by_the_given_clock(factory: Factory<'_>) {
     assert_eq!(polled(&mut *b), Some(vec![0, 1, 2, 3]));
     assert_fenced(&*log, a.token(), 0);
     assert_eq!(a.poll().expect_err("expelled").kind(), ErrorKind::Fenced);
+    commit_as(&*log, b.token(), 0).expect("its own");
+}
+
+/// A worker that is busy for longer than the session keeps its tasks while somebody beats for it, and
+/// loses them once it has not polled for the whole interval.
+pub fn a_heartbeat_stands_in_for_polls_up_to_their_interval(factory: Factory<'_>) {
+    let (env, log) = start_group(factory);
+    let patient = |member| JoinRequest {
+        max_poll_interval_ms: 3 * TIMEOUT_MS,
+        ..request(member, 4)
+    };
+    let mut a = log.join(patient("a")).expect("joined");
+    polled(&mut *a);
+    let heartbeat = a.heartbeat();
+    let mut b = log.join(patient("b")).expect("joined");
+    assert_eq!(polled(&mut *b), Some(vec![]));
+    for _ in 0..3 {
+        env.advance_ms(TIMEOUT_MS as i64);
+        heartbeat.beat().expect("a member");
+        assert_eq!(polled(&mut *b), None, "not yet");
+        commit_as(&*log, a.token(), 0).expect("not yet");
+    }
+    env.advance_ms(1);
+    heartbeat.beat().expect("nobody has expelled it yet");
+    assert_eq!(polled(&mut *b), Some(vec![0, 1, 2, 3]));
+    assert_fenced(&*log, a.token(), 0);
+    let expelled = heartbeat.beat().expect_err("expelled");
+    assert_eq!(expelled.kind(), ErrorKind::Fenced);
     commit_as(&*log, b.token(), 0).expect("its own");
 }

@@ -4,7 +4,7 @@ use crate::log::{CommittedOffset, GroupCommit, JoinRequest, MemberToken, Members
 
 pub(super) const TIMEOUT_MS: u64 = 5_000;
 
-fn request(member: &str, tasks: u32) -> JoinRequest {
+pub(super) fn request(member: &str, tasks: u32) -> JoinRequest {
     let plan = |partition| TaskPlan {
         task: TaskId::new("sub", partition),
         inputs: vec![at("t", partition)],
@@ -14,6 +14,7 @@ fn request(member: &str, tasks: u32) -> JoinRequest {
         member: member.into(),
         tasks: (0..tasks).map(plan).collect(),
         session_timeout_ms: TIMEOUT_MS,
+        max_poll_interval_ms: TIMEOUT_MS,
     }
 }
 
@@ -193,6 +194,24 @@ pub fn a_silent_member_loses_its_tasks(factory: Factory<'_>) {
     assert_fenced(&*log, a.token(), 0);
     assert_eq!(a.poll().expect_err("expelled").kind(), ErrorKind::Fenced);
     commit_as(&*log, b.token(), 0).expect("its own");
+}
+
+/// A heart that beats for a place that is lost says so to whoever keeps it going.
+pub fn a_heartbeat_ends_with_its_place(factory: Factory<'_>) {
+    let (_, log) = start_group(factory);
+    let mut a = join(&*log, "a");
+    settle(&mut *a, |tasks| tasks.len() == 4);
+    let heartbeat = a.heartbeat();
+    heartbeat.beat().expect("a member");
+    let mut again = join(&*log, "a");
+    let replaced = heartbeat.beat().expect_err("replaced");
+    assert_eq!(replaced.kind(), ErrorKind::Fenced);
+    settle(&mut *again, |tasks| tasks.len() == 4);
+    let heartbeat = again.heartbeat();
+    heartbeat.beat().expect("a member");
+    again.leave();
+    let left = heartbeat.beat().expect_err("it has left");
+    assert_eq!(left.kind(), ErrorKind::Fenced);
 }
 
 /// Two members with different topologies would work on different tasks.

@@ -47,6 +47,7 @@ macro_rules! log_conformance {
             tasks_are_handed_over_one_by_one
             others_come_and_go_unnoticed
             a_member_is_silent_by_the_given_clock
+            a_heartbeat_stands_in_for_polls_up_to_their_interval
         );
         $crate::log_conformance!(
             $factory:
@@ -71,6 +72,7 @@ macro_rules! log_conformance {
             a_zombie_cannot_commit
             a_member_that_goes_on_is_not_fenced_by_others
             a_silent_member_loses_its_tasks
+            a_heartbeat_ends_with_its_place
             members_must_agree_on_the_tasks
         );
     };
@@ -174,6 +176,10 @@ pub const CASES: &[(&str, Case)] = &[
     (
         "a_silent_member_loses_its_tasks",
         a_silent_member_loses_its_tasks,
+    ),
+    (
+        "a_heartbeat_ends_with_its_place",
+        a_heartbeat_ends_with_its_place,
     ),
     (
         "members_must_agree_on_the_tasks",

@@ -162,6 +162,7 @@ pub fn a_group_is_deleted_once_it_has_no_members(factory: Factory<'_>) {
         member: "m".into(),
         tasks: Vec::new(),
         session_timeout_ms: 10_000,
+        max_poll_interval_ms: 600_000,
     };
     let member = log.join(request.clone()).expect("joined");
     let generation = member.token().generation;

@@ -8,7 +8,7 @@ use super::shared::Shared;
 use crate::base::{Result, TaskId};
 use crate::log::group::Seat;
 use crate::log::{
-    Assignment, Commit, CommitError, MemberToken, Membership, Receipt, Writer, check,
+    Assignment, Commit, CommitError, Heartbeat, MemberToken, Membership, Receipt, Writer, check,
 };
 
 pub(super) struct EmbeddedWriter {
@@ -78,8 +78,27 @@ impl Membership for EmbeddedMember {
         self.seat.token()
     }
 
+    fn heartbeat(&self) -> Box<dyn Heartbeat> {
+        Box::new(EmbeddedHeartbeat {
+            shared: Arc::clone(&self.shared),
+            seat: self.seat.clone(),
+        })
+    }
+
     fn leave(self: Box<Self>) {
         drop(self);
+    }
+}
+
+struct EmbeddedHeartbeat {
+    shared: Arc<Shared>,
+    seat: Seat,
+}
+
+impl Heartbeat for EmbeddedHeartbeat {
+    fn beat(&self) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        self.shared.groups().beat(&self.seat, now_ms)
     }
 }
 

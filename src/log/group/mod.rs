@@ -5,6 +5,10 @@
 //!  poll --> a target task without owner becomes mine; one that is not my target any more is no
 //!           longer listed, and stays mine (my commits count) until I release it, leave or am expelled
 //! ```
+//! A member lives as long as it polls or its heart beats, and may hold tasks as long as it polls: a
+//! worker that is stuck in a closure loses them after its poll interval, a process that is gone after
+//! its session.
+//!
 //! Invariant: a task has at most one owner, and only its owner's commits of its inputs' offsets
 //! pass [`Groups::check_commit`].
 //!
@@ -44,7 +48,9 @@ struct Group {
 struct Member {
     session: u64,
     last_poll_ms: u64,
-    timeout_ms: u64,
+    last_beat_ms: u64,
+    session_timeout_ms: u64,
+    max_poll_interval_ms: u64,
     /// The tasks it was told to own; `None` before the first assignment.
     told: Option<Vec<TaskId>>,
 }
@@ -118,7 +124,9 @@ impl Groups {
         let member = Member {
             session: group.generation,
             last_poll_ms: now_ms,
-            timeout_ms: request.session_timeout_ms,
+            last_beat_ms: now_ms,
+            session_timeout_ms: request.session_timeout_ms,
+            max_poll_interval_ms: request.max_poll_interval_ms,
             told: None,
         };
         group.members.insert(request.member.clone(), member);
@@ -148,12 +156,22 @@ impl Groups {
             return Err(unseated(seat));
         };
         member.last_poll_ms = now_ms;
+        member.last_beat_ms = now_ms;
         if member.told.as_ref() == Some(&tasks) {
             return Ok(None);
         }
         member.told = Some(tasks.clone());
         seat.generation = generation;
         Ok(Some(Assignment { generation, tasks }))
+    }
+
+    /// The member's process lives, whatever its worker does.
+    pub(super) fn beat(&mut self, seat: &Seat, now_ms: u64) -> Result<()> {
+        let group = self.seated(seat)?;
+        if let Some(member) = group.members.get_mut(&seat.member) {
+            member.last_beat_ms = now_ms;
+        }
+        Ok(())
     }
 
     pub(super) fn release(&mut self, seat: &Seat, tasks: &[TaskId]) -> Result<()> {
@@ -235,7 +253,8 @@ impl Group {
     fn expel_silent(&mut self, now_ms: u64, speaking: Option<&str>) {
         let silent = |name: &String, member: &Member| {
             speaking != Some(name.as_str())
-                && now_ms.saturating_sub(member.last_poll_ms) > member.timeout_ms
+                && (now_ms.saturating_sub(member.last_beat_ms) > member.session_timeout_ms
+                    || now_ms.saturating_sub(member.last_poll_ms) > member.max_poll_interval_ms)
         };
         let members = self.members.iter();
         let gone: Vec<String> = members

@@ -11,6 +11,7 @@ fn request(member: &str) -> JoinRequest {
         member: member.into(),
         tasks: (0..4).map(plan).collect(),
         session_timeout_ms: 1_000,
+        max_poll_interval_ms: 5_000,
     }
 }
 

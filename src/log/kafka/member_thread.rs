@@ -99,9 +99,10 @@ impl MemberThread {
     ) -> Result<Thread> {
         use rdkafka::config::FromClientConfigAndContext as _;
         let client = format!("{CLIENT_PREFIX}{shape:016x}");
-        let config = cluster
-            .address
-            .member(&seat.group, &seat.member, seat.timeout_ms, &client);
+        let config =
+            cluster
+                .address
+                .member(&seat.group, &seat.member, seat.session_timeout_ms, &client);
         let consumer = BaseConsumer::from_config_and_context(&config, Ear::default());
         let consumer = consumer.map_err(config::not_made)?;
         let subscribed = consumer.subscribe(&[&topic]);
@@ -147,10 +148,10 @@ impl MemberThread {
             let now_ms = self.cluster.env.monotonic_ms();
             now_ms.saturating_sub(lock(&self.seat.state).spoke_ms)
         };
-        if silent_ms > self.seat.timeout_ms {
-            let timeout_ms = self.seat.timeout_ms;
+        let interval_ms = self.seat.max_poll_interval_ms;
+        if silent_ms > interval_ms {
             return Err(Error::user(format!(
-                "its worker has said nothing for {timeout_ms} ms"
+                "its worker has said nothing for {interval_ms} ms"
             )));
         }
         Ok(())

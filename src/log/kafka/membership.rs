@@ -32,7 +32,8 @@ use super::cluster::{Cluster, lock};
 use super::member_thread::MemberThread;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use crate::log::{
-    Assignment, GroupCommit, JoinRequest, MemberToken, Membership, TaskPlan, TopicSpec, check,
+    Assignment, GroupCommit, Heartbeat, JoinRequest, MemberToken, Membership, TaskPlan, TopicSpec,
+    check,
 };
 
 /// How long joining may take, in milliseconds: brokers let others come first.
@@ -55,8 +56,10 @@ pub(super) struct Seat {
     /// All tasks, in the order of the group topic's partitions.
     pub(super) tasks: Vec<TaskId>,
     task_of: BTreeMap<TopicPartition, Vec<usize>>,
-    /// Longest silence of the worker, in milliseconds.
-    pub(super) timeout_ms: u64,
+    /// Longest silence of the process, in milliseconds.
+    pub(super) session_timeout_ms: u64,
+    /// Longest silence of the worker, in milliseconds. The poll thread speaks for it until then.
+    pub(super) max_poll_interval_ms: u64,
     /// The generation at which it joined: tokens below it belong to an earlier holder of the name.
     session: u64,
     pub(super) state: Mutex<State>,
@@ -152,7 +155,8 @@ impl Cluster {
             member: request.member,
             tasks,
             task_of,
-            timeout_ms: request.session_timeout_ms,
+            session_timeout_ms: request.session_timeout_ms,
+            max_poll_interval_ms: request.max_poll_interval_ms,
             session,
             state: Mutex::new(State {
                 generation: session,
@@ -377,6 +381,10 @@ impl Membership for KafkaMember {
         self.seat.token()
     }
 
+    fn heartbeat(&self) -> Box<dyn Heartbeat> {
+        Box::new(KafkaHeartbeat(Arc::clone(&self.seat)))
+    }
+
     fn leave(mut self: Box<Self>) {
         self.seat.wish.store(LEAVE, Ordering::Release);
         self.seat.lose("it has left the group");
@@ -388,6 +396,15 @@ impl Membership for KafkaMember {
         while !thread.is_finished() && env.monotonic_ms() < until_ms {
             env.sleep(LOOK);
         }
+    }
+}
+
+/// The poll thread is what beats; this tells whether it still does.
+struct KafkaHeartbeat(Arc<Seat>);
+
+impl Heartbeat for KafkaHeartbeat {
+    fn beat(&self) -> Result<()> {
+        self.0.seated()
     }
 }
 

@@ -16,7 +16,7 @@ use rdkafka::{Message, Offset as KafkaOffset};
 use super::cluster::Cluster;
 use super::config::Consumer;
 use super::convert::{self, list, offset_of};
-use super::error::{failed, unavailable};
+use super::error::failed;
 use super::questions::{Asked, Which};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{BatchBuilder, Fetched, Reader, check};
@@ -464,7 +464,11 @@ fn tell(cause: KafkaError) -> Result<()> {
             "a batch is compressed in a way that this build cannot read; write it with gzip, snappy or lz4",
         )
         .with_source(cause)),
-        Some(Code::Fatal) => Err(unavailable("the reader can read no more; start again", cause)),
+        // Nothing heals this client: not an outage that is waited out.
+        Some(Code::Fatal) => {
+            let message = "the reader can read no more; start again";
+            Err(Error::new(ErrorKind::Closed, message).with_source(cause))
+        }
         Some(Code::TopicAuthorizationFailed) => Err(failed("reading", cause)),
         // The client tries again by itself; whoever waits for records has a deadline of his own.
         _ => {

@@ -2,26 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use super::{Shared, Worker};
-use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
+use super::{Phase, Shared, Worker};
+use crate::base::{ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::log::{Assignment, JoinRequest, Membership};
 use crate::runtime::open_task::OpenTask;
 
 impl Worker {
     /// Tells the group that this worker lives, and opens and closes tasks as the group says.
     pub(super) fn take_assignment(&mut self) -> Result<()> {
-        match beat(&mut *self.membership, &mut self.pending).and_then(|()| self.follow()) {
+        let beaten = beat(&mut *self.membership, &mut self.pending);
+        match beaten.and_then(|()| self.follow_pending()) {
             Err(error) if error.kind() == ErrorKind::Fenced => self.rejoin(error),
             followed => followed,
         }
     }
 
-    fn follow(&mut self) -> Result<()> {
+    fn follow_pending(&mut self) -> Result<()> {
         let Some(assignment) = self.pending.take() else {
             return Ok(());
         };
+        let followed = self.follow(&assignment);
+        if followed.is_err() {
+            // What the log's outage kept from being done is done later.
+            self.pending.get_or_insert(assignment);
+        }
+        followed
+    }
+
+    fn follow(&mut self, assignment: &Assignment) -> Result<()> {
         let kept: BTreeSet<&TaskId> = assignment.tasks.iter().collect();
-        let mut revoked: Vec<TaskId> = self
+        let revoked: Vec<TaskId> = self
             .tasks
             .keys()
             .filter(|task| !kept.contains(task))
@@ -29,12 +39,17 @@ impl Worker {
             .collect();
         if !revoked.is_empty() {
             let seats = self.seats;
-            self.commit_and_wait()?;
+            let committed = self.all_committed()?;
             if self.seats != seats {
                 // The worker was expelled meanwhile: this assignment is another's.
                 return Ok(());
             }
-            // An abort on the way may have taken the tasks already.
+            if !committed {
+                // The next turn goes on, unless the group has said something newer by then.
+                self.releasing = self.phase == Phase::Working;
+                self.pending.get_or_insert_with(|| assignment.clone());
+                return Ok(());
+            }
             for id in &revoked {
                 if let Some(mut open) = self.tasks.remove(id) {
                     open.flush(&*self.shared.hooks)?;
@@ -43,10 +58,9 @@ impl Worker {
                 }
             }
         }
-        revoked.extend(self.openings.give_up_but(|task| kept.contains(task)));
-        if !revoked.is_empty() {
-            self.membership.release(&revoked)?;
-        }
+        self.releasing = false;
+        self.openings.give_up_but(|task| kept.contains(task));
+        self.release_but(&kept)?;
         for id in &assignment.tasks {
             if !self.tasks.contains_key(id) && !self.openings.contains(id) {
                 self.openings.begin(&self.shared, id);
@@ -55,6 +69,18 @@ impl Worker {
         self.assign_reader()?;
         self.settle();
         Ok(())
+    }
+
+    /// Gives back all that the group no longer means for this worker: tasks just closed or given up, and
+    /// those of an assignment that another one followed before it was looked at. Of the others the group
+    /// knows that they are not this member's.
+    fn release_but(&mut self, kept: &BTreeSet<&TaskId>) -> Result<()> {
+        let tasks = self.shared.layout.specs.keys();
+        let others: Vec<TaskId> = tasks.filter(|task| !kept.contains(task)).cloned().collect();
+        match others.is_empty() {
+            true => Ok(()),
+            false => self.membership.release(&others),
+        }
     }
 
     /// Takes the tasks that are ready.
@@ -103,7 +129,19 @@ impl Worker {
                 positions.push((input.partition, position));
             }
         }
-        self.reader.assign(&positions)
+        self.reader_stale = true;
+        self.reader.assign(&positions)?;
+        self.reader_stale = false;
+        Ok(())
+    }
+
+    /// Does what an outage of the log has kept from being done when tasks came.
+    pub(super) fn catch_up(&mut self) -> Result<()> {
+        if self.reader_stale {
+            self.assign_reader()?;
+            self.settle();
+        }
+        Ok(())
     }
 }
 
@@ -114,6 +152,7 @@ pub(in crate::runtime) fn join(shared: &Shared, name: &str) -> Result<Box<dyn Me
         member: name.to_owned(),
         tasks: shared.layout.plans(),
         session_timeout_ms: shared.settings.session_timeout_ms,
+        max_poll_interval_ms: shared.settings.max_poll_interval_ms,
     })
 }
 
@@ -126,13 +165,4 @@ pub(super) fn beat(
         *pending = Some(assignment);
     }
     Ok(())
-}
-
-/// A lost place is noticed where it is handled: by the next look at the assignment or the commit.
-pub(super) fn ignore_fenced(error: Error) -> Result<()> {
-    if error.kind() == ErrorKind::Fenced {
-        Ok(())
-    } else {
-        Err(error)
-    }
 }

@@ -1,51 +1,51 @@
-//! When a worker commits, and what it does when a commit fails.
+//! When a worker commits, and what it does with the answers.
 
 use std::time::Duration;
 
-use super::assignment::{beat, ignore_fenced, join};
-use super::{ANSWER_WAIT, BACKOFF_MS, BACKOFF_MS_MAX, REFRESH_MS, SMALL_COMMIT_BYTES, Worker};
-use crate::base::{Error, ErrorKind, Result};
+use super::outage::{Outage, backoff_ms};
+use super::{Phase, REFRESH_MS, SMALL_COMMIT_BYTES, Worker};
+use crate::base::{ErrorKind, Result};
 use crate::log::CommitError;
 use crate::runtime::commit::{InFlight, seal};
-use crate::runtime::layout::inputs;
-use crate::runtime::open_task::seek;
 
 impl Worker {
+    /// Bytes that wait for a commit.
+    pub(super) fn uncommitted_bytes(&self) -> usize {
+        let tasks = self.tasks.values();
+        tasks.map(|open| open.task.uncommitted_bytes()).sum()
+    }
+
+    /// As many may wait; then a commit is due.
+    pub(super) fn uncommitted_limit(&self) -> usize {
+        let limit = self.shared.settings.uncommitted_bytes();
+        match self.short_of_room {
+            true => limit.min(SMALL_COMMIT_BYTES),
+            false => limit,
+        }
+    }
+
     pub(super) fn commit_if_due(&mut self) -> Result<()> {
-        let settings = &self.shared.settings;
+        if self.phase != Phase::Working {
+            return Ok(());
+        }
         let now_ms = self.shared.env.monotonic_ms();
-        let uncommitted: usize = self
-            .tasks
-            .values_mut()
-            .map(|open| open.task.effects().bytes() + open.task.state.dirty_bytes())
-            .sum();
-        let limit = match self.short_of_room {
-            true => settings.uncommitted_bytes().min(SMALL_COMMIT_BYTES),
-            false => settings.uncommitted_bytes(),
-        };
-        let full = uncommitted >= limit;
+        let full = self.uncommitted_bytes() >= self.uncommitted_limit();
         let ending = self
             .tasks
             .values()
             .any(|open| open.task.has_ended() && !open.ended);
         let due_ms = self
             .committed_at_ms
-            .saturating_add(settings.commit_interval_ms);
-        if !full && !ending && now_ms < due_ms {
+            .saturating_add(self.shared.settings.commit_interval_ms);
+        // When both generations are full there is nothing to do but wait for the answer.
+        self.is_full = full && self.in_flight.is_some();
+        if self.in_flight.is_some() || (!full && !ending && now_ms < due_ms) {
             return Ok(());
         }
-        if full {
-            // Both generations are full: nothing to do but wait for the answer.
-            self.wait_for_answer()?;
-        }
-        if self.in_flight.is_none() {
-            self.ask()
-        } else {
-            Ok(())
-        }
+        self.ask()
     }
 
-    pub(super) fn ask(&mut self) -> Result<()> {
+    fn ask(&mut self) -> Result<()> {
         let Self {
             shared,
             tasks,
@@ -80,24 +80,28 @@ impl Worker {
         }
     }
 
+    /// Takes the answer to the commit in flight, if it comes in that time.
     pub(super) fn look_for_answer(&mut self, timeout: Duration) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
         let Some(flight) = &mut self.in_flight else {
             return Ok(());
         };
+        if now_ms < self.ask_again_at_ms {
+            return Ok(());
+        }
         let token = self.membership.token();
-        match flight.poll(token, &mut *self.writer, timeout) {
-            Ok(false) => {
-                let waited_ms = self.shared.env.monotonic_ms() - self.asked_at_ms;
-                if flight.is_unknown() && waited_ms > self.shared.settings.commit_retry_ms {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        format!("no definite answer to a commit in {waited_ms} ms; start again"),
-                    ));
-                }
-                Ok(())
+        let answer = flight.poll(token, &mut *self.writer, timeout);
+        if let Some(error) = flight.take_unknown() {
+            let times = Outage::note(&mut self.unanswered, self.asked_at_ms, &error);
+            self.ask_again_at_ms = now_ms + backoff_ms(times);
+            if times == 1 {
+                tracing::warn!(worker = %self.name, %error, "the outcome of a commit is unknown; asking again");
             }
+        }
+        match answer {
+            Ok(false) => Ok(()),
             Ok(true) => {
-                let Some(flight) = self.in_flight.take() else {
+                let Some(flight) = self.answered() else {
                     return Ok(());
                 };
                 let wall_ms = self.shared.env.wall_ms();
@@ -110,154 +114,42 @@ impl Worker {
                 }
             }
             Err(error) => {
-                self.in_flight = None;
+                self.answered();
                 self.commit_failed(error)
             }
         }
     }
 
-    /// Commits everything and waits for the answer.
-    pub(super) fn commit_and_wait(&mut self) -> Result<()> {
-        self.wait_for_answer()?;
-        self.ask()?;
-        self.wait_for_answer()
+    /// There is no commit in flight any more.
+    pub(super) fn answered(&mut self) -> Option<InFlight> {
+        self.unanswered = None;
+        self.ask_again_at_ms = 0;
+        self.in_flight.take()
     }
 
-    /// Waits for the answer to the commit in flight; the group sees meanwhile that the worker lives.
-    fn wait_for_answer(&mut self) -> Result<()> {
-        while self.in_flight.is_some() {
-            self.look_for_answer(ANSWER_WAIT)?;
-            let beaten = beat(&mut *self.membership, &mut self.pending);
-            beaten.or_else(ignore_fenced)?;
+    /// Commits everything, turn by turn; whether all of it is committed. It is not either if a commit was
+    /// aborted or the place in the group lost: look at the phase.
+    pub(super) fn all_committed(&mut self) -> Result<bool> {
+        let phase = self.phase;
+        self.look_for_answer(Duration::ZERO)?;
+        if self.in_flight.is_none() && self.phase == phase {
+            self.ask()?;
+            self.look_for_answer(Duration::ZERO)?;
         }
-        Ok(())
+        Ok(self.in_flight.is_none() && self.phase == phase && !self.is_dirty())
     }
 
-    pub(super) fn commit_failed(&mut self, error: CommitError) -> Result<()> {
+    fn is_dirty(&mut self) -> bool {
+        self.tasks.values_mut().any(|open| open.is_dirty())
+    }
+
+    fn commit_failed(&mut self, error: CommitError) -> Result<()> {
         match error {
             // Tried again it would be refused again.
             CommitError::Aborted(error) if error.kind() == ErrorKind::Invalid => Err(error),
-            CommitError::Aborted(error) => self.abort(error),
+            CommitError::Aborted(error) => self.abort(&error),
             CommitError::Fenced(error) => self.rejoin(error),
             CommitError::Unknown(error) | CommitError::Fatal(error) => Err(error),
-        }
-    }
-
-    /// Nothing of the commit happened: every task goes back to what is committed and reads its input
-    /// again.
-    pub(super) fn abort(&mut self, error: Error) -> Result<()> {
-        let error_kind = error.kind();
-        let now_ms = self.shared.env.monotonic_ms();
-        let (since_ms, times) = self
-            .aborts
-            .map_or((now_ms, 1), |(since, times)| (since, times + 1));
-        self.aborts = Some((since_ms, times));
-        if now_ms - since_ms > self.shared.settings.commit_retry_ms {
-            return Err(error.context(format!("{times} commits in a row were aborted")));
-        }
-        tracing::warn!(worker = %self.name, %error, times, "commit aborted; going back to what is committed");
-        let backoff_ms = BACKOFF_MS << times.min(10);
-        self.shared
-            .env
-            .sleep(Duration::from_millis(backoff_ms.min(BACKOFF_MS_MAX)));
-        let shared = self.shared.clone();
-        for open in self.tasks.values_mut() {
-            open.task.abort()?;
-            let partitions = inputs(open.task.spec());
-            let offsets = shared
-                .log
-                .committed(&shared.layout.application, &partitions)?;
-            open.committed = seek(&*shared.log, &mut open.task, &partitions, &offsets)?;
-            open.committing.clone_from(&open.committed);
-            open.sealed = false;
-            open.ended = false;
-            open.told_end = false;
-        }
-        if error_kind == ErrorKind::Full {
-            // What has been read of repartition topics may be what fills it.
-            self.short_of_room = true;
-            self.purge()?;
-        }
-        self.assign_reader()
-    }
-
-    /// The group has moved on: whatever is not committed is somebody else's now.
-    pub(super) fn rejoin(&mut self, error: Error) -> Result<()> {
-        tracing::warn!(worker = %self.name, %error, "lost its place in the group; joining anew");
-        self.in_flight = None;
-        self.pending = None;
-        for open in self.tasks.values() {
-            self.drops.add(open.task.drops());
-        }
-        self.tasks.clear();
-        self.openings.give_up_but(|_| false);
-        self.settled_at_ms = None;
-        self.assign_reader()?;
-        let application = &self.shared.layout.application;
-        self.writer = self
-            .shared
-            .log
-            .writer(&format!("{application}-{}", self.name))?;
-        self.membership = join(&self.shared, &self.name)?;
-        self.seats += 1;
-        Ok(())
-    }
-
-    /// Flushes and purges when it is time.
-    pub(super) fn keep_house(&mut self) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
-        let settings = &self.shared.settings;
-        if now_ms
-            < self
-                .kept_house_at_ms
-                .saturating_add(settings.purge_interval_ms)
-        {
-            return Ok(());
-        }
-        self.kept_house_at_ms = now_ms;
-        self.short_of_room = false;
-        self.flush_what_is_due(now_ms)?;
-        if self.commits == self.purged_commits {
-            return Ok(());
-        }
-        self.purged_commits = self.commits;
-        self.purge()
-    }
-
-    /// Bounds how much of the changelogs a crash makes a restart read, and how old the rows get.
-    fn flush_what_is_due(&mut self, now_ms: u64) -> Result<()> {
-        let interval_ms = self.shared.settings.flush_interval_ms;
-        for open in self.tasks.values_mut() {
-            if now_ms >= open.flushed_at_ms.saturating_add(interval_ms) {
-                open.flush(&*self.shared.hooks)?;
-                open.flushed_at_ms = now_ms;
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes what nobody needs any more from internal topics (decision D6).
-    fn purge(&mut self) -> Result<()> {
-        let mut before = Vec::new();
-        for open in self.tasks.values() {
-            for (input, offset) in inputs(open.task.spec()).into_iter().zip(&open.committed) {
-                if self.shared.layout.is_repartition(&input.topic) {
-                    before.push((input, *offset));
-                }
-            }
-            for (store, changelog) in open.changelogs.iter().enumerate() {
-                let first_live = open.task.state.purge_before(store);
-                if let (Some(changelog), Some(first_live)) = (changelog, first_live) {
-                    before.push((changelog.clone(), first_live));
-                }
-            }
-        }
-        match self.shared.log.delete_records(&before) {
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tracing::warn!(%error, "nothing was purged; the next time will do");
-                Ok(())
-            }
-            purged => purged,
         }
     }
 }

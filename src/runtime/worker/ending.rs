@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::outage::{Attempt, of_log};
 use super::{SAY_AGAIN_MS, Worker};
 use crate::base::Result;
 use crate::log::{Isolation, Log, Reader};
@@ -33,7 +34,7 @@ impl Worker {
     }
 
     /// Ends tasks whose input has ended.
-    pub(super) fn drain(&mut self, records: usize) -> Result<()> {
+    pub(super) fn drain(&mut self, records: usize) -> Attempt {
         if records > 0 || !self.is_draining() {
             return Ok(());
         }
@@ -58,7 +59,7 @@ impl Worker {
             if open.task.inputs.has_records() {
                 continue;
             }
-            set_ends(open, &*shared.log, &**reader)?;
+            set_ends(open, &*shared.log, &**reader).map_err(of_log)?;
             let ended = open.task.drain(shared.env.wall_ms());
             if ended.map_err(|error| error.context(format!("task {id}")))? {
                 open.said_end_at_ms = now_ms;

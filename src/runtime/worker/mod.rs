@@ -1,80 +1,60 @@
-//! A worker: one thread that owns its tasks, its reader, its writer and its place in the group.
+//! A worker: it owns its tasks, its reader, its writer and its place in the group.
 //!
-//! The loop: take what the group assigns; fetch; step each task; commit when it is due; never wait
-//! for a commit while there is work and room. Shutdown, in steps: stop fetching, commit what is done,
-//! wait for the answer, flush the backends, give the tasks back, leave the group.
+//! A worker is a function of its state: [`Worker::turn`] does what is due now, for some milliseconds at
+//! most, and says when it is to be called again. It never waits. Its thread is a loop around it, and a
+//! simulation can be one too ([ADR 0011](../../../docs/adr/0011-a-workers-turn.md)).
+//!
+//! ```text
+//!  Working: take what the group assigns; step some tasks; commit when it is due; after each round of
+//!     |     all tasks: what silence and endings ask for, fetch
+//!     |
+//!     +--> GoingBack --> Working      a commit was aborted: wait, then go on from what is committed
+//!     +--> Joining ----> Working      its place in the group is lost: its tasks are another's
+//!     +--> Stopping ---> Ended        commit what is done, flush the backends, leave the group
+//! ```
 
 mod assignment;
 mod commits;
 mod ending;
+mod going_back;
+mod house;
+mod outage;
+mod reporting;
+mod shared;
 mod silence;
+mod stepping;
 
-pub(super) use assignment::join;
+pub(in crate::runtime) use assignment::join;
+pub(in crate::runtime) use shared::Shared;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use self::going_back::NoPlace;
+pub(in crate::runtime) use self::outage::Ends;
+use self::outage::{Attempt, Failure, Outage, of_log};
 use self::silence::Silence;
 use super::commit::InFlight;
-use super::hooks::Hooks;
-use super::layout::Layout;
+use super::liveness::Activity;
 use super::open_task::OpenTask;
-use super::opening::{Openings, RestoreQueue};
-use super::status::{Status, WorkerStatus};
-use super::{Settings, TaskSnapshot};
-use crate::base::{Env, Error, Offset, Result, TaskId, TopicPartition};
-use crate::disk::Budget;
-use crate::log::{Assignment, Log, Membership, Reader, Writer};
-use crate::state::StateDirectory;
+use super::opening::Openings;
+use crate::base::{Result, TaskId, TopicPartition};
+use crate::log::{Assignment, Membership, Reader, Writer};
 use crate::task::Drops;
-
-/// What all workers of an application share.
-pub(in crate::runtime) struct Shared {
-    pub(in crate::runtime) layout: Layout,
-    pub(in crate::runtime) log: Arc<dyn Log>,
-    pub(in crate::runtime) settings: Settings,
-    pub(in crate::runtime) directory: Option<StateDirectory>,
-    pub(in crate::runtime) budget: Budget,
-    pub(in crate::runtime) env: Arc<dyn Env>,
-    pub(in crate::runtime) hooks: Arc<dyn Hooks>,
-    pub(in crate::runtime) status: Status,
-    pub(in crate::runtime) stop: AtomicBool,
-    /// Number of the drain that was asked for last; 0 before the first.
-    pub(in crate::runtime) drain_asked: AtomicU64,
-    /// Number of the drain that goes on, once every worker has forgotten the ends of those before.
-    pub(in crate::runtime) draining: AtomicU64,
-    /// Tasks that were opened since the start.
-    pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
-    /// Tasks that wait to be opened and restored.
-    pub(in crate::runtime) restores: Arc<RestoreQueue>,
-}
-
-impl Shared {
-    /// Whether the task is opened for the first time since the start; asked once an opening.
-    fn is_first_opening(&self, task: &TaskId) -> bool {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.insert(task.clone())
-    }
-}
 
 /// How long a worker waits for records before it looks at its other duties.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long it waits for the answer to a commit when it has nothing else to do.
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
-/// How long it waits for the ends of inputs at a time when it has nothing else to do, and how long,
-/// in milliseconds, it fetches nothing because of them.
+/// How long it waits for the ends of inputs at a time when it has nothing else to do.
 const ENDS_WAIT: Duration = Duration::from_millis(5);
-const ENDS_WAIT_MS: u64 = 100;
 /// The least that is fetched of an input at a time, in bytes.
 const FETCH_BYTES_MIN: usize = 64 << 10;
 /// Records of a step, and bytes of a commit, while there is hardly room in the log.
 const SMALL_STEP: usize = 50;
 const SMALL_COMMIT_BYTES: usize = 16 << 10;
-/// The first pause after an aborted commit; it doubles up to the largest.
-const BACKOFF_MS: u64 = 20;
-const BACKOFF_MS_MAX: u64 = 1_000;
 
 /// While others drain: how often a task that has ended says so downstream, in milliseconds.
 const SAY_AGAIN_MS: u64 = 2_000;
@@ -82,20 +62,63 @@ const SAY_AGAIN_MS: u64 = 2_000;
 /// has renewed for long (Kafka: a week).
 const REFRESH_MS: u64 = 6 * 60 * 60 * 1_000;
 
+/// What a worker is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Working,
+    /// A commit was aborted and no task has anything uncommitted. Their inputs are put at what is
+    /// committed, not before that time of the monotonic clock; with `full` there is hardly room in the
+    /// log.
+    GoingBack {
+        at_ms: u64,
+        full: bool,
+    },
+    /// It has no place in the group and no tasks.
+    Joining,
+    /// It commits what is done, unless a commit was aborted on the way.
+    Stopping {
+        commits: bool,
+    },
+    Ended,
+}
+
+/// When a worker wants its next turn. To call it earlier does no harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// At once: there is more to do.
+    Again,
+    /// At that time of the monotonic clock, in milliseconds, or when records or an answer come.
+    Wait { until_ms: u64 },
+    /// Never: it has ended in good order.
+    Ended,
+}
+
 pub(in crate::runtime) struct Worker {
     shared: Arc<Shared>,
     name: String,
+    phase: Phase,
     reader: Box<dyn Reader>,
+    /// Whether the reader has not been given the inputs of all tasks.
+    reader_stale: bool,
     writer: Box<dyn Writer>,
     /// Before the membership: when a panic drops it all, who gets the tasks finds their directories free.
     tasks: BTreeMap<TaskId, OpenTask>,
     /// Tasks that it is about to have.
     openings: Openings,
     membership: Box<dyn Membership>,
+    /// What it is at, for others to read while it does not come back.
+    activity: Arc<Activity>,
     /// An assignment that came while the worker was busy with the last one.
     pending: Option<Assignment>,
+    /// Whether tasks are to be given back: until all is committed none is stepped.
+    releasing: bool,
     in_flight: Option<InFlight>,
     asked_at_ms: u64,
+    /// Since when the answer to the commit in flight is lost, and when to ask for it again.
+    unanswered: Option<Outage>,
+    ask_again_at_ms: u64,
+    /// Whether what is uncommitted fills its share of memory, and a commit is in flight.
+    is_full: bool,
     committed_at_ms: u64,
     refreshed_at_ms: u64,
     kept_house_at_ms: u64,
@@ -111,11 +134,19 @@ pub(in crate::runtime) struct Worker {
     drain_known: u64,
     /// When it took the tasks that it has, by the monotonic clock; `None` until the group gave it some.
     settled_at_ms: Option<u64>,
-    /// An input whose end the log was asked for, and since when: until it answers nothing is fetched.
+    /// The task that is stepped next, in the middle of a round.
+    next_task: Option<TaskId>,
+    /// Records of the round so far.
+    round_records: usize,
+    /// An input whose end the log was asked for in this round.
+    missing: Option<TopicPartition>,
+    /// The same of the last round, and since when: until the log answers nothing is fetched.
     awaited: Option<(TopicPartition, u64)>,
-    /// Since when commits have been aborted, and how often.
-    aborts: Option<(u64, u32)>,
     silence: Silence,
+    /// The log cannot be asked.
+    outage: Option<Outage>,
+    /// Commits have been aborted, one after another.
+    aborts: Option<Outage>,
     /// Drops of tasks that are closed.
     drops: Drops,
     records: u64,
@@ -128,20 +159,28 @@ impl Worker {
         shared: Arc<Shared>,
         name: String,
         membership: Box<dyn Membership>,
-    ) -> Result<Self> {
-        let application = &shared.layout.application;
-        let reader = shared.log.reader()?;
-        let writer = shared.log.writer(&format!("{application}-{name}"))?;
+        ends: Ends,
+    ) -> Self {
+        let Ends { reader, writer } = ends;
         let now_ms = shared.env.monotonic_ms();
-        Ok(Self {
+        shared.liveness.keep(&name, Some(membership.heartbeat()));
+        Self {
+            activity: shared.liveness.activity(&name),
+            openings: Openings::new(&shared, &name),
+            name,
+            phase: Phase::Working,
             reader,
+            reader_stale: false,
             writer,
             membership,
             pending: None,
+            releasing: false,
             tasks: BTreeMap::new(),
-            openings: Openings::new(&shared, &name),
             in_flight: None,
             asked_at_ms: now_ms,
+            unanswered: None,
+            ask_again_at_ms: 0,
+            is_full: false,
             committed_at_ms: now_ms,
             refreshed_at_ms: now_ms,
             kept_house_at_ms: now_ms,
@@ -151,132 +190,154 @@ impl Worker {
             seats: 0,
             drain_known: 0,
             settled_at_ms: None,
+            next_task: None,
+            round_records: 0,
+            missing: None,
             awaited: None,
-            aborts: None,
             silence: Silence::default(),
+            outage: None,
+            aborts: None,
             drops: Drops::default(),
             records: 0,
             commits: 0,
-            name,
             shared,
-        })
+        }
     }
 
-    /// Works until it is told to stop.
+    /// Works until it is told to stop: the loop of a worker's thread.
     pub(in crate::runtime) fn run(mut self) -> Result<()> {
-        while !self.shared.stop.load(Ordering::Acquire) {
-            self.take_assignment()?;
-            self.take_opened()?;
-            self.note_drain();
-            let records = self.step()?;
-            self.records += records as u64;
-            self.look_for_answer(Duration::ZERO)?;
-            self.drain(records)?;
-            self.look_for_silence();
-            self.commit_if_due()?;
-            self.keep_house()?;
-            self.fetch(records == 0)?;
+        loop {
+            match self.turn()? {
+                Turn::Again => {}
+                Turn::Wait { until_ms } => self.wait(until_ms)?,
+                Turn::Ended => return Ok(()),
+            }
+        }
+    }
+
+    /// Does what is due now and says when to come again. It lasts about as long as a step of one task
+    /// may, plus one record, plus what opening tasks takes.
+    ///
+    /// # Errors
+    /// What nothing heals, or an outage that has lasted longer than the settings allow. The worker is of
+    /// no use then.
+    pub(in crate::runtime) fn turn(&mut self) -> Result<Turn> {
+        let turn = match self.try_turn() {
+            Ok(turn) => {
+                self.outage_is_over();
+                turn
+            }
+            Err(Failure::Outage(error)) => self.note_outage(&error),
+            Err(Failure::Final(error)) => return Err(error),
+        };
+        if self.phase != Phase::Ended {
+            self.check_patience()?;
             self.report(false);
         }
-        self.finish()
+        Ok(turn)
     }
 
-    /// Steps every task once and returns the number of records taken.
-    fn step(&mut self) -> Result<usize> {
-        let Self {
-            shared,
-            tasks,
-            reader,
-            short_of_room,
-            awaited,
-            ..
-        } = self;
-        let wall_ms = shared.env.wall_ms();
-        let mut records = 0;
-        let mut missing = None;
-        // With hardly any room, repartition topics are read before they are written further: only
-        // whole batches that were read make room.
-        let internal = |open: &OpenTask| shared.layout.reads_repartition(open.task.spec());
-        let read_first = *short_of_room
-            && tasks
-                .values()
-                .any(|open| internal(open) && open.task.inputs.has_records());
-        let limit = match *short_of_room {
-            true => shared.settings.records_per_step.min(SMALL_STEP),
-            false => shared.settings.records_per_step,
-        };
-        for (id, open) in tasks.iter_mut() {
-            if read_first && !internal(open) {
-                continue;
-            }
-            let named = |error: Error| error.context(format!("task {id}"));
-            if open.task.inputs.is_waiting() {
-                // Other inputs are empty: are they at their end, or only not fetched yet?
-                if let Some(partition) = ask_ends(open, &mut **reader)? {
-                    missing = Some(partition);
-                    continue;
-                }
-            }
-            let progress = open.task.process(limit, wall_ms).map_err(named)?;
-            if progress.records > 0 {
-                open.busy_at_ms = shared.env.monotonic_ms();
-                open.ended = false;
-                open.ending = false;
-            }
-            records += progress.records;
+    fn try_turn(&mut self) -> Attempt<Turn> {
+        if self.shared.stop.load(Ordering::Acquire) {
+            self.phase = match self.phase {
+                Phase::Working => Phase::Stopping { commits: true },
+                Phase::GoingBack { .. } => Phase::Stopping { commits: false },
+                Phase::Joining => Phase::Ended,
+                phase => phase,
+            };
         }
-        *awaited = missing.map(|partition| match awaited.take() {
-            Some((_, since_ms)) => (partition, since_ms),
-            None => (partition, shared.env.monotonic_ms()),
-        });
-        Ok(records)
+        match self.phase {
+            Phase::Working => self.work(),
+            Phase::GoingBack { at_ms, full } => self.go_back(at_ms, full),
+            Phase::Joining => self.join_again(),
+            Phase::Stopping { commits } => self.stop(commits),
+            Phase::Ended => Ok(Turn::Ended),
+        }
     }
 
-    fn fetch(&mut self, idle: bool) -> Result<()> {
-        if let Some((partition, since_ms)) = &self.awaited
-            && self.shared.env.monotonic_ms() < since_ms + ENDS_WAIT_MS
-        {
-            // With more records the log would have to be asked anew.
-            if idle {
-                self.reader.end(partition, ENDS_WAIT)?;
+    fn work(&mut self) -> Attempt<Turn> {
+        self.take_assignment().map_err(of_log)?;
+        if self.phase != Phase::Working {
+            return Ok(Turn::Again);
+        }
+        self.take_opened().map_err(of_log)?;
+        self.catch_up().map_err(of_log)?;
+        self.note_drain();
+        // While tasks are to be given back, or memory is full, all waits for the answer to a commit.
+        let held = self.releasing || self.is_full;
+        let mut round = None;
+        if !held {
+            let stepped = self.step();
+            self.activity.end();
+            let stepped = stepped?;
+            self.records += stepped.records as u64;
+            round = stepped.round;
+        }
+        self.look_for_answer(Duration::ZERO)?;
+        if let (Some(records), Phase::Working) = (round, self.phase) {
+            self.drain(records)?;
+        }
+        self.look_for_silence();
+        self.commit_if_due()?;
+        self.keep_house()?;
+        if self.phase != Phase::Working {
+            return Ok(Turn::Again);
+        }
+        if !held && round.is_none() {
+            return Ok(Turn::Again);
+        }
+        let fetched = self.fetch()?;
+        if fetched || round.is_some_and(|records| records > 0) {
+            return Ok(Turn::Again);
+        }
+        let wait = match self.in_flight {
+            Some(_) => ANSWER_WAIT,
+            None => self.until_commit().min(IDLE_WAIT),
+        };
+        let now_ms = self.shared.env.monotonic_ms();
+        let wait = match self.openings.wake_ms(&self.shared) {
+            Some(wake_ms) => wait.min(Duration::from_millis(wake_ms.saturating_sub(now_ms))),
+            None => wait,
+        };
+        Ok(self.wait_for(wait))
+    }
+
+    fn wait_for(&self, wait: Duration) -> Turn {
+        let now_ms = self.shared.env.monotonic_ms();
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Turn::Wait {
+            until_ms: now_ms.saturating_add(wait_ms),
+        }
+    }
+
+    /// Waits for what it wants its next turn for, as its thread does between two turns.
+    fn wait(&mut self, until_ms: u64) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        let left = Duration::from_millis(until_ms.saturating_sub(now_ms)).min(IDLE_WAIT);
+        match self.try_wait(now_ms, left) {
+            Ok(()) => Ok(()),
+            Err(Failure::Final(error)) => Err(error),
+            Err(Failure::Outage(error)) => {
+                self.note_outage(&error);
+                self.shared.env.sleep(left);
+                Ok(())
             }
+        }
+    }
+
+    fn try_wait(&mut self, now_ms: u64, left: Duration) -> Attempt {
+        if self.in_flight.is_some() && now_ms >= self.ask_again_at_ms {
+            return Ok(self.look_for_answer(left.min(ANSWER_WAIT))?);
+        }
+        if self.phase != Phase::Working || self.outage.is_some() {
+            self.shared.env.sleep(left);
             return Ok(());
         }
-        let inputs: usize = self.tasks.values().map(|open| open.committed.len()).sum();
-        // Each input gets its share, whatever the others hold: one of a task may wait for another. What
-        // is fetched on top of a share is a share at most.
-        let share = self.shared.settings.fetch_bytes() / inputs.max(1) / 2;
-        let share = share.max(FETCH_BYTES_MIN);
-        for open in self.tasks.values() {
-            for input in open.task.inputs.progress() {
-                self.reader
-                    .pause(&input.partition, input.buffered_bytes >= share);
-            }
+        if let Some((partition, _)) = &self.awaited {
+            let asked = self.reader.end(partition, left.min(ENDS_WAIT));
+            return asked.map(drop).map_err(of_log);
         }
-        let mut wait = Duration::ZERO;
-        if idle {
-            if self.in_flight.is_some() {
-                self.look_for_answer(ANSWER_WAIT)?;
-            } else {
-                wait = self.until_commit().min(IDLE_WAIT);
-                if let Some(wake_ms) = self.openings.wake_ms(&self.shared) {
-                    let now_ms = self.shared.env.monotonic_ms();
-                    wait = wait.min(Duration::from_millis(wake_ms.saturating_sub(now_ms)));
-                }
-            }
-        }
-        for fetched in self.reader.poll(share, wait)? {
-            let reads = |open: &&mut OpenTask| {
-                open.task
-                    .inputs
-                    .progress()
-                    .any(|input| input.partition == fetched.partition)
-            };
-            if let Some(open) = self.tasks.values_mut().find(reads) {
-                open.task.inputs.add(&fetched)?;
-            }
-        }
-        Ok(())
+        self.poll_reader(left).map(drop)
     }
 
     /// How long until the next commit is due; long if there is nothing to commit.
@@ -289,83 +350,23 @@ impl Worker {
         Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
     }
 
-    fn report(&mut self, now: bool) {
-        let now_ms = self.shared.env.monotonic_ms();
-        if !now && now_ms < self.reported_at_ms + 100 {
-            return;
-        }
-        self.reported_at_ms = now_ms;
-        let (restoring, waiting) = self.openings.report(now_ms);
-        let mut status = WorkerStatus {
-            records: self.records,
-            commits: self.commits,
-            lag: 0,
-            drops: self.drops,
-            drain_known: self.drain_known,
-            settled_at_ms: self.settled_at_ms,
-            tasks: Vec::new(),
-            restoring,
-            waiting,
-        };
-        let mut all: Vec<TopicPartition> = Vec::new();
-        let mut done: Vec<Offset> = Vec::new();
-        for (id, open) in &mut self.tasks {
-            open.note_waits(now_ms);
-            status.drops.add(open.task.drops());
-            let mut positions = Vec::new();
-            for input in open.task.inputs.progress() {
-                // The reader moves past what counts as an offset and is no record.
-                let read = match input.buffered_bytes {
-                    0 => self.reader.position(&input.partition),
-                    _ => None,
-                };
-                all.push(input.partition.clone());
-                done.push(read.unwrap_or(0).max(input.position));
-                positions.push((input.partition, input.position));
-            }
-            status.tasks.push(TaskSnapshot {
-                task: id.clone(),
-                worker: self.name.clone(),
-                positions,
-                resumed_at: open.resumed_at.clone(),
-                restored: open.restored,
-                stream_time_ms: open.task.stream_time_ms(),
-                ended: open.ended,
-                held_back: open.task.held_back(),
-                held_back_ms: open.waited_ms(now_ms),
+    /// The orderly end: commit, flush, give back, leave.
+    fn stop(&mut self, commits: bool) -> Attempt<Turn> {
+        // Of a lost place the commit tells.
+        let _ = assignment::beat(&mut *self.membership, &mut self.pending);
+        if commits && !self.all_committed()? {
+            return Ok(match self.phase {
+                Phase::Stopping { commits: true } => self.wait_for(ANSWER_WAIT),
+                _ => Turn::Again,
             });
         }
-        let ends = self.shared.log.recent_ends(&all);
-        for (end, done) in ends.into_iter().zip(done) {
-            status.lag += end.map_or(0, |end| (end - done).max(0));
-        }
-        self.shared
-            .status
-            .report(&self.name, status, self.shared.layout.specs.len(), now_ms);
-    }
-
-    /// The orderly end: commit, flush, give back, leave.
-    fn finish(mut self) -> Result<()> {
-        self.commit_and_wait()?;
         self.report(true);
         for (_, mut open) in std::mem::take(&mut self.tasks) {
             open.flush(&*self.shared.hooks)?;
         }
-        self.membership.leave();
-        Ok(())
+        self.shared.liveness.keep(&self.name, None);
+        std::mem::replace(&mut self.membership, Box::new(NoPlace)).leave();
+        self.phase = Phase::Ended;
+        Ok(Turn::Ended)
     }
-}
-
-/// Tells a task where those of its inputs end that others wait for; or returns one of which the log has
-/// not said it yet.
-fn ask_ends(open: &mut OpenTask, reader: &mut dyn Reader) -> Result<Option<TopicPartition>> {
-    let starved: Vec<TopicPartition> = open.task.inputs.starved().cloned().collect();
-    for partition in starved {
-        let Some(end) = reader.end(&partition, Duration::ZERO)? else {
-            return Ok(Some(partition));
-        };
-        let position = reader.position(&partition).unwrap_or(0);
-        open.task.inputs.set_end(&partition, end, position)?;
-    }
-    Ok(None)
 }

@@ -232,6 +232,7 @@ impl Feeding {
                     inputs: vec![TopicPartition::new(READINGS, 0)],
                 }],
                 session_timeout_ms: SESSION_MS,
+                max_poll_interval_ms: SESSION_MS,
             })?;
             match self.take_turns(&mut *seat) {
                 Ok(()) => {

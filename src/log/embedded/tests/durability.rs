@@ -56,6 +56,7 @@ fn everything_is_there_after_reopening() {
         member: "m".into(),
         tasks: Vec::new(),
         session_timeout_ms: 1_000,
+        max_poll_interval_ms: 600_000,
     };
     let generation = log
         .join(request.clone())

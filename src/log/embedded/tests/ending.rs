@@ -108,6 +108,7 @@ fn a_member_that_is_dropped_leaves_its_group_at_once() {
                 inputs: vec![at(0)],
             }],
             session_timeout_ms: 600_000,
+            max_poll_interval_ms: 600_000,
         })
         .expect("joined")
     };

@@ -1,0 +1,80 @@
+//! An application without threads: whoever holds it calls its workers' turns, in any order, and is their
+//! clock. For simulations.
+
+use std::sync::Arc;
+
+use super::drain::Drain;
+use super::worker::{Ends, Shared, Turn, Worker, join};
+use super::{ApplicationBuilder, Snapshot};
+use crate::base::{Error, Result};
+
+/// The workers of one instance of an application, each called turn by turn.
+pub(crate) struct Inline {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+    drain: Option<Drain>,
+    drained: bool,
+}
+
+impl ApplicationBuilder {
+    /// Joins the group with all workers of `instance`, and runs none of them.
+    ///
+    /// # Errors
+    /// As [`ApplicationBuilder::start`].
+    pub(crate) fn inline(self, instance: &str) -> Result<Inline> {
+        let shared = Arc::new(self.prepare()?);
+        let mut workers = Vec::new();
+        for number in 0..shared.settings.workers {
+            let name = format!("{instance}-{number}");
+            let ends = Ends::open(&shared, &name)?;
+            let membership = join(&shared, &name)?;
+            workers.push(Worker::new(Arc::clone(&shared), name, membership, ends));
+        }
+        Ok(Inline {
+            shared,
+            workers,
+            drain: None,
+            drained: false,
+        })
+    }
+}
+
+impl Inline {
+    /// One turn of a worker.
+    ///
+    /// # Errors
+    /// What would fail the application.
+    pub(crate) fn turn(&mut self, worker: usize) -> Result<Turn> {
+        let worker = self.workers.get_mut(worker);
+        let worker = worker.ok_or_else(|| Error::invalid("there is no such worker"))?;
+        worker.turn()
+    }
+
+    /// What the liveness thread does all the while.
+    pub(crate) fn beat(&self) {
+        let now_ms = self.shared.env.monotonic_ms();
+        for worker in self.shared.liveness.beat(now_ms) {
+            self.shared.status.expelled(&worker);
+        }
+    }
+
+    /// Asks for the end of the input, the first time, and tells whether it has come.
+    pub(crate) fn is_drained(&mut self) -> bool {
+        let shared = &self.shared;
+        let drain = self.drain.get_or_insert_with(|| Drain::begin(shared));
+        self.drained = self.drained || drain.is_done(shared);
+        self.drained
+    }
+
+    /// Tells the workers to stop: each has ended when its turn says so.
+    pub(crate) fn stop(&self) {
+        self.shared.stop(u64::MAX);
+    }
+
+    /// What it is doing now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now_ms = self.shared.env.monotonic_ms();
+        let stuck = self.shared.liveness.stuck(now_ms);
+        self.shared.status.snapshot(now_ms, stuck)
+    }
+}

@@ -1,0 +1,149 @@
+//! What a worker does when its work was in vain: a commit was aborted, or its place is lost.
+
+use super::assignment::{beat, join};
+use super::outage::{Attempt, Outage, backoff_ms, of_log};
+use super::{Phase, Turn, Worker};
+use crate::base::{Error, ErrorKind, Result, TaskId};
+use crate::log::{Assignment, Heartbeat, MemberToken, Membership};
+use crate::runtime::layout::inputs;
+use crate::runtime::open_task::seek;
+
+impl Worker {
+    /// Nothing of the commit happened: every task forgets what is not committed, and reads its input
+    /// again after a while.
+    pub(super) fn abort(&mut self, error: &Error) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        let times = Outage::note(&mut self.aborts, now_ms, error);
+        tracing::warn!(worker = %self.name, %error, times, "commit aborted; going back to what is committed");
+        for open in self.tasks.values_mut() {
+            open.task.abort()?;
+            open.sealed = false;
+            open.ended = false;
+            open.told_end = false;
+        }
+        self.forget_round();
+        self.phase = match self.phase {
+            Phase::Stopping { .. } => Phase::Stopping { commits: false },
+            _ => Phase::GoingBack {
+                at_ms: now_ms + backoff_ms(times),
+                full: error.kind() == ErrorKind::Full,
+            },
+        };
+        Ok(())
+    }
+
+    /// Puts the inputs at what is committed, once it is time.
+    pub(super) fn go_back(&mut self, at_ms: u64, full: bool) -> Attempt<Turn> {
+        match beat(&mut *self.membership, &mut self.pending) {
+            Err(error) if error.kind() == ErrorKind::Fenced => {
+                self.rejoin(error)?;
+                return Ok(Turn::Again);
+            }
+            beaten => beaten.map_err(of_log)?,
+        }
+        if self.shared.env.monotonic_ms() < at_ms {
+            return Ok(Turn::Wait { until_ms: at_ms });
+        }
+        let shared = self.shared.clone();
+        for open in self.tasks.values_mut() {
+            let partitions = inputs(open.task.spec());
+            let offsets = shared
+                .log
+                .committed(&shared.layout.application, &partitions)
+                .map_err(of_log)?;
+            let sought = seek(&*shared.log, &mut open.task, &partitions, &offsets);
+            open.committed = sought.map_err(of_log)?;
+            open.committing.clone_from(&open.committed);
+        }
+        if full {
+            // What has been read of repartition topics may be what fills it.
+            self.short_of_room = true;
+            self.purge()?;
+        }
+        self.assign_reader().map_err(of_log)?;
+        self.phase = Phase::Working;
+        Ok(Turn::Again)
+    }
+
+    /// The group has moved on: whatever is not committed is somebody else's now.
+    pub(super) fn rejoin(&mut self, error: Error) -> Result<()> {
+        tracing::warn!(worker = %self.name, %error, "lost its place in the group; joining anew");
+        self.answered();
+        self.pending = None;
+        for open in self.tasks.values() {
+            self.drops.add(open.task.drops());
+        }
+        self.tasks.clear();
+        self.openings.give_up_but(|_| false);
+        self.forget_round();
+        self.settled_at_ms = None;
+        self.aborts = None;
+        self.seats += 1;
+        self.shared.liveness.keep(&self.name, None);
+        self.membership = Box::new(NoPlace);
+        self.phase = match self.phase {
+            Phase::Stopping { .. } => Phase::Ended,
+            _ => Phase::Joining,
+        };
+        Ok(())
+    }
+
+    /// Joins the group again, with a writer that fences what the last one left behind.
+    pub(super) fn join_again(&mut self) -> Attempt<Turn> {
+        self.assign_reader().map_err(of_log)?;
+        let application = &self.shared.layout.application;
+        let id = format!("{application}-{}", self.name);
+        self.writer = self.shared.log.writer(&id).map_err(of_log)?;
+        self.membership = join(&self.shared, &self.name).map_err(of_log)?;
+        let heartbeat = self.membership.heartbeat();
+        self.shared.liveness.keep(&self.name, Some(heartbeat));
+        self.phase = Phase::Working;
+        Ok(Turn::Again)
+    }
+
+    fn forget_round(&mut self) {
+        self.next_task = None;
+        self.round_records = 0;
+        self.missing = None;
+        self.awaited = None;
+        self.releasing = false;
+        self.is_full = false;
+    }
+}
+
+/// The membership of one who is a member of no group.
+pub(super) struct NoPlace;
+
+impl Membership for NoPlace {
+    fn poll(&mut self) -> Result<Option<Assignment>> {
+        Err(no_place())
+    }
+
+    fn release(&mut self, _: &[TaskId]) -> Result<()> {
+        Err(no_place())
+    }
+
+    fn token(&self) -> MemberToken {
+        MemberToken {
+            member: String::new(),
+            generation: 0,
+        }
+    }
+
+    fn heartbeat(&self) -> Box<dyn Heartbeat> {
+        Box::new(Self)
+    }
+
+    fn leave(self: Box<Self>) {}
+}
+
+impl Heartbeat for NoPlace {
+    fn beat(&self) -> Result<()> {
+        Err(no_place())
+    }
+}
+
+fn no_place() -> Error {
+    let message = "the worker has no place in the group";
+    Error::new(ErrorKind::Fenced, message)
+}

@@ -1,0 +1,65 @@
+//! Housekeeping: rows to the disk, and what nobody needs any more out of the log.
+
+use super::Worker;
+use crate::base::{ErrorKind, Result};
+use crate::runtime::layout::inputs;
+
+impl Worker {
+    /// Flushes and purges when it is time.
+    pub(super) fn keep_house(&mut self) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        let settings = &self.shared.settings;
+        if now_ms
+            < self
+                .kept_house_at_ms
+                .saturating_add(settings.purge_interval_ms)
+        {
+            return Ok(());
+        }
+        self.kept_house_at_ms = now_ms;
+        self.short_of_room = false;
+        self.flush_what_is_due(now_ms)?;
+        if self.commits == self.purged_commits {
+            return Ok(());
+        }
+        self.purged_commits = self.commits;
+        self.purge()
+    }
+
+    /// Bounds how much of the changelogs a crash makes a restart read, and how old the rows get.
+    fn flush_what_is_due(&mut self, now_ms: u64) -> Result<()> {
+        let interval_ms = self.shared.settings.flush_interval_ms;
+        for open in self.tasks.values_mut() {
+            if now_ms >= open.flushed_at_ms.saturating_add(interval_ms) {
+                open.flush(&*self.shared.hooks)?;
+                open.flushed_at_ms = now_ms;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what nobody needs any more from internal topics (decision D6).
+    pub(super) fn purge(&mut self) -> Result<()> {
+        let mut before = Vec::new();
+        for open in self.tasks.values() {
+            for (input, offset) in inputs(open.task.spec()).into_iter().zip(&open.committed) {
+                if self.shared.layout.is_repartition(&input.topic) {
+                    before.push((input, *offset));
+                }
+            }
+            for (store, changelog) in open.changelogs.iter().enumerate() {
+                let first_live = open.task.state.purge_before(store);
+                if let (Some(changelog), Some(first_live)) = (changelog, first_live) {
+                    before.push((changelog.clone(), first_live));
+                }
+            }
+        }
+        match self.shared.log.delete_records(&before) {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(%error, "nothing was purged; the next time will do");
+                Ok(())
+            }
+            purged => purged,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! An outage of the log is waited out, for as long as it lasts (decision D16).
+//!
+//! ```text
+//!  the log cannot be asked       Outage      ask again, later and later
+//!  commits are aborted           GoingBack   the same, from what is committed
+//!  a commit is not answered      in flight   ask for the answer, later and later
+//! ```
+//! Each of the three is waited for; what nothing can heal ends the worker.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Phase, Shared, Turn, Worker};
+use crate::base::{Error, ErrorKind, Result};
+use crate::log::{Reader, Writer};
+
+/// The first pause after the log gave no answer, in milliseconds; it doubles up to the largest.
+const BACKOFF_MS: u64 = 20;
+const BACKOFF_MS_MAX: u64 = 1_000;
+
+/// The pause after so many refusals in a row.
+pub(super) fn backoff_ms(times: u32) -> u64 {
+    (BACKOFF_MS << times.min(10)).min(BACKOFF_MS_MAX)
+}
+
+/// Why a turn did not come to its end.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The log cannot be asked now. What was to be done can be done later.
+    Outage(Error),
+    /// Nothing heals it.
+    Final(Error),
+}
+
+/// What may have to wait for the log.
+pub(super) type Attempt<T = ()> = Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// The error of a question to the log. Of other things the same kind means what a later try does not
+/// heal.
+pub(super) fn of_log(error: Error) -> Failure {
+    match error.kind() {
+        ErrorKind::Unavailable => Failure::Outage(error),
+        _ => Failure::Final(error),
+    }
+}
+
+/// The log has not answered, or has refused what it may take later.
+#[derive(Debug)]
+pub(super) struct Outage {
+    pub(super) since_ms: u64,
+    /// How often.
+    pub(super) times: u32,
+    pub(super) reason: String,
+}
+
+impl Outage {
+    /// Notes one more refusal.
+    pub(super) fn note(outage: &mut Option<Self>, now_ms: u64, error: &Error) -> u32 {
+        let noted = outage.get_or_insert_with(|| Self {
+            since_ms: now_ms,
+            times: 0,
+            reason: String::new(),
+        });
+        noted.times += 1;
+        noted.reason = error.to_string();
+        noted.times
+    }
+}
+
+/// A worker's ends of the log.
+pub(in crate::runtime) struct Ends {
+    pub(super) reader: Box<dyn Reader>,
+    pub(super) writer: Box<dyn Writer>,
+}
+
+impl Ends {
+    /// Opens them for the worker of that name.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub(in crate::runtime) fn open(shared: &Shared, name: &str) -> Result<Self> {
+        let id = format!("{}-{name}", shared.layout.application);
+        Ok(Self {
+            reader: shared.log.reader()?,
+            writer: shared.log.writer(&id)?,
+        })
+    }
+
+    /// The same, an outage of the log being waited out; `None` if the application stops meanwhile.
+    ///
+    /// # Errors
+    /// As [`Ends::open`], and the outage once it has lasted longer than the settings allow.
+    pub(in crate::runtime) fn open_patiently(shared: &Shared, name: &str) -> Result<Option<Self>> {
+        let since_ms = shared.env.monotonic_ms();
+        let mut times = 0;
+        loop {
+            let error = match Self::open(shared, name) {
+                Err(error) if error.kind() == ErrorKind::Unavailable => error,
+                opened => return opened.map(Some),
+            };
+            if shared.stop.load(Ordering::Acquire) {
+                return Ok(None);
+            }
+            if shared.env.monotonic_ms() - since_ms > shared.settings.commit_retry_ms {
+                return Err(error);
+            }
+            times += 1;
+            tracing::debug!(worker = name, %error, "waiting for the log");
+            shared.env.sleep(Duration::from_millis(backoff_ms(times)));
+        }
+    }
+}
+
+impl Worker {
+    /// The log could not be asked; the turn is taken again later.
+    pub(super) fn note_outage(&mut self, error: &Error) -> Turn {
+        let now_ms = self.shared.env.monotonic_ms();
+        let times = Outage::note(&mut self.outage, now_ms, error);
+        if times == 1 {
+            tracing::warn!(worker = %self.name, %error, "the log does not answer; waiting for it");
+        }
+        Turn::Wait {
+            until_ms: now_ms + backoff_ms(times),
+        }
+    }
+
+    pub(super) fn outage_is_over(&mut self) {
+        if let Some(outage) = self.outage.take() {
+            let waited_ms = self.shared.env.monotonic_ms() - outage.since_ms;
+            tracing::info!(worker = %self.name, waited_ms, "the log answers again");
+        }
+    }
+
+    /// The outage that has lasted longest.
+    pub(super) fn longest_outage(&self) -> Option<&Outage> {
+        let all = [&self.outage, &self.aborts, &self.unanswered];
+        let all = all.into_iter().flatten();
+        all.min_by_key(|outage| outage.since_ms)
+    }
+
+    /// Gives up where the settings or the end of the application say so.
+    pub(super) fn check_patience(&self) -> Result<()> {
+        let Some(outage) = self.longest_outage() else {
+            return Ok(());
+        };
+        let now_ms = self.shared.env.monotonic_ms();
+        let waited_ms = now_ms - outage.since_ms;
+        let stopping = matches!(self.phase, Phase::Stopping { .. });
+        let long = waited_ms > self.shared.settings.commit_retry_ms;
+        if !long && !(stopping && now_ms >= self.shared.give_up_at_ms()) {
+            return Ok(());
+        }
+        let Outage { times, reason, .. } = outage;
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "the log has not answered for {waited_ms} ms, {times} times; start again, which continues \
+                 from what is committed: {reason}"
+            ),
+        ))
+    }
+}

@@ -1,0 +1,59 @@
+//! What all workers of an application share.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::{Env, TaskId};
+use crate::disk::Budget;
+use crate::log::Log;
+use crate::runtime::Settings;
+use crate::runtime::hooks::Hooks;
+use crate::runtime::layout::Layout;
+use crate::runtime::liveness::Liveness;
+use crate::runtime::opening::RestoreQueue;
+use crate::runtime::status::Status;
+use crate::state::StateDirectory;
+
+/// What all workers of an application share.
+pub(in crate::runtime) struct Shared {
+    pub(in crate::runtime) layout: Layout,
+    pub(in crate::runtime) log: Arc<dyn Log>,
+    pub(in crate::runtime) settings: Settings,
+    pub(in crate::runtime) directory: Option<StateDirectory>,
+    pub(in crate::runtime) budget: Budget,
+    pub(in crate::runtime) env: Arc<dyn Env>,
+    pub(in crate::runtime) hooks: Arc<dyn Hooks>,
+    pub(in crate::runtime) status: Status,
+    pub(in crate::runtime) liveness: Liveness,
+    pub(in crate::runtime) stop: AtomicBool,
+    /// When workers that stop no longer wait for a log that does not answer, by the monotonic clock.
+    pub(in crate::runtime) give_up_at_ms: AtomicU64,
+    /// Number of the drain that was asked for last; 0 before the first.
+    pub(in crate::runtime) drain_asked: AtomicU64,
+    /// Number of the drain that goes on, once every worker has forgotten the ends of those before.
+    pub(in crate::runtime) draining: AtomicU64,
+    /// Tasks that were opened since the start.
+    pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
+    /// Tasks that wait to be opened and restored.
+    pub(in crate::runtime) restores: Arc<RestoreQueue>,
+}
+
+impl Shared {
+    /// Tells the workers to stop, and until when to wait for a log that does not answer.
+    pub(in crate::runtime) fn stop(&self, give_up_at_ms: u64) {
+        self.give_up_at_ms
+            .fetch_min(give_up_at_ms, Ordering::AcqRel);
+        self.stop.store(true, Ordering::Release);
+    }
+
+    pub(super) fn give_up_at_ms(&self) -> u64 {
+        self.give_up_at_ms.load(Ordering::Acquire)
+    }
+
+    /// Whether the task is opened for the first time since the start; asked once an opening.
+    pub(super) fn is_first_opening(&self, task: &TaskId) -> bool {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.insert(task.clone())
+    }
+}

@@ -1,0 +1,184 @@
+//! What a turn does with records: steps of the tasks, in rounds, and fetching for the next round.
+
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::outage::{Attempt, of_log};
+use super::{FETCH_BYTES_MIN, SMALL_STEP, Worker};
+use crate::base::{Error, Result, TopicPartition};
+use crate::log::{Fetched, Reader};
+use crate::runtime::open_task::OpenTask;
+use crate::task::StepLimits;
+
+/// How long, in milliseconds, nothing is fetched because the end of an input is asked for.
+const ENDS_WAIT_MS: u64 = 100;
+
+/// What the steps of a turn came to.
+pub(super) struct Stepped {
+    /// Records taken.
+    pub(super) records: usize,
+    /// Records of the whole round, if it ended in this turn.
+    pub(super) round: Option<usize>,
+}
+
+impl Worker {
+    /// Steps one task after another, beginning where the last turn ended, until each had its step or the
+    /// time of a step is over: what else the worker has to do waits no longer than that and the step of
+    /// one task.
+    pub(super) fn step(&mut self) -> Attempt<Stepped> {
+        let uncommitted_limit = self.uncommitted_limit();
+        let mut uncommitted = self.uncommitted_bytes();
+        let Self {
+            shared,
+            tasks,
+            reader,
+            activity,
+            short_of_room,
+            awaited,
+            missing,
+            next_task,
+            round_records,
+            ..
+        } = self;
+        let wall_ms = shared.env.wall_ms();
+        let clock = || shared.env.monotonic_ns();
+        let duration_ns = shared.settings.step_ms.saturating_mul(1_000_000);
+        let turn_ends_ns = clock().saturating_add(duration_ns);
+        let mut records = 0;
+        // With hardly any room, repartition topics are read before they are written further: only
+        // whole batches that were read make room.
+        let internal = |open: &OpenTask| shared.layout.reads_repartition(open.task.spec());
+        let read_first = *short_of_room
+            && tasks
+                .values()
+                .any(|open| internal(open) && open.task.inputs.has_records());
+        let most = match *short_of_room {
+            true => shared.settings.records_per_step.min(SMALL_STEP),
+            false => shared.settings.records_per_step,
+        };
+        let from = match next_task.take() {
+            Some(task) => Bound::Included(task),
+            None => Bound::Unbounded,
+        };
+        let mut over = false;
+        for (id, open) in tasks.range_mut((from, Bound::Unbounded)) {
+            if over {
+                *next_task = Some(id.clone());
+                break;
+            }
+            if read_first && !internal(open) {
+                continue;
+            }
+            if open.task.inputs.is_waiting() {
+                // Other inputs are empty: are they at their end, or only not fetched yet?
+                if let Some(partition) = ask_ends(open, &mut **reader).map_err(of_log)? {
+                    *missing = Some(partition);
+                    continue;
+                }
+            }
+            if !open.task.inputs.has_records() {
+                continue;
+            }
+            let now_ns = clock();
+            activity.begin(&open.task, now_ns / 1_000_000);
+            let before = open.task.uncommitted_bytes();
+            let limits = StepLimits {
+                records: most,
+                bytes: uncommitted_limit.saturating_sub(uncommitted).max(1),
+                duration_ns,
+                clock: &clock,
+            };
+            let progress = open
+                .task
+                .process(&limits, wall_ms)
+                .map_err(|error: Error| error.context(format!("task {id}")))?;
+            uncommitted += open.task.uncommitted_bytes().saturating_sub(before);
+            if progress.records > 0 {
+                let now_ns = clock();
+                open.busy_at_ms = now_ns / 1_000_000;
+                open.ended = false;
+                open.ending = false;
+                over = now_ns >= turn_ends_ns || uncommitted >= uncommitted_limit;
+            }
+            records += progress.records;
+        }
+        *round_records += records;
+        if next_task.is_some() {
+            return Ok(Stepped {
+                records,
+                round: None,
+            });
+        }
+        *awaited = missing.take().map(|partition| match awaited.take() {
+            Some((_, since_ms)) => (partition, since_ms),
+            None => (partition, shared.env.monotonic_ms()),
+        });
+        Ok(Stepped {
+            records,
+            round: Some(std::mem::take(round_records)),
+        })
+    }
+
+    /// Fetches what is there, as far as there is room for it; whether anything came.
+    pub(super) fn fetch(&mut self) -> Attempt<bool> {
+        if let Some((_, since_ms)) = &self.awaited
+            && self.shared.env.monotonic_ms() < since_ms + ENDS_WAIT_MS
+        {
+            // With more records the log would have to be asked anew.
+            return Ok(false);
+        }
+        let share = self.fetch_share();
+        for open in self.tasks.values() {
+            for input in open.task.inputs.progress() {
+                self.reader
+                    .pause(&input.partition, input.buffered_bytes >= share);
+            }
+        }
+        self.poll_reader(Duration::ZERO)
+    }
+
+    /// Waits for records; whether any came.
+    pub(super) fn poll_reader(&mut self, wait: Duration) -> Attempt<bool> {
+        let share = self.fetch_share();
+        let fetched = self.reader.poll(share, wait).map_err(of_log)?;
+        self.add_fetched(&fetched)?;
+        Ok(!fetched.is_empty())
+    }
+
+    fn add_fetched(&mut self, fetched: &[Fetched]) -> Result<()> {
+        for fetched in fetched {
+            let reads = |open: &&mut OpenTask| {
+                open.task
+                    .inputs
+                    .progress()
+                    .any(|input| input.partition == fetched.partition)
+            };
+            if let Some(open) = self.tasks.values_mut().find(reads) {
+                open.task.inputs.add(fetched)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each input gets its share, whatever the others hold: one of a task may wait for another. What is
+    /// fetched on top of a share is a share at most.
+    fn fetch_share(&self) -> usize {
+        let inputs: usize = self.tasks.values().map(|open| open.committed.len()).sum();
+        let share = self.shared.settings.fetch_bytes() / inputs.max(1) / 2;
+        share.max(FETCH_BYTES_MIN)
+    }
+}
+
+/// Tells a task where those of its inputs end that others wait for; or returns one of which the log has
+/// not said it yet.
+fn ask_ends(open: &mut OpenTask, reader: &mut dyn Reader) -> Result<Option<TopicPartition>> {
+    let starved: Vec<TopicPartition> = open.task.inputs.starved().cloned().collect();
+    for partition in starved {
+        let Some(end) = reader.end(&partition, Duration::ZERO)? else {
+            return Ok(Some(partition));
+        };
+        let position = reader.position(&partition).unwrap_or(0);
+        open.task.inputs.set_end(&partition, end, position)?;
+    }
+    Ok(None)
+}

@@ -1,0 +1,203 @@
+//! Closures that are slow, or do not return: who waits for them, and who does not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use marea::base::TopicPartition;
+use marea::codec::{I64, Utf8};
+use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
+use marea::runtime::{Application, Settings, State, StateBackend};
+use marea::topology::Topology;
+
+use crate::pipeline::memory_log;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A log with a topic `in` of so many partitions, each with so many records, and an empty one `out`.
+fn filled(partitions: u32, records: i64) -> Arc<dyn Log> {
+    let log = memory_log();
+    log.create_topics(&[TopicSpec::new("in", partitions), TopicSpec::new("out", 1)])
+        .expect("created");
+    let mut writer = log.writer("feeder").expect("a writer");
+    for partition in 0..partitions {
+        let mut builder = BatchBuilder::default();
+        let key = format!("k{partition}");
+        for n in 0..records {
+            builder.push(Some(key.as_bytes()), Some(&n.to_be_bytes()), n, &[]);
+        }
+        let batch = builder.seal().expect("records");
+        let commit = Commit {
+            appends: vec![(TopicPartition::new("in", partition), batch)],
+            group: None,
+        };
+        writer.submit(commit).expect("submitted");
+        writer.poll(DEADLINE).expect("committed").expect("in time");
+    }
+    log
+}
+
+fn outputs(log: &dyn Log) -> i64 {
+    log.end_offset(&TopicPartition::new("out", 0), Isolation::ReadCommitted)
+        .expect("an end")
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !done() {
+        assert!(since.elapsed() < DEADLINE, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Copies `in` to `out`, a record at a time, with a closure that takes long, and counts its calls.
+fn slow_copy(takes: Duration) -> (Topology, Arc<AtomicU64>) {
+    let calls = Arc::new(AtomicU64::new(0));
+    let counting = calls.clone();
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .peek(move |_, _| {
+            counting.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(takes);
+        })
+        .to("out", Produced::with(Utf8, I64));
+    (builder.build().expect("a topology"), calls)
+}
+
+fn start(log: &Arc<dyn Log>, topology: Topology, settings: Settings) -> Application {
+    Application::builder(topology, "slow")
+        .log(log.clone())
+        .settings(Settings {
+            state_backend: StateBackend::Memory,
+            ..settings
+        })
+        .start()
+        .expect("started")
+}
+
+/// A round of all tasks takes longer than the session. Had a worker lost its place, records would have
+/// been handled twice; had its steps no end in time, it would.
+#[test]
+fn a_slow_closure_costs_nobody_his_place() {
+    const RECORDS: i64 = 500;
+    let log = filled(4, RECORDS);
+    let (topology, calls) = slow_copy(Duration::from_millis(2));
+    let settings = Settings {
+        workers: 2,
+        session_timeout_ms: 500,
+        ..Settings::default()
+    };
+    let mut running = start(&log, topology, settings);
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    assert_eq!(outputs(&*log), 4 * RECORDS);
+    assert_eq!(calls.load(Ordering::SeqCst), 4 * RECORDS as u64);
+}
+
+/// 20 ms a record, 10 tasks, default settings: commits come all along, and a shutdown waits for no more
+/// than the record at hand.
+#[test]
+fn commits_and_signals_come_between_slow_records() {
+    let log = filled(10, 1_000);
+    let (topology, calls) = slow_copy(Duration::from_millis(20));
+    let settings = Settings {
+        workers: 2,
+        ..Settings::default()
+    };
+    let mut running = start(&log, topology, settings);
+    let seen = || calls.load(Ordering::SeqCst);
+    until("records", || seen() >= 100);
+    // A commit each 100 ms is one each 5 records of a worker; on a loaded machine records take longer.
+    let committed = outputs(&*log);
+    assert!(committed >= 40, "{committed} of {} are committed", seen());
+    until("all tasks to have had their turn", || {
+        let tasks = running.snapshot().tasks;
+        let begun = |task: &marea::runtime::TaskSnapshot| task.positions[0].1 > 0;
+        tasks.len() == 10 && tasks.iter().all(begun)
+    });
+    let before = seen();
+    running.close(DEADLINE).expect("closed");
+    let after = seen();
+    // Between the look at the count and the look at the signal each worker may have begun another one.
+    assert!(
+        after - before <= 4,
+        "{before} records at the signal, {after} in the end"
+    );
+    assert_eq!(outputs(&*log), after as i64, "all of them are committed");
+}
+
+/// A closure that blocks for good holds up its worker. The other tasks of that worker move, its writer is
+/// fenced, the application runs on and says what is stuck.
+#[test]
+fn a_closure_that_blocks_holds_up_its_worker_alone() {
+    let log = filled(4, 10);
+    let released = Arc::new(AtomicBool::new(false));
+    let blocked = Arc::new(AtomicU64::new(0));
+    let builder = StreamBuilder::new();
+    let (release, count) = (released.clone(), blocked.clone());
+    builder
+        .stream("in", Consumed::with(Utf8, I64))
+        .map_values(move |key, value| {
+            // The first time only: whoever has the task next comes through.
+            if key == "k1" && value == 5 && count.fetch_add(1, Ordering::SeqCst) == 0 {
+                while !release.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            value
+        })
+        .group_by_key(Grouped::with("by", Utf8, I64))
+        .count("counts")
+        .to_stream()
+        .present()
+        .to("out", Produced::with(Utf8, I64));
+    let settings = Settings {
+        workers: 2,
+        session_timeout_ms: 300,
+        max_poll_interval_ms: 600,
+        ..Settings::default()
+    };
+    let mut running = start(&log, builder.build().expect("a topology"), settings);
+    until("all records", || outputs(&*log) == 40);
+    let stuck = || {
+        let workers = running.snapshot().workers;
+        let stuck = workers.into_iter().find_map(|worker| {
+            let stuck = worker.stuck?;
+            worker.expelled.then_some(stuck)
+        });
+        stuck.map(|stuck| (stuck.node, stuck.partition, stuck.offset))
+    };
+    let at = ("map_values".to_owned(), TopicPartition::new("in", 1), 5);
+    until("the state to say so", || stuck() == Some(at.clone()));
+    let snapshot = running.snapshot();
+    assert_eq!(snapshot.state, State::Running, "{:?}", snapshot.error);
+    assert_eq!(snapshot.tasks.len(), 4, "no task is listed twice");
+    released.store(true, Ordering::SeqCst);
+    until("the worker to work again", || {
+        let workers = running.snapshot().workers;
+        workers
+            .iter()
+            .all(|worker| worker.stuck.is_none() && !worker.expelled)
+    });
+    running.close(DEADLINE).expect("closed");
+    assert_eq!(outputs(&*log), 40, "what was blocked came once");
+    assert_eq!(blocked.load(Ordering::SeqCst), 2);
+}
+
+/// Without other workers there is nobody to give the tasks to: they wait, and nothing is lost.
+#[test]
+fn a_worker_alone_keeps_its_place_however_long_it_takes() {
+    let log = filled(1, 3);
+    let (topology, calls) = slow_copy(Duration::from_millis(500));
+    let settings = Settings {
+        session_timeout_ms: 100,
+        max_poll_interval_ms: 200,
+        ..Settings::default()
+    };
+    let mut running = start(&log, topology, settings);
+    until("all records", || outputs(&*log) == 3);
+    running.close(DEADLINE).expect("closed");
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+}

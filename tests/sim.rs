@@ -1,0 +1,169 @@
+//! The ocean topology under the simulator: crashes between any two turns and inside commits, zombies,
+//! lost answers, outages.
+//!
+//! One seed alone: `MAREA_SEED=17 cargo test --release --test sim`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its clock is the real one"
+)]
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use marea::log::TopicSpec;
+use marea::testing::sim::Faults;
+use marea::testing::{Compare, InputRecord, Simulation};
+use ocean::feed::{Next, Source};
+use ocean::generate::{Generator, Settings};
+use ocean::topology::{self, ALERTS, AVERAGES, DEAD_LETTERS, Options, READINGS};
+
+const PARTITIONS: u32 = 4;
+const OUTPUTS: [(&str, Compare); 3] = [
+    (AVERAGES, Compare::EveryRecord),
+    (ALERTS, Compare::EveryRecord),
+    (DEAD_LETTERS, Compare::EveryRecord),
+];
+
+/// Ten seconds of readings, one of them broken.
+fn readings() -> Vec<InputRecord> {
+    let settings = Settings {
+        seed: 7,
+        readings: 1_200,
+        per_second: 120,
+        start_ms: 1_700_000_000_000,
+        pause_ms: 0,
+    };
+    let mut generator = Generator::new(settings, None).expect("a generator");
+    let mut readings = Vec::new();
+    let mut line = Vec::new();
+    while !matches!(
+        generator.next(&mut line, 1 << 20).expect("a line"),
+        Next::End
+    ) {
+        let number = readings.len() as i64;
+        readings.push(InputRecord {
+            topic: READINGS.into(),
+            // Each partition has all sensors, in the order of time.
+            key: Some(number.to_string().into_bytes()),
+            value: Some(line.clone()),
+            timestamp_ms: settings.start_ms + number * 1_000 / settings.per_second as i64,
+        });
+    }
+    readings
+}
+
+fn options() -> Options {
+    Options {
+        window: Duration::from_secs(2),
+        grace: Duration::from_millis(500),
+        ..Options::default()
+    }
+}
+
+fn simulation(seeds: Range<u64>) -> Simulation {
+    Simulation {
+        topics: topology::topics(PARTITIONS).to_vec(),
+        seeds,
+        ..Simulation::default()
+    }
+}
+
+fn seeds(most: u64) -> Range<u64> {
+    match std::env::var("MAREA_SEED") {
+        Ok(seed) => {
+            let seed: u64 = seed.parse().expect("MAREA_SEED is a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..most,
+    }
+}
+
+#[test]
+fn the_ocean_gives_each_result_once_whatever_goes_wrong() {
+    let seeds = seeds(200);
+    let all = seeds.end - seeds.start;
+    let lives = simulation(seeds)
+        .check(|| topology::build(options()), &readings(), &OUTPUTS)
+        .expect("each result once");
+    println!("{} turns, {}", lives.turns, lives.faults);
+    let faults = lives.faults;
+    for (what, times) in [
+        ("crashes", faults.crashes),
+        ("freezes", faults.freezes),
+        ("blocks", faults.blocks),
+        ("outages", faults.outages),
+        ("aborts", faults.aborts),
+        ("lost answers", faults.lost_answers),
+        ("late commits", faults.late),
+    ] {
+        assert!(times >= all || all < 20, "{what}: {times} in {all} lives");
+    }
+    assert!(
+        faults.fenced > 0 || all < 20,
+        "no zombie ever tried to commit"
+    );
+}
+
+#[test]
+fn a_seed_gives_the_same_life_twice() {
+    let readings = readings();
+    let simulation = simulation(0..0);
+    let mut traces = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let run = || simulation.run(|| topology::build(options()), &readings, &OUTPUTS, seed);
+        let (first, second) = (run().expect("a life"), run().expect("a life"));
+        assert_eq!(first, second, "seed {seed}");
+        traces.insert(first.trace);
+    }
+    assert_eq!(traces.len(), 20, "another seed, another life");
+}
+
+/// The check can fail: a topology whose output says how often a record was tried is found out, and the
+/// message says how to run the life again.
+#[test]
+fn what_a_crash_shows_through_is_found_out() {
+    use marea::codec::Utf8;
+    use marea::dsl::{Consumed, Produced, StreamBuilder};
+    let tries = std::sync::Arc::new(AtomicU64::new(0));
+    let topology = || {
+        let tries = tries.clone();
+        let builder = StreamBuilder::new();
+        builder
+            .stream("in", Consumed::with(Utf8, Utf8))
+            .map_values(move |_, _| tries.fetch_add(1, Ordering::Relaxed).to_string())
+            .to("out", Produced::with(Utf8, Utf8));
+        builder.build()
+    };
+    let record = |n: i64| InputRecord {
+        topic: "in".into(),
+        key: Some(n.to_string().into_bytes()),
+        value: Some(b"x".to_vec()),
+        timestamp_ms: n,
+    };
+    let input: Vec<_> = (0..200).map(record).collect();
+    let simulation = Simulation {
+        topics: vec![TopicSpec::new("in", 2), TopicSpec::new("out", 1)],
+        seeds: 3..4,
+        faults: Faults {
+            crash: 20,
+            ..Faults::NONE
+        },
+        ..Simulation::default()
+    };
+    let error = simulation
+        .check(topology, &input, &[("out", Compare::EveryRecord)])
+        .expect_err("it differs");
+    for part in [
+        "seed 3",
+        "seeds: 3..4",
+        "topic out differs",
+        "crashes",
+        "records",
+    ] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+}
