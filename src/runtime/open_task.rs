@@ -8,7 +8,7 @@ use super::worker::Shared;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{CommittedOffset, Log};
 use crate::state::TaskDirectory;
-use crate::task::{InputSpec, Task};
+use crate::task::{HeldBack, InputSpec, Task};
 
 /// Puts a task's inputs at their committed offsets, or at the start of what is there.
 ///
@@ -64,8 +64,8 @@ pub(super) struct OpenTask {
     pub(super) idle_timeouts_ms: Vec<Option<u64>>,
     /// When its silence was last renewed, by the monotonic clock; `None` while no input is silent.
     pub(super) renewed_at_ms: Option<u64>,
-    /// How far the slowest of its origins had come, and since when, by the monotonic clock.
-    pub(super) waits: Option<(i64, u64)>,
+    /// Whom its windows wait for, and since when, by the monotonic clock; noted once a second.
+    pub(super) waits: Option<(HeldBack, u64)>,
     /// The positions sealed into the commit in flight.
     pub(super) committing: Vec<Offset>,
 }

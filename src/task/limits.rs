@@ -29,6 +29,19 @@ impl StepLimits<'static> {
     }
 }
 
+/// So many records.
+impl From<usize> for StepLimits<'static> {
+    fn from(records: usize) -> Self {
+        Self::records(records)
+    }
+}
+
+impl<'a> From<&StepLimits<'a>> for StepLimits<'a> {
+    fn from(limits: &StepLimits<'a>) -> Self {
+        *limits
+    }
+}
+
 impl fmt::Debug for StepLimits<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StepLimits")

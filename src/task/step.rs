@@ -125,9 +125,14 @@ impl Task {
     /// # Errors
     /// An error of a record whose policy is to fail, naming topic, partition and offset; or an error
     /// of a store. The task must then be aborted or dropped.
-    pub fn process(&mut self, limits: &StepLimits<'_>, wall_ms: i64) -> Result<Progress> {
+    pub fn process<'a>(
+        &mut self,
+        limits: impl Into<StepLimits<'a>>,
+        wall_ms: i64,
+    ) -> Result<Progress> {
         self.context.wall_ms = wall_ms;
-        let mut step = Step::begin(limits, &self.pace, self.uncommitted_bytes());
+        let limits = limits.into();
+        let mut step = Step::begin(&limits, &self.pace, self.uncommitted_bytes());
         while let Some(position) = self.inputs.choose() {
             if step.is_over() {
                 self.settle_time()?;

@@ -32,7 +32,6 @@ impl Worker {
         let mut all: Vec<TopicPartition> = Vec::new();
         let mut done: Vec<Offset> = Vec::new();
         for (id, open) in &mut self.tasks {
-            open.note_waits(now_ms);
             status.drops.add(open.task.drops());
             let mut positions = Vec::new();
             for input in open.task.inputs.progress() {
@@ -53,8 +52,11 @@ impl Worker {
                 restored: open.restored,
                 stream_time_ms: open.task.stream_time_ms(),
                 ended: open.ended,
-                held_back: open.task.held_back(),
-                held_back_ms: open.waited_ms(now_ms),
+                held_back: open.waits.as_ref().map(|(waits, _)| waits.clone()),
+                held_back_ms: open
+                    .waits
+                    .as_ref()
+                    .map_or(0, |(_, since_ms)| now_ms.saturating_sub(*since_ms)),
             });
         }
         let ends = self.shared.log.recent_ends(&all);

@@ -111,6 +111,8 @@ impl Worker {
         if now_ms >= self.silence.used_at_ms + RENEW_MS {
             self.silence.used_at_ms = now_ms;
             self.find_used();
+            let tasks = self.tasks.values_mut();
+            tasks.for_each(|open| open.note_waits(now_ms));
         }
         if now_ms >= self.silence.said_at_ms + SAY_MS {
             self.silence.said_at_ms = now_ms;
@@ -219,10 +221,10 @@ impl Worker {
         let mut lost = self.drops.of(DropReason::ClosedWhileIdle);
         for (task, open) in &self.tasks {
             lost += open.task.drops().of(DropReason::ClosedWhileIdle);
-            let Some(held_back) = open.task.held_back() else {
+            let Some((held_back, since_ms)) = &open.waits else {
                 continue;
             };
-            let waited_ms = open.waited_ms(now_ms);
+            let waited_ms = now_ms.saturating_sub(*since_ms);
             if waited_ms >= WAIT_MS {
                 tracing::info!(
                     %task,
@@ -263,17 +265,14 @@ fn is_armed(open: &OpenTask, silence: &Silence, now_ms: u64, renew_ms: u64) -> b
 }
 
 impl OpenTask {
-    /// Notes how far the slowest origin has come.
-    pub(super) fn note_waits(&mut self, now_ms: u64) {
-        self.waits = self.task.held_back().map(|held_back| match self.waits {
-            Some((time_ms, since_ms)) if time_ms == held_back.time_ms => (time_ms, since_ms),
-            _ => (held_back.time_ms, now_ms),
+    /// Notes how far the slowest origin has come, and since when it stands there.
+    fn note_waits(&mut self, now_ms: u64) {
+        let before = self.waits.take();
+        self.waits = self.task.held_back().map(|held_back| match before {
+            Some((before, since_ms)) if before.time_ms == held_back.time_ms => {
+                (held_back, since_ms)
+            }
+            _ => (held_back, now_ms),
         });
-    }
-
-    /// For how long time has stood, in milliseconds.
-    pub(super) fn waited_ms(&self, now_ms: u64) -> u64 {
-        self.waits
-            .map_or(0, |(_, since_ms)| now_ms.saturating_sub(since_ms))
     }
 }
