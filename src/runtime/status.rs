@@ -205,6 +205,13 @@ impl Status {
         }
     }
 
+    /// A worker cannot begin, since the log does not answer it.
+    pub(super) fn begins_late(&self, worker: &str, since_ms: u64, error: &Error) {
+        let mut inner = self.lock();
+        let status = inner.workers.entry(worker.to_owned()).or_default();
+        status.outage = Some((since_ms, error.to_string()));
+    }
+
     /// A worker that is stuck has lost its tasks to others, and cannot say so.
     pub(super) fn expelled(&self, worker: &str) {
         let mut inner = self.lock();

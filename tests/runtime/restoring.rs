@@ -263,7 +263,7 @@ fn who_gets_the_tasks_of_a_worker_that_hangs_restores_into_fresh_directories() {
     let settings = Settings {
         workers: 2,
         commit_interval_ms: 3,
-        session_timeout_ms: 300,
+        max_poll_interval_ms: 300,
         ..Settings::default()
     };
     let builder = || {

@@ -159,7 +159,14 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
         max_poll_interval_ms: 600,
         ..Settings::default()
     };
-    let mut running = start(&log, builder.build().expect("a topology"), settings);
+    let place = tempfile::tempdir().expect("a directory");
+    let mut running = Application::builder(builder.build().expect("a topology"), "slow")
+        .log(log.clone())
+        .state_directory(place.path())
+        .settings(settings)
+        .start()
+        .expect("started");
+    // The directories of the tasks stay with the worker: who gets them restores into fresh ones.
     until("all records", || outputs(&*log) == 40);
     let stuck = || {
         let workers = running.snapshot().workers;

@@ -112,6 +112,7 @@ impl Ends {
             }
             times += 1;
             tracing::debug!(worker = name, %error, "waiting for the log");
+            shared.status.begins_late(name, since_ms, &error);
             shared.env.sleep(Duration::from_millis(backoff_ms(times)));
         }
     }
