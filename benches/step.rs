@@ -71,7 +71,7 @@ fn step(task: &mut Task, inputs: &[&str], batch: &Batch) {
         task.inputs.set_end(&partition, end, end).expect("an input");
     }
     let progress = task
-        .process(&StepLimits::records(usize::MAX), 0)
+        .process(StepLimits::records(usize::MAX), 0)
         .expect("processed");
     assert_eq!(progress.records, inputs.len() * RECORDS as usize);
     black_box(task.effects().take());

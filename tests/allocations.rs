@@ -122,7 +122,7 @@ fn run(task: &mut Task, round: i64, batch: &Batch) -> (u64, u64) {
     task.inputs.set_end(&partition, end, 0).expect("an input");
     let start = COUNT.get();
     let progress = task
-        .process(&StepLimits::records(usize::MAX), 0)
+        .process(StepLimits::records(usize::MAX), 0)
         .expect("processed");
     let processed = COUNT.get();
     assert_eq!(progress.records as i64, RECORDS);

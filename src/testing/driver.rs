@@ -248,7 +248,7 @@ impl Driver {
     /// Processes what is in the queues and what follows from it.
     pub(super) fn run_to_the_end(&mut self) -> Result<()> {
         loop {
-            match self.task.process(&StepLimits::records(1), self.wall_ms) {
+            match self.task.process(StepLimits::records(1), self.wall_ms) {
                 Ok(progress) if progress.records == 0 => return Ok(()),
                 Ok(_) => self.commit()?,
                 Err(error) => return Err(self.abort(error)?),

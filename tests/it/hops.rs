@@ -86,7 +86,7 @@ impl Hop {
         let end = self.offset;
         self.task.inputs.set_end(&place, end, end).expect("an end");
         self.task
-            .process(&StepLimits::records(usize::MAX), 0)
+            .process(StepLimits::records(usize::MAX), 0)
             .expect("handled");
     }
 

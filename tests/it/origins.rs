@@ -110,7 +110,7 @@ impl Reader {
         self.offset += 1;
         self.task.inputs.set_end(&place, self.offset, self.offset)?;
         self.task
-            .process(&StepLimits::records(usize::MAX), 0)
+            .process(StepLimits::records(usize::MAX), 0)
             .map(|_| ())
     }
 

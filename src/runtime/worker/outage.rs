@@ -153,8 +153,9 @@ impl Worker {
         let now_ms = self.shared.env.monotonic_ms();
         let waited_ms = now_ms - outage.since_ms;
         let stopping = matches!(self.phase, Phase::Stopping { .. });
-        let long = waited_ms > self.shared.settings.commit_retry_ms;
-        if !long && !(stopping && now_ms >= self.shared.give_up_at_ms()) {
+        let too_long = waited_ms > self.shared.settings.commit_retry_ms;
+        let too_late = stopping && now_ms >= self.shared.give_up_at_ms();
+        if !(too_long || too_late) {
             return Ok(());
         }
         let Outage { times, reason, .. } = outage;

@@ -90,7 +90,7 @@ impl Worker {
             };
             let progress = open
                 .task
-                .process(&limits, wall_ms)
+                .process(limits, wall_ms)
                 .map_err(|error: Error| error.context(format!("task {id}")))?;
             uncommitted += open.task.uncommitted_bytes().saturating_sub(before);
             if progress.records > 0 {

@@ -183,12 +183,9 @@ impl Simulation {
         let ended = world.run().and_then(|()| {
             let read = |(topic, how): &(&str, Compare)| read(world.log(), topic, *how);
             let found: Vec<Output> = outputs.iter().map(read).collect::<Result<_>>()?;
-            match expected {
-                Some(expected) => {
-                    let runs = format!("a run without faults and seed {seed}");
-                    compare(&runs, outputs, expected, &found)?;
-                }
-                None => {}
+            if let Some(expected) = expected {
+                let runs = format!("a run without faults and seed {seed}");
+                compare(&runs, outputs, expected, &found)?;
             }
             Ok(found)
         });

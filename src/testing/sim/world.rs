@@ -111,7 +111,7 @@ impl<'a> World<'a> {
             env,
             log,
             network,
-            chance: Chance::new(seed ^ 0x5eed_0f_c4a0_5),
+            chance: Chance::new(seed ^ 0x5eed),
             faults,
             counts: FaultCounts::default(),
             places: (0..simulation.workers).map(|_| place()).collect(),
