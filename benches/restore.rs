@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! records=N keys=N value=BYTES   of each changelog partition; keys come one after another, again and again
-//! partitions=N workers=N memory_mib=N (256) backend=rocksdb|memory log=memory|embedded
+//! partitions=N workers=N threads=N memory_mib=N (256) backend=rocksdb|memory log=memory|embedded
 //! ```
 //!
 //! The changelogs are written by hand, as an application would have left them. Prints one JSON line.
@@ -55,6 +55,7 @@ impl Run {
                 "value" => run.value_bytes = value.parse()?,
                 "partitions" => run.partitions = value.parse()?,
                 "log" => run.log = value.into(),
+                "threads" => run.settings.restore_threads = value.parse()?,
                 "workers" => run.settings.workers = value.parse()?,
                 "memory_mib" => run.settings.memory_bytes = value.parse::<usize>()? << 20,
                 "backend" if value == "memory" => run.settings.state_backend = StateBackend::Memory,

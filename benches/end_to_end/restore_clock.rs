@@ -25,6 +25,14 @@ impl RestoreClock {
         Arc::new(Self { log, noted })
     }
 
+    fn note_start(&self, partitions: &[TopicPartition], isolation: Isolation) {
+        let is_changelog = |partition: &TopicPartition| partition.topic.ends_with("-changelog");
+        if isolation == Isolation::ReadUncommitted && partitions.iter().any(is_changelog) {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.0.get_or_insert_with(Instant::now);
+        }
+    }
+
     pub fn seconds(&self) -> f64 {
         match *self.noted.lock().unwrap_or_else(PoisonError::into_inner) {
             (Some(start), Some(end)) => (end - start).as_secs_f64(),
@@ -44,10 +52,7 @@ impl Hooks for RestoreClock {
 
 impl Log for RestoreClock {
     fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
-        if isolation == Isolation::ReadUncommitted && partition.topic.ends_with("-changelog") {
-            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-            noted.0.get_or_insert_with(Instant::now);
-        }
+        self.note_start(std::slice::from_ref(partition), isolation);
         self.log.end_offset(partition, isolation)
     }
 
@@ -80,6 +85,7 @@ impl Log for RestoreClock {
         partitions: &[TopicPartition],
         isolation: Isolation,
     ) -> Result<Vec<Offset>> {
+        self.note_start(partitions, isolation);
         self.log.end_offsets(partitions, isolation)
     }
 

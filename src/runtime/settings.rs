@@ -114,7 +114,8 @@ impl Settings {
 
     /// What one thread may keep of restored rows that are not written yet, in bytes.
     pub(super) fn restore_part_bytes(&self) -> usize {
-        (self.memory_bytes / 8 / self.restore_threads.max(1)).clamp(1 << 20, 32 << 20)
+        // They are sorted from one half of it into the other.
+        (self.memory_bytes / 16 / self.restore_threads.max(1)).clamp(1 << 20, 16 << 20)
     }
 
     /// The budget of RocksDB, in bytes.

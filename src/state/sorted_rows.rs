@@ -6,6 +6,8 @@
 pub struct SortedRows {
     bytes: Vec<u8>,
     places: Vec<Place>,
+    /// The memory of `bytes` before the last sort, or after the next.
+    spare: Vec<u8>,
     /// How many first bytes all keys share.
     shared: usize,
 }
@@ -70,7 +72,7 @@ impl SortedRows {
         self.bytes.extend_from_slice(key);
     }
 
-    /// What it takes in memory, in bytes.
+    /// What it takes in memory, in bytes; sorting takes about as much again.
     #[inline]
     pub fn byte_len(&self) -> usize {
         self.bytes.len() + self.places.len() * size_of::<Place>()
@@ -92,6 +94,7 @@ impl SortedRows {
         let Self {
             bytes,
             places,
+            spare,
             shared,
         } = self;
         for place in &mut *places {
@@ -110,6 +113,20 @@ impl SortedRows {
         });
         places
             .dedup_by(|later, kept| later.head == kept.head && later.key(bytes) == kept.key(bytes));
+        // Copied in order here, many rows come from memory at once; whoever reads them finds the next one
+        // in the cache.
+        spare.clear();
+        for place in places {
+            let start = spare.len();
+            let row_len = match place.row_len {
+                DELETED => 0,
+                row_len => row_len as usize,
+            };
+            let end = place.start + place.key_len as usize + row_len;
+            spare.extend_from_slice(&bytes[place.start..end]);
+            place.start = start;
+        }
+        std::mem::swap(bytes, spare);
     }
 
     /// The keys and their rows in order; `None` is a key that is to be removed. Only after

@@ -30,6 +30,10 @@ const FETCH_BYTES: usize = 4 << 20;
 /// crash after it must not find them old.
 const FLUSH_AFTER_MS: i64 = 60 * 60 * 1_000;
 
+/// The time of a position is not written again while it is younger than this, in milliseconds: a start that
+/// finds everything there writes nothing.
+const FRESH_FOR_MS: i64 = 60 * 1_000;
+
 /// A task that is restored: what a worker makes it of.
 pub(in crate::runtime) struct Ready {
     /// Before the directory, which is let go when the database is closed.
@@ -294,6 +298,10 @@ impl Work {
             };
             let from_scratch = position.is_none();
             if next >= end {
+                let fresh = age_ms.is_some_and(|age_ms| (0..FRESH_FOR_MS).contains(&age_ms));
+                if fresh && !from_scratch {
+                    continue;
+                }
                 stored.begin_restore(store, from_scratch)?;
                 stored.end_restore(store, end)?;
                 continue;
@@ -338,7 +346,8 @@ impl Work {
             restorer.reads = Some((number, self.at));
         }
         let named = |error: Error| error.context(format!("restoring from {partition}"));
-        let fetched = reader.poll(FETCH_BYTES, wait).map_err(named)?;
+        let bytes = shared.settings.restore_part_bytes().min(FETCH_BYTES);
+        let fetched = reader.poll(bytes, wait).map_err(named)?;
         for fetched in &fetched {
             let mut cursor = fetched.batch.cursor(fetched.base_offset);
             while let Some(record) = cursor.next_record().map_err(named)? {
