@@ -172,6 +172,12 @@ impl Task {
         of_user.map(|(position, queue)| (position, &queue.partition, queue.has_records()))
     }
 
+    /// Tells the wall clock, in milliseconds since 1970, to a task that is not stepped: it has clocks to
+    /// send all the same.
+    pub fn set_wall_ms(&mut self, wall_ms: i64) {
+        self.context.wall_ms = wall_ms;
+    }
+
     /// Completes the effects before they are taken for a commit: what is due goes out, then the task
     /// promises its clock on each repartition topic, to the partitions that did not get it with a
     /// record; and the times of partitions go to the state.

@@ -1,8 +1,9 @@
 //! Counts in small windows behind a filter and a repartition: what the tests of time run.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use marea::base::{Env, Result, SystemEnv, Thread, TopicPartition};
@@ -20,24 +21,39 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub struct SteppedEnv {
     real: Arc<SystemEnv>,
     passed_ms: AtomicU64,
+    /// How often each worker has looked.
+    looks: Mutex<HashMap<ThreadId, u64>>,
 }
 
-/// How much passes at a time, in milliseconds, so that workers look in between.
-const STEP_MS: u64 = 100;
+/// How much passes at a time, in milliseconds; the workers look in between.
+const STEP_MS: u64 = 500;
+/// A worker that has looked at the clock so often has had a turn since.
+const TURN: u64 = 24;
 
 impl SteppedEnv {
     pub fn shared() -> Arc<Self> {
         Arc::new(Self {
             real: SystemEnv::shared(),
             passed_ms: AtomicU64::new(0),
+            looks: Mutex::default(),
         })
+    }
+
+    fn looks(&self) -> HashMap<ThreadId, u64> {
+        self.looks.lock().expect("no panic").clone()
     }
 
     /// Lets time pass, step by step.
     pub fn pass(&self, time: Duration) {
         for _ in 0..time.as_millis() as u64 / STEP_MS {
             self.passed_ms.fetch_add(STEP_MS, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_millis(2));
+            let before = self.looks();
+            wait("the workers to look at the clock", || {
+                let now = self.looks();
+                before
+                    .iter()
+                    .all(|(worker, looks)| now[worker] >= looks + TURN)
+            });
         }
     }
 
@@ -52,10 +68,14 @@ impl SteppedEnv {
 
 impl Env for SteppedEnv {
     fn wall_ms(&self) -> i64 {
-        self.real.wall_ms()
+        self.real.wall_ms() + self.passed_ms.load(Ordering::SeqCst) as i64
     }
 
     fn monotonic_ns(&self) -> u64 {
+        if std::thread::current().name() == Some("marea-worker") {
+            let mut looks = self.looks.lock().expect("no panic");
+            *looks.entry(std::thread::current().id()).or_insert(0) += 1;
+        }
         self.real.monotonic_ns() + self.passed_ms.load(Ordering::SeqCst) * 1_000_000
     }
 

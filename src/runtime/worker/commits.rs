@@ -58,6 +58,10 @@ impl Worker {
         if all {
             self.refreshed_at_ms = self.committed_at_ms;
         }
+        let wall_ms = shared.env.wall_ms();
+        for open in tasks.values_mut() {
+            open.task.set_wall_ms(wall_ms);
+        }
         let sealed = seal(tasks, all)?;
         if sealed.is_empty() {
             return Ok(());
