@@ -274,10 +274,14 @@ impl Worker {
             round = stepped.round;
         }
         self.look_for_answer(Duration::ZERO)?;
-        if let (Some(records), Phase::Working) = (round, self.phase) {
-            self.drain(records)?;
+        // After an aborted commit the reader is ahead of the tasks until they have gone back: inputs
+        // would seem to be at their end.
+        if self.phase == Phase::Working {
+            if let Some(records) = round {
+                self.drain(records)?;
+            }
+            self.look_for_silence();
         }
-        self.look_for_silence();
         self.commit_if_due()?;
         self.keep_house()?;
         if self.phase != Phase::Working {
