@@ -4,6 +4,8 @@ use std::fmt;
 
 use rocksdb::{Cache, WriteBufferManager};
 
+use super::files::raise_file_limit;
+
 /// The memory that all databases of a process share: a block cache, with the write buffers charged to
 /// it. A clone shares it.
 #[derive(Clone)]
@@ -19,7 +21,9 @@ const SMALLEST_BYTES: usize = 8 << 20;
 
 impl Budget {
     /// A budget of `bytes`, at least 8 MiB: write buffers may take half of it, cached blocks the rest.
+    /// Raises the process's soft limit on open files to the hard one.
     pub fn new(bytes: usize) -> Self {
+        raise_file_limit();
         let bytes = bytes.max(SMALLEST_BYTES);
         let cache = Cache::new_lru_cache(bytes);
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(

@@ -34,7 +34,7 @@ static TAKEN: AtomicU64 = AtomicU64::new(0);
 /// Raises the soft limit on this process's open files to the hard one, once, and returns what it is then.
 /// The default of most systems, 1,024, is a rest of programs that could not count further: a hundred
 /// tasks need more.
-pub(crate) fn raise_file_limit() -> u64 {
+pub(super) fn raise_file_limit() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let before = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(0, |(soft, _)| soft);

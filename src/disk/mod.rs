@@ -29,7 +29,6 @@ pub use batch::WriteBatch;
 pub use budget::Budget;
 pub use database::{Column, Database, Durability};
 pub(crate) use error::from_io;
-pub(crate) use files::raise_file_limit;
 pub use format::{Format, Opened, check_format};
 pub use iter::{Iter, Range};
 pub use open::Options;

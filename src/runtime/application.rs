@@ -17,7 +17,7 @@ use super::status::Status;
 use super::worker::{Ends, Shared, Worker, join};
 use super::{Settings, Snapshot, State, StateBackend, StopSignal};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
-use crate::disk::{Budget, raise_file_limit};
+use crate::disk::Budget;
 use crate::log::Log;
 use crate::state::StateDirectory;
 use crate::topology::Topology;
@@ -125,8 +125,6 @@ impl ApplicationBuilder {
                 ));
             }
         };
-        // Sockets and tables need more files than most systems give at first.
-        raise_file_limit();
         let layout = Layout::prepare(&self.topology, &self.id, &*log, &self.settings)?;
         let databases = layout.databases(self.settings.state_backend);
         Ok(Shared {

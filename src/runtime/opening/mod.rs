@@ -52,6 +52,8 @@ pub(super) struct Openings {
     tasks: BTreeMap<TaskId, Opening>,
     ready: Vec<(TaskId, Box<Ready>)>,
     given_at_ms: u64,
+    /// Whether the worker's reader has yet to be told of tasks that came.
+    pub(super) unread: bool,
 }
 
 struct Opening {
@@ -85,6 +87,7 @@ impl Openings {
             tasks: BTreeMap::new(),
             ready: Vec::new(),
             given_at_ms: 0,
+            unread: false,
         }
     }
 
@@ -112,13 +115,15 @@ impl Openings {
 
     /// Gives up all tasks but those that `keep` names, and returns their names.
     pub(super) fn give_up_but(&mut self, keep: impl Fn(&TaskId) -> bool) -> Vec<TaskId> {
-        let tasks = self.tasks.extract_if(.., |task, _| !keep(task));
-        let mut given_up: Vec<TaskId> = tasks
-            .map(|(task, opening)| {
+        let mut given_up = Vec::new();
+        self.tasks.retain(|task, opening| {
+            let kept = keep(task);
+            if !kept {
                 opening.cancel();
-                task
-            })
-            .collect();
+                given_up.push(task.clone());
+            }
+            kept
+        });
         let ready = self.ready.extract_if(.., |(task, _)| !keep(task));
         given_up.extend(ready.map(|(task, _)| task));
         given_up

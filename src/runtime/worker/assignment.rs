@@ -85,15 +85,11 @@ impl Worker {
 
     /// Takes the tasks that are ready.
     pub(super) fn take_opened(&mut self) -> Result<()> {
-        if self.openings.is_empty() {
+        if self.openings.is_empty() && !self.openings.unread {
             return Ok(());
         }
         let shared = self.shared.clone();
-        let ready = self.openings.poll(&shared)?;
-        if ready.is_empty() {
-            return Ok(());
-        }
-        for (id, ready) in ready {
+        for (id, ready) in self.openings.poll(&shared)? {
             let mut open = OpenTask::of(&shared, &id, *ready)?;
             // What ended when this application ran last may go on now. Within one run it stays ended.
             if shared.is_first_opening(&id) {
@@ -101,9 +97,14 @@ impl Worker {
             }
             tracing::info!(task = %id, worker = %self.name, restored = open.restored, "task opened");
             self.tasks.insert(id, open);
+            self.openings.unread = true;
         }
-        self.assign_reader()?;
-        self.settle();
+        if self.openings.unread {
+            // Where an outage of the log keeps it from that, the next turn tries again.
+            self.assign_reader()?;
+            self.openings.unread = false;
+            self.settle();
+        }
         Ok(())
     }
 
