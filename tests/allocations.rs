@@ -13,10 +13,14 @@ use std::time::Duration;
 
 use marea::base::{TaskId, TopicPartition};
 use marea::codec::{I64, Nullable, WindowedCodec};
-use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder, TimeWindows};
+use marea::dsl::{
+    Consumed, Grouped, JoinWindows, Materialized, Produced, StreamBuilder, StreamJoined,
+    TimeWindows,
+};
 use marea::log::{Batch, BatchBuilder, Fetched};
 use marea::state::{Identity, Medium, MemoryBackend, TaskState};
 use marea::task::{ErrorPolicies, Policy, StepLimits, Task};
+use marea::topology::Topology;
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -86,7 +90,10 @@ fn task(counts: Counts, policies: ErrorPolicies) -> Task {
             counts.to_stream().to("counts-out", produced);
         }
     }
-    let topology = builder.build().expect("a topology");
+    open(&builder.build().expect("a topology"), policies)
+}
+
+fn open(topology: &Topology, policies: ErrorPolicies) -> Task {
     let spec = topology.single_task_spec("app", Some("dead"));
     let id = TaskId::new("app", 0);
     let identity = Identity {
@@ -181,4 +188,65 @@ fn marks_for_dead_letters_allocate_nothing_per_record() {
     let policies = ErrorPolicies::all(Policy::DeadLetter);
     check(Counts::ByKey, policies);
     check(Counts::ByWindow(Medium::Persistent), policies);
+}
+
+/// Two streams of the same records, a millisecond apart, each of which meets those of its key within 100 ms:
+/// two on average. What memory grows by, and buffers of the rows that stay, are far fewer than probes.
+#[test]
+fn a_join_allocates_nothing_per_probe() {
+    let builder = StreamBuilder::new();
+    let right = builder.stream("right", Consumed::with(I64, I64));
+    builder
+        .stream("left", Consumed::with(I64, I64))
+        .join(
+            right,
+            |_, left, right| left + right,
+            JoinWindows::of(Duration::from_millis(100)).grace(Duration::from_millis(1)),
+            StreamJoined::with("pair", I64, I64, I64),
+        )
+        .to("out", Produced::with(I64, I64));
+    let topology = builder.build().expect("a topology");
+    let mut task = open(&topology, ErrorPolicies::default());
+    let mut fewest = u64::MAX;
+    for round in 0..20 {
+        let mut builder = BatchBuilder::default();
+        for number in round * RECORDS..(round + 1) * RECORDS {
+            let (key, value) = ((number % KEYS).to_be_bytes(), number.to_be_bytes());
+            builder.push(Some(&key), Some(&value), number, &[]);
+        }
+        let batch = builder.seal().expect("records");
+        let end = (round + 1) * RECORDS;
+        for topic in ["left", "right"] {
+            let partition = TopicPartition::new(topic, 0);
+            let fetched = Fetched {
+                partition: partition.clone(),
+                base_offset: round * RECORDS,
+                position: round * RECORDS,
+                batch: batch.clone(),
+            };
+            task.inputs.add(&fetched).expect("an input");
+            task.inputs.set_end(&partition, end, end).expect("an input");
+        }
+        let start = COUNT.get();
+        let progress = task
+            .process(&StepLimits::records(usize::MAX), 0)
+            .expect("processed");
+        fewest = fewest.min(COUNT.get() - start);
+        assert_eq!(progress.records as i64, 2 * RECORDS);
+        task.before_commit().expect("ready");
+        assert_eq!(task.effects().take().len(), 1);
+        task.state.seal().expect("sealed");
+        let mut changelog = BatchBuilder::default();
+        let mut ends = Vec::new();
+        for store in 0..=task.state.specs().len() {
+            let written = task.state.changelog(store, &mut changelog);
+            written.expect("a changelog");
+            ends.push(changelog.seal().map(|_| end));
+        }
+        task.state.applied(&ends).expect("applied");
+    }
+    assert!(
+        fewest <= 100,
+        "{fewest} allocations in {RECORDS} records of each side"
+    );
 }

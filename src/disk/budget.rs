@@ -1,8 +1,10 @@
 //! One number of bytes for all databases of the process.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rocksdb::{Cache, WriteBufferManager};
+use rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
 
 use super::files::raise_file_limit;
 
@@ -14,10 +16,14 @@ pub struct Budget {
     pub(super) write_buffers: WriteBufferManager,
     bytes: usize,
     databases: u64,
+    /// Columns that are open.
+    columns: Arc<AtomicUsize>,
 }
 
 /// Below this RocksDB would flush at every other write.
 const SMALLEST_BYTES: usize = 8 << 20;
+/// Few threads use the cache: large shards matter more than many.
+const SHARD_BYTES: usize = 16 << 20;
 
 impl Budget {
     /// A budget of `bytes`, at least 8 MiB: write buffers may take half of it, cached blocks the rest.
@@ -25,7 +31,11 @@ impl Budget {
     pub fn new(bytes: usize) -> Self {
         raise_file_limit();
         let bytes = bytes.max(SMALLEST_BYTES);
-        let cache = Cache::new_lru_cache(bytes);
+        let mut options = LruCacheOptions::default();
+        options.set_capacity(bytes);
+        // A shard takes no block that is larger than itself, and write buffers take from all shards.
+        options.set_num_shard_bits((bytes / SHARD_BYTES).max(1).ilog2().min(6) as i32);
+        let cache = Cache::new_lru_cache_opts(&options);
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             bytes / 2,
             false,
@@ -36,6 +46,7 @@ impl Budget {
             write_buffers,
             bytes,
             databases: 1,
+            columns: Arc::default(),
         }
     }
 
@@ -51,6 +62,14 @@ impl Budget {
         self.databases
     }
 
+    /// Counts columns as open until the count is dropped. Also tells what each column that is open now may
+    /// take as its write buffer, in bytes.
+    pub(super) fn open_columns(&self, columns: usize) -> (OpenColumns, usize) {
+        let open = self.columns.fetch_add(columns, Ordering::Relaxed) + columns;
+        let counted = OpenColumns(Arc::clone(&self.columns), columns);
+        (counted, self.bytes / 2 / open.max(1))
+    }
+
     /// The size of the budget, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -59,6 +78,15 @@ impl Budget {
     /// What cached blocks and write buffers take now, in bytes.
     pub fn used_bytes(&self) -> usize {
         self.cache.get_usage()
+    }
+}
+
+/// Columns that count as open.
+pub(super) struct OpenColumns(Arc<AtomicUsize>, usize);
+
+impl Drop for OpenColumns {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, WriteOptions};
+use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, ReadOptions, WriteOptions};
 
 use super::WriteBatch;
+use super::budget::OpenColumns;
 use super::error::{describe, from_rocksdb};
 use super::files::FilesOfADatabase;
 use crate::base::{Error, ErrorKind, Result};
@@ -48,6 +49,9 @@ pub(super) struct Inner {
     pub(super) failed: OnceLock<(ErrorKind, String)>,
     /// What tables are written with.
     pub(super) column_options: rocksdb::Options,
+    /// Of point reads; made once, since making them costs an allocation.
+    pub(super) read_options: ReadOptions,
+    pub(super) _columns: OpenColumns,
     pub(super) rocks: Box<Rocks>,
     /// After `rocks`, which closes them.
     pub(super) _files: FilesOfADatabase,
@@ -144,7 +148,10 @@ impl Database {
     pub fn get(&self, column: Column, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
         value.clear();
         let found = self
-            .with_column(column, |handle| self.0.rocks.get_pinned_cf(handle, key))
+            .with_column(column, |handle| {
+                let options = &self.0.read_options;
+                self.0.rocks.get_pinned_cf_opt(handle, key, options)
+            })
             .map_err(|cause| self.error("reading", cause))?;
         if let Some(found) = &found {
             value.extend_from_slice(found);
@@ -174,7 +181,11 @@ impl Database {
         match durability {
             Durability::Synced => options.set_sync(true),
             Durability::Logged => {}
-            Durability::Unlogged => options.disable_wal(true),
+            Durability::Unlogged => {
+                options.disable_wal(true);
+                // The rows of a commit come in the order of their keys.
+                options.set_memtable_insert_hint_per_batch(true);
+            }
         }
         let written = self.0.rocks.write_opt(batch.rocks, &options);
         written.map_err(|cause| self.fail("writing to", cause))

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{OnceLock, RwLock};
 
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    DEFAULT_COLUMN_FAMILY_NAME, LogLevel,
+    BlockBasedIndexType, BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, DEFAULT_COLUMN_FAMILY_NAME, DataBlockIndexType, LogLevel, ReadOptions,
 };
 
 use super::Budget;
@@ -61,7 +61,8 @@ impl Database {
         if !names.iter().any(|name| name == DEFAULT_COLUMN_FAMILY_NAME) {
             names.push(DEFAULT_COLUMN_FAMILY_NAME.to_owned());
         }
-        let column_options = column_options(options);
+        let (columns, share_bytes) = options.budget.open_columns(names.len());
+        let column_options = column_options(options, share_bytes);
         let descriptors = names
             .iter()
             .map(|name| ColumnFamilyDescriptor::new(name, column_options.clone()));
@@ -74,6 +75,8 @@ impl Database {
             path: path.clone(),
             write_ahead: options.write_ahead,
             failed: OnceLock::new(),
+            read_options: ReadOptions::default(),
+            _columns: columns,
             rocks: Box::new(rocks),
             column_options,
             _files: files,
@@ -112,13 +115,22 @@ fn database_options(options: &Options<'_>, files: &FilesOfADatabase) -> rocksdb:
     database
 }
 
-fn column_options(options: &Options<'_>) -> rocksdb::Options {
+fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&options.budget.cache);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_bloom_filter(10.0, false);
     blocks.set_format_version(5);
+    if !options.write_ahead {
+        // Rows are small and many: the filter of a whole file has megabytes, and a cache that does not
+        // take it reads it again for every key (docs/adr/0013).
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(4 << 10);
+        blocks.set_pin_top_level_index_and_filter(true);
+        blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    }
     let mut column = rocksdb::Options::default();
     column.set_block_based_table_factory(&blocks);
     column.set_compression_type(DBCompressionType::Lz4);
@@ -126,9 +138,15 @@ fn column_options(options: &Options<'_>) -> rocksdb::Options {
     let write_buffer = if options.write_ahead {
         (options.budget.bytes() / 8).clamp(4 << 20, 32 << 20)
     } else {
-        (options.budget.bytes() / 32).clamp(1 << 20, 8 << 20)
+        share_bytes.clamp(1 << 20, 16 << 20)
     };
     column.set_write_buffer_size(write_buffer);
+    if !options.write_ahead {
+        // Most reads are of keys that no write buffer has, and to learn that from its list costs more than
+        // all the rest of them.
+        column.set_memtable_whole_key_filtering(true);
+        column.set_memtable_prefix_bloom_ratio(0.02);
+    }
     // The budget counts whole arena blocks: at the default of 1 MiB the hundreds of columns of a few
     // dozen tasks would fill it empty, and every write would flush (docs/adr/0003).
     column.set_arena_block_size(16 << 10);

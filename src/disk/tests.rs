@@ -406,3 +406,45 @@ fn a_synced_write_ahead_file_that_is_missing_or_shorter_is_noticed_though_a_newe
         }
     }
 }
+
+/// Bytes that this thread has read from files.
+#[cfg(target_os = "linux")]
+fn read_bytes() -> u64 {
+    let io = std::fs::read_to_string("/proc/thread-self/io").expect("linux tells");
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.and_then(|bytes| bytes.parse().ok()).expect("a number")
+}
+
+/// The filter of a file with a million rows is larger than what a small cache takes as one block: it must not
+/// be read whole for each key.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_point_read_among_many_rows_reads_little() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = Database::open(&Options {
+        path: directory.path().to_owned(),
+        columns: vec!["a".to_owned()],
+        budget: &Budget::new(8 << 20),
+        write_ahead: false,
+    });
+    let database = database.expect("opens");
+    let key = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    for part in 0..100 {
+        let mut batch = database.batch();
+        for number in part * 10_000..(part + 1) * 10_000 {
+            batch.put(A, &key(number), &number.to_be_bytes());
+        }
+        let written = database.write(batch, Durability::Unlogged);
+        written.expect("written");
+    }
+    database.flush().expect("flushed");
+    database.compact_range(A);
+    let before = read_bytes();
+    let mut value = Vec::new();
+    for number in (0..2_000_000).step_by(1_000) {
+        let found = database.get(A, &key(number), &mut value).expect("read");
+        assert_eq!(found, number < 1_000_000);
+    }
+    let read = (read_bytes() - before) / 2_000;
+    assert!(read < 64 << 10, "{read} bytes a read");
+}

@@ -43,6 +43,11 @@ pub trait Backend: Send {
         self.scan(column, from, to, direction)
     }
 
+    /// Whether many rows are faster to write in the order of their keys.
+    fn prefers_sorted(&self) -> bool {
+        false
+    }
+
     /// Applies all changes in their order, or none.
     ///
     /// # Errors
@@ -147,6 +152,19 @@ impl Rows {
             };
             (change.column, row)
         })
+    }
+
+    /// Number of changes.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Puts the changes from a number on, which are of one column and of different keys, in the order of
+    /// their keys.
+    pub(super) fn sort_from(&mut self, first: usize) {
+        let bytes = &self.bytes;
+        let key = |change: &Change| &bytes[change.first.clone()];
+        self.changes[first..].sort_unstable_by(|one, other| key(one).cmp(key(other)));
     }
 
     /// Number of bytes in keys and rows.

@@ -11,7 +11,8 @@ use super::marks::Marks;
 use super::meta::Position;
 use super::task_state::{Store, TaskState};
 use super::times::TASK_TIME;
-use super::window::{WindowStore, too_short};
+use super::window::WindowStore;
+use super::window_iter::too_short;
 use super::{NO_TIME, Rows, meta};
 use crate::base::{Error, Offset, Result};
 use crate::log::BatchBuilder;
@@ -29,7 +30,7 @@ impl TaskState {
             )));
         }
         for store in &self.stores {
-            store.table().borrow_mut().seal();
+            store.overlay().borrow_mut().seal();
         }
         self.times.seal();
         self.records.fill(0);
@@ -74,7 +75,7 @@ impl TaskState {
         let spec = &self.specs[index];
         let store = &self.stores[index];
         let key_scratch = &mut self.scratch;
-        for (row_key, row) in store.table().borrow().committing() {
+        store.overlay().borrow().committing(&mut |row_key, row| {
             let (key, mut timestamp_ms) = match store {
                 Store::KeyValue(_) => (row_key, task_time_ms),
                 Store::Window(window) => {
@@ -98,8 +99,8 @@ impl TaskState {
                 value = Some(rest);
             }
             out.push(Some(key), value, timestamp_ms, &[]);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The commit is definite: writes the committing generation, the positions and the times to the
@@ -122,21 +123,29 @@ impl TaskState {
         let meta_column = self.meta_column();
         let mut rows = std::mem::take(&mut self.rows);
         rows.clear();
+        let mut expired = Vec::new();
+        let sorted = self.backend.borrow().prefers_sorted();
         for (index, store) in self.stores.iter().enumerate() {
-            let table = store.table().borrow();
-            for (key, row) in table.committing() {
+            let overlay = store.overlay().borrow();
+            let (column, before) = (overlay.column(), rows.len());
+            overlay.committing(&mut |key, row| {
                 match row {
-                    Some(row) => rows.put(table.column(), key, row),
-                    None => rows.delete(table.column(), key),
+                    Some(row) => rows.put(column, key, row),
+                    None => rows.delete(column, key),
                 }
+                Ok(())
+            })?;
+            if sorted {
+                rows.sort_from(before);
             }
             if let Store::Window(window) = store
-                && table.committing_len() > 0
+                && overlay.committing_len() > 0
             {
                 // Nothing was appended since the position. Counted back from the end it could be too late: in
                 // some logs offsets are taken by what is no record.
                 let first = self.position(index).unwrap_or(0);
-                self.expire(index, window, first, &mut rows);
+                let first_live = self.expire(index, window, first, &mut rows);
+                expired.extend(first_live.map(|first_live| (index, first_live)));
             }
         }
         // Nobody else writes to the changelogs: a store that did not change is at its end too, and as fresh
@@ -168,7 +177,11 @@ impl TaskState {
         written.map_err(|error| error.context(format!("state of task {}", self.task)))?;
         self.positions = positions;
         for store in &self.stores {
-            store.table().borrow_mut().committed();
+            store.overlay().borrow_mut().committed();
+        }
+        for (index, first_live) in expired {
+            let overlay = self.stores[index].overlay();
+            overlay.borrow_mut().forget_below(first_live);
         }
         self.times.committed();
         self.in_flight = false;
@@ -176,8 +189,14 @@ impl TaskState {
     }
 
     /// Records the segments that are new, the first of their records at `first` or later, and removes
-    /// those without live rows.
-    fn expire(&self, index: usize, window: &WindowStore, first: Offset, rows: &mut Rows) {
+    /// those without live rows. Returns the first that stays, if one went.
+    fn expire(
+        &self,
+        index: usize,
+        window: &WindowStore,
+        first: Offset,
+        rows: &mut Rows,
+    ) -> Option<i64> {
         let meta_column = self.meta_column();
         let prefix = meta::segments_prefix(&self.specs[index].name);
         for (segment, known) in window.segments().borrow_mut().iter_mut() {
@@ -187,19 +206,16 @@ impl TaskState {
                 rows.put_parts(meta_column, &key, &[&first.to_be_bytes()]);
             }
         }
-        // The active generation may write to what is dead by the times being committed: a floor can
-        // go back.
+        // The active generation has written to none of these: a store's time never goes back.
         let first_live = window.first_live_segment_sealed();
-        let first_written = window.first_active_segment(first_live);
-        let first_live = first_written.unwrap_or(first_live);
         let dead = window.drop_segments_below(first_live);
-        if let Some(first_dead) = dead.first() {
-            let column = window.table().borrow().column();
-            rows.delete_range(column, &first_dead.to_be_bytes(), &first_live.to_be_bytes());
-        }
+        let first_dead = dead.first().copied()?;
+        let (from, to) = (first_dead.to_be_bytes(), first_live.to_be_bytes());
+        rows.delete_range(index, &from, &to);
         for segment in dead {
             rows.delete(meta_column, &[&prefix[..], &segment.to_be_bytes()].concat());
         }
+        Some(first_live)
     }
 
     /// The commit was aborted: forgets everything that is not committed.
@@ -208,7 +224,7 @@ impl TaskState {
     /// None at present.
     pub fn rollback(&mut self) -> Result<()> {
         for store in &self.stores {
-            store.table().borrow_mut().rollback();
+            store.overlay().borrow_mut().rollback();
         }
         self.times.rollback();
         self.in_flight = false;

@@ -1,11 +1,35 @@
 //! The commit protocol of a [`Table`]: its generations, and the undoing of one record's writes.
 
+use super::groups::Groups;
 use super::head::Head;
+use super::overlay::{Overlay, Visit};
+use super::row_limit::RowLimit;
 use super::table::{Older, State, Table, UndoMark, Was};
+use crate::base::Result;
 
-impl Table {
-    /// Makes the active generation the one being committed.
-    pub(super) fn seal(&mut self) {
+impl Overlay for Table {
+    fn column(&self) -> usize {
+        self.column
+    }
+
+    fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    fn clean_bytes(&self) -> usize {
+        self.clean_bytes
+    }
+
+    fn set_cache_bytes(&mut self, cache_bytes: usize) {
+        self.cache_bytes = cache_bytes;
+        self.evict();
+    }
+
+    fn set_limit(&mut self, limit: RowLimit) {
+        self.limit = limit;
+    }
+
+    fn seal(&mut self) {
         assert!(self.committing.is_empty(), "one commit at a time");
         assert!(
             self.undo.marks.is_empty(),
@@ -18,33 +42,23 @@ impl Table {
         self.head.iter_mut().for_each(Head::seal);
     }
 
-    /// The keys of the active generation, in the order of their first writes.
-    pub(super) fn active_keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.active
-            .iter()
-            .map(|id| self.entries[*id as usize].key())
-    }
-
-    /// Number of rows being committed.
-    pub(super) fn committing_len(&self) -> usize {
+    fn committing_len(&self) -> usize {
         self.committing.len()
     }
 
-    /// The rows being committed, in the order of their first writes; `None` is a deletion.
-    pub(super) fn committing(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.committing.iter().map(|id| {
+    fn committing(&self, visit: &mut Visit<'_>) -> Result<()> {
+        self.committing.iter().try_for_each(|id| {
             let entry = &self.entries[*id as usize];
             let row = match (&entry.state, &entry.older) {
                 (State::Active, Older::Row(row)) => Some(&row[..]),
                 (State::Active, _) => None,
                 _ => entry.row(),
             };
-            (entry.key(), row)
+            visit(entry.key(), row)
         })
     }
 
-    /// The backend has the rows that were being committed.
-    pub(super) fn committed(&mut self) {
+    fn committed(&mut self) {
         let mut committing = std::mem::take(&mut self.committing);
         for id in committing.drain(..) {
             let entry = &mut self.entries[id as usize];
@@ -68,8 +82,7 @@ impl Table {
         self.evict();
     }
 
-    /// Forgets both generations.
-    pub(super) fn rollback(&mut self) {
+    fn rollback(&mut self) {
         for id in self.active.split_off(0) {
             self.remove(id);
         }
@@ -86,11 +99,16 @@ impl Table {
         self.undo.writes.clear();
         self.undo.bytes.clear();
         self.dirty_bytes = 0;
+        // What was written over committed rows went without them.
+        self.groups.iter_mut().for_each(Groups::lose_all);
         self.head.iter_mut().for_each(Head::rollback);
     }
 
-    /// Sets a mark inside those that are set.
-    pub(super) fn mark(&mut self) {
+    fn forget_below(&mut self, first_live: i64) {
+        self.drop_groups_below(first_live);
+    }
+
+    fn mark(&mut self) {
         self.undo.marks.push(UndoMark {
             writes: self.undo.writes.len(),
             bytes: self.undo.bytes.len(),
@@ -99,8 +117,7 @@ impl Table {
         self.head.iter_mut().for_each(Head::mark);
     }
 
-    /// Takes off the innermost mark: what was written since belongs to the one around it.
-    pub(super) fn clear_mark(&mut self) {
+    fn clear_mark(&mut self) {
         self.undo.marks.pop();
         if self.undo.marks.is_empty() {
             self.undo.writes.clear();
@@ -109,18 +126,20 @@ impl Table {
         self.head.iter_mut().for_each(Head::clear_mark);
     }
 
-    /// Takes back all writes since the innermost mark; the mark stays.
-    pub(super) fn undo_to_mark(&mut self) {
+    fn undo_to_mark(&mut self) {
         assert!(!self.undo.marks.is_empty(), "undo goes back to a mark");
         let mark = self.undo.marks[self.undo.marks.len() - 1];
         let mut writes = std::mem::take(&mut self.undo.writes);
         for (id, was) in writes.drain(mark.writes..).rev() {
             let entry = &mut self.entries[id as usize];
             match was {
-                Was::Clean => {
+                Was::Absent | Was::Clean => {
                     self.dirty_bytes -= entry.cost();
                     if let Some(ordered) = &mut self.ordered {
                         ordered.remove(entry.key());
+                    }
+                    if matches!(was, Was::Clean) {
+                        self.lose_row(id);
                     }
                     self.remove(id);
                 }

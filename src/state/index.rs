@@ -80,6 +80,12 @@ impl Index {
         self.len -= 1;
     }
 
+    /// Forgets all entries and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.slots.fill(0);
+        self.len = 0;
+    }
+
     fn place(&mut self, slot: u64) {
         let mask = self.slots.len() - 1;
         let mut at = (slot >> 32) as usize & mask;

@@ -9,14 +9,14 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::table::SharedTable;
+use super::overlay::SharedOverlay;
 use super::times::Times;
 use crate::base::{Error, Result};
 
 /// The marks of a task's state. They nest; a clone has the same ones.
 #[derive(Clone)]
 pub struct Marks {
-    tables: Rc<[SharedTable]>,
+    overlays: Rc<[SharedOverlay]>,
     times: Times,
     depth: Rc<Cell<usize>>,
 }
@@ -30,9 +30,9 @@ impl std::fmt::Debug for Marks {
 }
 
 impl Marks {
-    pub(super) fn new(tables: Vec<SharedTable>, times: Times) -> Self {
+    pub(super) fn new(overlays: Vec<SharedOverlay>, times: Times) -> Self {
         Self {
-            tables: tables.into(),
+            overlays: overlays.into(),
             times,
             depth: Rc::default(),
         }
@@ -45,8 +45,8 @@ impl Marks {
 
     /// Remembers this point, for [`Marks::undo`], inside the points that are remembered already.
     pub fn set(&self) {
-        for table in &*self.tables {
-            table.borrow_mut().mark();
+        for rows in &*self.overlays {
+            rows.borrow_mut().mark();
         }
         self.times.mark();
         self.depth.set(self.depth.get() + 1);
@@ -61,8 +61,8 @@ impl Marks {
             let message = "a task undoes a record without a mark";
             return Err(Error::internal(message));
         }
-        for table in &*self.tables {
-            table.borrow_mut().undo_to_mark();
+        for rows in &*self.overlays {
+            rows.borrow_mut().undo_to_mark();
         }
         self.times.undo_to_mark();
         self.clear();
@@ -71,8 +71,8 @@ impl Marks {
 
     /// Forgets the innermost mark: what was written since stays, or belongs to the mark around it.
     pub fn clear(&self) {
-        for table in &*self.tables {
-            table.borrow_mut().clear_mark();
+        for rows in &*self.overlays {
+            rows.borrow_mut().clear_mark();
         }
         self.times.clear_mark();
         self.depth.set(self.depth.get().saturating_sub(1));

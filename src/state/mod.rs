@@ -9,12 +9,14 @@
 //! Writes since the last commit live in an overlay, so a backend holds committed rows only and an
 //! abort is a matter of forgetting. Values are bytes here; `typed` puts codecs on top.
 
+mod additions;
 mod api;
 mod backend;
 mod checksum;
 mod commit;
 mod directory;
 mod generations;
+mod groups;
 mod head;
 mod index;
 mod iter;
@@ -22,9 +24,12 @@ mod key_value;
 mod marks;
 mod memory;
 mod meta;
+mod overlay;
+mod probe;
 mod restore;
 mod rocks;
 mod row_limit;
+mod slice;
 mod sorted_rows;
 mod stored;
 mod table;
@@ -37,6 +42,7 @@ mod times;
 pub mod typed;
 mod walk;
 mod window;
+mod window_iter;
 mod window_key;
 
 pub use api::*;
@@ -54,4 +60,5 @@ pub use task_directory::TaskDirectory;
 pub use task_state::TaskState;
 pub use time_ordered::TimeOrderedStore;
 pub use times::{TASK_TIME, TimeSlot};
-pub use window::{WindowIter, WindowRow, WindowStore};
+pub use window::WindowStore;
+pub use window_iter::{WindowIter, WindowRow};

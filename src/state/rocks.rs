@@ -87,6 +87,11 @@ impl Backend for RocksBackend {
         Ok(Box::new(iter))
     }
 
+    /// Neighbours are found one from the other.
+    fn prefers_sorted(&self) -> bool {
+        true
+    }
+
     fn write(&mut self, batch: &Rows) -> Result<()> {
         let mut rocks = self.database.batch();
         for (column, change) in batch.changes() {

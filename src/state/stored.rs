@@ -214,12 +214,16 @@ impl StoredState {
         }
         let cache_bytes = CACHE_BYTES / self.specs.len().max(1);
         let store = |(column, spec): (usize, &StoreSpec)| {
-            let table = Table::new(column, Rc::clone(&backend), cache_bytes);
-            let table = Rc::new(RefCell::new(table));
+            let backend = Rc::clone(&backend);
             match &spec.kind {
-                StoreKind::KeyValue => Store::KeyValue(KeyValueStore::new(table)),
+                StoreKind::KeyValue => {
+                    let table = Table::new(column, backend, cache_bytes);
+                    Store::KeyValue(KeyValueStore::new(Rc::new(RefCell::new(table))))
+                }
                 StoreKind::Window(rules) => {
-                    let store = WindowStore::new(&spec.name, table, rules, spec.medium, &times);
+                    let memory = (backend, cache_bytes);
+                    let name = (&spec.name[..], column);
+                    let store = WindowStore::new(name, memory, rules, spec.medium, &times);
                     let segments = self.segments[column].iter();
                     store.set_segments(segments.map(|(at, first)| (*at, Some(*first))).collect());
                     Store::Window(store)
@@ -227,8 +231,8 @@ impl StoredState {
             }
         };
         let stores: Vec<Store> = self.specs.iter().enumerate().map(store).collect();
-        let tables = stores.iter().map(|store| Rc::clone(store.table()));
-        let marks = Marks::new(tables.collect(), times.clone());
+        let overlays = stores.iter().map(Store::shared);
+        let marks = Marks::new(overlays.collect(), times.clone());
         TaskState {
             records: vec![0; self.specs.len() + 1],
             task: self.task,

@@ -19,6 +19,7 @@ use std::rc::Rc;
 use foldhash::fast::FixedState;
 
 use super::Backend;
+use super::groups::Groups;
 use super::head::Head;
 use super::index::Index;
 use super::row_limit::RowLimit;
@@ -99,7 +100,9 @@ impl Entry {
 /// What an entry was before a write under a mark.
 #[derive(Debug)]
 pub(super) enum Was {
-    /// Clean or not there: forget it, the backend knows.
+    /// Not there, as far as was known: forget it.
+    Absent,
+    /// Clean: forget it, the backend knows.
     Clean,
     /// Its row is in `older`.
     Committing,
@@ -126,7 +129,7 @@ pub(super) struct UndoMark {
 }
 
 pub(super) struct Table {
-    column: usize,
+    pub(super) column: usize,
     pub(super) backend: SharedBackend,
     hashing: FixedState,
     pub(super) index: Index,
@@ -140,11 +143,13 @@ pub(super) struct Table {
     pub(super) ordered: Option<BTreeMap<Box<[u8]>, u32>>,
     /// The first keys, where rows are taken from the beginning.
     pub(super) head: Option<Head>,
+    /// The entries by segment, where rows expire.
+    pub(super) groups: Option<Groups>,
     pub(super) undo: Undo,
     pub(super) limit: RowLimit,
     pub(super) dirty_bytes: usize,
     pub(super) clean_bytes: usize,
-    cache_bytes: usize,
+    pub(super) cache_bytes: usize,
     /// Where the search for rows to forget goes on.
     pub(super) hand: usize,
     scratch: Vec<u8>,
@@ -175,6 +180,7 @@ impl Table {
             committing: Vec::new(),
             ordered: None,
             head: None,
+            groups: None,
             undo: Undo::default(),
             limit: RowLimit::none(),
             dirty_bytes: 0,
@@ -184,19 +190,6 @@ impl Table {
             scratch: Vec::new(),
             spares: Vec::new(),
         }
-    }
-
-    pub(super) fn column(&self) -> usize {
-        self.column
-    }
-
-    pub(super) fn dirty_bytes(&self) -> usize {
-        self.dirty_bytes
-    }
-
-    pub(super) fn set_cache_bytes(&mut self, cache_bytes: usize) {
-        self.cache_bytes = cache_bytes;
-        self.evict();
     }
 
     #[inline]
@@ -219,6 +212,7 @@ impl Table {
         let hash = self.hash(key);
         let id = match self.find(hash, key) {
             Some(id) => id,
+            None if self.is_whole(key) => return Ok(None),
             None => self.load(hash, key)?,
         };
         let entry = &mut self.entries[id as usize];
@@ -286,6 +280,7 @@ impl Table {
             }
         };
         self.index.insert(hash, id);
+        self.join_group(id, key);
         id
     }
 
@@ -341,6 +336,7 @@ impl Table {
     fn remember(&mut self, id: u32) {
         let entry = &self.entries[id as usize];
         let was = match entry.state {
+            State::Clean if !entry.present => Was::Absent,
             State::Free | State::Clean => Was::Clean,
             State::Committing => Was::Committing,
             State::Active => Was::Active(entry.row().map(|row| {
@@ -391,6 +387,9 @@ impl Table {
                 continue;
             }
             self.clean_bytes -= entry.cost();
+            if entry.present {
+                self.lose_row(self.hand as u32);
+            }
             self.remove(self.hand as u32);
         }
     }

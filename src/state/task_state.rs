@@ -1,12 +1,15 @@
 //! All the state of a task, and how it commits. See `commit` for the protocol.
 
+use std::cell::RefCell;
+
 use super::backend::Closed;
 use super::key_value::KeyValueStore;
 use super::marks::Marks;
 use super::meta::{self, Identity, Position};
+use super::overlay::{Overlay, SharedOverlay};
 use super::row_limit::RowLimit;
 use super::stored::StoredState;
-use super::table::{SharedBackend, SharedTable};
+use super::table::SharedBackend;
 use super::times::{TimeSlot, Times};
 use super::window::WindowStore;
 use super::{Backend, Rows, StoreSpec};
@@ -19,10 +22,17 @@ pub(super) enum Store {
 }
 
 impl Store {
-    pub(super) fn table(&self) -> &SharedTable {
+    pub(super) fn shared(&self) -> SharedOverlay {
         match self {
-            Self::KeyValue(store) => store.table(),
-            Self::Window(store) => store.table(),
+            Self::KeyValue(store) => store.table().clone(),
+            Self::Window(store) => store.shared(),
+        }
+    }
+
+    pub(super) fn overlay(&self) -> &RefCell<dyn Overlay> {
+        match self {
+            Self::KeyValue(store) => &**store.table(),
+            Self::Window(store) => store.overlay(),
         }
     }
 }
@@ -116,7 +126,7 @@ impl TaskState {
     pub fn set_cache_bytes(&self, cache_bytes: usize) {
         let share = cache_bytes / self.stores.len().max(1);
         for store in &self.stores {
-            store.table().borrow_mut().set_cache_bytes(share);
+            store.overlay().borrow_mut().set_cache_bytes(share);
         }
     }
 
@@ -124,7 +134,10 @@ impl TaskState {
     /// bytes. A put whose row would be larger is refused.
     pub fn set_changelog_limits(&mut self, max_record_bytes: &[usize]) {
         for ((store, spec), max) in self.stores.iter().zip(&self.specs).zip(max_record_bytes) {
-            store.table().borrow_mut().limit = RowLimit::of(spec, *max);
+            store
+                .overlay()
+                .borrow_mut()
+                .set_limit(RowLimit::of(spec, *max));
         }
     }
 
@@ -171,8 +184,14 @@ impl TaskState {
 
     /// Bytes held by what is not committed yet.
     pub fn dirty_bytes(&self) -> usize {
-        let tables = self.stores.iter().map(Store::table);
-        tables.map(|table| table.borrow().dirty_bytes()).sum()
+        let overlays = self.stores.iter().map(Store::overlay);
+        overlays.map(|rows| rows.borrow().dirty_bytes()).sum()
+    }
+
+    /// Bytes held by committed rows that are kept at hand.
+    pub fn cached_bytes(&self) -> usize {
+        let overlays = self.stores.iter().map(Store::overlay);
+        overlays.map(|rows| rows.borrow().clean_bytes()).sum()
     }
 
     /// Whether a time changed that is not committed yet.

@@ -97,6 +97,10 @@ impl TimeSlot {
         } = &*self.0;
         value.get() == committed.get() && sealed.get() == committed.get()
     }
+
+    pub(super) fn committed(&self) -> i64 {
+        self.0.committed.get()
+    }
 }
 
 /// All slots of a task. A clone has the same slots.

@@ -63,7 +63,7 @@ impl Table {
         // Each row of the backend comes out or stands behind one of the overlay.
         let rows_max = rows_max.saturating_add(overlay.len());
         let backend = self.backend.borrow();
-        let scan = backend.scan_some(self.column(), from, to, direction, rows_max)?;
+        let scan = backend.scan_some(self.column, from, to, direction, rows_max)?;
         drop(backend);
         Ok(RowIter::new(overlay, Some(scan), direction))
     }
@@ -133,7 +133,7 @@ impl Table {
         let bounds = (Bound::Included(from), Bound::Excluded(to));
         let backend = self.backend.borrow();
         let mut rows: Box<dyn Scan> = backend.scan_some(
-            self.column(),
+            self.column,
             bounds.0,
             bounds.1,
             Direction::Forward,

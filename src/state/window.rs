@@ -10,9 +10,12 @@ use std::fmt;
 use std::ops::Bound;
 use std::rc::Rc;
 
+use super::additions::{Additions, SharedAdditions};
 use super::iter::RowIter;
-use super::table::SharedTable;
+use super::overlay::{Overlay, SharedOverlay};
+use super::table::{SharedBackend, SharedTable, Table};
 use super::times::{TimeSlot, Times};
+use super::window_iter::{MemoryWalk, WindowIter};
 use super::window_key::Layout;
 use super::{Direction, Medium, NO_TIME, Put, WindowRules};
 use crate::base::{Error, Offset, Result};
@@ -21,8 +24,24 @@ use crate::base::{Error, Offset, Result};
 #[derive(Clone, Debug)]
 pub struct WindowStore(Rc<Inner>);
 
+/// The rows of a window store: one a key and start, or as many as are put.
+#[derive(Debug)]
+enum Kept {
+    Replaced(SharedTable),
+    Added(SharedAdditions),
+}
+
+impl Kept {
+    fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, direction: Direction) -> Result<RowIter> {
+        match self {
+            Self::Replaced(table) => table.borrow_mut().range(from, to, direction),
+            Self::Added(rows) => rows.borrow().range(from, to, direction),
+        }
+    }
+}
+
 struct Inner {
-    table: SharedTable,
+    kept: Kept,
     rules: WindowRules,
     layout: Layout,
     observed: TimeSlot,
@@ -62,17 +81,31 @@ fn floor_from_slot(slot: i64) -> i64 {
 
 impl WindowStore {
     pub(super) fn new(
-        name: &str,
-        table: SharedTable,
+        (name, column): (&str, usize),
+        (backend, cache_bytes): (SharedBackend, usize),
         rules: &WindowRules,
         medium: Medium,
         times: &Times,
     ) -> Self {
+        let layout = Layout::new(medium, rules);
+        let observed = times.slot(&format!("store/{name}/observed"));
+        let kept = if rules.duplicates {
+            let shape = (layout, rules.segment_interval_ms());
+            let rows = Additions::new(column, (backend, cache_bytes), shape, observed.clone());
+            Kept::Added(Rc::new(RefCell::new(rows)))
+        } else {
+            let mut table = Table::new(column, backend, cache_bytes);
+            table.know_groups(match medium {
+                Medium::Persistent => 1,
+                Medium::InMemory => rules.segment_interval_ms(),
+            });
+            Kept::Replaced(Rc::new(RefCell::new(table)))
+        };
         Self(Rc::new(Inner {
-            table,
+            kept,
             rules: rules.clone(),
-            layout: Layout::new(medium, rules),
-            observed: times.slot(&format!("store/{name}/observed")),
+            layout,
+            observed,
             floor: times.slot(&format!("store/{name}/floor")),
             sequence: times.slot(&format!("store/{name}/sequence")),
             segments: RefCell::default(),
@@ -81,8 +114,18 @@ impl WindowStore {
         }))
     }
 
-    pub(super) fn table(&self) -> &SharedTable {
-        &self.0.table
+    pub(super) fn shared(&self) -> SharedOverlay {
+        match &self.0.kept {
+            Kept::Replaced(table) => table.clone(),
+            Kept::Added(rows) => rows.clone(),
+        }
+    }
+
+    pub(super) fn overlay(&self) -> &RefCell<dyn Overlay> {
+        match &self.0.kept {
+            Kept::Replaced(table) => &**table,
+            Kept::Added(rows) => &**rows,
+        }
     }
 
     pub(super) fn layout(&self) -> Layout {
@@ -103,10 +146,15 @@ impl WindowStore {
         self.0.observed.get()
     }
 
-    /// Holds the store's time back to `floor_ms`; `i64::MAX`, the default, does not. It commits and
-    /// rolls back with the rows.
+    /// Holds the store's time back to `floor_ms`; `i64::MAX`, the default, does not. The store's time never
+    /// goes back: a floor below it, or below the last one, changes nothing. It commits and rolls back with
+    /// the rows.
     pub fn set_floor_ms(&self, floor_ms: i64) {
-        self.0.floor.set(floor_to_slot(floor_ms));
+        let least_ms = match floor_from_slot(self.0.floor.get()) {
+            i64::MAX => self.0.observed.get(),
+            last_ms => last_ms,
+        };
+        self.0.floor.set(floor_to_slot(floor_ms.max(least_ms)));
     }
 
     /// The time that decides what is read and refused.
@@ -133,18 +181,6 @@ impl WindowStore {
         }
     }
 
-    /// The first segment below `before` in which the active generation has written.
-    pub(super) fn first_active_segment(&self, before: i64) -> Option<i64> {
-        let segments = self.0.segments.borrow();
-        segments.range(..before).next()?;
-        let table = self.0.table.borrow();
-        let written = table.active_keys().filter_map(|key| {
-            let segment = key.first_chunk::<8>()?;
-            Some(i64::from_be_bytes(*segment))
-        });
-        written.filter(|segment| *segment < before).min()
-    }
-
     /// Shows `read` the row of `key` and `start_ms`; none if it is past the retention. Where
     /// duplicates are kept, which of them is the peer's choice: the last put, if it was of this key
     /// and start. `read` must not use the same store.
@@ -163,8 +199,16 @@ impl WindowStore {
         }
         let sequence = self.sequence_now();
         let row_key = &mut *self.0.scratch.borrow_mut();
-        self.0.layout.row_key(key, start_ms, sequence, row_key);
-        Ok(read(self.0.table.borrow_mut().get(row_key)?))
+        match &self.0.kept {
+            Kept::Replaced(table) => {
+                self.0.layout.row_key(key, start_ms, sequence, row_key);
+                Ok(read(table.borrow_mut().get(row_key)?))
+            }
+            Kept::Added(rows) => {
+                let place = (key, start_ms, sequence);
+                rows.borrow_mut().get(place, row_key, read)
+            }
+        }
     }
 
     #[inline]
@@ -213,23 +257,45 @@ impl WindowStore {
         if ignored {
             return Ok(Put::Stored);
         }
-        let mut table = inner.table.borrow_mut();
-        table.limit.check(key, row)?;
+        match &inner.kept {
+            Kept::Replaced(table) => table.borrow().limit.check(key, row)?,
+            Kept::Added(rows) => rows.borrow().limit.check(key, row)?,
+        }
         if inner.last_segment.get() != segment {
-            inner.segments.borrow_mut().entry(segment).or_insert(None);
-            inner.last_segment.set(segment);
+            self.enter(segment);
         }
-        if inner.rules.duplicates {
-            let next = (inner.sequence.get().max(0) + 1) & 0x7fff_ffff;
-            inner.sequence.set(next);
+        match &inner.kept {
+            Kept::Replaced(table) => {
+                let row_key = &mut *inner.scratch.borrow_mut();
+                inner.layout.row_key_in(segment, key, start_ms, 0, row_key);
+                table.borrow_mut().put(row_key, row);
+            }
+            Kept::Added(rows) => {
+                let next = (inner.sequence.get().max(0) + 1) & 0x7fff_ffff;
+                inner.sequence.set(next);
+                let row = row.unwrap_or_default();
+                rows.borrow_mut().put(key, start_ms, next as u32, row);
+            }
         }
-        let row_key = &mut *inner.scratch.borrow_mut();
-        let sequence = self.sequence_now();
-        inner
-            .layout
-            .row_key_in(segment, key, start_ms, sequence, row_key);
-        table.put(row_key, row);
         Ok(Put::Stored)
+    }
+
+    /// A row comes to another segment than the last one.
+    #[cold]
+    fn enter(&self, segment: i64) {
+        let inner = &*self.0;
+        inner.last_segment.set(segment);
+        let mut segments = inner.segments.borrow_mut();
+        if segments.contains_key(&segment) {
+            return;
+        }
+        if let Kept::Replaced(table) = &inner.kept {
+            let mut table = table.borrow_mut();
+            if segments.range(table.group_of(segment)).next().is_none() {
+                table.begin_group(segment);
+            }
+        }
+        segments.insert(segment, None);
     }
 
     #[inline]
@@ -260,11 +326,15 @@ impl WindowStore {
         direction: Direction,
     ) -> Result<WindowIter> {
         let (from_ms, to_ms) = self.clamp(from_ms, to_ms);
+        if let Kept::Added(rows) = &self.0.kept
+            && direction == Direction::Forward
+        {
+            return self.fetch_added(rows, key, (from_ms, to_ms));
+        }
         let layout = self.0.layout;
         let mut parts = Vec::new();
         if from_ms <= to_ms {
             let segments = self.0.segments.borrow();
-            let mut table = self.0.table.borrow_mut();
             let (mut first, mut last) = (Vec::new(), Vec::new());
             for (segment, _) in segments.range(layout.segment(from_ms)..=layout.segment(to_ms)) {
                 let (first_ms, last_ms) = match layout.medium {
@@ -273,7 +343,7 @@ impl WindowStore {
                 };
                 layout.row_key_in(*segment, key, first_ms, 0, &mut first);
                 layout.row_key_in(*segment, key, last_ms, u32::MAX, &mut last);
-                parts.push(table.range(
+                parts.push(self.0.kept.range(
                     Bound::Included(&first),
                     Bound::Included(&last),
                     direction,
@@ -286,6 +356,46 @@ impl WindowStore {
         }
         Ok(WindowIter {
             parts,
+            memory: None,
+            layout,
+            from_ms,
+            to_ms,
+            key_len: Some(key.len()),
+        })
+    }
+
+    /// What memory does not hold completely comes from the backend, segment by segment.
+    fn fetch_added(
+        &self,
+        rows: &SharedAdditions,
+        key: &[u8],
+        (from_ms, to_ms): (i64, i64),
+    ) -> Result<WindowIter> {
+        let layout = self.0.layout;
+        let mut added = rows.borrow_mut();
+        let mut parts = Vec::new();
+        let early_to_ms = to_ms.min(added.whole_from_ms().saturating_sub(1));
+        if from_ms <= early_to_ms {
+            let segments = self.0.segments.borrow();
+            let early = layout.segment(from_ms)..=layout.segment(early_to_ms);
+            for segment in segments.range(early).map(|(segment, _)| *segment) {
+                parts.push(added.early(segment, key, (from_ms, early_to_ms))?);
+            }
+            // The last part is read first.
+            parts.reverse();
+        }
+        let walk = added.walk(key, from_ms, to_ms, self.sequence_now());
+        let mut buffer = added.give_spare();
+        buffer.clear();
+        buffer.extend_from_slice(key);
+        Ok(WindowIter {
+            parts,
+            memory: Some(MemoryWalk {
+                rows: Rc::clone(rows),
+                walk,
+                buffer,
+                key_len: key.len(),
+            }),
             layout,
             from_ms,
             to_ms,
@@ -315,7 +425,7 @@ impl WindowStore {
             let first = layout.segment(from_ms).to_be_bytes();
             // Starts are never negative, so that there is a number after every segment's.
             let after = (layout.segment(to_ms) as u64 + 1).to_be_bytes();
-            parts.push(self.0.table.borrow_mut().range(
+            parts.push(self.0.kept.range(
                 Bound::Included(&first),
                 Bound::Excluded(&after),
                 direction,
@@ -323,6 +433,7 @@ impl WindowStore {
         }
         Ok(WindowIter {
             parts,
+            memory: None,
             layout,
             from_ms,
             to_ms,
@@ -349,75 +460,4 @@ impl WindowStore {
         self.0.last_segment.set(i64::MIN);
         dead.into_keys().collect()
     }
-}
-
-/// A row of a window store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowRow<'a> {
-    /// The key's bytes.
-    pub key: &'a [u8],
-    /// Start of the window, in milliseconds.
-    pub start_ms: i64,
-    /// The row's bytes.
-    pub row: &'a [u8],
-}
-
-/// A walk over the rows of a window store as they were when it began.
-#[derive(Debug)]
-pub struct WindowIter {
-    /// What is left to read, the last one first.
-    parts: Vec<RowIter>,
-    layout: Layout,
-    from_ms: i64,
-    to_ms: i64,
-    /// Length of the one key sought: longer keys may lie between two of its rows.
-    key_len: Option<usize>,
-}
-
-impl WindowIter {
-    /// The next row, or `None` at the end.
-    ///
-    /// # Errors
-    /// `Corrupt` when stored bytes are damaged, `Unavailable` when the disk does not answer.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an `Iterator` cannot lend from itself"
-    )]
-    pub fn next(&mut self) -> Result<Option<WindowRow<'_>>> {
-        let layout = self.layout;
-        loop {
-            let Some(part) = self.parts.last_mut() else {
-                return Ok(None);
-            };
-            match part.next()? {
-                None => {
-                    self.parts.pop();
-                }
-                Some((row_key, _)) => {
-                    let parts = layout.parts(row_key).ok_or_else(|| too_short(row_key))?;
-                    let right_key = self.key_len.is_none_or(|len| len == parts.key.len());
-                    if right_key && (self.from_ms..=self.to_ms).contains(&parts.start_ms) {
-                        break;
-                    }
-                }
-            }
-        }
-        let current = self.parts.last().and_then(RowIter::current);
-        Ok(current.and_then(|(row_key, row)| {
-            let parts = layout.parts(row_key)?;
-            Some(WindowRow {
-                key: parts.key,
-                start_ms: parts.start_ms,
-                row,
-            })
-        }))
-    }
-}
-
-pub(super) fn too_short(row_key: &[u8]) -> Error {
-    Error::corrupt(format!(
-        "a row of a window store has a key of {} bytes, too short to hold a window; delete the \
-         task's state directory, it will be rebuilt from the changelog",
-        row_key.len()
-    ))
 }

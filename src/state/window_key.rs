@@ -44,6 +44,11 @@ impl Layout {
         }
     }
 
+    /// The smallest start of a segment.
+    pub(super) fn first_start_ms(&self, segment: i64) -> i64 {
+        segment.saturating_mul(self.interval_ms)
+    }
+
     /// Writes a row key into `out`.
     #[inline]
     pub(super) fn row_key(&self, key: &[u8], start_ms: i64, sequence: u32, out: &mut Vec<u8>) {

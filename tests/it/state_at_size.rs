@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use marea::base::{TaskId, TopicPartition};
 use marea::codec::{I64, Utf8, WindowedCodec};
-use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder, Suppressed, TimeWindows};
+use marea::dsl::{
+    Consumed, Grouped, JoinWindows, Produced, StreamBuilder, StreamJoined, Suppressed, TimeWindows,
+};
 use marea::log::{BatchBuilder, Fetched};
 use marea::state::{
     Backend, Direction, Identity, MemoryBackend, Rows, Scan, SortedRows, TaskState,
@@ -72,6 +74,8 @@ struct Bench {
     task: Task,
     asked: Arc<Mutex<Vec<Asked>>>,
     taken: i64,
+    /// Bytes of outputs.
+    written: usize,
 }
 
 impl Bench {
@@ -93,6 +97,7 @@ impl Bench {
             task,
             asked,
             taken: 0,
+            written: 0,
         }
     }
 
@@ -130,6 +135,7 @@ impl Bench {
         let progress = self.task.process(usize::MAX, 0).expect("processed");
         assert_eq!(progress.records, inputs.len() * records.len());
         self.task.before_commit().expect("complete");
+        self.written += self.task.effects().bytes();
         self.task.effects().take();
         self.task.state.seal().expect("sealed");
         let mut changelog = BatchBuilder::default();
@@ -165,4 +171,41 @@ fn suppress_does_not_walk_over_what_has_come_out() {
     }
     let scans = bench.asked("final").scans;
     assert!(scans <= 2, "{scans} walks for 1,000 windows that closed");
+}
+
+fn join() -> Topology {
+    let builder = StreamBuilder::new();
+    let right = builder.stream("right", Consumed::with(Utf8, I64));
+    builder
+        .stream("left", Consumed::with(Utf8, I64))
+        .join(
+            right,
+            |_, left, right| left + right,
+            JoinWindows::of(Duration::from_millis(200)).grace(Duration::from_millis(100)),
+            StreamJoined::with("pair", Utf8, I64, I64),
+        )
+        .to("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+#[test]
+fn a_join_looks_for_partners_in_memory_and_beyond_it_on_the_disk() {
+    let mut outputs = Vec::new();
+    for cache_bytes in [8 << 20, 0] {
+        let mut bench = Bench::new(&join(), cache_bytes);
+        let mut scans = 0;
+        for round in 0..50 {
+            let of = |number: i64| (format!("k{}", number % 50), number, round * 500 + number);
+            let records: Vec<_> = (0..500).map(of).collect();
+            bench.take(&["left", "right"], &records);
+            scans += bench.asked("pair").scans;
+        }
+        match cache_bytes {
+            0 => assert!(scans > 1_000, "{scans} walks without memory"),
+            _ => assert_eq!(scans, 0),
+        }
+        outputs.push(bench.written);
+    }
+    assert!(outputs[0] > 100_000, "{} bytes", outputs[0]);
+    assert_eq!(outputs[0], outputs[1]);
 }

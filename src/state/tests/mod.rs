@@ -7,6 +7,7 @@ mod semantics;
 mod time_ordered;
 mod vectors;
 mod watched;
+mod windows;
 
 use std::ops::Bound;
 

@@ -160,6 +160,100 @@ fn a_floor_holds_reading_and_refusing_back() {
     }
 }
 
+/// A window that was closed is not shown again, nor begun again, whatever is still in memory.
+#[test]
+fn a_floor_that_goes_back_opens_nothing_again() {
+    for cache_bytes in [0, 1 << 20] {
+        for duplicates in [false, true] {
+            Bench::on_both(&[window("w", Medium::Persistent, duplicates)], |bench| {
+                bench.state.set_cache_bytes(cache_bytes);
+                let mut log = Changelogs::default();
+                let store = bench.state.window("w").expect("is there");
+                store.set_floor_ms(-1);
+                store.put(b"a", 5, Some(b"x")).expect("puts");
+                store.put(b"a", 1_000_000, Some(b"x")).expect("puts");
+                log.commit(bench);
+                assert_eq!(show(store.all().expect("reads")), "a@5=x a@1000000=x");
+                // All origins are left out; then one comes back.
+                store.set_floor_ms(i64::MAX);
+                store.put(b"a", 1_000_001, Some(b"x")).expect("puts");
+                log.commit(bench);
+                store.set_floor_ms(7);
+                let rows = store.fetch_range(b"a", 0, 100).expect("reads");
+                assert_eq!(show(rows), "", "{cache_bytes} {duplicates}");
+                assert!(!store.fetch(b"a", 5, |row| row.is_some()).expect("reads"));
+                assert_eq!(store.put(b"a", 5, Some(b"y")).expect("puts"), Put::Expired);
+                // An abort takes the time back with the rows.
+                store.set_floor_ms(2_000_000);
+                bench.state.rollback().expect("rolls back");
+                store.set_floor_ms(1_000_050);
+                assert_eq!(
+                    store.put(b"a", 999_990, Some(b"y")).expect("puts"),
+                    Put::Stored
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn rows_of_dead_segments_leave_memory_with_them() {
+    for medium in [Medium::Persistent, Medium::InMemory] {
+        for duplicates in [false, true] {
+            Bench::on_both(&[window("w", medium, duplicates)], |bench| {
+                let mut log = Changelogs::default();
+                let store = bench.state.window("w").expect("is there");
+                for number in 0..1_000i64 {
+                    let key = number.to_be_bytes();
+                    store
+                        .put(&key, number % 100, Some(&[1; 100]))
+                        .expect("puts");
+                }
+                log.commit(bench);
+                assert!(bench.state.cached_bytes() > 100_000);
+                store.put(b"a", 1_000_000, Some(b"x")).expect("puts");
+                log.commit(bench);
+                let left = bench.state.cached_bytes();
+                assert!(
+                    left < 2_000,
+                    "{left} bytes are left, {medium:?}, {duplicates}"
+                );
+                assert_eq!(show(store.all().expect("reads")), "a@1000000=x");
+            });
+        }
+    }
+}
+
+/// Of a segment that began in this process memory knows also what is not there.
+#[test]
+fn a_new_window_is_not_looked_for_in_the_backend() {
+    for medium in [Medium::Persistent, Medium::InMemory] {
+        let (mut state, asked) = watched::Watched::open(&[window("w", medium, false)]);
+        let store = state.window("w").expect("is there");
+        let round = |from: i64, state: &mut TaskState| {
+            for number in from..from + 500 {
+                let key = number.to_be_bytes();
+                let found = store.fetch(&key, number, |row| row.is_some());
+                assert!(!found.expect("reads"));
+                store.put(&key, number, Some(b"x")).expect("puts");
+            }
+            state.seal().expect("seals");
+            state.applied(&[None, None]).expect("applies");
+            asked.take().gets
+        };
+        // Until the first put nothing is known of its segment.
+        assert!(round(0, &mut state) <= 1);
+        assert_eq!(round(500, &mut state), 0);
+        // Once a row has been forgotten, the backend is asked for those that are not here.
+        state.set_cache_bytes(1_000);
+        assert!(round(1_000, &mut state) > 0);
+        // And after an abort, which forgets what was written over committed rows.
+        state.set_cache_bytes(1 << 20);
+        state.rollback().expect("rolls back");
+        assert!(round(1_500, &mut state) > 0);
+    }
+}
+
 #[test]
 fn duplicates_come_in_the_order_of_their_puts_also_after_a_restart() {
     for medium in [Medium::Persistent, Medium::InMemory] {
