@@ -26,6 +26,7 @@ mod restore;
 mod rocks;
 mod row_limit;
 mod sorted_rows;
+mod spares;
 mod stored;
 mod table;
 mod task_directory;
