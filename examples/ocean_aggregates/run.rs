@@ -69,8 +69,8 @@ impl Setting {
             workers: usize::from(arguments.workers),
             guarantee: arguments.guarantee(),
             commit_interval_ms: arguments.commit_interval_ms,
-            // The rest of the memory is the log's.
-            memory_bytes: ((arguments.memory as usize) * 3) << 18,
+            // The budget of an embedded log is a part of it.
+            memory_bytes: (arguments.memory as usize) << 20,
             policies: ErrorPolicies {
                 decode: Policy::DeadLetter,
                 ..ErrorPolicies::default()

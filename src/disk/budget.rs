@@ -1,15 +1,16 @@
-//! One number of bytes for all databases of the process.
+//! One number of bytes for all databases of the process, and for what others draw on it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
 
 use super::files::raise_file_limit;
 
 /// The memory that all databases of a process share: a block cache, with the write buffers charged to
-/// it. A clone shares it.
+/// it. What is kept in memory beside them can be [reserved](Budget::reserve): then the databases have
+/// so much less. A clone shares it.
 #[derive(Clone)]
 pub struct Budget {
     pub(super) cache: Cache,
@@ -18,6 +19,7 @@ pub struct Budget {
     databases: u64,
     /// Columns that are open.
     columns: Arc<AtomicUsize>,
+    reserved: Arc<Mutex<usize>>,
 }
 
 /// Below this RocksDB would flush at every other write.
@@ -47,6 +49,7 @@ impl Budget {
             bytes,
             databases: 1,
             columns: Arc::default(),
+            reserved: Arc::default(),
         }
     }
 
@@ -79,6 +82,27 @@ impl Budget {
     pub fn used_bytes(&self) -> usize {
         self.cache.get_usage()
     }
+
+    /// What the databases may take now, in bytes: at least a quarter of the budget, whatever others
+    /// reserve.
+    pub fn disk_bytes(&self) -> usize {
+        self.disk_bytes_beside(*self.reserved.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn disk_bytes_beside(&self, reserved: usize) -> usize {
+        let least = (self.bytes / 4).max(SMALLEST_BYTES / 2);
+        self.bytes.saturating_sub(reserved).max(least)
+    }
+
+    /// Takes `bytes` of the budget for something else, until the reservation is dropped.
+    pub fn reserve(&self, bytes: usize) -> Reserved {
+        let mut reserved = Reserved {
+            budget: self.clone(),
+            bytes: 0,
+        };
+        reserved.resize(bytes);
+        reserved
+    }
 }
 
 /// Columns that count as open.
@@ -96,5 +120,62 @@ impl fmt::Debug for Budget {
             .field("bytes", &self.bytes)
             .field("used_bytes", &self.used_bytes())
             .finish()
+    }
+}
+
+/// A part of a [`Budget`] that its databases do not have.
+#[derive(Debug)]
+pub struct Reserved {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Reserved {
+    /// Its size, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Changes its size. The databases give back what they have too much of.
+    pub fn resize(&mut self, bytes: usize) {
+        let Budget {
+            cache,
+            write_buffers,
+            reserved,
+            ..
+        } = &self.budget;
+        let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        *reserved = *reserved - self.bytes + bytes;
+        self.bytes = bytes;
+        let left = self.budget.disk_bytes_beside(*reserved);
+        cache.clone().set_capacity(left);
+        write_buffers.set_buffer_size(left / 2);
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_the_databases_have_less() {
+        let budget = Budget::new(64 << 20);
+        let mut first = budget.reserve(10 << 20);
+        let second = budget.reserve(6 << 20);
+        assert_eq!(budget.disk_bytes(), 48 << 20);
+        first.resize(20 << 20);
+        assert_eq!(budget.disk_bytes(), 38 << 20);
+        drop(second);
+        assert_eq!(budget.disk_bytes(), 44 << 20);
+        first.resize(100 << 20);
+        assert_eq!(budget.disk_bytes(), 16 << 20, "a quarter stays");
+        drop(first);
+        assert_eq!(budget.disk_bytes(), 64 << 20);
     }
 }

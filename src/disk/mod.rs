@@ -26,7 +26,7 @@ mod place;
 mod tests;
 
 pub use batch::WriteBatch;
-pub use budget::Budget;
+pub use budget::{Budget, Reserved};
 pub use database::{Column, Database, Durability};
 pub(crate) use error::from_io;
 pub use format::{Format, Opened, check_format};

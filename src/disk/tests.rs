@@ -1,3 +1,5 @@
+mod flushing;
+
 use std::path::Path;
 
 use super::*;

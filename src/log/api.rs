@@ -183,6 +183,12 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// the first is of no use.
     fn incarnation(&self) -> u128;
 
+    /// How much of this process's memory the log may take, in bytes: a part of the number that bounds an
+    /// application over it. A log that takes none to speak of, or knows no bound, says 0.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
     /// Creates the topics that do not exist.
     ///
     /// # Errors

@@ -16,10 +16,12 @@
 //! 32  wall clock at append, ms   8            The base offset is the batch's place, kept outside.
 //! ```
 
+mod batches;
 mod builder;
 mod bytes;
 mod cursor;
 
+pub use batches::{BATCH_BYTES, BatchesBuilder, BatchesMark, Records};
 pub use builder::{BatchBuilder, BatchMark};
 pub use cursor::{Cursor, RecordRef};
 
@@ -94,6 +96,10 @@ impl Batch {
     /// larger than the number of records suggests.
     pub fn last_offset_delta(&self) -> u32 {
         self.u32_at(12)
+    }
+
+    fn base_timestamp_ms(&self) -> i64 {
+        self.i64_at(16)
     }
 
     /// The largest timestamp of its records, in milliseconds.

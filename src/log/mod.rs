@@ -21,7 +21,10 @@ mod turns;
 mod url;
 
 pub use api::*;
-pub use batch::{Batch, BatchBuilder, BatchMark, Cursor, HEADER_LEN, RecordRef};
+pub use batch::{
+    BATCH_BYTES, Batch, BatchBuilder, BatchMark, BatchesBuilder, BatchesMark, Cursor, HEADER_LEN,
+    RecordRef, Records,
+};
 pub use embedded::EmbeddedLog;
 pub use kafka::KafkaLog;
 pub use memory::MemoryLog;

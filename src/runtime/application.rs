@@ -125,16 +125,17 @@ impl ApplicationBuilder {
                 ));
             }
         };
-        let layout = Layout::prepare(&self.topology, &self.id, &*log, &self.settings)?;
-        let databases = layout.databases(self.settings.state_backend);
+        let settings = self.settings.beside(log.memory_bytes());
+        let layout = Layout::prepare(&self.topology, &self.id, &*log, &settings)?;
+        let databases = layout.databases(settings.state_backend);
         Ok(Shared {
             layout,
             log,
             directory,
-            budget: Budget::new(self.settings.disk_bytes()).for_databases(databases),
+            budget: Budget::new(settings.disk_bytes()).for_databases(databases),
             env: self.env,
             hooks: self.hooks,
-            status: Status::new(self.settings.workers),
+            status: Status::new(settings.workers),
             liveness: Liveness::default(),
             stop: AtomicBool::new(false),
             give_up_at_ms: AtomicU64::new(u64::MAX),
@@ -142,7 +143,7 @@ impl ApplicationBuilder {
             draining: AtomicU64::new(0),
             opened: Mutex::default(),
             restores: Arc::default(),
-            settings: self.settings,
+            settings,
         })
     }
 

@@ -17,7 +17,7 @@ use super::hooks::{Hooks, Point};
 use super::open_task::OpenTask;
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
 use crate::log::{
-    Batch, BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt,
+    Batch, BatchesBuilder, Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt,
     Writer,
 };
 
@@ -33,6 +33,8 @@ pub(super) struct InFlight {
     offsets: Vec<Progress>,
     /// The answer to the records.
     ends: BTreeMap<TopicPartition, Offset>,
+    /// Of all records, outputs and changes.
+    bytes: usize,
     unknown: bool,
     /// What was said when the answer was lost, until somebody asks for it.
     said: Option<Error>,
@@ -79,11 +81,11 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
         }
         sealed.outputs.extend(open.task.effects().take());
         open.task.state.seal()?;
-        let mut builder = BatchBuilder::default();
+        let mut builder = BatchesBuilder::default();
         for (store, changelog) in open.changelogs.iter().enumerate() {
             let Some(changelog) = changelog else { continue };
             open.task.state.changelog(store, &mut builder)?;
-            if let Some(batch) = builder.seal() {
+            for batch in builder.seal() {
                 sealed.changes.push((changelog.clone(), batch));
             }
         }
@@ -121,7 +123,9 @@ impl InFlight {
             changes,
             offsets,
         } = sealed;
+        let both = outputs.iter().chain(&changes);
         let mut flight = Self {
+            bytes: both.map(|(_, batch)| batch.as_bytes().len()).sum(),
             group: group.to_owned(),
             changes: None,
             offsets,
@@ -182,6 +186,11 @@ impl InFlight {
     /// [`InFlight::poll`].
     pub(super) fn take_unknown(&mut self) -> Option<Error> {
         self.said.take()
+    }
+
+    /// Size of the records on their way, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Step 3: the commit is definite.

@@ -32,8 +32,10 @@ pub struct Settings {
     pub guarantee: Guarantee,
     /// Longest time between two commits while there is work, in milliseconds.
     pub commit_interval_ms: u64,
-    /// Memory for block cache, write buffers, overlays, fetched and unwritten records of all workers
-    /// together, in bytes.
+    /// Memory for block cache, write buffers, caches, overlays, fetched and unwritten records of all
+    /// workers together, in bytes; what an embedded log takes ([`Budget`](crate::disk::Budget)) is a part
+    /// of it. The process needs 64 MiB and twice the largest record beside it; a Kafka client's library
+    /// comes on top ([ADR 0014](../../docs/adr/0014-one-memory-number.md)).
     pub memory_bytes: usize,
     /// What happens to records that cannot be handled.
     pub policies: ErrorPolicies,
@@ -102,14 +104,33 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What one worker may keep of fetched records, in bytes.
-    pub(super) fn fetch_bytes(&self) -> usize {
-        (self.memory_bytes / 8 / self.workers.max(1)).max(1 << 20)
+    /// These settings, with the memory that is left beside what the log takes; at least a quarter.
+    pub(super) fn beside(mut self, log_bytes: usize) -> Self {
+        let left = self.memory_bytes.saturating_sub(log_bytes);
+        let least = self.memory_bytes / 4;
+        if left < least {
+            let memory_bytes = self.memory_bytes;
+            tracing::warn!(
+                memory_bytes,
+                log_bytes,
+                "the log takes so much of the memory that the application takes more than is set: raise \
+                 `memory_bytes`, or give the log a smaller budget"
+            );
+        }
+        self.memory_bytes = left.max(least);
+        self
     }
 
-    /// What one worker may keep of unwritten records and uncommitted rows, in bytes.
+    /// What one worker may keep of fetched records, in bytes.
+    pub(super) fn fetch_bytes(&self) -> usize {
+        (self.memory_bytes / 16 / self.workers.max(1)).max(1 << 20)
+    }
+
+    /// What one worker may keep of what is not committed, in bytes: records to be written and changed
+    /// rows, and of the commit in flight the records of the changelogs too. The log and RocksDB copy what
+    /// they write, so the memory number has this twice.
     pub(super) fn uncommitted_bytes(&self) -> usize {
-        (self.memory_bytes / 4 / self.workers.max(1)).max(1 << 20)
+        (self.memory_bytes * 5 / 32 / self.workers.max(1)).max(1 << 20)
     }
 
     /// What one thread may keep of restored rows that are not written yet, in bytes.
@@ -126,5 +147,39 @@ impl Settings {
     /// What one task may keep of clean rows, in bytes.
     pub(super) fn cache_bytes(&self, tasks: usize) -> usize {
         self.memory_bytes / 8 / tasks.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logs_memory_is_a_part_of_the_number() {
+        let left = |number: usize, log: usize| {
+            let settings = Settings {
+                memory_bytes: number << 20,
+                ..Settings::default()
+            };
+            settings.beside(log << 20).memory_bytes >> 20
+        };
+        assert_eq!(left(256, 0), 256);
+        assert_eq!(left(256, 64), 192);
+        assert_eq!(left(64, 64), 16, "at least a quarter");
+    }
+
+    #[test]
+    fn the_parts_of_the_number_are_not_more_than_it_is() {
+        for workers in [1, 2, 8] {
+            let settings = Settings {
+                workers,
+                memory_bytes: 512 << 20,
+                ..Settings::default()
+            };
+            // What is not committed is there twice for a moment.
+            let each = settings.fetch_bytes() + 2 * settings.uncommitted_bytes();
+            let all = settings.disk_bytes() + settings.cache_bytes(1) + workers * each;
+            assert!(all <= settings.memory_bytes, "{workers}: {all}");
+        }
     }
 }

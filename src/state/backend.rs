@@ -172,6 +172,11 @@ impl Rows {
         self.bytes.len()
     }
 
+    /// What it has room for, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.changes.capacity() * size_of::<Change>()
+    }
+
     /// Whether there is nothing to apply.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

@@ -15,7 +15,11 @@ use super::window::WindowStore;
 use super::window_iter::too_short;
 use super::{NO_TIME, Rows, meta};
 use crate::base::{Error, Offset, Result};
-use crate::log::BatchBuilder;
+use crate::log::Records;
+
+/// A buffer for changes that is larger is given back, in bytes: tasks are many, and the largest commits of
+/// each rarely come together.
+const ROWS_KEPT_BYTES: usize = 256 << 10;
 
 impl TaskState {
     /// Makes what was written since the last call the committing generation.
@@ -44,14 +48,14 @@ impl TaskState {
     /// # Errors
     /// `Internal` if no commit is in flight or there is no such store; `Corrupt` if a row is not laid
     /// out as its store says.
-    pub fn changelog(&mut self, store: usize, out: &mut BatchBuilder) -> Result<()> {
+    pub fn changelog(&mut self, store: usize, out: &mut impl Records) -> Result<()> {
         if !self.in_flight || store > self.specs.len() {
             return Err(Error::internal(format!(
                 "task {} has no changelog {store} to commit",
                 self.task
             )));
         }
-        let before = out.len();
+        let before = out.count();
         let task_time_ms = self.times.slot(TASK_TIME).sealed().max(0);
         if store == self.specs.len() {
             self.times.changes(|name, time| {
@@ -62,7 +66,7 @@ impl TaskState {
         } else if self.specs[store].logged {
             self.store_changelog(store, task_time_ms, out)?;
         }
-        self.records[store] = out.len() - before;
+        self.records[store] = out.count() - before;
         Ok(())
     }
 
@@ -70,7 +74,7 @@ impl TaskState {
         &mut self,
         index: usize,
         task_time_ms: i64,
-        out: &mut BatchBuilder,
+        out: &mut impl Records,
     ) -> Result<()> {
         let spec = &self.specs[index];
         let store = &self.stores[index];
@@ -173,7 +177,9 @@ impl TaskState {
             false => self.backend.borrow_mut().write(&rows),
         };
         rows.clear();
-        self.rows = rows;
+        if rows.capacity() <= ROWS_KEPT_BYTES {
+            self.rows = rows;
+        }
         written.map_err(|error| error.context(format!("state of task {}", self.task)))?;
         self.positions = positions;
         for store in &self.stores {

@@ -31,6 +31,7 @@ mod rocks;
 mod row_limit;
 mod slice;
 mod sorted_rows;
+mod spares;
 mod stored;
 mod table;
 mod task_directory;

@@ -23,15 +23,17 @@ use super::groups::Groups;
 use super::head::Head;
 use super::index::Index;
 use super::row_limit::RowLimit;
+use super::spares::Spares;
 use crate::base::Result;
 
 pub(super) type SharedBackend = Rc<RefCell<Box<dyn Backend>>>;
 pub(super) type SharedTable = Rc<RefCell<Table>>;
 
-/// What an entry costs besides its bytes.
-const ENTRY_BYTES: usize = 96;
-/// Buffers kept for rows that a new generation covers while the old one is being committed.
-const SPARES_MAX: usize = 4096;
+/// What an entry costs besides its bytes: itself, its slot in the index, what the allocator adds to its
+/// bytes, and its share of what has just doubled.
+const ENTRY_BYTES: usize = 128;
+/// A row that has so much more room than it needs gives it back, in bytes.
+const MUCH_ROOM: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -86,7 +88,12 @@ impl Entry {
             self.bytes[key_len..].copy_from_slice(bytes);
         } else {
             self.bytes.truncate(key_len);
+            // What a row costs is told by its length: no room is kept beside it.
+            self.bytes.reserve_exact(bytes.len());
             self.bytes.extend_from_slice(bytes);
+            if self.bytes.capacity() > MUCH_ROOM + 2 * self.bytes.len() {
+                self.bytes.shrink_to_fit();
+            }
         }
         self.present = row.is_some();
     }
@@ -153,7 +160,7 @@ pub(super) struct Table {
     /// Where the search for rows to forget goes on.
     pub(super) hand: usize,
     scratch: Vec<u8>,
-    spares: Vec<Vec<u8>>,
+    spares: Spares,
 }
 
 impl fmt::Debug for Table {
@@ -188,7 +195,7 @@ impl Table {
             cache_bytes,
             hand: 0,
             scratch: Vec::new(),
-            spares: Vec::new(),
+            spares: Spares::default(),
         }
     }
 
@@ -252,9 +259,8 @@ impl Table {
     }
 
     fn insert(&mut self, hash: u32, key: &[u8], row: Option<&[u8]>) -> u32 {
-        let mut bytes = self.spares.pop().unwrap_or_default();
-        bytes.clear();
-        bytes.reserve(key.len() + row.map_or(16, <[u8]>::len));
+        let needed = key.len() + row.map_or(16, <[u8]>::len);
+        let mut bytes = self.spares.take(needed);
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(row.unwrap_or_default());
         let entry = Entry {
@@ -301,9 +307,7 @@ impl Table {
     }
 
     pub(super) fn spare(&mut self, buffer: Vec<u8>) {
-        if self.spares.len() < SPARES_MAX && buffer.capacity() <= 4096 {
-            self.spares.push(buffer);
-        }
+        self.spares.give(buffer);
     }
 
     /// Sets the newest row of the key; `None` deletes it.
@@ -354,8 +358,7 @@ impl Table {
             entry.older = match entry.row() {
                 None => Older::Deleted,
                 Some(row) => {
-                    let mut older = self.spares.pop().unwrap_or_default();
-                    older.clear();
+                    let mut older = self.spares.take(row.len());
                     older.extend_from_slice(row);
                     self.dirty_bytes += older.len();
                     Older::Row(older)

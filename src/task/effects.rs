@@ -2,7 +2,7 @@
 
 use super::{ClocksTo, OutputSpec};
 use crate::base::{Header, NO_TIMESTAMP, TopicPartition};
-use crate::log::{Batch, BatchBuilder, BatchMark};
+use crate::log::{Batch, BatchesBuilder, BatchesMark};
 
 /// Position of a topic in the task's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Effects {
     bytes: usize,
     /// Grows with each mark; a builder saves its own mark the first time it is touched after one.
     epoch: u64,
-    touched: Vec<(usize, usize, BatchMark, i64)>,
+    touched: Vec<(usize, usize, BatchesMark, i64)>,
     /// The marks that are set, the innermost last.
     marks: Vec<EffectsMark>,
     clock_interval_ms: i64,
@@ -38,7 +38,7 @@ struct OutputTopic {
 
 #[derive(Debug)]
 struct OutputPartition {
-    builder: BatchBuilder,
+    builder: BatchesBuilder,
     epoch: u64,
     /// The last clock that was sent here, as far as this process knows.
     clock_ms: i64,
@@ -51,7 +51,7 @@ struct OutputPartition {
 impl OutputPartition {
     fn new() -> Self {
         Self {
-            builder: BatchBuilder::default(),
+            builder: BatchesBuilder::default(),
             epoch: 0,
             clock_ms: NO_TIMESTAMP,
             said_at_ms: i64::MIN,
@@ -111,12 +111,8 @@ impl Effects {
         let slot = &mut self.topics[output.0].partitions[partition as usize];
         slot.used = true;
         let before = slot.builder.byte_len();
-        match mark {
-            Some(mark) => slot
-                .builder
-                .push_marked(key, value, timestamp_ms, headers, mark),
-            None => slot.builder.push(key, value, timestamp_ms, headers),
-        }
+        slot.builder
+            .push_marked(key, value, timestamp_ms, headers, mark);
         self.bytes += slot.builder.byte_len() - before;
         self.records += 1;
     }
@@ -245,7 +241,7 @@ impl Effects {
         self.marks.pop();
     }
 
-    /// Takes everything, leaving nothing.
+    /// Takes everything, leaving nothing: of each partition the batches in their order.
     pub fn take(&mut self) -> Vec<(TopicPartition, Batch)> {
         self.records = 0;
         self.bytes = 0;
@@ -255,7 +251,7 @@ impl Effects {
         let mut batches = Vec::new();
         for topic in &mut self.topics {
             for (partition, slot) in topic.partitions.iter_mut().enumerate() {
-                if let Some(batch) = slot.builder.seal() {
+                for batch in slot.builder.seal() {
                     let place = TopicPartition::new(topic.spec.topic.clone(), partition as u32);
                     batches.push((place, batch));
                 }

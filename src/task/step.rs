@@ -133,13 +133,16 @@ impl Task {
         self.context.wall_ms = wall_ms;
         let limits = limits.into();
         let mut step = Step::begin(&limits, &self.pace, self.uncommitted_bytes());
+        // Records may fan out from one to the next: this is seen at once.
+        let outputs_most = self.context.effects.bytes().saturating_add(limits.bytes);
         while let Some(position) = self.inputs.choose() {
             if step.is_over() {
                 self.settle_time()?;
                 return Ok(step.progress(true));
             }
             self.take(position)?;
-            if step.took() {
+            let fans_out = self.context.effects.bytes() >= outputs_most;
+            if step.took() || fans_out {
                 let bytes = self.uncommitted_bytes();
                 step.look(&mut self.pace, bytes);
             }

@@ -4,12 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::time::Duration;
 
 use marea::disk::{Budget, Database, Durability, Options};
 
 use crate::mounted::Mounted;
-use crate::process::{Ended, Place, finish, readings, run};
+use crate::process::{Ended, Place, finish, readings, resumed, run};
 
 fn refused(place: &Place, message: &str) -> Ended {
     let ended = run(place.on_file(&readings(), &[]));
@@ -79,9 +78,10 @@ fn a_directory_in_use() {
         .on_file(&readings(), &["--rate", "1000"])
         .spawn()
         .expect("starts");
-    std::thread::sleep(Duration::from_millis(700));
+    let (_lines, found) = resumed(&mut first);
+    assert!(found.is_some(), "it says where it goes on");
     refused(&place, "is in use by another process");
-    first.kill().expect("still running");
+    first.kill().expect("a child");
     finish(first);
     // The lock went with the process.
     run(place.on_file(&readings(), &[])).well();

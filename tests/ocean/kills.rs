@@ -1,35 +1,49 @@
 //! `kill -9`, ten times, at any point of the run.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use crate::process::{Place, finish, readings, run, undisturbed};
+use crate::process::{
+    Place, RESUMING, finish, readings, resumed, run, slower_and_slower, undisturbed,
+};
 
 /// Readings a second: an undisturbed run takes twelve seconds, of which starts cost some.
-const RATE: &str = "2200";
+const RATE: u64 = 2_200;
 const RUN_MS: u64 = 6_500;
 const KILLS: u64 = 10;
-const RESUMING: &str = "resuming: ";
 
-/// Starts, waits until it says where it goes on, and kills it so long after that.
-fn killed_after(place: &Place, flags: &[&str], delay: Duration) -> String {
+/// Starts, waits until it says where it goes on, and kills it so long after that. `None` if it was over
+/// by then.
+fn killed_after(place: &Place, flags: &[&str], rate: &str, delay: Duration) -> Option<String> {
     let mut command = place.on_file(&readings(), flags);
-    let mut child = command.args(["--rate", RATE]).spawn().expect("starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let resumed = lines
-        .by_ref()
-        .map(|line| line.expect("text"))
-        .find_map(|line| line.strip_prefix(RESUMING).map(str::to_owned));
+    let mut child = command.args(["--rate", rate]).spawn().expect("starts");
+    let (_lines, resumed) = resumed(&mut child);
     std::thread::sleep(delay);
     child.kill().expect("a child");
     let ended = finish(child);
+    if ended.code == Some(0) {
+        return None;
+    }
     assert_eq!(ended.code, None, "killed, not ended: {ended:#?}");
-    resumed.unwrap_or_else(|| panic!("it says where it goes on: {ended:#?}"))
+    Some(resumed.unwrap_or_else(|| panic!("it says where it goes on: {ended:#?}")))
 }
 
-/// Kills at ten points drawn from the run; the places at which the starts went on.
-fn killed_ten_times(place: &Place, flags: &[&str], seed: u64) -> BTreeSet<String> {
+/// Kills at ten points drawn from the run; where it ran, and the places at which the starts went on.
+fn killed_ten_times(flags: &[&str], seed: u64) -> (Place, BTreeSet<String>) {
+    let found = slower_and_slower(RATE).find_map(|rate| {
+        let place = Place::new();
+        let places = killed_at_rate(&place, flags, &rate, seed)?;
+        Some((place, places))
+    });
+    found.expect("a run that is slow enough to be killed ten times")
+}
+
+fn killed_at_rate(
+    place: &Place,
+    flags: &[&str],
+    rate: &str,
+    seed: u64,
+) -> Option<BTreeSet<String>> {
     let mut chance = seed;
     let mut draw = || {
         chance = chance
@@ -42,11 +56,8 @@ fn killed_ten_times(place: &Place, flags: &[&str], seed: u64) -> BTreeSet<String
     let mut before = 0;
     let mut places = BTreeSet::new();
     for point in points {
-        places.insert(killed_after(
-            place,
-            flags,
-            Duration::from_millis(point - before),
-        ));
+        let delay = Duration::from_millis(point - before);
+        places.insert(killed_after(place, flags, rate, delay)?);
         before = point;
     }
     let ended = run(place.on_file(&readings(), flags)).well();
@@ -55,7 +66,7 @@ fn killed_ten_times(place: &Place, flags: &[&str], seed: u64) -> BTreeSet<String
         .lines()
         .find_map(|line| line.strip_prefix(RESUMING));
     places.insert(resumed.expect("it says where it goes on").to_owned());
-    places
+    Some(places)
 }
 
 #[test]
@@ -65,8 +76,7 @@ fn ten_kills_change_no_byte() {
         (1, &["--workers", "2"][..]),
         (2, &["--workers", "4", "--commit-interval-ms", "20"]),
     ] {
-        let place = Place::new();
-        let places = killed_ten_times(&place, flags, seed);
+        let (place, places) = killed_ten_times(flags, seed);
         // The first start and six kills between different commits.
         assert!(places.len() > 6, "{places:#?}");
         assert_eq!(place.results(), expected, "{flags:?}");
@@ -75,8 +85,7 @@ fn ten_kills_change_no_byte() {
 
 #[test]
 fn ten_kills_at_least_once_lose_nothing_and_leave_equal_state() {
-    let place = Place::new();
-    let places = killed_ten_times(&place, &["--guarantee", "at-least-once"], 3);
+    let (place, places) = killed_ten_times(&["--guarantee", "at-least-once"], 3);
     assert!(places.len() > 6, "{places:#?}");
     let (averages, _) = place.results();
     // Behind a repartition topic at least once may count a reading again, and loses none.
@@ -97,18 +106,21 @@ fn a_signal_stops_in_good_order_and_the_same_command_goes_on() {
     let expected = undisturbed();
     let place = Place::new();
     for signal in ["INT", "TERM"] {
-        let child = place
-            .on_file(&readings(), &["--rate", "10000"])
+        let mut child = place
+            .on_file(&readings(), &["--rate", "1000"])
             .spawn()
             .expect("starts");
-        std::thread::sleep(Duration::from_millis(900));
+        let (lines, _) = resumed(&mut child);
+        std::thread::sleep(Duration::from_millis(300));
         let sent = std::process::Command::new("kill")
             .args(["-s", signal, &child.id().to_string()])
             .status()
             .expect("kill");
         assert!(sent.success());
-        let ended = finish(child).well();
-        assert!(ended.out.contains("stopped by a signal"), "{}", ended.out);
+        let out: Vec<String> = lines.collect();
+        finish(child).well();
+        let stopped = out.iter().any(|line| line.contains("stopped by a signal"));
+        assert!(stopped, "{out:#?}");
     }
     run(place.on_file(&readings(), &[])).well();
     assert_eq!(place.results(), expected);

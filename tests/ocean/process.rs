@@ -1,5 +1,6 @@
 //! Starts the example and looks at what it does.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -96,6 +97,24 @@ impl Place {
         let read = |name| std::fs::read_to_string(self.path(name)).expect("results");
         (read("averages.jsonl"), read("alerts.jsonl"))
     }
+}
+
+/// What a run says before where it goes on; by then it has its directories, and hears signals.
+pub const RESUMING: &str = "resuming: ";
+
+/// The lines of a run, and where it goes on, if it comes so far.
+pub fn resumed(child: &mut Child) -> (impl Iterator<Item = String> + use<>, Option<String>) {
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut lines = lines.map(|line| line.expect("text"));
+    let found = lines.find_map(|line| line.strip_prefix(RESUMING).map(str::to_owned));
+    (lines, found)
+}
+
+/// Readings a second, slower and slower: on a loaded machine a run that is to be disturbed may be over
+/// before this test comes to it, and is begun anew at the next rate.
+pub fn slower_and_slower(first: u64) -> impl Iterator<Item = String> {
+    let rates = std::iter::successors(Some(first), |rate| Some(rate / 2));
+    rates.take(6).map(|rate| rate.to_string())
 }
 
 /// How a run ended.

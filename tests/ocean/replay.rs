@@ -6,24 +6,33 @@ use std::io::{BufRead, BufReader};
 use marea::disk::{Budget, Database, Durability, Options, Range};
 use marea::log::Batch;
 
-use crate::process::{Ended, Place, finish, readings, run, undisturbed};
+use crate::process::{Ended, Place, finish, readings, run, slower_and_slower, undisturbed};
 
 /// A run that is killed on its way, so that state is more than a drained pipeline's.
 fn half_a_run() -> Place {
+    let mut halves = slower_and_slower(4_000).filter_map(|rate| half_at_rate(&rate));
+    halves.next().expect("a run that is slow enough")
+}
+
+/// `None` if it was over before it could be killed.
+fn half_at_rate(rate: &str) -> Option<Place> {
     let place = Place::new();
     let mut child = place
-        .on_file(&readings(), &["--rate", "4000"])
+        .on_file(&readings(), &["--rate", rate])
         .spawn()
         .expect("starts");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut lines = lines.map(|line| line.expect("text"));
     // The first windows have closed, and the others are under way.
     let closed = |line: &String| line.contains("  averages ") && !line.contains("  averages 0 ");
-    lines.find(closed).expect("it says how far it is");
-    child.kill().expect("still running");
+    let says = lines.find(closed);
+    child.kill().expect("a child");
     let ended = finish(child);
+    if ended.code == Some(0) {
+        return None;
+    }
     assert_eq!(ended.code, None, "killed, not ended: {ended:#?}");
-    place
+    says.map(|_| place)
 }
 
 fn rows(ended: &Ended) -> u64 {

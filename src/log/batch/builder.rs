@@ -6,6 +6,9 @@ use super::bytes::{put_nullable, put_varint, zigzag};
 use super::{Batch, HEADER_LEN, MAGIC, VERSION};
 use crate::base::Header;
 
+/// What the next batch gets beside the length of the last: it need not grow for its last record.
+const ROOM_BYTES: usize = 256;
+
 /// Records being encoded. [`BatchBuilder::seal`] turns it into a [`Batch`].
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
@@ -108,6 +111,33 @@ impl BatchBuilder {
         self.next_delta = delta + 1;
     }
 
+    /// Makes room for `size` bytes more, doubling up to `most` in all: a batch that is closed there has
+    /// hardly more room than bytes.
+    pub(super) fn reserve(&mut self, size: usize, most: usize) {
+        let needed = self.byte_len().max(HEADER_LEN) + size;
+        let capacity = self.bytes.capacity();
+        if needed > capacity {
+            let wanted = needed.max((capacity * 2).min(most));
+            self.bytes.truncate(self.byte_len());
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
+    }
+
+    /// The builder of a batch that it sealed, as it was.
+    pub(super) fn reopened(batch: Batch) -> Self {
+        let base_timestamp_ms = batch.base_timestamp_ms();
+        let max_timestamp_ms = batch.max_timestamp_ms();
+        let (count, next_delta) = (batch.record_count(), batch.last_offset_delta() + 1);
+        let bytes = Arc::try_unwrap(batch.bytes).unwrap_or_else(|shared| (*shared).clone());
+        Self {
+            bytes,
+            count,
+            next_delta,
+            base_timestamp_ms,
+            max_timestamp_ms,
+        }
+    }
+
     /// Number of records so far.
     pub fn len(&self) -> usize {
         self.count as usize
@@ -148,7 +178,7 @@ impl BatchBuilder {
             return None;
         }
         // The next batch is likely as long as this one.
-        let next = Vec::with_capacity(self.bytes.len());
+        let next = Vec::with_capacity(self.bytes.len() + ROOM_BYTES);
         let mut bytes = std::mem::replace(&mut self.bytes, next);
         bytes[0..2].copy_from_slice(&MAGIC);
         bytes[2] = VERSION;

@@ -25,23 +25,30 @@ use super::format::{base_offset_of, batch_key, partition_key};
 use super::partition::{Partition, after};
 use super::shared::{BATCHES, PARTITIONS, Shared};
 use crate::base::{Offset, Result};
-use crate::disk::{Iter, Range};
+use crate::disk::{Iter, Range, Reserved};
 use crate::log::{Batch, BatchBuilder, TopicSpec};
 
-/// How much the keys of one run may take in memory, in bytes.
+/// How much the keys of one run may take in memory, at least and at most, in bytes: an eighth of the
+/// budget. With less, one run becomes several.
+const KEYS_BYTES_MIN: usize = 1 << 20;
 const KEYS_BYTES_MAX: usize = 64 << 20;
-/// What an entry of the map takes besides its key.
-const ENTRY_BYTES: usize = 64;
+/// What an entry of the map takes besides its key, with the share of a map that has just grown.
+const ENTRY_BYTES: usize = 112;
 /// How much is rewritten at once, in bytes.
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Compacts what was appended to the partition before the call.
 pub(super) fn compact(shared: &Shared, spec: &TopicSpec, partition: &Partition) -> Result<()> {
+    let budget = &shared.settings.budget;
+    let most = (budget.bytes() / 8).clamp(KEYS_BYTES_MIN, KEYS_BYTES_MAX);
+    // A chunk is there twice while it is written.
+    let mut reserved = budget.reserve(2 * CHUNK_BYTES);
     loop {
         // Closing must not wait for a long run; what is written is whole.
         shared.check_open()?;
         let row = partition.row();
-        let (last, cut) = last_offsets(shared, partition, row.clean_until, row.end)?;
+        let below = (row.clean_until, row.end);
+        let (last, cut) = last_offsets(shared, partition, below, most, &mut reserved)?;
         rewrite(shared, spec, partition, &last, cut)?;
         if cut >= row.end {
             return Ok(());
@@ -64,8 +71,9 @@ fn stored(base: Offset, value: &[u8]) -> Result<Batch> {
 fn last_offsets(
     shared: &Shared,
     partition: &Partition,
-    from: Offset,
-    end: Offset,
+    (from, end): (Offset, Offset),
+    most: usize,
+    reserved: &mut Reserved,
 ) -> Result<(HashMap<Vec<u8>, Offset>, Offset)> {
     let mut last = HashMap::new();
     let mut bytes = 0;
@@ -73,7 +81,10 @@ fn last_offsets(
     while let Some((key, value)) = rows.next()? {
         shared.check_open()?;
         let base = base_offset_of(key)?;
-        if bytes > KEYS_BYTES_MAX {
+        if bytes + 2 * CHUNK_BYTES > reserved.bytes() {
+            reserved.resize(bytes + 2 * CHUNK_BYTES + KEYS_BYTES_MIN);
+        }
+        if bytes > most {
             return Ok((last, base));
         }
         let mut records = stored(base, value)?.cursor(base);

@@ -138,6 +138,10 @@ impl Log for EmbeddedLog {
         self.shared.incarnation
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.shared.settings.budget.bytes()
+    }
+
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
         self.shared.create_topics(topics)
     }

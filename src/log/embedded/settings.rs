@@ -28,9 +28,10 @@ pub struct Settings {
     /// Size of all stored batches together above which appends are refused as `Full`, in bytes. What
     /// RocksDB needs beyond them (write-ahead log, rows not yet compacted away) comes on top.
     pub quota_bytes: Option<u64>,
-    /// Where RocksDB's memory comes from.
+    /// Where the log's memory comes from: RocksDB's, the latest batches, and the keys of a compaction.
     pub budget: Budget,
-    /// How much of the latest batches is kept in memory for readers that keep up, in bytes.
+    /// How much of the latest batches is kept in memory for readers that keep up, in bytes. It is a
+    /// part of the budget.
     pub tail_bytes: usize,
     /// How often retention and compaction look for work, in milliseconds.
     pub housekeeping_interval_ms: u64,

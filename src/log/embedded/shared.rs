@@ -10,7 +10,7 @@ use super::format::{self, PartitionRow, Place, Row};
 use super::partition::{Partition, Topic};
 use super::settings::{Fsync, Settings};
 use crate::base::{Env, Error, Result, TopicPartition};
-use crate::disk::{Column, Database, Durability, WriteBatch};
+use crate::disk::{Column, Database, Durability, Reserved, WriteBatch};
 use crate::log::group::{Groups, Seat};
 use crate::log::signal::Signal;
 use crate::log::{CommittedOffset, check};
@@ -24,6 +24,8 @@ pub(super) const GROUPS: Column = Column(5);
 
 pub(super) struct Shared {
     pub(super) settings: Settings,
+    /// Of the budget, for the tails.
+    _tails: Reserved,
     pub(super) env: Arc<dyn Env>,
     pub(super) database: Database,
     pub(super) incarnation: u128,
@@ -123,8 +125,10 @@ impl Shared {
             let generation = format::Fields::open(row)?.u64()?;
             generations.push((String::from_utf8_lossy(group).into_owned(), generation));
         }
+        let tails = settings.budget.reserve(settings.tail_bytes);
         Ok(Arc::new(Self {
             settings,
+            _tails: tails,
             env,
             database,
             incarnation,

@@ -9,13 +9,14 @@ use crate::log::CommitError;
 use crate::runtime::commit::{InFlight, seal};
 
 impl Worker {
-    /// Bytes that wait for a commit.
+    /// Bytes that wait for a commit, or are on their way in one.
     pub(super) fn uncommitted_bytes(&self) -> usize {
         let tasks = self.tasks.values();
-        tasks.map(|open| open.task.uncommitted_bytes()).sum()
+        let waiting: usize = tasks.map(|open| open.task.uncommitted_bytes()).sum();
+        waiting + self.in_flight.as_ref().map_or(0, InFlight::bytes)
     }
 
-    /// As many may wait; then a commit is due.
+    /// As many may there be. At half of it a commit is due: one half is on its way while the other fills.
     pub(super) fn uncommitted_limit(&self) -> usize {
         let limit = self.shared.settings.uncommitted_bytes();
         match self.short_of_room {
@@ -29,7 +30,7 @@ impl Worker {
             return Ok(());
         }
         let now_ms = self.shared.env.monotonic_ms();
-        let full = self.uncommitted_bytes() >= self.uncommitted_limit();
+        let (bytes, limit) = (self.uncommitted_bytes(), self.uncommitted_limit());
         let ending = self
             .tasks
             .values()
@@ -38,8 +39,9 @@ impl Worker {
             .committed_at_ms
             .saturating_add(self.shared.settings.commit_interval_ms);
         // When both generations are full there is nothing to do but wait for the answer.
-        self.is_full = full && self.in_flight.is_some();
-        if self.in_flight.is_some() || (!full && !ending && now_ms < due_ms) {
+        self.is_full = bytes >= limit && self.in_flight.is_some();
+        let is_much = bytes >= limit / 2;
+        if self.in_flight.is_some() || (!is_much && !ending && now_ms < due_ms) {
             return Ok(());
         }
         self.ask()
