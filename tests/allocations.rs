@@ -234,7 +234,7 @@ fn a_join_allocates_nothing_per_probe() {
         fewest = fewest.min(COUNT.get() - start);
         assert_eq!(progress.records as i64, 2 * RECORDS);
         task.before_commit().expect("ready");
-        assert_eq!(task.effects().take().len(), 1);
+        assert!(!task.effects().take().is_empty());
         task.state.seal().expect("sealed");
         let mut changelog = BatchBuilder::default();
         let mut ends = Vec::new();

@@ -26,12 +26,12 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("state", &[
         ("base", Everything), ("disk", Everything), ("codec", Everything),
         // The format of a changelog's records; who reads and writes the topic is the runtime's.
-        ("log", Only(&["BatchBuilder", "RecordRef"])),
+        ("log", Only(&["RecordRef", "Records"])),
     ]),
     ("task", &[
         ("base", Everything), ("state", Everything),
         // Formats in memory. No log, reader, or writer: a task returns its effects.
-        ("log", Only(&["Batch", "BatchBuilder", "BatchMark", "Cursor", "Fetched", "RecordRef"])),
+        ("log", Only(&["Batch", "BatchesBuilder", "BatchesMark", "Cursor", "Fetched", "RecordRef"])),
     ]),
     ("operator", &[
         ("base", Everything), ("codec", Everything), ("state", Everything), ("task", Everything),

@@ -155,8 +155,8 @@ fn child_with_few_open_files() {
     let error = EmbeddedLog::open(settings(Path::new(&path)), SystemEnv::shared());
     drop(held);
     let error = error.expect_err("no file can be opened");
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert!(error.message().contains("ulimit -n"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.message().contains("ulimit -H -n"), "{error}");
 }
 
 const FEW_FILES_CHILD: &str = "MAREA_LOG_TEST_FEW_FILES_CHILD";
