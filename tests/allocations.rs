@@ -229,7 +229,7 @@ fn a_join_allocates_nothing_per_probe() {
         }
         let start = COUNT.get();
         let progress = task
-            .process(&StepLimits::records(usize::MAX), 0)
+            .process(StepLimits::records(usize::MAX), 0)
             .expect("processed");
         fewest = fewest.min(COUNT.get() - start);
         assert_eq!(progress.records as i64, 2 * RECORDS);
