@@ -34,6 +34,8 @@ pub(super) struct Queue {
 
     fetched: VecDeque<(Cursor, usize)>,
     head_timestamp_ms: Option<i64>,
+    /// Whether the source finds times that are not its topic's.
+    pub(super) extracts: bool,
     /// The time of the head, where the source has found one that is not its topic's.
     pub(super) extracted_ms: Option<i64>,
     buffered_bytes: usize,
@@ -46,12 +48,14 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(spec: &InputSpec, source: Rc<dyn Source>, origins: Option<Origins>) -> Self {
+        let extracts = source.extracts_timestamps();
         Self {
             partition: TopicPartition::new(spec.topic.clone(), spec.partition),
             source,
             origins,
             fetched: VecDeque::new(),
             head_timestamp_ms: None,
+            extracts,
             extracted_ms: None,
             buffered_bytes: 0,
             lent_bytes: 0,
@@ -96,10 +100,11 @@ impl Queue {
     }
 
     /// Drops batches that are read and looks at the next record.
+    #[inline]
     pub(super) fn find_head(&mut self) -> Result<()> {
         while let Some((cursor, bytes)) = self.fetched.front() {
             if let Some(record) = cursor.peek_record()? {
-                self.extracted_ms = match self.source.extracts_timestamps() {
+                self.extracted_ms = match self.extracts {
                     true => self.extract(&record),
                     false => None,
                 };

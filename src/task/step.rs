@@ -130,9 +130,13 @@ impl Task {
         limits: impl Into<StepLimits<'a>>,
         wall_ms: i64,
     ) -> Result<Progress> {
+        self.step(&limits.into(), wall_ms)
+    }
+
+    /// Apart from [`Task::process`], which is compiled anew in each crate that calls it.
+    fn step(&mut self, limits: &StepLimits<'_>, wall_ms: i64) -> Result<Progress> {
         self.context.wall_ms = wall_ms;
-        let limits = limits.into();
-        let mut step = Step::begin(&limits, &self.pace, self.uncommitted_bytes());
+        let mut step = Step::begin(limits, &self.pace, self.uncommitted_bytes());
         // Records may fan out from one to the next: this is seen at once.
         let outputs_most = self.context.effects.bytes().saturating_add(limits.bytes);
         while let Some(position) = self.inputs.choose() {
@@ -151,6 +155,7 @@ impl Task {
         Ok(step.progress(false))
     }
 
+    #[inline]
     fn take(&mut self, position: usize) -> Result<()> {
         let Some(mut cursor) = self.inputs.queues[position].lend() else {
             return Ok(());
@@ -166,6 +171,7 @@ impl Task {
         taken.and(found)
     }
 
+    #[inline]
     fn take_record(&mut self, position: usize, raw: &RecordRef<'_>) -> Result<()> {
         let Self {
             inputs, context, ..
@@ -209,12 +215,17 @@ impl Task {
             .time_limit
             .latest_ms(&queue.origins, self.context.wall_ms);
         let (partition_time_ms, extracted_ms) = (queue.time_ms, queue.extracted_ms);
-        let mut raw = *raw;
-        let extracts = source.extracts_timestamps();
-        if let Some(extracted_ms) = extracted_ms {
-            raw.timestamp_ms = extracted_ms;
-        }
-        let raw = &raw;
+        let extracts = queue.extracts;
+        let timed;
+        let raw = match extracted_ms {
+            Some(timestamp_ms) => {
+                let mut copy = *raw;
+                copy.timestamp_ms = timestamp_ms;
+                timed = copy;
+                &timed
+            }
+            None => raw,
+        };
         self.context.accepted = false;
         let outcome = self.attempt(Stage::Decode, |context| {
             if extracts && extracted_ms.is_none() {
