@@ -91,7 +91,7 @@ impl Default for Settings {
             state_backend: StateBackend::RocksDb,
             records_per_step: 1_000,
             step_ms: 5,
-            restore_threads: 2,
+            restore_threads: 4,
             session_timeout_ms: 30_000,
             max_poll_interval_ms: 300_000,
             commit_retry_ms: u64::MAX,
