@@ -82,7 +82,7 @@ impl Pace {
     }
 }
 
-/// What [`Task::process`] did.
+/// What [`Task::process`](super::Task::process) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Records taken from the inputs.
