@@ -14,7 +14,9 @@
 //! 3. The records of a partition are ordered, their offsets grow, and a reader gets each once.
 //! 4. A commit that names a group member is refused as [`CommitError::Fenced`] once the group has
 //!    moved on from the member's generation.
-//! 5. A commit error says whether the effects are absent (`Aborted`, `Fenced`) or `Unknown`.
+//! 5. A commit error says whether the effects are absent (`Aborted`, `Fenced`), not known yet
+//!    (`Unknown`), or not to be learned by this writer (`Lost`). Opening a writer's id settles what the
+//!    last holder of the id left open, before [`Log::writer`] returns.
 //! 6. Records deleted by retention, compaction or [`Log::delete_records`] leave gaps; offsets are
 //!    never used twice.
 
@@ -135,9 +137,13 @@ pub enum CommitError {
     Aborted(Error),
     /// Nothing of it happened: the group has moved on. Give up all tasks and join anew.
     Fenced(Error),
-    /// It may or may not have happened. Ask again with [`Writer::resolve`] until the answer is
-    /// definite.
+    /// It may or may not have happened, and stays in flight. Call [`Writer::poll`] again until the
+    /// outcome is definite.
     Unknown(Error),
+    /// It may or may not have happened, and this writer cannot learn which. Open the writer's id anew,
+    /// which settles it, and read the group's offsets: they are what the commit made them, or what they
+    /// were before.
+    Lost(Error),
     /// Nothing more can be written. Stop; a restart continues from committed state.
     Fatal(Error),
 }
@@ -149,6 +155,7 @@ impl CommitError {
             Self::Aborted(error)
             | Self::Fenced(error)
             | Self::Unknown(error)
+            | Self::Lost(error)
             | Self::Fatal(error) => error,
         }
     }
@@ -160,6 +167,9 @@ impl fmt::Display for CommitError {
             Self::Aborted(error) => write!(f, "commit aborted: {error}"),
             Self::Fenced(error) => write!(f, "commit refused: {error}"),
             Self::Unknown(error) => write!(f, "commit of unknown outcome: {error}"),
+            Self::Lost(error) => {
+                write!(f, "commit whose outcome this writer cannot learn: {error}")
+            }
             Self::Fatal(error) => write!(f, "commit failed: {error}"),
         }
     }
@@ -368,14 +378,9 @@ pub trait Writer: Send {
     /// flight.
     ///
     /// # Errors
-    /// See [`CommitError`]; after `Unknown` the commit stays in flight for [`Writer::resolve`].
+    /// See [`CommitError`]. After `Unknown` the commit stays in flight: call again, which asks the log
+    /// again, and returns `Unknown` again while there is no answer.
     fn poll(&mut self, timeout: Duration) -> std::result::Result<Option<Receipt>, CommitError>;
-
-    /// Asks again for the outcome of a commit whose answer was lost.
-    ///
-    /// # Errors
-    /// `Unknown` again while there is no answer.
-    fn resolve(&mut self, timeout: Duration) -> std::result::Result<Option<Receipt>, CommitError>;
 }
 
 /// A task and the input partitions that decide where it runs.

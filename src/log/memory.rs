@@ -320,10 +320,6 @@ impl Writer for MemoryWriter {
     fn poll(&mut self, _: Duration) -> Result<Option<Receipt>, CommitError> {
         self.outcome.take().transpose()
     }
-
-    fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
-        self.poll(timeout)
-    }
 }
 
 struct MemoryMember {

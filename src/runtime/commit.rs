@@ -35,7 +35,6 @@ pub(super) struct InFlight {
     ends: BTreeMap<TopicPartition, Offset>,
     /// Of all records, outputs and changes.
     bytes: usize,
-    unknown: bool,
     /// What was said when the answer was lost, until somebody asks for it.
     said: Option<Error>,
 }
@@ -130,7 +129,6 @@ impl InFlight {
             changes: None,
             offsets,
             ends: BTreeMap::new(),
-            unknown: false,
             said: None,
         };
         let commit = match guarantee {
@@ -157,13 +155,9 @@ impl InFlight {
         writer: &mut dyn Writer,
         timeout: std::time::Duration,
     ) -> Result<bool, CommitError> {
-        let answer = match self.unknown {
-            true => writer.resolve(timeout),
-            false => writer.poll(timeout),
-        };
+        let answer = writer.poll(timeout);
         let Some(Receipt { ends }) = answer.or_else(|error| match error {
             CommitError::Unknown(error) => {
-                self.unknown = true;
                 self.said = Some(error);
                 Ok(None)
             }
@@ -172,7 +166,6 @@ impl InFlight {
         else {
             return Ok(false);
         };
-        self.unknown = false;
         self.ends.extend(ends);
         let Some(changes) = self.changes.take() else {
             return Ok(true);
@@ -258,7 +251,6 @@ impl InFlight {
     fn outcome(&mut self, asked: Result<(), CommitError>) -> Result<(), CommitError> {
         match asked {
             Err(CommitError::Unknown(error)) => {
-                self.unknown = true;
                 self.said = Some(error);
                 Ok(())
             }

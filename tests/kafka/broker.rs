@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,11 @@ impl Broker {
 
     /// A broker of our own, with more settings: `name=value;name=value`.
     pub fn own(settings: &str) -> Result<Self, String> {
+        Self::cluster(1, settings)
+    }
+
+    /// A cluster of our own, of 1 or 3 brokers.
+    pub fn cluster(brokers: u32, settings: &str) -> Result<Self, String> {
         let java = Command::new("java").arg("-version").output();
         if !java.is_ok_and(|output| output.status.success()) {
             return Err("there is no java; install Java 17 or newer".into());
@@ -39,8 +44,10 @@ impl Broker {
         let started = script()
             .arg("start")
             .arg(directory.path())
-            .args(["1", &free_port().to_string()])
+            .args([&brokers.to_string(), &free_port(brokers).to_string()])
             .env("KAFKA_SETTINGS", settings)
+            // Three fit where one does.
+            .env("KAFKA_HEAP", if brokers == 1 { "512m" } else { "320m" })
             .output()
             .map_err(|error| error.to_string())?;
         if !started.status.success() {
@@ -98,6 +105,18 @@ impl Broker {
         true
     }
 
+    /// Kills a broker of our own as a crash would, or starts it again on its data.
+    pub fn tell(&self, verb: &str, number: u32) {
+        let directory = self.directory().expect("a broker of our own");
+        let mut script = script();
+        let told = script.arg(verb).arg(directory).arg(number.to_string());
+        let told = told.stdout(Stdio::null()).status();
+        assert!(
+            told.is_ok_and(|told| told.success()),
+            "{verb} broker {number}"
+        );
+    }
+
     /// Where its data is, if it is our own.
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_ref().map(tempfile::TempDir::path)
@@ -119,12 +138,15 @@ pub fn script() -> Command {
     Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
 }
 
-/// A port with nobody on it, nor on the next one, which the controller takes.
-fn free_port() -> u16 {
+/// A port with nobody on it, nor on the next one, which the controller takes; for each broker, ten apart.
+fn free_port(brokers: u32) -> u16 {
+    let span = 10 * (brokers as u16 - 1) + 1;
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        drop(listener);
+        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if port < u16::MAX - span && (port..=port + span).all(is_free) {
             return port;
         }
     }

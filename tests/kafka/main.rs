@@ -13,6 +13,7 @@
 
 mod authorisation;
 mod broker;
+mod brokers;
 mod cases;
 mod clients;
 mod crash;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         refusals::CASES,
         crash::CASES,
         faults::CASES,
+        brokers::CASES,
         interop::CASES,
         authorisation::CASES,
         ocean::CASES,

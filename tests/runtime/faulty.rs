@@ -18,6 +18,8 @@ pub enum Fault {
     LoseAnswer { every: u32 },
     /// It does not happen.
     Abort { every: u32 },
+    /// The writer never learns whether it happened: it did every second time.
+    LoseOutcome { every: u32 },
     /// So many times the log does not say where the changelogs of that partition end.
     HideEnds { partition: u32, times: u32 },
     /// Nothing.
@@ -232,6 +234,7 @@ enum Answer {
     Good,
     Lost,
     Abort,
+    NeverKnown,
 }
 
 impl Writer for FaultyWriter {
@@ -245,6 +248,7 @@ impl Writer for FaultyWriter {
         self.answer = match self.fault {
             Fault::LoseAnswer { every } if number.is_multiple_of(every) => Answer::Lost,
             Fault::Abort { every } if number.is_multiple_of(every) => Answer::Abort,
+            Fault::LoseOutcome { every } if number.is_multiple_of(every) => Answer::NeverKnown,
             _ => Answer::Good,
         };
         if self.answer != Answer::Good {
@@ -252,6 +256,13 @@ impl Writer for FaultyWriter {
         }
         match self.answer {
             Answer::Abort => Ok(()),
+            Answer::NeverKnown => {
+                if !self.counts.faults.load(Ordering::SeqCst).is_multiple_of(2) {
+                    self.writer.submit(commit)?;
+                    while self.writer.poll(Duration::from_secs(1))?.is_none() {}
+                }
+                Ok(())
+            }
             _ => self.writer.submit(commit),
         }
     }
@@ -260,20 +271,17 @@ impl Writer for FaultyWriter {
         self.counts.ask().map_err(CommitError::Unknown)?;
         match self.answer {
             Answer::Good => self.writer.poll(timeout),
-            Answer::Lost => Err(CommitError::Unknown(lost())),
+            // Asked again, the log answers.
+            Answer::Lost => {
+                self.answer = Answer::Good;
+                Err(CommitError::Unknown(lost()))
+            }
             Answer::Abort => {
                 self.answer = Answer::Good;
                 Err(CommitError::Aborted(lost()))
             }
-        }
-    }
-
-    fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
-        self.counts.ask().map_err(CommitError::Unknown)?;
-        match self.answer {
-            Answer::Lost => self.writer.poll(timeout),
-            // Lost in an outage.
-            _ => self.poll(timeout),
+            // It stays so: this writer is of no more use.
+            Answer::NeverKnown => Err(CommitError::Lost(lost())),
         }
     }
 }

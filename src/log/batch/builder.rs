@@ -8,6 +8,8 @@ use crate::base::Header;
 
 /// What the next batch gets beside the length of the last: it need not grow for its last record.
 const ROOM_BYTES: usize = 256;
+/// A sealed batch keeps at most this part of its length as spare room: an eighth.
+const SPARE_PARTS: usize = 8;
 
 /// Records being encoded. [`BatchBuilder::seal`] turns it into a [`Batch`].
 #[derive(Debug, Default)]
@@ -180,6 +182,10 @@ impl BatchBuilder {
         // The next batch is likely as long as this one.
         let next = Vec::with_capacity(self.bytes.len() + ROOM_BYTES);
         let mut bytes = std::mem::replace(&mut self.bytes, next);
+        // A batch may stay in memory for long, and its room is counted by its length.
+        if bytes.capacity() - bytes.len() > bytes.len() / SPARE_PARTS {
+            bytes.shrink_to_fit();
+        }
         bytes[0..2].copy_from_slice(&MAGIC);
         bytes[2] = VERSION;
         bytes[3] = 0;

@@ -50,10 +50,6 @@ impl Writer for EmbeddedWriter {
         self.answer = None;
         outcome.map(Some)
     }
-
-    fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
-        self.poll(timeout)
-    }
 }
 
 pub(super) struct EmbeddedMember {

@@ -26,6 +26,8 @@ pub(super) const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
 pub(super) const ATTEMPT: Duration = Duration::from_millis(1_500);
 /// How long a new topic's settings may take to be known to all brokers, in milliseconds.
 pub(super) const SETTLE_MS: u64 = 3_000;
+/// Up to how many topics are asked for one by one; more are all asked for at once.
+pub(super) const TOPICS_ASKED_ALONE: usize = 8;
 /// How often brokers are asked whether they know of a change yet.
 pub(super) const LOOK: Duration = Duration::from_millis(10);
 
@@ -291,8 +293,14 @@ impl Cluster {
                 Err(cause) if late => return Err(failed(&what(), cause)),
                 // A partition that does not exist will not do so by waiting; a leader that moves will
                 // have moved.
-                Err(cause) if unknown(&cause) => self.check_exist(partitions)?,
-                Err(cause) => tracing::debug!(%cause, "asking for offsets again"),
+                Err(cause) if unknown(&cause) => {
+                    self.check_exist(partitions)?;
+                    learn_leaders(client, partitions);
+                }
+                Err(cause) => {
+                    tracing::debug!(%cause, "asking for offsets again");
+                    learn_leaders(client, partitions);
+                }
             }
             self.env.sleep(LOOK);
         }
@@ -373,6 +381,22 @@ impl Cluster {
 pub(super) fn hear_out(client: &Consumer) {
     for _ in 0..1_000 {
         if client.poll(Duration::ZERO).is_none() {
+            return;
+        }
+    }
+}
+
+/// Makes a client that only asks for offsets look who leads the partitions now: it subscribes to nothing,
+/// so it has no other reason to.
+fn learn_leaders(client: &Consumer, partitions: &[TopicPartition]) {
+    let topics: BTreeSet<&str> = partitions.iter().map(|one| &*one.topic).collect();
+    let asked: Vec<Option<&str>> = match topics.len() > TOPICS_ASKED_ALONE {
+        true => vec![None],
+        false => topics.into_iter().map(Some).collect(),
+    };
+    for topic in asked {
+        if let Err(cause) = client.fetch_metadata(topic, ATTEMPT) {
+            tracing::debug!(%cause, topic, "asking for leaders again");
             return;
         }
     }

@@ -100,20 +100,18 @@ pub(super) fn judge(error: &KafkaError) -> Verdict {
     }
 }
 
-/// The error of a writer whose client can write no more, while nothing of the commit happened: opened
-/// anew it can.
-pub(super) fn worn_out(id: &str, cause: &KafkaError) -> CommitError {
-    let message = format!("writer {id} can write no more: {cause}; open it anew");
-    CommitError::Fenced(Error::new(ErrorKind::Fenced, message))
-}
-
-/// The error of a writer that can write no more.
-pub(super) fn dead_writer(id: &str, verdict: Verdict, cause: &KafkaError) -> CommitError {
-    match verdict {
-        Verdict::Fenced => CommitError::Fenced(crate::log::check::fenced_writer(id)),
-        _ => CommitError::Fatal(Error::new(
-            ErrorKind::Unavailable,
-            format!("writer {id} can write no more: {cause}; start again"),
+/// The error of a writer whose client can write no more. What it was writing is settled by whoever opens
+/// the id anew; where that would be refused in the same way, the error says what to do.
+pub(super) fn dead_writer(id: &str, verdict: Verdict, cause: KafkaError) -> CommitError {
+    if verdict == Verdict::Fenced {
+        return CommitError::Fenced(crate::log::check::fenced_writer(id));
+    }
+    let error = failed(&format!("writer {id}"), cause.clone());
+    match error.kind() {
+        ErrorKind::Invalid => CommitError::Fatal(error),
+        _ => CommitError::Lost(unavailable(
+            format!("writer {id} can write no more: {cause}; open it anew"),
+            cause,
         )),
     }
 }

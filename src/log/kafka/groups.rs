@@ -5,7 +5,7 @@ use rdkafka::Offset as KafkaOffset;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::admin::{ATTEMPT, LOOK, REQUEST, SETTLE_MS, hear_out, options, unknown};
+use super::admin::{ATTEMPT, LOOK, SETTLE_MS, hear_out, options, unknown};
 use super::cluster::{Cluster, lock};
 use super::config::REQUEST_MS;
 use super::convert::{list, offset_of};
@@ -111,8 +111,18 @@ impl Cluster {
     pub(super) fn members(&self, group: &str) -> Result<Vec<(String, String)>> {
         let what = format!("asking for the members of group {group}");
         let client = self.admin.inner();
-        let groups = client.fetch_group_list(Some(group), REQUEST);
-        let groups = groups.map_err(|cause| failed(&what, cause))?;
+        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
+        let groups = loop {
+            match client.fetch_group_list(Some(group), ATTEMPT) {
+                Ok(groups) => break groups,
+                Err(cause) if self.env.monotonic_ms() >= until_ms => {
+                    return Err(failed(&what, cause));
+                }
+                // Each broker is asked, and one of them may be away.
+                Err(cause) => tracing::debug!(%cause, group, "asking for members again"),
+            }
+            self.env.sleep(LOOK);
+        };
         let of_group = groups.groups().iter().filter(|known| known.name() == group);
         Ok(of_group
             .flat_map(|known| known.members())

@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset as KafkaOffset};
 
+use super::admin::TOPICS_ASKED_ALONE;
 use super::cluster::Cluster;
 use super::config::Consumer;
 use super::convert::{self, list, offset_of};
@@ -29,8 +30,6 @@ const WAIT_MS_MAX: u64 = 100;
 const STALLED_MS: u64 = 1_000;
 /// How many errors are passed over in one look for records.
 const ERRORS_AT_ONCE: u32 = 10_000;
-/// Up to how many topics are asked for one by one; more are all asked for at once.
-const TOPICS_ASKED_ALONE: usize = 8;
 /// About what a record costs besides its key and value, in bytes.
 const RECORD_BYTES: usize = 32;
 

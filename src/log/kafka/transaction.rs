@@ -10,11 +10,11 @@
 //! A rebalance moves the group's generation under a commit: the member is still the owner of its tasks,
 //! so the same commit is done again with the new metadata.
 //!
-//! Where the coordinator will not say any more (it closed a transaction that had been open too long, and
-//! the answer to step 3 was lost), the group's offsets do: they are what the commit made them, or not.
+//! Where the coordinator will not say any more (it moved, or closed a transaction that had been open too
+//! long, and the answer to step 3 was lost), the commit is [`CommitError::Lost`]: opening the id anew ends
+//! what was left open, and then the group's offsets are what the commit made them, or not.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
@@ -29,15 +29,15 @@ use super::cluster::{Cluster, lock};
 use super::config::{self, BATCH_BYTES, REQUEST_MS, TRANSACTION_MS};
 use super::convert::{list, number_of, outgoing};
 use super::deliveries::{Context, Deliveries};
-use super::error::{Verdict, dead_writer, failed, judge, worn_out};
+use super::error::{Verdict, dead_writer, failed, judge};
 use super::writer::{Answer, Job};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{CommitError, GroupCommit, Receipt};
 
 /// How long a single call of the client may take before it is looked after.
 const CALL: Duration = Duration::from_millis(2_000);
-/// How long the client is given to take and acknowledge records between two looks.
-const SERVE: Duration = Duration::from_millis(1);
+/// How long the client is left alone between two looks at what it has to say.
+const SERVE: Duration = Duration::from_micros(300);
 /// How long a member may take to learn of the group's new generation, in milliseconds.
 const REGENERATE_MS: u64 = 5_000;
 
@@ -51,8 +51,6 @@ pub(super) struct Transactions {
     cluster: Arc<Cluster>,
     id: String,
     producer: BaseProducer<Context>,
-    /// What this writer committed last, by group.
-    progress: RefCell<HashMap<(String, TopicPartition), Offset>>,
 }
 
 /// Why an attempt did not get to its commit.
@@ -86,7 +84,6 @@ impl Transactions {
             cluster,
             id: id.to_owned(),
             producer,
-            progress: RefCell::default(),
         })
     }
 
@@ -125,11 +122,9 @@ impl Transactions {
             };
             let verdict = judge(&cause);
             let delivery = lock(&self.producer.context().0).failure.take();
-            match verdict {
-                Verdict::Fenced => return Err(dead_writer(&self.id, verdict, &cause)),
-                // Nothing of it happened, and a new client may go on.
-                Verdict::Fatal => return Err(worn_out(&self.id, &cause)),
-                _ => {}
+            if matches!(verdict, Verdict::Fenced | Verdict::Fatal) {
+                let dead = dead_writer(&self.id, verdict, cause.clone());
+                return Err(self.explain_dead(dead, cause, delivery));
             }
             if let Err(error) = self.abort() {
                 return Err(self.explain_dead(error, cause, delivery));
@@ -210,7 +205,7 @@ impl Transactions {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
                     self.check_time(until_ms)?;
-                    self.producer.poll(SERVE);
+                    self.serve();
                     message = back;
                 }
                 Err((cause, _)) => return Err(Stop::Client(cause)),
@@ -218,10 +213,20 @@ impl Transactions {
         }
     }
 
+    /// Takes what the client has to say, and waits a moment if that is nothing. The client's own wait of
+    /// a short time turns in a circle for the whole of it.
+    fn serve(&self) {
+        let before = self.producer.in_flight_count();
+        self.producer.poll(Duration::ZERO);
+        if self.producer.in_flight_count() == before {
+            self.cluster.env.sleep(SERVE);
+        }
+    }
+
     /// Waits until every record is acknowledged.
     fn drain(&self, until_ms: u64) -> Result<(), Stop> {
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(SERVE);
+            self.serve();
             if let Some((failure, _)) = &lock(&self.producer.context().0).failure {
                 return Err(Stop::Client(failure.clone()));
             }
@@ -255,7 +260,7 @@ impl Transactions {
                 Ok(()) => return Ok(()),
                 Err(cause) if judge(&cause) == Verdict::Retry => {
                     self.check_time(until_ms)?;
-                    self.producer.poll(SERVE);
+                    self.serve();
                 }
                 Err(cause) => return Err(Stop::Client(cause)),
             }
@@ -299,13 +304,16 @@ impl Transactions {
                         // The owner is gone; whoever opens the id next learns the outcome.
                         return Err(CommitError::Fatal(closed()));
                     }
-                    self.producer.poll(SERVE);
+                    self.serve();
                 }
                 // The first asking may have been heard, and only the second one refused; the client asks
                 // again by itself, too.
-                Verdict::Fatal => return self.settle(job, &cause),
-                Verdict::Fenced if unknown => return self.settle(job, &cause),
-                Verdict::Fenced => return Err(dead_writer(&self.id, Verdict::Fenced, &cause)),
+                Verdict::Fenced if unknown => {
+                    return Err(dead_writer(&self.id, Verdict::Fatal, cause));
+                }
+                verdict @ (Verdict::Fenced | Verdict::Fatal) => {
+                    return Err(dead_writer(&self.id, verdict, cause));
+                }
                 _ => {
                     let delivery = lock(&self.producer.context().0).failure.take();
                     return Err(match self.abort() {
@@ -318,48 +326,8 @@ impl Transactions {
     }
 
     fn done(&self, job: &Job) -> Receipt {
-        if let Some(group) = &job.commit.group {
-            let mut progress = self.progress.borrow_mut();
-            for (partition, committed) in &group.offsets {
-                let place = (group.group.clone(), partition.clone());
-                progress.insert(place, committed.offset);
-            }
-        }
         let deliveries = lock(&self.producer.context().0);
         receipt(job, &deliveries.ends)
-    }
-
-    /// The producer is dead and the outcome unknown: the group's offsets tell, if the commit moved any.
-    fn settle(&self, job: &Job, cause: &KafkaError) -> Answer {
-        let fatal = || Err(dead_writer(&self.id, Verdict::Fatal, cause));
-        let Some(group) = &job.commit.group else {
-            return fatal();
-        };
-        // A member that has lost its place reads the truth anew whatever the outcome was.
-        self.cluster
-            .check_commit(group)
-            .map_err(CommitError::Fenced)?;
-        let moved = group.offsets.iter().find(|(partition, committed)| {
-            let place = (group.group.clone(), partition.clone());
-            let before = self.progress.borrow().get(&place).copied();
-            before.is_some_and(|before| before != committed.offset)
-        });
-        // As long as the member is the owner nobody else commits these offsets.
-        let Some((partition, wanted)) = moved else {
-            return fatal();
-        };
-        match self
-            .cluster
-            .committed(&group.group, std::slice::from_ref(partition))
-        {
-            Ok(found) if found == [Some(wanted.clone())] => Ok(self.done(job)),
-            // What comes next needs a new client.
-            Ok(_) => Err(dead_writer(&self.id, Verdict::Fenced, cause)),
-            Err(error) => {
-                tracing::warn!(%error, writer = %self.id, "the outcome of a commit stays unknown");
-                fatal()
-            }
-        }
     }
 
     /// Takes the transaction back. The client's own call does not serve what it waits for, so it is
@@ -373,7 +341,7 @@ impl Transactions {
                     while self.producer.in_flight_count() > 0
                         && self.cluster.env.monotonic_ms() < until_ms
                     {
-                        self.producer.poll(SERVE);
+                        self.serve();
                     }
                     return Ok(());
                 }
@@ -381,13 +349,13 @@ impl Transactions {
             };
             match judge(&cause) {
                 verdict @ (Verdict::Fenced | Verdict::Fatal) => {
-                    return Err(dead_writer(&self.id, verdict, &cause));
+                    return Err(dead_writer(&self.id, verdict, cause));
                 }
                 // None was begun.
                 Verdict::Abort if cause.rdkafka_error_code() == Some(Code::State) => return Ok(()),
-                _ if self.cluster.env.monotonic_ms() < until_ms => self.producer.poll(SERVE),
+                _ if self.cluster.env.monotonic_ms() < until_ms => self.serve(),
                 // The coordinator has aborted it long since; a new client is needed to say so.
-                _ => return Err(dead_writer(&self.id, Verdict::Fatal, &cause)),
+                _ => return Err(dead_writer(&self.id, Verdict::Fatal, cause)),
             }
         }
     }
@@ -400,7 +368,7 @@ impl Transactions {
         delivery: Option<(KafkaError, String)>,
     ) -> CommitError {
         // The client may say what it was only after the calls that failed because of it.
-        self.producer.poll(SERVE);
+        self.serve();
         let later = lock(&self.producer.context().0).failure.take();
         let refused = self.explain(cause, delivery.or(later));
         match refused.kind() {

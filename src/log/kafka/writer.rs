@@ -96,8 +96,4 @@ impl Writer for KafkaWriter {
         self.in_flight = matches!(answer, Err(CommitError::Unknown(_)));
         answer.map(Some)
     }
-
-    fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
-        self.poll(timeout)
-    }
 }

@@ -154,7 +154,8 @@ impl Worker {
             // Tried again it would be refused again.
             CommitError::Aborted(error) if error.kind() == ErrorKind::Invalid => Err(error),
             CommitError::Aborted(error) => self.abort(&error),
-            CommitError::Fenced(error) => self.rejoin(error),
+            // Whatever became of it, the log knows: both begin anew from what is committed.
+            CommitError::Fenced(error) | CommitError::Lost(error) => self.rejoin(error),
             CommitError::Unknown(error) | CommitError::Fatal(error) => Err(error),
         }
     }

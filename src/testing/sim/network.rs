@@ -293,10 +293,6 @@ impl Writer for SimWriter {
         self.answer = None;
         outcome.map(Some)
     }
-
-    fn resolve(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
-        self.poll(timeout)
-    }
 }
 
 struct SimReader {

@@ -29,10 +29,15 @@ const BATCH_LINES: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// With a rate to keep: how often something is due, and how long a stop may go unheard.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a commit's answer is waited for.
-const ANSWER: Duration = Duration::from_secs(60);
-/// A feeder that has said nothing for so long has lost its turn, in milliseconds.
+/// How long a commit's answer is waited for once the feeder was told to stop, in milliseconds.
+const ANSWER_MS: u64 = 10_000;
+/// How long it waits before it asks a log again that did not answer.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A feeder whose process is silent for this long loses its turn, in milliseconds.
 const SESSION_MS: u64 = 30_000;
+/// A feeder that neither feeds nor asks whether it is its turn for this long loses it, in milliseconds: it
+/// may be waiting for the log.
+const POLL_MS: u64 = 300_000;
 
 /// What a [`Source`] gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +229,7 @@ enum Turn {
 impl Feeding {
     fn run(&mut self) -> Result<()> {
         loop {
-            let mut seat = self.log.join(JoinRequest {
+            let seat = self.log.join(JoinRequest {
                 group: GROUP.to_owned(),
                 member: self.settings.member.clone(),
                 tasks: vec![TaskPlan {
@@ -232,8 +237,15 @@ impl Feeding {
                     inputs: vec![TopicPartition::new(READINGS, 0)],
                 }],
                 session_timeout_ms: SESSION_MS,
-                max_poll_interval_ms: SESSION_MS,
-            })?;
+                max_poll_interval_ms: POLL_MS,
+            });
+            let mut seat = match seat {
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    self.wait_out("joining its group", &error)?;
+                    continue;
+                }
+                seat => seat?,
+            };
             match self.take_turns(&mut *seat) {
                 Ok(()) => {
                     seat.leave();
@@ -243,6 +255,11 @@ impl Feeding {
                 Err(error) if error.kind() == ErrorKind::Fenced => {
                     tracing::warn!(%error, "the feeder lost its place; joining anew");
                 }
+                // Nothing is in flight: what is committed says where to go on.
+                Err(error) if error.kind() == ErrorKind::Unavailable && !self.is_stopped() => {
+                    drop(seat);
+                    self.wait_out("taking its turn", &error)?;
+                }
                 Err(error) => {
                     seat.leave();
                     return Err(error);
@@ -251,8 +268,25 @@ impl Feeding {
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    /// Waits a moment for a log that does not answer; the outage may last.
+    ///
+    /// # Errors
+    /// That of the log, if the feeder was told to stop.
+    fn wait_out(&self, doing: &str, error: &Error) -> Result<()> {
+        if self.is_stopped() {
+            return Err(Error::new(error.kind(), error.to_string()));
+        }
+        tracing::debug!(%error, doing, "the feeder waits for the log");
+        self.env.sleep(PAUSE);
+        Ok(())
+    }
+
     fn take_turns(&mut self, seat: &mut dyn Membership) -> Result<()> {
-        while !self.shared.stop.load(Ordering::Acquire) {
+        while !self.is_stopped() {
             let assigned = seat.poll()?;
             if assigned.is_none_or(|assigned| assigned.tasks.is_empty()) {
                 self.env.sleep(TICK);
@@ -299,7 +333,7 @@ impl Work<'_> {
         let env = Arc::clone(&self.feeding.env);
         let started_ns = env.monotonic_ns();
         let mut fed = 0u64;
-        while !self.feeding.shared.stop.load(Ordering::Acquire) {
+        while !self.feeding.is_stopped() {
             let assigned = self.seat.poll()?;
             if assigned.is_some_and(|assigned| assigned.tasks.is_empty()) {
                 return Ok(Turn::Lost);
@@ -367,31 +401,64 @@ impl Work<'_> {
         outcome.map(|end| (lines, end))
     }
 
+    /// Commits, however long the log takes to answer.
     fn commit(&mut self, commit: Commit) -> Result<()> {
-        let until_ms = self.feeding.env.monotonic_ms() + ANSWER.as_millis() as u64;
+        let env = Arc::clone(&self.feeding.env);
+        let asked_at_ms = env.monotonic_ms();
         let mut answer = self.submit(&commit);
         loop {
-            let late = self.feeding.env.monotonic_ms() >= until_ms;
-            match answer {
+            let error = match answer {
                 Ok(Some(_)) => return Ok(()),
-                Ok(None) | Err(CommitError::Unknown(_)) if late => {
-                    let message = format!(
-                        "appending to {READINGS}: no answer for {} s; start again, nothing is lost",
-                        ANSWER.as_secs()
-                    );
-                    return Err(Error::new(ErrorKind::Unavailable, message));
-                }
-                Ok(None) => answer = self.writer.poll(TICK),
-                Err(CommitError::Unknown(_)) => answer = self.writer.resolve(TICK),
+                Ok(None) => None,
+                Err(CommitError::Unknown(error)) => Some(error),
                 // Nothing of it happened: as if it had not been tried.
-                Err(CommitError::Aborted(error))
-                    if error.kind() == ErrorKind::Unavailable && !late =>
-                {
-                    tracing::warn!(%error, "appending once more");
-                    self.feeding.env.sleep(TICK);
+                Err(CommitError::Aborted(error)) if error.kind() == ErrorKind::Unavailable => {
+                    self.feeding.wait_out("appending", &error)?;
                     answer = self.submit(&commit);
+                    continue;
+                }
+                Err(CommitError::Lost(error)) => {
+                    tracing::warn!(%error, "looking whether the last lines were appended");
+                    if self.has_happened(&commit)? {
+                        return Ok(());
+                    }
+                    answer = self.submit(&commit);
+                    continue;
                 }
                 Err(error) => return Err(error.into_error()),
+            };
+            if self.feeding.is_stopped() && env.monotonic_ms() >= asked_at_ms + ANSWER_MS {
+                let message = format!(
+                    "appending to {READINGS}: no answer for {ANSWER_MS} ms; restart, which continues after \
+                     the last line that was appended"
+                );
+                let late = Error::new(ErrorKind::Unavailable, message);
+                return Err(match error {
+                    Some(error) => late.with_source(error),
+                    None => late,
+                });
+            }
+            answer = self.writer.poll(TICK);
+        }
+    }
+
+    /// Opens the writer anew, which settles what it left open, and compares what the log has with what
+    /// the commit would have made of it.
+    fn has_happened(&mut self, commit: &Commit) -> Result<bool> {
+        let group = commit.group.as_ref();
+        let wanted = group.and_then(|group| Some(&group.offsets.first()?.1));
+        loop {
+            let opened = self.feeding.log.writer(GROUP);
+            let found = opened.and_then(|writer| {
+                self.writer = writer;
+                committed(&*self.feeding.log)
+            });
+            match found {
+                Ok(found) => return Ok(found.as_ref() == wanted),
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    self.feeding.wait_out("opening the writer", &error)?;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
