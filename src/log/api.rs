@@ -333,6 +333,17 @@ pub struct Fetched {
     pub batch: Batch,
 }
 
+/// Records that were deleted before a reader came to them: retention, or a deletion by hand, was faster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Where they were.
+    pub partition: TopicPartition,
+    /// The first offset that was wanted.
+    pub from: Offset,
+    /// The first that is left.
+    pub to: Offset,
+}
+
 /// Reads assigned partitions from their positions on. Owned by one thread.
 pub trait Reader: Send {
     /// Replaces the assignment: partitions with the positions to read from. Offsets below the start
@@ -349,11 +360,16 @@ pub trait Reader: Send {
     /// for the first. Partitions take turns, so that none starves.
     ///
     /// # Errors
-    /// `Corrupt` with topic, partition and offset when stored bytes are damaged.
+    /// `Corrupt` with topic, partition and offset when stored bytes are damaged; also when a partition
+    /// ends before a position, or its topic was deleted and made anew while it was read: then offsets
+    /// mean other records than they did.
     fn poll(&mut self, max_bytes: usize, timeout: Duration) -> Result<Vec<Fetched>>;
 
     /// The position of an assigned partition: all records before it have been returned (or deleted).
     fn position(&self, partition: &TopicPartition) -> Option<Offset>;
+
+    /// What was deleted before this reader came to it, since the last call; its position is past it.
+    fn skipped(&mut self) -> Vec<Skipped>;
 
     /// Where the committed records of an assigned partition end. `None` if that is not known within
     /// `timeout`: the question stands, look again. The log was asked after this reader returned what

@@ -1,7 +1,7 @@
 //! What every log refuses, in the same words.
 
 use super::{Batch, Cleanup, GroupCommit, MemberToken, TopicSpec};
-use crate::base::{Error, ErrorKind, Result, TopicPartition};
+use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 
 pub(super) fn unknown_partition(partition: &TopicPartition) -> Error {
     let message = format!("partition {partition} does not exist; create the topic first");
@@ -68,6 +68,16 @@ pub(super) fn check_sizes(partition: &TopicPartition, batch: &Batch, max: usize)
         }
     }
     Ok(())
+}
+
+/// The error of a reader whose partition ends before its position.
+pub(super) fn beyond_end(partition: &TopicPartition, position: Offset, end: Offset) -> Error {
+    Error::corrupt(format!(
+        "{partition} ends at {end}, and offset {position} was to be read next: records were lost (an \
+         unclean election, a log restored from a copy), or the topic was deleted and made anew. Delete the \
+         group's offsets and the application's internal topics to process what is there from its \
+         beginning, or use another application id"
+    ))
 }
 
 pub(super) fn fenced_writer(id: &str) -> Error {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::check;
 use super::group::{Groups, Seat};
 use super::signal::Signal;
-use super::turns::{From, Source, TurnReader};
+use super::turns::{From, Reached, Source, TurnReader};
 use super::{
     Assignment, Batch, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation,
     JoinRequest, Log, MemberToken, Membership, Reader, Receipt, TopicSpec, Writer,
@@ -266,10 +266,14 @@ impl Source for Shared {
         from: From,
         max_bytes: usize,
         fetched: &mut Vec<Fetched>,
-    ) -> Result<Offset> {
+    ) -> Result<Reached> {
         let state = self.state();
         let partition = state.partition(place)?;
-        let mut position = from.position.max(partition.start);
+        if from.position > partition.end {
+            return Err(check::beyond_end(place, from.position, partition.end));
+        }
+        let start = partition.start;
+        let mut position = from.position.max(start);
         let mut left = max_bytes;
         let across = partition.batches.range(..position).next_back();
         for (&base_offset, batch) in across
@@ -292,7 +296,7 @@ impl Source for Shared {
                 break;
             }
         }
-        Ok(position)
+        Ok(Reached { position, start })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::signal::Signal;
-use super::{Fetched, Reader};
+use super::{Fetched, Reader, Skipped};
 use crate::base::{Env, Offset, Result, TopicPartition};
 
 /// Where a fetch is to begin.
@@ -29,14 +29,24 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
     fn end(&self, partition: &TopicPartition) -> Result<Offset>;
 
     /// Appends to `fetched` the committed batches at and after the position, up to `max_bytes` in all
-    /// but at least one, and returns the position after them (or after a gap).
+    /// but at least one, and returns where that has come to. `Corrupt` if the partition ends before the
+    /// position.
     fn fetch(
         &self,
         partition: &TopicPartition,
         from: From,
         max_bytes: usize,
         fetched: &mut Vec<Fetched>,
-    ) -> Result<Offset>;
+    ) -> Result<Reached>;
+}
+
+/// Where a fetch has come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    /// The position after what was fetched, or after a gap.
+    pub(super) position: Offset,
+    /// Where the partition began.
+    pub(super) start: Offset,
 }
 
 /// Reads from a [`Source`].
@@ -45,6 +55,7 @@ pub(super) struct TurnReader<S: Source> {
     assigned: Vec<Assigned>,
     /// Whose turn it is.
     next: usize,
+    skipped: Vec<Skipped>,
 }
 
 struct Assigned {
@@ -59,6 +70,7 @@ impl<S: Source> TurnReader<S> {
             source,
             assigned: Vec::new(),
             next: 0,
+            skipped: Vec::new(),
         }
     }
 
@@ -72,9 +84,16 @@ impl<S: Source> TurnReader<S> {
                 continue;
             }
             let known = fetched.len();
-            let position = self
-                .source
-                .fetch(&assigned.partition, assigned.from, left, fetched)?;
+            let Reached { position, start } =
+                self.source
+                    .fetch(&assigned.partition, assigned.from, left, fetched)?;
+            if start > assigned.from.position {
+                self.skipped.push(Skipped {
+                    partition: assigned.partition.clone(),
+                    from: assigned.from.position,
+                    to: start,
+                });
+            }
             let bytes: usize = fetched[known..]
                 .iter()
                 .map(|fetched| fetched.batch.as_bytes().len())
@@ -107,6 +126,7 @@ impl<S: Source> Reader for TurnReader<S> {
             })
             .collect();
         self.next = 0;
+        self.skipped.clear();
         Ok(())
     }
 
@@ -148,6 +168,10 @@ impl<S: Source> Reader for TurnReader<S> {
             .iter()
             .find(|assigned| assigned.partition == *partition)?;
         Some(assigned.from.position)
+    }
+
+    fn skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.skipped)
     }
 
     fn end(&mut self, partition: &TopicPartition, _: Duration) -> Result<Option<Offset>> {

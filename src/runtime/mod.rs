@@ -32,7 +32,7 @@ pub use hooks::{Hooks, NoHooks, Point};
 pub(crate) use inline::Inline;
 pub use opening::{RestoringTask, WaitingTask};
 pub use replay::{Replay, StoreSum};
-pub use settings::{Guarantee, Settings, StateBackend};
+pub use settings::{DeletedUnread, Guarantee, Settings, StateBackend};
 pub use status::{LogOutage, Snapshot, State, Stuck, TaskSnapshot, WorkerSnapshot};
 pub use stop_signal::StopSignal;
 pub(crate) use worker::Turn;

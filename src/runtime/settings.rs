@@ -23,6 +23,18 @@ pub enum StateBackend {
     Memory,
 }
 
+/// What happens when records of an input were deleted before they were read: retention was faster, or
+/// somebody deleted them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DeletedUnread {
+    /// A warning with the numbers, and a count in [`Snapshot::deleted_unread`](super::Snapshot::deleted_unread).
+    #[default]
+    Continue,
+    /// The application fails, and the error says what is missing. Nothing after it is processed until
+    /// this is set to `Continue`.
+    Fail,
+}
+
 /// Everything that can be set about a running application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -41,6 +53,8 @@ pub struct Settings {
     pub policies: ErrorPolicies,
     /// Where the policies send dead letters; must exist.
     pub dead_letter_topic: Option<String>,
+    /// What happens when records of an input were deleted before they were read.
+    pub deleted_unread: DeletedUnread,
     /// Where committed rows live.
     pub state_backend: StateBackend,
     /// Records a task takes before the worker looks at its other duties.
@@ -88,6 +102,7 @@ impl Default for Settings {
             memory_bytes: 256 << 20,
             policies: ErrorPolicies::default(),
             dead_letter_topic: None,
+            deleted_unread: DeletedUnread::Continue,
             state_backend: StateBackend::RocksDb,
             records_per_step: 1_000,
             step_ms: 5,

@@ -123,6 +123,8 @@ pub struct Snapshot {
     pub lag: i64,
     /// Dropped records since the start, by reason.
     pub drops: Drops,
+    /// Offsets of inputs whose records were deleted before they were read, since the start.
+    pub deleted_unread: u64,
     /// All tasks that are open.
     pub tasks: Vec<TaskSnapshot>,
     /// Tasks that are being opened and restored.
@@ -145,6 +147,7 @@ pub(super) struct WorkerStatus {
     pub(super) commits: u64,
     pub(super) lag: i64,
     pub(super) drops: Drops,
+    pub(super) deleted_unread: u64,
     /// Number of the last drain that the worker knows.
     pub(super) drain_known: u64,
     /// Since when it has all tasks that the group gave it, by the monotonic clock.
@@ -312,6 +315,7 @@ impl Status {
             commits: 0,
             lag: 0,
             drops: Drops::default(),
+            deleted_unread: 0,
             tasks: Vec::new(),
             restoring: Vec::new(),
             waiting: Vec::new(),
@@ -333,6 +337,7 @@ impl Status {
             snapshot.commits += worker.commits;
             snapshot.lag += worker.lag;
             snapshot.drops.add(&worker.drops);
+            snapshot.deleted_unread += worker.deleted_unread;
             snapshot.tasks.extend(worker.tasks.iter().cloned());
             snapshot.restoring.extend(worker.restoring.iter().cloned());
             snapshot.waiting.extend(worker.waiting.iter().cloned());

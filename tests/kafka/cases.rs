@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use marea::ErrorKind;
 use marea::base::{SystemEnv, TopicPartition};
-use marea::log::{BatchBuilder, Commit, KafkaLog, TopicSpec, Writer};
+use marea::log::{BatchBuilder, Commit, KafkaLog, Log, TopicSpec, Writer};
 
 use crate::broker::Broker;
 use crate::inputs;
@@ -17,6 +17,10 @@ pub const CASES: &[(&str, Case)] = &[
         a_broker_out_of_reach_is_named_within_seconds,
     ),
     ("commits_are_quick", commits_are_quick),
+    (
+        "a_topic_that_is_made_anew_while_it_is_read_is_noticed",
+        a_topic_that_is_made_anew_while_it_is_read_is_noticed,
+    ),
     ("a_backlog_starves_no_input", |broker| {
         inputs::starves_no_input(broker.fresh_log());
     }),
@@ -56,6 +60,43 @@ fn commit(writer: &mut dyn Writer, partitions: &[u32], records: usize) {
     writer.submit(commit).expect("submitted");
     let receipt = writer.poll(Duration::from_secs(20)).expect("committed");
     assert!(receipt.is_some());
+}
+
+/// Whether the new topic is shorter than the position or longer: no record of it is dropped in silence.
+fn a_topic_that_is_made_anew_while_it_is_read_is_noticed(broker: &Broker) {
+    for records in [2, 200] {
+        let log = broker.fresh_log();
+        let create = |log: &dyn Log| log.create_topics(&[TopicSpec::new("t", 1)]);
+        create(&*log).expect("created");
+        let place = TopicPartition::new("t", 0);
+        commit(&mut *log.writer("w").expect("a writer"), &[0], 10);
+        let mut reader = log.reader().expect("a reader");
+        reader.assign(&[(place.clone(), 0)]).expect("assigned");
+        let until = Instant::now() + Duration::from_secs(30);
+        while reader.position(&place).expect("assigned") < 10 {
+            reader
+                .poll(1 << 20, Duration::from_millis(100))
+                .expect("readable");
+            assert!(Instant::now() < until, "it reads");
+        }
+        // By another process, which shares nothing with the reader.
+        let other = broker.log();
+        other.delete_topics(&["t".to_owned()]).expect("deleted");
+        create(&*other).expect("created");
+        commit(
+            &mut *other.writer("other").expect("a writer"),
+            &[0],
+            records,
+        );
+        let error = loop {
+            match reader.poll(1 << 20, Duration::from_millis(100)) {
+                Ok(_) => assert!(Instant::now() < until, "{records}: nothing is said"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.message().contains("made anew"), "{records}: {error}");
+    }
 }
 
 /// A commit is a few round trips, and nothing in between waits for a clock.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use marea::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use marea::log::{
     Assignment, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation, JoinRequest,
-    Log, MemberToken, Membership, Reader, Receipt, TopicSpec, Writer,
+    Log, MemberToken, Membership, Reader, Receipt, Skipped, TopicSpec, Writer,
 };
 
 /// What goes wrong, for some with each commit whose number divides by `every`.
@@ -185,6 +185,10 @@ impl Reader for FaultyReader {
 
     fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.reader.position(partition)
+    }
+
+    fn skipped(&mut self) -> Vec<Skipped> {
+        self.reader.skipped()
     }
 
     fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>> {

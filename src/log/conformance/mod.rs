@@ -68,6 +68,8 @@ macro_rules! log_conformance {
             partitions_take_turns
             a_waiting_reader_wakes_up_on_an_append
             a_reader_learns_where_partitions_end
+            a_reader_is_told_what_was_deleted_before_it_came
+            a_position_beyond_the_end_is_an_error
             tasks_are_handed_over_only_when_released
             a_zombie_cannot_commit
             a_member_that_goes_on_is_not_fenced_by_others
@@ -163,6 +165,14 @@ pub const CASES: &[(&str, Case)] = &[
     (
         "a_reader_learns_where_partitions_end",
         a_reader_learns_where_partitions_end,
+    ),
+    (
+        "a_reader_is_told_what_was_deleted_before_it_came",
+        a_reader_is_told_what_was_deleted_before_it_came,
+    ),
+    (
+        "a_position_beyond_the_end_is_an_error",
+        a_position_beyond_the_end_is_an_error,
     ),
     (
         "tasks_are_handed_over_only_when_released",

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::base::ErrorKind;
+use crate::log::Skipped;
 
 /// A position inside a batch: the batch comes whole, with the position to skip to.
 pub fn a_reader_starts_at_its_positions(factory: Factory<'_>) {
@@ -192,4 +194,71 @@ pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
         };
         matches!(&marks()[..], [of_p, of_empty] if fresh(of_p, 7) && fresh(of_empty, 0))
     });
+}
+
+/// Records that were deleted before a reader came to them are told once, and it goes on with what is left.
+pub fn a_reader_is_told_what_was_deleted_before_it_came(factory: Factory<'_>) {
+    let log = start_with(factory, "t", 2);
+    let (p, q) = (at("t", 0), at("t", 1));
+    for value in ["a", "b", "c"] {
+        append(&*log, &p, &[value]);
+    }
+    append(&*log, &q, &["x"]);
+    let third = read(&*log, &p, 0)[2].0;
+    log.delete_records(&[(p.clone(), third)]).expect("deleted");
+    let mut reader = log.reader().expect("a reader");
+    let told = |reader: &mut dyn Reader, from, to| {
+        let gap = Skipped {
+            partition: p.clone(),
+            from,
+            to,
+        };
+        assert_eq!(reader.skipped(), [gap]);
+        assert_eq!(reader.skipped(), [], "only once");
+    };
+    reader
+        .assign(&[(p.clone(), 0), (q.clone(), 0)])
+        .expect("assigned");
+    assert_eq!(drain(&*log, &mut *reader, &[&p, &q]).len(), 2);
+    told(&mut *reader, 0, third);
+    // Once more, to a reader that has what came before.
+    let position = reader.position(&p).expect("assigned");
+    reader.pause(&p, true);
+    reader.assign(&[]).expect("nothing assigned");
+    for value in ["d", "e"] {
+        append(&*log, &p, &[value]);
+    }
+    let last = read(&*log, &p, 0).last().expect("records").0;
+    log.delete_records(&[(p.clone(), last)]).expect("deleted");
+    reader.assign(&[(p.clone(), position)]).expect("assigned");
+    let values: Vec<_> = drain(&*log, &mut *reader, &[&p]);
+    assert_eq!(values, [(0, last, "e".to_owned())]);
+    told(&mut *reader, position, last);
+    // What is there is not told.
+    reader.assign(&[(p.clone(), last)]).expect("assigned");
+    assert_eq!(drain(&*log, &mut *reader, &[&p]).len(), 1);
+    assert_eq!(reader.skipped(), []);
+}
+
+/// Nobody waits for records that can only come in place of others: a partition that ends before a
+/// position is not the one that was read.
+pub fn a_position_beyond_the_end_is_an_error(factory: Factory<'_>) {
+    let log = start_with(factory, "t", 1);
+    let p = at("t", 0);
+    append(&*log, &p, &["a"]);
+    let end = log.end_offset(&p, Isolation::ReadUncommitted);
+    let beyond = end.expect("an end") + 5;
+    let mut reader = log.reader().expect("a reader");
+    reader.assign(&[(p.clone(), beyond)]).expect("assigned");
+    let mut error = None;
+    eventually("an error", || {
+        error = reader.poll(1 << 20, LOOK).err();
+        error.is_some()
+    });
+    let error = error.expect("an error");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(
+        error.message().contains("t-0") && error.message().contains(&beyond.to_string()),
+        "{error}"
+    );
 }

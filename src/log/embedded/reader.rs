@@ -8,8 +8,8 @@ use super::shared::{BATCHES, Shared, at};
 use crate::base::{Env, Offset, Result, TopicPartition};
 use crate::disk::Range;
 use crate::log::signal::Signal;
-use crate::log::turns::{From, Source};
-use crate::log::{Batch, Fetched};
+use crate::log::turns::{From, Reached, Source};
+use crate::log::{Batch, Fetched, check};
 
 impl Source for Shared {
     fn env(&self) -> &dyn Env {
@@ -39,7 +39,7 @@ impl Source for Shared {
         from: From,
         max_bytes: usize,
         fetched: &mut Vec<Fetched>,
-    ) -> Result<Offset> {
+    ) -> Result<Reached> {
         self.check_open()?;
         let (_, partition) = self.find(name)?;
         let mut taking = Taking {
@@ -54,30 +54,23 @@ impl Source for Shared {
             .unwrap_or_else(PoisonError::into_inner);
         let state = partition.state();
         let (start, end) = (state.row.start, state.row.end);
-        if from.position < start {
-            tracing::warn!(
-                topic = %name.topic,
-                partition = name.partition,
-                wanted = from.position,
-                start,
-                "records were deleted before they were read (retention, or a deletion by hand); reading \
-                 goes on at the start; let the topic keep records for longer, or its readers stop for a \
-                 shorter time"
-            );
+        if from.position > end {
+            return Err(check::beyond_end(name, from.position, end));
         }
         taking.position = taking.position.max(start);
+        let reached = |position| Ok(Reached { position, start });
         if taking.position >= end {
-            return Ok(taking.position);
+            return reached(taking.position);
         }
         if taking.take_from_tail(&state) {
-            return Ok(taking.position);
+            return reached(taking.position);
         }
         drop(state);
         drop(published);
         let aligned = from.aligned && from.position >= start;
         self.take_from_disk(&mut taking, aligned, end)
             .map_err(|error| at(&partition, error))?;
-        Ok(taking.position)
+        reached(taking.position)
     }
 }
 

@@ -14,6 +14,7 @@ use super::config::{self, Address, CONTACT_MS, Consumer, Quiet};
 use super::membership::Seat;
 use super::questions::Questions;
 use super::reader::ReaderClient;
+use super::topic_ids::TopicIds;
 use crate::base::{Env, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 
@@ -35,6 +36,7 @@ pub(super) struct Cluster {
     /// By group and name: the last one of this process to join.
     seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
     pub(super) questions: Questions,
+    pub(super) topic_ids: TopicIds,
 }
 
 impl Cluster {
@@ -62,6 +64,7 @@ impl Cluster {
             spare_readers: Mutex::default(),
             seats: Mutex::default(),
             questions: Questions::default(),
+            topic_ids: TopicIds::default(),
         })
     }
 

@@ -105,7 +105,8 @@ impl Address {
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         config.set("isolation.level", "read_committed");
-        config.set("auto.offset.reset", "earliest");
+        // Nothing is passed over in silence: the reader is told, looks why, and says so.
+        config.set("auto.offset.reset", "error");
         // Each message waits in some hundred bytes of the client besides its own.
         config.set("queued.min.messages", "20000");
         config.set("queued.max.messages.kbytes", "8192");

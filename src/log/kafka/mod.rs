@@ -7,6 +7,7 @@
 //!  questions                  offsets that are asked for all the time
 //!  groups                     what groups have committed, and their members
 //!  reader                     committed records of partitions assigned by hand
+//!  topic_ids                  whether a topic is still the one it was
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own
 //!  membership, member_thread  a group hands out tasks;  orphans: and all of them
 //! ```
@@ -27,6 +28,7 @@ mod membership;
 mod orphans;
 mod questions;
 mod reader;
+mod topic_ids;
 mod topic_settings;
 mod transaction;
 mod writer;

@@ -22,7 +22,14 @@ pub(super) enum Which {
     HighWatermarks,
 }
 
-struct Question {
+enum Question {
+    /// Where partitions begin or end.
+    Offsets(Offsets),
+    /// Whether topics are still those that they were; [`super::topic_ids`] has the answer.
+    TopicIds,
+}
+
+struct Offsets {
     which: Which,
     partitions: Vec<TopicPartition>,
     answer: Sender<Answer>,
@@ -88,11 +95,27 @@ impl Cluster {
         partitions: Vec<TopicPartition>,
     ) -> Result<Asked> {
         let (sender, receiver) = channel();
-        let question = Question {
+        self.put(Question::Offsets(Offsets {
             which,
             partitions: partitions.clone(),
             answer: sender,
-        };
+        }))?;
+        Ok(Asked {
+            partitions,
+            answer: receiver,
+            known: None,
+        })
+    }
+
+    /// Asks whether topics are still those that they were, if that was not done just now.
+    pub(super) fn watch_topic_ids(self: &Arc<Self>, now_ms: u64) -> Result<()> {
+        match self.topic_ids.are_due(now_ms) {
+            true => self.put(Question::TopicIds),
+            false => Ok(()),
+        }
+    }
+
+    fn put(self: &Arc<Self>, question: Question) -> Result<()> {
         let mut thread = lock(&self.questions.thread);
         let asking = match &*thread {
             Some(asking) => asking,
@@ -107,11 +130,7 @@ impl Cluster {
         };
         // Whoever looks for the answer learns that there is nobody.
         let _ = asking.send(question);
-        Ok(Asked {
-            partitions,
-            answer: receiver,
-            known: None,
-        })
+        Ok(())
     }
 
     /// The ends of committed records as last heard; `None` for those of which nothing was heard yet.
@@ -183,15 +202,21 @@ fn answer_all(cluster: &Weak<Cluster>, questions: &Receiver<Question>) {
             return;
         };
         for which in [Which::Starts, Which::Ends, Which::HighWatermarks] {
-            let of_kind = |question: &&Question| question.which == which;
-            let asked: Vec<&Question> = waiting.iter().filter(of_kind).collect();
+            let of_kind = |question| match question {
+                &Question::Offsets(ref offsets) if offsets.which == which => Some(offsets),
+                _ => None,
+            };
+            let asked: Vec<&Offsets> = waiting.iter().filter_map(of_kind).collect();
             answer(&cluster, which, &asked);
+        }
+        if waiting.iter().any(|one| matches!(one, Question::TopicIds)) {
+            cluster.look_at_topic_ids();
         }
     }
 }
 
 /// Puts questions of one kind as one.
-fn answer(cluster: &Cluster, which: Which, asked: &[&Question]) {
+fn answer(cluster: &Cluster, which: Which, asked: &[&Offsets]) {
     let all: BTreeSet<&TopicPartition> = asked.iter().flat_map(|one| &one.partitions).collect();
     if all.is_empty() {
         for question in asked {
@@ -205,7 +230,7 @@ fn answer(cluster: &Cluster, which: Which, asked: &[&Question]) {
         Which::Ends => cluster.end_offsets(&all, Isolation::ReadCommitted),
         Which::HighWatermarks => cluster.end_offsets(&all, Isolation::ReadUncommitted),
     };
-    let of = |question: &Question| match &offsets {
+    let of = |question: &Offsets| match &offsets {
         Ok(offsets) => {
             let found = |partition| Some(offsets[all.binary_search(partition).ok()?]);
             Ok(question.partitions.iter().filter_map(found).collect())

@@ -4,6 +4,11 @@
 //! partition, until it has the bytes asked for. A position moves past what is never returned, too:
 //! the markers that end transactions, aborted records, deleted ones.
 
+mod client;
+mod positions;
+
+pub(super) use client::ReaderClient;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +18,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset as KafkaOffset};
 
-use super::admin::TOPICS_ASKED_ALONE;
+use self::positions::is_astray;
 use super::cluster::Cluster;
 use super::config::Consumer;
 use super::convert::{self, list, offset_of};
 use super::error::failed;
 use super::questions::{Asked, Which};
+use super::topic_ids::NotedIds;
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
-use crate::log::{BatchBuilder, Fetched, Reader, check};
+use crate::log::{BatchBuilder, Fetched, Reader, Skipped, check};
 
 /// How long a wait for the client is, first and at most: what is never returned ends none, so that
 /// positions are looked at in between.
@@ -46,44 +52,10 @@ pub(super) struct KafkaReader {
     starts: Option<Asked>,
     /// Where they end, asked after the last records were returned.
     ends: Option<Asked>,
-}
-
-/// A client that reads; kept for the next reader when one is dropped.
-pub(super) struct ReaderClient {
-    pub(super) consumer: Consumer,
-    /// The topics whose leaders it has been made to learn.
-    known: BTreeSet<Arc<str>>,
-}
-
-impl ReaderClient {
-    pub(super) fn new(consumer: Consumer) -> Self {
-        Self {
-            consumer,
-            known: BTreeSet::new(),
-        }
-    }
-
-    /// Makes the client learn who leads the partitions. By itself it looks for what it does not know
-    /// once a second, and until then fetches nothing.
-    fn learn_leaders(&mut self, slots: &[Slot]) {
-        let topics = slots.iter().map(|slot| &slot.partition.topic);
-        let new: BTreeSet<Arc<str>> = topics
-            .filter(|topic| !self.known.contains(*topic))
-            .cloned()
-            .collect();
-        let asked: Vec<Option<&str>> = match new.len() > TOPICS_ASKED_ALONE {
-            true => vec![None],
-            false => new.iter().map(|topic| Some(&**topic)).collect(),
-        };
-        for topic in asked {
-            let wait = Duration::from_millis(STALLED_MS);
-            if let Err(cause) = self.consumer.fetch_metadata(topic, wait) {
-                tracing::debug!(%cause, topic, "the client will look for the leaders by itself");
-                return;
-            }
-        }
-        self.known.extend(new);
-    }
+    /// Whether the client has found that a position is not in its partition.
+    is_astray: bool,
+    skipped: Vec<Skipped>,
+    topic_ids: NotedIds,
 }
 
 struct Slot {
@@ -103,6 +75,17 @@ struct Slot {
     builder: BatchBuilder,
 }
 
+impl Slot {
+    /// Goes on where the partition begins now.
+    fn skip_to(&mut self, start: Offset) -> Skipped {
+        Skipped {
+            partition: self.partition.clone(),
+            from: std::mem::replace(&mut self.position, start),
+            to: start,
+        }
+    }
+}
+
 impl KafkaReader {
     pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self> {
         let client = Some(cluster.take_reader()?);
@@ -114,6 +97,9 @@ impl KafkaReader {
             places: HashMap::new(),
             starts: None,
             ends: None,
+            is_astray: false,
+            skipped: Vec::new(),
+            topic_ids: NotedIds::default(),
         })
     }
 
@@ -148,63 +134,6 @@ impl KafkaReader {
         slots.try_for_each(|slot| Self::set_stopped(&client.consumer, slot, false))
     }
 
-    /// Where the client stands, which is past what it does not return. Whether that is news.
-    fn follow_positions(&mut self) -> Result<bool> {
-        let mut moved = false;
-        let positions = self.consumer()?.position();
-        let positions = positions.map_err(|cause| failed("asking for positions", cause))?;
-        for element in positions.elements() {
-            let (Some(offset), Some(slot)) = (
-                offset_of(element.offset()),
-                self.places
-                    .get(&(element.topic().to_owned(), element.partition())),
-            ) else {
-                continue;
-            };
-            let slot = &mut self.slots[*slot];
-            if slot.builder.is_empty() && slot.stale != Some(offset) {
-                slot.stale = None;
-                moved |= offset > slot.position;
-                slot.position = slot.position.max(offset);
-            }
-        }
-        Ok(moved)
-    }
-
-    /// A partition may have been deleted up to its end while it was read: no record says so.
-    /// Whether that is news.
-    fn follow_starts(&mut self, now_ms: u64) -> Result<bool> {
-        let mut moved = false;
-        if let Some(asked) = &mut self.starts {
-            let answer = match asked.look(Duration::ZERO) {
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    self.starts = None;
-                    return Ok(false);
-                }
-                answer => answer?,
-            };
-            let Some((_, starts)) = answer else {
-                return Ok(false);
-            };
-            for (slot, start) in self.slots.iter_mut().zip(starts) {
-                if slot.builder.is_empty() && *start > slot.position {
-                    slot.position = *start;
-                    moved = true;
-                }
-            }
-            self.starts = None;
-        } else if !self.slots.is_empty() && now_ms > self.moved_ms + STALLED_MS {
-            self.moved_ms = now_ms;
-            self.starts = Some(self.cluster.ask(Which::Starts, self.partitions())?);
-        }
-        Ok(moved)
-    }
-
-    fn partitions(&self) -> Vec<TopicPartition> {
-        let partitions = self.slots.iter().map(|slot| slot.partition.clone());
-        partitions.collect()
-    }
-
     /// Takes what the client has, waiting for the first of it; returns the slots that have got records,
     /// in the order in which they came.
     fn fill(&mut self, max_bytes: usize, wait: Duration) -> Result<Vec<usize>> {
@@ -215,6 +144,7 @@ impl KafkaReader {
             client,
             slots,
             places,
+            is_astray: astray,
             ..
         } = self;
         let Some(ReaderClient { consumer, .. }) = client.as_ref() else {
@@ -240,6 +170,11 @@ impl KafkaReader {
             let wait = if bytes == 0 { wait } else { Duration::ZERO };
             let message = match consumer.poll(wait) {
                 Some(Ok(message)) => message,
+                Some(Err(cause)) if is_astray(&cause) => {
+                    tracing::debug!(%cause, "a position is not in its partition");
+                    *astray = true;
+                    continue;
+                }
                 Some(Err(cause)) => {
                     // While brokers were away there came one for each attempt to reach them.
                     tell(cause)?;
@@ -330,23 +265,33 @@ impl Reader for KafkaReader {
             .iter()
             .map(|(partition, _)| partition.clone())
             .collect();
+        let topics: BTreeSet<Arc<str>> = partitions.iter().map(|at| at.topic.clone()).collect();
+        let topics: Vec<Arc<str>> = topics.into_iter().collect();
         // Also refuses what does not exist.
         let starts = self.cluster.start_offsets(&partitions)?;
+        self.topic_ids.note(&self.cluster, &topics)?;
+        self.skipped.clear();
+        self.is_astray = false;
         let mut slots = Vec::with_capacity(positions.len());
         let mut places = HashMap::new();
         for ((partition, position), start) in positions.iter().zip(starts) {
             let number = convert::number_of(partition)?;
             places.insert((partition.topic.to_string(), number), slots.len());
-            slots.push(Slot {
+            let position = (*position).max(0);
+            let mut slot = Slot {
                 partition: partition.clone(),
                 number,
-                position: (*position).max(start),
+                position,
                 stale: None,
                 paused: false,
                 stopped: false,
                 base_offset: 0,
                 builder: BatchBuilder::default(),
-            });
+            };
+            if position < start {
+                self.skipped.push(slot.skip_to(start));
+            }
+            slots.push(slot);
         }
         let wanted = list(
             slots
@@ -394,10 +339,21 @@ impl Reader for KafkaReader {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let until_ms = env.monotonic_ms().saturating_add(timeout_ms);
         let mut slice_ms = WAIT_MS;
+        if self.is_astray {
+            self.find_way()?;
+        }
+        if !self.slots.is_empty() {
+            self.cluster.watch_topic_ids(env.monotonic_ms())?;
+        }
         loop {
             let left_ms = until_ms.saturating_sub(env.monotonic_ms());
             let order = self.fill(max_bytes, Duration::from_millis(left_ms.min(slice_ms)))?;
             let fetched = self.seal(&order);
+            // What came since the last look may be of another topic.
+            self.topic_ids.check(&self.cluster)?;
+            if self.is_astray && fetched.is_empty() {
+                self.find_way()?;
+            }
             let mut moved = !self.slots.is_empty() && self.follow_positions()?;
             let now_ms = env.monotonic_ms();
             if !fetched.is_empty() {
@@ -422,6 +378,10 @@ impl Reader for KafkaReader {
             .iter()
             .find(|slot| slot.partition == *partition)?;
         Some(slot.position)
+    }
+
+    fn skipped(&mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.skipped)
     }
 
     fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>> {
@@ -461,6 +421,12 @@ fn tell(cause: KafkaError) -> Result<()> {
         .with_source(cause)),
         Some(Code::NotImplemented | Code::UnsupportedFeature) => Err(Error::invalid(
             "a batch is compressed in a way that this build cannot read; write it with gzip, snappy or lz4",
+        )
+        .with_source(cause)),
+        // What is there now is another history than the one that was read (KIP-320).
+        Some(Code::LogTruncation) => Err(Error::corrupt(
+            "records that were read have been cut off since, by an unclean election: the results made of \
+             them are no longer those of the topic. Restart to go on with what is there",
         )
         .with_source(cause)),
         // Nothing heals this client: not an outage that is waited out.

@@ -149,6 +149,8 @@ pub(in crate::runtime) struct Worker {
     aborts: Option<Outage>,
     /// Drops of tasks that are closed.
     drops: Drops,
+    /// Offsets of inputs that were deleted before they were read.
+    deleted_unread: u64,
     records: u64,
     commits: u64,
 }
@@ -198,6 +200,7 @@ impl Worker {
             outage: None,
             aborts: None,
             drops: Drops::default(),
+            deleted_unread: 0,
             records: 0,
             commits: 0,
             shared,

@@ -19,6 +19,7 @@ impl Worker {
             commits: self.commits,
             lag: 0,
             drops: self.drops,
+            deleted_unread: self.deleted_unread,
             drain_known: self.drain_known,
             settled_at_ms: self.settled_at_ms,
             tasks: Vec::new(),

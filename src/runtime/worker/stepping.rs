@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::outage::{Attempt, of_log};
 use super::{FETCH_BYTES_MIN, SMALL_STEP, Worker};
 use crate::base::{Error, Result, TopicPartition};
-use crate::log::{Fetched, Reader};
+use crate::log::{Fetched, Reader, Skipped};
+use crate::runtime::DeletedUnread;
 use crate::runtime::open_task::OpenTask;
 use crate::task::StepLimits;
 
@@ -140,8 +141,37 @@ impl Worker {
     pub(super) fn poll_reader(&mut self, wait: Duration) -> Attempt<bool> {
         let share = self.fetch_share();
         let fetched = self.reader.poll(share, wait).map_err(of_log)?;
+        for skipped in self.reader.skipped() {
+            self.note_deleted(&skipped)?;
+        }
         self.add_fetched(&fetched)?;
         Ok(!fetched.is_empty())
+    }
+
+    /// Input was deleted before it was read.
+    fn note_deleted(&mut self, skipped: &Skipped) -> Result<()> {
+        let Skipped {
+            partition,
+            from,
+            to,
+        } = skipped;
+        let records = to - from;
+        let what = format!(
+            "{partition}: the {records} offsets from {from} to {} were deleted before they were read, by \
+             retention or by hand; let the topic keep records for longer, or its readers stop for a \
+             shorter time",
+            to - 1
+        );
+        match self.shared.settings.deleted_unread {
+            DeletedUnread::Continue => {
+                tracing::warn!(worker = %self.name, "{what}");
+                self.deleted_unread += records.cast_unsigned();
+                Ok(())
+            }
+            DeletedUnread::Fail => Err(Error::corrupt(format!(
+                "{what}; set `deleted_unread` to `Continue` to go on with what is left"
+            ))),
+        }
     }
 
     fn add_fetched(&mut self, fetched: &[Fetched]) -> Result<()> {

@@ -16,7 +16,7 @@ use super::faults::{FaultCounts, Faults};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::log::{
     Assignment, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation, JoinRequest,
-    Log, MemberToken, Membership, Reader, Receipt, TopicSpec, Writer,
+    Log, MemberToken, Membership, Reader, Receipt, Skipped, TopicSpec, Writer,
 };
 
 /// Longest way of a commit, and of one that is late, in milliseconds.
@@ -318,6 +318,10 @@ impl Reader for SimReader {
 
     fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         self.reader.position(partition)
+    }
+
+    fn skipped(&mut self) -> Vec<Skipped> {
+        self.reader.skipped()
     }
 
     fn end(&mut self, partition: &TopicPartition, _: Duration) -> Result<Option<Offset>> {

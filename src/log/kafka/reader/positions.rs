@@ -1,0 +1,121 @@
+//! Where a reader stands: past what is never returned, and what it does where a position is not in its
+//! partition.
+
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::{KafkaReader, STALLED_MS};
+use crate::base::{ErrorKind, Result, TopicPartition};
+use crate::log::kafka::convert::offset_of;
+use crate::log::kafka::error::failed;
+use crate::log::kafka::questions::Which;
+use crate::log::{Isolation, Reader, check};
+
+impl KafkaReader {
+    /// Where the client stands, which is past what it does not return. Whether that is news.
+    pub(super) fn follow_positions(&mut self) -> Result<bool> {
+        let mut moved = false;
+        let positions = self.consumer()?.position();
+        let positions = positions.map_err(|cause| failed("asking for positions", cause))?;
+        for element in positions.elements() {
+            let (Some(offset), Some(slot)) = (
+                offset_of(element.offset()),
+                self.places
+                    .get(&(element.topic().to_owned(), element.partition())),
+            ) else {
+                continue;
+            };
+            let slot = &mut self.slots[*slot];
+            if slot.builder.is_empty() && slot.stale != Some(offset) {
+                slot.stale = None;
+                moved |= offset > slot.position;
+                slot.position = slot.position.max(offset);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// A partition may have been deleted up to its end while it was read: no record says so.
+    /// Whether that is news.
+    pub(super) fn follow_starts(&mut self, now_ms: u64) -> Result<bool> {
+        let mut moved = false;
+        if let Some(asked) = &mut self.starts {
+            let answer = match asked.look(Duration::ZERO) {
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    self.starts = None;
+                    return Ok(false);
+                }
+                answer => answer?,
+            };
+            let Some((_, starts)) = answer else {
+                return Ok(false);
+            };
+            for (slot, start) in self.slots.iter_mut().zip(starts) {
+                if slot.builder.is_empty() && *start > slot.position {
+                    self.skipped.push(slot.skip_to(*start));
+                    moved = true;
+                }
+            }
+            self.starts = None;
+        } else if !self.slots.is_empty() && now_ms > self.moved_ms + STALLED_MS {
+            self.moved_ms = now_ms;
+            self.starts = Some(self.cluster.ask(Which::Starts, self.partitions())?);
+        }
+        Ok(moved)
+    }
+
+    /// Looks why a position is not in its partition, and goes on at the start where what was wanted has
+    /// been deleted.
+    ///
+    /// # Errors
+    /// `Corrupt` where a partition ends before its position.
+    pub(super) fn find_way(&mut self) -> Result<()> {
+        let partitions = self.partitions();
+        let found = self.cluster.start_offsets(&partitions).and_then(|starts| {
+            let uncommitted = Isolation::ReadUncommitted;
+            let ends = self.cluster.end_offsets(&partitions, uncommitted)?;
+            Ok((starts, ends))
+        });
+        let (starts, ends) = match found {
+            // The next poll looks again.
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(()),
+            found => found?,
+        };
+        for ((slot, start), end) in self.slots.iter_mut().zip(starts).zip(ends) {
+            if slot.position > end {
+                return Err(check::beyond_end(&slot.partition, slot.position, end));
+            }
+            if slot.position < start {
+                self.skipped.push(slot.skip_to(start));
+            }
+        }
+        let positions = self.slots.iter();
+        let positions: Vec<_> = positions
+            .map(|slot| (slot.partition.clone(), slot.position))
+            .collect();
+        let paused = self.slots.iter().filter(|slot| slot.paused);
+        let paused: Vec<_> = paused.map(|slot| slot.partition.clone()).collect();
+        let skipped = std::mem::take(&mut self.skipped);
+        self.assign(&positions)?;
+        for partition in paused {
+            self.pause(&partition, true);
+        }
+        self.skipped.splice(0..0, skipped);
+        Ok(())
+    }
+
+    pub(super) fn partitions(&self) -> Vec<TopicPartition> {
+        let partitions = self.slots.iter().map(|slot| slot.partition.clone());
+        partitions.collect()
+    }
+}
+
+/// Whether the client wants to read what is not there: it was deleted, cut off, or of an older topic.
+pub(super) fn is_astray(cause: &KafkaError) -> bool {
+    matches!(
+        cause.rdkafka_error_code(),
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange)
+    )
+}
