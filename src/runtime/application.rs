@@ -14,6 +14,7 @@ use super::layout::Layout;
 use super::liveness::Liveness;
 use super::opening::run as restore;
 use super::status::Status;
+use super::watch::watch;
 use super::worker::{Ends, Shared, Worker, join};
 use super::{Settings, Snapshot, State, StateBackend, StopSignal};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
@@ -69,8 +70,8 @@ pub struct Application {
     shared: Arc<Shared>,
     /// The workers, and those that restore for them.
     threads: Vec<Thread>,
-    /// Keeps the members' hearts beating.
-    liveness: Option<Thread>,
+    /// Keep the members' hearts beating, and watch the input topics.
+    beside: Vec<Thread>,
 }
 
 impl ApplicationBuilder {
@@ -161,7 +162,7 @@ impl ApplicationBuilder {
         let mut application = Application {
             shared: shared.clone(),
             threads: Vec::new(),
-            liveness: None,
+            beside: Vec::new(),
         };
         // All members join before any works, so that the first assignment is the last.
         let mut joined = Vec::new();
@@ -172,7 +173,8 @@ impl ApplicationBuilder {
             shared.liveness.keep(&name, Some(heartbeat));
             joined.push((name, membership));
         }
-        application.liveness = Some(keep_alive(&shared)?);
+        application.beside.push(keep_alive(&shared)?);
+        application.beside.push(watch_inputs(&shared)?);
         let threads = shared
             .settings
             .restore_threads
@@ -366,7 +368,7 @@ impl Application {
             thread.join();
         }
         self.shared.liveness.end();
-        if let Some(thread) = self.liveness.take() {
+        for thread in self.beside.drain(..) {
             thread.join();
         }
     }
@@ -377,13 +379,23 @@ fn keep_alive(shared: &Arc<Shared>) -> Result<Thread> {
     let env = shared.env.clone();
     let shared = shared.clone();
     let body = move || {
-        while shared.liveness.pause(shared.settings.session_timeout_ms) {
+        while shared
+            .liveness
+            .pause_beating(shared.settings.session_timeout_ms)
+        {
             for worker in shared.liveness.beat(shared.env.monotonic_ms()) {
                 shared.status.expelled(&worker);
             }
         }
     };
     env.spawn("marea-liveness", Box::new(body))
+}
+
+/// Starts the thread that looks whether the input topics are still as they were.
+fn watch_inputs(shared: &Arc<Shared>) -> Result<Thread> {
+    let env = shared.env.clone();
+    let shared = shared.clone();
+    env.spawn("marea-watch", Box::new(move || watch(&shared)))
 }
 
 /// An application that is dropped is stopped; it commits what it has, and nobody learns of a failure.

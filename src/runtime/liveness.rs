@@ -31,7 +31,7 @@ const BEAT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 #[derive(Default)]
 pub(super) struct Liveness {
     hearts: Mutex<BTreeMap<String, Heart>>,
-    /// Whether the thread is to end.
+    /// Whether the threads beside the workers are to end.
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -144,18 +144,22 @@ impl Liveness {
         hearts.iter().filter_map(one).collect()
     }
 
-    /// What the liveness thread does between two beats; `false` once it is to end. It waits by the
-    /// machine's clock, whatever the application takes for one.
-    pub(super) fn pause(&self, session_timeout_ms: u64) -> bool {
+    /// What the liveness thread does between two beats; `false` once it is to end.
+    pub(super) fn pause_beating(&self, session_timeout_ms: u64) -> bool {
         let (least, most) = BEAT;
-        let pause = Duration::from_millis(session_timeout_ms / 3).clamp(least, most);
+        self.pause(Duration::from_millis(session_timeout_ms / 3).clamp(least, most))
+    }
+
+    /// What a thread beside the workers does between two looks; `false` once it is to end. It waits by
+    /// the machine's clock, whatever the application takes for one.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
         let ended = lock(&self.ended);
         let waited = self.end.wait_timeout_while(ended, pause, |ended| !*ended);
         let (ended, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !*ended
     }
 
-    /// Ends the liveness thread.
+    /// Ends the threads beside the workers.
     pub(super) fn end(&self) {
         *lock(&self.ended) = true;
         self.end.notify_all();

@@ -25,6 +25,7 @@ mod replay;
 mod settings;
 mod status;
 mod stop_signal;
+mod watch;
 mod worker;
 
 pub use application::{Application, ApplicationBuilder};

@@ -259,6 +259,15 @@ impl Status {
         }
     }
 
+    /// The application fails, whatever its workers do.
+    pub(super) fn fail(&self, error: &Error) {
+        let mut inner = self.lock();
+        if inner.error.is_none() {
+            inner.error = Some((error.kind(), error.to_string()));
+            self.move_to(&mut inner, State::Failed);
+        }
+    }
+
     fn move_to(&self, inner: &mut Inner, state: State) {
         inner.state = state;
         self.states.send_replace(state);

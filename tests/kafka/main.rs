@@ -24,6 +24,7 @@ mod ocean;
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
 mod refusals;
+mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         crash::CASES,
         faults::CASES,
         brokers::CASES,
+        twins::CASES,
         interop::CASES,
         authorisation::CASES,
         ocean::CASES,

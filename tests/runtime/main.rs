@@ -24,3 +24,4 @@ mod restoring;
 mod sharing;
 mod slow;
 mod time;
+mod watched;

@@ -13,6 +13,16 @@ use super::error::{failed, refused};
 use crate::base::{Error, Result, TopicPartition};
 use crate::log::CommittedOffset;
 
+/// A member of a group at rest.
+pub(super) struct Assigned {
+    /// Its name at the broker.
+    pub(super) member: String,
+    /// The name of its client.
+    pub(super) client: String,
+    /// What it has, as bytes of the protocol.
+    pub(super) assignment: Vec<u8>,
+}
+
 impl Cluster {
     pub(super) fn committed(
         &self,
@@ -130,8 +140,20 @@ impl Cluster {
             .collect())
     }
 
-    /// What the members of a group have, as bytes of the protocol; `None` unless the group is at rest.
-    pub(super) fn assignments(&self, group: &str) -> Result<Option<Vec<(String, Vec<u8>)>>> {
+    /// The hosts of the members of a group whose name at the broker begins so.
+    pub(super) fn hosts_of(&self, group: &str, beginning: &str) -> Result<Vec<String>> {
+        let what = || format!("asking for the members of group {group}");
+        let groups = self.admin.inner().fetch_group_list(Some(group), ATTEMPT);
+        let groups = groups.map_err(|cause| failed(&what(), cause))?;
+        let of_group = groups.groups().iter().filter(|known| known.name() == group);
+        let members = of_group.flat_map(|known| known.members());
+        let wanted = members.filter(|member| member.id().starts_with(beginning));
+        let hosts = wanted.map(|member| member.client_host().trim_start_matches('/').to_owned());
+        Ok(hosts.collect())
+    }
+
+    /// What the members of a group have; `None` unless the group is at rest.
+    pub(super) fn assignments(&self, group: &str) -> Result<Option<Vec<Assigned>>> {
         let what = || format!("asking for the members of group {group}");
         let client = self.admin.inner();
         let groups = client.fetch_group_list(Some(group), ATTEMPT);
@@ -142,7 +164,11 @@ impl Cluster {
         };
         let bytes = |member: &rdkafka::groups::GroupMemberInfo| {
             let assignment = member.assignment().unwrap_or_default();
-            (member.id().to_owned(), assignment.to_vec())
+            Assigned {
+                member: member.id().to_owned(),
+                client: member.client_id().to_owned(),
+                assignment: assignment.to_vec(),
+            }
         };
         Ok(Some(known.members().iter().map(bytes).collect()))
     }

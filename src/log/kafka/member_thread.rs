@@ -160,7 +160,11 @@ impl MemberThread {
     fn listen(&mut self) -> Result<()> {
         match self.consumer.poll(LOOK) {
             Some(Err(cause)) if is_final(&cause, &self.consumer) => {
-                return Err(failed("the brokers refuse it", cause));
+                let twin = match cause.rdkafka_error_code() {
+                    Some(Code::FencedInstanceId) => self.twin(),
+                    _ => String::new(),
+                };
+                return Err(failed(&format!("the brokers refuse it{twin}"), cause));
             }
             Some(Err(cause)) => tracing::debug!(%cause, member = %self.seat.member, "kafka member"),
             // The topic holds no records.
@@ -183,6 +187,16 @@ impl MemberThread {
             }
         }
         Ok(())
+    }
+
+    /// Who has the member's name now, as far as the brokers say.
+    fn twin(&self) -> String {
+        let own = format!("{}-", self.seat.member);
+        let hosts = self.cluster.hosts_of(&self.seat.group, &own);
+        match hosts.as_deref() {
+            Ok([first, ..]) => format!(", as a process on host {first} has joined under its name"),
+            _ => ", as another process has joined under its name".to_owned(),
+        }
     }
 
     fn take(&mut self, given: &BTreeSet<usize>) -> Result<()> {

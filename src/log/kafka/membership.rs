@@ -62,6 +62,8 @@ pub(super) struct Seat {
     pub(super) max_poll_interval_ms: u64,
     /// The generation at which it joined: tokens below it belong to an earlier holder of the name.
     session: u64,
+    /// A number that differs where the tasks do.
+    pub(super) shape: u64,
     pub(super) state: Mutex<State>,
     pub(super) wish: AtomicU8,
 }
@@ -97,6 +99,11 @@ impl Seat {
             member: self.member.clone(),
             generation: lock(&self.state).generation,
         }
+    }
+
+    /// Refuses other members that have other tasks: two that join at once do not see each other before.
+    pub(super) fn check_shapes(&self, members: &[(String, String)]) -> Result<()> {
+        check_shapes(&self.group, &self.member, self.shape, members)
     }
 
     pub(super) fn lose(&self, why: &str) {
@@ -158,6 +165,7 @@ impl Cluster {
             session_timeout_ms: request.session_timeout_ms,
             max_poll_interval_ms: request.max_poll_interval_ms,
             session,
+            shape,
             state: Mutex::new(State {
                 generation: session,
                 spoke_ms: now_ms,
@@ -178,29 +186,14 @@ impl Cluster {
 
     /// Refuses a member whose tasks are not those of the others.
     fn check_agreement(&self, request: &JoinRequest, tasks: &[TaskId], shape: u64) -> Result<()> {
-        let disagree = |other: &str| {
-            Err(Error::invalid(format!(
-                "member {} names other tasks than member {other} of group {}; run the same topology in \
-                 every member",
-                request.member, request.group
-            )))
-        };
         for ((group, member), seat) in self.seats().iter() {
             let live = lock(&seat.state).lost.is_none();
             if live && *group == request.group && *member != request.member && seat.tasks != tasks {
-                return disagree(member);
+                return Err(disagree(&request.group, &request.member, member));
             }
         }
-        let own = format!("{}-", request.member);
-        for (member, client) in self.members(&request.group)? {
-            let theirs = client.strip_prefix(CLIENT_PREFIX);
-            if !member.starts_with(&own)
-                && theirs.is_some_and(|theirs| theirs != format!("{shape:016x}"))
-            {
-                return disagree(&member);
-            }
-        }
-        Ok(())
+        let members = self.members(&request.group)?;
+        check_shapes(&request.group, &request.member, shape, &members)
     }
 
     fn seat_of(&self, group: &GroupCommit) -> Result<Option<Arc<Seat>>> {
@@ -285,6 +278,26 @@ impl Cluster {
             None => Error::new(ErrorKind::Fenced, format!("group {}: {why}", group.group)),
         }
     }
+}
+
+/// Refuses a group in which another member has other tasks.
+fn check_shapes(group: &str, member: &str, shape: u64, others: &[(String, String)]) -> Result<()> {
+    let own = format!("{member}-");
+    let shape = format!("{shape:016x}");
+    for (other, client) in others {
+        let theirs = client.strip_prefix(CLIENT_PREFIX);
+        if !other.starts_with(&own) && theirs.is_some_and(|theirs| theirs != shape) {
+            return Err(disagree(group, member, other));
+        }
+    }
+    Ok(())
+}
+
+fn disagree(group: &str, member: &str, other: &str) -> Error {
+    Error::invalid(format!(
+        "member {member} names other tasks than member {other} of group {group}; run the same topology in \
+         every member"
+    ))
 }
 
 /// How a member's client is called: this and the shape of its tasks.

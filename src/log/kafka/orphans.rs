@@ -39,14 +39,20 @@ impl Orphans {
     /// Looks, if it is time.
     ///
     /// # Errors
-    /// When this member is the one that has to leave and come back.
+    /// When this member is the one that has to leave and come back; `Invalid` when another member runs
+    /// another topology.
     pub(super) fn look(&mut self, cluster: &Cluster, seat: &Seat, topic: &str) -> Result<()> {
         let now_ms = cluster.env.monotonic_ms();
         if now_ms < self.next_ms {
             return Ok(());
         }
         let orphans = match cluster.owners(&seat.group, topic) {
-            Ok(Some((first, owned))) => {
+            Ok(Some(Owners {
+                first,
+                owned,
+                members,
+            })) => {
+                seat.check_shapes(&members)?;
                 let is_orphan = |task: &usize| !owned.contains(task);
                 let orphans: BTreeSet<usize> = (0..seat.tasks.len()).filter(is_orphan).collect();
                 let is_first = first.starts_with(&format!("{}-", seat.member));
@@ -84,19 +90,33 @@ impl Orphans {
     }
 }
 
+struct Owners {
+    /// The first member by name.
+    first: String,
+    /// The partitions that the members have.
+    owned: BTreeSet<usize>,
+    /// Name at the broker and name of the client.
+    members: Vec<(String, String)>,
+}
+
 impl Cluster {
-    /// The first member of a group by name, and the partitions of `topic` that its members have; `None`
-    /// unless the group is at rest.
-    fn owners(&self, group: &str, topic: &str) -> Result<Option<(String, BTreeSet<usize>)>> {
+    /// Who has what of `topic`; `None` unless the group is at rest.
+    fn owners(&self, group: &str, topic: &str) -> Result<Option<Owners>> {
         let Some(members) = self.assignments(group)? else {
             return Ok(None);
         };
         let mut owned = BTreeSet::new();
-        for (_, assignment) in &members {
-            owned.extend(partitions_in(assignment, topic).unwrap_or_default());
+        for member in &members {
+            owned.extend(partitions_in(&member.assignment, topic).unwrap_or_default());
         }
-        let first = members.into_iter().map(|(member, _)| member).min();
-        Ok(first.map(|first| (first, owned)))
+        let clients = members.into_iter();
+        let members: Vec<_> = clients.map(|one| (one.member, one.client)).collect();
+        let first = members.iter().map(|(member, _)| member).min().cloned();
+        Ok(first.map(|first| Owners {
+            first,
+            owned,
+            members,
+        }))
     }
 }
 

@@ -12,7 +12,7 @@ impl Worker {
     pub(super) fn take_assignment(&mut self) -> Result<()> {
         let beaten = beat(&mut *self.membership, &mut self.pending);
         match beaten.and_then(|()| self.follow_pending()) {
-            Err(error) if error.kind() == ErrorKind::Fenced => self.rejoin(error),
+            Err(error) if error.kind() == ErrorKind::Fenced => self.lose_place(error),
             followed => followed,
         }
     }

@@ -154,8 +154,9 @@ impl Worker {
             // Tried again it would be refused again.
             CommitError::Aborted(error) if error.kind() == ErrorKind::Invalid => Err(error),
             CommitError::Aborted(error) => self.abort(&error),
-            // Whatever became of it, the log knows: both begin anew from what is committed.
-            CommitError::Fenced(error) | CommitError::Lost(error) => self.rejoin(error),
+            CommitError::Fenced(error) => self.lose_place(error),
+            // Whatever became of it, the log knows: the worker begins anew from what is committed.
+            CommitError::Lost(error) => self.rejoin(&error),
             CommitError::Unknown(error) | CommitError::Fatal(error) => Err(error),
         }
     }

@@ -8,6 +8,11 @@ use crate::log::{Assignment, Heartbeat, MemberToken, Membership};
 use crate::runtime::layout::inputs;
 use crate::runtime::open_task::seek;
 
+/// A worker that loses its place to others this often within that time, in milliseconds, has a twin: an
+/// expulsion takes a session each, and a session is many seconds.
+const FENCED_MOST: usize = 10;
+const FENCED_WITHIN_MS: u64 = 60_000;
+
 impl Worker {
     /// Nothing of the commit happened: every task forgets what is not committed, and reads its input
     /// again after a while.
@@ -36,7 +41,7 @@ impl Worker {
     pub(super) fn go_back(&mut self, at_ms: u64, full: bool) -> Attempt<Turn> {
         match beat(&mut *self.membership, &mut self.pending) {
             Err(error) if error.kind() == ErrorKind::Fenced => {
-                self.rejoin(error)?;
+                self.lose_place(error)?;
                 return Ok(Turn::Again);
             }
             beaten => beaten.map_err(of_log)?,
@@ -66,7 +71,43 @@ impl Worker {
     }
 
     /// The group has moved on: whatever is not committed is somebody else's now.
-    pub(super) fn rejoin(&mut self, error: Error) -> Result<()> {
+    ///
+    /// # Errors
+    /// When that happens again and again: two processes that go by one name take each other's place for
+    /// ever, and none gets far.
+    pub(super) fn lose_place(&mut self, error: Error) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        self.fenced_at_ms.push_back(now_ms);
+        while self
+            .fenced_at_ms
+            .front()
+            .is_some_and(|at_ms| at_ms + FENCED_WITHIN_MS < now_ms)
+        {
+            self.fenced_at_ms.pop_front();
+        }
+        let times = self.fenced_at_ms.len();
+        if times < FENCED_MOST {
+            return self.rejoin(&error);
+        }
+        let directory = self.shared.directory.as_ref();
+        let cure = match directory {
+            Some(directory) => format!(
+                "was {} copied? Every process needs a state directory of its own: delete the copy, and its \
+                 state is rebuilt",
+                directory.path().display()
+            ),
+            None => "give every process a name of its own".to_owned(),
+        };
+        let message = format!(
+            "worker {} lost its place {times} times within a minute, as if another process went by the same \
+             name; {cure}. The last time: {error}",
+            self.name
+        );
+        Err(Error::new(ErrorKind::Fenced, message))
+    }
+
+    /// Begins anew from what is committed, with another place in the group and another writer.
+    pub(super) fn rejoin(&mut self, error: &Error) -> Result<()> {
         tracing::warn!(worker = %self.name, %error, "lost its place in the group; joining anew");
         self.answered();
         self.pending = None;

@@ -27,7 +27,7 @@ mod stepping;
 pub(in crate::runtime) use assignment::join;
 pub(in crate::runtime) use shared::Shared;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -130,6 +130,8 @@ pub(in crate::runtime) struct Worker {
     short_of_room: bool,
     /// How often it has lost its place in the group.
     seats: u64,
+    /// When it was fenced within the last minute, by the monotonic clock.
+    fenced_at_ms: VecDeque<u64>,
     /// Number of the last drain that it knows.
     drain_known: u64,
     /// When it took the tasks that it has, by the monotonic clock; `None` until the group gave it some.
@@ -190,6 +192,7 @@ impl Worker {
             reported_at_ms: 0,
             short_of_room: false,
             seats: 0,
+            fenced_at_ms: VecDeque::new(),
             drain_known: 0,
             settled_at_ms: None,
             next_task: None,
