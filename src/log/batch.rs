@@ -152,11 +152,13 @@ mod tests {
             (3, 7, i64::MAX)
         );
         let mut cursor = batch.cursor(40);
+        assert_eq!(cursor.peek_timestamp_ms().expect("intact"), Some(100));
         let first = cursor.next_record().expect("intact").expect("first");
         assert_eq!(
             (first.offset, first.timestamp_ms, first.key, first.value),
             (40, 100, Some(&b"k"[..]), Some(&b"value"[..]))
         );
+        assert_eq!(cursor.peek_timestamp_ms().expect("intact"), Some(90));
         let second = cursor.next_record().expect("intact").expect("second");
         assert_eq!(
             (second.offset, second.timestamp_ms, second.key, second.value),
@@ -175,6 +177,7 @@ mod tests {
             (i64::MAX, Some(&b""[..]), None)
         );
         assert!(cursor.next_record().expect("intact").is_none());
+        assert_eq!(cursor.peek_timestamp_ms().expect("intact"), None);
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl<K: 'static, V: 'static> StreamSource<K, V> {
         }
     }
 
+    #[inline]
     fn decode(&self, raw: &RecordRef<'_>) -> Result<Record<K, V>> {
         let key = self
             .key

@@ -141,6 +141,8 @@ pub(super) struct Table {
     hashing: FixedState,
     pub(super) index: Index,
     pub(super) entries: Vec<Entry>,
+    /// The entry that was read last, as far as it is still there: it is likely to be written next.
+    read: u32,
     pub(super) free: Vec<u32>,
     /// Entries written in the active generation, in the order of their first writes.
     pub(super) active: Vec<u32>,
@@ -182,6 +184,7 @@ impl Table {
             hashing: FixedState::with_seed(0x6d61_7265_6120),
             index: Index::default(),
             entries: Vec::new(),
+            read: 0,
             free: Vec::new(),
             active: Vec::new(),
             committing: Vec::new(),
@@ -222,6 +225,7 @@ impl Table {
             None if self.is_whole(key) => return Ok(None),
             None => self.load(hash, key)?,
         };
+        self.read = id;
         let entry = &mut self.entries[id as usize];
         entry.referenced = true;
         Ok(entry.row())
@@ -313,8 +317,15 @@ impl Table {
     /// Sets the newest row of the key; `None` deletes it.
     #[inline]
     pub(super) fn put(&mut self, key: &[u8], row: Option<&[u8]>) {
-        let hash = self.hash(key);
-        let found = self.find(hash, key);
+        let (hash, found) = match self.entries.get(self.read as usize) {
+            Some(read) if read.key() == key && read.state != State::Free => {
+                (read.hash, Some(self.read))
+            }
+            _ => {
+                let hash = self.hash(key);
+                (hash, self.find(hash, key))
+            }
+        };
         if let Some(head) = &mut self.head {
             let lived = found.map(|id| self.entries[id as usize].present);
             if lived != Some(row.is_some()) {

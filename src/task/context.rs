@@ -1,16 +1,14 @@
 //! What a node sees of the task while it handles a record.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::held::error_header;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
 use super::place::Place;
 use super::time_bound::{Hold, Reached};
-use super::{Effects, ErrorPolicies, HoldId, OutputId, Policy, Stage, TaskSpec, TimeBound};
+use super::{Effects, ErrorPolicies, HoldId, OutputId, Stage, TaskSpec, TimeBound};
 use crate::base::{
-    Error, ErrorKind, Header, Headers, NO_TIMESTAMP, Offset, Result, panic_message,
-    partition_for_key,
+    Error, ErrorKind, Header, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key,
 };
 use crate::state::Marks;
 
@@ -129,8 +127,8 @@ pub struct Context {
     pub(super) origin_clock_ms: Option<i64>,
     /// Whether the current record's origin was left out for its silence and has not caught up.
     pub(super) was_silent: bool,
-    marks: Marks,
-    policies: ErrorPolicies,
+    pub(super) marks: Marks,
+    pub(super) policies: ErrorPolicies,
     pub(super) dead_letters: Option<OutputId>,
     pub(super) stage: Stage,
     pub(super) partition: u32,
@@ -312,50 +310,6 @@ impl Context {
         (self.floor_ms(bound), own_ms)
     }
 
-    /// Runs a part of the graph. If it fails and the policies call for it, nothing of what it did
-    /// remains; a panic is an error of the user's closure.
-    pub(super) fn guarded(&mut self, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        let marked = self.policies.needs_marks();
-        let drops = self.drops;
-        if marked {
-            self.marks.set();
-            self.effects.mark();
-        }
-        let outcome = caught(|| run(self));
-        if let Err(error) = &outcome
-            && error.kind() == ErrorKind::TooLarge
-        {
-            self.stage = Stage::Encode;
-        }
-        match (marked, &outcome) {
-            (false, _) => {}
-            (true, Ok(())) => {
-                self.marks.clear();
-                self.effects.clear_mark();
-            }
-            (true, Err(_)) => {
-                self.marks.undo()?;
-                self.effects.undo_to_mark();
-                self.drops = drops;
-                self.undone += 1;
-            }
-        }
-        outcome
-    }
-
-    /// What becomes of what failed.
-    pub(super) fn policy_of(&self, stage: Stage, error: &Error) -> Policy {
-        // Only an error of the record itself can be skipped: a store that fails fails for all.
-        let policy = match error.kind() {
-            ErrorKind::User | ErrorKind::TooLarge => self.policies.of(stage),
-            _ => Policy::Fail,
-        };
-        match (policy, self.dead_letters) {
-            (Policy::DeadLetter, None) => Policy::Fail,
-            _ => policy,
-        }
-    }
-
     /// Appends a dead letter that names the current record, and counts it.
     ///
     /// # Errors
@@ -488,13 +442,4 @@ fn refuse(topic: &str, size: usize, max_record_bytes: usize, timestamp_ms: i64) 
     let message =
         format!("a record for topic {topic} has {size} bytes, the topic takes {max_record_bytes}");
     Error::new(ErrorKind::TooLarge, message)
-}
-
-/// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
-fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
-    let outcome = catch_unwind(AssertUnwindSafe(run));
-    outcome.unwrap_or_else(|panic| {
-        let said = panic_message(&*panic);
-        Err(Error::user(format!("a closure panicked: {said}")))
-    })
 }

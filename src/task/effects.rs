@@ -107,18 +107,8 @@ impl Effects {
         headers: &[Header],
         mark: Option<(&str, &[u8])>,
     ) {
-        self.touch(output, partition);
         let slot = &mut self.topics[output.0].partitions[partition as usize];
         slot.used = true;
-        let before = slot.builder.byte_len();
-        slot.builder
-            .push_marked(key, value, timestamp_ms, headers, mark);
-        self.bytes += slot.builder.byte_len() - before;
-        self.records += 1;
-    }
-
-    fn touch(&mut self, output: OutputId, partition: u32) {
-        let slot = &mut self.topics[output.0].partitions[partition as usize];
         if slot.epoch != self.epoch {
             slot.epoch = self.epoch;
             let touched = (
@@ -129,6 +119,11 @@ impl Effects {
             );
             self.touched.push(touched);
         }
+        let grown = slot
+            .builder
+            .push_marked(key, value, timestamp_ms, headers, mark);
+        self.bytes += grown;
+        self.records += 1;
     }
 
     /// Says which clock goes with the record just appended to a partition.

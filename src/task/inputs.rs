@@ -32,6 +32,9 @@ pub(super) struct Queue {
     pub(super) source: Rc<dyn Source>,
     pub(super) origins: Option<Origins>,
 
+    /// The batch that holds the next record, and its bytes.
+    head: Option<(Cursor, usize)>,
+    /// The batches behind it.
     fetched: VecDeque<(Cursor, usize)>,
     head_timestamp_ms: Option<i64>,
     /// Whether the source finds times that are not its topic's.
@@ -39,7 +42,6 @@ pub(super) struct Queue {
     /// The time of the head, where the source has found one that is not its topic's.
     pub(super) extracted_ms: Option<i64>,
     buffered_bytes: usize,
-    lent_bytes: usize,
     pub(super) position: Offset,
     pub(super) time_ms: i64,
     /// The end of the partition when last asked for.
@@ -53,12 +55,12 @@ impl Queue {
             partition: TopicPartition::new(spec.topic.clone(), spec.partition),
             source,
             origins,
+            head: None,
             fetched: VecDeque::new(),
             head_timestamp_ms: None,
             extracts,
             extracted_ms: None,
             buffered_bytes: 0,
-            lent_bytes: 0,
             position: 0,
             time_ms: NO_TIMESTAMP,
             end: Offset::MAX,
@@ -78,7 +80,10 @@ impl Queue {
             self.end = Offset::MAX;
             let bytes = fetched.batch.as_bytes().len();
             self.buffered_bytes += bytes;
-            self.fetched.push_back((cursor, bytes));
+            match &self.head {
+                Some(_) => self.fetched.push_back((cursor, bytes)),
+                None => self.head = Some((cursor, bytes)),
+            }
             if self.head_timestamp_ms.is_none() {
                 self.find_head()?;
             }
@@ -88,31 +93,33 @@ impl Queue {
 
     /// Takes the batch whose next record is the head of the queue, until it is given back: the record
     /// borrows from it while the rest of the queue changes.
-    pub(super) fn lend(&mut self) -> Option<Cursor> {
-        let (cursor, bytes) = self.fetched.pop_front()?;
-        self.lent_bytes = bytes;
-        Some(cursor)
+    #[inline]
+    pub(super) fn lend(&mut self) -> Option<(Cursor, usize)> {
+        self.head.take()
     }
 
     /// Puts back what [`Queue::lend`] took.
-    pub(super) fn give_back(&mut self, cursor: Cursor) {
-        self.fetched.push_front((cursor, self.lent_bytes));
+    #[inline]
+    pub(super) fn give_back(&mut self, lent: (Cursor, usize)) {
+        self.head = Some(lent);
     }
 
     /// Drops batches that are read and looks at the next record.
     #[inline]
     pub(super) fn find_head(&mut self) -> Result<()> {
-        while let Some((cursor, bytes)) = self.fetched.front() {
-            if let Some(record) = cursor.peek_record()? {
-                self.extracted_ms = match self.extracts {
-                    true => self.extract(&record),
-                    false => None,
-                };
-                self.head_timestamp_ms = self.extracted_ms.or(Some(record.timestamp_ms));
+        while let Some((cursor, bytes)) = &self.head {
+            if let Some(timestamp_ms) = cursor.peek_timestamp_ms()? {
+                self.head_timestamp_ms = Some(timestamp_ms);
+                if self.extracts
+                    && let Some(record) = cursor.peek_record()?
+                {
+                    self.extracted_ms = self.extract(&record);
+                    self.head_timestamp_ms = self.extracted_ms.or(self.head_timestamp_ms);
+                }
                 return Ok(());
             }
             self.buffered_bytes -= bytes;
-            self.fetched.pop_front();
+            self.head = self.fetched.pop_front();
         }
         self.head_timestamp_ms = None;
         Ok(())
@@ -154,6 +161,7 @@ impl Inputs {
     /// `Internal` if the task does not read that partition.
     pub fn seek(&mut self, partition: &TopicPartition, position: Offset) -> Result<()> {
         let queue = self.queue(partition)?;
+        queue.head = None;
         queue.fetched.clear();
         queue.buffered_bytes = 0;
         queue.head_timestamp_ms = None;

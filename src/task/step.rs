@@ -157,16 +157,16 @@ impl Task {
 
     #[inline]
     fn take(&mut self, position: usize) -> Result<()> {
-        let Some(mut cursor) = self.inputs.queues[position].lend() else {
+        let Some(mut lent) = self.inputs.queues[position].lend() else {
             return Ok(());
         };
-        let taken = match cursor.next_record() {
+        let taken = match lent.0.next_record() {
             Ok(Some(raw)) => self.take_record(position, &raw),
             Ok(None) => Ok(()),
             Err(damage) => Err(damage),
         };
         let queue = &mut self.inputs.queues[position];
-        queue.give_back(cursor);
+        queue.give_back(lent);
         let found = queue.find_head();
         taken.and(found)
     }
@@ -210,7 +210,7 @@ impl Task {
     /// Runs a record through the graph and applies the policies.
     fn handle(&mut self, position: usize, raw: &RecordRef<'_>) -> Result<()> {
         let queue = &self.inputs.queues[position];
-        let source = queue.source.clone();
+        let source = &queue.source;
         let latest_ms = self
             .time_limit
             .latest_ms(&queue.origins, self.context.wall_ms);
@@ -227,7 +227,7 @@ impl Task {
             None => raw,
         };
         self.context.accepted = false;
-        let outcome = self.attempt(Stage::Decode, |context| {
+        let outcome = self.context.attempt(Stage::Decode, |context| {
             if extracts && extracted_ms.is_none() {
                 // It could not be said when the record came up: what is wrong with it is told now.
                 if source.timestamp_ms(raw, partition_time_ms)?.is_none() {
@@ -248,23 +248,6 @@ impl Task {
             }
             Err(error) => self.failed(position, raw, error),
         }
-    }
-
-    /// Runs a part of the graph; if it fails and the policies call for it, nothing of what it did
-    /// remains.
-    pub(super) fn attempt(
-        &mut self,
-        stage: Stage,
-        run: impl FnOnce(&mut Context) -> Result<()>,
-    ) -> Result<()> {
-        let context = &mut self.context;
-        let clocks = context.clocks();
-        context.stage = stage;
-        let outcome = context.guarded(run);
-        if outcome.is_err() {
-            context.set_clocks(clocks);
-        }
-        outcome
     }
 
     /// What becomes of an error while only time moved: there is no record to be sent anywhere, so that

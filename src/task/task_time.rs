@@ -78,7 +78,8 @@ impl Task {
     fn tick(&mut self, sources: Vec<Rc<dyn Source>>, tick: Tick, when: &str) -> Result<()> {
         self.context.forget_clocks();
         sources.into_iter().try_for_each(|source| {
-            self.attempt(Stage::Process, |context| source.tick(tick, context))
+            self.context
+                .attempt(Stage::Process, |context| source.tick(tick, context))
                 .or_else(|error| self.time_failed(error.context(when)))
         })
     }

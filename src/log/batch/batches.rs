@@ -57,7 +57,8 @@ pub struct BatchesMark {
 }
 
 impl BatchesBuilder {
-    /// As [`BatchBuilder::push_marked`], where there is a mark.
+    /// As [`BatchBuilder::push_marked`], where there is a mark. Returns by how much
+    /// [`BatchesBuilder::byte_len`] has grown.
     pub fn push_marked(
         &mut self,
         key: Option<&[u8]>,
@@ -65,22 +66,28 @@ impl BatchesBuilder {
         timestamp_ms: i64,
         headers: &[Header],
         mark: Option<(&str, &[u8])>,
-    ) {
+    ) -> usize {
         let mut size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + FRAME_BYTES;
         for header in headers {
             size += header.key.len() + header.value.as_ref().map_or(0, Vec::len) + FRAME_BYTES;
         }
         size += mark.map_or(0, |(name, value)| name.len() + value.len());
+        if size > self.open.room(BATCH_BYTES) {
+            self.make_room(size);
+        }
+        // To close a batch moves its bytes, and changes their number by nothing.
+        let before = self.open.byte_len();
+        self.open
+            .push_maybe_marked(key, value, timestamp_ms, headers, mark);
+        self.open.byte_len() - before
+    }
+
+    #[cold]
+    fn make_room(&mut self, size: usize) {
         if self.open.byte_len() + size > BATCH_BYTES {
             self.close();
         }
         self.open.reserve(size, BATCH_BYTES);
-        match mark {
-            Some(mark) => self
-                .open
-                .push_marked(key, value, timestamp_ms, headers, mark),
-            None => self.open.push(key, value, timestamp_ms, headers),
-        }
     }
 
     fn close(&mut self) {

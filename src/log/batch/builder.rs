@@ -70,6 +70,21 @@ impl BatchBuilder {
         self.put_record(delta, key, value, timestamp_ms, headers, Some(mark));
     }
 
+    /// One of the two above.
+    #[inline]
+    pub(super) fn push_maybe_marked(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: i64,
+        headers: &[Header],
+        mark: Option<(&str, &[u8])>,
+    ) {
+        let delta = self.next_delta;
+        self.put_record(delta, key, value, timestamp_ms, headers, mark);
+    }
+
+    #[inline]
     fn put_record(
         &mut self,
         delta: u32,
@@ -111,6 +126,13 @@ impl BatchBuilder {
         }
         self.count += 1;
         self.next_delta = delta + 1;
+    }
+
+    /// Bytes that fit without growing, nor growing beyond `most`.
+    #[inline]
+    pub(super) fn room(&self, most: usize) -> usize {
+        let room = self.bytes.capacity().min(most);
+        room.saturating_sub(self.byte_len().max(HEADER_LEN))
     }
 
     /// Makes room for `size` bytes more, doubling up to `most` in all: a batch that is closed there has

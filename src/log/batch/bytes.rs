@@ -19,8 +19,20 @@ impl<'a> Bytes<'a> {
         self.at
     }
 
-    #[inline]
+    /// Most are lengths and counts of one byte: that is all that is compiled into each place.
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64> {
+        match self.bytes.get(self.at) {
+            Some(byte) if byte & 0x80 == 0 => {
+                self.at += 1;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline]
+    fn long_varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         let mut shift = 0;
         while let Some(byte) = self.bytes.get(self.at) {

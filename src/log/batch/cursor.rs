@@ -66,6 +66,21 @@ impl Cursor {
         Ok(Some(record))
     }
 
+    /// The timestamp of that record: what comes before it is read, and nothing behind it.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes end early.
+    #[inline]
+    pub fn peek_timestamp_ms(&self) -> Result<Option<i64>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut reader = Bytes::at(&self.batch.bytes, self.at);
+        reader.varint()?;
+        let delta_ms = unzigzag(reader.varint()?);
+        Ok(Some(self.base_timestamp_ms.wrapping_add(delta_ms)))
+    }
+
     /// Number of records not read yet.
     pub fn remaining(&self) -> u32 {
         self.left
