@@ -16,6 +16,7 @@ mod cleaning;
 mod damage;
 mod durability;
 mod ending;
+mod model;
 
 thread_local! {
     /// Each test runs on a thread of its own, and its directories go when the thread ends.
