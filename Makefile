@@ -3,7 +3,7 @@
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
 export CARGO_TARGET_DIR ?= $(CACHE)/marea/target
 
-.PHONY: help ocean test verify fmt lint docs bench compare mutants prerequisites
+.PHONY: help ocean test verify fmt lint docs bench compare soak mutants prerequisites
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,10 @@ bench: prerequisites ## all benches
 
 compare: prerequisites ## marea and Kafka Streams in turn on a real broker; ARGS="sensor --times 1" for less
 	benches/peers/compare $(ARGS)
+
+soak: prerequisites ## 20 minutes of faults at random, on three brokers; ARGS="--seed 7 --minutes 5"
+	cargo build --release --example ocean_aggregates
+	cargo test --release --test kafka -- --soak $(ARGS)
 
 mutants: prerequisites ## break each mechanism and see its test fail; takes hours; ARGS="flush" for some
 	scripts/mutants $(ARGS)

@@ -14,6 +14,7 @@ use ocean::feed::{self, Feeder, Opener, Source};
 use ocean::generate::{self, Generator};
 use ocean::lines::Lines;
 use ocean::model::{Alert, Average};
+use ocean::patience::wait_out;
 use ocean::results::{finals, write_lines};
 use ocean::topology::{self, ALERTS, APPLICATION, AVERAGES, DEAD_LETTERS, READINGS};
 
@@ -143,7 +144,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let setting = Setting::open(arguments)?;
     let Setting { log, env, .. } = &setting;
     let partitions = setting.partitions(arguments)?;
-    log.create_topics(&topology::topics(partitions))?;
+    let topics = topology::topics(partitions);
+    let create = || log.create_topics(&topics);
+    wait_out(&**env, || stop.is_set(), "creating topics", create)?;
     let open = setting.opener(arguments)?;
     let rate = match (&arguments.input, arguments.backlog) {
         (None, false) => Some(arguments.rate.unwrap_or(RATE)),
@@ -156,7 +159,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         rate,
         latest_ms: topology::LATEST_MS,
     };
-    let mut view = View::start(log, env.clone(), arguments)?;
+    let asking = "looking at the results so far";
+    let start_view = || View::start(log, env.clone(), arguments);
+    let mut view = wait_out(&**env, || stop.is_set(), asking, start_view)?;
     let start_feeder = || Feeder::start(log.clone(), env.clone(), open, feeding);
     let (feeder, mut application) = if arguments.backlog {
         let feeder = start_feeder()?;
@@ -187,13 +192,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let repeats = matches!(arguments.guarantee, Promise::AtLeastOnce);
-    let averages: Vec<Average> = finals(&**log, AVERAGES, repeats)?;
-    let alerts: Vec<Alert> = finals(&**log, ALERTS, repeats)?;
-    view.summary(&fed, &last, averages.len(), alerts.len())?;
-    let topics = log.topic_names()?;
+    // Everything is committed: what is left is to read it, however long the log takes.
+    let (averages, alerts, topics) = wait_out(
+        &**env,
+        || stop.is_set(),
+        "reading the results",
+        || {
+            let averages: Vec<Average> = finals(&**log, AVERAGES, repeats)?;
+            let alerts: Vec<Alert> = finals(&**log, ALERTS, repeats)?;
+            view.summary(&fed, &last, averages.len(), alerts.len())?;
+            Ok((averages, alerts, log.topic_names()?))
+        },
+    )?;
     let internal = topics.iter().filter(|name| name.ends_with("-repartition"));
     for name in std::iter::once(&READINGS.to_owned()).chain(internal) {
-        let partitions = log.topic(name)?.map_or(0, |spec| spec.partitions);
+        let ask = || log.topic(name);
+        let found = wait_out(&**env, || stop.is_set(), "counting partitions", ask)?;
+        let partitions = found.map_or(0, |spec| spec.partitions);
         view.line(&format!("    {name}: {partitions} partitions"))?;
     }
     if let Some(path) = &outputs.averages {

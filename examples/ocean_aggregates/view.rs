@@ -35,6 +35,8 @@ pub struct View {
     alerts: Follower,
     /// Dead letters of earlier runs.
     dead_letters_before: i64,
+    /// Dead letters of all runs, as last heard.
+    dead_letters: i64,
     latest: BTreeMap<String, Average>,
     last_alerts: Vec<Alert>,
     averages_seen: u64,
@@ -53,13 +55,15 @@ impl View {
     pub fn start(log: &Arc<dyn Log>, env: Arc<dyn Env>, arguments: &Arguments) -> Result<Self> {
         let follow = |topic| Follower::new(&**log, topic, end(&**log, topic)?);
         let term = Term::buffered_stdout();
+        let dead_letters = end(&**log, DEAD_LETTERS)?;
         let now_ms = env.monotonic_ms();
         Ok(Self {
             live: term.is_term() && !arguments.plain,
             term,
             averages: follow(AVERAGES)?,
             alerts: follow(ALERTS)?,
-            dead_letters_before: end(&**log, DEAD_LETTERS)?,
+            dead_letters_before: dead_letters,
+            dead_letters,
             log: log.clone(),
             latest: BTreeMap::new(),
             last_alerts: Vec::new(),
@@ -98,7 +102,7 @@ impl View {
         }
         if now_ms - self.plain_ms >= PLAIN_MS {
             self.plain_ms = now_ms;
-            let line = self.numbers(snapshot, fed, now_ms)?;
+            let line = self.numbers(snapshot, fed, now_ms);
             self.line(&line)?;
         }
         Ok(())
@@ -170,6 +174,21 @@ impl View {
 
     /// Takes new results; on plain output alerts are lines.
     fn collect(&mut self) -> Result<()> {
+        match self.take_results() {
+            // The next look may find it; the pipeline's own state says what it waits for.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::debug!(%error, "the view waits for the log");
+                Ok(())
+            }
+            taken => taken,
+        }
+    }
+
+    fn take_results(&mut self) -> Result<()> {
+        let place = TopicPartition::new(DEAD_LETTERS, 0);
+        if let [Some(end)] = self.log.recent_ends(&[place])[..] {
+            self.dead_letters = end;
+        }
         let (latest, mut seen) = (&mut self.latest, 0);
         self.averages.poll(Duration::ZERO, |average: Average| {
             seen += 1;
@@ -193,8 +212,8 @@ impl View {
         Ok(())
     }
 
-    fn numbers(&self, snapshot: &Snapshot, fed: &Progress, now_ms: u64) -> Result<String> {
-        Ok(format!(
+    fn numbers(&self, snapshot: &Snapshot, fed: &Progress, now_ms: u64) -> String {
+        format!(
             "{:>4.0} s  {:?}  {:>3.0} %  readings {}  {}/s  lag {}  averages {}  alerts {}  dead letters {}  late {}",
             (now_ms - self.started_ms) as f64 / 1e3,
             snapshot.state,
@@ -204,9 +223,9 @@ impl View {
             thousands(snapshot.lag.max(0) as u64),
             self.averages_seen,
             self.alerts_seen,
-            end(&*self.log, DEAD_LETTERS)? - self.dead_letters_before,
+            self.dead_letters - self.dead_letters_before,
             late(snapshot),
-        ))
+        )
     }
 
     fn frame(&mut self, snapshot: &Snapshot, fed: &Progress, now_ms: u64) -> Result<()> {
@@ -219,7 +238,7 @@ impl View {
                 style("━".repeat(full)).cyan(),
                 style("━".repeat(BAR - full)).dim(),
             ),
-            self.numbers(snapshot, fed, now_ms)?,
+            self.numbers(snapshot, fed, now_ms),
             String::new(),
             style("ocean     window from             readings   °C avg   salinity   volume")
                 .dim()

@@ -91,10 +91,16 @@ impl Broker {
 
     /// Stops its process for a while, as a long pause of its machine would. `false` if it is not ours.
     pub fn stall(&self, pause: Duration) -> bool {
+        self.stall_broker(1, pause)
+    }
+
+    /// The same, of one of several.
+    pub fn stall_broker(&self, number: u32, pause: Duration) -> bool {
         let Some(directory) = self.directory() else {
             return false;
         };
-        let pid = std::fs::read_to_string(directory.join("broker1.pid")).expect("a pid");
+        let pid = directory.join(format!("broker{number}.pid"));
+        let pid = std::fs::read_to_string(pid).expect("a pid");
         let signal = |name: &str| {
             let sent = Command::new("kill").arg(name).arg(pid.trim()).status();
             assert!(sent.is_ok_and(|status| status.success()), "{name}");
@@ -115,6 +121,15 @@ impl Broker {
             told.is_ok_and(|told| told.success()),
             "{verb} broker {number}"
         );
+    }
+
+    /// Starts all brokers again at once: none is ready before most of them are.
+    pub fn restart_all(&self, brokers: u32) {
+        std::thread::scope(|scope| {
+            for number in 1..=brokers {
+                scope.spawn(move || self.tell("restart", number));
+            }
+        });
     }
 
     /// Where its data is, if it is our own.

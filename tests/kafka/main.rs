@@ -24,6 +24,7 @@ mod ocean;
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
 mod refusals;
+mod soak;
 mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
@@ -57,6 +58,14 @@ fn main() -> ExitCode {
     if let Ok(plan) = std::env::var(crash::CHILD) {
         crash::child(&plan);
         return ExitCode::SUCCESS;
+    }
+    if let Ok(plan) = std::env::var(soak::CHILD) {
+        soak::child(&plan);
+        return ExitCode::SUCCESS;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|word| word == "--soak") {
+        return soak::run(&arguments);
     }
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
     let broker = match Broker::start() {
@@ -99,6 +108,7 @@ fn main() -> ExitCode {
         faults::CASES,
         brokers::CASES,
         twins::CASES,
+        soak::CASES,
         interop::CASES,
         authorisation::CASES,
         ocean::CASES,

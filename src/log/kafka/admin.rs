@@ -48,7 +48,8 @@ impl Cluster {
                 None => self.topic(&spec.name)?,
             };
             match existing {
-                Some(existing) => check::check_same(spec, &existing)?,
+                Some(existing) if check::check_same(spec, &existing).is_ok() => {}
+                Some(_) => self.wait_until_same(spec)?,
                 None => missing.push(spec),
             }
         }
@@ -81,22 +82,26 @@ impl Cluster {
                     .leaders(&spec.name)?
                     .is_some_and(|led| led == spec.partitions as usize))
             })?;
-            // The broker that is asked may not have heard of all the settings yet. Those of a topic
-            // that somebody else made meanwhile, or of a cluster that has its own way, stay different.
-            let until_ms = self.env.monotonic_ms() + SETTLE_MS;
-            loop {
-                let existing = self.topic(&spec.name)?;
-                if existing.as_ref() == Some(spec) {
-                    break;
-                }
-                if self.env.monotonic_ms() >= until_ms {
-                    existing.map_or(Ok(()), |existing| check::check_same(spec, &existing))?;
-                    break;
-                }
-                self.env.sleep(LOOK);
-            }
+            self.wait_until_same(spec)?;
         }
         Ok(())
+    }
+
+    /// Waits until a topic is known by all its settings: another instance may be making it at this moment,
+    /// and the broker that is asked may not have heard of them all. Those of a topic that somebody made in
+    /// another way, or of a cluster that has its own, stay different.
+    fn wait_until_same(&self, spec: &TopicSpec) -> Result<()> {
+        let until_ms = self.env.monotonic_ms() + SETTLE_MS;
+        loop {
+            let existing = self.topic(&spec.name)?;
+            let refused = existing
+                .as_ref()
+                .map_or(Ok(()), |existing| check::check_same(spec, existing));
+            if existing.as_ref() == Some(spec) || self.env.monotonic_ms() >= until_ms {
+                return refused;
+            }
+            self.env.sleep(LOOK);
+        }
     }
 
     /// See [`crate::log::Log::check_topics`].
@@ -307,10 +312,18 @@ impl Cluster {
     }
 
     fn check_exist(&self, partitions: &[TopicPartition]) -> Result<()> {
+        // The broker that is asked may not have heard of a new topic yet.
+        let until_ms = self.env.monotonic_ms() + SETTLE_MS;
         for partition in partitions {
-            let count = self.partition_count(&partition.topic)?.unwrap_or(0);
-            if partition.partition as usize >= count {
-                return Err(check::unknown_partition(partition));
+            loop {
+                let count = self.partition_count(&partition.topic)?.unwrap_or(0);
+                if (partition.partition as usize) < count {
+                    break;
+                }
+                if self.env.monotonic_ms() >= until_ms {
+                    return Err(check::unknown_partition(partition));
+                }
+                self.env.sleep(LOOK);
             }
         }
         Ok(())

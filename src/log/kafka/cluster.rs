@@ -10,6 +10,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 
+use super::admin::{LOOK, SETTLE_MS};
 use super::config::{self, Address, CONTACT_MS, Consumer, Quiet};
 use super::membership::Seat;
 use super::questions::Questions;
@@ -114,9 +115,19 @@ impl Cluster {
     /// # Errors
     /// `Invalid` if there is no such partition.
     pub(super) fn topic_of(&self, partition: &TopicPartition) -> Result<Arc<TopicSpec>> {
-        self.known_topic(&partition.topic)?
-            .filter(|spec| partition.partition < spec.partitions)
-            .ok_or_else(|| check::unknown_partition(partition))
+        let exists = |spec: &Arc<TopicSpec>| partition.partition < spec.partitions;
+        // The broker that is asked may not have heard of a new topic yet.
+        let until_ms = self.env.monotonic_ms() + SETTLE_MS;
+        loop {
+            if let Some(spec) = self.known_topic(&partition.topic)?.filter(exists) {
+                return Ok(spec);
+            }
+            if self.env.monotonic_ms() >= until_ms {
+                return Err(check::unknown_partition(partition));
+            }
+            lock(&self.topics).remove(&partition.topic);
+            self.env.sleep(LOOK);
+        }
     }
 
     pub(super) fn forget_topics(&self) {

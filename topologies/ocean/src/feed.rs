@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use marea::base::{Env, Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use marea::log::{
-    Commit, CommitError, CommittedOffset, JoinRequest, Log, Membership, Receipt, TaskPlan, Writer,
+    Assignment, Commit, CommitError, CommittedOffset, JoinRequest, Log, Membership, Receipt,
+    TaskPlan, Writer,
 };
 
+use crate::patience::wait_out;
 use crate::pending::Pending;
 use crate::topology::READINGS;
 
@@ -31,8 +33,6 @@ const BATCH_BYTES: usize = 512 << 10;
 const TICK: Duration = Duration::from_millis(20);
 /// How long a commit's answer is waited for once the feeder was told to stop, in milliseconds.
 const ANSWER_MS: u64 = 10_000;
-/// How long it waits before it asks a log again that did not answer.
-const PAUSE: Duration = Duration::from_millis(200);
 /// A feeder whose process is silent for this long loses its turn, in milliseconds.
 const SESSION_MS: u64 = 30_000;
 /// A feeder that neither feeds nor asks whether it is its turn for this long loses it, in milliseconds: it
@@ -229,7 +229,7 @@ enum Turn {
 impl Feeding {
     fn run(&mut self) -> Result<()> {
         loop {
-            let seat = self.log.join(JoinRequest {
+            let request = JoinRequest {
                 group: GROUP.to_owned(),
                 member: self.settings.member.clone(),
                 tasks: vec![TaskPlan {
@@ -238,14 +238,8 @@ impl Feeding {
                 }],
                 session_timeout_ms: SESSION_MS,
                 max_poll_interval_ms: POLL_MS,
-            });
-            let mut seat = match seat {
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    self.wait_out("joining its group", &error)?;
-                    continue;
-                }
-                seat => seat?,
             };
+            let mut seat = self.wait_out("joining its group", || self.log.join(request.clone()))?;
             match self.take_turns(&mut *seat) {
                 Ok(()) => {
                     seat.leave();
@@ -254,11 +248,6 @@ impl Feeding {
                 // Silent for too long, for instance while the machine slept.
                 Err(error) if error.kind() == ErrorKind::Fenced => {
                     tracing::warn!(%error, "the feeder lost its place; joining anew");
-                }
-                // Nothing is in flight: what is committed says where to go on.
-                Err(error) if error.kind() == ErrorKind::Unavailable && !self.is_stopped() => {
-                    drop(seat);
-                    self.wait_out("taking its turn", &error)?;
                 }
                 Err(error) => {
                     seat.leave();
@@ -272,29 +261,23 @@ impl Feeding {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// Waits a moment for a log that does not answer; the outage may last.
-    ///
-    /// # Errors
-    /// That of the log, if the feeder was told to stop.
-    fn wait_out(&self, doing: &str, error: &Error) -> Result<()> {
-        if self.is_stopped() {
-            return Err(Error::new(error.kind(), error.to_string()));
-        }
-        tracing::debug!(%error, doing, "the feeder waits for the log");
-        self.env.sleep(PAUSE);
-        Ok(())
+    /// Asks the log until it answers, or the feeder is told to stop.
+    fn wait_out<T>(&self, doing: &str, ask: impl FnMut() -> Result<T>) -> Result<T> {
+        wait_out(&*self.env, || self.is_stopped(), doing, ask)
     }
 
     fn take_turns(&mut self, seat: &mut dyn Membership) -> Result<()> {
         while !self.is_stopped() {
-            let assigned = seat.poll()?;
+            let assigned = look(seat)?;
             if assigned.is_none_or(|assigned| assigned.tasks.is_empty()) {
                 self.env.sleep(TICK);
                 continue;
             }
             // The writer first: whoever had the turn before has no say after it.
-            let writer = self.log.writer(GROUP)?;
-            let source = (self.open)(committed(&*self.log)?.as_ref())?;
+            let (writer, known) = self.wait_out("opening the writer", || {
+                Ok((self.log.writer(GROUP)?, committed(&*self.log)?))
+            })?;
+            let source = (self.open)(known.as_ref())?;
             self.shared
                 .done
                 .store(source.done().to_bits(), Ordering::Relaxed);
@@ -312,6 +295,14 @@ impl Feeding {
         }
         Ok(())
     }
+}
+
+/// What the group says. A place that cannot be had now is as good as lost: the feeder joins anew.
+fn look(seat: &mut dyn Membership) -> Result<Option<Assignment>> {
+    seat.poll().map_err(|error| match error.kind() {
+        ErrorKind::Unavailable => Error::new(ErrorKind::Fenced, error.to_string()),
+        _ => error,
+    })
 }
 
 /// The one task of the group.
@@ -334,7 +325,7 @@ impl Work<'_> {
         let started_ns = env.monotonic_ns();
         let mut fed = 0u64;
         while !self.feeding.is_stopped() {
-            let assigned = self.seat.poll()?;
+            let assigned = look(self.seat)?;
             if assigned.is_some_and(|assigned| assigned.tasks.is_empty()) {
                 return Ok(Turn::Lost);
             }
@@ -413,7 +404,11 @@ impl Work<'_> {
                 Err(CommitError::Unknown(error)) => Some(error),
                 // Nothing of it happened: as if it had not been tried.
                 Err(CommitError::Aborted(error)) if error.kind() == ErrorKind::Unavailable => {
-                    self.feeding.wait_out("appending", &error)?;
+                    if self.feeding.is_stopped() {
+                        return Err(error);
+                    }
+                    tracing::warn!(%error, "appending once more");
+                    env.sleep(TICK);
                     answer = self.submit(&commit);
                     continue;
                 }
@@ -447,20 +442,12 @@ impl Work<'_> {
     fn has_happened(&mut self, commit: &Commit) -> Result<bool> {
         let group = commit.group.as_ref();
         let wanted = group.and_then(|group| Some(&group.offsets.first()?.1));
-        loop {
-            let opened = self.feeding.log.writer(GROUP);
-            let found = opened.and_then(|writer| {
-                self.writer = writer;
-                committed(&*self.feeding.log)
-            });
-            match found {
-                Ok(found) => return Ok(found.as_ref() == wanted),
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    self.feeding.wait_out("opening the writer", &error)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let log = &self.feeding.log;
+        let (writer, found) = self.feeding.wait_out("opening the writer", || {
+            Ok((log.writer(GROUP)?, committed(&**log)?))
+        })?;
+        self.writer = writer;
+        Ok(found.as_ref() == wanted)
     }
 
     fn submit(&mut self, commit: &Commit) -> std::result::Result<Option<Receipt>, CommitError> {

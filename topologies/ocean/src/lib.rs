@@ -16,5 +16,6 @@ pub mod topology;
 pub mod feed;
 pub mod lines;
 pub mod generate;
+pub mod patience;
 mod pending;
 pub mod results;

@@ -96,7 +96,7 @@ impl Follower {
     /// Passes everything up to the topic's end as it is now.
     ///
     /// # Errors
-    /// As [`Follower::poll`]; `Unavailable` if it takes too long.
+    /// As [`Follower::poll`]; `Unavailable` if it takes too long: call it again, it goes on where it was.
     pub fn read_to_end<T: DeserializeOwned>(
         &mut self,
         log: &dyn Log,
@@ -125,7 +125,8 @@ impl Follower {
 pub fn finals<T: Final>(log: &dyn Log, topic: &str, repeats: bool) -> Result<Vec<T>> {
     let mut found = BTreeMap::new();
     let mut repeated = 0u64;
-    Follower::new(log, topic, 0)?.read_to_end(log, |result: T| {
+    let mut follower = Follower::new(log, topic, 0)?;
+    follower.read_to_end(log, |result: T| {
         repeated += u64::from(found.insert(result.key(), result).is_some());
     })?;
     if repeated > 0 && !repeats {
