@@ -1,5 +1,5 @@
 //! Records per second through a log, from encoding to decoding: with a reader that keeps up, and by a
-//! reader that comes later.
+//! reader that comes later. And how long a commit waits while much is purged or compacted.
 //!
 //! `cargo bench --bench log`; the directory is under the system's temporary directory, or under
 //! `MAREA_BENCH_DIR`: its disk decides what an fsync costs.
@@ -12,13 +12,16 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use marea::base::{Env, SystemEnv, TopicPartition};
 use marea::disk::Budget;
 use marea::log::embedded::{EmbeddedLog, Fsync, Settings};
-use marea::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, Reader, TopicSpec};
+use marea::log::{
+    Batch, BatchBuilder, Cleanup, Commit, Isolation, Log, MemoryLog, Reader, TopicSpec, Writer,
+};
 use tempfile::TempDir;
 
 /// Records of a commit, of about 100 bytes each.
@@ -164,5 +167,110 @@ fn read_later(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, append_and_read, read_later);
+/// Values that do not compress, in batches of two: of the first key the last value stays, of the second
+/// each.
+fn fill(log: &dyn Log, topic: &str, bytes: usize) {
+    let mut writer = log.writer("fill").expect("a writer");
+    let mut noise = 1_u64;
+    let mut value = || -> Vec<u8> {
+        let words = (0..VALUE_BYTES / 8).flat_map(|_| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            noise.to_le_bytes()
+        });
+        words.collect()
+    };
+    let mut number = 0_u32;
+    for _ in 0..bytes / (64 * 2 * VALUE_BYTES) {
+        let batch = |_| {
+            let mut builder = BatchBuilder::default();
+            number += 1;
+            builder.push(Some(b"same"), Some(&value()), 0, &[]);
+            builder.push(Some(&number.to_le_bytes()), Some(&value()), 0, &[]);
+            let batch = builder.seal().expect("records");
+            (TopicPartition::new(topic, 0), batch)
+        };
+        let appends = (0..64).map(batch).collect();
+        commit(&mut *writer, appends);
+    }
+}
+
+const VALUE_BYTES: usize = 128 << 10;
+
+fn commit(writer: &mut dyn Writer, appends: Vec<(TopicPartition, Batch)>) {
+    let group = None;
+    writer.submit(Commit { appends, group }).expect("submitted");
+    let long = Duration::from_secs(60);
+    while writer.poll(long).expect("committed").is_none() {}
+}
+
+/// Prints how long the slowest of many small commits took while 1 GiB is purged, and while it is compacted.
+fn commits_beside_cleaning(_: &mut Criterion) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut filters = arguments.iter().filter(|word| !word.starts_with('-'));
+    if !filters.all(|filter| "commits beside cleaning".contains(filter.as_str())) {
+        return;
+    }
+    let bench = arguments.iter().any(|argument| argument == "--bench");
+    let bytes = if bench { 1 << 30 } else { 32 << 20 };
+    for (topic, cleanup) in [("purged", Cleanup::Delete), ("compacted", Cleanup::Compact)] {
+        let directory = directory();
+        let settings = Settings {
+            housekeeping_interval_ms: 3_600_000,
+            ..Settings::new(directory.path(), Budget::new(64 << 20))
+        };
+        let log = EmbeddedLog::open(settings, SystemEnv::shared()).expect("opens");
+        let topics = [
+            TopicSpec::new("t", 1),
+            TopicSpec::new(topic, 1).with_cleanup(cleanup),
+        ];
+        log.create_topics(&topics).expect("created");
+        fill(&log, topic, bytes);
+        let log = Arc::new(log);
+        let done = Arc::new(AtomicBool::new(false));
+        let (of, ends) = (Arc::clone(&log), Arc::clone(&done));
+        let started = Instant::now();
+        let clean = move || {
+            let all = [(TopicPartition::new(topic, 0), i64::MAX)];
+            match cleanup {
+                Cleanup::Delete => of.delete_records(&all).expect("purged"),
+                _ => of.clean_now().expect("compacted"),
+            }
+            ends.store(true, Ordering::SeqCst);
+        };
+        let env = SystemEnv::shared();
+        let cleaning = env.spawn("cleaning", Box::new(clean)).expect("a thread");
+        let mut writer = log.writer("w").expect("a writer");
+        let mut taken_ms = Vec::new();
+        while !done.load(Ordering::SeqCst) {
+            let mut builder = BatchBuilder::default();
+            builder.push(None, Some(&VALUE), 0, &[]);
+            let appends = builder.seal().map(|batch| (place(0), batch));
+            let asked = Instant::now();
+            commit(&mut *writer, appends.into_iter().collect());
+            taken_ms.push(asked.elapsed().as_secs_f64() * 1e3);
+        }
+        let whole_ms = started.elapsed().as_secs_f64() * 1e3;
+        assert!(cleaning.join(), "cleaning failed");
+        taken_ms.sort_by(f64::total_cmp);
+        println!(
+            "{{\"bench\":\"commits beside cleaning\",\"topic\":\"{topic}\",\"mib\":{},\
+             \"cleaned_ms\":{whole_ms:.0},\"commits\":{},\"median_ms\":{:.2},\"p99_ms\":{:.1},\
+             \"longest_ms\":{:.1}}}",
+            bytes >> 20,
+            taken_ms.len(),
+            taken_ms[taken_ms.len() / 2],
+            taken_ms[taken_ms.len() * 99 / 100],
+            taken_ms[taken_ms.len() - 1]
+        );
+    }
+}
+
+criterion_group!(
+    benches,
+    append_and_read,
+    read_later,
+    commits_beside_cleaning
+);
 criterion_main!(benches);

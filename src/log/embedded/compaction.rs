@@ -16,8 +16,9 @@
 //! partition keeps one horizon at a time, an offset and when the run ended; the next is taken when all
 //! tombstones below it have gone.
 //!
-//! Both passes read a snapshot without any lock; a chunk is written under `writing`, and passes over
-//! what a purge has deleted meanwhile. Only the committer appends, always above `cut`.
+//! Both passes read a snapshot, and no commit or purge waits for them; a chunk is written under `cleaning`
+//! and `writing`, and passes over what a purge has deleted meanwhile. Only the committer appends, always
+//! above `cut`.
 
 use std::collections::HashMap;
 
@@ -39,6 +40,18 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Compacts what was appended to the partition before the call.
 pub(super) fn compact(shared: &Shared, spec: &TopicSpec, partition: &Partition) -> Result<()> {
+    compact_watched(shared, spec, partition, &|_| ())
+}
+
+/// [`compact`]; `reading` is told of each batch that a pass has before it.
+pub(super) fn compact_watched(
+    shared: &Shared,
+    spec: &TopicSpec,
+    partition: &Partition,
+    reading: &dyn Fn(Offset),
+) -> Result<()> {
+    // Two runs at once would count twice what they take away.
+    let _compacting = partition.compacting();
     let budget = &shared.settings.budget;
     let most = (budget.bytes() / 8).clamp(KEYS_BYTES_MIN, KEYS_BYTES_MAX);
     // A chunk is there twice while it is written.
@@ -48,8 +61,8 @@ pub(super) fn compact(shared: &Shared, spec: &TopicSpec, partition: &Partition) 
         shared.check_open()?;
         let row = partition.row();
         let below = (row.clean_until, row.end);
-        let (last, cut) = last_offsets(shared, partition, below, most, &mut reserved)?;
-        rewrite(shared, spec, partition, &last, cut)?;
+        let (last, cut) = last_offsets(shared, partition, below, most, &mut reserved, reading)?;
+        rewrite(shared, spec, partition, &last, cut, reading)?;
         if cut >= row.end {
             return Ok(());
         }
@@ -74,6 +87,7 @@ fn last_offsets(
     (from, end): (Offset, Offset),
     most: usize,
     reserved: &mut Reserved,
+    reading: &dyn Fn(Offset),
 ) -> Result<(HashMap<Vec<u8>, Offset>, Offset)> {
     let mut last = HashMap::new();
     let mut bytes = 0;
@@ -81,6 +95,7 @@ fn last_offsets(
     while let Some((key, value)) = rows.next()? {
         shared.check_open()?;
         let base = base_offset_of(key)?;
+        reading(base);
         if bytes + 2 * CHUNK_BYTES > reserved.bytes() {
             reserved.resize(bytes + 2 * CHUNK_BYTES + KEYS_BYTES_MIN);
         }
@@ -110,6 +125,7 @@ fn rewrite(
     partition: &Partition,
     last: &HashMap<Vec<u8>, Offset>,
     cut: Offset,
+    reading: &dyn Fn(Offset),
 ) -> Result<()> {
     let row = partition.row();
     let now_ms = shared.env.wall_ms();
@@ -122,6 +138,7 @@ fn rewrite(
     while let Some((key, value)) = rows.next()? {
         shared.check_open()?;
         let base = base_offset_of(key)?;
+        reading(base);
         let batch = stored(base, value)?;
         let kept = keep(base, &batch, last, dead_until)?;
         let bytes = match &kept {
@@ -228,6 +245,7 @@ fn write_chunk(
     if chunk.is_empty() && done.is_none() {
         return Ok(());
     }
+    let _cleaning = partition.cleaning();
     let mut writing = shared.writing();
     if !shared.still_has(partition) {
         return Ok(());

@@ -9,9 +9,11 @@
 //! ```
 //!
 //! # Locks
-//! Taken in this order: `writing` (one change of the disk's content at a time: commits, purges,
-//! topics), then `topics`, `groups`, `published`, a partition's own. Only `writing` is held while
-//! the disk works; readers never take it.
+//! Taken in this order: a partition's `compacting` (one compaction of it at a time) and `cleaning` (what is
+//! stored of it changes only at its end), `writing` (one change of the disk's content at a time: commits,
+//! purges, topics), then `topics`, `groups`, `published`, a partition's own state. The first three are held
+//! while the disk works; readers take none of them, and commits only `writing`, which purges and compactions
+//! hold for one small write at a time.
 //!
 //! # Why a commit is atomic for readers
 //! The batches, the offsets and each partition's end are one RocksDB write. Readers see a batch only
@@ -28,6 +30,7 @@ mod format;
 mod housekeeping;
 mod log;
 mod partition;
+mod purge;
 mod reader;
 mod settings;
 mod shared;

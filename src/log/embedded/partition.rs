@@ -19,6 +19,9 @@ pub(super) struct Topic {
 pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) place: Place,
+    /// See the module's documentation on locks.
+    compacting: Mutex<()>,
+    cleaning: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -40,8 +43,22 @@ impl Partition {
         Arc::new(Self {
             name,
             place,
+            compacting: Mutex::default(),
+            cleaning: Mutex::default(),
             state: Mutex::new(state),
         })
+    }
+
+    /// Held by who rewrites the partition.
+    pub(super) fn compacting(&self) -> MutexGuard<'_, ()> {
+        self.compacting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held by who changes what is stored of the partition, but for its end.
+    pub(super) fn cleaning(&self) -> MutexGuard<'_, ()> {
+        self.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -17,6 +17,7 @@ mod damage;
 mod durability;
 mod ending;
 mod model;
+mod waiting;
 
 thread_local! {
     /// Each test runs on a thread of its own, and its directories go when the thread ends.

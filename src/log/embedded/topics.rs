@@ -1,11 +1,11 @@
-//! Topics: made, deleted, purged.
+//! Topics: made and deleted.
 
 use std::sync::Arc;
 
 use super::format::{self, PartitionRow, batch_key, partition_key};
 use super::partition::{Partition, Topic};
-use super::shared::{BATCHES, META, OFFSETS, PARTITIONS, Shared, TOPICS, Writing, at};
-use crate::base::{Offset, Result, TopicPartition};
+use super::shared::{BATCHES, META, OFFSETS, PARTITIONS, Shared, TOPICS};
+use crate::base::{Result, TopicPartition};
 use crate::disk::Range;
 use crate::log::{TopicSpec, check};
 
@@ -113,108 +113,4 @@ impl Shared {
         writing.offsets.remove(group);
         Ok(())
     }
-
-    pub(super) fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
-        self.check_open()?;
-        let mut partitions = Vec::with_capacity(before.len());
-        for (name, offset) in before {
-            partitions.push((self.find(name)?.1, *offset));
-        }
-        for (partition, offset) in partitions {
-            let start = offset.min(partition.row().end);
-            let purged = self.purge(&partition, start, |stored| stored.next <= start);
-            purged.map_err(|error| at(&partition, error))?;
-        }
-        Ok(())
-    }
-
-    /// Deletes batches from the front as long as `goes` says so; the partition then starts after them,
-    /// or at `start` if that is larger. In steps, so that commits need not wait for a long purge.
-    pub(super) fn purge(
-        &self,
-        partition: &Partition,
-        start: Offset,
-        goes: impl Fn(Stored) -> bool,
-    ) -> Result<()> {
-        loop {
-            self.check_open()?;
-            let mut writing = self.writing();
-            if !self.still_has(partition)
-                || !self.purge_step(&mut writing, partition, start, &goes)?
-            {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Whether there may be more to do.
-    fn purge_step(
-        &self,
-        writing: &mut Writing,
-        partition: &Partition,
-        start: Offset,
-        goes: &impl Fn(Stored) -> bool,
-    ) -> Result<bool> {
-        let place = partition.place;
-        let before = partition.row();
-        let mut row = before;
-        let range = Range::between(batch_key(place, 0), batch_key(place, row.end));
-        let mut rows = self.database.iter(BATCHES, range)?;
-        let (mut first_kept, mut more) = (row.end, false);
-        while let Some((key, value)) = rows.next()? {
-            let base = format::base_offset_of(key)?;
-            let (delta, append_time_ms) = format::peek_batch(value)?;
-            let stored = Stored {
-                next: base + i64::from(delta) + 1,
-                append_time_ms,
-                bytes_left: row.bytes,
-            };
-            more = before.bytes - row.bytes >= STEP_BYTES;
-            if more || !goes(stored) {
-                first_kept = base;
-                break;
-            }
-            row.bytes = row.bytes.saturating_sub(value.len() as u64);
-            if base < row.clean_until {
-                row.clean_bytes = row.clean_bytes.saturating_sub(value.len() as u64);
-            }
-            row.start = row.start.max(stored.next);
-        }
-        if !more {
-            row.start = row.start.max(start);
-        }
-        if row == before {
-            return Ok(false);
-        }
-        let (from, to) = (batch_key(place, 0), batch_key(place, first_kept));
-        let mut batch = self.database.batch();
-        batch.delete_range(BATCHES, &from, &to);
-        batch.put(PARTITIONS, &partition_key(place), &row.encode());
-        let deleted_bytes = before.bytes - row.bytes;
-        // A small purge is not synced: after the machine's death the records may be there again, and
-        // go again. Files must not go before the row that says so is safe.
-        let with_files = deleted_bytes >= FILES_BYTES;
-        self.write_as(batch, with_files)?;
-        writing.bytes = writing.bytes.saturating_sub(deleted_bytes);
-        partition.state().row = row;
-        if with_files {
-            self.database.delete_files(BATCHES, &from, &to)?;
-        }
-        Ok(more)
-    }
-}
-
-/// How much one step of a purge deletes, in bytes.
-const STEP_BYTES: u64 = 64 << 20;
-/// From how many bytes on whole files may be gone, so that it is worth to look.
-const FILES_BYTES: u64 = 8 << 20;
-
-/// A batch that [`Shared::purge`] asks about.
-#[derive(Clone, Copy)]
-pub(super) struct Stored {
-    /// The offset after it.
-    pub(super) next: Offset,
-    pub(super) append_time_ms: i64,
-    /// Of the partition, this batch included.
-    pub(super) bytes_left: u64,
 }
