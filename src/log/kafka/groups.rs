@@ -13,6 +13,9 @@ use super::error::{failed, refused};
 use crate::base::{Error, Result, TopicPartition};
 use crate::log::CommittedOffset;
 
+/// How often a client of a group is asked in vain before another takes its place.
+const TIMES_WITH_ONE_CLIENT: u32 = 4;
+
 /// A member of a group at rest.
 pub(super) struct Assigned {
     /// Its name at the broker.
@@ -32,7 +35,8 @@ impl Cluster {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let client = self.group(group)?;
+        let mut client = self.group(group)?;
+        let mut times = 0;
         let what = || format!("asking for the offsets of group {group}");
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         let answer = loop {
@@ -46,7 +50,15 @@ impl Cluster {
                 Err(cause) if self.env.monotonic_ms() >= until_ms => {
                     return Err(failed(&what(), cause));
                 }
-                Err(cause) => tracing::debug!(%cause, group, "asking for offsets again"),
+                Err(cause) => {
+                    tracing::debug!(%cause, group, "asking for offsets again");
+                    times += 1;
+                    // A client that has lost its way to the coordinator may not find it by itself.
+                    if times % TIMES_WITH_ONE_CLIENT == 0 {
+                        self.forget_group(group);
+                        client = self.group(group)?;
+                    }
+                }
             }
             self.env.sleep(LOOK);
         };

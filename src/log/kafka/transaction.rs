@@ -30,7 +30,7 @@ use super::config::{self, BATCH_BYTES, REQUEST_MS, TRANSACTION_MS};
 use super::convert::{list, number_of, outgoing};
 use super::deliveries::{Context, Deliveries};
 use super::error::{Verdict, dead_writer, failed, judge};
-use super::writer::{Answer, Job};
+use super::writer::{Answer, Job, Pulse};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{CommitError, GroupCommit, Receipt};
 
@@ -51,6 +51,8 @@ pub(super) struct Transactions {
     cluster: Arc<Cluster>,
     id: String,
     producer: BaseProducer<Context>,
+    /// For the owner, who sees by it that a call of the client does not come back.
+    pulse: Arc<Pulse>,
 }
 
 /// Why an attempt did not get to its commit.
@@ -62,7 +64,7 @@ enum Stop {
 }
 
 impl Transactions {
-    pub(super) fn open(cluster: Arc<Cluster>, id: &str) -> Result<Self> {
+    pub(super) fn open(cluster: Arc<Cluster>, id: &str, pulse: Arc<Pulse>) -> Result<Self> {
         let config = cluster.address.writer(id);
         let producer: BaseProducer<Context> =
             BaseProducer::from_config_and_context(&config, Context::default())
@@ -84,6 +86,7 @@ impl Transactions {
             cluster,
             id: id.to_owned(),
             producer,
+            pulse,
         })
     }
 
@@ -112,6 +115,7 @@ impl Transactions {
         let until_ms = env.monotonic_ms() + TRANSACTION_MS;
         let mut seen = None;
         loop {
+            self.beat();
             let cause = match self.attempt(job, &mut seen, until_ms) {
                 Ok(()) => return self.finish(job, answers),
                 Err(Stop::Client(cause)) => cause,
@@ -135,6 +139,7 @@ impl Transactions {
                     // The member learns of the generation by itself, or that it has lost its place.
                     if let Some(group) = group {
                         self.cluster.wait_regenerated(group, seen, REGENERATE_MS);
+                        self.beat();
                         self.cluster
                             .check_commit(group)
                             .map_err(CommitError::Fenced)?;
@@ -213,9 +218,14 @@ impl Transactions {
         }
     }
 
+    fn beat(&self) {
+        self.pulse.beat(self.cluster.env.monotonic_ms());
+    }
+
     /// Takes what the client has to say, and waits a moment if that is nothing. The client's own wait of
     /// a short time turns in a circle for the whole of it.
     fn serve(&self) {
+        self.beat();
         let before = self.producer.in_flight_count();
         self.producer.poll(Duration::ZERO);
         if self.producer.in_flight_count() == before {
@@ -253,6 +263,7 @@ impl Transactions {
         };
         *seen = Some(number);
         loop {
+            self.beat();
             match self
                 .producer
                 .send_offsets_to_transaction(&offsets, &metadata, CALL)
@@ -291,6 +302,7 @@ impl Transactions {
     fn finish(&self, job: &Job, answers: &Sender<Answer>) -> Answer {
         let mut unknown = false;
         loop {
+            self.beat();
             let cause = match self.producer.commit_transaction(CALL) {
                 Ok(()) => return Ok(self.done(job)),
                 Err(cause) => cause,
@@ -335,6 +347,7 @@ impl Transactions {
     fn abort(&self) -> Result<(), CommitError> {
         let until_ms = self.cluster.env.monotonic_ms() + 3 * TRANSACTION_MS;
         loop {
+            self.beat();
             let cause = match self.producer.abort_transaction(Duration::from_millis(100)) {
                 Ok(()) => {
                     // What is said of its records must not be taken for the next one's.

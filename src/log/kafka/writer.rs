@@ -2,6 +2,7 @@
 //! waits for the brokers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -17,8 +18,28 @@ pub(super) struct KafkaWriter {
     id: String,
     jobs: Sender<Job>,
     answers: Receiver<Answer>,
+    pulse: Arc<Pulse>,
     in_flight: bool,
 }
+
+/// When the writer's thread last came back from a call of the client, by the monotonic clock.
+#[derive(Default)]
+pub(super) struct Pulse(AtomicU64);
+
+impl Pulse {
+    pub(super) fn beat(&self, now_ms: u64) {
+        self.0.store(now_ms, Ordering::Relaxed);
+    }
+
+    fn silent_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A call of the client that takes longer never comes back, in milliseconds: each is given a fraction of
+/// it. Librdkafka 2.12 does so in `rd_kafka_send_offsets_to_transaction` when the coordinator moves at the
+/// wrong moment.
+const HUNG_MS: u64 = 10_000;
 
 /// A commit that passed the checks.
 pub(super) struct Job {
@@ -31,7 +52,8 @@ pub(super) struct Job {
 impl KafkaWriter {
     /// Opens the id, which fences whoever had it, and ends what that one left open.
     pub(super) fn open(cluster: Arc<Cluster>, id: &str) -> Result<Self> {
-        let transactions = Transactions::open(Arc::clone(&cluster), id)?;
+        let pulse = Arc::new(Pulse::default());
+        let transactions = Transactions::open(Arc::clone(&cluster), id, Arc::clone(&pulse))?;
         let (jobs, taken) = channel();
         let (answer, answers) = channel();
         let body = move || transactions.run(&taken, &answer);
@@ -42,6 +64,7 @@ impl KafkaWriter {
             id: id.to_owned(),
             jobs,
             answers,
+            pulse,
             in_flight: false,
         })
     }
@@ -78,6 +101,7 @@ impl Writer for KafkaWriter {
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
         assert!(!self.in_flight, "one commit at a time");
         let job = self.checked(commit)?;
+        self.pulse.beat(self.cluster.env.monotonic_ms());
         self.jobs.send(job).map_err(|_| self.gone())?;
         self.in_flight = true;
         Ok(())
@@ -89,7 +113,23 @@ impl Writer for KafkaWriter {
         }
         let answer = match self.answers.recv_timeout(timeout) {
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {
+                let silent_ms = self.pulse.silent_ms(self.cluster.env.monotonic_ms());
+                if silent_ms < HUNG_MS {
+                    return Ok(None);
+                }
+                // The thread and its client are left behind: nothing ends them. Whoever opens the id anew
+                // fences them.
+                self.in_flight = false;
+                let message = format!(
+                    "the client of writer {} has not come back for {silent_ms} ms; open it anew",
+                    self.id
+                );
+                return Err(CommitError::Lost(Error::new(
+                    ErrorKind::Unavailable,
+                    message,
+                )));
+            }
             Err(RecvTimeoutError::Disconnected) => Err(self.gone()),
         };
         // After an unknown outcome the thread goes on asking, and answers again.

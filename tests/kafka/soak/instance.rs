@@ -22,7 +22,9 @@ impl Instance {
     /// An instance of the example, on a file.
     pub fn ocean(number: usize, input: &Path, flags: &[&str]) -> Self {
         let place = Place::new();
-        let command = place.on_file(input, flags);
+        let mut command = place.on_file(input, flags);
+        // What it says is shown where it fails.
+        command.env("RUST_LOG", "marea::runtime=debug,ocean=info");
         Self::new(format!("ocean-{number}"), place, command, true)
     }
 
