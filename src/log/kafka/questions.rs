@@ -202,11 +202,11 @@ fn answer_all(cluster: &Weak<Cluster>, questions: &Receiver<Question>) {
             return;
         };
         for which in [Which::Starts, Which::Ends, Which::HighWatermarks] {
-            let of_kind = |question| match question {
-                &Question::Offsets(ref offsets) if offsets.which == which => Some(offsets),
+            let asked = waiting.iter().filter_map(|question| match question {
+                Question::Offsets(offsets) if offsets.which == which => Some(offsets),
                 _ => None,
-            };
-            let asked: Vec<&Offsets> = waiting.iter().filter_map(of_kind).collect();
+            });
+            let asked: Vec<&Offsets> = asked.collect();
             answer(&cluster, which, &asked);
         }
         if waiting.iter().any(|one| matches!(one, Question::TopicIds)) {
