@@ -71,6 +71,10 @@ pub struct Arguments {
     /// Sum up the state, drop it, rebuild it from the changelogs, sum it up again and compare.
     #[arg(long)]
     pub replay: bool,
+    /// Make a damaged log openable: keep what is left of it, say what is lost, and put the damaged files
+    /// aside. State is rebuilt at the next start.
+    #[arg(long, conflicts_with_all = ["replay", "kafka"])]
+    pub repair: bool,
     /// Seed of the readings that are made up.
     #[arg(long, default_value = "1")]
     pub seed: u64,

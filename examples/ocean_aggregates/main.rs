@@ -5,12 +5,14 @@
 //! cargo run --release --example ocean_aggregates -- --input topologies/ocean/data/ocean-readings.jsonl.gz \
 //!     --averages-out averages.jsonl --alerts-out alerts.jsonl
 //! cargo run --release --example ocean_aggregates -- --replay
+//! cargo run --release --example ocean_aggregates -- --repair        where the log is refused as damaged
 //! ```
 //!
 //! It ends with 0 when all is done or a signal stopped it, with 2 when it cannot be done as asked, with
 //! 1 when something failed: then the same command goes on where it stopped.
 
 mod arguments;
+mod repair;
 mod replay;
 mod run;
 mod view;
@@ -32,9 +34,10 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
-    let outcome = match arguments.replay {
-        true => replay::replay(&arguments),
-        false => run::run(&arguments),
+    let outcome = match (arguments.repair, arguments.replay) {
+        (true, _) => repair::repair(&arguments),
+        (false, true) => replay::replay(&arguments),
+        (false, false) => run::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

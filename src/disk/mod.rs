@@ -31,5 +31,6 @@ pub use database::{Column, Database, Durability};
 pub(crate) use error::from_io;
 pub use format::{Format, Opened, check_format};
 pub use iter::{Iter, Range};
-pub use open::Options;
-pub(crate) use place::{create_directories, sync_directory};
+pub(crate) use open::rebuild;
+pub use open::{Options, Recovery};
+pub(crate) use place::{create_directories, may_be_damaged, sync_directory};

@@ -1,6 +1,6 @@
 //! Opening a directory: which columns it gets, and with which of RocksDB's settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, RwLock};
 
 use rocksdb::{
@@ -30,6 +30,19 @@ pub struct Options<'a> {
     pub write_ahead: bool,
 }
 
+/// What may be missing from the write-ahead log of a directory that opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Nothing but an incomplete last record, which a crash leaves.
+    Whole,
+    /// Its end: the first damage, and all that comes after it. Not what RocksDB knows to be synced.
+    PointInTime,
+    /// Its end, synced or not, and whole files of it: to save what is left.
+    Salvage,
+    /// Anything anywhere, as long as something can be read. What is read then is no state that ever was.
+    Fragments,
+}
+
 impl Database {
     /// Opens the directory, creating it and the columns that are missing.
     ///
@@ -38,6 +51,14 @@ impl Database {
     /// program made it, or this process may not have enough files open; `Full` when the disk is; `Corrupt`
     /// when files are damaged or missing. All name the path.
     pub fn open(options: &Options<'_>) -> Result<Self> {
+        Self::open_recovering(options, Recovery::Whole)
+    }
+
+    /// [`Database::open`], which gives up what `recovery` says of a write-ahead log.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub fn open_recovering(options: &Options<'_>, recovery: Recovery) -> Result<Self> {
         let path = &options.path;
         create_directories(path)?;
         let look = Look::at(path)?;
@@ -45,13 +66,17 @@ impl Database {
         // The default column is there as well.
         let columns = options.columns.len() + 1;
         let files = FilesOfADatabase::take(path, columns, options.budget.databases())?;
-        let database_options = database_options(options, &files);
+        let chained = look.write_ahead || !look.current;
+        let database_options = database_options(options, &files, recovery, chained)
+            .map_err(|cause| from_rocksdb(path, "opening", cause))?;
         let mut names = options.columns.clone();
         // RocksDB opens only with all columns named; a directory without CURRENT has none yet.
         if look.current {
             let existing = DB::list_cf(&database_options, path)
                 .map_err(|cause| from_rocksdb(path, "reading the columns of", cause))?;
-            look.check_columns(path, &existing, &options.columns, options.write_ahead)?;
+            let may_lose_files = matches!(recovery, Recovery::Salvage | Recovery::Fragments);
+            let needs_write_ahead = options.write_ahead && !may_lose_files;
+            look.check_columns(path, &existing, &options.columns, needs_write_ahead)?;
             for name in existing {
                 if !names.contains(&name) {
                     names.push(name);
@@ -84,8 +109,19 @@ impl Database {
     }
 }
 
-fn database_options(options: &Options<'_>, files: &FilesOfADatabase) -> rocksdb::Options {
+/// `chained`: whether there are files of the write-ahead log, of which each knows the one before.
+fn database_options(
+    options: &Options<'_>,
+    files: &FilesOfADatabase,
+    recovery: Recovery,
+    chained: bool,
+) -> Result<rocksdb::Options, rocksdb::Error> {
     let mut database = rocksdb::Options::default();
+    if options.write_ahead && chained && recovery != Recovery::Fragments {
+        // A file that ends early, but at the end of a record, is noticed by the next one. The binding has
+        // no function for it.
+        database = database.get_options_from_string("track_and_verify_wals=true")?;
+    }
     database.create_if_missing(true);
     database.create_missing_column_families(true);
     database.set_write_buffer_manager(&options.budget.write_buffers);
@@ -105,14 +141,19 @@ fn database_options(options: &Options<'_>, files: &FilesOfADatabase) -> rocksdb:
     if options.write_ahead {
         database.set_max_total_wal_size(256 << 20);
         database.set_wal_bytes_per_sync(1 << 20);
-        // The default gives up all commits after the first damaged one, and says nothing. Here only an
-        // incomplete last record, which a crash leaves, is cut off; other damage is refused.
-        database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        database.set_track_and_verify_wals_in_manifest(true);
-    } else {
-        database.set_atomic_flush(true);
+        // The default gives up all commits after the first damaged one, and says nothing.
+        database.set_wal_recovery_mode(match recovery {
+            Recovery::Whole => DBRecoveryMode::TolerateCorruptedTailRecords,
+            Recovery::PointInTime | Recovery::Salvage => DBRecoveryMode::PointInTime,
+            Recovery::Fragments => DBRecoveryMode::SkipAnyCorruptedRecord,
+        });
+        let synced_is_there = matches!(recovery, Recovery::Whole | Recovery::PointInTime);
+        database.set_track_and_verify_wals_in_manifest(synced_is_there);
     }
-    database
+    // Files hold all columns as of one moment. With a write-ahead log too: when its end is lost, no column
+    // is ahead of the others.
+    database.set_atomic_flush(true);
+    Ok(database)
 }
 
 fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options {
@@ -154,3 +195,21 @@ fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options
     column.set_level_compaction_dynamic_level_bytes(true);
     column
 }
+
+/// Makes a directory openable whose file list or tables are missing or damaged, of what its files hold.
+/// Changes it: for a copy.
+///
+/// # Errors
+/// `Corrupt` when nothing can be made of it; others as [`Database::open`].
+pub(crate) fn rebuild(path: &Path, budget: &Budget) -> Result<()> {
+    let options = Options {
+        path: path.to_owned(),
+        columns: Vec::new(),
+        budget,
+        write_ahead: true,
+    };
+    let column = column_options(&options, SMALLEST_WRITE_BUFFER);
+    DB::repair(&column, path).map_err(|cause| from_rocksdb(path, "rebuilding", cause))
+}
+
+const SMALLEST_WRITE_BUFFER: usize = 4 << 20;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::from_io;
-use crate::base::{Error, Result};
+use crate::base::{Error, ErrorKind, Result};
 
 /// Creates the directory and those above it that are missing, and syncs the directories that got a
 /// new entry: without that, a power failure may take away a new directory with all that was synced in
@@ -57,7 +57,7 @@ pub(super) struct Look {
     /// Whether there are files of rows.
     tables: bool,
     /// Whether there are files of the write-ahead log, and whether one of them is not empty.
-    write_ahead: bool,
+    pub(super) write_ahead: bool,
     write_ahead_filled: bool,
 }
 
@@ -115,12 +115,20 @@ impl Look {
     }
 }
 
+const FOREIGN: &str = "holds a RocksDB database that is not of this kind";
+
 pub(super) fn foreign(path: &Path) -> Error {
     Error::invalid(format!(
-        "the directory {} holds a RocksDB database that is not of this kind; it was left as it is; \
-         choose another directory",
+        "the directory {} {FOREIGN}; it was left as it is; choose another directory",
         path.display()
     ))
+}
+
+/// Whether what does not open may be damaged although the error does not say so: a database whose file list is
+/// damaged looks like one of another program, or of another RocksDB.
+pub(crate) fn may_be_damaged(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Internal)
+        || error.message().contains(FOREIGN)
 }
 
 fn damaged(path: &Path, what: &str) -> Error {
@@ -134,7 +142,6 @@ fn damaged(path: &Path, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ErrorKind;
 
     #[test]
     fn every_directory_that_got_an_entry_is_synced_from_the_top() {

@@ -128,3 +128,23 @@ fn a_log_of_a_newer_format() {
     of_version(&place.path("data/log"), &columns.map(str::to_owned), 9);
     refused(&place, "format 9");
 }
+
+#[test]
+fn a_damaged_log_is_refused_with_a_cure_that_works() {
+    let place = Place::new();
+    run(place.on_file(&readings(), &[])).well();
+    let log = place.path("data/log");
+    let entries = fs::read_dir(&log).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").path());
+    let newest = names.filter(|path| path.extension().is_some_and(|name| name == "log"));
+    let newest = newest.max().expect("a write-ahead log");
+    let mut bytes = fs::read(&newest).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&newest, bytes).expect("written");
+    refused(&place, "--repair");
+    let ended = run(place.on_file(&readings(), &["--repair"]));
+    ended.well();
+    // What was read of the input is in the log too: the same command reads the rest of it again.
+    run(place.on_file(&readings(), &[])).well();
+}

@@ -132,9 +132,8 @@ pub(super) fn run(shared: Arc<Shared>) {
         let jobs = match next_jobs(&shared, left) {
             Next::Jobs(jobs) => jobs,
             Next::Due => {
-                shared.syncs.fetch_add(1, Ordering::Relaxed);
                 // A failure is kept by the database and answers the next commit.
-                if let Err(error) = shared.database.sync() {
+                if let Err(error) = shared.sync() {
                     tracing::error!(%error, "commits of the log may not be on the disk");
                 }
                 unsynced_since_ms = None;
@@ -151,14 +150,13 @@ pub(super) fn run(shared: Arc<Shared>) {
             unsynced_since_ms.get_or_insert_with(|| shared.env.monotonic_ms());
         }
     }
-    if unsynced_since_ms.is_some() {
-        shared.syncs.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = shared.database.sync() {
-            *shared
-                .sync_failed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
+    if unsynced_since_ms.is_some()
+        && let Err(error) = shared.sync()
+    {
+        *shared
+            .sync_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
@@ -239,7 +237,7 @@ fn commit_round(shared: &Shared, jobs: VecDeque<Job>, synced: bool) {
         let key = format::partition_key(*place);
         round.batch.put(PARTITIONS, &key, &change.row.encode());
     }
-    if let Err(error) = shared.write_as(round.batch, synced) {
+    if let Err(error) = shared.write_commits(round.batch, synced, accepted.len() as u64) {
         for (job, _) in accepted {
             let copy = Error::new(error.kind(), error.to_string());
             job.answer(Err(CommitError::Fatal(copy)));

@@ -6,6 +6,8 @@
 //! meta        "format"                                        see `disk::check_format`
 //!             "incarnation"                                   row: u128
 //!             "next_topic"                                    row: u32, the next topic id
+//!             "written"                                       row: writes u64, commits u64, wall clock i64,
+//!                                                              of all up to this write (see `point`)
 //! topics      name                                            row: topic id u32, partitions u32,
 //!                                                              cleanup u8 (0 delete, 1 compact, 2 both),
 //!                                                              retention_ms option i64,
@@ -46,6 +48,7 @@ pub(super) const COLUMNS: [&str; 6] = [
 ];
 pub(super) const INCARNATION: &[u8] = b"incarnation";
 pub(super) const NEXT_TOPIC: &[u8] = b"next_topic";
+pub(super) const WRITTEN: &[u8] = b"written";
 const ROW_VERSION: u8 = 1;
 
 /// A partition's place: topic id, partition.

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::settings::Settings;
 use super::shared::Shared;
 use super::writer::{EmbeddedMember, EmbeddedWriter};
-use super::{committer, format, housekeeping, shared};
+use super::{committer, housekeeping, opening};
 use crate::base::{Env, Error, Offset, Result, Thread, TopicPartition};
-use crate::disk::{Database, Options, check_format};
 use crate::log::turns::{Source as _, TurnReader};
 use crate::log::{
     CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
@@ -38,24 +37,17 @@ pub struct Stats {
 }
 
 impl EmbeddedLog {
-    /// Opens the log, creating it if there is none.
+    /// Opens the log, creating it if there is none. After the death of a machine that worked with relaxed
+    /// fsync the last commits may be missing, none that was synced; a warning says so.
     ///
     /// # Errors
     /// `Unavailable` while another process or another handle has it open; `Invalid` when the directory
-    /// must not be written; `Full` when the disk is; `Corrupt` when it is damaged or of a newer format.
+    /// must not be written; `Full` when the disk is; `Corrupt` when it is damaged (see [`EmbeddedLog::repair`])
+    /// or of a newer format.
     pub fn open(settings: Settings, env: Arc<dyn Env>) -> Result<Self> {
-        let database = Database::open(&Options {
-            path: settings.path.clone(),
-            columns: format::COLUMNS
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect(),
-            budget: &settings.budget,
-            write_ahead: true,
-        })?;
-        check_format(&database, shared::META, format::FORMAT)?;
+        let opened = opening::open(&settings, &*env)?;
         let place = settings.path.display().to_string();
-        let shared = Shared::load(settings, Arc::clone(&env), database)
+        let shared = Shared::load(settings, Arc::clone(&env), opened)
             .map_err(|error| error.context(format_args!("opening the log in {place}")))?;
         let log = Self {
             shared,

@@ -29,9 +29,12 @@ mod compaction;
 mod format;
 mod housekeeping;
 mod log;
+mod opening;
 mod partition;
+mod point;
 mod purge;
 mod reader;
+mod repair;
 mod settings;
 mod shared;
 #[cfg(test)]
@@ -40,4 +43,5 @@ mod topics;
 mod writer;
 
 pub use log::{EmbeddedLog, Stats};
+pub use repair::{LostRecords, MovedBack, Repair};
 pub use settings::{Fsync, Settings};

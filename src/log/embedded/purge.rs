@@ -6,8 +6,6 @@
 //! 2. deletes what it chose in one small write, under `writing`;
 //! 3. gives whole files back, once that write is synced, again without `writing`.
 
-use std::sync::atomic::Ordering;
-
 use super::format::{self, batch_key, partition_key};
 use super::partition::Partition;
 use super::shared::{BATCHES, PARTITIONS, Shared, at};
@@ -151,8 +149,7 @@ impl Shared {
         if chosen.bytes >= FILES_BYTES {
             // Files must not go before the row that says so is safe. Nothing is written into the range
             // any more: offsets only grow, and a compaction passes over what was purged.
-            self.syncs.fetch_add(1, Ordering::Relaxed);
-            self.database.sync()?;
+            self.sync()?;
             self.database.delete_files(BATCHES, &from, &to)?;
         }
         Ok(())

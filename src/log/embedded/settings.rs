@@ -14,7 +14,7 @@ pub enum Fsync {
     /// At most so many milliseconds after the receipt. Commits of that time may be lost, the latest
     /// first, each whole.
     EveryMs(u64),
-    /// When the operating system likes.
+    /// When the operating system likes, and when the log is closed.
     Never,
 }
 

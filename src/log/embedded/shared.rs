@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 
 use super::committer::Queue;
 use super::format::{self, PartitionRow, Place, Row};
+use super::opening::Opened;
 use super::partition::{Partition, Topic};
+use super::point::{Keeper, Mark};
 use super::settings::{Fsync, Settings};
 use crate::base::{Env, Error, Result, TopicPartition};
 use crate::disk::{Column, Database, Durability, Reserved, WriteBatch};
@@ -35,6 +37,8 @@ pub(super) struct Shared {
     groups: Mutex<Groups>,
     /// Written while the ends of a commit are published.
     pub(super) published: RwLock<()>,
+    /// Held while a write is made, so that writes are counted in their order; taken last.
+    keeper: Mutex<Keeper>,
     pub(super) signal: Signal,
     pub(super) queue: Mutex<Queue>,
     pub(super) queued: Condvar,
@@ -63,22 +67,13 @@ pub(super) struct Writing {
 }
 
 impl Shared {
-    pub(super) fn load(
-        settings: Settings,
-        env: Arc<dyn Env>,
-        database: Database,
-    ) -> Result<Arc<Self>> {
+    pub(super) fn load(settings: Settings, env: Arc<dyn Env>, opened: Opened) -> Result<Arc<Self>> {
+        let Opened {
+            database,
+            incarnation,
+            keeper,
+        } = opened;
         let mut row = Vec::new();
-        let incarnation = if database.get(META, format::INCARNATION, &mut row)? {
-            format::Fields::open(&row)?.u128()?
-        } else {
-            let drawn = u128::from(env.random_u64()) << 64 | u128::from(env.random_u64());
-            let mut batch = database.batch();
-            let row = Row::new().put(&drawn.to_le_bytes()).seal();
-            batch.put(META, format::INCARNATION, &row);
-            database.write(batch, Durability::Synced)?;
-            drawn
-        };
         let mut writing = Writing::default();
         if database.get(META, format::NEXT_TOPIC, &mut row)? {
             writing.next_topic = format::Fields::open(&row)?.u32()?;
@@ -136,6 +131,7 @@ impl Shared {
             topics: RwLock::new(topics),
             groups: Mutex::new(Groups::restore(generations)),
             published: RwLock::default(),
+            keeper: Mutex::new(keeper),
             signal: Signal::default(),
             queue: Mutex::default(),
             queued: Condvar::new(),
@@ -189,6 +185,16 @@ impl Shared {
     }
 
     pub(super) fn write_as(&self, batch: WriteBatch, synced: bool) -> Result<()> {
+        self.write_commits(batch, synced, 0)
+    }
+
+    /// Writes so many commits, and with them how many there are now.
+    pub(super) fn write_commits(
+        &self,
+        mut batch: WriteBatch,
+        synced: bool,
+        commits: u64,
+    ) -> Result<()> {
         let durability = if synced {
             self.syncs.fetch_add(1, Ordering::Relaxed);
             Durability::Synced
@@ -196,7 +202,41 @@ impl Shared {
             Durability::Logged
         };
         self.writes.fetch_add(1, Ordering::Relaxed);
-        self.database.write(batch, durability)
+        let mut keeper = self.keeper();
+        let before = keeper.point.written;
+        let written = Mark {
+            writes: before.writes + 1,
+            commits: before.commits + commits,
+            at_ms: self.env.wall_ms(),
+        };
+        batch.put(META, format::WRITTEN, &written.row());
+        self.database.write(batch, durability)?;
+        keeper.point.written = written;
+        if synced {
+            // The write-ahead log is one: what was written before is synced too.
+            keeper.point.synced = written;
+        }
+        let relaxed = !keeper.point.every_commit;
+        keeper.keep(synced && relaxed);
+        Ok(())
+    }
+
+    /// Brings all that was written to the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        let written = self.keeper().point.written;
+        self.database.sync()?;
+        let mut keeper = self.keeper();
+        if keeper.point.synced.writes < written.writes {
+            keeper.point.synced = written;
+            let relaxed = !keeper.point.every_commit;
+            keeper.keep(relaxed);
+        }
+        Ok(())
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `body` on the groups and keeps the group's generation if it grew.

@@ -16,7 +16,9 @@ mod cleaning;
 mod damage;
 mod durability;
 mod ending;
+mod heard;
 mod model;
+mod power;
 mod waiting;
 
 thread_local! {

@@ -130,7 +130,7 @@ impl Pair {
         for n in 0..records.count {
             self.committed += 1;
             let number = self.committed.to_le_bytes();
-            let key = (records.key % 8 > 0).then(|| [b'a' + (records.key / 8 + n) % 6]);
+            let key = (!records.key.is_multiple_of(8)).then(|| [b'a' + (records.key / 8 + n) % 6]);
             let value = records.value.map(|len| {
                 let mut value = vec![number[0]; len];
                 let first = len.min(4);

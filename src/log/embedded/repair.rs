@@ -1,0 +1,324 @@
+//! Repair: of a damaged directory, a log that opens, and what was lost on the way.
+//!
+//! The damaged files are never changed. What can be read of a copy of them (`salvage.rs`) goes into a new
+//! database below the directory, and then the two change places:
+//!
+//! ```text
+//! 1. repair.work     a copy (tables are linked), cut at the first damage of its write-ahead log
+//! 2. repair.fresh    the new database, being filled;   when it is on the disk: repair.ready
+//! 3. damaged.<n>     the old files move there, CURRENT first;   then repair.ready is repair.moving
+//! 4.                 the new files move from there, CURRENT last
+//! ```
+//! From 3 on there is no `CURRENT` until all is done: a log whose repair was interrupted does not open, and
+//! repairing it again goes on from there.
+
+mod salvage;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::format::FORMAT;
+use super::log::EmbeddedLog;
+use super::opening;
+use super::point::{self, Mark, Point, PointFile};
+use super::settings::Settings;
+use super::shared::META;
+use crate::base::{Env, Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::disk::{
+    Budget, Database, Recovery, check_format, from_io, may_be_damaged, rebuild, sync_directory,
+};
+
+/// What a repair takes of memory, in bytes.
+const BUDGET_BYTES: usize = 64 << 20;
+const WORK: &str = "repair.work";
+const FRESH: &str = "repair.fresh";
+const READY: &str = "repair.ready";
+const MOVING: &str = "repair.moving";
+
+/// Records that are known to be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostRecords {
+    /// Where they were.
+    pub partition: TopicPartition,
+    /// The first of them.
+    pub from: Offset,
+    /// The offset after the last of them.
+    pub to: Offset,
+}
+
+/// A group that had read what is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedBack {
+    /// The group.
+    pub group: String,
+    /// Where it read.
+    pub partition: TopicPartition,
+    /// Its committed offset before.
+    pub from: Offset,
+    /// And now: the end of the partition.
+    pub to: Offset,
+}
+
+/// What [`EmbeddedLog::repair`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Where the damaged files are now; `None` if there was nothing to repair, and nothing was changed.
+    pub damaged: Option<PathBuf>,
+    /// Commits that are known to be lost.
+    pub lost_commits: u64,
+    /// Records that are known to be lost. Of a compacted topic, older values of a key may be missing without
+    /// standing here.
+    pub lost_records: Vec<LostRecords>,
+    /// Groups whose offsets stood above the new end of a partition.
+    pub moved_back: Vec<MovedBack>,
+    /// What else could not be read.
+    pub problems: Vec<String>,
+}
+
+impl EmbeddedLog {
+    /// Makes a damaged log openable, and says what was lost. All commits before the first damage of the
+    /// write-ahead log stay, none after it; batches whose files are damaged are left out. The log gets a new
+    /// incarnation, so that state made from what is lost is rebuilt. The damaged files stay in the directory
+    /// `damaged.<n>` below `path`: look at the log, then delete it. A log that is well stays as it is.
+    ///
+    /// Needs as much room on the disk as the log has, and reads all of it.
+    ///
+    /// # Errors
+    /// `Unavailable` while a process has the log open; `Invalid` when there is none at `path`; `Corrupt` when
+    /// nothing of it can be read, or a newer version wrote it; `Full` when the disk is.
+    pub fn repair(path: impl AsRef<Path>, env: &dyn Env) -> Result<Repair> {
+        let path = path.as_ref();
+        let repairing = |error: Error| error.context(format_args!("repairing {}", path.display()));
+        repair(path, env).map_err(repairing)
+    }
+}
+
+/// Whether the directory has to be repaired before it can be opened.
+pub(super) fn is_unfinished(path: &Path) -> bool {
+    !path.join("CURRENT").exists() && [READY, MOVING].iter().any(|part| path.join(part).exists())
+}
+
+/// How many writes the log would hold that is cut at its first damage, found out with a copy; `None` if it
+/// would not open.
+pub(super) fn writes_to_a_point_in_time(path: &Path) -> Result<Option<u64>> {
+    let work = path.join(WORK);
+    copy(path, &work, true)?;
+    let mark = opened(&work, Recovery::PointInTime).and_then(|database| opening::mark(&database));
+    remove(&work)?;
+    Ok(mark.ok().map(|mark| mark.unwrap_or_default().writes))
+}
+
+fn repair(path: &Path, env: &dyn Env) -> Result<Repair> {
+    if is_unfinished(path) {
+        let finished = "an interrupted repair was finished; what it had lost is not known any more";
+        return Ok(Repair {
+            damaged: Some(change_places(path)?),
+            problems: vec![finished.to_owned()],
+            ..Repair::default()
+        });
+    }
+    for rest in [WORK, FRESH, READY, MOVING] {
+        remove(&path.join(rest))?;
+    }
+    if list(path)?.is_empty() {
+        let message = format!("there is no log in {}", path.display());
+        return Err(Error::invalid(message));
+    }
+    let settings = |path: &Path| Settings::new(path, Budget::new(BUDGET_BYTES));
+    let before = PointFile::read(path).ok().flatten();
+    match opening::open(&settings(path), env) {
+        Ok(opened) if salvage::is_whole(&opened.database)? => return Ok(Repair::default()),
+        Ok(_) => {}
+        Err(damage) if damage.kind() == ErrorKind::Corrupt => {}
+        Err(error) => return Err(error),
+    }
+    let work = path.join(WORK);
+    let seen = copy(path, &work, true)
+        .and_then(|()| opened(&work, Recovery::Fragments))
+        .and_then(|database| salvage::ends(&database))
+        .unwrap_or_default();
+    let (from, problems) = readable(path, &work)?;
+    let fresh = path.join(FRESH);
+    let to = opened(&fresh, Recovery::Whole)?;
+    let incarnation = u128::from(env.random_u64()) << 64 | u128::from(env.random_u64());
+    let written = before.map_or(Mark::default(), |point| point.written);
+    let (mut done, mark) = salvage::salvage(&from, &to, (incarnation, written), &seen)?;
+    done.problems.extend(problems);
+    done.lost_commits = written.commits.saturating_sub(mark.commits);
+    to.flush()?;
+    drop((from, to));
+    let point = Point {
+        incarnation,
+        every_commit: before.is_none_or(|point| point.every_commit),
+        synced: mark,
+        written: mark,
+    };
+    PointFile::create(&fresh, &point)?;
+    rename(&fresh, &path.join(READY))?;
+    sync_directory(path)?;
+    done.damaged = Some(change_places(path)?);
+    Ok(done)
+}
+
+/// Opens a copy, cut at the first damage; where the file list or files of rows are damaged, what RocksDB makes
+/// of the others. Also says which it was.
+fn readable(path: &Path, work: &Path) -> Result<(Database, Option<String>)> {
+    let writes = |database: &Database| {
+        let mark = opening::mark(database).ok().flatten();
+        mark.unwrap_or_default().writes
+    };
+    // A file list that ends early opens too, and does not know the last files of rows.
+    let in_tables = rebuilt(path, work, false).map_or(0, |database| writes(&database));
+    copy(path, work, true)?;
+    match opened(work, Recovery::Salvage) {
+        Ok(database) if writes(&database) >= in_tables => return Ok((database, None)),
+        Err(error) if !may_be_damaged(&error) => return Err(error),
+        _ => {}
+    }
+    let problem = "the file list or whole files of rows are damaged or missing: more may be lost than is said \
+                   here, such as topics and offsets of groups";
+    Ok((rebuilt(path, work, true)?, Some(problem.to_owned())))
+}
+
+fn rebuilt(path: &Path, work: &Path, write_ahead: bool) -> Result<Database> {
+    copy(path, work, write_ahead)?;
+    rebuild(work, &Budget::new(BUDGET_BYTES))?;
+    opened(work, Recovery::Salvage)
+}
+
+fn opened(path: &Path, recovery: Recovery) -> Result<Database> {
+    let settings = Settings::new(path, Budget::new(BUDGET_BYTES));
+    let database = Database::open_recovering(&opening::options(&settings), recovery)?;
+    let mut row = Vec::new();
+    // What is left of a damaged one may have lost its format row too.
+    if recovery == Recovery::Whole || database.get(META, b"format", &mut row)? {
+        check_format(&database, META, FORMAT)?;
+    }
+    Ok(database)
+}
+
+/// The files of the directory, without the directories in it.
+fn list(path: &Path) -> Result<Vec<String>> {
+    let failed = |cause| from_io(path, "reading the directory", cause);
+    let entries = match fs::read_dir(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_type().map_err(failed)?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    // CURRENT names the file that names all others: first when they go, last when they come.
+    names.sort_by_key(|name| name != "CURRENT");
+    Ok(names)
+}
+
+/// Makes `to` a copy of the database in `from`, perhaps without its write-ahead log. Tables are never written
+/// again, so a link will do.
+fn copy(from: &Path, to: &Path, write_ahead: bool) -> Result<()> {
+    remove(to)?;
+    fs::create_dir(to).map_err(|cause| from_io(to, "creating the directory", cause))?;
+    for name in list(from)? {
+        let left_out = name == "LOCK" || name.starts_with("LOG") || name == point::FILE;
+        if left_out || (name.ends_with(".log") && !write_ahead) {
+            continue;
+        }
+        let (from, to) = (from.join(&name), to.join(&name));
+        if name.ends_with(".sst") && fs::hard_link(&from, &to).is_ok() {
+            continue;
+        }
+        fs::copy(&from, &to).map_err(|cause| from_io(&to, "writing", cause))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(from_io(path, "removing", cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|cause| from_io(from, "renaming", cause))
+}
+
+/// Steps 3 and 4, from wherever they were interrupted. Returns where the old files are.
+fn change_places(path: &Path) -> Result<PathBuf> {
+    let damaged = |number: u32| path.join(format!("damaged.{number}"));
+    let mut number = 1;
+    while damaged(number + 1).exists() {
+        number += 1;
+    }
+    let (ready, moving) = (path.join(READY), path.join(MOVING));
+    if ready.exists() {
+        // A repair that was interrupted here has no CURRENT left above: its directory is the last one.
+        if path.join("CURRENT").exists() && damaged(number).exists() {
+            number += 1;
+        }
+        let damaged = damaged(number);
+        fs::create_dir_all(&damaged)
+            .map_err(|cause| from_io(&damaged, "creating the directory", cause))?;
+        for name in list(path)? {
+            rename(&path.join(&name), &damaged.join(&name))?;
+        }
+        sync_directory(&damaged)?;
+        rename(&ready, &moving)?;
+        sync_directory(path)?;
+    }
+    for name in list(&moving)?.iter().rev() {
+        if name == "CURRENT" {
+            sync_directory(path)?;
+        }
+        rename(&moving.join(name), &path.join(name))?;
+    }
+    for rest in [MOVING, WORK] {
+        remove(&path.join(rest))?;
+    }
+    sync_directory(path)?;
+    Ok(damaged(number))
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(damaged) = &self.damaged else {
+            return write!(f, "the log is well; nothing was changed");
+        };
+        writeln!(
+            f,
+            "the log opens again; at least {} commits are lost",
+            self.lost_commits
+        )?;
+        for lost in &self.lost_records {
+            let LostRecords {
+                partition,
+                from,
+                to,
+            } = lost;
+            writeln!(f, "lost: {partition}, offsets {from} to {}", to - 1)?;
+        }
+        for moved in &self.moved_back {
+            let MovedBack {
+                group,
+                partition,
+                from,
+                to,
+            } = moved;
+            writeln!(
+                f,
+                "group {group} goes on in {partition} at {to}, not at {from}"
+            )?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "{problem}")?;
+        }
+        write!(f, "the damaged files are in {}", damaged.display())
+    }
+}
