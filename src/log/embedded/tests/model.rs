@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::*;
+use crate::base::ErrorKind;
 use crate::log::embedded::shared::BATCHES;
 use crate::log::{Cleanup, CommittedOffset, GroupCommit, Isolation, MemoryLog, Reader, TopicSpec};
 
@@ -264,9 +265,12 @@ impl Pair {
             prop_assert_eq!(&wanted, &found, "records of {}", at);
             let starts = from_every_start.then(|| self.model.starts(at));
             for from in starts.into_iter().flatten() {
-                let wanted = wanted.iter().find(|seen| seen.offset >= from);
+                let wanted = match from > end {
+                    true => Err(ErrorKind::Corrupt),
+                    false => Ok(wanted.iter().find(|seen| seen.offset >= from).cloned()),
+                };
                 let found = first(&mut *reader, at, from);
-                prop_assert_eq!(wanted, found.as_ref(), "{} from {}", at, from);
+                prop_assert_eq!(wanted, found, "{} from {}", at, from);
             }
         }
         Ok(())
@@ -323,14 +327,22 @@ fn all(reader: &mut dyn Reader, at: &TopicPartition, from: Offset) -> Vec<Seen> 
     }
 }
 
-fn first(reader: &mut dyn Reader, at: &TopicPartition, from: Offset) -> Option<Seen> {
+/// The first record at or after `from`, or why there can be none: the log ends before it.
+fn first(
+    reader: &mut dyn Reader,
+    at: &TopicPartition,
+    from: Offset,
+) -> std::result::Result<Option<Seen>, ErrorKind> {
     reader.assign(&[(at.clone(), from)]).expect("assigned");
     let mut found = Vec::new();
     while found.is_empty() {
-        let fetched = reader.poll(1, Duration::ZERO).expect("readable");
-        seen(fetched.first()?, &mut found);
+        let fetched = reader.poll(1, Duration::ZERO);
+        match fetched.map_err(|error| error.kind())?.first() {
+            Some(fetched) => seen(fetched, &mut found),
+            None => return Ok(None),
+        }
     }
-    Some(found.remove(0))
+    Ok(Some(found.remove(0)))
 }
 
 impl Step {
