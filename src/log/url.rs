@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::embedded::{EmbeddedLog, Fsync, Settings};
-use super::{KafkaLog, Log, MemoryLog};
+use super::{KafkaLog, Log, MemoryLog, kafka};
 use crate::base::{Env, Error, Result};
 use crate::disk::Budget;
 
@@ -57,7 +57,8 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
         }
         ("kafka", _) => Ok(Arc::new(KafkaLog::connect(url, Arc::clone(&options.env))?)),
         _ => Err(Error::invalid(format!(
-            "{url:?} names no log; use kafka://HOST:PORT, embedded:DIRECTORY or memory:"
+            "{:?} names no log; use kafka://HOST:PORT, embedded:DIRECTORY or memory:",
+            kafka::shown(url)
         ))),
     }
 }

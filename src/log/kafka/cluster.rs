@@ -10,8 +10,9 @@ use rdkafka::admin::AdminClient;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 
+use super::address::Address;
 use super::admin::{LOOK, SETTLE_MS};
-use super::config::{self, Address, CONTACT_MS, Consumer, Quiet};
+use super::config::{self, CONTACT_MS, Consumer, Quiet};
 use super::membership::Seat;
 use super::questions::Questions;
 use super::reader::ReaderClient;
@@ -47,12 +48,14 @@ impl Cluster {
     /// `Unavailable` if no broker answers in time; `Invalid` for an address that cannot be one.
     pub(super) fn connect(url: &str, env: Arc<dyn Env>) -> Result<Self> {
         let address = Address::parse(url)?;
-        let admin: AdminClient<Quiet> = create(&address)?;
+        let context = Quiet::default();
+        let admin: AdminClient<Quiet> = create(&address, context.clone())?;
         let contact = Duration::from_millis(CONTACT_MS);
         let metadata = admin.inner().fetch_metadata(None, contact);
-        metadata.map_err(|cause| address.out_of_reach(cause))?;
+        metadata.map_err(|cause| address.out_of_reach(cause, context.last_reason()))?;
         let id = admin.inner().fetch_cluster_id(contact);
-        let id = id.ok_or_else(|| address.out_of_reach(KafkaError::Canceled))?;
+        let id =
+            id.ok_or_else(|| address.out_of_reach(KafkaError::Canceled, context.last_reason()))?;
         Ok(Self {
             address,
             env,
@@ -157,9 +160,9 @@ impl Cluster {
     }
 }
 
-fn create(address: &Address) -> Result<AdminClient<Quiet>> {
+fn create(address: &Address, context: Quiet) -> Result<AdminClient<Quiet>> {
     use rdkafka::config::FromClientConfigAndContext as _;
-    AdminClient::from_config_and_context(&address.admin(), Quiet).map_err(config::not_made)
+    AdminClient::from_config_and_context(&address.admin(), context).map_err(config::not_made)
 }
 
 /// A number for a cluster's name: FNV-1a of 128 bits.

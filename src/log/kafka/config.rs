@@ -1,10 +1,14 @@
-//! Where the cluster is, and what each kind of client is told.
+//! What each kind of client is told.
+
+use std::sync::{Arc, Mutex};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::address::Address;
+use super::cluster::lock;
 use super::error::unavailable;
 use crate::base::{Error, Result};
 
@@ -16,46 +20,7 @@ pub(super) const CONTACT_MS: u64 = 5_000;
 /// How long the brokers wait for an open transaction to go on before they abort it, in milliseconds.
 pub(super) const TRANSACTION_MS: u64 = 10_000;
 
-/// `kafka://HOST:PORT[,HOST:PORT...][?client-setting=value[&...]]`.
-#[derive(Clone, Debug)]
-pub(super) struct Address {
-    /// The brokers to contact first, as the user wrote them.
-    pub(super) brokers: String,
-    /// The client library's own settings, for example `security.protocol=SSL`.
-    settings: Vec<(String, String)>,
-}
-
 impl Address {
-    pub(super) fn parse(url: &str) -> Result<Self> {
-        let wrong = |why: &str| {
-            Err(Error::invalid(format!(
-                "{url}: {why}; write kafka://HOST:PORT, several brokers separated by commas"
-            )))
-        };
-        let rest = url.strip_prefix("kafka://").unwrap_or(url);
-        let (brokers, settings) = rest.split_once('?').unwrap_or((rest, ""));
-        let brokers = brokers.trim_end_matches('/');
-        for broker in brokers.split(',') {
-            let port = broker
-                .rsplit_once(':')
-                .map(|(host, port)| (host, port.parse::<u16>()));
-            if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
-                return wrong(&format!("{broker:?} is not the address of a broker"));
-            }
-        }
-        let mut parsed = Vec::new();
-        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
-            let Some((name, value)) = setting.split_once('=') else {
-                return wrong(&format!("{setting:?} is not a setting"));
-            };
-            parsed.push((name.to_owned(), value.to_owned()));
-        }
-        Ok(Self {
-            brokers: brokers.to_owned(),
-            settings: parsed,
-        })
-    }
-
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
@@ -71,6 +36,11 @@ impl Address {
             true => RDKafkaLogLevel::Debug,
             false => RDKafkaLogLevel::Warning,
         });
+        self.apply(config)
+    }
+
+    /// The user's settings come last; those that must not change are refused when they are read.
+    fn apply(&self, mut config: ClientConfig) -> ClientConfig {
         for (name, value) in &self.settings {
             config.set(name, value);
         }
@@ -116,7 +86,7 @@ impl Address {
         // A partition that is assigned or resumed waits for the fetch that is under way.
         config.set("fetch.wait.max.ms", "50");
         config.set("check.crcs", "true");
-        config
+        self.apply(config)
     }
 
     pub(super) fn writer(&self, id: &str) -> ClientConfig {
@@ -132,7 +102,7 @@ impl Address {
         config.set("queue.buffering.max.kbytes", "65536");
         config.set("queue.buffering.max.messages", "200000");
         config.set("compression.type", "lz4");
-        config
+        self.apply(config)
     }
 
     pub(super) fn member(
@@ -155,14 +125,18 @@ impl Address {
         );
         config.set("max.poll.interval.ms", session_ms.max(60_000).to_string());
         config.set("auto.offset.reset", "latest");
-        config
+        self.apply(config)
     }
 
     /// The error for a cluster that cannot be reached.
-    pub(super) fn out_of_reach(&self, cause: KafkaError) -> Error {
+    pub(super) fn out_of_reach(&self, cause: KafkaError, reason: Option<String>) -> Error {
+        let why = match reason {
+            Some(reason) => format!("the last attempt: {reason}"),
+            None => "is it running, and reachable from here?".to_owned(),
+        };
         unavailable(
             format!(
-                "no broker answers at {} within {CONTACT_MS} ms; is it running, and reachable from here?",
+                "no broker answers at {} within {CONTACT_MS} ms; {why}",
                 self.brokers
             ),
             cause,
@@ -174,9 +148,16 @@ impl Address {
 /// more often.
 pub(super) const BATCH_BYTES: usize = 1_000_000;
 
-/// Brings what the client library says into the application's own log.
+/// Brings what the client library says into the application's own log, and keeps the last reason.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Quiet;
+pub(super) struct Quiet(Arc<Mutex<Option<String>>>);
+
+impl Quiet {
+    /// Why the client could not reach a broker, the last time.
+    pub(super) fn last_reason(&self) -> Option<String> {
+        lock(&self.0).clone()
+    }
+}
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -185,6 +166,10 @@ impl ClientContext for Quiet {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
+        // That all are down says less than what was said of each.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *lock(&self.0) = Some(reason.to_owned());
+        }
     }
 }
 
@@ -203,37 +188,13 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 pub(super) type Consumer = BaseConsumer<Quiet>;
 
 pub(super) fn consumer(config: &ClientConfig) -> Result<Consumer> {
-    config.create_with_context(Quiet).map_err(not_made)
+    config
+        .create_with_context(Quiet::default())
+        .map_err(not_made)
 }
 
 /// The error for a client that could not be made: a setting is wrong.
 pub(super) fn not_made(cause: KafkaError) -> Error {
     Error::invalid("the Kafka client refuses its settings; see the part of the address after `?`")
         .with_source(cause)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_brokers_and_settings() {
-        let address =
-            Address::parse("kafka://a:9092,[::1]:19092/?security.protocol=SSL&x=").expect("good");
-        assert_eq!(address.brokers, "a:9092,[::1]:19092");
-        let config = address.base();
-        assert_eq!(config.get("security.protocol"), Some("SSL"));
-        assert_eq!(config.get("x"), Some(""));
-        for wrong in [
-            "kafka://",
-            "kafka://host",
-            "kafka://:1",
-            "kafka://a:1,b",
-            "kafka://a:99999",
-            "kafka://a:1?x",
-        ] {
-            let error = Address::parse(wrong).expect_err(wrong);
-            assert!(error.message().contains("kafka://HOST:PORT"), "{error}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The log on a Kafka cluster, by librdkafka.
 //!
 //! ```text
+//!  address                    where the cluster is; no secret is shown
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster                    what all parts share
 //!  admin, topic_settings      topics and ends
@@ -16,6 +17,7 @@
 //! transaction takes an offset, so there are gaps; what was appended is seen a moment later; batches
 //! come back cut otherwise; the wall clock of an append is not known.
 
+mod address;
 mod admin;
 mod cluster;
 mod config;
@@ -32,6 +34,8 @@ mod topic_ids;
 mod topic_settings;
 mod transaction;
 mod writer;
+
+pub(in crate::log) use self::address::shown;
 
 use std::sync::Arc;
 
@@ -50,7 +54,9 @@ pub struct KafkaLog {
 impl KafkaLog {
     /// Connects to the cluster that `url` names: `kafka://HOST:PORT`, several brokers separated by
     /// commas, and after a question mark settings of librdkafka, for example
-    /// `kafka://a:9093,b:9093?security.protocol=SSL`.
+    /// `kafka://a:9093,b:9093?security.protocol=SSL`. Names and values are percent-decoded: write `&` in a
+    /// password as `%26`. The settings that promises rest on are refused by name, and no message or log
+    /// line shows the value of any.
     ///
     /// # Errors
     /// `Unavailable` if no broker answers within five seconds; `Invalid` if the address or a setting
