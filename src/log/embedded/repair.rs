@@ -71,7 +71,7 @@ pub struct Repair {
     /// Records that are known to be lost. Of a compacted topic, older values of a key may be missing without
     /// standing here.
     pub lost_records: Vec<LostRecords>,
-    /// Groups whose offsets stood above the new end of a partition.
+    /// Groups whose offsets stood above the new end of a partition, where the log was in pieces.
     pub moved_back: Vec<MovedBack>,
     /// What else could not be read.
     pub problems: Vec<String>,
@@ -144,7 +144,13 @@ fn repair(path: &Path, env: &dyn Env) -> Result<Repair> {
     let to = opened(&fresh, Recovery::Whole)?;
     let incarnation = u128::from(env.random_u64()) << 64 | u128::from(env.random_u64());
     let written = before.map_or(Mark::default(), |point| point.written);
-    let (mut done, mark) = salvage::salvage(&from, &to, (incarnation, written), &seen)?;
+    let known = salvage::Known {
+        incarnation,
+        written,
+        seen: &seen,
+        in_pieces: problems.is_some(),
+    };
+    let (mut done, mark) = salvage::salvage(&from, &to, &known)?;
     done.problems.extend(problems);
     done.lost_commits = written.commits.saturating_sub(mark.commits);
     to.flush()?;

@@ -17,7 +17,7 @@ use crate::log::{Batch, Cleanup, TopicSpec};
 /// How much is written at once, in bytes.
 const CHUNK_BYTES: usize = 4 << 20;
 
-type Ends = BTreeMap<Place, Offset>;
+pub(super) type Ends = BTreeMap<Place, Offset>;
 
 /// The ends of partitions, as far as there are rows of them.
 pub(super) fn ends(database: &Database) -> Result<Ends> {
@@ -64,14 +64,21 @@ pub(super) fn is_whole(database: &Database) -> Result<bool> {
     Ok(report == Repair::default())
 }
 
-/// Fills `to` with what can be read of `from`, and says what cannot. `seen` are ends of which there are
-/// traces, and `written` is how much was written, where `from` does not say it any more.
-pub(super) fn salvage(
-    from: &Database,
-    to: &Database,
-    (incarnation, written): (u128, Mark),
-    seen: &Ends,
-) -> Result<(Repair, Mark)> {
+/// What is known of a log besides its rows.
+pub(super) struct Known<'a> {
+    /// Of the new log.
+    pub(super) incarnation: u128,
+    /// How much was written, where the database does not say it any more.
+    pub(super) written: Mark,
+    /// Ends of which there are traces.
+    pub(super) seen: &'a Ends,
+    /// Whether rows of different commits stand together. Otherwise groups' offsets fit the records, and
+    /// nothing is known of what they count: a feeder keeps the line of a file there.
+    pub(super) in_pieces: bool,
+}
+
+/// Fills `to` with what can be read of `from`, and says what cannot, and how much there is.
+pub(super) fn salvage(from: &Database, to: &Database, log: &Known<'_>) -> Result<(Repair, Mark)> {
     let mut report = Repair::default();
     let mut out = Out::new(to);
     let mut next_topic = 0;
@@ -89,7 +96,7 @@ pub(super) fn salvage(
             let place = (id, number);
             let name = TopicPartition::new(spec.name.as_str(), number);
             let row = partition_row(from, place, &mut report)?;
-            let seen_end = seen.get(&place).copied().unwrap_or(0);
+            let seen_end = log.seen.get(&place).copied().unwrap_or(0);
             let end = partition(
                 from,
                 &mut out,
@@ -118,7 +125,7 @@ pub(super) fn salvage(
         let Some((name, end)) = known.get(&place) else {
             continue;
         };
-        if committed.offset > *end {
+        if log.in_pieces && committed.offset > *end {
             report.moved_back.push(MovedBack {
                 group: group.clone(),
                 partition: name.clone(),
@@ -133,8 +140,8 @@ pub(super) fn salvage(
     for (group, row) in rows(from, GROUPS, &mut report) {
         out.batch.put(GROUPS, &group, &row);
     }
-    let mark = opening::mark(from).ok().flatten().unwrap_or(written);
-    let row = Row::new().put(&incarnation.to_le_bytes()).seal();
+    let mark = opening::mark(from).ok().flatten().unwrap_or(log.written);
+    let row = Row::new().put(&log.incarnation.to_le_bytes()).seal();
     out.batch.put(META, format::INCARNATION, &row);
     let row = Row::new().put(&next_topic.to_le_bytes()).seal();
     out.batch.put(META, format::NEXT_TOPIC, &row);

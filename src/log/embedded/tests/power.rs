@@ -433,3 +433,36 @@ fn nothing_is_repaired_where_nothing_is_broken_or_there_is_no_log() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
 }
+
+#[test]
+fn a_group_that_is_ahead_of_what_is_left_passes_over_nothing_that_comes() {
+    let path = directory();
+    let log = with(&path, Fsync::EveryCommit).expect("opens");
+    log.create_topics(&[TopicSpec::new("t", 2)])
+        .expect("created");
+    commit_number(&log, 0);
+    let ahead = CommittedOffset {
+        offset: 9,
+        metadata: String::new(),
+    };
+    let group = Some(GroupCommit {
+        group: "g".into(),
+        token: None,
+        offsets: vec![(at(0), ahead)],
+    });
+    let appends = Vec::new();
+    commit(&log, Commit { appends, group }).expect("committed");
+    log.shared.database.flush().expect("flushed");
+    drop(log);
+    let names = files(&path);
+    let list = names.iter().find(|name| name.starts_with("MANIFEST"));
+    damage(&path.join(list.expect("one")), Damage::Cut(0));
+    let done = EmbeddedLog::repair(&path, &*SystemEnv::shared()).expect("repaired");
+    let moved: Vec<_> = done.moved_back.iter().map(|it| (it.from, it.to)).collect();
+    assert_eq!(moved, [(9, 1)], "{done}");
+    check_repaired(&path, Fsync::EveryCommit, &done, "ahead");
+    let log = with(&path, Fsync::EveryCommit).expect("opens");
+    assert_eq!(committed(&log, 0), 1);
+    let next: Vec<_> = read(&log, 1).iter().map(|(offset, ..)| *offset).collect();
+    assert_eq!(next, [1], "what came after the repair");
+}
