@@ -65,12 +65,14 @@ impl Budget {
         self.databases
     }
 
-    /// Counts columns as open until the count is dropped. Also tells what each column that is open now may
-    /// take as its write buffer, in bytes.
+    /// Counts columns as open until the count is dropped. Also tells what each of them may take as its
+    /// write buffer, in bytes, when all databases that are expected have as many.
     pub(super) fn open_columns(&self, columns: usize) -> (OpenColumns, usize) {
         let open = self.columns.fetch_add(columns, Ordering::Relaxed) + columns;
         let counted = OpenColumns(Arc::clone(&self.columns), columns);
-        (counted, self.bytes / 2 / open.max(1))
+        let databases = usize::try_from(self.databases).unwrap_or(usize::MAX);
+        let expected = databases.saturating_mul(columns);
+        (counted, self.bytes / 2 / open.max(expected).max(1))
     }
 
     /// The size of the budget, in bytes.

@@ -179,7 +179,7 @@ fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options
     let write_buffer = if options.write_ahead {
         (options.budget.bytes() / 8).clamp(4 << 20, 32 << 20)
     } else {
-        share_bytes.clamp(1 << 20, 16 << 20)
+        share_bytes.clamp(64 << 10, 16 << 20)
     };
     column.set_write_buffer_size(write_buffer);
     if !options.write_ahead {
@@ -188,9 +188,10 @@ fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options
         column.set_memtable_whole_key_filtering(true);
         column.set_memtable_prefix_bloom_ratio(0.02);
     }
-    // The budget counts whole arena blocks: at the default of 1 MiB the hundreds of columns of a few
-    // dozen tasks would fill it empty, and every write would flush (docs/adr/0003).
-    column.set_arena_block_size(16 << 10);
+    // The budget counts whole arena blocks, and the filters above, which are a part of the write buffer: at
+    // the default of 1 MiB the hundreds of columns of a few dozen tasks would fill it empty, and every
+    // write would flush (docs/adr/0003).
+    column.set_arena_block_size((write_buffer / 16).clamp(4 << 10, 16 << 10));
     column.set_max_write_buffer_number(3);
     column.set_level_compaction_dynamic_level_bytes(true);
     column

@@ -44,6 +44,8 @@ pub(super) struct Queue {
     buffered_bytes: usize,
     pub(super) position: Offset,
     pub(super) time_ms: i64,
+    /// Records that its source has accepted.
+    pub(super) accepted: u64,
     /// The end of the partition when last asked for.
     end: Offset,
 }
@@ -63,6 +65,7 @@ impl Queue {
             buffered_bytes: 0,
             position: 0,
             time_ms: NO_TIMESTAMP,
+            accepted: 0,
             end: Offset::MAX,
         }
     }

@@ -43,6 +43,6 @@ pub use spec::{
     ClocksTo, Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OutputSpec, TaskSpec, TopicName,
 };
 pub use step::Task;
-pub use task_time::HeldBack;
+pub use task_time::{HeldBack, UserInput};
 pub use time_bound::{HoldId, TimeBound};
 pub use wiring::Wiring;

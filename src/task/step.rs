@@ -243,6 +243,7 @@ impl Task {
             Ok(()) => {
                 let queue = &mut self.inputs.queues[position];
                 queue.time_ms = queue.time_ms.max(raw.timestamp_ms);
+                queue.accepted += 1;
                 self.context.stream_time_ms = self.context.stream_time_ms.max(raw.timestamp_ms);
                 Ok(())
             }

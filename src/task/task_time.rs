@@ -165,12 +165,16 @@ impl Task {
         waits.min_by_key(|waits| waits.time_ms)
     }
 
-    /// The inputs that are topics of the user's, by position, each with whether it holds records that
-    /// are fetched and not yet processed.
-    pub fn user_inputs(&self) -> impl Iterator<Item = (usize, &TopicPartition, bool)> {
+    /// The inputs that are topics of the user's.
+    pub fn user_inputs(&self) -> impl Iterator<Item = UserInput<'_>> {
         let queues = self.inputs.queues.iter().enumerate();
         let of_user = queues.filter(|(_, queue)| queue.origins.is_none());
-        of_user.map(|(position, queue)| (position, &queue.partition, queue.has_records()))
+        of_user.map(|(position, queue)| UserInput {
+            position,
+            partition: &queue.partition,
+            has_records: queue.has_records(),
+            accepted: queue.accepted,
+        })
     }
 
     /// Tells the wall clock, in milliseconds since 1970, to a task that is not stepped: it has clocks to
@@ -229,6 +233,19 @@ impl Queue {
             _ => self.time_ms,
         }
     }
+}
+
+/// An input of a task that is a topic of the user's.
+#[derive(Clone, Copy, Debug)]
+pub struct UserInput<'a> {
+    /// Which of the task's inputs.
+    pub position: usize,
+    /// What it reads.
+    pub partition: &'a TopicPartition,
+    /// Whether records of it are fetched and not yet processed.
+    pub has_records: bool,
+    /// How many of its records the source has accepted since the task was made. Others move no time.
+    pub accepted: u64,
 }
 
 /// Each source once, though it may read several topics.

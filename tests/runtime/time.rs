@@ -366,3 +366,33 @@ fn what_a_source_refuses_moves_no_time() {
     wait("the first window", || finals(&*log) >= 1);
     assert_eq!(counts(&*log), BTreeMap::from([(("a".to_owned(), 0), 2)]));
 }
+
+/// What is refused says nothing of time: an input of nothing else is as silent as an empty one.
+#[test]
+fn an_input_of_refused_records_alone_is_left_out() {
+    let builder = StreamBuilder::new();
+    let consumed = Consumed::with(Utf8, I64)
+        .accept(|record| record.value >= 0)
+        .idle_timeout(Idle::After(Duration::from_millis(400)));
+    builder
+        .stream("in", consumed)
+        .group_by(|_, _| "all".to_owned(), Grouped::with("by", Utf8, I64))
+        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final", I64))
+        .to_stream()
+        .present()
+        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    let log = memory_log();
+    let topology = builder.build().expect("a topology");
+    let running = start(&log, 2, topology, SystemEnv::shared());
+    let sent = Cell::new(0);
+    wait("a window to close", || {
+        let n = sent.replace(sent.get() + 1);
+        put(&*log, 0, &[("good", 1, n * 20)]);
+        put(&*log, 1, &[("bad", -1, n * 20)]);
+        finals(&*log) > 3
+    });
+    assert!(running.snapshot().drops.of(DropReason::Refused) > 0);
+    assert_eq!(running.snapshot().drops.of(DropReason::ClosedWhileIdle), 0);
+}

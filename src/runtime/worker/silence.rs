@@ -1,7 +1,8 @@
 //! Inputs that are silent, and whom windows wait for (design D10, ADR 0010).
 //!
 //! An input is silent once the log has said, again and again for as long as its time-out, that the
-//! task has read it to its end, uncommitted records included. Answers that fail to come (a leader that
+//! task has read it to its end, uncommitted records included, and its source has accepted no record since:
+//! what a source refuses moves no time, so that an input of nothing else would hold back all others. Answers that fail to come (a leader that
 //! is away, a worker that is held up) begin the time anew. A task with a silent input renews a lease
 //! each second; time goes on without the input as far as the others had come at the renewal before.
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Worker;
 use crate::base::{Offset, TopicPartition};
 use crate::runtime::open_task::OpenTask;
-use crate::task::DropReason;
+use crate::task::{DropReason, UserInput};
 
 /// How often the log is asked at most and at least, in milliseconds: a quarter of the smallest time-out
 /// in between.
@@ -38,57 +39,59 @@ pub(super) struct Silence {
     lost: u64,
 }
 
-/// An input that is at its end.
+/// An input of which no record was accepted for a while.
 struct Quiet {
-    position: Offset,
+    /// Records accepted by then.
+    accepted: u64,
     since_ms: u64,
+    /// When it was last known to be at its end.
     answered_ms: u64,
+    /// Whether it was when last looked at: if not, what comes may be accepted.
+    is_at_end: bool,
 }
 
 impl Silence {
     /// Takes an answer of the log: where the partition ended at `answered_ms`. `None` if there was none.
     fn hear(
         &mut self,
-        place: &TopicPartition,
+        input: &UserInput<'_>,
         position: Option<Offset>,
         end: Option<(Offset, u64)>,
     ) {
+        let place = input.partition;
         let quiet = self.quiet.get_mut(place);
-        let at_end = match (position, end) {
-            (Some(position), Some((end, answered_ms))) if position >= end => {
-                Some((position, answered_ms))
-            }
+        let known = quiet.filter(|quiet| quiet.accepted == input.accepted);
+        let (Some(position), Some((end, answered_ms))) = (position, end) else {
             // No answer yet: the last one counts for a while.
-            (Some(position), None) if quiet.as_ref().is_some_and(|q| q.position == position) => {
-                return;
+            if position.is_none() || known.is_none() {
+                self.quiet.remove(place);
             }
-            _ => None,
-        };
-        let Some((position, answered_ms)) = at_end else {
-            self.quiet.remove(place);
             return;
         };
-        match quiet {
-            Some(quiet)
-                if quiet.position == position
-                    && answered_ms.saturating_sub(quiet.answered_ms) <= ANSWER_MS_MAX =>
-            {
-                quiet.answered_ms = quiet.answered_ms.max(answered_ms);
+        let is_at_end = !input.has_records && position >= end;
+        match known {
+            Some(quiet) if answered_ms.saturating_sub(quiet.answered_ms) <= ANSWER_MS_MAX => {
+                quiet.is_at_end = is_at_end;
+                if is_at_end {
+                    quiet.answered_ms = quiet.answered_ms.max(answered_ms);
+                }
             }
-            _ => {
+            _ if is_at_end => {
                 let quiet = Quiet {
-                    position,
+                    accepted: input.accepted,
                     since_ms: answered_ms,
                     answered_ms,
+                    is_at_end,
                 };
                 self.quiet.insert(place.clone(), quiet);
             }
+            _ => drop(self.quiet.remove(place)),
         }
     }
 
     /// For how long an input has been silent, if its last answer is recent.
     fn silent_ms(&self, place: &TopicPartition, now_ms: u64) -> Option<u64> {
-        let quiet = self.quiet.get(place)?;
+        let quiet = self.quiet.get(place).filter(|quiet| quiet.is_at_end)?;
         let age_ms = now_ms.saturating_sub(quiet.answered_ms);
         (age_ms <= ANSWER_MS_MAX).then(|| quiet.answered_ms.saturating_sub(quiet.since_ms))
     }
@@ -122,25 +125,22 @@ impl Worker {
 
     /// Asks where the inputs end that hold nothing.
     fn hear_ends(&mut self, now_ms: u64) {
-        let mut asked: Vec<TopicPartition> = Vec::new();
+        let mut inputs: Vec<UserInput<'_>> = Vec::new();
         for open in self.tasks.values() {
-            for (position, place, has_records) in open.task.user_inputs() {
-                let counts = open
-                    .idle_timeouts_ms
-                    .get(position)
-                    .is_some_and(Option::is_some);
-                match has_records {
-                    true => drop(self.silence.quiet.remove(place)),
-                    false if counts => asked.push(place.clone()),
-                    false => {}
-                }
-            }
+            let counts = |input: &UserInput<'_>| {
+                let timeout_ms = open.idle_timeouts_ms.get(input.position);
+                timeout_ms.is_some_and(Option::is_some)
+            };
+            inputs.extend(open.task.user_inputs().filter(counts));
         }
+        let asked: Vec<TopicPartition> =
+            inputs.iter().map(|input| input.partition.clone()).collect();
         let ends = self.shared.log.recent_high_watermarks(&asked);
-        for (place, end) in asked.iter().zip(ends) {
+        for (input, end) in inputs.iter().zip(ends) {
             let end = end.filter(|(_, age_ms)| *age_ms <= ANSWER_MS_MAX);
             let end = end.map(|(end, age_ms)| (end, now_ms.saturating_sub(age_ms)));
-            self.silence.hear(place, self.reader.position(place), end);
+            let position = self.reader.position(input.partition);
+            self.silence.hear(input, position, end);
         }
     }
 
@@ -152,7 +152,13 @@ impl Worker {
             };
             let renew_ms = shortest_ms.min(RENEW_MS);
             let mut silent = vec![false; open.idle_timeouts_ms.len()];
-            for (position, place, has_records) in open.task.user_inputs() {
+            for input in open.task.user_inputs() {
+                let UserInput {
+                    position,
+                    partition: place,
+                    has_records,
+                    ..
+                } = input;
                 // The first renewal only says what the lease will be at the second.
                 let timeout_ms = open.idle_timeouts_ms[position];
                 let enough_ms = timeout_ms.map(|timeout_ms| match open.renewed_at_ms {
@@ -253,11 +259,11 @@ impl Worker {
 /// Whether an input has had its first renewal and is on the way to its second.
 fn is_armed(open: &OpenTask, silence: &Silence, now_ms: u64, renew_ms: u64) -> bool {
     let mut inputs = open.task.user_inputs();
-    inputs.any(|(position, place, has_records)| {
-        let silent_ms = silence.silent_ms(place, now_ms);
-        let timeout_ms = open.idle_timeouts_ms[position];
+    inputs.any(|input| {
+        let silent_ms = silence.silent_ms(input.partition, now_ms);
+        let timeout_ms = open.idle_timeouts_ms[input.position];
         let armed = timeout_ms.map(|timeout_ms| timeout_ms.saturating_sub(renew_ms));
-        !has_records
+        !input.has_records
             && silent_ms
                 .zip(armed)
                 .is_some_and(|(silent, armed)| silent >= armed)

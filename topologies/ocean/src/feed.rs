@@ -287,6 +287,7 @@ impl Feeding {
                 source,
                 writer,
                 line: Vec::new(),
+                timed: None,
             };
             match work.run()? {
                 Turn::Done => return Ok(()),
@@ -317,6 +318,8 @@ struct Work<'a> {
     source: Box<dyn Source>,
     writer: Box<dyn Writer>,
     line: Vec<u8>,
+    /// Where the last line with a time went.
+    timed: Option<u32>,
 }
 
 impl Work<'_> {
@@ -355,7 +358,7 @@ impl Work<'_> {
 
     /// Feeds a commit of up to `due` lines; their number, and whether the source has ended.
     fn feed(&mut self, due: usize) -> Result<(u64, bool)> {
-        let mut pending = Pending::default();
+        let mut pending = Pending::after(self.timed);
         let outcome = loop {
             if pending.lines as usize >= due || pending.bytes >= BATCH_BYTES {
                 break Ok(false);
@@ -373,6 +376,7 @@ impl Work<'_> {
             }
         };
         let (lines, oversized) = (pending.lines, pending.oversized);
+        self.timed = pending.timed;
         if lines > 0 {
             let position = self.source.position();
             self.commit(pending.into_commit(position, self.seat.token()))?;

@@ -20,16 +20,31 @@ pub(crate) struct Pending {
     pub(crate) lines: u64,
     pub(crate) oversized: u64,
     pub(crate) bytes: usize,
+    /// Where the last line with a time went.
+    pub(crate) timed: Option<u32>,
 }
 
 impl Pending {
+    /// The lines of a commit that follows one whose last line with a time went to that partition.
+    pub(crate) fn after(timed: Option<u32>) -> Self {
+        Self {
+            timed,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn line(&mut self, line: &[u8], limit: usize, settings: &Settings) {
         let (sensor, timestamp_ms) = key_and_time(line, settings.latest_ms);
         let key = sensor.as_ref().map(String::as_bytes);
         if line.len() + key.map_or(0, <[u8]>::len) > limit {
             return self.oversized(line, line.len() as u64, limit);
         }
-        let partition = key.map_or(0, |key| partition_for_key(key, settings.partitions));
+        let own = key.map_or(0, |key| partition_for_key(key, settings.partitions));
+        // What has no time goes where there is one: a partition of nothing else would hold back all others.
+        let partition = match timestamp_ms {
+            0 => self.timed.unwrap_or(own),
+            _ => *self.timed.insert(own),
+        };
         let builder = self.readings.entry(partition).or_default();
         builder.push(key, Some(line), timestamp_ms, &[]);
         self.lines += 1;
@@ -68,7 +83,7 @@ impl Pending {
 }
 
 /// The record's key and timestamp, as far as the line can be understood: whether it is a reading is
-/// for the topology to say. A line without a usable time gets 0, which moves no clock.
+/// for the topology to say. A line without a usable time gets 0, which moves no clock that others have moved.
 fn key_and_time(line: &[u8], latest_ms: i64) -> (Option<String>, i64) {
     #[derive(Deserialize)]
     struct Reading {
