@@ -11,10 +11,7 @@ use crate::task::{NodeId, TaskSpec};
 use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
 /// How often a task sends a clock alone to a partition at most, in milliseconds.
-const CLOCK_INTERVAL_MS: i64 = 1_000;
-/// How many of those there may be in a second over all tasks, should every partition need one: beyond
-/// that they come less often, and final results a little later.
-const CLOCKS_A_SECOND: i64 = 20_000;
+pub(super) const CLOCK_INTERVAL_MS: i64 = 1_000;
 
 /// Tasks and topics, decided once at start.
 #[derive(Debug)]
@@ -28,8 +25,6 @@ pub(super) struct Layout {
     pub(super) idle_timeouts_ms: BTreeMap<NodeId, Option<u64>>,
     /// Full names of the repartition topics.
     pub(super) repartitions: Vec<String>,
-    /// How often a task sends a clock alone to a partition at most, in milliseconds.
-    pub(super) clock_interval_ms: i64,
 }
 
 impl Layout {
@@ -77,7 +72,6 @@ impl Layout {
             changelogs: BTreeMap::new(),
             idle_timeouts_ms: BTreeMap::new(),
             repartitions: Vec::new(),
-            clock_interval_ms: CLOCK_INTERVAL_MS,
         };
         for (source, idle) in topology.idle_timeouts() {
             let timeout_ms = match idle {
@@ -119,14 +113,6 @@ impl Layout {
                 }));
             }
         }
-        let clocks = |spec: &Arc<TaskSpec>| {
-            let clocked = spec.outputs.iter().filter(|output| output.clocked);
-            clocked
-                .map(|output| i64::from(output.partitions))
-                .sum::<i64>()
-        };
-        let clocks: i64 = layout.specs.values().map(clocks).sum();
-        layout.clock_interval_ms = CLOCK_INTERVAL_MS.max(clocks * 1_000 / CLOCKS_A_SECOND);
         log.create_topics(&topics)
             .and_then(|()| log.check_topics(&topics))
             .map_err(|error| error.context("the application's own topics"))?;

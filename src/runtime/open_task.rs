@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::hooks::{Hooks, Point};
+use super::layout::CLOCK_INTERVAL_MS;
 use super::opening::Ready;
 use super::worker::Shared;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
@@ -91,8 +92,7 @@ impl OpenTask {
             task.inputs.seek(partition, *offset)?;
         }
         task.set_timestamp_ahead_max_ms(settings.timestamp_ahead_max_ms);
-        task.effects()
-            .set_clock_interval_ms(layout.clock_interval_ms);
+        task.effects().set_clock_interval_ms(CLOCK_INTERVAL_MS);
         let committed: Vec<Offset> = ready.inputs.iter().map(|(_, offset)| *offset).collect();
         let idle = |input: &InputSpec| {
             let declared = layout.idle_timeouts_ms.get(&input.source).copied();
