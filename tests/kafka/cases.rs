@@ -16,10 +16,6 @@ pub const CASES: &[(&str, Case)] = &[
         "a_broker_out_of_reach_is_named_within_seconds",
         a_broker_out_of_reach_is_named_within_seconds,
     ),
-    (
-        "a_wrong_listener_is_named_by_the_clients_own_reason",
-        a_wrong_listener_is_named_by_the_clients_own_reason,
-    ),
     ("commits_are_quick", commits_are_quick),
     (
         "a_topic_that_is_made_anew_while_it_is_read_is_noticed",
@@ -44,22 +40,6 @@ fn a_broker_out_of_reach_is_named_within_seconds(_: &Broker) {
     );
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("127.0.0.1:1"), "{error}");
-}
-
-/// A broker that is there and speaks another protocol is not one that does not run.
-fn a_wrong_listener_is_named_by_the_clients_own_reason(broker: &Broker) {
-    let url = format!(
-        "{}?security.protocol=SASL_SSL&sasl.mechanism=PLAIN&sasl.username=u&sasl.password=hunter2",
-        broker.url
-    );
-    let error = KafkaLog::connect(&url, SystemEnv::shared()).expect_err("it speaks no TLS");
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let said = error.to_string();
-    assert!(
-        said.contains("SSL") && !said.contains("is it running"),
-        "{said}"
-    );
-    assert!(!said.contains("hunter2"), "{said}");
 }
 
 fn commit(writer: &mut dyn Writer, partitions: &[u32], records: usize) {

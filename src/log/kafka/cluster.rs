@@ -48,14 +48,12 @@ impl Cluster {
     /// `Unavailable` if no broker answers in time; `Invalid` for an address that cannot be one.
     pub(super) fn connect(url: &str, env: Arc<dyn Env>) -> Result<Self> {
         let address = Address::parse(url)?;
-        let context = Quiet::default();
-        let admin: AdminClient<Quiet> = create(&address, context.clone())?;
+        let admin: AdminClient<Quiet> = create(&address)?;
         let contact = Duration::from_millis(CONTACT_MS);
         let metadata = admin.inner().fetch_metadata(None, contact);
-        metadata.map_err(|cause| address.out_of_reach(cause, context.last_reason()))?;
+        metadata.map_err(|cause| address.out_of_reach(cause))?;
         let id = admin.inner().fetch_cluster_id(contact);
-        let id =
-            id.ok_or_else(|| address.out_of_reach(KafkaError::Canceled, context.last_reason()))?;
+        let id = id.ok_or_else(|| address.out_of_reach(KafkaError::Canceled))?;
         Ok(Self {
             address,
             env,
@@ -160,9 +158,9 @@ impl Cluster {
     }
 }
 
-fn create(address: &Address, context: Quiet) -> Result<AdminClient<Quiet>> {
+fn create(address: &Address) -> Result<AdminClient<Quiet>> {
     use rdkafka::config::FromClientConfigAndContext as _;
-    AdminClient::from_config_and_context(&address.admin(), context).map_err(config::not_made)
+    AdminClient::from_config_and_context(&address.admin(), Quiet).map_err(config::not_made)
 }
 
 /// A number for a cluster's name: FNV-1a of 128 bits.

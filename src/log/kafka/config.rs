@@ -1,14 +1,11 @@
 //! What each kind of client is told.
 
-use std::sync::{Arc, Mutex};
-
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 
 use super::address::Address;
-use super::cluster::lock;
 use super::error::unavailable;
 use crate::base::{Error, Result};
 
@@ -129,14 +126,11 @@ impl Address {
     }
 
     /// The error for a cluster that cannot be reached.
-    pub(super) fn out_of_reach(&self, cause: KafkaError, reason: Option<String>) -> Error {
-        let why = match reason {
-            Some(reason) => format!("the last attempt: {reason}"),
-            None => "is it running, and reachable from here?".to_owned(),
-        };
+    pub(super) fn out_of_reach(&self, cause: KafkaError) -> Error {
         unavailable(
             format!(
-                "no broker answers at {} within {CONTACT_MS} ms; {why}",
+                "no broker answers at {} within {CONTACT_MS} ms; is it running, and reachable from here with these \
+                 settings?",
                 self.brokers
             ),
             cause,
@@ -148,16 +142,9 @@ impl Address {
 /// more often.
 pub(super) const BATCH_BYTES: usize = 1_000_000;
 
-/// Brings what the client library says into the application's own log, and keeps the last reason.
+/// Brings what the client library says into the application's own log.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Quiet(Arc<Mutex<Option<String>>>);
-
-impl Quiet {
-    /// Why the client could not reach a broker, the last time.
-    pub(super) fn last_reason(&self) -> Option<String> {
-        lock(&self.0).clone()
-    }
-}
+pub(super) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -166,10 +153,6 @@ impl ClientContext for Quiet {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "kafka client");
-        // That all are down says less than what was said of each.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *lock(&self.0) = Some(reason.to_owned());
-        }
     }
 }
 
@@ -188,9 +171,7 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 pub(super) type Consumer = BaseConsumer<Quiet>;
 
 pub(super) fn consumer(config: &ClientConfig) -> Result<Consumer> {
-    config
-        .create_with_context(Quiet::default())
-        .map_err(not_made)
+    config.create_with_context(Quiet).map_err(not_made)
 }
 
 /// The error for a client that could not be made: a setting is wrong.
