@@ -27,7 +27,7 @@ pub(super) const ATTEMPT: Duration = Duration::from_millis(1_500);
 /// How long a new topic's settings may take to be known to all brokers, in milliseconds.
 pub(super) const SETTLE_MS: u64 = 3_000;
 /// Up to how many topics are asked for one by one; more are all asked for at once.
-pub(super) const TOPICS_ASKED_ALONE: usize = 8;
+const TOPICS_ASKED_ALONE: usize = 8;
 /// How often brokers are asked whether they know of a change yet.
 pub(super) const LOOK: Duration = Duration::from_millis(10);
 
@@ -298,13 +298,14 @@ impl Cluster {
                 Err(cause) if late => return Err(failed(&what(), cause)),
                 // A partition that does not exist will not do so by waiting; a leader that moves will
                 // have moved.
-                Err(cause) if unknown(&cause) => {
-                    self.check_exist(partitions)?;
-                    learn_leaders(client, partitions);
-                }
                 Err(cause) => {
                     tracing::debug!(%cause, "asking for offsets again");
-                    learn_leaders(client, partitions);
+                    if unknown(&cause) {
+                        self.check_exist(partitions)?;
+                    }
+                    // It subscribes to nothing, so it has no other reason to look.
+                    let topics = partitions.iter().map(|one| &*one.topic).collect();
+                    learn_leaders(client, &topics, ATTEMPT);
                 }
             }
             self.env.sleep(LOOK);
@@ -399,20 +400,21 @@ pub(super) fn hear_out(client: &Consumer) {
     }
 }
 
-/// Makes a client that only asks for offsets look who leads the partitions now: it subscribes to nothing,
-/// so it has no other reason to.
-fn learn_leaders(client: &Consumer, partitions: &[TopicPartition]) {
-    let topics: BTreeSet<&str> = partitions.iter().map(|one| &*one.topic).collect();
+/// Makes a client learn who leads the partitions of topics, waiting for each answer at most that long.
+/// Whether it has learnt of all: by itself it looks for what it does not know, or finds to be wrong, late
+/// or never.
+pub(super) fn learn_leaders(client: &Consumer, topics: &BTreeSet<&str>, wait: Duration) -> bool {
     let asked: Vec<Option<&str>> = match topics.len() > TOPICS_ASKED_ALONE {
         true => vec![None],
-        false => topics.into_iter().map(Some).collect(),
+        false => topics.iter().copied().map(Some).collect(),
     };
-    for topic in asked {
-        if let Err(cause) = client.fetch_metadata(topic, ATTEMPT) {
-            tracing::debug!(%cause, topic, "asking for leaders again");
-            return;
+    asked.into_iter().all(|topic| {
+        let answer = client.fetch_metadata(topic, wait);
+        if let Err(cause) = &answer {
+            tracing::debug!(%cause, topic, "asking for leaders");
         }
-    }
+        answer.is_ok()
+    })
 }
 
 pub(super) fn unknown(cause: &KafkaError) -> bool {

@@ -16,14 +16,24 @@ use crate::log::CommittedOffset;
 /// How often a client of a group is asked in vain before another takes its place.
 const TIMES_WITH_ONE_CLIENT: u32 = 4;
 
-/// A member of a group at rest.
-pub(super) struct Assigned {
-    /// Its name at the broker.
-    pub(super) member: String,
+/// A member of a group, as the brokers describe it.
+pub(super) struct GroupMember {
+    /// Its name at the broker: its own, a dash, and more.
+    pub(super) id: String,
     /// The name of its client.
     pub(super) client: String,
+    /// Where its process runs.
+    pub(super) host: String,
     /// What it has, as bytes of the protocol.
     pub(super) assignment: Vec<u8>,
+}
+
+impl GroupMember {
+    /// Whether it is the member of that name.
+    pub(super) fn is(&self, member: &str) -> bool {
+        let rest = self.id.strip_prefix(member);
+        rest.is_some_and(|rest| rest.starts_with('-'))
+    }
 }
 
 impl Cluster {
@@ -79,17 +89,18 @@ impl Cluster {
     }
 
     pub(super) fn delete_group(&self, group: &str) -> Result<()> {
-        let mut members = self.members(group)?;
+        let known = self.members(group)?;
+        let mut members: Vec<String> = known.into_iter().map(|member| member.id).collect();
         // Those that have not been let in yet.
         for ((joined, member), seat) in self.seats().iter() {
             if joined == group && lock(&seat.state).lost.is_none() {
-                members.push((member.clone(), String::new()));
+                members.push(member.clone());
             }
         }
         if !members.is_empty() {
             let message = format!(
                 "group {group} has members, among them {}; stop them first",
-                members[0].0
+                members[0]
             );
             return Err(Error::invalid(message));
         }
@@ -129,59 +140,35 @@ impl Cluster {
         Ok(())
     }
 
-    /// The members of a group: name at the broker, and the name of the client.
-    pub(super) fn members(&self, group: &str) -> Result<Vec<(String, String)>> {
-        let what = format!("asking for the members of group {group}");
-        let client = self.admin.inner();
+    /// The members of a group, asked for until somebody answers.
+    pub(super) fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
-        let groups = loop {
-            match client.fetch_group_list(Some(group), ATTEMPT) {
-                Ok(groups) => break groups,
-                Err(cause) if self.env.monotonic_ms() >= until_ms => {
-                    return Err(failed(&what, cause));
-                }
+        loop {
+            match self.look_at_members(group) {
                 // Each broker is asked, and one of them may be away.
-                Err(cause) => tracing::debug!(%cause, group, "asking for members again"),
+                Err(error) if self.env.monotonic_ms() < until_ms => {
+                    tracing::debug!(%error, group, "asking for members again");
+                }
+                answer => return answer.map(|(members, _)| members),
             }
             self.env.sleep(LOOK);
-        };
-        let of_group = groups.groups().iter().filter(|known| known.name() == group);
-        Ok(of_group
-            .flat_map(|known| known.members())
-            .map(|member| (member.id().to_owned(), member.client_id().to_owned()))
-            .collect())
+        }
     }
 
-    /// The hosts of the members of a group whose name at the broker begins so.
-    pub(super) fn hosts_of(&self, group: &str, beginning: &str) -> Result<Vec<String>> {
-        let what = || format!("asking for the members of group {group}");
-        let groups = self.admin.inner().fetch_group_list(Some(group), ATTEMPT);
-        let groups = groups.map_err(|cause| failed(&what(), cause))?;
-        let of_group = groups.groups().iter().filter(|known| known.name() == group);
-        let members = of_group.flat_map(|known| known.members());
-        let wanted = members.filter(|member| member.id().starts_with(beginning));
-        let hosts = wanted.map(|member| member.client_host().trim_start_matches('/').to_owned());
-        Ok(hosts.collect())
-    }
-
-    /// What the members of a group have; `None` unless the group is at rest.
-    pub(super) fn assignments(&self, group: &str) -> Result<Option<Vec<Assigned>>> {
-        let what = || format!("asking for the members of group {group}");
-        let client = self.admin.inner();
-        let groups = client.fetch_group_list(Some(group), ATTEMPT);
-        let groups = groups.map_err(|cause| failed(&what(), cause))?;
-        let known = groups.groups().iter().find(|known| known.name() == group);
-        let Some(known) = known.filter(|known| known.state() == "Stable") else {
-            return Ok(None);
+    /// The members of a group as one attempt finds them, and whether the group is at rest.
+    pub(super) fn look_at_members(&self, group: &str) -> Result<(Vec<GroupMember>, bool)> {
+        let answer = self.admin.inner().fetch_group_list(Some(group), ATTEMPT);
+        let groups = answer
+            .map_err(|cause| failed(&format!("asking for the members of group {group}"), cause))?;
+        let Some(known) = groups.groups().iter().find(|known| known.name() == group) else {
+            return Ok((Vec::new(), false));
         };
-        let bytes = |member: &rdkafka::groups::GroupMemberInfo| {
-            let assignment = member.assignment().unwrap_or_default();
-            Assigned {
-                member: member.id().to_owned(),
-                client: member.client_id().to_owned(),
-                assignment: assignment.to_vec(),
-            }
-        };
-        Ok(Some(known.members().iter().map(bytes).collect()))
+        let members = known.members().iter().map(|member| GroupMember {
+            id: member.id().to_owned(),
+            client: member.client_id().to_owned(),
+            host: member.client_host().trim_start_matches('/').to_owned(),
+            assignment: member.assignment().unwrap_or_default().to_vec(),
+        });
+        Ok((members.collect(), known.state() == "Stable"))
     }
 }

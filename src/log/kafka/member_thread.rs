@@ -191,11 +191,14 @@ impl MemberThread {
 
     /// Who has the member's name now, as far as the brokers say.
     fn twin(&self) -> String {
-        let own = format!("{}-", self.seat.member);
-        let hosts = self.cluster.hosts_of(&self.seat.group, &own);
-        match hosts.as_deref() {
-            Ok([first, ..]) => format!(", as a process on host {first} has joined under its name"),
-            _ => ", as another process has joined under its name".to_owned(),
+        let found = self.cluster.look_at_members(&self.seat.group);
+        let (members, _) = found.unwrap_or_default();
+        match members.iter().find(|member| member.is(&self.seat.member)) {
+            Some(twin) => {
+                let host = &twin.host;
+                format!(", as a process on host {host} has joined under its name")
+            }
+            None => ", as another process has joined under its name".to_owned(),
         }
     }
 

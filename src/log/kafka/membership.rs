@@ -29,6 +29,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 
 use super::cluster::{Cluster, lock};
+use super::groups::GroupMember;
 use super::member_thread::MemberThread;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use crate::log::{
@@ -102,7 +103,7 @@ impl Seat {
     }
 
     /// Refuses other members that have other tasks: two that join at once do not see each other before.
-    pub(super) fn check_shapes(&self, members: &[(String, String)]) -> Result<()> {
+    pub(super) fn check_shapes(&self, members: &[GroupMember]) -> Result<()> {
         check_shapes(&self.group, &self.member, self.shape, members)
     }
 
@@ -281,13 +282,12 @@ impl Cluster {
 }
 
 /// Refuses a group in which another member has other tasks.
-fn check_shapes(group: &str, member: &str, shape: u64, others: &[(String, String)]) -> Result<()> {
-    let own = format!("{member}-");
+fn check_shapes(group: &str, member: &str, shape: u64, others: &[GroupMember]) -> Result<()> {
     let shape = format!("{shape:016x}");
-    for (other, client) in others {
-        let theirs = client.strip_prefix(CLIENT_PREFIX);
-        if !other.starts_with(&own) && theirs.is_some_and(|theirs| theirs != shape) {
-            return Err(disagree(group, member, other));
+    for other in others {
+        let theirs = other.client.strip_prefix(CLIENT_PREFIX);
+        if !other.is(member) && theirs.is_some_and(|theirs| theirs != shape) {
+            return Err(disagree(group, member, &other.id));
         }
     }
     Ok(())

@@ -46,20 +46,22 @@ impl Orphans {
         if now_ms < self.next_ms {
             return Ok(());
         }
-        let orphans = match cluster.owners(&seat.group, topic) {
-            Ok(Some(Owners {
-                first,
-                owned,
-                members,
-            })) => {
+        let orphans = match cluster.look_at_members(&seat.group) {
+            Ok((members, true)) => {
                 seat.check_shapes(&members)?;
+                let assigned = members.iter().map(|member| &member.assignment);
+                let owned: BTreeSet<usize> = assigned
+                    .filter_map(|assignment| partitions_in(assignment, topic))
+                    .flatten()
+                    .collect();
                 let is_orphan = |task: &usize| !owned.contains(task);
                 let orphans: BTreeSet<usize> = (0..seat.tasks.len()).filter(is_orphan).collect();
-                let is_first = first.starts_with(&format!("{}-", seat.member));
+                let first = members.iter().min_by_key(|member| &member.id);
+                let is_first = first.is_some_and(|first| first.is(&seat.member));
                 (is_first && !orphans.is_empty()).then_some(orphans)
             }
             // Rebalancing, or out of reach: others care for that.
-            Ok(None) | Err(_) => None,
+            Ok((_, false)) | Err(_) => None,
         };
         self.pause_ms = match &orphans {
             Some(_) => LOOK_MS,
@@ -87,36 +89,6 @@ impl Orphans {
     /// Something changed: more may.
     pub(super) fn wake(&mut self, now_ms: u64) {
         *self = Self::new(now_ms);
-    }
-}
-
-struct Owners {
-    /// The first member by name.
-    first: String,
-    /// The partitions that the members have.
-    owned: BTreeSet<usize>,
-    /// Name at the broker and name of the client.
-    members: Vec<(String, String)>,
-}
-
-impl Cluster {
-    /// Who has what of `topic`; `None` unless the group is at rest.
-    fn owners(&self, group: &str, topic: &str) -> Result<Option<Owners>> {
-        let Some(members) = self.assignments(group)? else {
-            return Ok(None);
-        };
-        let mut owned = BTreeSet::new();
-        for member in &members {
-            owned.extend(partitions_in(&member.assignment, topic).unwrap_or_default());
-        }
-        let clients = members.into_iter();
-        let members: Vec<_> = clients.map(|one| (one.member, one.client)).collect();
-        let first = members.iter().map(|(member, _)| member).min().cloned();
-        Ok(first.map(|first| Owners {
-            first,
-            owned,
-            members,
-        }))
     }
 }
 

@@ -339,21 +339,18 @@ impl Reader for KafkaReader {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let until_ms = env.monotonic_ms().saturating_add(timeout_ms);
         let mut slice_ms = WAIT_MS;
-        if self.is_astray {
-            self.find_way()?;
-        }
         if !self.slots.is_empty() {
             self.cluster.watch_topic_ids(env.monotonic_ms())?;
         }
         loop {
+            if self.is_astray {
+                self.find_way()?;
+            }
             let left_ms = until_ms.saturating_sub(env.monotonic_ms());
             let order = self.fill(max_bytes, Duration::from_millis(left_ms.min(slice_ms)))?;
             let fetched = self.seal(&order);
             // What came since the last look may be of another topic.
             self.topic_ids.check(&self.cluster)?;
-            if self.is_astray && fetched.is_empty() {
-                self.find_way()?;
-            }
             let mut moved = !self.slots.is_empty() && self.follow_positions()?;
             let now_ms = env.monotonic_ms();
             if !fetched.is_empty() {

@@ -304,7 +304,7 @@ impl Transactions {
         loop {
             self.beat();
             let cause = match self.producer.commit_transaction(CALL) {
-                Ok(()) => return Ok(self.done(job)),
+                Ok(()) => return Ok(receipt(job, &lock(&self.producer.context().0).ends)),
                 Err(cause) => cause,
             };
             match judge(&cause) {
@@ -335,11 +335,6 @@ impl Transactions {
                 }
             }
         }
-    }
-
-    fn done(&self, job: &Job) -> Receipt {
-        let deliveries = lock(&self.producer.context().0);
-        receipt(job, &deliveries.ends)
     }
 
     /// Takes the transaction back. The client's own call does not serve what it waits for, so it is

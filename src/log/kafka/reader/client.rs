@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer as _;
-
 use super::{STALLED_MS, Slot};
-use crate::log::kafka::admin::TOPICS_ASKED_ALONE;
+use crate::log::kafka::admin::learn_leaders;
 use crate::log::kafka::config::Consumer;
 
 /// A client that reads; kept for the next reader when one is dropped.
@@ -33,17 +31,9 @@ impl ReaderClient {
             .filter(|topic| !self.known.contains(*topic))
             .cloned()
             .collect();
-        let asked: Vec<Option<&str>> = match new.len() > TOPICS_ASKED_ALONE {
-            true => vec![None],
-            false => new.iter().map(|topic| Some(&**topic)).collect(),
-        };
-        for topic in asked {
-            let wait = Duration::from_millis(STALLED_MS);
-            if let Err(cause) = self.consumer.fetch_metadata(topic, wait) {
-                tracing::debug!(%cause, topic, "the client will look for the leaders by itself");
-                return;
-            }
+        let names = new.iter().map(|topic| &**topic).collect();
+        if learn_leaders(&self.consumer, &names, Duration::from_millis(STALLED_MS)) {
+            self.known.extend(new);
         }
-        self.known.extend(new);
     }
 }
