@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use marea::base::{Env, Result, SystemEnv, Thread, TopicPartition};
 use marea::codec::{Codec, I64, Utf8, WindowedCodec};
-use marea::dsl::{Consumed, Grouped, Idle, Produced, StreamBuilder, Suppressed, TimeWindows};
+use marea::dsl::{
+    Consumed, Grouped, GroupedStream, Idle, Produced, StreamBuilder, Suppressed, TimeWindows,
+};
 use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
 use marea::runtime::{Application, Settings, StateBackend};
 use marea::topology::Topology;
@@ -117,20 +119,25 @@ pub fn topology(idle: Option<Idle>) -> Topology {
     if let Some(idle) = idle {
         consumed = consumed.idle_timeout(idle);
     }
-    builder
+    let kept = builder
         .stream("in", consumed)
-        .filter(|key: &String, _| key != "drop")
-        .group_by(
-            |_, value| (value % 3).to_string(),
-            Grouped::with("by", Utf8, I64),
-        )
+        .filter(|key: &String, _| key != "drop");
+    final_counts(kept.group_by(
+        |_, value| (value % 3).to_string(),
+        Grouped::with("by", Utf8, I64),
+    ));
+    builder.build().expect("a topology")
+}
+
+/// Counts in windows of 100 ms; the final ones go to `out`.
+pub fn final_counts(grouped: GroupedStream<String, i64>) {
+    grouped
         .windowed_by(TimeWindows::of(Duration::from_millis(100)))
         .count("counts")
         .suppress(Suppressed::until_window_closes("final", I64))
         .to_stream()
         .present()
         .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
-    builder.build().expect("a topology")
 }
 
 pub fn settings() -> Settings {

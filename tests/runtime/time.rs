@@ -330,15 +330,8 @@ fn what_a_source_refuses_moves_no_time() {
     let consumed = Consumed::with(Utf8, I64).accept(|record| record.value >= 0);
     let consumed =
         consumed.timestamps(|record, _| (record.value < 1_000).then_some(record.timestamp_ms));
-    builder
-        .stream("in", consumed)
-        .group_by_key(Grouped::with("by", Utf8, I64))
-        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
-        .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
-        .to_stream()
-        .present()
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    let accepted = builder.stream("in", consumed);
+    final_counts(accepted.group_by_key(Grouped::with("by", Utf8, I64)));
     let log = memory_log();
     let running = start(
         &log,
@@ -374,15 +367,9 @@ fn an_input_of_refused_records_alone_is_left_out() {
     let consumed = Consumed::with(Utf8, I64)
         .accept(|record| record.value >= 0)
         .idle_timeout(Idle::After(Duration::from_millis(400)));
-    builder
-        .stream("in", consumed)
-        .group_by(|_, _| "all".to_owned(), Grouped::with("by", Utf8, I64))
-        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
-        .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
-        .to_stream()
-        .present()
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+    let accepted = builder.stream("in", consumed);
+    let by_nothing = Grouped::with("by", Utf8, I64);
+    final_counts(accepted.group_by(|_, _| "all".to_owned(), by_nothing));
     let log = memory_log();
     let topology = builder.build().expect("a topology");
     let running = start(&log, 2, topology, SystemEnv::shared());
