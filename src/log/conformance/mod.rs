@@ -150,6 +150,10 @@ pub const CASES: &[(&str, Case)] = &[
         a_reader_starts_at_its_positions,
     ),
     (
+        "a_reader_put_back_reaches_the_end_again",
+        a_reader_put_back_reaches_the_end_again,
+    ),
+    (
         "a_paused_partition_keeps_its_position",
         a_paused_partition_keeps_its_position,
     ),

@@ -59,6 +59,21 @@ pub fn a_reader_starts_at_its_positions(factory: Factory<'_>) {
     }
 }
 
+/// A reader that is put back comes to the end again, past whatever a log keeps behind the last record.
+pub fn a_reader_put_back_reaches_the_end_again(factory: Factory<'_>) {
+    let log = start_with(factory, "t", 1);
+    let p = at("t", 0);
+    append(&*log, &p, &["a", "b"]);
+    let mut reader = log.reader().expect("a reader");
+    reader.assign(&[(p.clone(), 0)]).expect("assigned");
+    assert_eq!(drain(&*log, &mut *reader, &[&p]).len(), 2);
+    for position in [1, 2, 0].repeat(10) {
+        reader.assign(&[(p.clone(), position)]).expect("assigned");
+        let left = usize::try_from(2 - position).expect("small");
+        assert_eq!(drain(&*log, &mut *reader, &[&p]).len(), left);
+    }
+}
+
 /// Pausing neither loses nor repeats records.
 pub fn a_paused_partition_keeps_its_position(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);

@@ -62,8 +62,9 @@ struct Slot {
     partition: TopicPartition,
     number: i32,
     position: Offset,
-    /// What the client said right after the assignment: of an older one, if anything.
-    stale: Option<Offset>,
+    /// Whether the client still stands where an older assignment ended. Until it has left that place
+    /// nothing is taken from it: taking moves the place, and the two could not be told apart.
+    is_stale: bool,
     /// What the owner wants.
     paused: bool,
     /// Whether the client was told so. That throws away what it has fetched, so it is not until many
@@ -153,6 +154,11 @@ impl KafkaReader {
         if !slots.is_empty() && slots.iter().all(|slot| slot.paused) {
             // What the client has fetched waits there, until it is full.
             cluster.env.sleep(wait.min(Duration::from_millis(WAIT_MS)));
+            return Ok(order);
+        }
+        if slots.iter().any(|slot| slot.is_stale) {
+            // `follow_positions` sees it go.
+            cluster.env.sleep(wait.min(Duration::from_millis(1)));
             return Ok(order);
         }
         for (index, slot) in slots.iter_mut().enumerate() {
@@ -282,7 +288,7 @@ impl Reader for KafkaReader {
                 partition: partition.clone(),
                 number,
                 position,
-                stale: None,
+                is_stale: false,
                 paused: false,
                 stopped: false,
                 base_offset: 0,
@@ -311,7 +317,7 @@ impl Reader for KafkaReader {
         for element in stands.elements() {
             let place = (element.topic().to_owned(), element.partition());
             if let Some(index) = places.get(&place) {
-                slots[*index].stale = offset_of(element.offset());
+                slots[*index].is_stale = offset_of(element.offset()).is_some();
             }
         }
         self.slots = slots;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::{KafkaReader, STALLED_MS};
-use crate::base::{ErrorKind, Result, TopicPartition};
+use super::{KafkaReader, STALLED_MS, Slot};
+use crate::base::{ErrorKind, Offset, Result, TopicPartition};
 use crate::log::kafka::convert::offset_of;
 use crate::log::kafka::error::failed;
 use crate::log::kafka::questions::Which;
@@ -20,18 +20,9 @@ impl KafkaReader {
         let positions = self.consumer()?.position();
         let positions = positions.map_err(|cause| failed("asking for positions", cause))?;
         for element in positions.elements() {
-            let (Some(offset), Some(slot)) = (
-                offset_of(element.offset()),
-                self.places
-                    .get(&(element.topic().to_owned(), element.partition())),
-            ) else {
-                continue;
-            };
-            let slot = &mut self.slots[*slot];
-            if slot.builder.is_empty() && slot.stale != Some(offset) {
-                slot.stale = None;
-                moved |= offset > slot.position;
-                slot.position = slot.position.max(offset);
+            let place = (element.topic().to_owned(), element.partition());
+            if let Some(index) = self.places.get(&place) {
+                moved |= self.slots[*index].follow(offset_of(element.offset()));
             }
         }
         Ok(moved)
@@ -112,10 +103,62 @@ impl KafkaReader {
     }
 }
 
+impl Slot {
+    /// Follows the client, which stands there, or has taken nothing since it was assigned. Whether that
+    /// is news.
+    fn follow(&mut self, stands: Option<Offset>) -> bool {
+        let Some(offset) = stands else {
+            self.is_stale = false;
+            return false;
+        };
+        if self.is_stale || !self.builder.is_empty() || offset <= self.position {
+            return false;
+        }
+        self.position = offset;
+        true
+    }
+}
+
 /// Whether the client wants to read what is not there: it was deleted, cut off, or of an older topic.
 pub(super) fn is_astray(cause: &KafkaError) -> bool {
     matches!(
         cause.rdkafka_error_code(),
         Some(Code::AutoOffsetReset | Code::OffsetOutOfRange)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::BatchBuilder;
+
+    /// A reader that is put back to 5 after it was read to 9, the marker of a transaction at 8.
+    fn put_back() -> Slot {
+        Slot {
+            partition: TopicPartition::new("t", 0),
+            number: 0,
+            position: 5,
+            is_stale: true,
+            paused: false,
+            stopped: false,
+            base_offset: 0,
+            builder: BatchBuilder::default(),
+        }
+    }
+
+    #[test]
+    fn where_an_older_assignment_ended_is_not_followed() {
+        let mut slot = put_back();
+        assert!(!slot.follow(Some(9)));
+        assert_eq!(slot.position, 5);
+    }
+
+    #[test]
+    fn the_same_place_is_followed_when_it_is_reached_again() {
+        let mut slot = put_back();
+        assert!(!slot.follow(None));
+        assert!(slot.follow(Some(9)));
+        assert_eq!(slot.position, 9);
+        assert!(!slot.follow(Some(9)));
+    }
 }
