@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use marea::ErrorKind;
-use marea::base::{TaskId, TopicPartition};
+use marea::base::{Error, TaskId, TopicPartition};
 use marea::log::{
     BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, Isolation, JoinRequest, Log,
     MemberToken, Membership, TaskPlan, TopicSpec,
 };
 use marea::runtime::Settings;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::broker::Broker;
 use crate::cases::Case;
@@ -30,8 +33,13 @@ pub const CASES: &[(&str, Case)] = &[
         "a_broker_is_away_for_longer_than_a_transaction_may_be_open",
         a_broker_is_away_for_longer_than_a_transaction_may_be_open,
     ),
+    (
+        "a_transaction_that_stays_open_is_named",
+        a_transaction_that_stays_open_is_named,
+    ),
 ];
 
+const SOON: Duration = Duration::from_secs(20);
 const DEADLINE: Duration = Duration::from_secs(120);
 
 fn join(log: &dyn Log, member: &str) -> Box<dyn Membership> {
@@ -185,11 +193,29 @@ fn a_broker_is_away_for_longer_than_a_transaction_may_be_open(broker: &Broker) {
     broker_is_away(broker, 14);
 }
 
+/// How often the broker may forget a transaction before that is a failure.
+const ATTEMPTS: u32 = 4;
+
 fn broker_is_away(broker: &Broker, seconds: u64) {
     if broker.directory().is_none() {
         println!("    not done: the broker is not ours to kill");
         return;
     }
+    for _ in 0..ATTEMPTS {
+        let drained = drained_after_the_broker_was_away(broker, seconds);
+        match drained {
+            Ok(()) => return,
+            // Of no use to anybody, and no fault of who waits for its end.
+            Err(_) if broker.has_forgotten_a_transaction() => {
+                println!("    the broker has forgotten a transaction; once more");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the broker has forgotten a transaction {ATTEMPTS} times");
+}
+
+fn drained_after_the_broker_was_away(broker: &Broker, seconds: u64) -> Result<(), Error> {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
     let settings = Settings {
@@ -207,8 +233,45 @@ fn broker_is_away(broker: &Broker, seconds: u64) {
     println!("    killed after {records} records");
     std::thread::sleep(Duration::from_secs(seconds));
     broker.tell("restart", 1);
-    running.drain(DEADLINE).expect("drained");
+    let until = std::time::Instant::now() + DEADLINE;
+    // A drain that took too long goes on with the next call.
+    while let Err(error) = running.drain(SOON) {
+        if broker.has_forgotten_a_transaction() || std::time::Instant::now() > until {
+            return Err(error);
+        }
+    }
     running.close(DEADLINE).expect("closed");
     drop(running);
     check(directory.path(), log);
+    Ok(())
+}
+
+/// What nobody ends holds up whoever asks for the group's offsets, and is named.
+fn a_transaction_that_stays_open_is_named(broker: &Broker) {
+    let log = broker.fresh_log();
+    log.create_topics(&[TopicSpec::new("t", 1)])
+        .expect("created");
+    let mut config = ClientConfig::new();
+    let address = broker.url.trim_start_matches("kafka://");
+    config.set("bootstrap.servers", address);
+    config.set("group.id", "g");
+    let member: BaseConsumer = config.create().expect("a client");
+    let metadata = member.group_metadata().expect("it has a group");
+    config.set("transactional.id", "forgetful");
+    config.set("transaction.timeout.ms", "90000");
+    let producer: BaseProducer = config.create().expect("a client");
+    producer.init_transactions(SOON).expect("opened");
+    producer.begin_transaction().expect("begun");
+    let mut offsets = TopicPartitionList::new();
+    let offset = offsets.add_partition_offset("t", 0, Offset::Offset(1));
+    offset.expect("an offset");
+    let sent = producer.send_offsets_to_transaction(&offsets, &metadata, SOON);
+    sent.expect("sent");
+    let place = TopicPartition::new("t", 0);
+    let error = log.committed("g", &[place]).expect_err("it is not known");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    for word in ["group g", "t-0", "kafka-transactions.sh"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    producer.abort_transaction(SOON).expect("aborted");
 }

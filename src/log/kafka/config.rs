@@ -65,6 +65,13 @@ impl Address {
         config
     }
 
+    /// For what a group has committed, transactions that may change it notwithstanding.
+    pub(super) fn group_as_it_stands(&self, group: &str) -> ClientConfig {
+        let mut config = self.group(group);
+        config.set("isolation.level", "read_uncommitted");
+        config
+    }
+
     pub(super) fn reader(&self) -> ClientConfig {
         let mut config = self.base();
         // The client wants one to assign partitions by hand; nothing is ever committed under it.

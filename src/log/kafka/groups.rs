@@ -1,20 +1,25 @@
 //! Groups: what they have committed, and who is in them.
 
+use std::time::Duration;
+
 use futures::executor::block_on;
-use rdkafka::Offset as KafkaOffset;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::admin::{ATTEMPT, LOOK, SETTLE_MS, hear_out, options, unknown};
 use super::cluster::{Cluster, lock};
-use super::config::REQUEST_MS;
+use super::config::{self, CONTACT_MS, REQUEST_MS};
 use super::convert::{list, offset_of};
-use super::error::{failed, refused};
+use super::error::{failed, refused, unavailable};
 use crate::base::{Error, Result, TopicPartition};
 use crate::log::CommittedOffset;
 
 /// How often a client of a group is asked in vain before another takes its place.
 const TIMES_WITH_ONE_CLIENT: u32 = 4;
+
+/// How long the offsets as they stand are waited for.
+const CONTACT: Duration = Duration::from_millis(CONTACT_MS);
 
 /// A member of a group, as the brokers describe it.
 pub(super) struct GroupMember {
@@ -36,6 +41,30 @@ impl GroupMember {
     }
 }
 
+/// The question for the offsets of these.
+fn unknown_offsets(partitions: &[TopicPartition]) -> Result<TopicPartitionList> {
+    let partitions = partitions.iter();
+    list(partitions.map(|partition| (partition, KafkaOffset::Invalid)))
+}
+
+/// The error where a transaction stays open that is about to change a group's offsets. Brokers end those
+/// of clients that are gone after `transaction.timeout.ms`, and have been seen to forget one: a broker
+/// that was alone and killed takes the partitions of a transaction whose commit it had begun for deleted
+/// ones while it starts, and writes no markers (Kafka 4.3.0).
+fn held_up(group: &str, partitions: &[TopicPartition], cause: KafkaError) -> Error {
+    let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    unavailable(
+        format!(
+            "a transaction that changes the offsets of group {group} for some of {} has been open for \
+             {REQUEST_MS} ms. If it outlasts the transaction.timeout.ms of whoever began it, the brokers have \
+             forgotten it: find it with `kafka-transactions.sh find-hanging` and end it with \
+             `kafka-transactions.sh abort`",
+            names.join(", ")
+        ),
+        cause,
+    )
+}
+
 impl Cluster {
     pub(super) fn committed(
         &self,
@@ -51,14 +80,16 @@ impl Cluster {
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         let answer = loop {
             hear_out(&client);
-            let partitions = partitions.iter();
-            let asked = list(partitions.map(|partition| (partition, KafkaOffset::Invalid)))?;
+            let asked = unknown_offsets(partitions)?;
             // The client asks for stable offsets, and again while a transaction is about to change
             // them.
             match client.committed_offsets(asked, ATTEMPT) {
                 Ok(answer) => break answer,
                 Err(cause) if self.env.monotonic_ms() >= until_ms => {
-                    return Err(failed(&what(), cause));
+                    return Err(match self.is_held_up(group, partitions) {
+                        true => held_up(group, partitions, cause),
+                        false => failed(&what(), cause),
+                    });
                 }
                 Err(cause) => {
                     tracing::debug!(%cause, group, "asking for offsets again");
@@ -86,6 +117,17 @@ impl Cluster {
             }));
         }
         Ok(committed)
+    }
+
+    /// Whether the brokers answer as soon as they need not wait for a transaction.
+    fn is_held_up(&self, group: &str, partitions: &[TopicPartition]) -> bool {
+        let asked = || {
+            let client = config::consumer(&self.address.group_as_it_stands(group))?;
+            let asked = unknown_offsets(partitions)?;
+            let answer = client.committed_offsets(asked, CONTACT);
+            answer.map_err(|cause| failed("asking for offsets as they stand", cause))
+        };
+        asked().is_ok()
     }
 
     pub(super) fn delete_group(&self, group: &str) -> Result<()> {
