@@ -1,9 +1,11 @@
 //! The broker under test.
 
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use marea::base::SystemEnv;
@@ -13,15 +15,52 @@ use marea::log::{KafkaLog, Log};
 pub struct Broker {
     pub url: String,
     directory: Option<tempfile::TempDir>,
+    /// Whether it has forgotten a transaction since it was made, as far as anybody looked.
+    has_forgotten: AtomicBool,
+}
+
+/// How often brokers may forget a transaction before that is a failure.
+const ATTEMPTS: u32 = 4;
+
+/// Tries a case in which brokers are killed. On brokers that have forgotten a transaction its failure proves
+/// nothing, and it is tried again.
+///
+/// # Panics
+/// When the case fails on others, or has had this excuse too often.
+pub fn tried(mut case: impl FnMut() -> Outcome) {
+    for _ in 0..ATTEMPTS {
+        match case() {
+            Outcome::Passed => return,
+            Outcome::Excused => println!("    the brokers have forgotten a transaction; once more"),
+        }
+    }
+    panic!("the brokers have forgotten a transaction {ATTEMPTS} times");
+}
+
+/// What a case came to that did not fail.
+pub enum Outcome {
+    Passed,
+    /// It failed on brokers that have forgotten a transaction.
+    Excused,
 }
 
 impl Broker {
+    /// What a case came to that killed these brokers: see [`tried`].
+    pub fn outcome(&self, case: impl FnOnce()) -> Outcome {
+        match catch_unwind(AssertUnwindSafe(case)) {
+            Ok(()) => Outcome::Passed,
+            Err(_) if self.has_forgotten_a_transaction() => Outcome::Excused,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
     /// `Err` says why there can be none.
     pub fn start() -> Result<Self, String> {
         if let Ok(address) = std::env::var("MAREA_KAFKA") {
             let broker = Self {
                 url: format!("kafka://{address}"),
                 directory: None,
+                has_forgotten: AtomicBool::new(false),
             };
             broker.refuse_topics_of_others();
             return Ok(broker);
@@ -57,6 +96,7 @@ impl Broker {
         Ok(Self {
             url: format!("kafka://{address}"),
             directory: Some(directory),
+            has_forgotten: AtomicBool::new(false),
         })
     }
 
@@ -114,6 +154,8 @@ impl Broker {
     /// Kills a broker of our own as a crash would, or starts it again on its data.
     pub fn tell(&self, verb: &str, number: u32) {
         let directory = self.directory().expect("a broker of our own");
+        // A broker that starts begins its log anew.
+        self.has_forgotten_a_transaction();
         let mut script = script();
         let told = script.arg(verb).arg(directory).arg(number.to_string());
         let told = told.stdout(Stdio::null()).status();
@@ -132,14 +174,22 @@ impl Broker {
         });
     }
 
-    /// Whether a broker of our own that was alone and killed has forgotten a transaction: while it starts,
-    /// Kafka 4.3.0 may take the partitions of one whose commit had begun for deleted ones, and writes no
-    /// markers. Whoever reads them waits for ever, and nothing that a client does changes that. Its log since
-    /// the last start says so.
+    /// Whether brokers of our own have forgotten a transaction. While it starts, Kafka 4.3.0 may take the
+    /// partitions of one whose commit had begun for deleted ones, and writes no markers: whoever reads them
+    /// waits for ever, or loses what was committed when the next transaction of the same producer is
+    /// aborted. No client can mend that. The brokers' logs say so.
     pub fn has_forgotten_a_transaction(&self) -> bool {
-        let log = self.directory().map(|at| at.join("broker1.log"));
-        let text = log.and_then(|log| std::fs::read_to_string(log).ok());
-        text.is_some_and(|text| text.contains("likely deleted already and hence can be skipped"))
+        let Some(directory) = self.directory() else {
+            return false;
+        };
+        let says_so = |number: u32| {
+            let text = std::fs::read_to_string(directory.join(format!("broker{number}.log")));
+            text.is_ok_and(|text| text.contains("likely deleted already and hence can be skipped"))
+        };
+        if (1..=3).any(says_so) {
+            self.has_forgotten.store(true, Ordering::Relaxed);
+        }
+        self.has_forgotten.load(Ordering::Relaxed)
     }
 
     /// Where its data is, if it is our own.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use marea::ErrorKind;
-use marea::base::{Error, TaskId, TopicPartition};
+use marea::base::{TaskId, TopicPartition};
 use marea::log::{
     BatchBuilder, Commit, CommitError, CommittedOffset, GroupCommit, Isolation, JoinRequest, Log,
     MemberToken, Membership, TaskPlan, TopicSpec,
@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, tried};
 use crate::cases::Case;
 use crate::crash::{application, check, prepared, settings};
 
@@ -54,13 +54,13 @@ fn join(log: &dyn Log, member: &str) -> Box<dyn Membership> {
         max_poll_interval_ms: 10_000,
     };
     let mut member = log.join(request).expect("joined");
-    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(20);
     while member
         .poll()
         .expect("a member")
         .is_none_or(|given| given.tasks.is_empty())
     {
-        assert!(std::time::Instant::now() < until, "it gets the task");
+        assert!(Instant::now() < until, "it gets the task");
         std::thread::sleep(Duration::from_millis(10));
     }
     member
@@ -193,29 +193,17 @@ fn a_broker_is_away_for_longer_than_a_transaction_may_be_open(broker: &Broker) {
     broker_is_away(broker, 14);
 }
 
-/// How often the broker may forget a transaction before that is a failure.
-const ATTEMPTS: u32 = 4;
-
 fn broker_is_away(broker: &Broker, seconds: u64) {
-    if broker.directory().is_none() {
-        println!("    not done: the broker is not ours to kill");
-        return;
+    match broker.directory() {
+        None => println!("    not done: the broker is not ours to kill"),
+        Some(_) => tried(|| {
+            let broker = Broker::own("").expect("a broker");
+            broker.outcome(|| the_broker_is_away(&broker, seconds))
+        }),
     }
-    for _ in 0..ATTEMPTS {
-        let drained = drained_after_the_broker_was_away(broker, seconds);
-        match drained {
-            Ok(()) => return,
-            // Of no use to anybody, and no fault of who waits for its end.
-            Err(_) if broker.has_forgotten_a_transaction() => {
-                println!("    the broker has forgotten a transaction; once more");
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("the broker has forgotten a transaction {ATTEMPTS} times");
 }
 
-fn drained_after_the_broker_was_away(broker: &Broker, seconds: u64) -> Result<(), Error> {
+fn the_broker_is_away(broker: &Broker, seconds: u64) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
     let settings = Settings {
@@ -233,17 +221,15 @@ fn drained_after_the_broker_was_away(broker: &Broker, seconds: u64) -> Result<()
     println!("    killed after {records} records");
     std::thread::sleep(Duration::from_secs(seconds));
     broker.tell("restart", 1);
-    let until = std::time::Instant::now() + DEADLINE;
+    let until = Instant::now() + DEADLINE;
     // A drain that took too long goes on with the next call.
     while let Err(error) = running.drain(SOON) {
-        if broker.has_forgotten_a_transaction() || std::time::Instant::now() > until {
-            return Err(error);
-        }
+        let in_vain = broker.has_forgotten_a_transaction() || Instant::now() > until;
+        assert!(!in_vain, "drained: {error}");
     }
     running.close(DEADLINE).expect("closed");
     drop(running);
     check(directory.path(), log);
-    Ok(())
 }
 
 /// What nobody ends holds up whoever asks for the group's offsets, and is named.

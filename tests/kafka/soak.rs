@@ -9,7 +9,7 @@ mod join;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, tried};
 use crate::cases::Case;
 use crate::process::{readings, undisturbed};
 
@@ -108,11 +108,17 @@ fn soak(seed: u64, life: Duration) {
         life.as_secs()
     );
     let expected = undisturbed();
-    let cluster = Broker::cluster(BROKERS, "").expect("three brokers");
+    tried(|| {
+        let cluster = Broker::cluster(BROKERS, "").expect("three brokers");
+        cluster.outcome(|| live(&cluster, seed, life, &expected))
+    });
+}
+
+fn live(cluster: &Broker, seed: u64, life: Duration, expected: &(String, String)) {
     let address = cluster.url.trim_start_matches("kafka://").to_owned();
     let rate = (READINGS / life.as_secs().max(1)).max(1).to_string();
     let flags = ["--rate", &rate, "--partitions", "4", "--kafka", &address];
-    let feeder = join::Feeder::start(&cluster, &rate);
+    let feeder = join::Feeder::start(cluster, &rate);
     let mut instances: Vec<Instance> = Vec::new();
     for number in 0..INSTANCES {
         instances.push(Instance::ocean(number, &readings(), &flags));
@@ -136,7 +142,7 @@ fn soak(seed: u64, life: Duration) {
         happens(
             fault,
             &mut instances[victim],
-            &cluster,
+            cluster,
             number,
             pause,
             &mut random,
@@ -148,14 +154,14 @@ fn soak(seed: u64, life: Duration) {
     println!("    {} s: calm", began.elapsed().as_secs());
     let fed = feeder.finish();
     let until = Instant::now() + CALM;
-    join::wait_for_all(&cluster, fed, until);
+    join::wait_for_all(cluster, fed, until);
     for instance in &mut instances {
         instance.end(until);
     }
-    join::check(&cluster, fed);
+    join::check(cluster, fed);
     for instance in &instances {
         if let Some(results) = instance.results() {
-            assert!(results == expected, "{}: other results", instance.name());
+            assert!(results == *expected, "{}: other results", instance.name());
         }
     }
     println!("    {fed} records of each side joined once, {READINGS} readings counted once");
