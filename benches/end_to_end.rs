@@ -9,7 +9,8 @@
 //! log=memory:|embedded:DIR|kafka://HOST:PORT   another log; the first two get an input of their own:
 //! keys=N partitions=N text=json|compact        what it is like
 //! in=TOPIC app=ID state=DIRECTORY              readings, a new one, a temporary one
-//! guarantee=exactly_once|at_least_once workers=N commit_interval_ms=N memory_mib=N (96)
+//! guarantee=exactly_once|at_least_once workers=N commit_interval_ms=N
+//! commit_spacing_ms=N memory_mib=N (96)
 //! restore=1              with the app of an earlier run and an emptied state: times the restore
 //! ```
 //!
@@ -97,6 +98,7 @@ impl Run {
                 "restore" => run.restore = value == "1",
                 "workers" => run.settings.workers = value.parse()?,
                 "commit_interval_ms" => run.settings.commit_interval_ms = value.parse()?,
+                "commit_spacing_ms" => run.settings.commit_spacing_ms = Some(value.parse()?),
                 "memory_mib" => run.settings.memory_bytes = value.parse::<usize>()? << 20,
                 "guarantee" if value == "at_least_once" => {
                     run.settings.guarantee = Guarantee::AtLeastOnce;

@@ -397,6 +397,12 @@ pub trait Writer: Send {
     /// See [`CommitError`]. After `Unknown` the commit stays in flight: call again, which asks the log
     /// again, and returns `Unknown` again while there is no answer.
     fn poll(&mut self, timeout: Duration) -> std::result::Result<Option<Receipt>, CommitError>;
+
+    /// How long after a commit was submitted the next one is worth its cost, at the least, when results
+    /// should be seen soon; `None` if the log does not say.
+    fn spacing(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A task and the input partitions that decide where it runs.

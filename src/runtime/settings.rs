@@ -42,8 +42,14 @@ pub struct Settings {
     pub workers: usize,
     /// What a crash may leave behind.
     pub guarantee: Guarantee,
-    /// Longest time between two commits while there is work, in milliseconds.
+    /// Longest time between two commits while there is work, in milliseconds. With a backlog commits keep
+    /// this pace, so that changes of one row become one record of its changelog.
     pub commit_interval_ms: u64,
+    /// Shortest time between two commits, in milliseconds: a worker that has caught up with its input commits
+    /// as soon as the last commit is done, but no sooner than this. `None` is what the log says: 10 on Kafka,
+    /// four times the last commit on the embedded log, never before the interval on a log in memory. As long
+    /// as the interval, it spares the log: the interval is the pace then.
+    pub commit_spacing_ms: Option<u64>,
     /// Memory for block cache, write buffers, caches, overlays, fetched and unwritten records of all
     /// workers together, in bytes; what an embedded log takes ([`Budget`](crate::disk::Budget)) is a part
     /// of it. The process needs 64 MiB and twice the largest record beside it; a Kafka client's library
@@ -99,6 +105,7 @@ impl Default for Settings {
             workers: 1,
             guarantee: Guarantee::ExactlyOnce,
             commit_interval_ms: 100,
+            commit_spacing_ms: None,
             memory_bytes: 256 << 20,
             policies: ErrorPolicies::default(),
             dead_letter_topic: None,

@@ -183,8 +183,17 @@ impl Inputs {
         end: Offset,
         reader_position: Offset,
     ) -> Result<()> {
+        self.queue(partition)?.end = end;
+        self.follow(partition, reader_position)
+    }
+
+    /// Says how far the reader of an input has come. Where no record is left in between, the task has come
+    /// as far: past what is no record.
+    ///
+    /// # Errors
+    /// `Internal` if the task does not read that partition.
+    pub fn follow(&mut self, partition: &TopicPartition, reader_position: Offset) -> Result<()> {
         let queue = self.queue(partition)?;
-        queue.end = end;
         if queue.head_timestamp_ms.is_none() {
             queue.position = queue.position.max(reader_position);
         }

@@ -1,12 +1,16 @@
 //! Cases of Kafka's own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use marea::ErrorKind;
 use marea::base::{SystemEnv, TopicPartition};
-use marea::log::{BatchBuilder, Commit, KafkaLog, Log, TopicSpec, Writer};
+use marea::log::{
+    BatchBuilder, Commit, CommittedOffset, Isolation, KafkaLog, Log, TopicSpec, Writer,
+};
 
 use crate::broker::Broker;
+use crate::crash::{application, id_of, prepared};
 use crate::inputs;
 
 pub type Case = fn(&Broker);
@@ -21,6 +25,7 @@ pub const CASES: &[(&str, Case)] = &[
         "a_topic_that_is_made_anew_while_it_is_read_is_noticed",
         a_topic_that_is_made_anew_while_it_is_read_is_noticed,
     ),
+    ("lag_reaches_0", lag_reaches_0),
     ("a_backlog_starves_no_input", |broker| {
         inputs::starves_no_input(broker.fresh_log());
     }),
@@ -125,4 +130,33 @@ fn commits_are_quick(broker: &Broker) {
             "{times:?}"
         );
     }
+}
+
+/// Behind the last record of a transaction is its marker, which takes an offset.
+fn lag_reaches_0(broker: &Broker) {
+    let log = prepared(broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    let builder = application(directory.path(), Arc::clone(&log));
+    let mut running = builder.start().expect("started");
+    let group = id_of(directory.path());
+    let topics = log.topic_names().expect("names");
+    let hop = topics.iter().find(|name| name.ends_with("-repartition"));
+    let hop = hop.expect("a repartition topic").clone();
+    let topics = ["readings".to_owned(), hop];
+    let partitions = |topic: &String| [0, 1].map(|number| TopicPartition::new(&**topic, number));
+    let inputs: Vec<_> = topics.iter().flat_map(partitions).collect();
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let ends = log.end_offsets(&inputs, Isolation::ReadUncommitted);
+        let ends = ends.expect("ends");
+        let committed = log.committed(&group, &inputs).expect("offsets");
+        let offset = |one: &Option<CommittedOffset>| one.as_ref().map_or(0, |one| one.offset);
+        let committed: Vec<_> = committed.iter().map(offset).collect();
+        if committed == ends && ends.iter().all(|end| *end > 0) {
+            break;
+        }
+        assert!(Instant::now() < until, "{committed:?} of {ends:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    running.close(Duration::from_secs(30)).expect("closed");
 }

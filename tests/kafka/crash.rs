@@ -76,7 +76,7 @@ pub fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
 }
 
 /// A group of its own for each directory: an earlier one may still have members.
-fn id_of(directory: &Path) -> String {
+pub fn id_of(directory: &Path) -> String {
     let name = directory.file_name().expect("a name").to_string_lossy();
     name.trim_start_matches('.').to_owned()
 }

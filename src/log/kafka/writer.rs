@@ -41,6 +41,9 @@ impl Pulse {
 /// wrong moment.
 const HUNG_MS: u64 = 10_000;
 
+/// A transaction costs the brokers some milliseconds, whatever is in it.
+const SPACING: Duration = Duration::from_millis(10);
+
 /// A commit that passed the checks.
 pub(super) struct Job {
     pub(super) commit: Commit,
@@ -135,5 +138,9 @@ impl Writer for KafkaWriter {
         // After an unknown outcome the thread goes on asking, and answers again.
         self.in_flight = matches!(answer, Err(CommitError::Unknown(_)));
         answer.map(Some)
+    }
+
+    fn spacing(&self) -> Option<Duration> {
+        Some(SPACING)
     }
 }

@@ -35,9 +35,7 @@ impl Worker {
             .tasks
             .values()
             .any(|open| open.task.has_ended() && !open.ended);
-        let due_ms = self
-            .committed_at_ms
-            .saturating_add(self.shared.settings.commit_interval_ms);
+        let due_ms = self.commit_due_ms();
         // When both generations are full there is nothing to do but wait for the answer.
         self.is_full = bytes >= limit && self.in_flight.is_some();
         let is_much = bytes >= limit / 2;
@@ -45,6 +43,25 @@ impl Worker {
             return Ok(());
         }
         self.ask()
+    }
+
+    /// When the next commit is due, by the monotonic clock. With a backlog that is after the interval; results
+    /// that nothing is coming to change need not wait for it.
+    pub(super) fn commit_due_ms(&mut self) -> u64 {
+        let settings = &self.shared.settings;
+        let interval_ms = settings.commit_interval_ms;
+        let millis = |spacing: Duration| spacing.as_micros().div_ceil(1_000) as u64;
+        let spacing_ms = settings.commit_spacing_ms;
+        let spacing_ms = spacing_ms.or_else(|| self.writer.spacing().map(millis));
+        let pause_ms = match spacing_ms {
+            Some(spacing_ms)
+                if spacing_ms < interval_ms && self.has_caught_up && self.is_dirty() =>
+            {
+                spacing_ms
+            }
+            _ => interval_ms,
+        };
+        self.committed_at_ms.saturating_add(pause_ms)
     }
 
     fn ask(&mut self) -> Result<()> {

@@ -120,6 +120,9 @@ pub(in crate::runtime) struct Worker {
     /// Whether what is uncommitted fills its share of memory, and a commit is in flight.
     is_full: bool,
     committed_at_ms: u64,
+    /// Whether there was nothing to process when records were looked for last, and none came.
+    has_caught_up: bool,
+    passed_gaps_at_ms: u64,
     refreshed_at_ms: u64,
     kept_house_at_ms: u64,
     /// Commits at the time of the last purge.
@@ -186,6 +189,8 @@ impl Worker {
             ask_again_at_ms: 0,
             is_full: false,
             committed_at_ms: now_ms,
+            has_caught_up: false,
+            passed_gaps_at_ms: now_ms,
             refreshed_at_ms: now_ms,
             kept_house_at_ms: now_ms,
             purged_commits: 0,
@@ -297,6 +302,9 @@ impl Worker {
             return Ok(Turn::Again);
         }
         let fetched = self.fetch()?;
+        let has_records = |open: &OpenTask| open.task.inputs.has_records();
+        self.has_caught_up = !fetched && !self.tasks.values().any(has_records);
+        self.pass_gaps()?;
         if fetched || round.is_some_and(|records| records > 0) {
             return Ok(Turn::Again);
         }
@@ -355,8 +363,7 @@ impl Worker {
         if !self.tasks.values_mut().any(OpenTask::is_dirty) {
             return IDLE_WAIT;
         }
-        let interval_ms = self.shared.settings.commit_interval_ms;
-        let due_ms = self.committed_at_ms.saturating_add(interval_ms);
+        let due_ms = self.commit_due_ms();
         Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
     }
 

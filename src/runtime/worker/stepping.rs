@@ -8,11 +8,15 @@ use super::{FETCH_BYTES_MIN, SMALL_STEP, Worker};
 use crate::base::{Error, Result, TopicPartition};
 use crate::log::{Fetched, Reader, Skipped};
 use crate::runtime::DeletedUnread;
+use crate::runtime::layout::inputs;
 use crate::runtime::open_task::OpenTask;
 use crate::task::StepLimits;
 
 /// How long, in milliseconds, nothing is fetched because the end of an input is asked for.
 const ENDS_WAIT_MS: u64 = 100;
+
+/// How often a worker that has caught up moves its tasks past what is no record, in milliseconds.
+const PASS_GAPS_MS: u64 = 1_000;
 
 /// What the steps of a turn came to.
 pub(super) struct Stepped {
@@ -184,6 +188,24 @@ impl Worker {
             };
             if let Some(open) = self.tasks.values_mut().find(reads) {
                 open.task.inputs.add(fetched)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the tasks of a worker that has caught up past what takes offsets and is no record, the markers of
+    /// transactions above all, so that whoever compares what they commit with the ends sees no lag.
+    pub(super) fn pass_gaps(&mut self) -> Result<()> {
+        let now_ms = self.shared.env.monotonic_ms();
+        if !self.has_caught_up || now_ms < self.passed_gaps_at_ms.saturating_add(PASS_GAPS_MS) {
+            return Ok(());
+        }
+        self.passed_gaps_at_ms = now_ms;
+        for open in self.tasks.values_mut() {
+            for partition in inputs(open.task.spec()) {
+                if let Some(position) = self.reader.position(&partition) {
+                    open.task.inputs.follow(&partition, position)?;
+                }
             }
         }
         Ok(())
