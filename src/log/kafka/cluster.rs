@@ -16,8 +16,9 @@ use super::config::{self, CONTACT_MS, Consumer, Quiet};
 use super::membership::Seat;
 use super::questions::Questions;
 use super::reader::ReaderClient;
+use super::settings::redacted;
 use super::topic_ids::TopicIds;
-use crate::base::{Env, Result, TopicPartition};
+use crate::base::{Env, Error, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 
 /// How many unused readers are kept: connecting a new one takes longer than most restores.
@@ -45,9 +46,8 @@ impl Cluster {
     /// Contacts the cluster.
     ///
     /// # Errors
-    /// `Unavailable` if no broker answers in time; `Invalid` for an address that cannot be one.
-    pub(super) fn connect(url: &str, env: Arc<dyn Env>) -> Result<Self> {
-        let address = Address::parse(url)?;
+    /// `Unavailable` if no broker answers in time; `Invalid` for settings that cannot be.
+    pub(super) fn connect(address: Address, env: Arc<dyn Env>) -> Result<Self> {
         let admin: AdminClient<Quiet> = create(&address)?;
         let contact = Duration::from_millis(CONTACT_MS);
         let metadata = admin.inner().fetch_metadata(None, contact);
@@ -160,7 +160,10 @@ impl Cluster {
 
 fn create(address: &Address) -> Result<AdminClient<Quiet>> {
     use rdkafka::config::FromClientConfigAndContext as _;
-    AdminClient::from_config_and_context(&address.admin(), Quiet).map_err(config::not_made)
+    AdminClient::from_config_and_context(&address.admin(), Quiet).map_err(|cause| {
+        let error = config::not_made(cause);
+        Error::invalid(redacted(error.message(), &address.settings))
+    })
 }
 
 /// A number for a cluster's name: FNV-1a of 128 bits.

@@ -7,6 +7,7 @@ use rdkafka::error::KafkaError;
 
 use super::address::Address;
 use super::error::unavailable;
+use super::settings::hidden;
 use crate::base::{Error, Result};
 
 /// How long a question to the brokers may take before it is given up, in milliseconds.
@@ -39,7 +40,7 @@ impl Address {
     /// The user's settings come last; those that must not change are refused when they are read.
     fn apply(&self, mut config: ClientConfig) -> ClientConfig {
         for (name, value) in &self.settings {
-            config.set(name, value);
+            config.set(name, value.reveal());
         }
         config
     }
@@ -176,6 +177,14 @@ pub(super) fn consumer(config: &ClientConfig) -> Result<Consumer> {
 
 /// The error for a client that could not be made: a setting is wrong.
 pub(super) fn not_made(cause: KafkaError) -> Error {
-    Error::invalid("the Kafka client refuses its settings; see the part of the address after `?`")
-        .with_source(cause)
+    // The library quotes the value.
+    let said = match &cause {
+        KafkaError::ClientConfig(_, said, name, value) => {
+            let said = said.replace(&format!("\"{value}\""), "it");
+            format!("{name}: {}", hidden(&said, &[value]))
+        }
+        KafkaError::ClientCreation(said) => said.clone(),
+        other => other.to_string(),
+    };
+    Error::invalid(format!("the Kafka client refuses its settings: {said}"))
 }
