@@ -13,10 +13,11 @@ use rdkafka::error::KafkaError;
 use super::address::Address;
 use super::admin::{LOOK, SETTLE_MS};
 use super::config::{self, CONTACT_MS, Consumer, Quiet};
+use super::contact::out_of_reach;
 use super::membership::Seat;
 use super::questions::Questions;
 use super::reader::ReaderClient;
-use super::settings::redacted;
+use super::settings::{redacted, unreadable};
 use super::topic_ids::TopicIds;
 use crate::base::{Env, Error, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
@@ -51,9 +52,9 @@ impl Cluster {
         let admin: AdminClient<Quiet> = create(&address)?;
         let contact = Duration::from_millis(CONTACT_MS);
         let metadata = admin.inner().fetch_metadata(None, contact);
-        metadata.map_err(|cause| address.out_of_reach(cause))?;
+        metadata.map_err(|cause| out_of_reach(&address, &*env, cause))?;
         let id = admin.inner().fetch_cluster_id(contact);
-        let id = id.ok_or_else(|| address.out_of_reach(KafkaError::Canceled))?;
+        let id = id.ok_or_else(|| out_of_reach(&address, &*env, KafkaError::Canceled))?;
         Ok(Self {
             address,
             env,
@@ -162,7 +163,11 @@ fn create(address: &Address) -> Result<AdminClient<Quiet>> {
     use rdkafka::config::FromClientConfigAndContext as _;
     AdminClient::from_config_and_context(&address.admin(), Quiet).map_err(|cause| {
         let error = config::not_made(cause);
-        Error::invalid(redacted(error.message(), &address.settings))
+        let said = redacted(error.message(), &address.settings);
+        Error::invalid(match unreadable(&address.settings) {
+            Some(file) => format!("{said}; {file}"),
+            None => said,
+        })
     })
 }
 

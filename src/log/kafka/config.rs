@@ -6,7 +6,6 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 
 use super::address::Address;
-use super::error::unavailable;
 use super::settings::hidden;
 use crate::base::{Error, Result};
 
@@ -124,18 +123,6 @@ impl Address {
         config.set("max.poll.interval.ms", session_ms.max(60_000).to_string());
         config.set("auto.offset.reset", "latest");
         self.apply(config)
-    }
-
-    /// The error for a cluster that cannot be reached.
-    pub(super) fn out_of_reach(&self, cause: KafkaError) -> Error {
-        unavailable(
-            format!(
-                "no broker answers at {} within {CONTACT_MS} ms; is it running, and reachable from here with these \
-                 settings?",
-                self.brokers
-            ),
-            cause,
-        )
     }
 }
 

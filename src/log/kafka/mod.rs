@@ -4,7 +4,7 @@
 //!  address, builder           where the cluster is; no secret is shown
 //!  settings, properties       what users may set, in an address or a file
 //!  config, error, convert     settings, verdicts, our words in Kafka's
-//!  cluster                    what all parts share
+//!  cluster, contact           what all parts share; why no broker answers
 //!  admin, topic_settings      topics and ends
 //!  questions                  offsets that are asked for all the time
 //!  groups                     what groups have committed, and their members
@@ -23,6 +23,7 @@ mod admin;
 mod builder;
 mod cluster;
 mod config;
+mod contact;
 mod convert;
 mod deliveries;
 mod error;

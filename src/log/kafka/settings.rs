@@ -159,6 +159,18 @@ fn may_be_shown(name: &str) -> bool {
     ) || name.ends_with(".location")
 }
 
+/// A file that a setting names and that cannot be read: the client says that in numbers.
+pub(super) fn unreadable(settings: &[(String, Secret)]) -> Option<String> {
+    let mut files = settings
+        .iter()
+        .filter(|(name, _)| name.ends_with(".location"));
+    files.find_map(|(name, file)| {
+        let file = file.reveal();
+        let cause = std::fs::File::open(file).err()?;
+        (file != "probe").then(|| format!("{name} is {file}, which cannot be read: {cause}"))
+    })
+}
+
 /// What the client says, without the values that may be secret.
 pub(super) fn redacted(said: &str, settings: &[(String, Secret)]) -> String {
     let secrets = settings
@@ -206,6 +218,22 @@ mod tests {
             &settings,
         );
         assert_eq!(said, "... and ... in 5 ms from /etc/ca.pem");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let setting = |name: &str, value: &str| (name.to_owned(), Secret::from(value));
+        let good = [
+            setting("ssl.ca.location", "/"),
+            setting("ssl.ca.location", "probe"),
+        ];
+        assert_eq!(unreadable(&good), None);
+        let bad = [
+            setting("ssl.key.password", "/no"),
+            setting("ssl.key.location", "/no/such"),
+        ];
+        let said = unreadable(&bad).expect("found");
+        assert!(said.starts_with("ssl.key.location is /no/such, "), "{said}");
     }
 
     #[test]
