@@ -1,17 +1,23 @@
 //! Listeners with TLS and SASL: who is known is let in, and who is not is told why.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use marea::base::{Error, SystemEnv, TopicPartition};
-use marea::log::{BatchBuilder, Commit, KafkaLog, KafkaLogBuilder, Log, TopicSpec};
+use marea::base::{Env as _, Error, SystemEnv, TopicPartition};
+use marea::log::kafka::OauthToken;
+use marea::log::{BatchBuilder, Commit, KafkaLog, KafkaLogBuilder, Log, Reader, TopicSpec, Writer};
 
 use crate::broker::Broker;
 
-pub const CASES: &[(&str, fn(&Broker))] = &[(
-    "secured_listeners_let_in_whom_they_know_and_tell_others_why",
-    secured_listeners_let_in_whom_they_know_and_tell_others_why,
-)];
+pub const CASES: &[(&str, fn(&Broker))] = &[
+    (
+        "secured_listeners_let_in_whom_they_know_and_tell_others_why",
+        secured_listeners_let_in_whom_they_know_and_tell_others_why,
+    ),
+    ("tokens_are_renewed", tokens_are_renewed),
+];
 
 const SOON: Duration = Duration::from_secs(30);
 const PLAINTEXT: u16 = 0;
@@ -156,12 +162,23 @@ fn tells(error: &Error, causes: &[&str]) {
 fn write_and_read(log: &KafkaLog, topic: &str) {
     log.create_topics(&[TopicSpec::new(topic, 1)])
         .expect("created");
-    let partition = TopicPartition::new(topic, 0);
+    let mut writer = log.writer(&format!("{topic}-writer")).expect("a writer");
+    write(&mut *writer, topic);
+    let mut reader = log.reader().expect("a reader");
+    reader
+        .assign(&[(TopicPartition::new(topic, 0), 0)])
+        .expect("assigned");
+    read(&mut *reader);
+}
+
+fn write(writer: &mut dyn Writer, topic: &str) {
     let mut builder = BatchBuilder::default();
     builder.push(None, Some(topic.as_bytes()), 1, &[]);
-    let mut writer = log.writer(&format!("{topic}-writer")).expect("a writer");
     let submitted = writer.submit(Commit {
-        appends: vec![(partition.clone(), builder.seal().expect("a record"))],
+        appends: vec![(
+            TopicPartition::new(topic, 0),
+            builder.seal().expect("a record"),
+        )],
         group: None,
     });
     submitted.expect("submitted");
@@ -173,13 +190,103 @@ fn write_and_read(log: &KafkaLog, topic: &str) {
     {
         assert!(Instant::now() < until, "{topic}: no commit");
     }
-    let mut reader = log.reader().expect("a reader");
-    reader.assign(&[(partition, 0)]).expect("assigned");
+}
+
+fn read(reader: &mut dyn Reader) {
+    let until = Instant::now() + SOON;
     while reader
         .poll(1_000, Duration::from_millis(100))
         .expect("read")
         .is_empty()
     {
-        assert!(Instant::now() < until, "{topic}: nothing read");
+        assert!(Instant::now() < until, "nothing read");
     }
+}
+
+const TOKEN_MS: i64 = 4_000;
+
+/// Brokers close connections whose token is over and is not renewed.
+fn tokens_are_renewed(_: &Broker) {
+    let broker = Broker::secure("connections.max.reauth.ms=600000").expect("a broker");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let source = {
+        let asked = Arc::clone(&asked);
+        move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            let now_ms = SystemEnv::shared().wall_ms();
+            Ok(OauthToken::new(
+                unsigned(now_ms),
+                "alice",
+                now_ms + TOKEN_MS,
+            ))
+        }
+    };
+    let builder = || {
+        KafkaLog::builder(broker.address(SASL))
+            .setting("security.protocol", "SASL_PLAINTEXT")
+            .setting("sasl.mechanism", "OAUTHBEARER")
+    };
+    let log = builder().oauth_token(source).connect(SystemEnv::shared());
+    let log = log.expect("let in");
+    log.create_topics(&[TopicSpec::new("t", 1)])
+        .expect("created");
+    let mut writer = log.writer("writer").expect("a writer");
+    let mut reader = log.reader().expect("a reader");
+    reader
+        .assign(&[(TopicPartition::new("t", 0), 0)])
+        .expect("assigned");
+    let until = Instant::now() + Duration::from_millis(3 * TOKEN_MS as u64);
+    while Instant::now() < until {
+        write(&mut *writer, "t");
+        read(&mut *reader);
+        assert!(log.topic("t").expect("an answer").is_some());
+        log.committed("g", &[TopicPartition::new("t", 0)])
+            .expect("an answer");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let asked = asked.load(Ordering::Relaxed);
+    println!("    {asked} tokens");
+    assert!(asked > 1, "the first token lives for a third of the time");
+
+    let error = builder()
+        .connect(SystemEnv::shared())
+        .expect_err("no tokens");
+    tells(&error, &["oauth_token"]);
+    let fails = || Err(Error::user("the vault is closed"));
+    let error = builder().oauth_token(fails).connect(SystemEnv::shared());
+    tells(&error.expect_err("no token"), &["the vault is closed"]);
+    let wrong = || {
+        let expires_ms = SystemEnv::shared().wall_ms() + 60_000;
+        Ok(OauthToken::new("no-token", "alice", expires_ms))
+    };
+    let error = builder().oauth_token(wrong).connect(SystemEnv::shared());
+    tells(&error.expect_err("refused"), &["refuse the connection"]);
+}
+
+/// A token that is signed by nobody, which only brokers under test take.
+fn unsigned(now_ms: i64) -> String {
+    let seconds = |ms: i64| ms as f64 / 1_000.0;
+    let (begins, ends) = (seconds(now_ms), seconds(now_ms + TOKEN_MS));
+    let claims = format!(r#"{{"sub":"alice","iat":{begins},"exp":{ends}}}"#);
+    format!(
+        "{}.{}.",
+        base64(br#"{"alg":"none"}"#),
+        base64(claims.as_bytes())
+    )
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let number = (0..3).fold(0, |all, at| {
+            all << 8 | u32::from(*three.get(at).unwrap_or(&0))
+        });
+        for digit in 0..=three.len() {
+            text.push(char::from(
+                DIGITS[(number >> (18 - 6 * digit)) as usize & 63],
+            ));
+        }
+    }
+    text
 }

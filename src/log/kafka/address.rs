@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::properties;
 use super::settings::{self, Secret};
+use super::tokens::Tokens;
 use crate::base::{Error, Result};
 
 /// The name that stands in an address for a file of settings. The client has no setting of that name.
@@ -22,6 +23,7 @@ pub(super) struct Address {
     /// The client library's own settings, for example `security.protocol=SSL`. Of two with one name the
     /// later one holds.
     pub(super) settings: Vec<(String, Secret)>,
+    pub(super) tokens: Tokens,
 }
 
 impl Address {
@@ -81,7 +83,22 @@ impl Address {
         Ok(Self {
             brokers: brokers.to_owned(),
             settings: Vec::new(),
+            tokens: Tokens::default(),
         })
+    }
+
+    /// The value of a setting, by the first of these names that is set, each time its last one.
+    pub(super) fn value(&self, names: &[&str]) -> Option<&str> {
+        let of = |name: &&str| self.settings.iter().rfind(|(known, _)| known == name);
+        names.iter().find_map(of).map(|(_, value)| value.reveal())
+    }
+
+    /// Whether clients log in with tokens.
+    pub(super) fn wants_tokens(&self) -> bool {
+        let is_sasl = |protocol: &str| protocol.to_ascii_uppercase().starts_with("SASL_");
+        let mechanism = self.value(&["sasl.mechanisms", "sasl.mechanism"]);
+        self.value(&["security.protocol"]).is_some_and(is_sasl)
+            && mechanism.is_some_and(|name| name.eq_ignore_ascii_case("OAUTHBEARER"))
     }
 
     /// Adds a setting; every way to give one ends here. `Err` says why it cannot be set.

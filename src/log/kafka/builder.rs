@@ -1,5 +1,6 @@
 //! A cluster and the client's settings, as values of the program instead of parts of an address.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use super::KafkaLog;
 use super::address::Address;
 use super::cluster::Cluster;
 use super::settings::Secret;
+use super::tokens::{OauthToken, Source, Tokens};
 use crate::base::{Env, Error, Result};
 
 /// A way to connect to a cluster by which no secret has to stand in an address.
@@ -30,6 +32,17 @@ use crate::base::{Env, Error, Result};
 pub struct KafkaLogBuilder {
     brokers: String,
     steps: Vec<Step>,
+    tokens: TokenSource,
+}
+
+/// A function has no `Debug`.
+#[derive(Clone, Default)]
+struct TokenSource(Option<Source>);
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "given" } else { "none" })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +56,7 @@ impl KafkaLogBuilder {
         Self {
             brokers,
             steps: Vec::new(),
+            tokens: TokenSource::default(),
         }
     }
 
@@ -61,6 +75,17 @@ impl KafkaLogBuilder {
     /// The file is read by [`connect`](Self::connect), once.
     pub fn properties(mut self, file: impl Into<PathBuf>) -> Self {
         self.steps.push(Step::Properties(file.into()));
+        self
+    }
+
+    /// Where to get a token for `sasl.mechanism=OAUTHBEARER`. It is called on connecting, and again before the
+    /// last token expires, by whichever thread needs it: it should answer within seconds. Its error fails
+    /// [`connect`](Self::connect); later ones are logged, and the function is called again.
+    pub fn oauth_token(
+        mut self,
+        source: impl Fn() -> Result<OauthToken> + Send + Sync + 'static,
+    ) -> Self {
+        self.tokens = TokenSource(Some(Arc::new(source)));
         self
     }
 
@@ -84,6 +109,9 @@ impl KafkaLogBuilder {
                 Step::Setting(name, value) => address.set(&name, value).map_err(wrong)?,
                 Step::Properties(file) => address.read_properties(&file)?,
             }
+        }
+        if let Some(source) = self.tokens.0.filter(|_| address.wants_tokens()) {
+            address.tokens = Tokens::from(source, Arc::clone(&env));
         }
         let cluster = Arc::new(Cluster::connect(address, env)?);
         Ok(KafkaLog { cluster })

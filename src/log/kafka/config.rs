@@ -1,12 +1,15 @@
 //! What each kind of client is told.
 
-use rdkafka::client::ClientContext;
+use std::error::Error as StdError;
+
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 
 use super::address::Address;
 use super::settings::hidden;
+use super::tokens::Tokens;
 use crate::base::{Error, Result};
 
 /// How long a question to the brokers may take before it is given up, in milliseconds.
@@ -132,9 +135,24 @@ pub(super) const BATCH_BYTES: usize = 1_000_000;
 
 /// Brings what the client library says into the application's own log.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Quiet;
+pub(super) struct Quiet {
+    tokens: Tokens,
+}
+
+impl Quiet {
+    pub(super) fn new(address: &Address) -> Self {
+        let tokens = address.tokens.clone();
+        Self { tokens }
+    }
+}
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.tokens.for_client()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
@@ -158,8 +176,11 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 pub(super) type Consumer = BaseConsumer<Quiet>;
 
-pub(super) fn consumer(config: &ClientConfig) -> Result<Consumer> {
-    config.create_with_context(Quiet).map_err(not_made)
+pub(super) fn consumer(address: &Address, config: &ClientConfig) -> Result<Consumer> {
+    let made = config.create_with_context(Quiet::new(address));
+    let made: Consumer = made.map_err(not_made)?;
+    address.tokens.give(made.client())?;
+    Ok(made)
 }
 
 /// The error for a client that could not be made: a setting is wrong.

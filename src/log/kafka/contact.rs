@@ -3,11 +3,12 @@
 //! The client that makes the first contact is only asked, never polled, and what it could say of a refused
 //! login waits in its queues. So when it has failed, another one tries the same for a moment, and is heard.
 
+use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -17,6 +18,7 @@ use super::cluster::lock;
 use super::config::{CONTACT_MS, log_line};
 use super::error::unavailable;
 use super::settings::redacted;
+use super::tokens::Tokens;
 use crate::base::{Env, Error, ErrorKind};
 
 /// How long the second client may try, in milliseconds; it stops at the first refusal, or when all brokers
@@ -70,6 +72,7 @@ impl Heard {
 
 #[derive(Default)]
 struct Ear {
+    tokens: Tokens,
     heard: Mutex<Option<Heard>>,
     /// Each broker has been tried, and has failed.
     is_everyone_down: AtomicBool,
@@ -95,6 +98,12 @@ impl Ear {
 }
 
 impl ClientContext for Ear {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.tokens.for_client()
+    }
+
     /// That a broker closed the connection, and what it may mean, is only logged.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
@@ -119,7 +128,11 @@ fn reason(address: &Address, env: &dyn Env) -> Option<Heard> {
     if config.log_level as i32 <= RDKafkaLogLevel::Warning as i32 {
         config.set_log_level(RDKafkaLogLevel::Info);
     }
-    let client = BaseConsumer::from_config_and_context(&config, Ear::default());
+    let ear = Ear {
+        tokens: address.tokens.clone(),
+        ..Ear::default()
+    };
+    let client = BaseConsumer::from_config_and_context(&config, ear);
     let client: BaseConsumer<Ear> = client.ok()?;
     let ear = Arc::clone(client.context());
     let until_ms = env.monotonic_ms() + LISTEN_MS;
@@ -150,11 +163,7 @@ fn advised(said: &str, address: &Address) -> String {
     };
     // A listener says nothing to a client of another protocol.
     if said.contains("connection closed by peer") && !said.contains("listener") {
-        let last = address
-            .settings
-            .iter()
-            .rfind(|(name, _)| name == "security.protocol");
-        let protocol = last.map_or("PLAINTEXT", |(_, protocol)| protocol.reveal());
+        let protocol = address.value(&["security.protocol"]).unwrap_or("PLAINTEXT");
         return format!(
             "{said}; does this listener speak another security.protocol than {protocol}?"
         );

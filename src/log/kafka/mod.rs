@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  address, builder           where the cluster is; no secret is shown
-//!  settings, properties       what users may set, in an address or a file
+//!  settings, properties       what users may set, in an address or a file;  tokens: of OAUTHBEARER
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster, contact           what all parts share; why no broker answers
 //!  admin, topic_settings      topics and ends
@@ -35,6 +35,7 @@ mod properties;
 mod questions;
 mod reader;
 mod settings;
+mod tokens;
 mod topic_ids;
 mod topic_settings;
 mod transaction;
@@ -43,6 +44,7 @@ mod writer;
 pub(in crate::log) use self::address::shown;
 pub use self::builder::KafkaLogBuilder;
 pub use self::settings::Secret;
+pub use self::tokens::OauthToken;
 
 use std::sync::Arc;
 

@@ -59,6 +59,10 @@ const FIXED: &[(&str, &str)] = &[
 /// Settings of the Java client that librdkafka does not have, each with those that do the same.
 const JAVA: &[(&str, &str)] = &[
     (
+        "sasl.login.callback.handler.class",
+        "give `KafkaLog::builder()` an `oauth_token`",
+    ),
+    (
         "sasl.jaas.config",
         "write sasl.username and sasl.password; for Kerberos sasl.kerberos.principal and sasl.kerberos.keytab",
     ),
