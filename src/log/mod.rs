@@ -26,6 +26,6 @@ pub use batch::{
     RecordRef, Records,
 };
 pub use embedded::EmbeddedLog;
-pub use kafka::KafkaLog;
+pub use kafka::{KafkaLog, KafkaLogBuilder};
 pub use memory::MemoryLog;
 pub use url::{OpenOptions, open};

@@ -75,6 +75,15 @@ impl Broker {
 
     /// A cluster of our own, of 1 or 3 brokers.
     pub fn cluster(brokers: u32, settings: &str) -> Result<Self, String> {
+        Self::start_own(brokers, settings, "")
+    }
+
+    /// A broker of our own that listens with TLS and SASL too, see `scripts/kafka`.
+    pub fn secure(settings: &str) -> Result<Self, String> {
+        Self::start_own(1, settings, "yes")
+    }
+
+    fn start_own(brokers: u32, settings: &str, secure: &str) -> Result<Self, String> {
         let java = Command::new("java").arg("-version").output();
         if !java.is_ok_and(|output| output.status.success()) {
             return Err("there is no java; install Java 17 or newer".into());
@@ -85,6 +94,7 @@ impl Broker {
             .arg(directory.path())
             .args([&brokers.to_string(), &free_port(brokers).to_string()])
             .env("KAFKA_SETTINGS", settings)
+            .env("KAFKA_SECURE", secure)
             // Three fit where one does.
             .env("KAFKA_HEAP", if brokers == 1 { "512m" } else { "320m" })
             .output()
@@ -109,6 +119,13 @@ impl Broker {
              MAREA_KAFKA_DELETE_TOPICS if nobody needs them",
             self.url
         );
+    }
+
+    /// Where it listens so many ports after the first.
+    pub fn address(&self, after: u16) -> String {
+        let (host, port) = self.url.rsplit_once(':').expect("a port");
+        let port: u16 = port.parse().expect("a number");
+        format!("{}:{}", host.trim_start_matches("kafka://"), port + after)
     }
 
     pub fn log(&self) -> Arc<dyn Log> {
@@ -213,9 +230,10 @@ pub fn script() -> Command {
     Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
 }
 
-/// A port with nobody on it, nor on the next one, which the controller takes; for each broker, ten apart.
+/// A port with nobody on it, nor on the next five, which the controller and secured listeners take; for
+/// each broker, ten apart.
 fn free_port(brokers: u32) -> u16 {
-    let span = 10 * (brokers as u16 - 1) + 1;
+    let span = 10 * (brokers as u16 - 1) + 5;
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();

@@ -39,12 +39,14 @@ fn a_broker_out_of_reach_is_named_within_seconds(_: &Broker) {
     let error =
         KafkaLog::connect("kafka://127.0.0.1:1", SystemEnv::shared()).expect_err("nobody is there");
     assert!(
-        started.elapsed() < Duration::from_secs(8),
+        started.elapsed() < Duration::from_secs(20),
         "{:?}",
         started.elapsed()
     );
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.message().contains("127.0.0.1:1"), "{error}");
+    for part in ["127.0.0.1:1", "Connection refused"] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
 }
 
 fn commit(writer: &mut dyn Writer, partitions: &[u32], records: usize) {

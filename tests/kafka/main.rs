@@ -24,6 +24,7 @@ mod ocean;
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
 mod refusals;
+mod security;
 mod soak;
 mod twins;
 #[path = "../runtime/inputs.rs"]
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         soak::CASES,
         interop::CASES,
         authorisation::CASES,
+        security::CASES,
         ocean::CASES,
     ];
     for (name, case) in own.into_iter().flatten() {

@@ -2,59 +2,28 @@
 //! the client and shown to nobody.
 
 use std::fmt;
+use std::path::Path;
 
 use percent_encoding::percent_decode_str;
 
+use super::properties;
+use super::settings::{self, Secret};
+use super::tokens::Tokens;
 use crate::base::{Error, Result};
 
-/// Settings that marea's promises rest on, each with what to do instead of setting it.
-const FIXED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "name the brokers in front of the `?`"),
-    ("transactional.id", "it names the worker"),
-    ("enable.idempotence", "without it records could come twice"),
-    (
-        "acks",
-        "an acknowledged commit must survive a broker's death",
-    ),
-    ("transaction.timeout.ms", "commits are bounded by it"),
-    ("delivery.timeout.ms", "commits are bounded by it"),
-    ("group.id", "it is the application's id"),
-    ("group.instance.id", "it names the worker"),
-    ("group.protocol", "tasks are handed out by the classic one"),
-    ("client.id", "members know each other's topology by it"),
-    ("partition.assignment.strategy", "tasks move by it"),
-    ("session.timeout.ms", "use `Settings::session_timeout_ms`"),
-    (
-        "max.poll.interval.ms",
-        "use `Settings::max_poll_interval_ms`",
-    ),
-    (
-        "isolation.level",
-        "uncommitted records must not be processed",
-    ),
-    (
-        "enable.auto.commit",
-        "offsets are committed with the results",
-    ),
-    (
-        "enable.auto.offset.store",
-        "offsets are committed with the results",
-    ),
-    ("auto.offset.reset", "use `Settings::deleted_unread`"),
-    ("enable.partition.eof", "ends are asked for"),
-    (
-        "allow.auto.create.topics",
-        "topics are made with their settings",
-    ),
-];
+/// The name that stands in an address for a file of settings. The client has no setting of that name.
+const FILE: &str = "config";
 
 /// `kafka://HOST:PORT[,HOST:PORT...][?client-setting=value[&...]]`; names and values are percent-decoded.
+/// `config=FILE` reads settings from a file of properties.
 #[derive(Clone)]
 pub(super) struct Address {
     /// The brokers to contact first, as the user wrote them.
     pub(super) brokers: String,
-    /// The client library's own settings, for example `security.protocol=SSL`.
-    pub(super) settings: Vec<(String, String)>,
+    /// The client library's own settings, for example `security.protocol=SSL`. Of two with one name the
+    /// later one holds.
+    pub(super) settings: Vec<(String, Secret)>,
+    pub(super) tokens: Tokens,
 }
 
 impl Address {
@@ -63,17 +32,44 @@ impl Address {
     pub(super) fn parse(url: &str) -> Result<Self> {
         let rest = url.strip_prefix("kafka://").unwrap_or(url);
         let (brokers, settings) = rest.split_once('?').unwrap_or((rest, ""));
-        let brokers = brokers.trim_end_matches('/');
         let wrong = |why: &str| {
-            Err(Error::invalid(format!(
+            Error::invalid(format!(
                 "{}: {why}; write kafka://HOST:PORT, several brokers separated by commas, and settings of \
                  the client after a `?`",
                 shown(url)
-            )))
+            ))
         };
+        let mut address = Self::of_brokers(brokers).map_err(|why| wrong(&why))?;
+        let mut last = "the `?`".to_owned();
+        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
+            // What it says may be the rest of a secret.
+            let Some((name, value)) = setting.split_once('=') else {
+                return Err(wrong(&format!(
+                    "what follows the `&` after {last} is not a setting; write `&` in a value as %26"
+                )));
+            };
+            let (name, value) = (decoded(name), decoded(value));
+            let (Some(name), Some(value)) = (name, value) else {
+                return Err(wrong("a setting is not UTF-8 once its %XX are decoded"));
+            };
+            if name == FILE {
+                address.read_properties(Path::new(&value))?;
+            } else {
+                let set = address.set(&name, value);
+                set.map_err(|why| wrong(&why))?;
+            }
+            last = name;
+        }
+        Ok(address)
+    }
+
+    /// An address without settings, or why the brokers are none.
+    pub(super) fn of_brokers(brokers: &str) -> Result<Self, String> {
+        let brokers = brokers.trim_end_matches('/');
         if brokers.contains('@') {
-            return wrong(
-                "a user's name belongs to the settings, as sasl.username and sasl.password",
+            return Err(
+                "a user's name belongs to the settings, as sasl.username and sasl.password"
+                    .to_owned(),
             );
         }
         for broker in brokers.split(',') {
@@ -81,31 +77,61 @@ impl Address {
                 .rsplit_once(':')
                 .map(|(host, port)| (host, port.parse::<u16>()));
             if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
-                return wrong(&format!("{broker:?} is not the address of a broker"));
+                return Err(format!("{broker:?} is not the address of a broker"));
             }
-        }
-        let mut parsed: Vec<(String, String)> = Vec::new();
-        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
-            // What it says may be the rest of a secret.
-            let Some((name, value)) = setting.split_once('=') else {
-                let after = parsed.last().map_or("the `?`", |(name, _)| name);
-                return wrong(&format!(
-                    "what follows the `&` after {after} is not a setting; write `&` in a value as %26"
-                ));
-            };
-            let (name, value) = (decoded(name), decoded(value));
-            let (Some(name), Some(value)) = (name, value) else {
-                return wrong("a setting is not UTF-8 once its %XX are decoded");
-            };
-            if let Some((_, instead)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
-                return wrong(&format!("{name} cannot be set: {instead}"));
-            }
-            parsed.push((name, value));
         }
         Ok(Self {
             brokers: brokers.to_owned(),
-            settings: parsed,
+            settings: Vec::new(),
+            tokens: Tokens::default(),
         })
+    }
+
+    /// The value of a setting, by the first of these names that is set, each time its last one.
+    pub(super) fn value(&self, names: &[&str]) -> Option<&str> {
+        let of = |name: &&str| self.settings.iter().rfind(|(known, _)| known == name);
+        names.iter().find_map(of).map(|(_, value)| value.reveal())
+    }
+
+    /// Whether clients log in with tokens.
+    pub(super) fn wants_tokens(&self) -> bool {
+        let is_sasl = |protocol: &str| protocol.to_ascii_uppercase().starts_with("SASL_");
+        let mechanism = self.value(&["sasl.mechanisms", "sasl.mechanism"]);
+        self.value(&["security.protocol"]).is_some_and(is_sasl)
+            && mechanism.is_some_and(|name| name.eq_ignore_ascii_case("OAUTHBEARER"))
+    }
+
+    /// Adds a setting; every way to give one ends here. `Err` says why it cannot be set.
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Secret>) -> Result<(), String> {
+        if let Some(why) = settings::refused(name) {
+            return Err(format!("{name} {why}"));
+        }
+        if name.is_empty() {
+            return Err("a setting has no name".to_owned());
+        }
+        let value = settings::translated(name, value.into());
+        self.settings.push((name.to_owned(), value));
+        Ok(())
+    }
+
+    /// Adds the settings of a file of properties.
+    ///
+    /// # Errors
+    /// `Invalid`; the message names file and line, and shows nothing of the line but a setting's name.
+    pub(super) fn read_properties(&mut self, path: &Path) -> Result<()> {
+        let place = path.display();
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            let message = format!("the settings of the Kafka client cannot be read from {place}");
+            Error::invalid(message).with_source(cause)
+        })?;
+        let wrong =
+            |number: usize, why: &str| Error::invalid(format!("{place} line {number}: {why}"));
+        let found = properties::parse(text.trim_start_matches('\u{feff}'));
+        for (number, name, value) in found.map_err(|bad| wrong(bad.number, bad.why))? {
+            let set = self.set(&name, value);
+            set.map_err(|why| wrong(number, &why))?;
+        }
+        Ok(())
     }
 }
 
@@ -157,7 +183,7 @@ mod tests {
             ("x", ""),
             ("sasl.password", "a&b=c% d+e"),
         ];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = settings.map(|(name, value)| (name.to_owned(), Secret::from(value)));
         assert_eq!(address.settings, settings);
         for wrong in [
             "kafka://",
@@ -195,13 +221,39 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_promises_rest_on_are_refused_by_name() {
-        for (name, instead) in FIXED {
-            let error = Address::parse(&format!("kafka://a:1?{name}=x")).expect_err("fixed");
-            assert!(
-                error.message().contains(name) && error.message().contains(instead),
-                "{error}"
-            );
+    fn a_file_holds_settings_under_the_same_rules() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().display().to_string();
+        let write = |text: &str| std::fs::write(file.path(), text).expect("written");
+        write("# ours\nsecurity.protocol=SASL_SSL\nsasl.password = hunter2\n");
+        let url = format!("kafka://a:1?config={path}&security.protocol=SSL");
+        let address = Address::parse(&url).expect("good");
+        let settings = [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.password", "hunter2"),
+            ("security.protocol", "SSL"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), Secret::from(value)));
+        assert_eq!(address.settings, settings);
+
+        let line = format!("{path} line 2");
+        for (text, said) in [
+            ("\nacks=1", "acks cannot be set"),
+            ("\nsasl.jaas.config=hunter2", "sasl.username"),
+            ("\n=hunter2", "no name"),
+        ] {
+            write(text);
+            let error = Address::parse(&url).expect_err(text).to_string();
+            assert!(error.contains(said) && error.contains(&line), "{error}");
+            assert!(!error.contains("hunter"), "{error}");
         }
+        let error = Address::parse("kafka://a:1?config=/no/such/file").expect_err("missing");
+        assert!(error.to_string().contains("/no/such/file"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_promises_rest_on_are_refused_by_name() {
+        let error = Address::parse("kafka://a:1?acks=0").expect_err("fixed");
+        assert!(error.message().contains("acks cannot be set"), "{error}");
     }
 }

@@ -68,7 +68,7 @@ impl Cluster {
             }
             topics.push(topic);
         }
-        let answers = block_on(self.admin.create_topics(&topics, &options()));
+        let answers = block_on(self.admin().create_topics(&topics, &options()));
         for answer in answers.map_err(|cause| failed("creating topics", cause))? {
             match answer {
                 // Another worker was faster.
@@ -114,7 +114,7 @@ impl Cluster {
             .map(|spec| ResourceSpecifier::Topic(&spec.name))
             .collect();
         let what = "reading the settings of topics";
-        let answers = block_on(self.admin.describe_configs(&asked, &options()));
+        let answers = block_on(self.admin().describe_configs(&asked, &options()));
         for answer in answers.map_err(|cause| failed(what, cause))? {
             let settings = answer.map_err(|code| refused(what, code))?;
             let is_it = |spec: &&TopicSpec| matches!(&settings.specifier, OwnedResourceSpecifier::Topic(name) if *name == spec.name);
@@ -144,7 +144,7 @@ impl Cluster {
     /// Raises the number of a topic's partitions.
     pub(super) fn grow_topic(&self, name: &str, partitions: u32) -> Result<()> {
         let grown = [NewPartitions::new(name, partitions as usize)];
-        let answers = block_on(self.admin.create_partitions(&grown, &options()));
+        let answers = block_on(self.admin().create_partitions(&grown, &options()));
         for answer in answers.map_err(|cause| failed("adding partitions", cause))? {
             match answer {
                 // Another worker was faster.
@@ -171,7 +171,7 @@ impl Cluster {
         };
         let what = format!("reading the settings of topic {name}");
         let answers = block_on(
-            self.admin
+            self.admin()
                 .describe_configs(&[ResourceSpecifier::Topic(name)], &options()),
         );
         let answers = answers.map_err(|cause| failed(&what, cause))?;
@@ -207,7 +207,7 @@ impl Cluster {
         count: impl Fn(&[rdkafka::metadata::MetadataPartition]) -> T,
     ) -> Result<Option<T>> {
         let what = format!("looking for topic {name}");
-        let metadata = self.admin.inner().fetch_metadata(Some(name), REQUEST);
+        let metadata = self.admin().inner().fetch_metadata(Some(name), REQUEST);
         let metadata = metadata.map_err(|cause| failed(&what, cause))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
             return Ok(None);
@@ -223,7 +223,7 @@ impl Cluster {
 
     /// All names but those that Kafka itself uses.
     pub(super) fn topic_names(&self) -> Result<Vec<String>> {
-        let metadata = self.admin.inner().fetch_metadata(None, REQUEST);
+        let metadata = self.admin().inner().fetch_metadata(None, REQUEST);
         let metadata = metadata.map_err(|cause| failed("listing topics", cause))?;
         let names: BTreeSet<String> = metadata
             .topics()
@@ -240,7 +240,7 @@ impl Cluster {
             return Ok(());
         }
         let asked: Vec<&str> = names.iter().map(String::as_str).collect();
-        let answers = block_on(self.admin.delete_topics(&asked, &options()));
+        let answers = block_on(self.admin().delete_topics(&asked, &options()));
         for answer in answers.map_err(|cause| failed("deleting topics", cause))? {
             match answer {
                 Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {}
@@ -361,7 +361,7 @@ impl Cluster {
             return Ok(());
         }
         let what = || format!("deleting records of {}", names(&partitions));
-        let answer = block_on(self.admin.delete_records(&asked, &options()));
+        let answer = block_on(self.admin().delete_records(&asked, &options()));
         let answer = answer.map_err(|cause| failed(&what(), cause))?;
         for element in answer.elements() {
             if let Err(cause) = element.error() {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use rdkafka::error::KafkaError;
 use super::address::Address;
 use super::admin::{LOOK, SETTLE_MS};
 use super::config::{self, CONTACT_MS, Consumer, Quiet};
+use super::contact::out_of_reach;
 use super::membership::Seat;
 use super::questions::Questions;
 use super::reader::ReaderClient;
+use super::settings::{redacted, unreadable};
 use super::topic_ids::TopicIds;
-use crate::base::{Env, Result, TopicPartition};
+use crate::base::{Env, Error, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 
 /// How many unused readers are kept: connecting a new one takes longer than most restores.
@@ -27,7 +30,9 @@ pub(super) struct Cluster {
     pub(super) address: Address,
     pub(super) env: Arc<dyn Env>,
     pub(super) incarnation: u128,
-    pub(super) admin: AdminClient<Quiet>,
+    admin: AdminClient<Quiet>,
+    /// When it gets its next token.
+    admin_token_ms: AtomicI64,
     committed: OnceLock<Consumer>,
     uncommitted: OnceLock<Consumer>,
     /// Asks about a group's offsets, one for each group.
@@ -45,20 +50,25 @@ impl Cluster {
     /// Contacts the cluster.
     ///
     /// # Errors
-    /// `Unavailable` if no broker answers in time; `Invalid` for an address that cannot be one.
-    pub(super) fn connect(url: &str, env: Arc<dyn Env>) -> Result<Self> {
-        let address = Address::parse(url)?;
+    /// `Unavailable` if no broker answers in time; `Invalid` for settings that cannot be.
+    pub(super) fn connect(address: Address, env: Arc<dyn Env>) -> Result<Self> {
+        if address.wants_tokens() && !address.tokens.is_given() {
+            return Err(Error::invalid(
+                "sasl.mechanism OAUTHBEARER needs tokens: give `KafkaLog::builder()` an `oauth_token`",
+            ));
+        }
         let admin: AdminClient<Quiet> = create(&address)?;
         let contact = Duration::from_millis(CONTACT_MS);
         let metadata = admin.inner().fetch_metadata(None, contact);
-        metadata.map_err(|cause| address.out_of_reach(cause))?;
+        metadata.map_err(|cause| out_of_reach(&address, &*env, cause))?;
         let id = admin.inner().fetch_cluster_id(contact);
-        let id = id.ok_or_else(|| address.out_of_reach(KafkaError::Canceled))?;
+        let id = id.ok_or_else(|| out_of_reach(&address, &*env, KafkaError::Canceled))?;
         Ok(Self {
             address,
             env,
             incarnation: incarnation(&id),
             admin,
+            admin_token_ms: AtomicI64::new(0),
             committed: OnceLock::new(),
             uncommitted: OnceLock::new(),
             groups: Mutex::default(),
@@ -70,6 +80,13 @@ impl Cluster {
         })
     }
 
+    /// The client of administrative questions, with a token that is good.
+    pub(super) fn admin(&self) -> &AdminClient<Quiet> {
+        let tokens = &self.address.tokens;
+        tokens.renew(self.admin.inner(), &self.admin_token_ms);
+        &self.admin
+    }
+
     /// A client that counts committed records, or all.
     pub(super) fn ends(&self, committed: bool) -> Result<&Consumer> {
         let (cell, isolation) = match committed {
@@ -79,7 +96,7 @@ impl Cluster {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let made = config::consumer(&self.address.offsets(isolation))?;
+        let made = config::consumer(&self.address, &self.address.offsets(isolation))?;
         Ok(cell.get_or_init(|| made))
     }
 
@@ -89,7 +106,7 @@ impl Cluster {
         if let Some(client) = groups.get(group) {
             return Ok(Arc::clone(client));
         }
-        let client = Arc::new(config::consumer(&self.address.group(group))?);
+        let client = Arc::new(config::consumer(&self.address, &self.address.group(group))?);
         groups.insert(group.to_owned(), Arc::clone(&client));
         Ok(client)
     }
@@ -139,7 +156,10 @@ impl Cluster {
         if let Some(client) = lock(&self.spare_readers).pop() {
             return Ok(client);
         }
-        Ok(ReaderClient::new(config::consumer(&self.address.reader())?))
+        Ok(ReaderClient::new(config::consumer(
+            &self.address,
+            &self.address.reader(),
+        )?))
     }
 
     /// Keeps a reader for the next one that needs it.
@@ -160,7 +180,17 @@ impl Cluster {
 
 fn create(address: &Address) -> Result<AdminClient<Quiet>> {
     use rdkafka::config::FromClientConfigAndContext as _;
-    AdminClient::from_config_and_context(&address.admin(), Quiet).map_err(config::not_made)
+    let made = AdminClient::from_config_and_context(&address.admin(), Quiet::new(address));
+    let made: AdminClient<Quiet> = made.map_err(|cause| {
+        let error = config::not_made(cause);
+        let said = redacted(error.message(), &address.settings);
+        Error::invalid(match unreadable(&address.settings) {
+            Some(file) => format!("{said}; {file}"),
+            None => said,
+        })
+    })?;
+    address.tokens.give(made.inner())?;
+    Ok(made)
 }
 
 /// A number for a cluster's name: FNV-1a of 128 bits.

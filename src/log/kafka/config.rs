@@ -1,12 +1,15 @@
 //! What each kind of client is told.
 
-use rdkafka::client::ClientContext;
+use std::error::Error as StdError;
+
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 
 use super::address::Address;
-use super::error::unavailable;
+use super::settings::hidden;
+use super::tokens::Tokens;
 use crate::base::{Error, Result};
 
 /// How long a question to the brokers may take before it is given up, in milliseconds.
@@ -39,7 +42,7 @@ impl Address {
     /// The user's settings come last; those that must not change are refused when they are read.
     fn apply(&self, mut config: ClientConfig) -> ClientConfig {
         for (name, value) in &self.settings {
-            config.set(name, value);
+            config.set(name, value.reveal());
         }
         config
     }
@@ -131,18 +134,6 @@ impl Address {
         config.set("auto.offset.reset", "latest");
         self.apply(config)
     }
-
-    /// The error for a cluster that cannot be reached.
-    pub(super) fn out_of_reach(&self, cause: KafkaError) -> Error {
-        unavailable(
-            format!(
-                "no broker answers at {} within {CONTACT_MS} ms; is it running, and reachable from here with these \
-                 settings?",
-                self.brokers
-            ),
-            cause,
-        )
-    }
 }
 
 /// How many bytes the client puts into one batch of a partition. Topics that take less are flushed
@@ -151,9 +142,24 @@ pub(super) const BATCH_BYTES: usize = 1_000_000;
 
 /// Brings what the client library says into the application's own log.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Quiet;
+pub(super) struct Quiet {
+    tokens: Tokens,
+}
+
+impl Quiet {
+    pub(super) fn new(address: &Address) -> Self {
+        let tokens = address.tokens.clone();
+        Self { tokens }
+    }
+}
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.tokens.for_client()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
@@ -177,12 +183,23 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 pub(super) type Consumer = BaseConsumer<Quiet>;
 
-pub(super) fn consumer(config: &ClientConfig) -> Result<Consumer> {
-    config.create_with_context(Quiet).map_err(not_made)
+pub(super) fn consumer(address: &Address, config: &ClientConfig) -> Result<Consumer> {
+    let made = config.create_with_context(Quiet::new(address));
+    let made: Consumer = made.map_err(not_made)?;
+    address.tokens.give(made.client())?;
+    Ok(made)
 }
 
 /// The error for a client that could not be made: a setting is wrong.
 pub(super) fn not_made(cause: KafkaError) -> Error {
-    Error::invalid("the Kafka client refuses its settings; see the part of the address after `?`")
-        .with_source(cause)
+    // The library quotes the value.
+    let said = match &cause {
+        KafkaError::ClientConfig(_, said, name, value) => {
+            let said = said.replace(&format!("\"{value}\""), "it");
+            format!("{name}: {}", hidden(&said, &[value]))
+        }
+        KafkaError::ClientCreation(said) => said.clone(),
+        other => other.to_string(),
+    };
+    Error::invalid(format!("the Kafka client refuses its settings: {said}"))
 }

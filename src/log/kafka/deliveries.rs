@@ -1,15 +1,17 @@
 //! What becomes of the records of a transaction, as the client tells it.
 
+use std::error::Error as StdError;
 use std::sync::Mutex;
 
 use rdkafka::Message;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::cluster::lock;
 use super::config::log_line;
+use super::tokens::Tokens;
 use crate::base::Offset;
 
 /// What the brokers said about the records of the transaction that runs.
@@ -22,9 +24,21 @@ pub(super) struct Deliveries {
 }
 
 #[derive(Default)]
-pub(super) struct Context(pub(super) Mutex<Deliveries>);
+pub(super) struct Context(pub(super) Mutex<Deliveries>, Tokens);
+
+impl Context {
+    pub(super) fn new(tokens: &Tokens) -> Self {
+        Self(Mutex::default(), tokens.clone())
+    }
+}
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.1.for_client()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
         if let Some(place) = not_allowed(facility, message) {

@@ -149,7 +149,7 @@ impl Cluster {
         let what = format!("deleting group {group}");
         let until_ms = self.env.monotonic_ms() + SETTLE_MS;
         let answers = loop {
-            let answers = block_on(self.admin.delete_groups(&[group], &options()));
+            let answers = block_on(self.admin().delete_groups(&[group], &options()));
             let answers = answers.map_err(|cause| failed(&what, cause))?;
             // On a cluster that has just started nobody may care for the group yet.
             let moves = |answer: &Result<_, (_, Code)>| {
@@ -199,7 +199,7 @@ impl Cluster {
 
     /// The members of a group as one attempt finds them, and whether the group is at rest.
     pub(super) fn look_at_members(&self, group: &str) -> Result<(Vec<GroupMember>, bool)> {
-        let answer = self.admin.inner().fetch_group_list(Some(group), ATTEMPT);
+        let answer = self.admin().inner().fetch_group_list(Some(group), ATTEMPT);
         let groups = answer
             .map_err(|cause| failed(&format!("asking for the members of group {group}"), cause))?;
         let Some(known) = groups.groups().iter().find(|known| known.name() == group) else {

@@ -1,11 +1,12 @@
 //! The thread that speaks for a member: heartbeats, rebalances, and the orderly end.
 
 use std::collections::BTreeSet;
+use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -18,6 +19,7 @@ use super::convert::list;
 use super::error::failed;
 use super::membership::{CLIENT_PREFIX, LEAVE, STAY, Seat, VANISH};
 use super::orphans::Orphans;
+use super::tokens::Tokens;
 use crate::base::{Error, ErrorKind, Result, Thread, TopicPartition};
 
 /// How often the thread looks at what its worker has done.
@@ -38,9 +40,16 @@ struct Ear {
     said: Mutex<Vec<Said>>,
     /// Once the client is being closed nobody listens any more, and it waits for an answer.
     closing: AtomicBool,
+    tokens: Tokens,
 }
 
 impl ClientContext for Ear {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.tokens.for_client()
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
@@ -103,7 +112,13 @@ impl MemberThread {
             cluster
                 .address
                 .member(&seat.group, &seat.member, seat.session_timeout_ms, &client);
-        let consumer = BaseConsumer::from_config_and_context(&config, Ear::default());
+        let consumer = BaseConsumer::from_config_and_context(
+            &config,
+            Ear {
+                tokens: cluster.address.tokens.clone(),
+                ..Ear::default()
+            },
+        );
         let consumer = consumer.map_err(config::not_made)?;
         let subscribed = consumer.subscribe(&[&topic]);
         subscribed.map_err(|cause| failed(&format!("joining group {}", seat.group), cause))?;

@@ -1,9 +1,10 @@
 //! The log on a Kafka cluster, by librdkafka.
 //!
 //! ```text
-//!  address                    where the cluster is; no secret is shown
+//!  address, builder           where the cluster is; no secret is shown
+//!  settings, properties       what users may set, in an address or a file;  tokens: of OAUTHBEARER
 //!  config, error, convert     settings, verdicts, our words in Kafka's
-//!  cluster                    what all parts share
+//!  cluster, contact           what all parts share; why no broker answers
 //!  admin, topic_settings      topics and ends
 //!  questions                  offsets that are asked for all the time
 //!  groups                     what groups have committed, and their members
@@ -19,8 +20,10 @@
 
 mod address;
 mod admin;
+mod builder;
 mod cluster;
 mod config;
+mod contact;
 mod convert;
 mod deliveries;
 mod error;
@@ -28,17 +31,24 @@ mod groups;
 mod member_thread;
 mod membership;
 mod orphans;
+mod properties;
 mod questions;
 mod reader;
+mod settings;
+mod tokens;
 mod topic_ids;
 mod topic_settings;
 mod transaction;
 mod writer;
 
 pub(in crate::log) use self::address::shown;
+pub use self::builder::KafkaLogBuilder;
+pub use self::settings::Secret;
+pub use self::tokens::OauthToken;
 
 use std::sync::Arc;
 
+use self::address::Address;
 use self::cluster::Cluster;
 use self::reader::KafkaReader;
 use self::writer::KafkaWriter;
@@ -55,15 +65,22 @@ impl KafkaLog {
     /// Connects to the cluster that `url` names: `kafka://HOST:PORT`, several brokers separated by
     /// commas, and after a question mark settings of librdkafka, for example
     /// `kafka://a:9093,b:9093?security.protocol=SSL`. Names and values are percent-decoded: write `&` in a
-    /// password as `%26`. The settings that promises rest on are refused by name, and no message or log
-    /// line shows the value of any.
+    /// password as `%26`. Secrets need not stand there: `config=FILE` reads settings from a file, see
+    /// [`KafkaLogBuilder::properties`]. The settings that promises rest on are refused by name, and no message
+    /// or log line shows a value that may be a secret.
     ///
     /// # Errors
     /// `Unavailable` if no broker answers within five seconds; `Invalid` if the address or a setting
     /// is wrong.
     pub fn connect(url: &str, env: Arc<dyn Env>) -> Result<Self> {
-        let cluster = Arc::new(Cluster::connect(url, env)?);
+        let cluster = Arc::new(Cluster::connect(Address::parse(url)?, env)?);
         Ok(Self { cluster })
+    }
+
+    /// Begins with the brokers to contact first: `HOST:PORT`, several separated by commas. What follows are
+    /// settings.
+    pub fn builder(brokers: impl Into<String>) -> KafkaLogBuilder {
+        KafkaLogBuilder::new(brokers.into())
     }
 }
 

@@ -148,7 +148,7 @@ impl Cluster {
     reason = "the binding has no such call; the proof is beside it"
 )]
 fn describe(cluster: &Cluster, names: &[CString]) -> Option<Vec<(String, TopicId)>> {
-    let client = cluster.admin.inner().native_ptr();
+    let client = cluster.admin().inner().native_ptr();
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     let wait_ms = i32::try_from(ATTEMPT.as_millis()).unwrap_or(i32::MAX);
     let mut found = Vec::with_capacity(names.len());

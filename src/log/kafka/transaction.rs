@@ -67,8 +67,9 @@ impl Transactions {
     pub(super) fn open(cluster: Arc<Cluster>, id: &str, pulse: Arc<Pulse>) -> Result<Self> {
         let config = cluster.address.writer(id);
         let producer: BaseProducer<Context> =
-            BaseProducer::from_config_and_context(&config, Context::default())
+            BaseProducer::from_config_and_context(&config, Context::new(&cluster.address.tokens))
                 .map_err(config::not_made)?;
+        cluster.address.tokens.give(producer.client())?;
         let until_ms = cluster.env.monotonic_ms() + 3 * REQUEST_MS;
         loop {
             // Waits for the transaction that a predecessor left open to be aborted.

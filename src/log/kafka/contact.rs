@@ -1,0 +1,182 @@
+//! Why no broker can be reached, in the client's own words.
+//!
+//! The client that makes the first contact is only asked, never polled, and what it could say of a refused
+//! login waits in its queues. So when it has failed, another one tries the same for a moment, and is heard.
+
+use std::error::Error as StdError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::address::Address;
+use super::cluster::lock;
+use super::config::{CONTACT_MS, log_line};
+use super::error::unavailable;
+use super::settings::redacted;
+use super::tokens::Tokens;
+use crate::base::{Env, Error, ErrorKind};
+
+/// How long the second client may try, in milliseconds; it stops at the first refusal, or when all brokers
+/// have failed.
+const LISTEN_MS: u64 = 3_000;
+const SLICE: Duration = Duration::from_millis(50);
+
+/// The error for a cluster that cannot be reached.
+pub(super) fn out_of_reach(address: &Address, env: &dyn Env, cause: KafkaError) -> Error {
+    let brokers = &address.brokers;
+    match reason(address, env) {
+        Some(Heard {
+            code: Code::Authentication | Code::SSL,
+            said,
+        }) => Error::invalid(format!(
+            "the brokers at {brokers} refuse the connection: {said}"
+        )),
+        Some(Heard { said, .. }) => {
+            let message = format!(
+                "no broker answers at {brokers} within {CONTACT_MS} ms; the last reason was: {said}"
+            );
+            Error::new(ErrorKind::Unavailable, message)
+        }
+        None => unavailable(
+            format!(
+                "no broker answers at {brokers} within {CONTACT_MS} ms; is it running, and reachable from \
+                 here with these settings?"
+            ),
+            cause,
+        ),
+    }
+}
+
+/// What a client said of a failure.
+#[derive(Clone)]
+struct Heard {
+    code: Code,
+    said: String,
+}
+
+impl Heard {
+    /// A refusal will be one again; a connection that is lost says little.
+    fn weight(&self) -> u32 {
+        match self.code {
+            Code::Authentication | Code::SSL => 2,
+            Code::BrokerTransportFailure => 0,
+            _ => 1,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ear {
+    tokens: Tokens,
+    heard: Mutex<Option<Heard>>,
+    /// Each broker has been tried, and has failed.
+    is_everyone_down: AtomicBool,
+}
+
+impl Ear {
+    /// Of its kind the last one counts: the first may be of a broker that was only starting.
+    fn hear(&self, code: Code, said: &str) {
+        if code == Code::AllBrokersDown {
+            self.is_everyone_down.store(true, Ordering::Relaxed);
+            return;
+        }
+        let said = said.to_owned();
+        let new = Heard { code, said };
+        let mut heard = lock(&self.heard);
+        if heard
+            .as_ref()
+            .is_none_or(|heard| heard.weight() <= new.weight())
+        {
+            *heard = Some(new);
+        }
+    }
+}
+
+impl ClientContext for Ear {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
+        self.tokens.for_client()
+    }
+
+    /// That a broker closed the connection, and what it may mean, is only logged.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+        if facility == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
+            // The name of the thread is in front.
+            let said = message.split_once("]: ").map_or(message, |(_, said)| said);
+            self.hear(Code::BrokerTransportFailure, said);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code() {
+            self.hear(code, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Ear {}
+
+fn reason(address: &Address, env: &dyn Env) -> Option<Heard> {
+    let mut config = address.reader();
+    if config.log_level as i32 <= RDKafkaLogLevel::Warning as i32 {
+        config.set_log_level(RDKafkaLogLevel::Info);
+    }
+    let ear = Ear {
+        tokens: address.tokens.clone(),
+        ..Ear::default()
+    };
+    let client = BaseConsumer::from_config_and_context(&config, ear);
+    let client: BaseConsumer<Ear> = client.ok()?;
+    let ear = Arc::clone(client.context());
+    let until_ms = env.monotonic_ms() + LISTEN_MS;
+    loop {
+        // What it has to say goes to the ear.
+        let _ = client.poll(SLICE);
+        let heard = lock(&ear.heard).clone();
+        let ends = match &heard {
+            Some(heard) => heard.weight() == 2 || ear.is_everyone_down.load(Ordering::Relaxed),
+            None => false,
+        };
+        if ends || env.monotonic_ms() >= until_ms {
+            return heard.map(|heard| Heard {
+                said: advised(&redacted(&heard.said, &address.settings), address),
+                ..heard
+            });
+        }
+    }
+}
+
+/// What was said, with a cure where there is none in it.
+fn advised(said: &str, address: &Address) -> String {
+    let has = |part: &str| {
+        address
+            .settings
+            .iter()
+            .any(|(name, _)| name.starts_with(part))
+    };
+    // A listener says nothing to a client of another protocol.
+    if said.contains("connection closed by peer") && !said.contains("listener") {
+        let protocol = address.value(&["security.protocol"]).unwrap_or("PLAINTEXT");
+        return format!(
+            "{said}; does this listener speak another security.protocol than {protocol}?"
+        );
+    }
+    // The broker's alert about a certificate of the client: missing, unknown, or not good.
+    if !said.contains(" alert ") || !(said.contains("certificate") || said.contains("unknown ca")) {
+        return said.to_owned();
+    }
+    match has("ssl.certificate.") || has("ssl.keystore.") {
+        true => format!("{said}; the broker does not accept the client's certificate"),
+        false => format!(
+            "{said}; the broker wants a certificate of the client: set ssl.certificate.location and \
+             ssl.key.location"
+        ),
+    }
+}
