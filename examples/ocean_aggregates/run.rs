@@ -180,7 +180,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     feeder.stop();
     let feeder_progress = feeder.progress();
     let fed = feeder.finish();
-    let closed = application.close(CLOSING);
+    // Who has nothing left to do need not be waited for.
+    let closed = match outcome {
+        Ok(true) => application.leave(CLOSING),
+        _ => application.close(CLOSING),
+    };
     let finished = outcome.and_then(|finished| closed.map(|()| finished));
     let last = application.snapshot();
     view.end(&last, &feeder_progress)?;

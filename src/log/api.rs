@@ -464,6 +464,13 @@ pub trait Membership: Send {
 
     /// Leaves the group at once, giving back all tasks.
     fn leave(self: Box<Self>);
+
+    /// Ends in good order and keeps the place: who joins under the same name before the session is over takes
+    /// up its tasks where they are, and nobody else gets them until then. Where a log cannot keep a place
+    /// for a process that is gone, this is [`Membership::leave`].
+    fn rest(self: Box<Self>) {
+        self.leave();
+    }
 }
 
 /// Tells the group that a member's process lives, from any thread and without waiting. A poll does so

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -139,6 +139,7 @@ impl ApplicationBuilder {
             status: Status::new(settings.workers),
             liveness: Liveness::default(),
             stop: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
             give_up_at_ms: AtomicU64::new(u64::MAX),
             drain_asked: AtomicU64::new(0),
             draining: AtomicU64::new(0),
@@ -244,8 +245,20 @@ impl Application {
         self.wait_for(until_ms, "the input to end", || drain.is_done(&self.shared))
     }
 
+    /// Stops for good, as [`Application::close`] does, and gives the tasks back: other instances take them
+    /// at once, where after a close they wait for this one. For scaling down.
+    ///
+    /// # Errors
+    /// As [`Application::close`].
+    pub fn leave(&mut self, deadline: Duration) -> Result<()> {
+        self.shared.leaves.store(true, Ordering::Release);
+        self.close(deadline)
+    }
+
     /// Stops in good order: what was processed is committed, nothing more is read, time does not
-    /// move. A restart continues from here.
+    /// move. A restart continues from here. On Kafka the places in the group are kept: an instance that is
+    /// back before [`Settings::session_timeout_ms`] has its tasks again, and no task moves in a rolling
+    /// restart.
     ///
     /// # Errors
     /// The failure of a worker; `Unavailable` if it takes longer than `deadline`, and then workers may

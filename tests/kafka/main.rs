@@ -24,6 +24,7 @@ mod ocean;
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
 mod refusals;
+mod rolling;
 mod security;
 mod soak;
 mod twins;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         faults::CASES,
         brokers::CASES,
         twins::CASES,
+        rolling::CASES,
         soak::CASES,
         interop::CASES,
         authorisation::CASES,

@@ -143,7 +143,7 @@ fn secured_listeners_let_in_whom_they_know_and_tell_others_why(_: &Broker) {
         for (builder, causes) in refused {
             scope.spawn(move || {
                 let refused = builder.connect(SystemEnv::shared());
-                tells(&refused.err().expect("refused"), causes);
+                tells(&refused.expect_err("refused"), causes);
             });
         }
     });

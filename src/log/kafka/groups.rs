@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
+use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::admin::{ATTEMPT, LOOK, SETTLE_MS, hear_out, options, unknown};
+use super::admin::{ATTEMPT, LOOK, hear_out, unknown};
 use super::cluster::{Cluster, lock};
 use super::config::{self, CONTACT_MS, REQUEST_MS};
 use super::convert::{list, offset_of};
@@ -18,7 +19,7 @@ use crate::log::CommittedOffset;
 /// How often a client of a group is asked in vain before another takes its place.
 const TIMES_WITH_ONE_CLIENT: u32 = 4;
 
-/// How long the offsets as they stand are waited for.
+/// How long one attempt waits for a coordinator.
 const CONTACT: Duration = Duration::from_millis(CONTACT_MS);
 
 /// A member of a group, as the brokers describe it.
@@ -122,7 +123,7 @@ impl Cluster {
     /// Whether the brokers answer as soon as they need not wait for a transaction.
     fn is_held_up(&self, group: &str, partitions: &[TopicPartition]) -> bool {
         let asked = || {
-            let client = config::consumer(&self.address.group_as_it_stands(group))?;
+            let client = config::consumer(&self.address, &self.address.group_as_it_stands(group))?;
             let asked = unknown_offsets(partitions)?;
             let answer = client.committed_offsets(asked, CONTACT);
             answer.map_err(|cause| failed("asking for offsets as they stand", cause))
@@ -147,12 +148,14 @@ impl Cluster {
             return Err(Error::invalid(message));
         }
         let what = format!("deleting group {group}");
-        let until_ms = self.env.monotonic_ms() + SETTLE_MS;
+        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
+        let options = AdminOptions::new().request_timeout(Some(CONTACT));
         let answers = loop {
-            let answers = block_on(self.admin().delete_groups(&[group], &options()));
+            let answers = block_on(self.admin().delete_groups(&[group], &options));
             let answers = answers.map_err(|cause| failed(&what, cause))?;
-            // On a cluster that has just started nobody may care for the group yet.
-            let moves = |answer: &Result<_, (_, Code)>| {
+            // On a cluster that has just started nobody may care for the group yet, and a request that
+            // waits for it may miss who does later.
+            let passes = |answer: &Result<_, (_, Code)>| {
                 matches!(
                     answer,
                     Err((
@@ -160,10 +163,11 @@ impl Cluster {
                         Code::NotCoordinator
                             | Code::CoordinatorNotAvailable
                             | Code::CoordinatorLoadInProgress
+                            | Code::OperationTimedOut
                     ))
                 )
             };
-            if self.env.monotonic_ms() >= until_ms || !answers.iter().any(moves) {
+            if self.env.monotonic_ms() >= until_ms || !answers.iter().any(passes) {
                 break answers;
             }
             self.env.sleep(LOOK);

@@ -47,7 +47,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) const STAY: u8 = 0;
 /// Give all tasks back and leave the group.
 pub(super) const LEAVE: u8 = 1;
-/// Stop as a crash would: the group waits for the member to come back.
+/// Stop without leaving, as a crash would: the group waits for the member to come back.
 pub(super) const VANISH: u8 = 2;
 
 /// A member's place, shared by its worker, its writer and its poll thread.
@@ -336,6 +336,19 @@ struct KafkaMember {
 }
 
 impl KafkaMember {
+    fn end(&mut self, wish: u8, why: &str) {
+        self.seat.wish.store(wish, Ordering::Release);
+        self.seat.lose(why);
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let env = &self.cluster.env;
+        let until_ms = env.monotonic_ms() + LEAVE_MS;
+        while !thread.is_finished() && env.monotonic_ms() < until_ms {
+            env.sleep(LOOK);
+        }
+    }
+
     fn not_let_in(&self) -> Error {
         let message = format!(
             "the brokers at {} have not let member {} into group {} within {JOIN_MS} ms",
@@ -399,16 +412,11 @@ impl Membership for KafkaMember {
     }
 
     fn leave(mut self: Box<Self>) {
-        self.seat.wish.store(LEAVE, Ordering::Release);
-        self.seat.lose("it has left the group");
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        let env = &self.cluster.env;
-        let until_ms = env.monotonic_ms() + LEAVE_MS;
-        while !thread.is_finished() && env.monotonic_ms() < until_ms {
-            env.sleep(LOOK);
-        }
+        self.end(LEAVE, "it has left the group");
+    }
+
+    fn rest(mut self: Box<Self>) {
+        self.end(VANISH, "it rests");
     }
 }
 

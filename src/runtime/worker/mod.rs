@@ -382,7 +382,11 @@ impl Worker {
             open.flush(&*self.shared.hooks)?;
         }
         self.shared.liveness.keep(&self.name, None);
-        std::mem::replace(&mut self.membership, Box::new(NoPlace)).leave();
+        let membership = std::mem::replace(&mut self.membership, Box::new(NoPlace));
+        match self.shared.leaves.load(Ordering::Acquire) {
+            true => membership.leave(),
+            false => membership.rest(),
+        }
         self.phase = Phase::Ended;
         Ok(Turn::Ended)
     }

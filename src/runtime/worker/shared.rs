@@ -27,6 +27,8 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) status: Status,
     pub(in crate::runtime) liveness: Liveness,
     pub(in crate::runtime) stop: AtomicBool,
+    /// Whether workers that stop give their places in the group back.
+    pub(in crate::runtime) leaves: AtomicBool,
     /// When workers that stop no longer wait for a log that does not answer, by the monotonic clock.
     pub(in crate::runtime) give_up_at_ms: AtomicU64,
     /// Number of the drain that was asked for last; 0 before the first.
