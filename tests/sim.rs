@@ -108,6 +108,31 @@ fn the_ocean_gives_each_result_once_whatever_goes_wrong() {
     );
 }
 
+/// Workers are frozen, blocked and cut off for longer than an input may be silent, and all of them have
+/// records to come: nobody's may be left out, and late, for that.
+#[test]
+fn what_goes_wrong_is_never_taken_for_silence() {
+    let mut simulation = simulation(seeds(100));
+    simulation.settings.idle_timeout_ms = Some(400);
+    let lives = simulation
+        .check(|| topology::build(options()), &readings(), &OUTPUTS)
+        .expect("each result once");
+    println!("{} turns, {}", lives.turns, lives.faults);
+}
+
+/// Those who are silent say so again and again, and who hears it is busy all the time.
+#[test]
+fn a_drain_ends_while_inputs_are_silent() {
+    let mut simulation = simulation(0..0);
+    // Shorter than the pauses of the feeder: what comes then may be late, so that results may differ.
+    simulation.settings.idle_timeout_ms = Some(10);
+    let readings = readings();
+    for seed in seeds(5) {
+        let life = simulation.run(|| topology::build(options()), &readings, &OUTPUTS, seed);
+        life.expect("an end");
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_life_twice() {
     let readings = readings();

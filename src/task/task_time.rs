@@ -192,13 +192,15 @@ impl Task {
     pub fn before_commit(&mut self) -> Result<()> {
         self.settle_time()?;
         for sink in &mut self.sinks {
-            let silent = std::mem::take(&mut sink.silent);
+            let is_silent = std::mem::take(&mut sink.silent);
             let spec = self.context.effects.output(sink.output);
             if spec.clocked {
                 sink.time.advance(self.context.floor_ms(&sink.bound));
             }
             let clock_ms = sink.time.clock_ms();
-            let carrier = match silent && clock_ms != i64::MAX {
+            // Who has said that it has ended need not say that it is silent, again and again.
+            let silent = is_silent && clock_ms != i64::MAX;
+            let carrier = match silent {
                 true => Carrier::Silent,
                 false => Carrier::Alone,
             };

@@ -9,6 +9,9 @@ use crate::log::{Isolation, Log, Reader};
 use crate::runtime::layout::inputs;
 use crate::runtime::open_task::OpenTask;
 
+/// How often a worker that has records looks which tasks have ended, in milliseconds.
+const DRAIN_MS: u64 = 100;
+
 impl Worker {
     /// Sees that a drain was asked for: what ended in an earlier one may have got more since.
     pub(super) fn note_drain(&mut self) {
@@ -35,16 +38,19 @@ impl Worker {
 
     /// Ends tasks whose input has ended.
     pub(super) fn drain(&mut self, records: usize) -> Attempt {
-        if records > 0 || !self.is_draining() {
+        let now_ms = self.shared.env.monotonic_ms();
+        // Clocks alone are records, too: those of silent inputs come for as long as these have not ended.
+        let is_due = records == 0 || now_ms >= self.drained_at_ms.saturating_add(DRAIN_MS);
+        if !is_due || !self.is_draining() {
             return Ok(());
         }
+        self.drained_at_ms = now_ms;
         let Self {
             shared,
             tasks,
             reader,
             ..
         } = self;
-        let now_ms = shared.env.monotonic_ms();
         let say_again_ms = SAY_AGAIN_MS.max(3 * shared.settings.commit_interval_ms);
         for (id, open) in tasks.iter_mut() {
             if open.task.has_ended() {

@@ -137,6 +137,8 @@ pub(in crate::runtime) struct Worker {
     fenced_at_ms: VecDeque<u64>,
     /// Number of the last drain that it knows.
     drain_known: u64,
+    /// When it looked last which tasks a drain ends.
+    drained_at_ms: u64,
     /// When it took the tasks that it has, by the monotonic clock; `None` until the group gave it some.
     settled_at_ms: Option<u64>,
     /// The task that is stepped next, in the middle of a round.
@@ -199,6 +201,7 @@ impl Worker {
             seats: 0,
             fenced_at_ms: VecDeque::new(),
             drain_known: 0,
+            drained_at_ms: now_ms,
             settled_at_ms: None,
             next_task: None,
             round_records: 0,
