@@ -6,9 +6,16 @@
 //! partitions=N workers=N threads=N memory_mib=N (256) backend=rocksdb|memory log=memory|embedded
 //! ```
 //!
+//! With `beside=1` only the first partition has a changelog, and what is measured is the latency of records of
+//! the others while it is restored, and then without: `beside=1 partitions=4 records=8000000 keys=8000000` restores
+//! a gigabyte. `commit_ms=N` sets how often is committed.
+//!
 //! The changelogs are written by hand, as an application would have left them. Prints one JSON line.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
+
+#[path = "restore/beside.rs"]
+mod beside;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -34,6 +41,7 @@ struct Run {
     value_bytes: usize,
     partitions: u32,
     log: String,
+    beside: bool,
     settings: Settings,
 }
 
@@ -45,6 +53,7 @@ impl Run {
             value_bytes: 100,
             partitions: 2,
             log: "memory".into(),
+            beside: false,
             settings: Settings::default(),
         };
         for setting in args {
@@ -55,6 +64,8 @@ impl Run {
                 "value" => run.value_bytes = value.parse()?,
                 "partitions" => run.partitions = value.parse()?,
                 "log" => run.log = value.into(),
+                "beside" => run.beside = value == "1",
+                "commit_ms" => run.settings.commit_interval_ms = value.parse()?,
                 "threads" => run.settings.restore_threads = value.parse()?,
                 "workers" => run.settings.workers = value.parse()?,
                 "memory_mib" => run.settings.memory_bytes = value.parse::<usize>()? << 20,
@@ -76,6 +87,9 @@ impl Run {
         let log = log::open(&url, &options)?;
         self.write_changelogs(&*log)?;
         let state = place.path().join("state");
+        if self.beside {
+            return beside::run(self, &log, &state);
+        }
         let (restore_s, restored, files) = self.start(&log, &state)?;
         let (reopen_s, again, _) = self.start(&log, &state)?;
         println!(
@@ -102,9 +116,13 @@ impl Run {
         let mut writer = log.writer("feeder")?;
         let value = vec![b'v'; self.value_bytes];
         for partition in 0..self.partitions {
-            for first in (0..self.records.max(1)).step_by(BATCH as usize) {
+            let records = match self.beside && partition > 0 {
+                true => 0,
+                false => self.records,
+            };
+            for first in (0..records.max(1)).step_by(BATCH as usize) {
                 let mut builder = BatchBuilder::default();
-                for number in first..self.records.min(first + BATCH) {
+                for number in first..records.min(first + BATCH) {
                     // Spread, as keys are that were hashed; each comes once in a round.
                     let key = (number % self.keys).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                     let key = format!("sensor-{key:016x}");

@@ -10,6 +10,7 @@ use super::WriteBatch;
 use super::budget::OpenColumns;
 use super::error::{describe, from_rocksdb};
 use super::files::FilesOfADatabase;
+use super::many::Passing;
 use crate::base::{Error, ErrorKind, Result};
 
 pub(super) type Rocks = DBWithThreadMode<MultiThreaded>;
@@ -51,6 +52,8 @@ pub(super) struct Inner {
     pub(super) column_options: rocksdb::Options,
     /// Of point reads; made once, since making them costs an allocation.
     pub(super) read_options: ReadOptions,
+    /// Of reads of many keys.
+    pub(super) passing: Passing,
     pub(super) _columns: OpenColumns,
     pub(super) rocks: Box<Rocks>,
     /// After `rocks`, which closes them.

@@ -20,6 +20,7 @@ mod files;
 mod format;
 mod ingest;
 mod iter;
+mod many;
 mod open;
 mod place;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::Budget;
 use super::database::{Database, Inner};
 use super::error::from_rocksdb;
 use super::files::FilesOfADatabase;
+use super::many::Passing;
 use super::place::{Look, create_directories};
 use crate::base::Result;
 
@@ -101,6 +102,7 @@ impl Database {
             write_ahead: options.write_ahead,
             failed: OnceLock::new(),
             read_options: ReadOptions::default(),
+            passing: Passing::default(),
             _columns: columns,
             rocks: Box::new(rocks),
             column_options,
@@ -169,6 +171,8 @@ fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options
         blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
         blocks.set_partition_filters(true);
         blocks.set_metadata_block_size(4 << 10);
+        // Of what is read and unpacked for a row, the rest is of no use where keys are many.
+        blocks.set_block_size(2 << 10);
         blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     }

@@ -449,3 +449,23 @@ fn a_point_read_among_many_rows_reads_little() {
     let read = (read_bytes() - before) / 2_000;
     assert!(read < 64 << 10, "{read} bytes a read");
 }
+
+#[test]
+fn many_sorted_keys_are_read_at_once() {
+    let place = tempfile::tempdir().expect("a directory");
+    let database = open(place.path());
+    fill(&database, A, &["a", "c", "d"]);
+    database.flush().expect("flushed");
+    fill(&database, A, &["e"]);
+    // Whether or not the blocks stay in the cache.
+    for _ in 0..20 {
+        let mut found = Vec::new();
+        let keys: [&[u8]; 5] = [b"a", b"b", b"c", b"d", b"e"];
+        let read = database.get_sorted(A, &keys, &mut |value| {
+            found.push(value.map(<[u8]>::to_vec));
+        });
+        read.expect("read");
+        let text = |value: &str| Some(value.as_bytes().to_vec());
+        assert_eq!(found, [text("A"), None, text("C"), text("D"), text("E")]);
+    }
+}

@@ -36,6 +36,7 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 parents,
                 children: Vec::new(),
                 stores: node.uses_stores.clone(),
+                changes_key: node.changes_key,
                 holds_back_ms: node.holds_back_ms,
                 copier: node.copier.clone(),
                 make,

@@ -1,8 +1,9 @@
 //! Where committed rows live: sorted bytes in columns, written atomically.
 
 use std::ops::{Bound, Range};
+use std::sync::Arc;
 
-use super::{Direction, SortedRows};
+use super::{Direction, PointReads, SortedRows};
 use crate::base::{Error, ErrorKind, Result};
 
 /// The committed rows of one task: a column per store, in the order of the task's stores, and one
@@ -41,6 +42,12 @@ pub trait Backend: Send {
     ) -> Result<Box<dyn Scan>> {
         let _ = rows_max;
         self.scan(column, from, to, direction)
+    }
+
+    /// Reads of committed rows by other threads, where many at once are faster than one by one; `None`
+    /// where they are not.
+    fn reads(&self) -> Option<Arc<dyn PointReads>> {
+        None
     }
 
     /// Whether many rows are faster to write in the order of their keys.

@@ -1,5 +1,6 @@
 //! The commit protocol of a [`Table`]: its generations, and the undoing of one record's writes.
 
+use super::expected::Expected;
 use super::groups::Groups;
 use super::head::Head;
 use super::overlay::{Overlay, Visit};
@@ -60,6 +61,10 @@ impl Overlay for Table {
 
     fn committed(&mut self) {
         let mut committing = std::mem::take(&mut self.committing);
+        if let Some(expected) = &mut self.expected {
+            let hash = |id: &u32| self.entries[*id as usize].hash;
+            expected.committed(committing.iter().map(hash));
+        }
         for id in committing.drain(..) {
             let entry = &mut self.entries[id as usize];
             if entry.state == State::Active {
@@ -102,6 +107,7 @@ impl Overlay for Table {
         // What was written over committed rows went without them.
         self.groups.iter_mut().for_each(Groups::lose_all);
         self.head.iter_mut().for_each(Head::rollback);
+        self.expected.iter_mut().for_each(Expected::clear);
     }
 
     fn forget_below(&mut self, first_live: i64) {

@@ -1,11 +1,12 @@
 //! A store of one row a key.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
-use super::Direction;
 use super::iter::RowIter;
 use super::table::SharedTable;
-use crate::base::Result;
+use super::{Direction, ReadAhead, WantedKeys};
+use crate::base::{Offset, Result};
 
 /// A handle of a key-value store. A clone is the same store; it stays on its task's thread.
 #[derive(Clone, Debug)]
@@ -55,5 +56,37 @@ impl KeyValueStore {
         direction: Direction,
     ) -> Result<RowIter> {
         self.table.borrow_mut().range(from, to, direction)
+    }
+
+    /// How many keys it would read ahead at a time; `None` if it would not.
+    pub(crate) fn reads_ahead(&self) -> Option<usize> {
+        self.table.borrow().reads_ahead()
+    }
+
+    /// Adds a key whose row will be wanted, unless memory has it.
+    pub(crate) fn want(&self, key: &[u8], keys: &mut WantedKeys) {
+        if !self.table.borrow().holds(key) {
+            keys.push(key);
+        }
+    }
+
+    /// Has the rows of these keys read ahead, for the records of an input up to `last`.
+    pub(crate) fn read_for(
+        &self,
+        keys: WantedKeys,
+        input: usize,
+        last: Offset,
+    ) -> Option<Arc<ReadAhead>> {
+        self.table.borrow_mut().read_for(keys, input, last)
+    }
+
+    /// The records of an input before `position` are done. Returns how much is read ahead for others.
+    pub(crate) fn pass(&self, input: usize, position: Offset) -> usize {
+        self.table.borrow_mut().pass(input, position)
+    }
+
+    /// Rows that were read one by one so far.
+    pub(crate) fn loads(&self) -> u64 {
+        self.table.borrow().loads()
     }
 }

@@ -6,8 +6,9 @@
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{Backend, Direction, RowChange, Rows, Scan, SortedRows, StoreSpec};
+use super::{Backend, Direction, PointReads, RowChange, Rows, Scan, SortedRows, StoreSpec};
 use crate::base::Result;
 use crate::disk::{Budget, Column, Database, Durability, Iter, Options, Range};
 
@@ -87,6 +88,10 @@ impl Backend for RocksBackend {
         Ok(Box::new(iter))
     }
 
+    fn reads(&self) -> Option<Arc<dyn PointReads>> {
+        Some(Arc::new(RocksReads(self.database.clone())))
+    }
+
     /// Neighbours are found one from the other.
     fn prefers_sorted(&self) -> bool {
         true
@@ -119,6 +124,19 @@ impl Backend for RocksBackend {
 
     fn flush(&mut self) -> Result<()> {
         self.database.flush()
+    }
+}
+
+struct RocksReads(Database);
+
+impl PointReads for RocksReads {
+    fn get_sorted(
+        &self,
+        column: usize,
+        keys: &[&[u8]],
+        visit: &mut dyn FnMut(Option<&[u8]>),
+    ) -> Result<()> {
+        self.0.get_sorted(Column(column), keys, visit)
     }
 }
 

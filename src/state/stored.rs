@@ -12,6 +12,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::expected::Expected;
 use super::key_value::KeyValueStore;
 use super::marks::Marks;
 use super::meta::{self, Identity, Position};
@@ -217,7 +218,9 @@ impl StoredState {
             let backend = Rc::clone(&backend);
             match &spec.kind {
                 StoreKind::KeyValue => {
-                    let table = Table::new(column, backend, cache_bytes);
+                    let reads = backend.borrow().reads();
+                    let mut table = Table::new(column, backend, cache_bytes);
+                    table.expected = reads.map(Expected::new);
                     Store::KeyValue(KeyValueStore::new(Rc::new(RefCell::new(table))))
                 }
                 StoreKind::Window(rules) => {

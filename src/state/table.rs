@@ -19,6 +19,7 @@ use std::rc::Rc;
 use foldhash::fast::FixedState;
 
 use super::Backend;
+use super::expected::Expected;
 use super::groups::Groups;
 use super::head::Head;
 use super::index::Index;
@@ -60,7 +61,7 @@ pub(super) struct Entry {
     /// The key, and behind it the row.
     bytes: Vec<u8>,
     key_len: u32,
-    hash: u32,
+    pub(super) hash: u32,
     pub(super) state: State,
     /// Whether there is a row; without, the key is known to be absent.
     present: bool,
@@ -156,6 +157,8 @@ pub(super) struct Table {
     pub(super) groups: Option<Groups>,
     pub(super) undo: Undo,
     pub(super) limit: RowLimit,
+    /// What is read ahead, where the backend can.
+    pub(super) expected: Option<Expected>,
     pub(super) dirty_bytes: usize,
     pub(super) clean_bytes: usize,
     pub(super) cache_bytes: usize,
@@ -193,6 +196,7 @@ impl Table {
             groups: None,
             undo: Undo::default(),
             limit: RowLimit::none(),
+            expected: None,
             dirty_bytes: 0,
             clean_bytes: 0,
             cache_bytes,
@@ -203,13 +207,13 @@ impl Table {
     }
 
     #[inline]
-    fn find(&self, hash: u32, key: &[u8]) -> Option<u32> {
+    pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<u32> {
         self.index
             .find(hash, |id| self.entries[id as usize].key() == key)
     }
 
     #[inline]
-    fn hash(&self, key: &[u8]) -> u32 {
+    pub(super) fn hash(&self, key: &[u8]) -> u32 {
         let mut hasher = self.hashing.build_hasher();
         hasher.write(key);
         let hash = hasher.finish();
@@ -234,6 +238,12 @@ impl Table {
     /// Puts the backend's answer into the cache.
     #[cold]
     fn load(&mut self, hash: u32, key: &[u8]) -> Result<u32> {
+        if let Some(id) = self.find_expected(hash, key) {
+            return Ok(id);
+        }
+        if let Some(expected) = &mut self.expected {
+            expected.loads += 1;
+        }
         let mut row = std::mem::take(&mut self.scratch);
         let found = self.backend.borrow().get(self.column, key, &mut row);
         let present = match found {
@@ -262,7 +272,7 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, hash: u32, key: &[u8], row: Option<&[u8]>) -> u32 {
+    pub(super) fn insert(&mut self, hash: u32, key: &[u8], row: Option<&[u8]>) -> u32 {
         let needed = key.len() + row.map_or(16, <[u8]>::len);
         let mut bytes = self.spares.take(needed);
         bytes.extend_from_slice(key);

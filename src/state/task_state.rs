@@ -211,6 +211,13 @@ impl TaskState {
 impl Drop for TaskState {
     /// Handles that outlive the state must not keep its directory open.
     fn drop(&mut self) {
+        for store in &self.stores {
+            if let Store::KeyValue(store) = store
+                && let Ok(mut table) = store.table().try_borrow_mut()
+            {
+                table.expected = None;
+            }
+        }
         if let Ok(mut backend) = self.backend.try_borrow_mut() {
             *backend = Box::new(Closed);
         }

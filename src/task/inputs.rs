@@ -107,6 +107,16 @@ impl Queue {
         self.head = Some(lent);
     }
 
+    /// A cursor at the record of that offset, or the first one fetched behind it.
+    pub(super) fn cursor_at(&self, offset: Offset) -> Result<Option<Cursor>> {
+        for (cursor, _) in self.head.iter().chain(&self.fetched) {
+            if cursor.last_offset() >= offset {
+                return Ok(Some(cursor.clone()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Drops batches that are read and looks at the next record.
     #[inline]
     pub(super) fn find_head(&mut self) -> Result<()> {

@@ -13,6 +13,7 @@
 //! by one indirect call, without serialisation, downcast or allocation. State lives in stores and
 //! named times, never in a processor's fields, since an abort rebuilds the graph from committed rows.
 
+mod ahead;
 mod attempt;
 mod context;
 mod effects;

@@ -80,6 +80,8 @@ pub struct NodeSpec {
     pub children: Vec<NodeId>,
     /// Stores that it uses.
     pub stores: Vec<String>,
+    /// Whether its records may have other keys than those it gets.
+    pub changes_key: bool,
     /// How far behind the time that has reached it a record may be that it makes later, in
     /// milliseconds; `None` for a node that holds nothing back.
     pub holds_back_ms: Option<i64>,

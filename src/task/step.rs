@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
+use super::ahead::KeysAhead;
 use super::inputs::Queue;
 use super::limits::{Pace, Step};
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins, SinkTime};
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::base::{Error, Result, TaskId};
 use crate::log::RecordRef;
-use crate::state::{TaskState, TimeSlot};
+use crate::state::{ReadAhead, TaskState, TimeSlot};
 
 /// One partition of one sub-topology at work.
 pub struct Task {
@@ -33,6 +35,8 @@ pub struct Task {
     pub(super) ended: bool,
     pub(super) time_limit: TimeLimit,
     pace: Pace,
+    ahead: Vec<KeysAhead>,
+    reader: Option<Sender<Arc<ReadAhead>>>,
 }
 
 impl Task {
@@ -50,6 +54,7 @@ impl Task {
         let (context, inputs, sinks) = build(&spec, &state, policies)?;
         let partition_times = partition_times(&spec, &state);
         let time_limit = TimeLimit::new(&spec, &state);
+        let ahead = KeysAhead::of(&spec, &state);
         Ok(Self {
             id,
             spec,
@@ -62,6 +67,8 @@ impl Task {
             ended: false,
             time_limit,
             pace: Pace::default(),
+            ahead,
+            reader: None,
         })
     }
 
@@ -90,8 +97,15 @@ impl Task {
         self.context = context;
         self.inputs = inputs;
         self.sinks = sinks;
+        self.ahead = KeysAhead::of(&self.spec, &self.state);
         self.ended = false;
         Ok(())
+    }
+
+    /// Gives it to another thread to read rows that waiting records will want; without, it reads them
+    /// itself, many at once.
+    pub(crate) fn set_reader(&mut self, reader: Option<Sender<Arc<ReadAhead>>>) {
+        self.reader = reader;
     }
 
     /// Records dropped since the task was made, by reason.
@@ -136,6 +150,9 @@ impl Task {
     /// Apart from [`Task::process`], which is compiled anew in each crate that calls it.
     fn step(&mut self, limits: &StepLimits<'_>, wall_ms: i64) -> Result<Progress> {
         self.context.wall_ms = wall_ms;
+        for ahead in &mut self.ahead {
+            ahead.look(&self.inputs.queues, self.reader.as_ref())?;
+        }
         let mut step = Step::begin(limits, &self.pace, self.uncommitted_bytes());
         // Records may fan out from one to the next: this is seen at once.
         let outputs_most = self.context.effects.bytes().saturating_add(limits.bytes);

@@ -14,4 +14,5 @@ mod held_rows;
 mod hops;
 mod origins;
 mod policies;
+mod read_ahead;
 mod state_at_size;

@@ -81,6 +81,11 @@ impl Cursor {
         Ok(Some(self.base_timestamp_ms.wrapping_add(delta_ms)))
     }
 
+    /// The offset of the last record of the batch.
+    pub fn last_offset(&self) -> Offset {
+        self.base_offset + i64::from(self.batch.last_offset_delta())
+    }
+
     /// Number of records not read yet.
     pub fn remaining(&self) -> u32 {
         self.left

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::reading::Reading;
 use super::{Phase, Shared, Worker};
 use crate::base::{ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::log::{Assignment, JoinRequest, Membership};
@@ -91,6 +92,8 @@ impl Worker {
         let shared = self.shared.clone();
         for (id, ready) in self.openings.poll(&shared)? {
             let mut open = OpenTask::of(&shared, &id, *ready)?;
+            let reading = self.reading.as_ref();
+            open.task.set_reader(reading.and_then(Reading::sender));
             // What ended when this application ran last may go on now. Within one run it stays ended.
             if shared.is_first_opening(&id) {
                 open.task.forget_ends();

@@ -19,6 +19,7 @@ mod ending;
 mod going_back;
 mod house;
 mod outage;
+mod reading;
 mod reporting;
 mod shared;
 mod silence;
@@ -35,11 +36,13 @@ use std::time::Duration;
 use self::going_back::NoPlace;
 pub(in crate::runtime) use self::outage::Ends;
 use self::outage::{Attempt, Failure, Outage, of_log};
+use self::reading::Reading;
 use self::silence::Silence;
 use super::commit::InFlight;
 use super::liveness::Activity;
 use super::open_task::OpenTask;
 use super::opening::Openings;
+use super::settings::StateBackend;
 use crate::base::{Result, TaskId, TopicPartition};
 use crate::log::{Assignment, Membership, Reader, Writer};
 use crate::task::Drops;
@@ -103,6 +106,8 @@ pub(in crate::runtime) struct Worker {
     writer: Box<dyn Writer>,
     /// Before the membership: when a panic drops it all, who gets the tasks finds their directories free.
     tasks: BTreeMap<TaskId, OpenTask>,
+    /// Reads rows for them, while a thread of its own runs the worker. After them, which hold its senders.
+    reading: Option<Reading>,
     /// Tasks that it is about to have.
     openings: Openings,
     membership: Box<dyn Membership>,
@@ -185,6 +190,7 @@ impl Worker {
             pending: None,
             releasing: false,
             tasks: BTreeMap::new(),
+            reading: None,
             in_flight: None,
             asked_at_ms: now_ms,
             unanswered: None,
@@ -220,6 +226,9 @@ impl Worker {
 
     /// Works until it is told to stop: the loop of a worker's thread.
     pub(in crate::runtime) fn run(mut self) -> Result<()> {
+        if self.shared.settings.state_backend == StateBackend::RocksDb {
+            self.reading = Some(Reading::start(&*self.shared.env)?);
+        }
         loop {
             match self.turn()? {
                 Turn::Again => {}

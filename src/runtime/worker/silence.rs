@@ -9,9 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Worker;
-use crate::base::{Offset, TopicPartition};
+use crate::base::{Offset, TaskId, TopicPartition};
 use crate::runtime::open_task::OpenTask;
-use crate::task::{DropReason, UserInput};
+use crate::task::{DropReason, OutputId, UserInput};
 
 /// How often the log is asked at most and at least, in milliseconds: a quarter of the smallest time-out
 /// in between.
@@ -192,34 +192,33 @@ impl Worker {
     /// Finds out which partitions of repartition topics have records, for those who would otherwise
     /// send their clocks to all of them.
     fn find_used(&mut self) {
-        let mut unknown = BTreeSet::new();
-        for open in self.tasks.values_mut() {
+        let mut unknown: BTreeMap<TopicPartition, Vec<(TaskId, OutputId)>> = BTreeMap::new();
+        for (task, open) in &mut self.tasks {
             let used = &mut self.silence.used;
             let unused = open.task.effects().unused().collect::<Vec<_>>();
             for (output, place) in unused {
                 match used.contains(&place) {
                     true => open.task.effects().set_used(output, place.partition),
-                    false => drop(unknown.insert(place)),
+                    false => unknown
+                        .entry(place)
+                        .or_default()
+                        .push((task.clone(), output)),
                 }
             }
         }
-        let unknown: Vec<TopicPartition> = unknown.into_iter().collect();
-        let ends = self.shared.log.recent_ends(&unknown);
-        let found = unknown.into_iter().zip(ends);
-        let found = found.filter(|(_, end)| end.is_some_and(|end| end > 0));
-        let found: BTreeSet<TopicPartition> = found.map(|(place, _)| place).collect();
-        if found.is_empty() {
-            return;
-        }
-        for open in self.tasks.values_mut() {
-            let unused = open.task.effects().unused().collect::<Vec<_>>();
-            for (output, place) in unused {
-                if found.contains(&place) {
+        let places: Vec<TopicPartition> = unknown.keys().cloned().collect();
+        let ends = self.shared.log.recent_ends(&places);
+        for ((place, waiting), end) in unknown.into_iter().zip(ends) {
+            if end.is_none_or(|end| end <= 0) {
+                continue;
+            }
+            for (task, output) in waiting {
+                if let Some(open) = self.tasks.get_mut(&task) {
                     open.task.effects().set_used(output, place.partition);
                 }
             }
+            self.silence.used.insert(place);
         }
-        self.silence.used.extend(found);
     }
 
     /// Once a minute: whom windows wait for, and what was lost by not waiting.

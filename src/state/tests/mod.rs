@@ -1,6 +1,7 @@
 //! One suite for both backends and both media, and a model of the overlay.
 
 mod model;
+mod read_ahead;
 mod refusals;
 mod restoring;
 mod semantics;

@@ -1,0 +1,195 @@
+//! What a table does with rows that are read ahead: they become clean rows of its cache, unless it knows
+//! better.
+//!
+//! ```text
+//!   expect(keys not here) --> ReadAhead --> answers --> cache        taken when a row is missing
+//!                                 |
+//!                     a commit meanwhile: its keys are noted, their answers are not believed
+//! ```
+//!
+//! An answer is as old as its [`ReadAhead`]. Between the two the row may have been written, committed and
+//! forgotten by the cache: hence the note.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::read_ahead::{PointReads, ReadAhead, WantedKeys};
+use super::table::Table;
+use crate::base::Offset;
+
+/// The most keys that are read ahead at a time.
+const KEYS_MAX: usize = 1_024;
+/// Fewer are not worth it.
+const KEYS_MIN: usize = 32;
+/// The share of the cache that the rows of one [`ReadAhead`] may take.
+const SHARE: usize = 16;
+/// Beyond so many noted keys all that is expected is given up.
+const NOTED_MAX: usize = 1 << 18;
+
+/// Rows that a table expects to be asked for.
+pub(super) struct Expected {
+    reads: Arc<dyn PointReads>,
+    ahead: VecDeque<Ahead>,
+    /// Commits so far, while anything is expected.
+    commits: u64,
+    /// Hashes of the keys of the last of these commits, each commit's sorted.
+    noted: VecDeque<Vec<u32>>,
+    /// Rows that were read alone.
+    pub(super) loads: u64,
+}
+
+struct Ahead {
+    rows: Arc<ReadAhead>,
+    /// Parts whose answers were taken.
+    taken: usize,
+    /// Whose records ask for the rows, and the last of them.
+    input: usize,
+    last: Offset,
+    /// [`Expected::commits`] when it was made.
+    commits: u64,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.rows.close();
+    }
+}
+
+impl Expected {
+    pub(super) fn new(reads: Arc<dyn PointReads>) -> Self {
+        Self {
+            reads,
+            ahead: VecDeque::new(),
+            commits: 0,
+            noted: VecDeque::new(),
+            loads: 0,
+        }
+    }
+
+    /// Expects nothing any more.
+    pub(super) fn clear(&mut self) {
+        self.ahead.clear();
+        self.noted.clear();
+    }
+
+    /// These keys were committed.
+    pub(super) fn committed(&mut self, hashes: impl Iterator<Item = u32>) {
+        let Some(oldest) = self.ahead.iter().map(|ahead| ahead.commits).min() else {
+            self.noted.clear();
+            return;
+        };
+        let mut hashes: Vec<u32> = hashes.collect();
+        hashes.sort_unstable();
+        self.commits += 1;
+        self.noted.push_back(hashes);
+        let needed = usize::try_from(self.commits - oldest).unwrap_or(usize::MAX);
+        self.noted.drain(..self.noted.len().saturating_sub(needed));
+        if self.noted.iter().map(Vec::len).sum::<usize>() > NOTED_MAX {
+            self.clear();
+        }
+    }
+
+    /// Whether a row was committed after that number of commits.
+    fn is_noted(&self, commits: u64, hash: u32) -> bool {
+        let since = usize::try_from(self.commits - commits).unwrap_or(usize::MAX);
+        let mut since = self.noted.iter().rev().take(since);
+        since.any(|hashes| hashes.binary_search(&hash).is_ok())
+    }
+}
+
+impl Table {
+    /// How many keys it would read ahead at a time, for what is kept of rows such as it has; `None` if
+    /// that is too few, or its backend cannot.
+    pub(super) fn reads_ahead(&self) -> Option<usize> {
+        self.expected.as_ref()?;
+        let room = self.cache_bytes / SHARE / self.cost_of_a_row();
+        let useful = self.head.is_none() && self.groups.is_none() && room >= KEYS_MIN;
+        useful.then_some(room.min(KEYS_MAX))
+    }
+
+    fn cost_of_a_row(&self) -> usize {
+        let rows = self.entries.len() - self.free.len();
+        ((self.clean_bytes + self.dirty_bytes) / rows.max(1)).max(128)
+    }
+
+    /// Rows that were read alone so far.
+    pub(super) fn loads(&self) -> u64 {
+        self.expected.as_ref().map_or(0, |expected| expected.loads)
+    }
+
+    /// Has the rows of these keys read, up to the record `last` of an input.
+    pub(super) fn read_for(
+        &mut self,
+        keys: WantedKeys,
+        input: usize,
+        last: Offset,
+    ) -> Option<Arc<ReadAhead>> {
+        let bytes_max = 2 * self.cache_bytes / SHARE;
+        let expected = self.expected.as_mut()?;
+        let reads = Arc::clone(&expected.reads);
+        let rows = Arc::new(ReadAhead::new(self.column, reads, keys, bytes_max));
+        expected.ahead.push_back(Ahead {
+            rows: Arc::clone(&rows),
+            taken: 0,
+            input,
+            last,
+            commits: expected.commits,
+        });
+        Some(rows)
+    }
+
+    /// Forgets what the records of an input before `position` wanted. Returns how much is expected for
+    /// those behind.
+    pub(super) fn pass(&mut self, input: usize, position: Offset) -> usize {
+        let Some(expected) = &mut self.expected else {
+            return 0;
+        };
+        let passed = |ahead: &Ahead| ahead.input == input && ahead.last < position;
+        expected.ahead.retain(|ahead| !passed(ahead));
+        let of_input = |ahead: &&Ahead| ahead.input == input;
+        expected.ahead.iter().filter(of_input).count()
+    }
+
+    /// The entry of a key that was read ahead, or is now, among others.
+    pub(super) fn find_expected(&mut self, hash: u32, key: &[u8]) -> Option<u32> {
+        if self.expected.as_ref()?.ahead.is_empty() {
+            return None;
+        }
+        self.take_answers();
+        if let Some(id) = self.find(hash, key) {
+            return Some(id);
+        }
+        // The reader is behind: this thread has nothing better to do than to help.
+        let helped = |expected: &Expected| expected.ahead.iter().any(|ahead| ahead.rows.read_one());
+        if self.expected.as_ref().is_some_and(helped) {
+            self.take_answers();
+        }
+        self.find(hash, key)
+    }
+
+    fn take_answers(&mut self) {
+        let Some(mut expected) = self.expected.take() else {
+            return;
+        };
+        let mut answered = false;
+        for number in 0..expected.ahead.len() {
+            let ahead = &mut expected.ahead[number];
+            let parts = ahead.rows.answered();
+            if parts == std::mem::replace(&mut ahead.taken, parts) {
+                continue;
+            }
+            answered = true;
+            let ahead = &expected.ahead[number];
+            ahead.rows.take(|key, row| {
+                let hash = self.hash(key);
+                if !expected.is_noted(ahead.commits, hash) && self.find(hash, key).is_none() {
+                    self.insert(hash, key, row);
+                }
+            });
+        }
+        self.expected = Some(expected);
+        if answered {
+            self.evict();
+        }
+    }
+}
