@@ -27,6 +27,7 @@ mod meta;
 mod overlay;
 mod probe;
 mod restore;
+#[cfg(feature = "rocksdb")]
 mod rocks;
 mod row_limit;
 mod slice;
@@ -54,6 +55,7 @@ pub use key_value::KeyValueStore;
 pub use marks::Marks;
 pub use memory::MemoryBackend;
 pub use meta::Identity;
+#[cfg(feature = "rocksdb")]
 pub use rocks::RocksBackend;
 pub use sorted_rows::SortedRows;
 pub use stored::StoredState;
