@@ -41,6 +41,14 @@
 //! - when something fails: [`ErrorKind`] says what to do about it, [`task::ErrorPolicies`] what happens
 //!   to records that cannot be handled.
 //!
+//! # Features
+//! - `kafka` (default): [`log::KafkaLog`]; needs OpenSSL. `gssapi` adds Kerberos to it, and needs libsasl2.
+//! - `rocksdb` (default): [`log::EmbeddedLog`], and stores whose rows outlive the process. Without it rows are in
+//!   memory, and a start reads the changelogs from the beginning.
+//! - `bincode` (default): `codec::Bincode`.
+//!
+//! Without any of them the log in memory is left, for tests and for a log of your own.
+//!
 //! # Layers
 //! A module knows those above it in this list and none below. This is also the order to read them in.
 //!

@@ -1,31 +1,29 @@
 //! One number of bytes for all databases of the process, and for what others draw on it.
 
 use std::fmt;
+#[cfg(feature = "rocksdb")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rocksdb::{Cache, LruCacheOptions, WriteBufferManager};
-
 use super::files::raise_file_limit;
+use super::shares::Shares;
 
 /// The memory that all databases of a process share: a block cache, with the write buffers charged to
 /// it. What is kept in memory beside them can be [reserved](Budget::reserve): then the databases have
 /// so much less. A clone shares it.
 #[derive(Clone)]
 pub struct Budget {
-    pub(super) cache: Cache,
-    pub(super) write_buffers: WriteBufferManager,
+    pub(super) shares: Shares,
     bytes: usize,
     databases: u64,
     /// Columns that are open.
+    #[cfg(feature = "rocksdb")]
     columns: Arc<AtomicUsize>,
     reserved: Arc<Mutex<usize>>,
 }
 
 /// Below this RocksDB would flush at every other write.
 const SMALLEST_BYTES: usize = 8 << 20;
-/// Few threads use the cache: large shards matter more than many.
-const SHARD_BYTES: usize = 16 << 20;
 
 impl Budget {
     /// A budget of `bytes`, at least 8 MiB: write buffers may take half of it, cached blocks the rest.
@@ -33,21 +31,11 @@ impl Budget {
     pub fn new(bytes: usize) -> Self {
         raise_file_limit();
         let bytes = bytes.max(SMALLEST_BYTES);
-        let mut options = LruCacheOptions::default();
-        options.set_capacity(bytes);
-        // A shard takes no block that is larger than itself, and write buffers take from all shards.
-        options.set_num_shard_bits((bytes / SHARD_BYTES).max(1).ilog2().min(6) as i32);
-        let cache = Cache::new_lru_cache_opts(&options);
-        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
-            bytes / 2,
-            false,
-            cache.clone(),
-        );
         Self {
-            cache,
-            write_buffers,
+            shares: Shares::new(bytes),
             bytes,
             databases: 1,
+            #[cfg(feature = "rocksdb")]
             columns: Arc::default(),
             reserved: Arc::default(),
         }
@@ -61,12 +49,14 @@ impl Budget {
     }
 
     /// How many databases there will be; 1 unless it was said.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn databases(&self) -> u64 {
         self.databases
     }
 
     /// Counts columns as open until the count is dropped. Also tells what each of them may take as its
     /// write buffer, in bytes, when all databases that are expected have as many.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn open_columns(&self, columns: usize) -> (OpenColumns, usize) {
         let open = self.columns.fetch_add(columns, Ordering::Relaxed) + columns;
         let counted = OpenColumns(Arc::clone(&self.columns), columns);
@@ -82,7 +72,7 @@ impl Budget {
 
     /// What cached blocks and write buffers take now, in bytes.
     pub fn used_bytes(&self) -> usize {
-        self.cache.get_usage()
+        self.shares.used_bytes()
     }
 
     /// What the databases may take now, in bytes: at least a quarter of the budget, whatever others
@@ -108,8 +98,10 @@ impl Budget {
 }
 
 /// Columns that count as open.
+#[cfg(feature = "rocksdb")]
 pub(super) struct OpenColumns(Arc<AtomicUsize>, usize);
 
+#[cfg(feature = "rocksdb")]
 impl Drop for OpenColumns {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
@@ -140,18 +132,12 @@ impl Reserved {
 
     /// Changes its size. The databases give back what they have too much of.
     pub fn resize(&mut self, bytes: usize) {
-        let Budget {
-            cache,
-            write_buffers,
-            reserved,
-            ..
-        } = &self.budget;
+        let reserved = &self.budget.reserved;
         let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
         *reserved = *reserved - self.bytes + bytes;
         self.bytes = bytes;
         let left = self.budget.disk_bytes_beside(*reserved);
-        cache.clone().set_capacity(left);
-        write_buffers.set_buffer_size(left / 2);
+        self.budget.shares.resize(left);
     }
 }
 

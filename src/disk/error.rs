@@ -7,12 +7,14 @@ use super::files::refused;
 use crate::base::{Error, ErrorKind};
 
 /// An error of RocksDB on the database at `path`.
+#[cfg(feature = "rocksdb")]
 pub(super) fn from_rocksdb(path: &Path, doing: &str, cause: rocksdb::Error) -> Error {
     let (kind, message) = describe(path, doing, &cause);
     Error::new(kind, message).with_source(cause)
 }
 
 /// The kind and the message of such an error, without its cause.
+#[cfg(feature = "rocksdb")]
 pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (ErrorKind, String) {
     let text = cause.as_ref();
     let place = path.display();

@@ -10,7 +10,7 @@
 
 use super::Durability;
 use super::database::{Column, Database};
-use super::place::foreign;
+use super::look::foreign;
 use crate::base::{Error, Result};
 
 const KEY: &[u8] = b"format";

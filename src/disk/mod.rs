@@ -4,6 +4,8 @@
 //! the process, columns by number, iterators that own their share of the database, errors that say
 //! what to do, and a format row that refuses data of a newer version.
 //!
+//! Without the feature `rocksdb` only the budget and what concerns directories is left.
+//!
 //! ```text
 //!   Budget ----------- one block cache, one write-buffer limit, shared by every Database
 //!   Database --clone-- one open directory; closes when the last clone and the last Iter are gone
@@ -12,26 +14,48 @@
 //!     Iter             a sorted range as it was when the iterator was made
 //! ```
 
+#[cfg(feature = "rocksdb")]
 mod batch;
 mod budget;
+#[cfg(feature = "rocksdb")]
 mod database;
 mod error;
+#[cfg_attr(
+    not(feature = "rocksdb"),
+    allow(dead_code, reason = "there are no databases that share files")
+)]
 mod files;
+#[cfg(feature = "rocksdb")]
 mod format;
+#[cfg(feature = "rocksdb")]
 mod ingest;
+#[cfg(feature = "rocksdb")]
 mod iter;
+#[cfg(feature = "rocksdb")]
+mod look;
+#[cfg(feature = "rocksdb")]
 mod many;
+#[cfg(feature = "rocksdb")]
 mod open;
 mod place;
-#[cfg(test)]
+mod shares;
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests;
 
+#[cfg(feature = "rocksdb")]
 pub use batch::WriteBatch;
 pub use budget::{Budget, Reserved};
+#[cfg(feature = "rocksdb")]
 pub use database::{Column, Database, Durability};
 pub(crate) use error::from_io;
+#[cfg(feature = "rocksdb")]
 pub use format::{Format, Opened, check_format};
+#[cfg(feature = "rocksdb")]
 pub use iter::{Iter, Range};
+#[cfg(feature = "rocksdb")]
+pub(crate) use look::may_be_damaged;
+#[cfg(feature = "rocksdb")]
 pub(crate) use open::rebuild;
+#[cfg(feature = "rocksdb")]
 pub use open::{Options, Recovery};
-pub(crate) use place::{create_directories, may_be_damaged, sync_directory};
+pub(crate) use place::{create_directories, sync_directory};

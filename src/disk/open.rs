@@ -12,8 +12,9 @@ use super::Budget;
 use super::database::{Database, Inner};
 use super::error::from_rocksdb;
 use super::files::FilesOfADatabase;
+use super::look::Look;
 use super::many::Passing;
-use super::place::{Look, create_directories};
+use super::place::create_directories;
 use crate::base::Result;
 
 /// How to open a [`Database`].
@@ -126,7 +127,7 @@ fn database_options(
     }
     database.create_if_missing(true);
     database.create_missing_column_families(true);
-    database.set_write_buffer_manager(&options.budget.write_buffers);
+    database.set_write_buffer_manager(&options.budget.shares.write_buffers);
     database.set_max_background_jobs(2);
     database.set_max_open_files(files.max_open_files);
     // Each part of the table cache holds at least one: with the default of 64 parts a small share would
@@ -160,7 +161,7 @@ fn database_options(
 
 fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options {
     let mut blocks = BlockBasedOptions::default();
-    blocks.set_block_cache(&options.budget.cache);
+    blocks.set_block_cache(&options.budget.shares.cache);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     blocks.set_bloom_filter(10.0, false);

@@ -8,6 +8,7 @@ pub(super) fn unknown_partition(partition: &TopicPartition) -> Error {
     Error::invalid(message)
 }
 
+#[cfg(feature = "rocksdb")]
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the log was closed")
 }

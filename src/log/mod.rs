@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  api, batch          what the layers above see
-//!  memory  embedded/  kafka/    the backends;  url picks one
+//!  memory  embedded/  kafka/    the backends;  url picks one. The last two are features: rocksdb, kafka
 //!  group/              members, tasks and fencing, for the first two
 //!  turns, signal       the reader of those two, and how it waits
 //!  conformance/        what every backend must pass
@@ -12,8 +12,10 @@ mod api;
 mod batch;
 mod check;
 pub mod conformance;
+#[cfg(feature = "rocksdb")]
 pub mod embedded;
 mod group;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 mod memory;
 mod signal;
@@ -25,7 +27,9 @@ pub use batch::{
     BATCH_BYTES, Batch, BatchBuilder, BatchMark, BatchesBuilder, BatchesMark, Cursor, HEADER_LEN,
     RecordRef, Records,
 };
+#[cfg(feature = "rocksdb")]
 pub use embedded::EmbeddedLog;
+#[cfg(feature = "kafka")]
 pub use kafka::{KafkaLog, KafkaLogBuilder};
 pub use memory::MemoryLog;
 pub use url::{OpenOptions, open};

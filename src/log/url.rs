@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "kafka")]
+use super::KafkaLog;
+#[cfg(feature = "rocksdb")]
 use super::embedded::{EmbeddedLog, Fsync, Settings};
-use super::{KafkaLog, Log, MemoryLog, kafka};
+use super::{Log, MemoryLog};
 use crate::base::{Env, Error, Result};
 use crate::disk::Budget;
 
@@ -15,8 +18,10 @@ pub struct OpenOptions {
     /// Where an embedded log's memory comes from.
     pub budget: Budget,
     /// When an embedded log's commits are brought to the disk.
+    #[cfg(feature = "rocksdb")]
     pub fsync: Fsync,
     /// See [`Settings::quota_bytes`].
+    #[cfg(feature = "rocksdb")]
     pub quota_bytes: Option<u64>,
 }
 
@@ -26,7 +31,9 @@ impl OpenOptions {
         Self {
             env,
             budget,
+            #[cfg(feature = "rocksdb")]
             fsync: Fsync::default(),
+            #[cfg(feature = "rocksdb")]
             quota_bytes: None,
         }
     }
@@ -44,6 +51,7 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
         ("embedded", "") => Err(Error::invalid(
             "embedded: needs a directory, for example embedded:./log",
         )),
+        #[cfg(feature = "rocksdb")]
         ("embedded", path) => {
             let settings = Settings {
                 fsync: options.fsync,
@@ -55,15 +63,43 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
                 Arc::clone(&options.env),
             )?))
         }
+        #[cfg(feature = "kafka")]
         ("kafka", _) => Ok(Arc::new(KafkaLog::connect(url, Arc::clone(&options.env))?)),
+        #[cfg(not(feature = "rocksdb"))]
+        ("embedded", _) => Err(not_built("embedded", "rocksdb")),
+        #[cfg(not(feature = "kafka"))]
+        ("kafka", _) => Err(not_built("kafka", "kafka")),
         _ => Err(Error::invalid(format!(
             "{:?} names no log; use kafka://HOST:PORT, embedded:DIRECTORY or memory:",
-            kafka::shown(url)
+            shown(url)
         ))),
     }
 }
 
-#[cfg(test)]
+#[cfg(not(all(feature = "rocksdb", feature = "kafka")))]
+fn not_built(scheme: &str, feature: &str) -> Error {
+    Error::invalid(format!(
+        "{scheme}: is not in this build; build marea with its feature `{feature}`"
+    ))
+}
+
+/// An address as it may be shown: without what may be secret.
+pub(super) fn shown(url: &str) -> String {
+    let (place, settings) = match url.split_once('?') {
+        Some((place, _)) => (place, "?..."),
+        None => (url, ""),
+    };
+    let place = match place.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://...@{host}")
+        }
+        None => place.to_owned(),
+    };
+    format!("{place}{settings}")
+}
+
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests {
     use super::*;
     use crate::base::{ErrorKind, SystemEnv};

@@ -117,6 +117,12 @@ impl ApplicationBuilder {
         if self.settings.workers == 0 {
             return Err(Error::invalid("an application needs at least one worker"));
         }
+        if self.settings.state_backend == StateBackend::RocksDb && !cfg!(feature = "rocksdb") {
+            return Err(Error::invalid(
+                "state in RocksDB is not in this build; build marea with its feature `rocksdb`, or set the \
+                 backend to memory",
+            ));
+        }
         let directory = match (&self.state_directory, self.settings.state_backend) {
             (Some(path), _) => Some(StateDirectory::open(path, &self.id, &*self.env)?),
             (None, StateBackend::Memory) => None,

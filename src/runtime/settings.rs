@@ -16,10 +16,12 @@ pub enum Guarantee {
 /// Where committed rows live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum StateBackend {
-    /// In RocksDB below the state directory: a restart reads only the tail of the changelogs.
-    #[default]
+    /// In RocksDB below the state directory: a restart reads only the tail of the changelogs. The default,
+    /// unless the crate is built without its feature `rocksdb`; then an application refuses it.
+    #[cfg_attr(feature = "rocksdb", default)]
     RocksDb,
     /// In memory: a restart reads the changelogs from the beginning.
+    #[cfg_attr(not(feature = "rocksdb"), default)]
     Memory,
 }
 
@@ -110,7 +112,7 @@ impl Default for Settings {
             policies: ErrorPolicies::default(),
             dead_letter_topic: None,
             deleted_unread: DeletedUnread::Continue,
-            state_backend: StateBackend::RocksDb,
+            state_backend: StateBackend::default(),
             records_per_step: 1_000,
             step_ms: 5,
             restore_threads: 4,

@@ -29,6 +29,7 @@ mod overlay;
 mod probe;
 mod read_ahead;
 mod restore;
+#[cfg(feature = "rocksdb")]
 mod rocks;
 mod row_limit;
 mod slice;
@@ -58,6 +59,7 @@ pub use memory::MemoryBackend;
 pub use meta::Identity;
 pub use read_ahead::PointReads;
 pub(crate) use read_ahead::{ReadAhead, WantedKeys};
+#[cfg(feature = "rocksdb")]
 pub use rocks::RocksBackend;
 pub use sorted_rows::SortedRows;
 pub use stored::StoredState;

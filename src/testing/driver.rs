@@ -1,5 +1,6 @@
 //! The driver itself: pipes a record, runs the task, commits, feeds internal topics back.
 
+#[cfg(feature = "rocksdb")]
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +10,16 @@ use super::memory_topics::MemoryTopics;
 use super::{InputTopic, OutputTopic};
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
 use crate::codec::Codec;
+#[cfg(feature = "rocksdb")]
 use crate::disk::Budget;
 use crate::log::{Batch, BatchBuilder};
-use crate::state::{self, Identity, MemoryBackend, RocksBackend, TaskState};
+#[cfg(feature = "rocksdb")]
+use crate::state::RocksBackend;
+use crate::state::{self, Identity, MemoryBackend, TaskState};
 use crate::task::{Drops, ErrorPolicies, StepLimits, Task};
 use crate::topology::Topology;
 
+#[cfg(feature = "rocksdb")]
 const BUDGET_BYTES: usize = 16 << 20;
 
 /// A driver's log is its own, so that rows which another left in a directory are of no use to it.
@@ -32,6 +37,7 @@ pub enum Backend {
     Memory,
     /// In a RocksDB in this directory, as a service does. Rows that are there already are dropped:
     /// each driver begins with an empty log.
+    #[cfg(feature = "rocksdb")]
     RocksDb(PathBuf),
 }
 
@@ -95,6 +101,7 @@ impl DriverBuilder {
             .single_task_spec(&self.application, dead_letters);
         let backend: Box<dyn state::Backend> = match &self.backend {
             Backend::Memory => Box::new(MemoryBackend::new()),
+            #[cfg(feature = "rocksdb")]
             Backend::RocksDb(path) => {
                 let budget = Budget::new(BUDGET_BYTES);
                 Box::new(RocksBackend::open(path, &spec.stores, &budget)?)

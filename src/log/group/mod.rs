@@ -76,6 +76,7 @@ impl Seat {
 
 impl Groups {
     /// Takes over the generations that a log kept.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn restore(generations: impl IntoIterator<Item = (String, u64)>) -> Self {
         let group = |generation| Group {
             generation,
@@ -89,6 +90,7 @@ impl Groups {
         }
     }
 
+    #[cfg(feature = "rocksdb")]
     pub(super) fn generation(&self, group: &str) -> u64 {
         self.groups.get(group).map_or(0, |group| group.generation)
     }

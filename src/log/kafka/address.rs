@@ -10,6 +10,7 @@ use super::properties;
 use super::settings::{self, Secret};
 use super::tokens::Tokens;
 use crate::base::{Error, Result};
+use crate::log::url::shown;
 
 /// The name that stands in an address for a file of settings. The client has no setting of that name.
 const FILE: &str = "config";
@@ -138,22 +139,6 @@ impl Address {
 fn decoded(text: &str) -> Option<String> {
     let decoded = percent_decode_str(text).decode_utf8().ok()?;
     Some(decoded.into_owned())
-}
-
-/// An address as it may be shown: without what may be secret.
-pub(in crate::log) fn shown(url: &str) -> String {
-    let (place, settings) = match url.split_once('?') {
-        Some((place, _)) => (place, "?..."),
-        None => (url, ""),
-    };
-    let place = match place.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://...@{host}")
-        }
-        None => place.to_owned(),
-    };
-    format!("{place}{settings}")
 }
 
 /// Only names: some values are secrets, and which ones changes with the client's versions.

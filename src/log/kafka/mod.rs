@@ -41,7 +41,6 @@ mod topic_settings;
 mod transaction;
 mod writer;
 
-pub(in crate::log) use self::address::shown;
 pub use self::builder::KafkaLogBuilder;
 pub use self::settings::Secret;
 pub use self::tokens::OauthToken;

@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::backend::backend;
 use super::queue::Rank;
 use super::restorer::Restorer;
-use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
+use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Isolation, Log, Reader};
 use crate::runtime::hooks::Point;
+use crate::runtime::layout;
 use crate::runtime::layout::inputs;
 use crate::runtime::worker::Shared;
-use crate::runtime::{StateBackend, layout};
-use crate::state::{Backend, Identity, MemoryBackend, RocksBackend, StoredState, TaskDirectory};
-use crate::task::TaskSpec;
+use crate::state::{Identity, StoredState, TaskDirectory};
 
 /// How much a restore fetches at a time, in bytes.
 const FETCH_BYTES: usize = 4 << 20;
@@ -437,32 +437,4 @@ fn holds_records(
         }
     }
     Ok(Some(false))
-}
-
-/// The rows of a task, and the directory that they are in.
-fn backend(
-    shared: &Shared,
-    task: &TaskId,
-    spec: &TaskSpec,
-    fresh: bool,
-) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
-    if shared.settings.state_backend == StateBackend::Memory || !spec.is_stateful() {
-        return Ok((None, Box::new(MemoryBackend::new())));
-    }
-    let directory = shared.directory.as_ref().ok_or_else(|| {
-        Error::invalid("state in RocksDB needs a directory; set `state_directory`")
-    })?;
-    // Rows that no changelog has are not left behind.
-    let rebuildable = spec.stores.iter().all(|store| store.logged);
-    let claimed = directory.claim(task, fresh && rebuildable)?;
-    let open = || RocksBackend::open(claimed.path(), &spec.stores, &shared.budget);
-    let backend = match open() {
-        Err(error) if error.kind() == ErrorKind::Corrupt && rebuildable => {
-            tracing::warn!(%task, %error, "the task's rows are damaged; rebuilding them from the changelogs");
-            directory.empty(&claimed)?;
-            open()?
-        }
-        opened => opened?,
-    };
-    Ok((Some(claimed), Box::new(backend)))
 }

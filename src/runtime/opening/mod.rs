@@ -16,6 +16,7 @@
 //! A failure costs its task alone: what may pass (`Unavailable`) is tried again, later and later, and the
 //! snapshot says what waits, since when and why. Another error ends the worker as any other does.
 
+mod backend;
 mod job;
 mod progress;
 mod queue;

@@ -1,0 +1,60 @@
+//! Where the rows of a task are: in memory, or in its directory.
+
+#[cfg(feature = "rocksdb")]
+use crate::base::ErrorKind;
+use crate::base::{Error, Result, TaskId};
+use crate::runtime::StateBackend;
+use crate::runtime::worker::Shared;
+#[cfg(feature = "rocksdb")]
+use crate::state::RocksBackend;
+use crate::state::{Backend, MemoryBackend, TaskDirectory};
+use crate::task::TaskSpec;
+
+/// The rows of a task, and the directory that they are in.
+pub(super) fn backend(
+    shared: &Shared,
+    task: &TaskId,
+    spec: &TaskSpec,
+    fresh: bool,
+) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
+    if shared.settings.state_backend == StateBackend::Memory || !spec.is_stateful() {
+        return Ok((None, Box::new(MemoryBackend::new())));
+    }
+    on_disk(shared, task, spec, fresh)
+}
+
+/// The application has refused it at its start.
+#[cfg(not(feature = "rocksdb"))]
+fn on_disk(
+    _: &Shared,
+    _: &TaskId,
+    _: &TaskSpec,
+    _: bool,
+) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
+    Err(Error::internal("state in RocksDB is not in this build"))
+}
+
+#[cfg(feature = "rocksdb")]
+fn on_disk(
+    shared: &Shared,
+    task: &TaskId,
+    spec: &TaskSpec,
+    fresh: bool,
+) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
+    let directory = shared.directory.as_ref().ok_or_else(|| {
+        Error::invalid("state in RocksDB needs a directory; set `state_directory`")
+    })?;
+    // Rows that no changelog has are not left behind.
+    let rebuildable = spec.stores.iter().all(|store| store.logged);
+    let claimed = directory.claim(task, fresh && rebuildable)?;
+    let open = || RocksBackend::open(claimed.path(), &spec.stores, &shared.budget);
+    let backend = match open() {
+        Err(error) if error.kind() == ErrorKind::Corrupt && rebuildable => {
+            tracing::warn!(%task, %error, "the task's rows are damaged; rebuilding them from the changelogs");
+            directory.empty(&claimed)?;
+            open()?
+        }
+        opened => opened?,
+    };
+    Ok((Some(claimed), Box::new(backend)))
+}
