@@ -1,14 +1,26 @@
-//! What the brokers do not allow is said within seconds, with its name.
+//! What the brokers do not allow is said within seconds, with its name; what the docs say is enough.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use marea::log::TopicSpec;
+use marea::base::{SystemEnv, TopicPartition};
+use marea::log::{KafkaLog, Log, TopicSpec};
+use marea::runtime::Settings;
 
 use crate::broker::{Broker, script};
+use crate::crash::{application, check, prepared, settings};
 use crate::process::{Place, readings, run};
 
-pub const CASES: &[(&str, fn(&Broker))] =
-    &[("what_is_not_allowed_is_named", what_is_not_allowed_is_named)];
+pub const CASES: &[(&str, fn(&Broker))] = &[
+    ("what_is_not_allowed_is_named", what_is_not_allowed_is_named),
+    (
+        "the_rights_in_the_docs_are_enough",
+        the_rights_in_the_docs_are_enough,
+    ),
+];
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// Everybody may do what no rule speaks of.
 const SETTINGS: &str = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer;\
@@ -20,6 +32,15 @@ struct Rules {
 }
 
 impl Rules {
+    fn of(broker: Broker) -> Self {
+        let jars = script().arg("jars").output().expect("the script runs");
+        let jars = String::from_utf8(jars.stdout).expect("a path");
+        Self {
+            broker,
+            jars: format!("{}/*", jars.trim()),
+        }
+    }
+
     fn change(&self, words: &str) {
         let output = Command::new("java")
             .args(["-XX:TieredStopAtLevel=1", "-cp", &self.jars])
@@ -54,13 +75,7 @@ impl Rules {
 
 /// On a broker of its own, whatever the other tests use: rules are not theirs to bear.
 fn what_is_not_allowed_is_named(_: &Broker) {
-    let broker = Broker::own(SETTINGS).expect("a broker with rules");
-    let jars = script().arg("jars").output().expect("the script runs");
-    let jars = String::from_utf8(jars.stdout).expect("a path");
-    let rules = Rules {
-        broker,
-        jars: format!("{}/*", jars.trim()),
-    };
+    let rules = Rules::of(Broker::own(SETTINGS).expect("a broker with rules"));
     let log = rules.broker.log();
     log.create_topics(&[TopicSpec::new("ocean-averages", 1)])
         .expect("created");
@@ -83,4 +98,72 @@ fn what_is_not_allowed_is_named(_: &Broker) {
         "--transactional-id ocean --resource-pattern-type prefixed",
     );
     assert!(said.contains("opening writer ocean-"), "{said}");
+}
+
+/// The commands that the page for operators names, for a user of this test.
+fn rights(application: &str) -> Vec<String> {
+    let page = include_str!("../../docs/operating.md");
+    let commands = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("    kafka-acls "));
+    let ours = |words: &str| {
+        let words = words.replace("User:marea", "User:alice");
+        let words = words.replace("-id application-", &format!("-id {application}-"));
+        let words = words.replace(" application-", &format!(" {application}-"));
+        words.replace("--group application", &format!("--group {application}"))
+    };
+    commands.map(ours).collect()
+}
+
+/// Everybody but the tests themselves may do only what a rule says.
+fn the_rights_in_the_docs_are_enough(_: &Broker) {
+    let rules = Rules::of(
+        Broker::secure(
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer;\
+             super.users=User:ANONYMOUS",
+        )
+        .expect("a broker with rules"),
+    );
+    let ours = prepared(&rules.broker);
+    let log = KafkaLog::builder(rules.broker.address(4))
+        .setting("security.protocol", "SASL_PLAINTEXT")
+        .setting("sasl.mechanism", "PLAIN")
+        .setting("sasl.username", "alice")
+        .setting("sasl.password", "alice-secret")
+        .connect(SystemEnv::shared());
+    let log: Arc<dyn Log> = Arc::new(log.expect("let in"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = || {
+        let settings = Settings {
+            purge_interval_ms: 50,
+            ..settings()
+        };
+        let application = application(directory.path(), Arc::clone(&log));
+        application.settings(settings).start()
+    };
+    assert!(start().is_err(), "no rights yet");
+    let name = directory.path().file_name().expect("a name");
+    let rights = rights(name.to_string_lossy().trim_start_matches('.'));
+    assert_eq!(rights.len(), 5);
+    for right in rights {
+        rules.change(&right);
+    }
+    let mut running = start().expect("started");
+    running.drain(SOON).expect("drained");
+    let names = ours.topic_names().expect("names");
+    let repartition = names.iter().find(|name| name.ends_with("-repartition"));
+    let repartition = TopicPartition::new(repartition.expect("made").as_str(), 0);
+    let until = Instant::now() + SOON;
+    while ours.start_offset(&repartition).expect("an offset") == 0 {
+        assert!(Instant::now() < until, "nothing is purged");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.close(SOON).expect("closed");
+    drop(running);
+    std::fs::remove_dir_all(directory.path()).expect("deleted");
+    let mut restored = start().expect("started");
+    restored.drain(SOON).expect("drained");
+    restored.close(SOON).expect("closed");
+    drop(restored);
+    check(directory.path(), ours);
 }
