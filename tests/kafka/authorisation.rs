@@ -87,6 +87,12 @@ fn what_is_not_allowed_is_named(_: &Broker) {
         dead || said.contains("writing to ocean-averages-0"),
         "{said}"
     );
+    let no_settings = "--allow-principal User:ANONYMOUS --operation Read --operation Write";
+    let said = rules.refusal(no_settings, "--topic ocean-averages");
+    assert!(
+        said.contains("ocean-averages") && said.contains("DescribeConfigs"),
+        "{said}"
+    );
     let no_read = "--deny-principal User:ANONYMOUS --operation Read";
     let said = rules.refusal(no_read, "--topic ocean-readings");
     assert!(said.contains("ocean-readings"), "{said}");

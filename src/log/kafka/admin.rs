@@ -121,6 +121,9 @@ impl Cluster {
             let Some(spec) = specs.iter().find(is_it) else {
                 continue;
             };
+            if settings.entries.is_empty() {
+                return Err(withheld(&spec.name));
+            }
             let found = differences(spec, &settings);
             if !found.is_empty() {
                 let name = &spec.name;
@@ -176,6 +179,13 @@ impl Cluster {
         );
         let answers = answers.map_err(|cause| failed(&what, cause))?;
         match answers.into_iter().next() {
+            Some(Ok(settings)) if settings.entries.is_empty() => {
+                match self.partition_count(name)? {
+                    Some(_) => Err(withheld(name)),
+                    // Deleted since.
+                    None => Ok(None),
+                }
+            }
             Some(Ok(settings)) => Ok(Some(spec_of(name, partitions, &settings))),
             // Deleted since.
             Some(Err(Code::UnknownTopicOrPartition | Code::UnknownTopic)) => Ok(None),
@@ -422,6 +432,14 @@ pub(super) fn unknown(cause: &KafkaError) -> bool {
         cause.rdkafka_error_code(),
         Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic)
     )
+}
+
+/// A topic without a setting: the binding passes over the code that says why there are none.
+fn withheld(name: &str) -> Error {
+    Error::invalid(format!(
+        "reading the settings of topic {name}: the brokers tell none; give the application's user the right \
+         to do so (DescribeConfigs)"
+    ))
 }
 
 fn names(partitions: &[TopicPartition]) -> String {
