@@ -23,6 +23,7 @@ mod ocean;
 #[path = "../ocean/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
+mod raw;
 mod refusals;
 mod rolling;
 mod security;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
     let own = [
         cases::CASES,
         refusals::CASES,
+        raw::CASES,
         crash::CASES,
         faults::CASES,
         brokers::CASES,

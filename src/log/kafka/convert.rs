@@ -1,7 +1,9 @@
 //! Our words in Kafka's, and back.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::CStr;
+use std::{ptr, slice};
 
+use rdkafka::bindings as native;
 use rdkafka::message::{BorrowedMessage, Header as KafkaHeader, Headers as _, OwnedHeaders};
 use rdkafka::{Message, Offset as KafkaOffset, TopicPartitionList};
 
@@ -80,21 +82,15 @@ pub(super) fn push(
     };
     let mut headers = Vec::with_capacity(carried.count());
     for index in 0..carried.count() {
-        // The library panics on a name that is not UTF-8, which a foreign client may have written.
-        let header = catch_unwind(AssertUnwindSafe(|| carried.try_get(index)));
-        let Ok(Some(header)) = header else {
-            return Err(Error::corrupt("the name of a header is not UTF-8"));
-        };
+        let header = header(message, index)
+            .ok_or_else(|| Error::corrupt(format!("header {index} cannot be read")))?;
         if header.key == TIMESTAMP_HEADER
-            && let Some(Ok(bytes)) = header.value.map(<[u8; 8]>::try_from)
+            && let Some(Ok(bytes)) = header.value.as_deref().map(<[u8; 8]>::try_from)
         {
             timestamp_ms = i64::from_be_bytes(bytes);
             continue;
         }
-        headers.push(Header {
-            key: header.key.to_owned(),
-            value: header.value.map(<[u8]>::to_vec),
-        });
+        headers.push(header);
     }
     builder.push_at(
         delta,
@@ -104,4 +100,40 @@ pub(super) fn push(
         &headers,
     );
     Ok(())
+}
+
+/// A header of a message. A foreign client may have written a name that is not UTF-8; like the Java client we
+/// read the replacement character in place of what is not. The binding panics there, so this call goes to the
+/// library below.
+#[expect(
+    unsafe_code,
+    reason = "the binding has no call that bears such a name; the proof is beside it"
+)]
+fn header(message: &BorrowedMessage<'_>, index: usize) -> Option<Header> {
+    let mut headers = ptr::null_mut();
+    let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: the message is borrowed, and owns the headers, names and values as long as it lives; all that is
+    // kept of them is copied before this returns. Pointers are read only if both calls say that they were
+    // set. The library terminates names, and a value that is not null has `size` bytes.
+    unsafe {
+        let found = native::rd_kafka_message_headers(message.ptr(), &raw mut headers);
+        if found != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let found = native::rd_kafka_header_get_all(
+            headers,
+            index,
+            &raw mut name,
+            &raw mut value,
+            &raw mut size,
+        );
+        if found != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return None;
+        }
+        let value = (!value.is_null()).then(|| slice::from_raw_parts(value.cast::<u8>(), size));
+        Some(Header {
+            key: CStr::from_ptr(name).to_string_lossy().into_owned(),
+            value: value.map(<[u8]>::to_vec),
+        })
+    }
 }
