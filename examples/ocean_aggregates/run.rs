@@ -162,6 +162,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let asking = "looking at the results so far";
     let start_view = || View::start(log, env.clone(), arguments);
     let mut view = wait_out(&**env, || stop.is_set(), asking, start_view)?;
+    // The log was there when it was opened: what it does not answer now it will.
+    let start = || setting.application(arguments).start();
+    let start_pipeline = || wait_out(&**env, || stop.is_set(), "starting the pipeline", start);
     let start_feeder = || Feeder::start(log.clone(), env.clone(), open, feeding);
     let (feeder, mut application) = if arguments.backlog {
         let feeder = start_feeder()?;
@@ -169,10 +172,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             env.sleep(FRAME);
         }
         view.line("the whole input is appended; the pipeline starts")?;
-        (feeder, setting.application(arguments).start()?)
+        (feeder, start_pipeline()?)
     } else {
         // The pipeline first: what it finds wrong is said before anything is fed.
-        let application = setting.application(arguments).start()?;
+        let application = start_pipeline()?;
         (start_feeder()?, application)
     };
     arguments.remember(&setting.directory, setting.windows)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use marea::ErrorKind;
-use marea::base::{Error, TopicPartition};
+use marea::base::{Error, Header, TopicPartition};
 use marea::log::{BatchBuilder, Commit, CommitError, Log, TopicSpec};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
@@ -31,6 +31,10 @@ pub const CASES: &[(&str, Case)] = &[
     (
         "a_record_above_the_brokers_limit_is_named",
         a_record_above_the_brokers_limit_is_named,
+    ),
+    (
+        "many_records_go_to_a_topic_of_small_batches",
+        many_records_go_to_a_topic_of_small_batches,
     ),
 ];
 
@@ -173,6 +177,48 @@ fn a_changed_number_of_partitions_is_refused_with_both(broker: &Broker) {
     let error = refusal(&log, directory.path());
     for part in ["2 partitions", "3 partitions"] {
         assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+}
+
+/// Each record is far below the limit, and what is around them counts too.
+fn many_records_go_to_a_topic_of_small_batches(broker: &Broker) {
+    let log = broker.fresh_log();
+    let mut spec = TopicSpec::new("t", 1);
+    spec.max_record_bytes = 1_500;
+    log.create_topics(&[spec]).expect("created");
+    let mut state = 1_u64;
+    // What cannot be compressed.
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 32
+    };
+    let mut batch = |records: usize, headers: usize| {
+        let mut builder = BatchBuilder::default();
+        for _ in 0..records {
+            let header = |_| Header {
+                key: format!("{:04x}", random() % 65_536),
+                value: Some(random().to_le_bytes()[..4].to_vec()),
+            };
+            let headers: Vec<Header> = (0..headers).map(header).collect();
+            let value = [random() as u8];
+            builder.push(None, Some(&value), 1 + random() as i64, &headers);
+        }
+        builder.seal().expect("records")
+    };
+    let batches = [batch(1_000, 0), batch(200, 20)];
+    let mut writer = log.writer("small").expect("a writer");
+    for batch in batches {
+        let commit = Commit {
+            appends: vec![(TopicPartition::new("t", 0), batch)],
+            group: None,
+        };
+        writer.submit(commit).expect("submitted");
+        let until = Instant::now() + 6 * SOON;
+        while writer.poll(SOON).expect("committed").is_none() {
+            assert!(Instant::now() < until, "no commit");
+        }
     }
 }
 

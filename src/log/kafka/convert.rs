@@ -69,6 +69,24 @@ pub(super) fn outgoing(record: &RecordRef<'_>) -> Result<(i64, Option<OwnedHeade
     Ok((STAND_IN_MS, Some(headers)))
 }
 
+/// What a record takes in a batch that is not compressed, at most.
+pub(super) fn size_at_most(record: &RecordRef<'_>) -> Result<usize> {
+    // Its length, attributes, both deltas, and three counts; then the name, the length of it and that of the value.
+    const FRAME: usize = 32;
+    const HEADER_FRAME: usize = 10;
+    let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let mut size = FRAME + len(record.key) + len(record.value);
+    if record.timestamp_ms <= 0 {
+        size += HEADER_FRAME + TIMESTAMP_HEADER.len() + 8;
+    }
+    if !record.has_no_headers() {
+        for Header { key, value } in record.headers()?.as_slice() {
+            size += HEADER_FRAME + key.len() + len(value.as_deref());
+        }
+    }
+    Ok(size)
+}
+
 /// Adds a message to a batch.
 pub(super) fn push(
     builder: &mut BatchBuilder,

@@ -27,7 +27,7 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::cluster::{Cluster, lock};
 use super::config::{self, BATCH_BYTES, REQUEST_MS, TRANSACTION_MS};
-use super::convert::{list, number_of, outgoing};
+use super::convert::{list, number_of, outgoing, size_at_most};
 use super::deliveries::{Context, Deliveries};
 use super::error::{Verdict, dead_writer, failed, judge};
 use super::writer::{Answer, Job, Pulse};
@@ -175,9 +175,8 @@ impl Transactions {
                 let (timestamp_ms, headers) = outgoing(&record).map_err(wrong)?;
                 if let Some(limit) = limit {
                     // Each record fits, and two of them may not.
-                    let size =
-                        record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                    if unsent > 0 && unsent + size > *limit / 2 {
+                    let size = size_at_most(&record).map_err(wrong)?;
+                    if unsent > 0 && unsent + size > *limit {
                         self.drain(until_ms)?;
                         unsent = 0;
                     }
