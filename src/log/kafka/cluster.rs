@@ -15,6 +15,7 @@ use super::address::Address;
 use super::admin::{LOOK, SETTLE_MS};
 use super::config::{self, CONTACT_MS, Consumer, Quiet};
 use super::contact::out_of_reach;
+use super::groups::{GroupMember, Seen};
 use super::membership::Seat;
 use super::questions::Questions;
 use super::reader::ReaderClient;
@@ -42,6 +43,7 @@ pub(super) struct Cluster {
     spare_readers: Mutex<Vec<ReaderClient>>,
     /// By group and name: the last one of this process to join.
     seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
+    pub(super) members_seen: Seen<(Vec<GroupMember>, bool)>,
     pub(super) questions: Questions,
     pub(super) topic_ids: TopicIds,
 }
@@ -75,6 +77,7 @@ impl Cluster {
             topics: Mutex::default(),
             spare_readers: Mutex::default(),
             seats: Mutex::default(),
+            members_seen: Seen::default(),
             questions: Questions::default(),
             topic_ids: TopicIds::default(),
         })
