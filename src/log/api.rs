@@ -398,8 +398,8 @@ pub trait Writer: Send {
     /// again, and returns `Unknown` again while there is no answer.
     fn poll(&mut self, timeout: Duration) -> std::result::Result<Option<Receipt>, CommitError>;
 
-    /// How long after a commit was submitted the next one is worth its cost, at the least, when results
-    /// should be seen soon; `None` if the log does not say.
+    /// How long after a commit was submitted the next one is worth its cost, at the least and however quick
+    /// the last one was, when results should be seen soon; `None` if the log does not say.
     fn spacing(&self) -> Option<Duration> {
         None
     }

@@ -47,10 +47,10 @@ pub struct Settings {
     /// Longest time between two commits while there is work, in milliseconds. With a backlog commits keep
     /// this pace, so that changes of one row become one record of its changelog.
     pub commit_interval_ms: u64,
-    /// Shortest time between two commits, in milliseconds: a worker that has caught up with its input commits
-    /// as soon as the last commit is done, but no sooner than this. `None` is what the log says: 10 on Kafka,
-    /// four times the last commit on the embedded log, never before the interval on a log in memory. As long
-    /// as the interval, it spares the log: the interval is the pace then.
+    /// Shortest time between two commits, in milliseconds. A worker that has caught up with its input commits
+    /// sooner than after the interval, but no sooner than this, nor than four times what the last commit
+    /// took: a busy log is left in peace. `None` is what the log says: 10 on Kafka, 1 on the embedded log, never
+    /// before the interval on a log in memory. As long as the interval, the interval is the pace.
     pub commit_spacing_ms: Option<u64>,
     /// Memory for block cache, write buffers, caches, overlays, fetched and unwritten records of all
     /// workers together, in bytes; what an embedded log takes ([`Budget`](crate::disk::Budget)) is a part

@@ -206,8 +206,6 @@ impl Log for EmbeddedLog {
             id: id.to_owned(),
             opened: *opened,
             answer: None,
-            submitted_ns: 0,
-            took_ns: 0,
         }))
     }
 

@@ -17,14 +17,9 @@ pub(super) struct EmbeddedWriter {
     pub(super) opened: u64,
     /// Of the commit in flight.
     pub(super) answer: Option<Arc<Answer>>,
-    /// When that was submitted, and how long the last one took, in nanoseconds.
-    pub(super) submitted_ns: u64,
-    pub(super) took_ns: u64,
 }
 
-/// So many times as long as the last commit took, which is an fsync or the wait for one, its writer waits
-/// for the next: the disk has time for others.
-const SPACING_COMMITS: u64 = 4;
+const SPACING: Duration = Duration::from_millis(1);
 
 impl Writer for EmbeddedWriter {
     fn submit(&mut self, mut commit: Commit) -> Result<(), CommitError> {
@@ -44,7 +39,6 @@ impl Writer for EmbeddedWriter {
         self.shared
             .enqueue(Job::new(commit, of, self.opened, Arc::clone(&answer)))?;
         self.answer = Some(answer);
-        self.submitted_ns = self.shared.env.monotonic_ns();
         Ok(())
     }
 
@@ -56,12 +50,11 @@ impl Writer for EmbeddedWriter {
             return Ok(None);
         };
         self.answer = None;
-        self.took_ns = self.shared.env.monotonic_ns() - self.submitted_ns;
         outcome.map(Some)
     }
 
     fn spacing(&self) -> Option<Duration> {
-        Some(Duration::from_nanos(SPACING_COMMITS * self.took_ns))
+        Some(SPACING)
     }
 }
 

@@ -41,7 +41,7 @@ impl Pulse {
 /// wrong moment.
 const HUNG_MS: u64 = 10_000;
 
-/// A transaction costs the brokers some milliseconds, whatever is in it.
+/// A transaction costs the brokers some milliseconds of work, whatever is in it.
 const SPACING: Duration = Duration::from_millis(10);
 
 /// A commit that passed the checks.

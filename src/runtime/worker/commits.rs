@@ -8,6 +8,10 @@ use crate::base::{ErrorKind, Result};
 use crate::log::CommitError;
 use crate::runtime::commit::{InFlight, seal};
 
+/// So many times what the last commit took is left to the log before the next, unless the interval is over: it
+/// has others to serve, and commits that queue up there take longer and longer.
+const SPACING_COMMITS: u64 = 4;
+
 impl Worker {
     /// Bytes that wait for a commit, or are on their way in one.
     pub(super) fn uncommitted_bytes(&self) -> usize {
@@ -50,16 +54,15 @@ impl Worker {
     pub(super) fn commit_due_ms(&mut self) -> u64 {
         let settings = &self.shared.settings;
         let interval_ms = settings.commit_interval_ms;
-        let millis = |spacing: Duration| spacing.as_micros().div_ceil(1_000) as u64;
-        let spacing_ms = settings.commit_spacing_ms;
-        let spacing_ms = spacing_ms.or_else(|| self.writer.spacing().map(millis));
-        let pause_ms = match spacing_ms {
-            Some(spacing_ms)
-                if spacing_ms < interval_ms && self.has_caught_up && self.is_dirty() =>
-            {
-                spacing_ms
-            }
-            _ => interval_ms,
+        let millis = |spacing: Duration| spacing.as_millis() as u64;
+        let least_ms = settings.commit_spacing_ms;
+        let least_ms = least_ms.or_else(|| self.writer.spacing().map(millis));
+        let spacing_ms = least_ms.map_or(u64::MAX, |least_ms| {
+            least_ms.max(SPACING_COMMITS * self.commit_took_ms)
+        });
+        let pause_ms = match spacing_ms < interval_ms && self.has_caught_up && self.is_dirty() {
+            true => spacing_ms,
+            false => interval_ms,
         };
         self.committed_at_ms.saturating_add(pause_ms)
     }
@@ -130,6 +133,9 @@ impl Worker {
                 let wall_ms = self.shared.env.wall_ms();
                 flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 self.commits += 1;
+                let answered_ms = self.shared.env.monotonic_ms();
+                self.commit_took_ms = answered_ms.saturating_sub(self.asked_at_ms);
+                tracing::debug!(took_ms = self.commit_took_ms, "commit");
                 self.aborts = None;
                 match self.short_of_room {
                     true => self.purge(),

@@ -125,6 +125,8 @@ pub(in crate::runtime) struct Worker {
     /// Whether what is uncommitted fills its share of memory, and a commit is in flight.
     is_full: bool,
     committed_at_ms: u64,
+    /// How long the last commit took.
+    commit_took_ms: u64,
     /// Whether there was nothing to process when records were looked for last, and none came.
     has_caught_up: bool,
     passed_gaps_at_ms: u64,
@@ -197,6 +199,7 @@ impl Worker {
             ask_again_at_ms: 0,
             is_full: false,
             committed_at_ms: now_ms,
+            commit_took_ms: 0,
             has_caught_up: false,
             passed_gaps_at_ms: now_ms,
             refreshed_at_ms: now_ms,
