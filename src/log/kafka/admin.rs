@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::executor::block_on;
 use rdkafka::Offset as KafkaOffset;
 use rdkafka::admin::{
-    AdminOptions, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
-    TopicReplication,
+    AdminOptions, ConfigResourceResult, NewPartitions, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication,
 };
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -26,6 +26,10 @@ pub(super) const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
 pub(super) const ATTEMPT: Duration = Duration::from_millis(1_500);
 /// How long a new topic's settings may take to be known to all brokers, in milliseconds.
 pub(super) const SETTLE_MS: u64 = 3_000;
+/// How long a broker may take to hear of a topic whose settings are asked for, in milliseconds, and how often it
+/// is asked: one that has just been started lags behind.
+const UNHEARD_MS: u64 = 8_000;
+const UNHEARD_LOOK: Duration = Duration::from_millis(100);
 /// Up to how many topics are asked for one by one; more are all asked for at once.
 const TOPICS_ASKED_ALONE: usize = 8;
 /// How often brokers are asked whether they know of a change yet.
@@ -114,8 +118,7 @@ impl Cluster {
             .map(|spec| ResourceSpecifier::Topic(&spec.name))
             .collect();
         let what = "reading the settings of topics";
-        let answers = block_on(self.admin().describe_configs(&asked, &options()));
-        for answer in answers.map_err(|cause| failed(what, cause))? {
+        for answer in self.describe(what, &asked)? {
             let settings = answer.map_err(|code| refused(what, code))?;
             let is_it = |spec: &&TopicSpec| matches!(&settings.specifier, OwnedResourceSpecifier::Topic(name) if *name == spec.name);
             let Some(spec) = specs.iter().find(is_it) else {
@@ -168,16 +171,34 @@ impl Cluster {
         )
     }
 
+    /// The settings of topics. A broker that has not heard of a new topic yet tells none, as one does that
+    /// may not: only what stays empty is withheld.
+    fn describe(
+        &self,
+        what: &str,
+        asked: &[ResourceSpecifier<'_>],
+    ) -> Result<Vec<ConfigResourceResult>> {
+        let until_ms = self.env.monotonic_ms() + UNHEARD_MS;
+        loop {
+            let answers = block_on(self.admin().describe_configs(asked, &options()));
+            let answers = answers.map_err(|cause| failed(what, cause))?;
+            let is_empty = |answer: &ConfigResourceResult| {
+                let settings = answer.as_ref();
+                settings.is_ok_and(|settings| settings.entries.is_empty())
+            };
+            if !answers.iter().any(is_empty) || self.env.monotonic_ms() >= until_ms {
+                return Ok(answers);
+            }
+            self.env.sleep(UNHEARD_LOOK);
+        }
+    }
+
     pub(super) fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
         let Some(partitions) = self.partition_count(name)? else {
             return Ok(None);
         };
         let what = format!("reading the settings of topic {name}");
-        let answers = block_on(
-            self.admin()
-                .describe_configs(&[ResourceSpecifier::Topic(name)], &options()),
-        );
-        let answers = answers.map_err(|cause| failed(&what, cause))?;
+        let answers = self.describe(&what, &[ResourceSpecifier::Topic(name)])?;
         match answers.into_iter().next() {
             Some(Ok(settings)) if settings.entries.is_empty() => {
                 match self.partition_count(name)? {
