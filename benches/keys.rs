@@ -180,7 +180,7 @@ fn topology(value_bytes: usize) -> Outcome<Topology> {
     let builder = StreamBuilder::new();
     if value_bytes > 0 {
         builder
-            .stream("in", Consumed::with(Utf8, Bytes))
+            .stream_with("in", Consumed::with(Utf8, Bytes))
             .group_by_key(Grouped::with("by-key", Utf8, Bytes))
             .reduce(|_, new| new, Materialized::with("counts", Bytes))
             .to_stream()
@@ -188,12 +188,12 @@ fn topology(value_bytes: usize) -> Outcome<Topology> {
         return Ok(builder.build()?);
     }
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .count("counts")
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     Ok(builder.build()?)
 }
 

@@ -153,12 +153,12 @@ impl Run {
     fn start(&self, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<(f64, u64, usize)> {
         let builder = StreamBuilder::new();
         builder
-            .stream("in", Consumed::with(Utf8, I64))
+            .stream_with("in", Consumed::with(Utf8, I64))
             .group_by_key(Grouped::with("by", Utf8, I64))
             .count("counts")
             .to_stream()
             .present()
-            .to("out", Produced::with(Utf8, I64));
+            .to_with("out", Produced::with(Utf8, I64));
         let topology = builder.build()?;
         let began = Instant::now();
         let mut running = Application::builder(topology, "bench")

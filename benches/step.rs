@@ -80,38 +80,38 @@ fn step(task: &mut Task, inputs: &[&str], batch: &Batch) {
 fn pass() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
-        .to("out", Produced::with(Utf8, I64));
+        .stream_with("in", Consumed::with(Utf8, I64))
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 
 fn stateless() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .filter(|_, value| *value >= 0)
         .map_values(|_, value| value + 1)
         .filter_not(|_, value| *value < 0)
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 
 fn count() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .count("counts")
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 
 fn windowed_sum() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .windowed_by(TimeWindows::of(Duration::from_secs(1)).grace(Duration::from_secs(1)))
         .aggregate(
@@ -122,22 +122,22 @@ fn windowed_sum() -> Topology {
         .to_stream()
         .present()
         .map(|window, sum| (window.key, sum))
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 
 fn join() -> Topology {
     let builder = StreamBuilder::new();
-    let right = builder.stream("right", Consumed::with(Utf8, I64));
+    let right = builder.stream_with("right", Consumed::with(Utf8, I64));
     builder
-        .stream("left", Consumed::with(Utf8, I64))
+        .stream_with("left", Consumed::with(Utf8, I64))
         .join(
             right,
             |_, left, right| left + right,
             JoinWindows::of(Duration::from_millis(1)),
             StreamJoined::with("pair", Utf8, I64, I64),
         )
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 

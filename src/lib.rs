@@ -6,26 +6,23 @@
 //! trait; the one that lives in the process needs no broker.
 //!
 //! ```
-//! use marea::base::Record;
-//! use marea::codec::{I64, Utf8};
-//! use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
-//! use marea::testing::Driver;
+//! use marea::prelude::*;
 //!
 //! fn main() -> marea::Result<()> {
 //!     let builder = StreamBuilder::new();
 //!     builder
-//!         .stream("lines", Consumed::with(Utf8, Utf8))
+//!         .stream::<String, String>("lines")
 //!         .flat_map_values(|_, line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
-//!         .group_by(|_, word| word.clone(), Grouped::with("by-word", Utf8, Utf8))
+//!         .group_by(|_, word| word.clone(), "by-word")
 //!         .count("words")
 //!         .to_stream()
 //!         .present()
-//!         .to("counts", Produced::with(Utf8, I64));
+//!         .to("counts");
 //!
 //!     // In a test: the real task, over topics in memory.
-//!     let mut driver = Driver::builder(builder.build()?).build()?;
-//!     let lines = driver.input_topic("lines", Utf8, Utf8);
-//!     let counts = driver.output_topic("counts", Utf8, I64);
+//!     let mut driver = Driver::new(builder.build()?)?;
+//!     let lines = driver.input_topic::<String, String>("lines");
+//!     let counts = driver.output_topic::<String, i64>("counts");
 //!     lines.pipe(&mut driver, Record::new("tide".to_owned(), "ebb flow ebb".to_owned(), 0))?;
 //!     let found: Vec<_> = counts.read(&mut driver)?.into_iter().map(|r| (r.key, r.value)).collect();
 //!     assert_eq!(found, [("ebb".to_owned(), 1), ("flow".to_owned(), 1), ("ebb".to_owned(), 2)]);
@@ -79,8 +76,18 @@ pub mod plan;
 pub mod dsl;
 pub mod runtime;
 pub mod testing;
+pub mod prelude;
 
 pub use base::{Error, ErrorKind, Result};
+#[cfg(feature = "bincode")]
+pub use codec::Bincode;
+pub use codec::Json;
+#[cfg(feature = "bincode")]
+pub use marea_derive::Bincode;
+pub use marea_derive::Json;
+
+// What the derives write begins with the name of this crate.
+extern crate self as marea;
 
 /// Compiles and runs the programs of the README, so that they cannot rot.
 #[cfg(doctest)]

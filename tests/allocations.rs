@@ -66,17 +66,17 @@ enum Counts {
 fn task(counts: Counts, policies: ErrorPolicies) -> Task {
     let builder = StreamBuilder::new();
     let doubled = builder
-        .stream("in", Consumed::with(I64, I64))
+        .stream_with("in", Consumed::with(I64, I64))
         .filter(|_, value| *value != 1)
         .map_values(|_, value| value * 2);
-    doubled.clone().to("doubled", Produced::with(I64, I64));
+    doubled.clone().to_with("doubled", Produced::with(I64, I64));
     let grouped = doubled.group_by_key(Grouped::with("by-key", I64, I64));
     let store = Materialized::with("counts", I64);
     match counts {
         Counts::ByKey => grouped
             .count(store.in_memory())
             .to_stream()
-            .to("counts-out", Produced::with(I64, Nullable(I64))),
+            .to_with("counts-out", Produced::with(I64, Nullable(I64))),
         Counts::ByWindow(medium) => {
             // With this grace every round updates the windows that the first one opened.
             let windows =
@@ -87,7 +87,7 @@ fn task(counts: Counts, policies: ErrorPolicies) -> Task {
             };
             let counts = grouped.windowed_by(windows).count(store);
             let produced = Produced::with(WindowedCodec::new(I64, 1_000), Nullable(I64));
-            counts.to_stream().to("counts-out", produced);
+            counts.to_stream().to_with("counts-out", produced);
         }
     }
     open(&builder.build().expect("a topology"), policies)
@@ -195,16 +195,16 @@ fn marks_for_dead_letters_allocate_nothing_per_record() {
 #[test]
 fn a_join_allocates_nothing_per_probe() {
     let builder = StreamBuilder::new();
-    let right = builder.stream("right", Consumed::with(I64, I64));
+    let right = builder.stream_with("right", Consumed::with(I64, I64));
     builder
-        .stream("left", Consumed::with(I64, I64))
+        .stream_with("left", Consumed::with(I64, I64))
         .join(
             right,
             |_, left, right| left + right,
             JoinWindows::of(Duration::from_millis(100)).grace(Duration::from_millis(1)),
             StreamJoined::with("pair", I64, I64, I64),
         )
-        .to("out", Produced::with(I64, I64));
+        .to_with("out", Produced::with(I64, I64));
     let topology = builder.build().expect("a topology");
     let mut task = open(&topology, ErrorPolicies::default());
     let mut fewest = u64::MAX;

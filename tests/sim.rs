@@ -158,9 +158,9 @@ fn what_a_crash_shows_through_is_found_out() {
         let tries = tries.clone();
         let builder = StreamBuilder::new();
         builder
-            .stream("in", Consumed::with(Utf8, Utf8))
+            .stream_with("in", Consumed::with(Utf8, Utf8))
             .map_values(move |_, _| tries.fetch_add(1, Ordering::Relaxed).to_string())
-            .to("out", Produced::with(Utf8, Utf8));
+            .to_with("out", Produced::with(Utf8, Utf8));
         builder.build()
     };
     let record = |n: i64| InputRecord {

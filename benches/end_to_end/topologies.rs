@@ -29,19 +29,19 @@ pub fn topology(name: &str, input: &str, text: Text) -> Result<Topology, Box<dyn
     let builder = StreamBuilder::new();
     match (name, text) {
         ("pass", _) => builder
-            .stream(input, Consumed::with(Clocked(Bytes), Bytes))
-            .to("out-pass", Produced::with(Bytes, Bytes)),
+            .stream_with(input, Consumed::with(Clocked(Bytes), Bytes))
+            .to_with("out-pass", Produced::with(Bytes, Bytes)),
         ("filter", Text::Json) => builder
-            .stream(input, Consumed::with(Clocked(Utf8), Json::<Reading>::new()))
+            .stream_with(input, Consumed::with(Clocked(Utf8), Json::<Reading>::new()))
             .filter(|_sensor, reading| reading.temperature > 30.0)
-            .to("out-filter", Produced::with(Utf8, Json::<Reading>::new())),
+            .to_with("out-filter", Produced::with(Utf8, Json::<Reading>::new())),
         ("count", _) => builder
-            .stream(input, Consumed::with(Clocked(Utf8), Bytes))
+            .stream_with(input, Consumed::with(Clocked(Utf8), Bytes))
             .group_by_key(Grouped::with("by-key", Utf8, Bytes))
             .count("counts")
             .to_stream()
             .present()
-            .to("out-count", Produced::with(Utf8, I64)),
+            .to_with("out-count", Produced::with(Utf8, I64)),
         ("sensor", Text::Json) => sensor(&builder, input, Json::<Reading>::new),
         ("sensor", Text::Compact) => sensor::<Compact, _>(&builder, input, || Fields),
         ("ocean", Text::Json) => ocean(&builder, input),
@@ -71,29 +71,30 @@ fn sensor<R: Measured + Clone + 'static, C: Codec<R>>(
     input: &str,
     codec: impl Fn() -> C,
 ) {
-    let readings = builder.stream(input, Consumed::with(Clocked(Utf8), codec()));
+    let readings = builder.stream_with(input, Consumed::with(Clocked(Utf8), codec()));
     averages(
         readings,
         Grouped::with("by-sensor", Utf8, codec()),
         "sensor-avg",
     )
-    .to("out-sensor", Produced::with(Utf8, Fields));
+    .to_with("out-sensor", Produced::with(Utf8, Fields));
 }
 
 /// The reference pipeline: re-keyed by ocean, averages of 10 s, alerts.
 fn ocean(builder: &StreamBuilder, input: &str) {
     let codec = Json::<Reading>::new;
     let readings = builder
-        .stream(input, Consumed::with(Clocked(Utf8), codec()))
+        .stream_with(input, Consumed::with(Clocked(Utf8), codec()))
         .select_key(|_sensor, reading: &Reading| reading.ocean.clone());
     let sums = averages(
         readings,
         Grouped::with("by-ocean", Utf8, codec()),
         "ocean-avg",
     );
-    sums.clone().to("out-ocean", Produced::with(Utf8, Fields));
+    sums.clone()
+        .to_with("out-ocean", Produced::with(Utf8, Fields));
     sums.filter(|_ocean, sums| sums.temperature / sums.count as f64 > 17.6)
-        .to("out-alerts", Produced::with(Utf8, Fields));
+        .to_with("out-alerts", Produced::with(Utf8, Fields));
 }
 
 fn averages<R: Measured + Clone + 'static>(
@@ -116,8 +117,8 @@ fn averages<R: Measured + Clone + 'static>(
 
 /// Every reading with those of the same sensor on a second topic within 200 ms.
 fn join(builder: &StreamBuilder, input: &str) {
-    let left = builder.stream(input, Consumed::with(Clocked(Utf8), Bytes));
-    let right = builder.stream(format!("{input}2"), Consumed::with(Utf8, Bytes));
+    let left = builder.stream_with(input, Consumed::with(Clocked(Utf8), Bytes));
+    let right = builder.stream_with(format!("{input}2"), Consumed::with(Utf8, Bytes));
     left.join(
         right,
         |_sensor, left: &Vec<u8>, right: &Vec<u8>| {
@@ -128,5 +129,5 @@ fn join(builder: &StreamBuilder, input: &str) {
         JoinWindows::of(Duration::from_millis(200)).grace(Duration::from_secs(3)),
         StreamJoined::with("pair", Utf8, Bytes, Bytes),
     )
-    .to("out-join", Produced::with(Utf8, Bytes));
+    .to_with("out-join", Produced::with(Utf8, Bytes));
 }

@@ -37,12 +37,12 @@ impl Latencies {
 pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()> {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by", Utf8, I64))
         .reduce(|_, new| new, Materialized::with("counts", I64))
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     let born = Instant::now();
     let ended = AtomicBool::new(false);
     std::thread::scope(|threads| {

@@ -5,13 +5,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use ::bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::primitive::present;
-use super::{Codec, Encoded};
+use super::{Codec, Encoded, OwnCodec, Serializable, SharedCodec, shared};
 use crate::base::{Error, Result};
+use ::bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 
 /// The longest encoding, in bytes. A broker takes a fraction of it.
 const ENCODED_BYTES_MAX: usize = 32 << 20;
@@ -23,18 +20,89 @@ const DECODE_LIMIT: usize = 16 * ENCODED_BYTES_MAX;
 const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_LIMIT>> =
     config::standard().with_limit::<DECODE_LIMIT>();
 
+/// A value that is in bincode's format on topics and in stores: for types of other crates, which
+/// cannot derive `marea::Bincode`.
+///
+/// ```
+/// use marea::codec::{Bincode, OwnCodec};
+/// let codec = Bincode::<(u8, u8)>::codec();
+/// let mut out = Vec::new();
+/// codec.encode(&Bincode((7, 8)), &mut out)?;
+/// assert_eq!(out, [7, 8]);
+/// # Ok::<(), marea::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Bincode<T>(
+    /// The value.
+    pub T,
+);
+
+impl<T> Bincode<T> {
+    /// The codec of `T` itself in bincode's format, to be given where a codec is asked for.
+    ///
+    /// ```
+    /// # use marea::codec::{Bincode, Utf8};
+    /// # use marea::dsl::Produced;
+    /// let produced = Produced::with(Utf8, Bincode::<(u8, u8)>::new());
+    /// # drop(produced);
+    /// ```
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "the format is named, not a value of it"
+    )]
+    pub const fn new() -> BincodeCodec<T> {
+        BincodeCodec::new()
+    }
+}
+
+impl<T> std::ops::Deref for Bincode<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> From<T> for Bincode<T> {
+    fn from(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T: Serializable + 'static> OwnCodec for Bincode<T> {
+    fn codec() -> SharedCodec<Self> {
+        shared(Wrapped(BincodeCodec::<T>::new()))
+    }
+}
+
+struct Wrapped<T>(BincodeCodec<T>);
+
+impl<T: Serializable + 'static> Codec<Bincode<T>> for Wrapped<T> {
+    fn encode(&self, value: &Bincode<T>, out: &mut Vec<u8>) -> Result<Encoded> {
+        self.0.encode(&value.0, out)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Bincode<T>> {
+        self.0.decode(bytes).map(Bincode)
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+}
+
 /// Values in bincode 2's standard format: little-endian, numbers of variable length, fields in
 /// order of declaration and without names.
 ///
 /// Adding, removing or reordering a field changes the format, and nothing in the bytes tells; use
-/// [`Json`](super::Json) for topics that outlive a release of your types, or that others read.
+/// [`JsonCodec`](super::JsonCodec) for topics that outlive a release of your types, or that others read.
 ///
 /// ```
-/// use marea::codec::{Bincode, Codec};
+/// use marea::codec::{BincodeCodec, Codec};
 /// #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
 /// struct Mean { sum: f64, count: u64 }
 ///
-/// let codec = Bincode::<Mean>::new();
+/// let codec = BincodeCodec::<Mean>::new();
 /// let mean = Mean { sum: 40.5, count: 3 };
 /// let mut out = Vec::new();
 /// codec.encode(&mean, &mut out)?;
@@ -46,9 +114,9 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_LIMIT>> =
 /// Maps without an order break the law of [`Codec`] that equal values have equal bytes: use a
 /// `BTreeMap`. So do types that ask serde what comes next (`#[serde(untagged)]`, `flatten`, JSON values): the
 /// format does not say, and decoding fails.
-pub struct Bincode<T>(PhantomData<fn() -> T>);
+pub struct BincodeCodec<T>(PhantomData<fn() -> T>);
 
-impl<T> Bincode<T> {
+impl<T> BincodeCodec<T> {
     /// The codec of `T`. It has no settings.
     pub const fn new() -> Self {
         Self(PhantomData)
@@ -56,27 +124,27 @@ impl<T> Bincode<T> {
 }
 
 // Derives would ask `T` for what only the marker needs.
-impl<T> Clone for Bincode<T> {
+impl<T> Clone for BincodeCodec<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Bincode<T> {}
+impl<T> Copy for BincodeCodec<T> {}
 
-impl<T> Default for Bincode<T> {
+impl<T> Default for BincodeCodec<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> fmt::Debug for Bincode<T> {
+impl<T> fmt::Debug for BincodeCodec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bincode")
+        f.write_str("BincodeCodec")
     }
 }
 
-impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for Bincode<T> {
+impl<T: Serializable + 'static> Codec<T> for BincodeCodec<T> {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {
         let written = ::bincode::serde::encode_into_std_write(value, out, CONFIG)
             .map_err(|cause| Error::user("the value has no bincode form").with_source(cause))?;
@@ -118,12 +186,12 @@ mod tests {
     fn a_corrupt_length_is_an_error_and_no_allocation() {
         // 253 announces a length of eight bytes.
         let bytes = [&[253u8][..], &[0xff; 8]].concat();
-        assert!(Bincode::<String>::new().decode(Some(&bytes)).is_err());
+        assert!(BincodeCodec::<String>::new().decode(Some(&bytes)).is_err());
     }
 
     #[test]
     fn null_short_and_long_bytes_are_refused() {
-        let codec = Bincode::<(u8, u8)>::new();
+        let codec = BincodeCodec::<(u8, u8)>::new();
         assert!(codec.decode(None).is_err());
         assert!(codec.decode(Some(&[1])).is_err());
         assert!(codec.decode(Some(&[1, 2, 3])).is_err());
@@ -132,7 +200,7 @@ mod tests {
 
     #[test]
     fn small_numbers_are_not_charged_beyond_the_limit() {
-        let codec = Bincode::<Vec<u128>>::new();
+        let codec = BincodeCodec::<Vec<u128>>::new();
         let value = vec![1; 1 << 20];
         let mut out = Vec::new();
         codec.encode(&value, &mut out).expect("one megabyte");

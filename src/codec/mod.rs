@@ -1,6 +1,8 @@
 //! Bytes and types: what a key or a value looks like on a topic and in a store (decisions D11, D14).
 
 mod primitive;
+mod own;
+mod tuple;
 mod nullable;
 mod windowed;
 mod json;
@@ -14,11 +16,13 @@ use std::sync::Arc;
 use crate::base::Result;
 
 #[cfg(feature = "bincode")]
-pub use bincode::Bincode;
-pub use json::Json;
+pub use bincode::{Bincode, BincodeCodec};
+pub use json::{Json, JsonCodec};
 pub use nullable::Nullable;
-pub use primitive::{Bytes, F64, I64, Utf8};
-pub use windowed::{Windowed, WindowedCodec};
+pub use own::{OwnCodec, Serializable};
+pub use primitive::{Bool, Bytes, F32, F64, I16, I32, I64, U32, U64, Unit, Utf8};
+pub use tuple::Tuple;
+pub use windowed::{SessionWindowedCodec, Windowed, WindowedCodec};
 
 /// Whether [`Codec::encode`] wrote bytes or found a null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,11 @@ pub trait Codec<T>: Send + Sync + 'static {
 
 /// A codec as operators hold it.
 pub type SharedCodec<T> = Arc<dyn Codec<T>>;
+
+/// Puts a codec behind the pointer that operators share.
+pub fn shared<T: 'static>(codec: impl Codec<T>) -> SharedCodec<T> {
+    Arc::new(codec)
+}
 
 impl<T: 'static> Codec<T> for SharedCodec<T> {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {

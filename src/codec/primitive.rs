@@ -7,14 +7,6 @@ use crate::base::{Error, Result};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8;
 
-/// A signed 64-bit number, eight bytes big-endian, as Kafka's `LongSerializer`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct I64;
-
-/// A 64-bit floating-point number, eight bytes big-endian, as Kafka's `DoubleSerializer`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct F64;
-
 /// Bytes as they are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bytes;
@@ -36,33 +28,101 @@ impl Codec<String> for Utf8 {
     }
 }
 
-impl Codec<i64> for I64 {
-    fn encode(&self, value: &i64, out: &mut Vec<u8>) -> Result<Encoded> {
-        out.extend_from_slice(&value.to_be_bytes());
+/// Numbers of a fixed length, big-endian.
+macro_rules! numbers {
+    ($($(#[$about:meta])* $codec:ident of $type:ty, $name:literal;)*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct $codec;
+
+        impl Codec<$type> for $codec {
+            fn encode(&self, value: &$type, out: &mut Vec<u8>) -> Result<Encoded> {
+                out.extend_from_slice(&value.to_be_bytes());
+                Ok(Encoded::Bytes)
+            }
+
+            fn decode(&self, bytes: Option<&[u8]>) -> Result<$type> {
+                fixed(bytes).map(<$type>::from_be_bytes)
+            }
+
+            fn name(&self) -> String {
+                $name.into()
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// A signed 16-bit number, two bytes big-endian, as Kafka's `ShortSerializer`.
+    I16 of i16, "i16";
+    /// A signed 32-bit number, four bytes big-endian, as Kafka's `IntegerSerializer`.
+    I32 of i32, "i32";
+    /// A signed 64-bit number, eight bytes big-endian, as Kafka's `LongSerializer`.
+    I64 of i64, "i64";
+    /// An unsigned 32-bit number, four bytes big-endian. Kafka has no serialiser of it; its
+    /// `IntegerDeserializer` reads numbers below 2^31.
+    U32 of u32, "u32";
+    /// An unsigned 64-bit number, eight bytes big-endian. Kafka has no serialiser of it; its
+    /// `LongDeserializer` reads numbers below 2^63.
+    U64 of u64, "u64";
+    /// A 32-bit floating-point number, four bytes big-endian, as Kafka's `FloatSerializer`.
+    F32 of f32, "f32";
+    /// A 64-bit floating-point number, eight bytes big-endian, as Kafka's `DoubleSerializer`.
+    F64 of f64, "f64";
+}
+
+/// A truth value, one byte, 0 or 1, as Kafka's `BooleanSerializer`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bool;
+
+impl Codec<bool> for Bool {
+    fn encode(&self, value: &bool, out: &mut Vec<u8>) -> Result<Encoded> {
+        out.push(u8::from(*value));
         Ok(Encoded::Bytes)
     }
 
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<i64> {
-        eight(bytes).map(i64::from_be_bytes)
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<bool> {
+        match present(bytes, "a truth value")? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            other => Err(Error::user(format!(
+                "expected one byte, 0 or 1, found {} bytes: {other:?}",
+                other.len()
+            ))),
+        }
     }
 
     fn name(&self) -> String {
-        "i64".into()
+        "bool".into()
     }
 }
 
-impl Codec<f64> for F64 {
-    fn encode(&self, value: &f64, out: &mut Vec<u8>) -> Result<Encoded> {
-        out.extend_from_slice(&value.to_be_bytes());
-        Ok(Encoded::Bytes)
+/// Nothing: always null, as Kafka's `VoidSerializer`. Operators treat it as any null, so that a stream
+/// of such values cannot be aggregated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unit;
+
+impl Codec<()> for Unit {
+    fn encode(&self, (): &(), _out: &mut Vec<u8>) -> Result<Encoded> {
+        Ok(Encoded::Null)
     }
 
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<f64> {
-        eight(bytes).map(f64::from_be_bytes)
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<()> {
+        match bytes {
+            None => Ok(()),
+            Some(bytes) => Err(Error::user(format!(
+                "found {} bytes where only null can stand",
+                bytes.len()
+            ))),
+        }
+    }
+
+    fn is_null(&self, (): &()) -> bool {
+        true
     }
 
     fn name(&self) -> String {
-        "f64".into()
+        "unit".into()
     }
 }
 
@@ -90,9 +150,9 @@ pub(crate) fn present<'a>(bytes: Option<&'a [u8]>, what: &str) -> Result<&'a [u8
     })
 }
 
-fn eight(bytes: Option<&[u8]>) -> Result<[u8; 8]> {
-    let bytes = present(bytes, "eight bytes")?;
+fn fixed<const LEN: usize>(bytes: Option<&[u8]>) -> Result<[u8; LEN]> {
+    let bytes = present(bytes, "a number")?;
     bytes
         .try_into()
-        .map_err(|_| Error::user(format!("expected 8 bytes, found {}", bytes.len())))
+        .map_err(|_| Error::user(format!("expected {LEN} bytes, found {}", bytes.len())))
 }

@@ -63,6 +63,26 @@ proptest! {
     }
 
     #[test]
+    fn numbers_of_every_width_keep_the_law(a: i16, b: i32, c: u32, d: u64, e: f32, f: bool) {
+        keeps_the_law(&I16, &a);
+        keeps_the_law(&I32, &b);
+        keeps_the_law(&U32, &c);
+        keeps_the_law(&U64, &d);
+        keeps_the_law(&F32, &e);
+        keeps_the_law(&Bool, &f);
+        keeps_the_law(&Unit, &());
+    }
+
+    #[test]
+    fn own_codecs_keep_the_law(text: String, parts: (Option<String>, i64, (u32, bool)), start_ms: i64, end_ms: i64) {
+        keeps_the_law(&String::codec(), &text);
+        keeps_the_law(&OwnCodec::codec(), &parts);
+        keeps_the_law(&OwnCodec::codec(), &Some(text.clone()));
+        keeps_the_law(&OwnCodec::codec(), &Windowed { key: text.clone(), start_ms, end_ms });
+        keeps_the_law(&OwnCodec::codec(), &Json(vec![Some(text)]));
+    }
+
+    #[test]
     fn options_keep_the_law(text: Option<String>, long: Option<i64>) {
         keeps_the_law(&Nullable(Utf8), &text);
         keeps_the_law(&Nullable(I64), &long);
@@ -104,6 +124,8 @@ proptest! {
         let _ = Json::<Reading>::new().decode(Some(&bytes));
         let _ = WindowedCodec::new(I64, 10).decode(Some(&bytes));
         let _ = Utf8.decode(Some(&bytes));
+        let _ = SessionWindowedCodec(I64).decode(Some(&bytes));
+        let _ = <(Option<String>, i64, (u32, bool))>::codec().decode(Some(&bytes));
     }
 }
 

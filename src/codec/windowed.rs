@@ -1,6 +1,6 @@
 //! Keys of windowed tables: the key and the window it is about.
 
-use super::{Codec, Encoded};
+use super::{Codec, Encoded, OwnCodec, SharedCodec, shared};
 use crate::base::{Error, Result};
 
 /// A key within a window `[start, end)`.
@@ -74,10 +74,90 @@ impl<K, C: Codec<K>> Codec<Windowed<K>> for WindowedCodec<C> {
     }
 }
 
+/// Writes `key | end (8 bytes, big-endian) | start (8 bytes)`, as Kafka Streams'
+/// `SessionWindowedSerializer`: both bounds are in the bytes, so that windows of any size can be read.
+///
+/// A record goes to the partition of its plain key.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionWindowedCodec<C>(
+    /// The codec of the keys.
+    pub C,
+);
+
+const BOUNDS_LEN: usize = 16;
+
+impl<K, C: Codec<K>> Codec<Windowed<K>> for SessionWindowedCodec<C> {
+    fn encode(&self, value: &Windowed<K>, out: &mut Vec<u8>) -> Result<Encoded> {
+        if self.0.encode(&value.key, out)? == Encoded::Null {
+            return Ok(Encoded::Null);
+        }
+        out.extend_from_slice(&value.end_ms.to_be_bytes());
+        out.extend_from_slice(&value.start_ms.to_be_bytes());
+        Ok(Encoded::Bytes)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Windowed<K>> {
+        let bytes = super::primitive::present(bytes, "a key in a session")?;
+        let bounds = bytes.split_last_chunk::<8>().and_then(|(rest, start)| {
+            let (key, end) = rest.split_last_chunk::<8>()?;
+            Some((key, i64::from_be_bytes(*start), i64::from_be_bytes(*end)))
+        });
+        let Some((key, start_ms, end_ms)) = bounds else {
+            let message = format!(
+                "a key in a session has {} bytes, less than its end and start",
+                bytes.len()
+            );
+            return Err(Error::user(message));
+        };
+        Ok(Windowed {
+            key: self.0.decode(Some(key))?,
+            start_ms,
+            end_ms,
+        })
+    }
+
+    fn is_null(&self, value: &Windowed<K>) -> bool {
+        self.0.is_null(&value.key)
+    }
+
+    fn partition_bytes<'a>(&self, encoded: &'a [u8]) -> &'a [u8] {
+        self.0
+            .partition_bytes(&encoded[..encoded.len().saturating_sub(BOUNDS_LEN)])
+    }
+
+    fn name(&self) -> String {
+        format!("session({})", self.0.name())
+    }
+}
+
+/// Both bounds are written ([`SessionWindowedCodec`]), so that a reader need not know the size. Topics
+/// that Kafka Streams' `TimeWindowedSerde` reads or writes take a [`WindowedCodec`].
+impl<K: OwnCodec> OwnCodec for Windowed<K> {
+    fn codec() -> SharedCodec<Self> {
+        shared(SessionWindowedCodec(K::codec()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::codec::{Nullable, Utf8};
+
+    #[test]
+    fn a_session_key_is_laid_out_as_kafka_streams_does() {
+        let codec = SessionWindowedCodec(Utf8);
+        let key = Windowed {
+            key: "ab".to_owned(),
+            start_ms: 1,
+            end_ms: 258,
+        };
+        let mut out = Vec::new();
+        assert_eq!(codec.encode(&key, &mut out).expect("text"), Encoded::Bytes);
+        assert_eq!(out, b"ab\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x01");
+        assert_eq!(codec.partition_bytes(&out), b"ab");
+        assert_eq!(codec.decode(Some(&out)).expect("key"), key);
+        assert!(codec.decode(Some(b"too short")).is_err());
+    }
 
     #[test]
     fn a_windowed_key_is_laid_out_as_the_peer_does() {

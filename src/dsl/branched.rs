@@ -44,13 +44,12 @@ impl<K: 'static, V: 'static> Split<K, V> {
     /// branch takes its records, whether or not its stream is used.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
     /// let mut split = depths.split();
-    /// split.branch(|_, metres| *metres > 200).to("deep", Produced::with(Utf8, I64));
-    /// split.branch(|_, metres| *metres > 0).to("shallow", Produced::with(Utf8, I64));
+    /// split.branch(|_, metres| *metres > 200).to("deep");
+    /// split.branch(|_, metres| *metres > 0).to("shallow");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn branch(
@@ -69,13 +68,12 @@ impl<K: 'static, V: 'static> Split<K, V> {
     /// The branch of all other records.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
     /// let mut split = depths.split();
-    /// split.branch(|_, metres| *metres > 200).to("deep", Produced::with(Utf8, I64));
-    /// split.default_branch().to("rest", Produced::with(Utf8, I64));
+    /// split.branch(|_, metres| *metres > 200).to("deep");
+    /// split.default_branch().to("rest");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn default_branch(self) -> Stream<K, V> {

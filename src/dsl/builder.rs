@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Consumed, Materialized, Stream, Table};
 use crate::base::{Record, Result};
-use crate::codec::Nullable;
+use crate::codec::{Nullable, OwnCodec};
 use crate::operator::{Accepts, Extract, Gate, OldRows, StoreView, StreamSource, TableSource};
 use crate::plan::{Graph, LogicalId, LogicalKind, LogicalNode, lower};
 use crate::state::{StoreKind, StoreSpec};
@@ -18,13 +18,12 @@ pub(super) type SharedGraph = Rc<RefCell<Graph>>;
 /// Collects streams and tables into a topology.
 ///
 /// ```
-/// use marea::codec::Utf8;
-/// use marea::dsl::{Consumed, Produced, StreamBuilder};
+/// use marea::prelude::*;
 /// let builder = StreamBuilder::new();
 /// builder
-///     .stream("readings", Consumed::with(Utf8, Utf8))
+///     .stream::<String, String>("readings")
 ///     .filter(|_sensor, reading| !reading.is_empty())
-///     .to("valid", Produced::with(Utf8, Utf8));
+///     .to("valid");
 /// println!("{}", builder.build()?.describe());
 /// # Ok::<(), marea::Error>(())
 /// ```
@@ -39,28 +38,62 @@ impl StreamBuilder {
         Self::default()
     }
 
-    /// Reads a topic as a stream: each record says that something happened.
-    pub fn stream<K: 'static, V: 'static>(
+    /// Reads a topic as a stream: each record says that something happened. Keys and values have the
+    /// codecs of their types.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// let builder = StreamBuilder::new();
+    /// builder.stream::<String, f64>("amounts").to("copies");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn stream<K: OwnCodec, V: OwnCodec>(&self, topic: impl Into<String>) -> Stream<K, V> {
+        self.stream_with(topic, Consumed::own())
+    }
+
+    /// As [`StreamBuilder::stream`], with codecs and other options.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # use marea::codec::Utf8;
+    /// # let builder = StreamBuilder::new();
+    /// let readings = Consumed::with(Utf8, Utf8).accept(|reading| !reading.value.is_empty());
+    /// builder.stream_with("readings", readings).to("valid");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn stream_with<K: 'static, V: 'static>(
         &self,
         topic: impl Into<String>,
         consumed: Consumed<K, V>,
     ) -> Stream<K, V> {
-        self.stream_of([topic.into()], consumed)
+        self.streams_with([topic.into()], consumed)
     }
 
     /// Reads several topics as one stream; partition `i` of each goes to the same task.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// builder
-    ///     .stream_of(["atlantic", "pacific"], Consumed::with(Utf8, Utf8))
-    ///     .to("oceans", Produced::with(Utf8, Utf8));
-    /// # builder.build().map(|_| ())
-    /// # .map_err(|error| panic!("{error}")).ok();
+    /// builder.streams::<String, String, _>(["atlantic", "pacific"]).to("oceans");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn stream_of<K: 'static, V: 'static, T: Into<String>>(
+    pub fn streams<K: OwnCodec, V: OwnCodec, T: Into<String>>(
+        &self,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Stream<K, V> {
+        self.streams_with(topics, Consumed::own())
+    }
+
+    /// As [`StreamBuilder::streams`], with codecs and other options.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # use marea::codec::Utf8;
+    /// # let builder = StreamBuilder::new();
+    /// builder.streams_with(["atlantic", "pacific"], Consumed::with(Utf8, Utf8)).to("oceans");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn streams_with<K: 'static, V: 'static, T: Into<String>>(
         &self,
         topics: impl IntoIterator<Item = T>,
         consumed: Consumed<K, V>,
@@ -70,51 +103,65 @@ impl StreamBuilder {
         Stream::new(self.graph.clone(), id)
     }
 
-    /// Reads a topic as a table that nothing looks into: each record is the new row of its key. A
+    /// Reads a topic as a table whose rows are kept in a store: each record is the new row of its key, a
     /// null value deletes the row.
     ///
     /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// let sensors = builder.table::<String, String>("sensors", "places");
+    /// builder
+    ///     .stream::<String, String>("readings")
+    ///     .join_table(&sensors, |_, reading, place| format!("{place}: {reading}"), "place")
+    ///     .to("placed");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn table<K: OwnCodec, V: OwnCodec>(
+        &self,
+        topic: impl Into<String>,
+        store: impl Into<Materialized<V>>,
+    ) -> Table<K, V> {
+        self.table_with(topic, Consumed::own(), store)
+    }
+
+    /// As [`StreamBuilder::table`], with codecs and other options.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
     /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
-    /// # use marea::codec::Nullable;
     /// # let builder = StreamBuilder::new();
     /// builder
-    ///     .table("sensors", Consumed::with(Utf8, Utf8))
+    ///     .table_with("sensors", Consumed::with(Utf8, Utf8), Materialized::named("places").in_memory())
     ///     .to_stream()
-    ///     .to("changes", Produced::with(Utf8, Nullable(Utf8)));
-    /// # Ok::<(), marea::Error>(())
+    ///     .to("changes");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn table<K: 'static, V: 'static>(
+    pub fn table_with<K: 'static, V: 'static>(
+        &self,
+        topic: impl Into<String>,
+        consumed: Consumed<K, V>,
+        store: impl Into<Materialized<V>>,
+    ) -> Table<K, V> {
+        self.table_over(topic.into(), consumed, Some(store.into()))
+    }
+
+    /// Reads a topic as a table that nothing looks into: its changes pass, and no store keeps the rows.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// builder
+    ///     .table_without_store("sensors", Consumed::<String, String>::own())
+    ///     .to_stream()
+    ///     .to("changes");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn table_without_store<K: 'static, V: 'static>(
         &self,
         topic: impl Into<String>,
         consumed: Consumed<K, V>,
     ) -> Table<K, V> {
         self.table_over(topic.into(), consumed, None)
-    }
-
-    /// Reads a topic as a table whose rows are kept in a store, so that streams can be joined with
-    /// it.
-    ///
-    /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Joined, Materialized, Produced, StreamBuilder};
-    /// # let builder = StreamBuilder::new();
-    /// let sensors =
-    ///     builder.materialized_table("sensors", Consumed::with(Utf8, Utf8), Materialized::with("sensors", Utf8));
-    /// builder
-    ///     .stream("readings", Consumed::with(Utf8, Utf8))
-    ///     .join_table(&sensors, |_, reading, sensor| format!("{sensor}: {reading}"), Joined::with("place", Utf8, Utf8))
-    ///     .to("placed", Produced::with(Utf8, Utf8));
-    /// # builder.build().map(|_| ())
-    /// # .map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn materialized_table<K: 'static, V: 'static>(
-        &self,
-        topic: impl Into<String>,
-        consumed: Consumed<K, V>,
-        materialized: Materialized<V>,
-    ) -> Table<K, V> {
-        self.table_over(topic.into(), consumed, Some(materialized))
     }
 
     /// Checks the topology and cuts it into tasks.

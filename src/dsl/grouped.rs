@@ -41,73 +41,65 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
     /// counted as such.
     ///
     /// ```
-    /// # use marea::codec::{I64, Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// let counts = readings
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+    ///     .group_by_key("by-sensor")
     ///     .count("counts"); // or `Materialized::with("counts", I64).in_memory()`
-    /// counts.to_stream().to("counts-out", Produced::with(Utf8, Nullable(I64)));
+    /// counts.to_stream().to("counts-out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn count(self, materialized: impl Into<Materialized<i64>>) -> Table<K, i64> {
+    pub fn count(self, store: impl Into<Materialized<i64>>) -> Table<K, i64> {
         let fold = |_: &K, _: V, row: Option<i64>| Some(row.unwrap_or(0) + 1);
-        self.fold(
-            "count",
-            Arc::new(fold),
-            Arc::new(|| Some(0)),
-            materialized.into(),
-        )
+        self.fold("count", Arc::new(fold), Arc::new(|| Some(0)), store.into())
     }
 
     /// Combines the values of each key, two at a time; the first is taken as it is. `None` (or a
     /// null) deletes the row.
     ///
     /// ```
-    /// # use marea::codec::{I64, Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
     /// depths
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, I64))
-    ///     .reduce(|deepest, metres| metres.max(deepest), Materialized::with("deepest", I64))
+    ///     .group_by_key("by-sensor")
+    ///     .reduce(|deepest, metres| metres.max(deepest), "deepest")
     ///     .to_stream()
-    ///     .to("deepest-out", Produced::with(Utf8, Nullable(I64)));
+    ///     .to("deepest-out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn reduce<R: Into<Option<V>>>(
         self,
         reduce: impl Fn(V, V) -> R + Send + Sync + 'static,
-        materialized: Materialized<V>,
+        store: impl Into<Materialized<V>>,
     ) -> Table<K, V> {
         let fold = move |_: &K, value: V, row: Option<V>| match row {
             Some(row) => reduce(row, value).into(),
             None => Some(value),
         };
-        self.fold("reduce", Arc::new(fold), Arc::new(|| None), materialized)
+        self.fold("reduce", Arc::new(fold), Arc::new(|| None), store.into())
     }
 
     /// Folds the values of each key into a row that starts as `initial`. `None` (or a null) deletes
     /// the row.
     ///
     /// ```
-    /// # use marea::codec::{I64, Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
-    ///     .aggregate(|| 0, |_sensor, reading, bytes| bytes + reading.len() as i64, Materialized::with("bytes", I64))
+    ///     .group_by_key("by-sensor")
+    ///     .aggregate(|| 0, |_sensor, reading, bytes| bytes + reading.len() as i64, "bytes")
     ///     .to_stream()
-    ///     .to("bytes-out", Produced::with(Utf8, Nullable(I64)));
+    ///     .to("bytes-out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn aggregate<A: 'static, R: Into<Option<A>>>(
         self,
         initial: impl Fn() -> A + Send + Sync + 'static,
         aggregate: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
-        materialized: Materialized<A>,
+        store: impl Into<Materialized<A>>,
     ) -> Table<K, A> {
         let initial = Arc::new(initial);
         let first = initial.clone();
@@ -115,23 +107,22 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
             aggregate(key, value, row.unwrap_or_else(|| initial())).into()
         };
         let first = Arc::new(move || Some(first()));
-        self.fold("aggregate", Arc::new(fold), first, materialized)
+        self.fold("aggregate", Arc::new(fold), first, store.into())
     }
 
     /// Cuts time into windows: each key has a row of its own in each window.
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use marea::codec::{I64, Nullable, Utf8, WindowedCodec};
-    /// # use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder, TimeWindows};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+    ///     .group_by_key("by-sensor")
     ///     .windowed_by(TimeWindows::of(Duration::from_secs(60)).grace(Duration::from_secs(5)))
     ///     .count("per-minute")
     ///     .to_stream()
-    ///     .to("per-minute-out", Produced::with(WindowedCodec::new(Utf8, 60_000), Nullable(I64)));
+    ///     .to("per-minute-out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn windowed_by(self, windows: TimeWindows) -> WindowedStream<K, V> {

@@ -19,19 +19,18 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, JoinWindows, Produced, StreamBuilder, StreamJoined};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let temperatures = builder.stream("temperatures", Consumed::with(Utf8, Utf8));
-    /// # let salinities = builder.stream("salinities", Consumed::with(Utf8, Utf8));
+    /// # let temperatures = builder.stream::<String, String>("temperatures");
+    /// # let salinities = builder.stream::<String, String>("salinities");
     /// temperatures
     ///     .join(
     ///         salinities,
     ///         |_sensor, temperature, salinity| format!("{temperature}/{salinity}"),
     ///         JoinWindows::of(Duration::from_secs(10)),
-    ///         StreamJoined::with("pair", Utf8, Utf8, Utf8),
+    ///         "pair",
     ///     )
-    ///     .to("pairs", Produced::with(Utf8, Utf8));
+    ///     .to("pairs");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn join<W: 'static, R: 'static>(
@@ -39,7 +38,7 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
         other: Stream<K, W>,
         join: impl Fn(&K, &V, &W) -> R + Send + Sync + 'static,
         windows: JoinWindows,
-        joined: StreamJoined<K, V, W>,
+        joined: impl Into<StreamJoined<K, V, W>>,
     ) -> Stream<K, R> {
         let graph = self.graph;
         let StreamJoined {
@@ -49,7 +48,7 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             right,
             medium,
             retention,
-        } = joined;
+        } = joined.into();
         let (reach, least_ms) = windows.reach().unwrap_or_else(|error| {
             graph.borrow_mut().report(error.context(&name));
             (
@@ -181,28 +180,27 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// result. The table must have a store.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Joined, Materialized, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
-    /// # let places = builder.materialized_table("places", Consumed::with(Utf8, Utf8), Materialized::with("places", Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// # let places = builder.table::<String, String>("places", "places");
     /// readings
-    ///     .join_table(&places, |_sensor, reading, place| format!("{place}: {reading}"), Joined::with("place", Utf8, Utf8))
-    ///     .to("placed", Produced::with(Utf8, Utf8));
+    ///     .join_table(&places, |_sensor, reading, place| format!("{place}: {reading}"), "place")
+    ///     .to("placed");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn join_table<W: 'static, R: 'static>(
         self,
         table: &Table<K, W>,
         join: impl Fn(&K, V, W) -> R + Send + Sync + 'static,
-        joined: Joined<K, V>,
+        joined: impl Into<Joined<K, V>>,
     ) -> Stream<K, R> {
         let join = Arc::new(join);
         self.table_join(
             "join_table",
             NullKeys::Drop,
             table,
-            joined,
+            joined.into(),
             move |wiring, id, parts| {
                 let join = join.clone();
                 let join = move |key: &K, value: V, row: W| join(key, value, row);
@@ -216,32 +214,31 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// key has none. The table must have a store.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Joined, Materialized, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
-    /// # let places = builder.materialized_table("places", Consumed::with(Utf8, Utf8), Materialized::with("places", Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// # let places = builder.table::<String, String>("places", "places");
     /// readings
     ///     .left_join_table(
     ///         &places,
     ///         |_sensor, reading, place| format!("{}: {reading}", place.unwrap_or("at sea".to_owned())),
-    ///         Joined::with("place", Utf8, Utf8),
+    ///         "place",
     ///     )
-    ///     .to("placed", Produced::with(Utf8, Utf8));
+    ///     .to("placed");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn left_join_table<W: 'static, R: 'static>(
         self,
         table: &Table<K, W>,
         join: impl Fn(&K, V, Option<W>) -> R + Send + Sync + 'static,
-        joined: Joined<K, V>,
+        joined: impl Into<Joined<K, V>>,
     ) -> Stream<K, R> {
         let join = Arc::new(join);
         self.table_join(
             "left_join_table",
             NullKeys::Keep,
             table,
-            joined,
+            joined.into(),
             move |wiring, id, parts| {
                 let join = join.clone();
                 let join = move |key: &K, value: V, row: Option<W>| join(key, value, row);
@@ -282,7 +279,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
                 }));
             }
             None => graph.borrow_mut().report(Error::invalid(format!(
-                "join {name:?} looks into a table without a store; make the table with `materialized_table`"
+                "join {name:?} looks into a table without a store; make the table with a store: `StreamBuilder::table`"
             ))),
         }
         let id = graph.borrow_mut().add(node);

@@ -1,19 +1,18 @@
 //! The surface that users type: typed handles over a logical graph.
 //!
 //! ```
-//! use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
-//! use marea::codec::{I64, Nullable, Utf8};
+//! use marea::prelude::*;
 //!
 //! let builder = StreamBuilder::new();
 //! builder
-//!     .stream("lines", Consumed::with(Utf8, Utf8))
+//!     .stream::<String, String>("lines")
 //!     .flat_map_values(|_, line: String| {
 //!         line.split(' ').map(str::to_owned).collect::<Vec<_>>()
 //!     })
-//!     .group_by(|_, word| word.clone(), Grouped::with("by-word", Utf8, Utf8))
+//!     .group_by(|_, word| word.clone(), "by-word")
 //!     .count("words")
 //!     .to_stream()
-//!     .to("counts", Produced::with(Utf8, Nullable(I64)));
+//!     .to("counts");
 //! let topology = builder.build()?;
 //! assert_eq!(topology.source_topics(), ["lines"]);
 //! # Ok::<(), marea::Error>(())
@@ -22,12 +21,11 @@
 //! What does not fit together does not compile:
 //!
 //! ```compile_fail
-//! # use marea::dsl::{Consumed, Produced, StreamBuilder};
-//! # use marea::codec::{I64, Utf8};
+//! # use marea::prelude::*;
 //! # let builder = StreamBuilder::new();
 //! builder
-//!     .stream("lines", Consumed::with(Utf8, Utf8))
-//!     .to("lengths", Produced::with(Utf8, I64)); // the values are text
+//!     .stream::<String, String>("lines")
+//!     .to_with("lengths", Produced::<String, i64>::own()); // the values are text
 //! ```
 //!
 //! A handle is consumed by the method that uses it; clone it to use a stream twice, which needs

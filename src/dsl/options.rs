@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Record;
-use crate::codec::{Codec, I64, SharedCodec};
+use crate::codec::{Codec, OwnCodec, SharedCodec};
 use crate::operator::Gate;
 use crate::state::Medium;
 pub use crate::topology::Idle;
@@ -17,7 +17,20 @@ pub struct Consumed<K, V> {
     pub(super) gate: Gate<K, V>,
 }
 
-impl<K, V> Consumed<K, V> {
+impl<K: OwnCodec, V: OwnCodec> Consumed<K, V> {
+    /// Reads keys and values with the codecs that their types have.
+    pub fn own() -> Self {
+        Self::with(K::codec(), V::codec())
+    }
+}
+
+impl<K: OwnCodec, V: OwnCodec> Default for Consumed<K, V> {
+    fn default() -> Self {
+        Self::own()
+    }
+}
+
+impl<K: 'static, V: 'static> Consumed<K, V> {
     /// Reads keys and values with these codecs.
     pub fn with(key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self {
@@ -37,10 +50,9 @@ impl<K, V> Consumed<K, V> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Idle};
-    /// let live = Consumed::with(Utf8, Utf8).idle_timeout(Duration::from_secs(30));
-    /// let history = Consumed::with(Utf8, Utf8).idle_timeout(Idle::Never);
+    /// # use marea::prelude::*;
+    /// let live = Consumed::<String, String>::own().idle_timeout(Duration::from_secs(30));
+    /// let history = Consumed::<String, String>::own().idle_timeout(Idle::Never);
     /// # drop((live, history));
     /// ```
     #[must_use]
@@ -54,11 +66,10 @@ impl<K, V> Consumed<K, V> {
     /// make late what the others send.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// let sane = Consumed::with(Utf8, Utf8).accept(|reading| reading.timestamp_ms < 4_102_444_800_000);
-    /// builder.stream("readings", sane).to("out", Produced::with(Utf8, Utf8));
+    /// let sane = Consumed::<String, String>::own().accept(|reading| reading.timestamp_ms < 4_102_444_800_000);
+    /// builder.stream_with("readings", sane).to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     #[must_use]
@@ -76,11 +87,10 @@ impl<K, V> Consumed<K, V> {
     /// Kafka Streams' `TimestampExtractor`.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// let timed = Consumed::with(Utf8, I64).timestamps(|measured_at, _partition_time_ms| Some(measured_at.value));
-    /// builder.stream("readings", timed).to("out", Produced::with(Utf8, I64));
+    /// let timed = Consumed::<String, i64>::own().timestamps(|measured_at, _partition_time_ms| Some(measured_at.value));
+    /// builder.stream_with("readings", timed).to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     #[must_use]
@@ -101,7 +111,20 @@ pub struct Produced<K, V> {
     pub(super) value: SharedCodec<V>,
 }
 
-impl<K, V> Produced<K, V> {
+impl<K: OwnCodec, V: OwnCodec> Produced<K, V> {
+    /// Writes keys and values with the codecs that their types have.
+    pub fn own() -> Self {
+        Self::with(K::codec(), V::codec())
+    }
+}
+
+impl<K: OwnCodec, V: OwnCodec> Default for Produced<K, V> {
+    fn default() -> Self {
+        Self::own()
+    }
+}
+
+impl<K: 'static, V: 'static> Produced<K, V> {
     /// Writes keys and values with these codecs.
     pub fn with(key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self {
@@ -118,7 +141,14 @@ pub struct Grouped<K, V> {
     pub(super) value: SharedCodec<V>,
 }
 
-impl<K, V> Grouped<K, V> {
+impl<K: OwnCodec, V: OwnCodec> Grouped<K, V> {
+    /// Under this name, with the codecs that the types have. A name alone does the same.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::with(name, K::codec(), V::codec())
+    }
+}
+
+impl<K: 'static, V: 'static> Grouped<K, V> {
     /// `name` names the repartition topic, `<application>-<name>-repartition`.
     pub fn with(name: impl Into<String>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self {
@@ -137,7 +167,14 @@ pub struct Repartitioned<K, V> {
     pub(super) partitions: Option<u32>,
 }
 
-impl<K, V> Repartitioned<K, V> {
+impl<K: OwnCodec, V: OwnCodec> Repartitioned<K, V> {
+    /// Under this name, with the codecs that the types have. A name alone does the same.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::with(name, K::codec(), V::codec())
+    }
+}
+
+impl<K: 'static, V: 'static> Repartitioned<K, V> {
     /// `name` names the topic, `<application>-<name>-repartition`.
     pub fn with(name: impl Into<String>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self {
@@ -165,7 +202,22 @@ pub struct Materialized<V> {
     pub(super) logged: bool,
 }
 
-impl<V> Materialized<V> {
+impl<V: OwnCodec> Materialized<V> {
+    /// A persistent store called `name` whose rows are written with the codec that their type has. A name
+    /// alone does the same.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// let store = Materialized::<i64>::named("counts").in_memory().retention(Duration::from_secs(3_600));
+    /// # drop(store);
+    /// ```
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::with(name, V::codec())
+    }
+}
+
+impl<V: 'static> Materialized<V> {
     /// A persistent store called `name` whose rows are written with `value`. Its changelog is
     /// `<application>-<name>-changelog`.
     pub fn with(name: impl Into<String>, value: impl Codec<V>) -> Self {
@@ -203,12 +255,6 @@ impl<V> Materialized<V> {
     }
 }
 
-impl From<&str> for Materialized<i64> {
-    fn from(name: &str) -> Self {
-        Self::with(name, I64)
-    }
-}
-
 /// How the records of a stream meet a table.
 pub struct Joined<K, V> {
     pub(super) name: String,
@@ -216,7 +262,14 @@ pub struct Joined<K, V> {
     pub(super) value: SharedCodec<V>,
 }
 
-impl<K, V> Joined<K, V> {
+impl<K: OwnCodec, V: OwnCodec> Joined<K, V> {
+    /// Under this name, with the codecs that the types have. A name alone does the same.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::with(name, K::codec(), V::codec())
+    }
+}
+
+impl<K: 'static, V: 'static> Joined<K, V> {
     /// `name` names the repartition topic, should the stream's key have changed; the codecs are the
     /// stream's.
     pub fn with(name: impl Into<String>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
@@ -238,7 +291,14 @@ pub struct StreamJoined<K, V, W> {
     pub(super) retention: Option<Duration>,
 }
 
-impl<K, V, W> StreamJoined<K, V, W> {
+impl<K: OwnCodec, V: OwnCodec, W: OwnCodec> StreamJoined<K, V, W> {
+    /// Under this name, with the codecs that the types have. A name alone does the same.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::with(name, K::codec(), V::codec(), W::codec())
+    }
+}
+
+impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
     /// `name` names the stores, `<name>-this-join-store` and `<name>-other-join-store`, and the
     /// repartition topics `<name>-left` and `<name>-right`, should a key have changed.
     pub fn with(
@@ -279,12 +339,45 @@ pub struct Suppressed<V> {
     pub(super) value: SharedCodec<V>,
 }
 
-impl<V> Suppressed<V> {
-    /// Holds each row until its window closes, in a store called `<name>-store`.
-    pub fn until_window_closes(name: impl Into<String>, value: impl Codec<V>) -> Self {
+impl<V: OwnCodec> Suppressed<V> {
+    /// Holds each row until its window closes, in a store called `<name>-store`, with the codec that the
+    /// rows' type has.
+    pub fn until_window_closes(name: impl Into<String>) -> Self {
+        Self::until_window_closes_with(name, V::codec())
+    }
+}
+
+impl<V: 'static> Suppressed<V> {
+    /// As [`Suppressed::until_window_closes`], with this codec of the rows.
+    pub fn until_window_closes_with(name: impl Into<String>, value: impl Codec<V>) -> Self {
         Self {
             name: name.into(),
             value: Arc::new(value),
         }
     }
+}
+
+/// A name alone stands for the options under that name, with the codecs that the types have.
+macro_rules! from_names {
+    ($($options:ident<$($of:ident),+>;)*) => {$(
+        impl<$($of: OwnCodec),+> From<&str> for $options<$($of),+> {
+            fn from(name: &str) -> Self {
+                Self::named(name)
+            }
+        }
+
+        impl<$($of: OwnCodec),+> From<String> for $options<$($of),+> {
+            fn from(name: String) -> Self {
+                Self::named(name)
+            }
+        }
+    )*};
+}
+
+from_names! {
+    Grouped<K, V>;
+    Repartitioned<K, V>;
+    Joined<K, V>;
+    StreamJoined<K, V, W>;
+    Materialized<V>;
 }

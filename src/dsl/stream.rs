@@ -7,6 +7,7 @@ use super::builder::SharedGraph;
 use super::repartition::repartition_node;
 use super::{Grouped, GroupedStream, Produced, Repartitioned, Split};
 use crate::base::Record;
+use crate::codec::OwnCodec;
 use crate::operator::{Filter, FlatMap, Map, NullKeys, Pass, Peek, Sink};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
 use crate::task::Process;
@@ -64,11 +65,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// operator that keeps state takes its name as an argument.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
-    /// readings.filter(|_, reading| reading != "").named("present").to("out", Produced::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings.filter(|_, reading| reading != "").named("present").to("out");
     /// assert!(builder.build()?.describe().contains("filter(present)"));
     /// # Ok::<(), marea::Error>(())
     /// ```
@@ -80,11 +80,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Passes the records for which `accepts` holds.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
-    /// depths.filter(|_sensor, metres| *metres > 200).to("deep", Produced::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
+    /// depths.filter(|_sensor, metres| *metres > 200).to("deep");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn filter(self, accepts: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
@@ -97,11 +96,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Passes the records for which `rejects` does not hold.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
-    /// depths.filter_not(|_sensor, metres| *metres < 0).to("valid", Produced::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
+    /// depths.filter_not(|_sensor, metres| *metres < 0).to("valid");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn filter_not(self, rejects: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
@@ -115,11 +113,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// behind this goes through a repartition topic.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
-    /// depths.map(|sensor, metres| (metres, sensor)).to("by-depth", Produced::with(I64, Utf8));
+    /// # let depths = builder.stream::<String, i64>("depths");
+    /// depths.map(|sensor, metres| (metres, sensor)).to("by-depth");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn map<L: 'static, W: 'static>(
@@ -135,11 +132,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Makes another value of each record; the key stays, and so does its partition.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
-    /// depths.map_values(|_sensor, metres| metres * 1000).to("millimetres", Produced::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
+    /// depths.map_values(|_sensor, metres| metres * 1000).to("millimetres");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn map_values<W: 'static>(
@@ -158,13 +154,12 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Makes any number of keys and values of each record. The key counts as changed.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
     /// depths
     ///     .flat_map(|sensor, metres| (0..metres / 100).map(move |level| (level, sensor.clone())))
-    ///     .to("levels", Produced::with(I64, Utf8));
+    ///     .to("levels");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn flat_map<L, W, I>(self, map: impl Fn(K, V) -> I + Send + Sync + 'static) -> Stream<L, W>
@@ -182,13 +177,12 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Makes any number of values of each record, all under its key.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let lines = builder.stream("lines", Consumed::with(Utf8, Utf8));
+    /// # let lines = builder.stream::<String, String>("lines");
     /// lines
     ///     .flat_map_values(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
-    ///     .to("words", Produced::with(Utf8, Utf8));
+    ///     .to("words");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn flat_map_values<W, I>(
@@ -212,13 +206,12 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Gives each record another key.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
     ///     .select_key(|_sensor, reading| reading.split(';').next().unwrap_or("").to_owned())
-    ///     .to("by-ocean", Produced::with(Utf8, Utf8));
+    ///     .to("by-ocean");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn select_key<L: 'static>(
@@ -235,11 +228,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// commit: after a crash it may see a record again.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
-    /// readings.peek(|sensor, _| println!("{sensor}")).to("seen", Produced::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings.peek(|sensor, _| println!("{sensor}")).to("seen");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn peek(self, look: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
@@ -252,10 +244,9 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Looks at each record and ends the stream. See [`Stream::peek`] about crashes.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings.for_each(|sensor, reading| println!("{sensor} {reading}"));
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
@@ -266,12 +257,11 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Puts the records of two streams together, in no order between them.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let atlantic = builder.stream("atlantic", Consumed::with(Utf8, Utf8));
-    /// # let pacific = builder.stream("pacific", Consumed::with(Utf8, Utf8));
-    /// atlantic.merge(pacific).to("oceans", Produced::with(Utf8, Utf8));
+    /// # let atlantic = builder.stream::<String, String>("atlantic");
+    /// # let pacific = builder.stream::<String, String>("pacific");
+    /// atlantic.merge(pacific).to("oceans");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn merge(self, other: Self) -> Self {
@@ -287,15 +277,14 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Cuts the stream into branches: each record goes to the first whose predicate holds.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
     /// let mut split = depths.split();
     /// let deep = split.branch(|_, metres| *metres > 200);
     /// let shallow = split.default_branch();
-    /// deep.to("deep", Produced::with(Utf8, I64));
-    /// shallow.to("shallow", Produced::with(Utf8, I64));
+    /// deep.to("deep");
+    /// shallow.to("shallow");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn split(self) -> Split<K, V> {
@@ -305,14 +294,30 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Writes the records to a topic, which must exist when the application starts.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// builder.stream("in", Consumed::with(Utf8, Utf8)).to("out", Produced::with(Utf8, Utf8));
+    /// builder.stream::<String, String>("in").to("out");
     /// assert_eq!(builder.build()?.sink_topics(), ["out"]);
     /// # Ok::<(), marea::Error>(())
     /// ```
-    pub fn to(self, topic: impl Into<String>, produced: Produced<K, V>) {
+    pub fn to(self, topic: impl Into<String>)
+    where
+        K: OwnCodec,
+        V: OwnCodec,
+    {
+        self.to_with(topic, Produced::own());
+    }
+
+    /// As [`Stream::to`], with codecs and other options.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # use marea::codec::{I64, Utf8};
+    /// # let builder = StreamBuilder::new();
+    /// builder.stream::<String, i64>("in").to_with("out", Produced::with(Utf8, I64));
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn to_with(self, topic: impl Into<String>, produced: Produced<K, V>) {
         let topic = topic.into();
         let kind = LogicalKind::Sink {
             topic: topic.clone(),
@@ -333,22 +338,21 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// its key. Records with a null key are dropped, under a reason of their own.
     ///
     /// ```
-    /// # use marea::codec::Utf8;
-    /// # use marea::dsl::{Consumed, Produced, Repartitioned, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .repartition(Repartitioned::with("spread", Utf8, Utf8).partitions(8))
-    ///     .to("out", Produced::with(Utf8, Utf8));
+    ///     .repartition(Repartitioned::named("spread").partitions(8))
+    ///     .to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn repartition(self, repartitioned: Repartitioned<K, V>) -> Self {
+    pub fn repartition(self, repartitioned: impl Into<Repartitioned<K, V>>) -> Self {
         let Repartitioned {
             name,
             key,
             value,
             partitions,
-        } = repartitioned;
+        } = repartitioned.into();
         let node = repartition_node(
             self.id,
             name,
@@ -364,19 +368,18 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Groups by the key that the records have.
     ///
     /// ```
-    /// # use marea::codec::{I64, Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+    ///     .group_by_key("by-sensor")
     ///     .count("readings-per-sensor")
     ///     .to_stream()
-    ///     .to("counts", Produced::with(Utf8, Nullable(I64)));
+    ///     .to("counts");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn group_by_key(self, grouped: Grouped<K, V>) -> GroupedStream<K, V> {
-        let Grouped { name, key, value } = grouped;
+    pub fn group_by_key(self, grouped: impl Into<Grouped<K, V>>) -> GroupedStream<K, V> {
+        let Grouped { name, key, value } = grouped.into();
         let codecs = (key.clone(), value.clone());
         let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
         let id = self.graph.borrow_mut().add(node);
@@ -386,21 +389,20 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// Groups by another key: [`Stream::select_key`], then [`Stream::group_by_key`].
     ///
     /// ```
-    /// # use marea::codec::{I64, Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by(|_sensor, reading| reading.len() as i64, Grouped::with("by-length", I64, Utf8))
+    ///     .group_by(|_sensor, reading| reading.len() as i64, "by-length")
     ///     .count("lengths")
     ///     .to_stream()
-    ///     .to("counts", Produced::with(I64, Nullable(I64)));
+    ///     .to("counts");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn group_by<L: 'static>(
         self,
         select: impl Fn(&K, &V) -> L + Send + Sync + 'static,
-        grouped: Grouped<L, V>,
+        grouped: impl Into<Grouped<L, V>>,
     ) -> GroupedStream<L, V> {
         self.select_key(select).group_by_key(grouped)
     }
@@ -410,16 +412,15 @@ impl<K: 'static, V: 'static> Stream<K, Option<V>> {
     /// Passes the values that are there: of a table's changes, the rows but not the deletions.
     ///
     /// ```
-    /// # use marea::codec::{I64, Utf8};
-    /// # use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+    ///     .group_by_key("by-sensor")
     ///     .count("readings-per-sensor")
     ///     .to_stream()
     ///     .present()
-    ///     .to("counts", Produced::with(Utf8, I64));
+    ///     .to("counts");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn present(self) -> Stream<K, V> {

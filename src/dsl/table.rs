@@ -86,11 +86,10 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// Names the operator that made this table, for descriptions.
     ///
     /// ```
-    /// # use marea::codec::{Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let sensors = builder.table("sensors", Consumed::with(Utf8, Utf8));
-    /// sensors.named("sensors").to_stream().to("out", Produced::with(Utf8, Nullable(Utf8)));
+    /// # let sensors = builder.table::<String, String>("sensors", "sensors-rows");
+    /// sensors.named("sensors").to_stream().to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn named(self, name: impl Into<String>) -> Self {
@@ -102,14 +101,13 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// result has no store: joined with, it computes the row it is asked for.
     ///
     /// ```
-    /// # use marea::codec::{I64, Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let sensors = builder.table("sensors", Consumed::with(Utf8, Utf8));
+    /// # let sensors = builder.table::<String, String>("sensors", "sensors-rows");
     /// sensors
     ///     .map_values(|_sensor, place| place.len() as i64)
     ///     .to_stream()
-    ///     .to("lengths", Produced::with(Utf8, Nullable(I64)));
+    ///     .to("lengths");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn map_values<W: 'static, R: Into<Option<W>>>(
@@ -148,14 +146,13 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// passed before. The result has no store, as with [`Table::map_values`].
     ///
     /// ```
-    /// # use marea::codec::{Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let sensors = builder.table("sensors", Consumed::with(Utf8, Utf8));
+    /// # let sensors = builder.table::<String, String>("sensors", "sensors-rows");
     /// sensors
     ///     .filter(|_sensor, place| place != "dock")
     ///     .to_stream()
-    ///     .to("at-sea", Produced::with(Utf8, Nullable(Utf8)));
+    ///     .to("at-sea");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn filter(self, accepts: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
@@ -193,11 +190,10 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// The changes as records: the new row, or `None` for a deletion.
     ///
     /// ```
-    /// # use marea::codec::{Nullable, Utf8};
-    /// # use marea::dsl::{Consumed, Produced, StreamBuilder};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let sensors = builder.table("sensors", Consumed::with(Utf8, Utf8));
-    /// sensors.to_stream().to("changes", Produced::with(Utf8, Nullable(Utf8)));
+    /// # let sensors = builder.table::<String, String>("sensors", "sensors-rows");
+    /// sensors.to_stream().to("changes");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn to_stream(self) -> Stream<K, Option<V>> {
@@ -217,17 +213,16 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use marea::codec::{I64, Nullable, Utf8, WindowedCodec};
-    /// # use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder, Suppressed, TimeWindows};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+    ///     .group_by_key("by-sensor")
     ///     .windowed_by(TimeWindows::of(Duration::from_secs(60)).grace(Duration::from_secs(5)))
     ///     .count("per-minute")
-    ///     .suppress(Suppressed::until_window_closes("final", I64))
+    ///     .suppress(Suppressed::until_window_closes("final"))
     ///     .to_stream()
-    ///     .to("out", Produced::with(WindowedCodec::new(Utf8, 60_000), Nullable(I64)));
+    ///     .to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn suppress(self, suppressed: Suppressed<V>) -> Self {

@@ -28,25 +28,24 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use marea::codec::{I64, Nullable, Utf8, WindowedCodec};
-    /// # use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder, TimeWindows};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream("readings", Consumed::with(Utf8, Utf8));
+    /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+    ///     .group_by_key("by-sensor")
     ///     .windowed_by(TimeWindows::of(Duration::from_secs(60)))
     ///     .count("per-minute")
     ///     .to_stream()
-    ///     .to("out", Produced::with(WindowedCodec::new(Utf8, 60_000), Nullable(I64)));
+    ///     .to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn count(self, materialized: impl Into<Materialized<i64>>) -> Table<Windowed<K>, i64> {
+    pub fn count(self, store: impl Into<Materialized<i64>>) -> Table<Windowed<K>, i64> {
         let fold = |_: &K, _: V, row: Option<i64>| Some(row.unwrap_or(0) + 1);
         self.fold(
             "window_count",
             Arc::new(fold),
             Arc::new(|| Some(0)),
-            materialized.into(),
+            store.into(),
         )
     }
 
@@ -54,22 +53,21 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use marea::codec::{I64, Nullable, Utf8, WindowedCodec};
-    /// # use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder, TimeWindows};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
     /// depths
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, I64))
+    ///     .group_by_key("by-sensor")
     ///     .windowed_by(TimeWindows::of(Duration::from_secs(60)))
-    ///     .reduce(|deepest, metres| metres.max(deepest), Materialized::with("deepest", I64))
+    ///     .reduce(|deepest, metres| metres.max(deepest), "deepest")
     ///     .to_stream()
-    ///     .to("out", Produced::with(WindowedCodec::new(Utf8, 60_000), Nullable(I64)));
+    ///     .to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn reduce<R: Into<Option<V>>>(
         self,
         reduce: impl Fn(V, V) -> R + Send + Sync + 'static,
-        materialized: Materialized<V>,
+        store: impl Into<Materialized<V>>,
     ) -> Table<Windowed<K>, V> {
         let fold = move |_: &K, value: V, row: Option<V>| match row {
             Some(row) => reduce(row, value).into(),
@@ -79,7 +77,7 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             "window_reduce",
             Arc::new(fold),
             Arc::new(|| None),
-            materialized,
+            store.into(),
         )
     }
 
@@ -88,23 +86,22 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use marea::codec::{I64, Nullable, Utf8, WindowedCodec};
-    /// # use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder, TimeWindows};
+    /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let depths = builder.stream("depths", Consumed::with(Utf8, I64));
+    /// # let depths = builder.stream::<String, i64>("depths");
     /// depths
-    ///     .group_by_key(Grouped::with("by-sensor", Utf8, I64))
+    ///     .group_by_key("by-sensor")
     ///     .windowed_by(TimeWindows::of(Duration::from_secs(60)))
-    ///     .aggregate(|| 0, |_sensor, metres, sum| sum + metres, Materialized::with("sums", I64))
+    ///     .aggregate(|| 0, |_sensor, metres, sum| sum + metres, "sums")
     ///     .to_stream()
-    ///     .to("out", Produced::with(WindowedCodec::new(Utf8, 60_000), Nullable(I64)));
+    ///     .to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn aggregate<A: 'static, R: Into<Option<A>>>(
         self,
         initial: impl Fn() -> A + Send + Sync + 'static,
         aggregate: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
-        materialized: Materialized<A>,
+        store: impl Into<Materialized<A>>,
     ) -> Table<Windowed<K>, A> {
         let initial = Arc::new(initial);
         let first = initial.clone();
@@ -112,7 +109,7 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             aggregate(key, value, row.unwrap_or_else(|| initial())).into()
         };
         let first = Arc::new(move || Some(first()));
-        self.fold("window_aggregate", Arc::new(fold), first, materialized)
+        self.fold("window_aggregate", Arc::new(fold), first, store.into())
     }
 
     fn fold<A: 'static>(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::memory_topics::MemoryTopics;
 use super::{InputTopic, OutputTopic};
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
-use crate::codec::Codec;
+use crate::codec::{Codec, OwnCodec};
 #[cfg(feature = "rocksdb")]
 use crate::disk::Budget;
 use crate::log::{Batch, BatchBuilder};
@@ -134,22 +134,19 @@ impl DriverBuilder {
 /// only the test moves. The whole topology is one task.
 ///
 /// ```
-/// use marea::base::Record;
-/// use marea::codec::{I64, Nullable, Utf8};
-/// use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
-/// use marea::testing::Driver;
+/// use marea::prelude::*;
 ///
 /// let builder = StreamBuilder::new();
 /// builder
-///     .stream("readings", Consumed::with(Utf8, Utf8))
-///     .group_by_key(Grouped::with("by-sensor", Utf8, Utf8))
+///     .stream::<String, String>("readings")
+///     .group_by_key("by-sensor")
 ///     .count("counts")
 ///     .to_stream()
-///     .to("counts-out", Produced::with(Utf8, Nullable(I64)));
+///     .to("counts-out");
 ///
-/// let mut driver = Driver::builder(builder.build()?).build()?;
-/// let readings = driver.input_topic("readings", Utf8, Utf8);
-/// let counts = driver.output_topic("counts-out", Utf8, Nullable(I64));
+/// let mut driver = Driver::new(builder.build()?)?;
+/// let readings = driver.input_topic::<String, String>("readings");
+/// let counts = driver.output_topic::<String, Option<i64>>("counts-out");
 /// readings.pipe(&mut driver, Record::new("buoy-7".to_owned(), "12.5".to_owned(), 1_000))?;
 /// readings.pipe(&mut driver, Record::new("buoy-7".to_owned(), "12.7".to_owned(), 2_000))?;
 ///
@@ -181,8 +178,21 @@ impl Driver {
         }
     }
 
-    /// A typed way into a topic that the topology reads.
-    pub fn input_topic<K: 'static, V: 'static>(
+    /// Drives a topology with the defaults: state in memory, errors reported where they occur.
+    ///
+    /// # Errors
+    /// As [`DriverBuilder::build`].
+    pub fn new(topology: Topology) -> Result<Self> {
+        Self::builder(topology).build()
+    }
+
+    /// A typed way into a topic that the topology reads, with the codecs of the types.
+    pub fn input_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> InputTopic<K, V> {
+        self.input_topic_with(topic, K::codec(), V::codec())
+    }
+
+    /// As [`Driver::input_topic`], with these codecs.
+    pub fn input_topic_with<K: 'static, V: 'static>(
         &self,
         topic: &str,
         key: impl Codec<K>,
@@ -191,9 +201,14 @@ impl Driver {
         InputTopic::new(topic, Arc::new(key), Arc::new(value))
     }
 
+    /// A typed way to read what the topology wrote to a topic, with the codecs of the types.
+    pub fn output_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> OutputTopic<K, V> {
+        self.output_topic_with(topic, K::codec(), V::codec())
+    }
+
     /// A typed way to read what the topology wrote to a topic, an internal one included
     /// (`<application>-<name>-repartition`).
-    pub fn output_topic<K: 'static, V: 'static>(
+    pub fn output_topic_with<K: 'static, V: 'static>(
         &self,
         topic: &str,
         key: impl Codec<K>,

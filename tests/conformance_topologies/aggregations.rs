@@ -5,34 +5,34 @@ use super::words::*;
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
     match name {
         "group-by-key-count" | "headers-count" => b
-            .stream("in", strings())
+            .stream_with("in", strings())
             .group_by_key(grouped("by-key"))
             .count("counts")
             .to_stream()
-            .to("out", out_longs()),
+            .to_with("out", out_longs()),
         "group-by-count" => b
-            .stream("in", strings())
+            .stream_with("in", strings())
             .group_by(|_, v| v.clone(), grouped("by-value"))
             .count("counts")
             .to_stream()
-            .to("out", out_longs()),
+            .to_with("out", out_longs()),
         "reduce" => b
-            .stream("in", strings())
+            .stream_with("in", strings())
             .group_by_key(grouped("by-key"))
             .reduce(|so_far, v| append(&so_far, read(&v)), kv("reduced"))
             .to_stream()
-            .to("out", out_rows()),
+            .to_with("out", out_rows()),
         "reduce-to-null" => b
-            .stream("in", strings())
+            .stream_with("in", strings())
             .group_by_key(grouped("by-key"))
             .reduce(
                 |so_far, v| (!is(&v, "z")).then(|| append(&so_far, read(&v))),
                 kv("reduced"),
             )
             .to_stream()
-            .to("out", out_rows()),
+            .to_with("out", out_rows()),
         "aggregate" => b
-            .stream("in", strings())
+            .stream_with("in", strings())
             .group_by_key(grouped("by-key"))
             .aggregate(
                 || Some("^".to_owned()),
@@ -40,9 +40,9 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 kv("aggregates"),
             )
             .to_stream()
-            .to("out", out_rows()),
+            .to_with("out", out_rows()),
         "aggregate-to-null" => b
-            .stream("in", strings())
+            .stream_with("in", strings())
             .group_by_key(grouped("by-key"))
             .aggregate(
                 || Some("^".to_owned()),
@@ -50,9 +50,9 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 kv("aggregates"),
             )
             .to_stream()
-            .to("out", out_rows()),
+            .to_with("out", out_rows()),
         "aggregate-sum" => b
-            .stream("in", longs())
+            .stream_with("in", longs())
             .group_by_key(Grouped::with("by-key", TEXT, LONG))
             .aggregate(
                 || 0,
@@ -60,9 +60,9 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 Materialized::with("sums", marea::codec::I64),
             )
             .to_stream()
-            .to("out", out_longs()),
+            .to_with("out", out_longs()),
         "reduce-max-rekeyed" => b
-            .stream("in", longs())
+            .stream_with("in", longs())
             .group_by(
                 |_, v| v.map(|v| if v % 2 == 0 { "even" } else { "odd" }.to_owned()),
                 Grouped::with("by-parity", TEXT, LONG),
@@ -73,14 +73,14 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             )
             .to_stream()
             .map_values(|_, v| v.flatten())
-            .to("out", out_longs()),
+            .to_with("out", out_longs()),
         "word-count" => b
-            .stream("lines", strings())
+            .stream_with("lines", strings())
             .flat_map_values(|_, line| split(&line).into_iter().map(Some).collect::<Vec<_>>())
             .group_by(|_, word| word.clone(), grouped("by-word"))
             .count("words")
             .to_stream()
-            .to("counts", out_longs()),
+            .to_with("counts", out_longs()),
         _ => return false,
     }
     true

@@ -3,14 +3,14 @@ use marea::dsl::{JoinWindows, Joined, StreamBuilder, Suppressed, TimeWindows};
 use super::words::*;
 
 fn join(b: &StreamBuilder, windows: JoinWindows) {
-    b.stream("left", strings())
+    b.stream_with("left", strings())
         .join(
-            b.stream("right", strings()),
+            b.stream_with("right", strings()),
             |_, l, r| plus(l, r),
             windows,
             stream_joined("join"),
         )
-        .to("out", out());
+        .to_with("out", out());
 }
 
 fn within(difference_ms: u64, grace_ms: u64) -> JoinWindows {
@@ -25,26 +25,27 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
         "join-inner-after-only" => join(b, within(0, 5).after(ms(10))),
         "join-inner-future-only" => join(b, within(12, 5).at_least_after(ms(3))),
         "join-inner-asymmetric" => b
-            .stream("left", strings())
+            .stream_with("left", strings())
             .join(
-                b.stream("right", strings()),
+                b.stream_with("right", strings()),
                 |k, l, r| Some(format!("{}={}+{}", read(k), read(l), read(r))),
                 within(0, 5).before(ms(4)).after(ms(12)),
                 stream_joined("join"),
             )
-            .to("out", out()),
+            .to_with("out", out()),
         "join-rekeyed" => b
-            .stream("left", strings())
+            .stream_with("left", strings())
             .select_key(|_, v| before(v))
             .join(
-                b.stream("right", strings()).select_key(|_, v| before(v)),
+                b.stream_with("right", strings())
+                    .select_key(|_, v| before(v)),
                 |_, l, r| plus(l, r),
                 within(10, 5),
                 stream_joined("join"),
             )
-            .to("out", out()),
+            .to_with("out", out()),
         "self-join" => {
-            let input = b.stream("in", strings());
+            let input = b.stream_with("in", strings());
             input
                 .clone()
                 .join(
@@ -53,12 +54,12 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                     within(10, 0),
                     stream_joined("join"),
                 )
-                .to("out", out());
+                .to_with("out", out());
         }
         "join-then-tumbling-count" => b
-            .stream("left", strings())
+            .stream_with("left", strings())
             .join(
-                b.stream("right", strings()),
+                b.stream_with("right", strings()),
                 |_, l, r| plus(l, r),
                 within(10, 5),
                 stream_joined("join"),
@@ -67,55 +68,55 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .windowed_by(TimeWindows::of(ms(20)))
             .count("counts")
             .to_stream()
-            .to("out", out_windowed_longs(20)),
+            .to_with("out", out_windowed_longs(20)),
         "join-three-inner" => b
-            .stream("in1", strings())
+            .stream_with("in1", strings())
             .join(
-                b.stream("in2", strings()),
+                b.stream_with("in2", strings()),
                 |_, l, r| plus(l, r),
                 within(10, 5),
                 stream_joined("join-12"),
             )
             .join(
-                b.stream("in3", strings()),
+                b.stream_with("in3", strings()),
                 |_, l, r| plus(l, r),
                 within(15, 5),
                 stream_joined("join-123"),
             )
-            .to("out", out()),
+            .to_with("out", out()),
         "stream-table-join" => {
-            let table = b.materialized_table("table", strings(), kv("table-store"));
-            b.stream("stream", strings())
+            let table = b.table_with("table", strings(), kv("table-store"));
+            b.stream_with("stream", strings())
                 .join_table(&table, |_, s, t| plus(&s, &t), joined("join"))
-                .to("out", out());
+                .to_with("out", out());
         }
         "stream-table-left-join" => {
-            let table = b.materialized_table("table", strings(), kv("table-store"));
-            b.stream("stream", strings())
+            let table = b.table_with("table", strings(), kv("table-store"));
+            b.stream_with("stream", strings())
                 .left_join_table(&table, |_, s, t| plus(&s, &t.flatten()), joined("join"))
-                .to("out", out());
+                .to_with("out", out());
         }
         "stream-table-join-rekeyed" => {
-            let table = b.materialized_table("table", strings(), kv("table-store"));
-            b.stream("stream", strings())
+            let table = b.table_with("table", strings(), kv("table-store"));
+            b.stream_with("stream", strings())
                 .select_key(|_, v| before(v))
                 .left_join_table(
                     &table,
                     |k, s, t| Some(format!("{}={}+{}", read(k), read(&s), read(&t.flatten()))),
                     joined("join"),
                 )
-                .to("out", out());
+                .to_with("out", out());
         }
         "stream-table-join-filtered" => {
             let table = b
-                .materialized_table("table", strings(), kv("table-store"))
+                .table_with("table", strings(), kv("table-store"))
                 .filter(|_, v| !starts(v, "T1"));
-            b.stream("stream", strings())
+            b.stream_with("stream", strings())
                 .join_table(&table, |_, s, t| plus(&s, &t), joined("join"))
-                .to("out", out());
+                .to_with("out", out());
         }
         "stream-join-aggregate" => {
-            let input = b.stream("in", strings());
+            let input = b.stream_with("in", strings());
             let counts = input
                 .clone()
                 .group_by_key(grouped("by-key"))
@@ -129,11 +130,11 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                     },
                     Joined::with("join", TEXT, TEXT),
                 )
-                .to("out", out());
+                .to_with("out", out());
         }
         "enrich-and-count" => {
-            let regions = b.materialized_table("regions", strings(), kv("regions-table"));
-            b.stream("orders", strings())
+            let regions = b.table_with("regions", strings(), kv("regions-table"));
+            b.stream_with("orders", strings())
                 .select_key(|_, v| before(v))
                 .left_join_table(
                     &regions,
@@ -143,9 +144,12 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 .group_by(|_, region| region.clone(), grouped("by-region"))
                 .windowed_by(TimeWindows::of(ms(20)).grace(ms(10)))
                 .count("counts")
-                .suppress(Suppressed::until_window_closes("final", marea::codec::I64))
+                .suppress(Suppressed::until_window_closes_with(
+                    "final",
+                    marea::codec::I64,
+                ))
                 .to_stream()
-                .to("out", out_windowed_longs(20));
+                .to_with("out", out_windowed_longs(20));
         }
         _ => return false,
     }

@@ -45,7 +45,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
         return false;
     }
     let averages = b
-        .stream("readings", strings())
+        .stream_with("readings", strings())
         .filter(|_, v| v.is_some())
         .select_key(|_, v| {
             let ocean = v.as_ref()?.split(';').next()?;
@@ -62,19 +62,19 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
     averages
         .clone()
         .to_stream()
-        .to("ocean-averages", out_windowed_rows(10_000));
+        .to_with("ocean-averages", out_windowed_rows(10_000));
     let finals = averages
-        .suppress(Suppressed::until_window_closes("final", TEXT))
+        .suppress(Suppressed::until_window_closes_with("final", TEXT))
         .to_stream()
         .map_values(|_, average| average.flatten());
     let produced = marea::dsl::Produced::with(windowed(10_000), TEXT);
-    finals.clone().to("ocean-averages-final", produced);
+    finals.clone().to_with("ocean-averages-final", produced);
     finals
         .clone()
         .filter(|_, average| !alarm(read(average)).is_empty())
         .select_key(|w, _| w.key.clone())
         .map_values(|_, average| Some(alarm(read(&average))))
-        .to("ocean-alerts", out());
+        .to_with("ocean-alerts", out());
     let pair = finals
         .map(|w, average| {
             let value = format!("{}={}", read(&w.key), read(&average));
@@ -89,6 +89,6 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             JoinWindows::of(ms(10_000)).grace(ms(5_000)),
             stream_joined("oceans"),
         )
-        .to("ocean-joined", out());
+        .to_with("ocean-joined", out());
     true
 }

@@ -62,7 +62,7 @@ pub fn differences(
         }
         for (topic, format) in object(&vectors["outputs"]) {
             let got: Vec<Value> = driver
-                .output_topic(topic, RAW, RAW)
+                .output_topic_with(topic, RAW, RAW)
                 .read(&mut driver)?
                 .into_iter()
                 .map(|record| show(record, format))
@@ -123,7 +123,9 @@ fn pipe(driver: &mut Driver, vectors: &Value, step: &Value) -> Result<()> {
         timestamp_ms: step["ts"].as_i64().unwrap_or(-1),
         headers,
     };
-    driver.input_topic(topic, RAW, RAW).pipe(driver, record)
+    driver
+        .input_topic_with(topic, RAW, RAW)
+        .pipe(driver, record)
 }
 
 fn show(record: RawRecord, format: &Value) -> Result<Value> {

@@ -4,7 +4,7 @@ use marea::dsl::{Materialized, StreamBuilder, Suppressed, TimeWindows, WindowedS
 use super::words::*;
 
 fn by_key(b: &StreamBuilder, windows: TimeWindows) -> WindowedStream<Text, Text> {
-    let records = b.stream("in", strings());
+    let records = b.stream_with("in", strings());
     records.group_by_key(grouped("by-key")).windowed_by(windows)
 }
 
@@ -14,7 +14,7 @@ fn ten() -> TimeWindows {
 
 fn count(b: &StreamBuilder, windows: TimeWindows) {
     let counts = by_key(b, windows).count("counts");
-    counts.to_stream().to("out", out_windowed_longs(10));
+    counts.to_stream().to_with("out", out_windowed_longs(10));
 }
 
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
@@ -31,20 +31,20 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                     .retention(ms(40)),
             )
             .to_stream()
-            .to("out", out_windowed_longs(10)),
+            .to_with("out", out_windowed_longs(10)),
         "tumbling-count-retention" => by_key(b, ten())
             .count(Materialized::with("counts", I64).retention(ms(100)))
             .to_stream()
-            .to("out", out_windowed_longs(10)),
+            .to_with("out", out_windowed_longs(10)),
         // A single window from 0 on is a tumbling window that never ends.
         "unlimited-count" => by_key(b, TimeWindows::of(ms(i64::MAX as u64)))
             .count("counts")
             .to_stream()
-            .to("out", out_windowed_longs(i64::MAX)),
+            .to_with("out", out_windowed_longs(i64::MAX)),
         "tumbling-reduce" => by_key(b, ten().grace(ms(5)))
             .reduce(|so_far, v| append(&so_far, read(&v)), kv("reduced"))
             .to_stream()
-            .to("out", out_windowed_rows(10)),
+            .to_with("out", out_windowed_rows(10)),
         "tumbling-aggregate" => by_key(b, ten().grace(ms(5)))
             .aggregate(
                 || Some("^".to_owned()),
@@ -52,14 +52,14 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 kv("aggregates"),
             )
             .to_stream()
-            .to("out", out_windowed_rows(10)),
+            .to_with("out", out_windowed_rows(10)),
         "tumbling-count-rekeyed" => b
-            .stream("in", strings())
+            .stream_with("in", strings())
             .group_by(|_, v| v.clone(), grouped("by-value"))
             .windowed_by(ten().grace(ms(5)))
             .count("counts")
             .to_stream()
-            .to("out", out_windowed_longs(10)),
+            .to_with("out", out_windowed_longs(10)),
         "tumbling-count-flattened" => by_key(b, ten())
             .count("counts")
             .to_stream()
@@ -68,12 +68,12 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 let n = n.map_or("null".to_owned(), |n| n.to_string());
                 Some(format!("n{n}"))
             })
-            .to("out", out()),
+            .to_with("out", out()),
         "tumbling-count-filtered" => by_key(b, ten().grace(ms(5)))
             .count("counts")
             .filter(|_, n| n % 2 == 1)
             .to_stream()
-            .to("out", out_windowed_longs(10)),
+            .to_with("out", out_windowed_longs(10)),
         "hopping-aggregate" => by_key(b, TimeWindows::of(ms(12)).grace(ms(6)).advance_by(ms(5)))
             .aggregate(
                 || Some("^".to_owned()),
@@ -81,7 +81,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 kv("aggregates"),
             )
             .to_stream()
-            .to("out", out_windowed_rows(12)),
+            .to_with("out", out_windowed_rows(12)),
         "suppress-tumbling" => suppressed_count(b, ten().grace(ms(5))),
         "suppress-hopping" => suppressed_count(b, ten().grace(ms(3)).advance_by(ms(4))),
         "headers-suppress" => suppressed_count(b, ten()),
@@ -91,18 +91,18 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 |_, v, so_far| append(&so_far, read(&v)),
                 kv("aggregates"),
             )
-            .suppress(Suppressed::until_window_closes("suppress", TEXT))
+            .suppress(Suppressed::until_window_closes_with("suppress", TEXT))
             .to_stream()
-            .to("out", out_windowed_rows(10)),
+            .to_with("out", out_windowed_rows(10)),
         "suppress-window-deleted" => by_key(b, ten())
             .aggregate(
                 || Some("^".to_owned()),
                 |_, v, so_far| (!is(&v, "z")).then(|| append(&so_far, read(&v))),
                 kv("aggregates"),
             )
-            .suppress(Suppressed::until_window_closes("suppress", TEXT))
+            .suppress(Suppressed::until_window_closes_with("suppress", TEXT))
             .to_stream()
-            .to("out", out_windowed_rows(10)),
+            .to_with("out", out_windowed_rows(10)),
         _ => return false,
     }
     true
@@ -111,7 +111,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
 fn suppressed_count(b: &StreamBuilder, windows: TimeWindows) {
     by_key(b, windows)
         .count("counts")
-        .suppress(Suppressed::until_window_closes("suppress", I64))
+        .suppress(Suppressed::until_window_closes_with("suppress", I64))
         .to_stream()
-        .to("out", out_windowed_longs(10));
+        .to_with("out", out_windowed_longs(10));
 }

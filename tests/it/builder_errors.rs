@@ -9,7 +9,7 @@ use marea::dsl::{
 };
 
 fn input(builder: &StreamBuilder) -> Stream<String, String> {
-    builder.stream("in", Consumed::with(Utf8, Utf8))
+    builder.stream_with("in", Consumed::with(Utf8, Utf8))
 }
 
 fn grouped(name: &str) -> Grouped<String, String> {
@@ -40,8 +40,8 @@ fn nothing_is_read() {
 #[test]
 fn a_topic_is_read_twice() {
     refuses(&["topic in", "two sources", "clone"], |b| {
-        input(b).to("a", Produced::with(Utf8, Utf8));
-        input(b).to("b", Produced::with(Utf8, Utf8));
+        input(b).to_with("a", Produced::with(Utf8, Utf8));
+        input(b).to_with("b", Produced::with(Utf8, Utf8));
     });
 }
 
@@ -86,10 +86,10 @@ fn two_repartitions_have_one_name() {
         records
             .clone()
             .repartition(by())
-            .to("a", Produced::with(Utf8, Utf8));
+            .to_with("a", Produced::with(Utf8, Utf8));
         records
             .repartition(by())
-            .to("b", Produced::with(Utf8, Utf8));
+            .to_with("b", Produced::with(Utf8, Utf8));
     });
 }
 
@@ -100,7 +100,7 @@ fn two_operators_have_one_name() {
         records
             .filter(|_, _| true)
             .named("same")
-            .to("a", Produced::with(Utf8, Utf8));
+            .to_with("a", Produced::with(Utf8, Utf8));
     });
 }
 
@@ -116,14 +116,14 @@ fn a_join_looks_into_a_table_without_a_store() {
     refuses(
         &["\"join\"", "without a store", "materialized_table"],
         |b| {
-            let table = b.table("table", Consumed::with(Utf8, Utf8));
+            let table = b.table_without_store("table", Consumed::with(Utf8, Utf8));
             input(b)
                 .join_table(
                     &table,
                     |_, v, row| v + &row,
                     Joined::with("join", Utf8, Utf8),
                 )
-                .to("out", Produced::with(Utf8, Utf8));
+                .to_with("out", Produced::with(Utf8, Utf8));
         },
     );
 }
@@ -168,11 +168,11 @@ fn windows_have_no_size() {
 fn a_join_window_is_empty() {
     refuses(&["join", "`before` plus `after`"], |b| {
         let windows = JoinWindows::of(ms(5)).at_least_after(ms(6));
-        let right = b.stream("right", Consumed::with(Utf8, Utf8));
+        let right = b.stream_with("right", Consumed::with(Utf8, Utf8));
         let joined = StreamJoined::with("join", Utf8, Utf8, Utf8);
         input(b)
             .join(right, |_, l, r| format!("{l}{r}"), windows, joined)
-            .to("out", Produced::with(Utf8, Utf8));
+            .to_with("out", Produced::with(Utf8, Utf8));
     });
 }
 
@@ -184,7 +184,7 @@ fn suppressed_rows_need_windows_that_close() {
             .group_by_key(grouped("by"))
             .windowed_by(windows)
             .count("counts");
-        let suppressed = || Suppressed::until_window_closes("final", I64);
+        let suppressed = || Suppressed::until_window_closes_with("final", I64);
         let _twice = counts.suppress(suppressed()).suppress(suppressed());
     });
 }
@@ -195,6 +195,6 @@ fn a_repartition_has_no_partitions() {
         let by = Repartitioned::with("by", Utf8, Utf8).partitions(0);
         input(b)
             .repartition(by)
-            .to("out", Produced::with(Utf8, Utf8));
+            .to_with("out", Produced::with(Utf8, Utf8));
     });
 }

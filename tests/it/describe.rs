@@ -28,13 +28,13 @@ fn check(name: &str, described: &str) {
 fn words() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("lines", Consumed::with(Utf8, Utf8))
+        .stream_with("lines", Consumed::with(Utf8, Utf8))
         .flat_map_values(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .named("split")
         .group_by(|_, word| word.clone(), Grouped::with("by-word", Utf8, Utf8))
         .count("words")
         .to_stream()
-        .to("counts", Produced::with(Utf8, Nullable(I64)));
+        .to_with("counts", Produced::with(Utf8, Nullable(I64)));
     builder.build().expect("a topology")
 }
 
@@ -42,8 +42,8 @@ fn joins() -> Topology {
     let builder = StreamBuilder::new();
     let consumed = || Consumed::with(Utf8, Utf8);
     let sensors = Materialized::with("sensors", Utf8);
-    let sensors = builder.materialized_table("sensors", consumed(), sensors);
-    let placed = builder.stream("readings", consumed()).join_table(
+    let sensors = builder.table_with("sensors", consumed(), sensors);
+    let placed = builder.stream_with("readings", consumed()).join_table(
         &sensors,
         |_, reading, place| format!("{place}={reading}"),
         Joined::with("place", Utf8, Utf8),
@@ -51,7 +51,7 @@ fn joins() -> Topology {
     let minute = Duration::from_secs(60);
     placed
         .join(
-            builder.stream("alarms", consumed()),
+            builder.stream_with("alarms", consumed()),
             |_, reading, alarm| format!("{reading} {alarm}"),
             JoinWindows::of(minute),
             StreamJoined::with("alarmed", Utf8, Utf8, Utf8).in_memory(),
@@ -59,9 +59,9 @@ fn joins() -> Topology {
         .group_by(|_, text| text.clone(), Grouped::with("by-text", Utf8, Utf8))
         .windowed_by(TimeWindows::of(minute).grace(minute))
         .count("per-minute")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
-        .to(
+        .to_with(
             "out",
             Produced::with(WindowedCodec::new(Utf8, 60_000), Nullable(I64)),
         );

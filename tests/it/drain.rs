@@ -15,13 +15,13 @@ fn windows(size_ms: u64) -> TimeWindows {
 }
 
 fn pipe(driver: &mut Driver, key: &str, timestamp_ms: i64) {
-    let input = driver.input_topic("in", Utf8, I64);
+    let input = driver.input_topic_with("in", Utf8, I64);
     let record = Record::new(key.to_owned(), 1, timestamp_ms);
     input.pipe(driver, record).expect("a record");
 }
 
 fn finals(driver: &mut Driver, topic: &str, size_ms: i64) -> Vec<(String, i64, Option<i64>)> {
-    let out = driver.output_topic(topic, WindowedCodec::new(Utf8, size_ms), Nullable(I64));
+    let out = driver.output_topic_with(topic, WindowedCodec::new(Utf8, size_ms), Nullable(I64));
     let records = out.read(driver).expect("results").into_iter();
     let row = |record: Record<Windowed<String>, Option<i64>>| {
         (record.key.key, record.key.start_ms, record.value)
@@ -36,18 +36,18 @@ fn row(key: &str, start_ms: i64, count: i64) -> (String, i64, Option<i64>) {
 /// How many records of each key the topic `in` had in windows of 10 ms, when they have closed.
 fn final_counts(builder: &StreamBuilder) -> Stream<Windowed<String>, Option<i64>> {
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .windowed_by(windows(10))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
 }
 
 #[test]
 fn windows_close_once_and_do_not_open_again() {
     let builder = StreamBuilder::new();
-    final_counts(&builder).to(
+    final_counts(&builder).to_with(
         "out",
         Produced::with(WindowedCodec::new(Utf8, 10), Nullable(I64)),
     );
@@ -85,9 +85,9 @@ fn what_upstream_closes_is_counted_downstream_before_that_closes() {
             |_, count, sum| sum + count,
             marea::dsl::Materialized::with("sums", I64),
         )
-        .suppress(Suppressed::until_window_closes("final-sums", I64))
+        .suppress(Suppressed::until_window_closes_with("final-sums", I64))
         .to_stream()
-        .to(
+        .to_with(
             "out",
             Produced::with(WindowedCodec::new(Utf8, 100), Nullable(I64)),
         );

@@ -11,7 +11,7 @@ use marea::topology::Topology;
 fn latest() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .aggregate(
             || 0,
@@ -19,12 +19,12 @@ fn latest() -> Topology {
             Materialized::with("latest", I64),
         )
         .to_stream()
-        .to("out", Produced::with(Utf8, Nullable(I64)));
+        .to_with("out", Produced::with(Utf8, Nullable(I64)));
     builder.build().expect("a topology")
 }
 
 fn pipe(driver: &mut Driver, number: i64, timestamp_ms: i64) {
-    let input = driver.input_topic("in", Utf8, I64);
+    let input = driver.input_topic_with("in", Utf8, I64);
     let record = Record::new("a".to_owned(), number, timestamp_ms);
     input.pipe(driver, record).expect("a record");
 }
@@ -38,7 +38,7 @@ fn a_changelog_can_be_read_and_a_deletion_on_it_has_the_tasks_time() {
     for (number, timestamp_ms) in [(1, 5), (2, 70), (0, 60)] {
         pipe(&mut driver, number, timestamp_ms);
     }
-    let changelog = driver.output_topic("app-latest-changelog", Utf8, Nullable(I64));
+    let changelog = driver.output_topic_with("app-latest-changelog", Utf8, Nullable(I64));
     let records = changelog.read(&mut driver).expect("changes").into_iter();
     let changes: Vec<_> = records
         .map(|record| (record.value, record.timestamp_ms))
@@ -77,16 +77,16 @@ fn the_clock_moves_when_it_is_told() {
 fn a_null_key_at_a_repartition_is_counted_apart_from_what_the_peer_counts() {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .select_key(|key, number| (*number > 0).then(|| key.clone()))
         .repartition(Repartitioned::with("again", Nullable(Utf8), I64))
-        .to("out", Produced::with(Nullable(Utf8), I64));
+        .to_with("out", Produced::with(Nullable(Utf8), I64));
     let topology = builder.build().expect("a topology");
     let mut driver = Driver::builder(topology).build().expect("a driver");
     for number in [0, 1, 0] {
         pipe(&mut driver, number, 1);
     }
-    let out = driver.output_topic("out", Nullable(Utf8), I64);
+    let out = driver.output_topic_with("out", Nullable(Utf8), I64);
     let records = out.read(&mut driver).expect("records");
     assert_eq!(records.len(), 1);
     assert_eq!(driver.drops().of(DropReason::NullRepartitionKey), 2);

@@ -19,7 +19,7 @@ fn driver(builder: StreamBuilder, policy: Policy) -> Driver {
 }
 
 fn pipe(driver: &mut Driver, key: i64, value: i64, timestamp_ms: i64) -> marea::Result<()> {
-    let input = driver.input_topic("in", I64, I64);
+    let input = driver.input_topic_with("in", I64, I64);
     input.pipe(driver, Record::new(key, value, timestamp_ms))
 }
 
@@ -32,11 +32,11 @@ fn held_rows_that_fail_cost_their_number() {
         let counted = calls.clone();
         let builder = StreamBuilder::new();
         builder
-            .stream("in", Consumed::with(I64, I64))
+            .stream_with("in", Consumed::with(I64, I64))
             .group_by_key(Grouped::with("by-key", I64, I64))
             .windowed_by(TimeWindows::of(WINDOW))
             .count("counts")
-            .suppress(Suppressed::until_window_closes("final", I64))
+            .suppress(Suppressed::until_window_closes_with("final", I64))
             .to_stream()
             .map(move |window, count| {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +45,7 @@ fn held_rows_that_fail_cost_their_number() {
                 }
                 (window.key, count.unwrap_or(0))
             })
-            .to("out", Produced::with(I64, I64));
+            .to_with("out", Produced::with(I64, I64));
         let mut driver = driver(builder, policy);
         for key in 0..ROWS {
             pipe(&mut driver, key, 0, 5).expect("held");
@@ -55,7 +55,7 @@ fn held_rows_that_fail_cost_their_number() {
         let calls = calls.load(Ordering::Relaxed);
         assert_eq!(calls, ROWS as u64, "each row is passed on once: {policy:?}");
 
-        let out = driver.output_topic("out", I64, I64);
+        let out = driver.output_topic_with("out", I64, I64);
         let keys = out.read(&mut driver).expect("finals").into_iter();
         let keys: Vec<_> = keys.map(|record| record.key).collect();
         let odd: Vec<_> = (0..ROWS).filter(|key| key % 2 != 0).collect();
@@ -75,27 +75,27 @@ fn held_rows_that_fail_cost_their_number() {
 fn a_held_row_leaves_nothing_of_what_it_did_and_the_others_all() {
     for policy in [Policy::Skip, Policy::DeadLetter] {
         let builder = StreamBuilder::new();
-        let input = builder.stream("in", Consumed::with(I64, I64));
+        let input = builder.stream_with("in", Consumed::with(I64, I64));
         let finals = input
             .clone()
             .group_by_key(Grouped::with("by-key", I64, I64))
             .windowed_by(TimeWindows::of(WINDOW))
             .count("counts")
-            .suppress(Suppressed::until_window_closes("final", I64))
+            .suppress(Suppressed::until_window_closes_with("final", I64))
             .to_stream()
             .map(|window, count| (window.key, count.unwrap_or(0)));
-        finals.clone().to("early", Produced::with(I64, I64));
+        finals.clone().to_with("early", Produced::with(I64, I64));
         finals
             .group_by_key(Grouped::with("again", I64, I64))
             .windowed_by(TimeWindows::of(WINDOW))
             .count("again-counts")
-            .suppress(Suppressed::until_window_closes("again-final", I64))
+            .suppress(Suppressed::until_window_closes_with("again-final", I64))
             .to_stream()
             .map(|window, count| {
                 assert!(window.key != 2, "the second time");
                 (window.key, count.unwrap_or(0))
             })
-            .to("late", Produced::with(I64, I64));
+            .to_with("late", Produced::with(I64, I64));
         input.for_each(|_, value| assert!(*value != 13, "thirteen"));
         let mut driver = driver(builder, policy);
         let reason = match policy {
@@ -108,7 +108,7 @@ fn a_held_row_leaves_nothing_of_what_it_did_and_the_others_all() {
         // Closes the first windows; fails afterwards, so that they are not closed.
         pipe(&mut driver, 9, 13, 30).expect("passed over");
         let read = |driver: &mut Driver, topic: &str| -> Vec<i64> {
-            let records = driver.output_topic(topic, I64, I64).read(driver);
+            let records = driver.output_topic_with(topic, I64, I64).read(driver);
             let records = records.expect("records").into_iter();
             records.map(|record| record.key).collect()
         };
@@ -121,7 +121,7 @@ fn a_held_row_leaves_nothing_of_what_it_did_and_the_others_all() {
         assert_eq!(read(&mut driver, "early"), [9]);
         assert_eq!(read(&mut driver, "late"), [1, 3]);
         assert_eq!(driver.drops().of(reason), 2, "the record and the row");
-        let dead = driver.output_topic("dead", Bytes, I64);
+        let dead = driver.output_topic_with("dead", Bytes, I64);
         let letters = dead.read(&mut driver).expect("letters");
         if policy == Policy::DeadLetter {
             let stores: Vec<_> = letters
@@ -142,14 +142,16 @@ fn what_a_row_that_fails_has_written_is_cut_off_behind_what_the_others_have() {
     let windowed = || WindowedCodec::new(I64, 10);
     let builder = StreamBuilder::new();
     let finals = builder
-        .stream("in", Consumed::with(I64, I64))
+        .stream_with("in", Consumed::with(I64, I64))
         .group_by_key(Grouped::with("by-key", I64, I64))
         .windowed_by(TimeWindows::of(WINDOW))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
         .present();
-    finals.clone().to("first", Produced::with(windowed(), I64));
+    finals
+        .clone()
+        .to_with("first", Produced::with(windowed(), I64));
     finals
         .group_by_key(Grouped::with("again", windowed(), I64))
         .count("seen")
@@ -158,14 +160,14 @@ fn what_a_row_that_fails_has_written_is_cut_off_behind_what_the_others_have() {
             assert!(window.key != 2, "two");
             true
         })
-        .to("second", Produced::with(windowed(), Nullable(I64)));
+        .to_with("second", Produced::with(windowed(), Nullable(I64)));
     let mut driver = driver(builder, Policy::Skip);
     for key in [1, 2, 3] {
         pipe(&mut driver, key, 0, 5).expect("held");
     }
     pipe(&mut driver, 4, 0, 50).expect("closes the windows");
     for topic in ["first", "second"] {
-        let records = driver.output_topic(topic, windowed(), Nullable(I64));
+        let records = driver.output_topic_with(topic, windowed(), Nullable(I64));
         let records = records.read(&mut driver).expect("records").into_iter();
         let keys: Vec<_> = records.map(|record| record.key.key).collect();
         assert_eq!(keys, [1, 3], "{topic}");
@@ -183,29 +185,29 @@ fn a_row_that_fails_at_the_end_of_the_input_follows_the_policy() {
     for (policy, letters) in [(Policy::Skip, 0), (Policy::DeadLetter, 1)] {
         let builder = StreamBuilder::new();
         builder
-            .stream("in", Consumed::with(Utf8, I64))
+            .stream_with("in", Consumed::with(Utf8, I64))
             .group_by_key(Grouped::with("by-key", Utf8, I64))
             .windowed_by(TimeWindows::of(WINDOW))
             .count("counts")
-            .suppress(Suppressed::until_window_closes("final", I64))
+            .suppress(Suppressed::until_window_closes_with("final", I64))
             .to_stream()
             .map_values(|window, count| {
                 assert!(window.key != "b", "b");
                 count.unwrap_or(0)
             })
-            .to("out", Produced::with(WindowedCodec::new(Utf8, 10), I64));
+            .to_with("out", Produced::with(WindowedCodec::new(Utf8, 10), I64));
         let mut driver = driver(builder, policy);
         for key in ["a", "b", "c"] {
-            let input = driver.input_topic("in", Utf8, I64);
+            let input = driver.input_topic_with("in", Utf8, I64);
             let record = Record::new(key.to_owned(), 1, 5);
             input.pipe(&mut driver, record).expect("held");
         }
         driver.drain().expect("the end");
-        let out = driver.output_topic("out", WindowedCodec::new(Utf8, 10), I64);
+        let out = driver.output_topic_with("out", WindowedCodec::new(Utf8, 10), I64);
         let records = out.read(&mut driver).expect("finals").into_iter();
         let keys: Vec<_> = records.map(|record| record.key.key).collect();
         assert_eq!(keys, ["a", "c"], "{policy:?}");
-        let dead = driver.output_topic("dead", Bytes, I64);
+        let dead = driver.output_topic_with("dead", Bytes, I64);
         assert_eq!(dead.read(&mut driver).expect("letters").len(), letters);
     }
 }

@@ -21,7 +21,7 @@ const SECOND: &str = "app-second-repartition";
 fn topology(suppressed: bool) -> Topology {
     let builder = StreamBuilder::new();
     let counts = builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .select_key(|key, _| key.clone())
         .repartition(Repartitioned::with("first", Utf8, I64))
         .select_key(|key, _| key.clone())
@@ -29,11 +29,11 @@ fn topology(suppressed: bool) -> Topology {
         .windowed_by(TimeWindows::of(Duration::from_millis(10)))
         .count("counts");
     let counts = match suppressed {
-        true => counts.suppress(Suppressed::until_window_closes("final", I64)),
+        true => counts.suppress(Suppressed::until_window_closes_with("final", I64)),
         false => counts,
     };
     let produced = Produced::with(WindowedCodec::new(Utf8, 10), Nullable(I64));
-    counts.to_stream().to("out", produced);
+    counts.to_stream().to_with("out", produced);
     builder.build().expect("a topology")
 }
 

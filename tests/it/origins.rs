@@ -35,16 +35,16 @@ impl Reader {
     fn new(suppressed: bool) -> Self {
         let builder = StreamBuilder::new();
         let counts = builder
-            .stream("in", Consumed::with(Utf8, I64))
+            .stream_with("in", Consumed::with(Utf8, I64))
             .group_by(|key, _| key.clone(), Grouped::with("by-key", Utf8, I64))
             .windowed_by(TimeWindows::of(Duration::from_millis(10)))
             .count("counts");
         let counts = match suppressed {
-            true => counts.suppress(Suppressed::until_window_closes("final", I64)),
+            true => counts.suppress(Suppressed::until_window_closes_with("final", I64)),
             false => counts,
         };
         let produced = Produced::with(WindowedCodec::new(Utf8, 10), Nullable(I64));
-        counts.to_stream().to("out", produced);
+        counts.to_stream().to_with("out", produced);
         Self::of(builder, "counts")
     }
 
@@ -350,7 +350,7 @@ fn a_join_keeps_rows_for_the_slowest_origin_of_either_side() {
     let builder = StreamBuilder::new();
     let by_key = |topic: &str, name: &str| {
         builder
-            .stream(topic, Consumed::with(Utf8, I64))
+            .stream_with(topic, Consumed::with(Utf8, I64))
             .select_key(|key, _| key.clone())
             .repartition(Repartitioned::with(name, Utf8, I64))
     };
@@ -358,7 +358,7 @@ fn a_join_keeps_rows_for_the_slowest_origin_of_either_side() {
     let windows = JoinWindows::of(Duration::from_millis(10));
     let joined = StreamJoined::with("joined", Utf8, I64, I64);
     left.join(right, |_, left, right| left + right, windows, joined)
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     let mut reader = Reader::of(builder, "joined");
     let other = "app-other-by-key-repartition";
     let later_ms = 9 * 86_400_000;

@@ -16,12 +16,12 @@ use marea::topology::Topology;
 fn doubling() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .map_values(|_, number| {
             assert!(number != 13, "thirteen");
             number * 2
         })
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 
@@ -31,19 +31,19 @@ fn driver(policy: Policy) -> Driver {
 }
 
 fn pipe(driver: &mut Driver, key: &str, number: i64) -> marea::Result<()> {
-    let input = driver.input_topic("in", Utf8, I64);
+    let input = driver.input_topic_with("in", Utf8, I64);
     input.pipe(driver, Record::new(key.to_owned(), number, 7))
 }
 
 fn pipe_bytes(driver: &mut Driver, value: &[u8], timestamp_ms: i64) -> marea::Result<()> {
-    let input = driver.input_topic("in", Utf8, Bytes);
+    let input = driver.input_topic_with("in", Utf8, Bytes);
     let mut record = Record::new("k".to_owned(), value.to_vec(), timestamp_ms);
     record.headers.add("mine", Some(b"kept".to_vec()));
     input.pipe(driver, record)
 }
 
 fn numbers(driver: &mut Driver) -> Vec<i64> {
-    let out = driver.output_topic("out", Utf8, I64);
+    let out = driver.output_topic_with("out", Utf8, I64);
     let records = out.read(driver).expect("numbers");
     records.into_iter().map(|record| record.value).collect()
 }
@@ -85,7 +85,7 @@ fn a_dead_letter_has_the_raw_record_and_says_why() {
     pipe(&mut driver, "a", 1).expect("a number");
     pipe_bytes(&mut driver, b"short", 9).expect("a dead letter");
     pipe(&mut driver, "b", 13).expect("a dead letter");
-    let dead = driver.output_topic("dead", Utf8, Bytes);
+    let dead = driver.output_topic_with("dead", Utf8, Bytes);
     let letters = dead.read(&mut driver).expect("letters");
     assert_eq!(letters.len(), 2);
     let header = |letter: usize, name: &str| {
@@ -111,8 +111,8 @@ fn a_dead_letter_has_the_raw_record_and_says_why() {
 #[test]
 fn a_dead_letter_leaves_nothing_of_what_its_record_did() {
     let builder = StreamBuilder::new();
-    let input = builder.stream("in", Consumed::with(Utf8, I64));
-    input.clone().to("early", Produced::with(Utf8, I64));
+    let input = builder.stream_with("in", Consumed::with(Utf8, I64));
+    input.clone().to_with("early", Produced::with(Utf8, I64));
     input
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .count("counts")
@@ -121,7 +121,7 @@ fn a_dead_letter_leaves_nothing_of_what_its_record_did() {
             assert!(count != Some(2), "two");
             count
         })
-        .to("out", Produced::with(Utf8, Nullable(I64)));
+        .to_with("out", Produced::with(Utf8, Nullable(I64)));
     let policies = ErrorPolicies::all(Policy::DeadLetter);
     let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
     let mut driver = builder.dead_letters("dead").build().expect("a driver");
@@ -130,9 +130,9 @@ fn a_dead_letter_leaves_nothing_of_what_its_record_did() {
     }
     let rows = driver.key_value_rows("counts", Utf8, I64).expect("rows");
     assert_eq!(rows, [("a".to_owned(), 1, Some(7))]);
-    let early = driver.output_topic("early", Utf8, I64);
+    let early = driver.output_topic_with("early", Utf8, I64);
     assert_eq!(early.read(&mut driver).expect("records").len(), 1);
-    let dead = driver.output_topic("dead", Utf8, I64);
+    let dead = driver.output_topic_with("dead", Utf8, I64);
     assert_eq!(dead.read(&mut driver).expect("letters")[0].value, 20);
     assert!(driver.rebuild_and_compare().expect("a restore"));
 }
@@ -149,7 +149,7 @@ fn dead_letters_need_a_topic() {
 #[test]
 fn a_topic_that_is_not_read_is_refused_by_name() {
     let mut driver = driver(Policy::Fail);
-    let input = driver.input_topic("on", Utf8, I64);
+    let input = driver.input_topic_with("on", Utf8, I64);
     let error = input.pipe(&mut driver, Record::new("a".to_owned(), 1, 1));
     let error = error.expect_err("no such input");
     assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -160,7 +160,7 @@ fn a_topic_that_is_not_read_is_refused_by_name() {
 fn failing_leaves_nothing_of_what_the_record_did() {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .aggregate(
             || 0,
@@ -172,7 +172,7 @@ fn failing_leaves_nothing_of_what_the_record_did() {
             assert!(sum != Some(30), "thirty");
             sum
         })
-        .to("out", Produced::with(Utf8, Nullable(I64)));
+        .to_with("out", Produced::with(Utf8, Nullable(I64)));
     let topology = builder.build().expect("a topology");
     let mut driver = Driver::builder(topology).build().expect("a driver");
     pipe(&mut driver, "a", 10).expect("ten");
@@ -186,16 +186,16 @@ fn failing_leaves_nothing_of_what_the_record_did() {
 /// A windowed count with final results, and beside it a closure that panics at 13.
 fn finals_beside_a_panic() -> Driver {
     let builder = StreamBuilder::new();
-    let input = builder.stream("in", Consumed::with(Utf8, I64));
+    let input = builder.stream_with("in", Consumed::with(Utf8, I64));
     input
         .clone()
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .windowed_by(TimeWindows::of(Duration::from_millis(10)))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
         .map(|window, count| (window.key, count.unwrap_or(0)))
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     input.for_each(|_, number| assert!(*number != 13, "thirteen"));
     let policies = ErrorPolicies::all(Policy::Skip);
     let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
@@ -207,7 +207,7 @@ fn a_window_that_an_undone_record_closed_is_closed_by_the_next() {
     let mut driver = finals_beside_a_panic();
     for (number, timestamp_ms) in [(1, 5), (13, 30), (1, 31)] {
         let record = Record::new("a".to_owned(), number, timestamp_ms);
-        let input = driver.input_topic("in", Utf8, I64);
+        let input = driver.input_topic_with("in", Utf8, I64);
         assert_eq!(
             numbers(&mut driver),
             [] as [i64; 0],
@@ -228,11 +228,11 @@ fn a_window_that_an_undone_record_closed_is_closed_by_the_next() {
 fn a_panic_at_the_end_of_the_input_is_an_error() {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .windowed_by(TimeWindows::of(Duration::from_millis(10)))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
         .for_each(|_, _| panic!("at the end"));
     let topology = builder.build().expect("a topology");
@@ -249,17 +249,17 @@ fn a_panic_at_the_end_of_the_input_is_an_error() {
 fn finals_that_panic_at(refused: i64, policy: Policy) -> Driver {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by-key", Utf8, I64))
         .windowed_by(TimeWindows::of(Duration::from_millis(10)))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
         .map(move |window, count| {
             assert!(count != Some(refused), "refused");
             (window.key, count.unwrap_or(0))
         })
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     let policies = ErrorPolicies::all(policy);
     let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
     builder.dead_letters("dead").build().expect("a driver")
@@ -269,7 +269,7 @@ fn finals_that_panic_at(refused: i64, policy: Policy) -> Driver {
 fn a_held_row_that_fails_is_given_up_alone() {
     for policy in [Policy::Skip, Policy::DeadLetter] {
         let mut driver = finals_that_panic_at(2, policy);
-        let input = driver.input_topic("in", Utf8, I64);
+        let input = driver.input_topic_with("in", Utf8, I64);
         for (key, timestamp_ms) in [("a", 1), ("b", 2), ("b", 3), ("c", 4), ("d", 30), ("e", 50)] {
             let record = Record::new(key.to_owned(), 0, timestamp_ms);
             input.pipe(&mut driver, record).expect("handled");
@@ -292,7 +292,7 @@ fn a_held_row_that_fails_is_given_up_alone() {
             _ => DropReason::Skipped,
         };
         assert_eq!(driver.drops().of(reason), 1);
-        let dead = driver.output_topic("dead", Bytes, I64);
+        let dead = driver.output_topic_with("dead", Bytes, I64);
         let dead = dead.read(&mut driver).expect("letters");
         if policy == Policy::DeadLetter {
             assert_eq!((dead.len(), dead[0].value), (1, 2));

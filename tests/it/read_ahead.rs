@@ -169,7 +169,7 @@ impl Bench {
 fn counting(by_other_key: bool) -> Topology {
     let builder = StreamBuilder::new();
     let readings = builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .filter(|_, value| *value > 0)
         .map_values(|_, value| value + 1);
     let readings = match by_other_key {
@@ -181,7 +181,7 @@ fn counting(by_other_key: bool) -> Topology {
         .count("counts")
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 

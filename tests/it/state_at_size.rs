@@ -153,14 +153,14 @@ impl Bench {
 fn suppress_does_not_walk_over_what_has_come_out() {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by", Utf8, I64))
         .windowed_by(TimeWindows::of(Duration::from_millis(100)))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
         .present()
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+        .to_with("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
     let topology = builder.build().expect("a topology");
     let mut bench = Bench::new(&topology, 1 << 20);
     // A hundred keys a window, ten windows a commit.
@@ -175,16 +175,16 @@ fn suppress_does_not_walk_over_what_has_come_out() {
 
 fn join() -> Topology {
     let builder = StreamBuilder::new();
-    let right = builder.stream("right", Consumed::with(Utf8, I64));
+    let right = builder.stream_with("right", Consumed::with(Utf8, I64));
     builder
-        .stream("left", Consumed::with(Utf8, I64))
+        .stream_with("left", Consumed::with(Utf8, I64))
         .join(
             right,
             |_, left, right| left + right,
             JoinWindows::of(Duration::from_millis(200)).grace(Duration::from_millis(100)),
             StreamJoined::with("pair", Utf8, I64, I64),
         )
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 

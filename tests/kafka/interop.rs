@@ -239,7 +239,7 @@ fn words(now_ms: i64, partitions: u32) -> Vec<Line> {
 fn run_ours(broker: &Broker, application: &str, input: &str, records: u64) {
     let builder = StreamBuilder::new();
     let words = builder
-        .stream(input, Consumed::with(Utf8, Utf8))
+        .stream_with(input, Consumed::with(Utf8, Utf8))
         .select_key(|_key, word: &String| word.clone())
         .repartition(Repartitioned::with("by-word", Utf8, Utf8).partitions(3));
     let _counts = words

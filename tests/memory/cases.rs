@@ -123,12 +123,12 @@ impl Case {
         let builder = StreamBuilder::new();
         let text = "x".repeat(KIB);
         builder
-            .stream("left", Consumed::with(Utf8, I64))
+            .stream_with("left", Consumed::with(Utf8, I64))
             .flat_map(move |key: String, _| {
                 let text = text.clone();
                 (0..200).map(move |n| (format!("{key}{n}"), text.clone()))
             })
-            .to("out", Produced::with(Utf8, Utf8));
+            .to_with("out", Produced::with(Utf8, Utf8));
         let records = number_mib * 3 * 1_024 / 200 / i64::from(PARTITIONS);
         Self {
             topology: builder.build().expect("a topology"),
@@ -145,11 +145,11 @@ impl Case {
     fn many_keys(number_mib: i64) -> Self {
         let builder = StreamBuilder::new();
         builder
-            .stream("left", Consumed::with(Utf8, I64))
+            .stream_with("left", Consumed::with(Utf8, I64))
             .group_by_key(Grouped::with("by-key", Utf8, I64))
             .count("counts")
             .to_stream()
-            .to("out", Produced::with(Utf8, Nullable(I64)));
+            .to_with("out", Produced::with(Utf8, Nullable(I64)));
         let records = number_mib * 1_500;
         Self {
             topology: builder.build().expect("a topology"),
@@ -169,15 +169,15 @@ impl Case {
     /// Joins two streams whose windows hold nearly all of them.
     fn join(number_mib: i64) -> Self {
         let builder = StreamBuilder::new();
-        let left = builder.stream("left", Consumed::with(Utf8, Bytes));
-        let right = builder.stream("right", Consumed::with(Utf8, Bytes));
+        let left = builder.stream_with("left", Consumed::with(Utf8, Bytes));
+        let right = builder.stream_with("right", Consumed::with(Utf8, Bytes));
         left.join(
             right,
             |_, one: &Vec<u8>, other: &Vec<u8>| (one.len() + other.len()) as i64,
             JoinWindows::of(Duration::from_secs(3_600)),
             StreamJoined::with("joined", Utf8, Bytes, Bytes),
         )
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
         let rows: Rows = |records, partition| {
             let row = move |n| (format!("{partition}-{n}"), vec![b'x'; 400], n);
             Box::new((0..records).map(row))
@@ -197,14 +197,14 @@ impl Case {
         let builder = StreamBuilder::new();
         let windowed = WindowedCodec::new(Utf8, 1_000);
         builder
-            .stream("left", Consumed::with(Utf8, Bytes))
+            .stream_with("left", Consumed::with(Utf8, Bytes))
             .group_by_key(Grouped::with("by-key", Utf8, Bytes))
             .windowed_by(TimeWindows::of(Duration::from_secs(1)).grace(Duration::from_secs(60)))
             .reduce(|_, new| new, Materialized::with("last", Bytes))
-            .suppress(Suppressed::until_window_closes("held", Bytes))
+            .suppress(Suppressed::until_window_closes_with("held", Bytes))
             .to_stream()
             .present()
-            .to("out", Produced::with(windowed, Bytes));
+            .to_with("out", Produced::with(windowed, Bytes));
         // All but what is in the last 61 s of the two minutes comes out.
         let records = number_mib * 700;
         Self {

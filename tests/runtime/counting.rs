@@ -120,7 +120,7 @@ pub fn topology(idle: Option<Idle>) -> Topology {
         consumed = consumed.idle_timeout(idle);
     }
     let kept = builder
-        .stream("in", consumed)
+        .stream_with("in", consumed)
         .filter(|key: &String, _| key != "drop");
     final_counts(kept.group_by(
         |_, value| (value % 3).to_string(),
@@ -134,10 +134,10 @@ pub fn final_counts(grouped: GroupedStream<String, i64>) {
     grouped
         .windowed_by(TimeWindows::of(Duration::from_millis(100)))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
         .present()
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+        .to_with("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
 }
 
 pub fn settings() -> Settings {

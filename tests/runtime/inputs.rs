@@ -15,8 +15,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn application(log: &Arc<dyn Log>, settings: Settings) -> Application {
     let builder = StreamBuilder::new();
     builder
-        .stream_of(["a", "b"], Consumed::with(Utf8, Utf8))
-        .to("out", Produced::with(Utf8, Utf8));
+        .streams_with(["a", "b"], Consumed::with(Utf8, Utf8))
+        .to_with("out", Produced::with(Utf8, Utf8));
     Application::builder(builder.build().expect("a topology"), "merges")
         .log(log.clone())
         .settings(Settings {

@@ -124,7 +124,7 @@ fn said(headers: &marea::base::Headers) -> Vec<String> {
 fn growing_rows() -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, Utf8))
+        .stream_with("in", Consumed::with(Utf8, Utf8))
         .group_by_key(Grouped::with("by", Utf8, Utf8))
         .aggregate(
             String::new,
@@ -134,7 +134,7 @@ fn growing_rows() -> Topology {
         .to_stream()
         .present()
         .map_values(|_, row: String| row.len() as i64)
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 
@@ -190,7 +190,7 @@ fn the_limit_is_that_of_the_changelogs_records_to_the_byte() {
     let windows = || {
         let builder = StreamBuilder::new();
         builder
-            .stream("in", Consumed::with(Utf8, Utf8))
+            .stream_with("in", Consumed::with(Utf8, Utf8))
             .group_by_key(Grouped::with("by", Utf8, Utf8))
             .windowed_by(TimeWindows::of(WINDOW))
             .aggregate(
@@ -201,7 +201,7 @@ fn the_limit_is_that_of_the_changelogs_records_to_the_byte() {
             .to_stream()
             .present()
             .map_values(|_, row: String| row.len() as i64)
-            .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+            .to_with("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
         builder.build().expect("a topology")
     };
     for (topology, cleanup, around) in [
@@ -229,7 +229,7 @@ fn so_does_a_row_that_suppress_holds() {
     let log = log_with("limits-final-store-changelog", 1, Cleanup::Compact);
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, Utf8))
+        .stream_with("in", Consumed::with(Utf8, Utf8))
         .group_by_key(Grouped::with("by", Utf8, Utf8))
         .windowed_by(TimeWindows::of(WINDOW))
         .aggregate(
@@ -237,11 +237,11 @@ fn so_does_a_row_that_suppress_holds() {
             |_, value: String, row: String| row + &value,
             Materialized::with("rows", Utf8),
         )
-        .suppress(Suppressed::until_window_closes("final", Utf8))
+        .suppress(Suppressed::until_window_closes_with("final", Utf8))
         .to_stream()
         .present()
         .map_values(|_, row: String| row.len() as i64)
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+        .to_with("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
     let piece = "x".repeat(400);
     let rows = [
         ("big", piece.clone(), 1),
@@ -264,7 +264,7 @@ fn a_record_that_is_too_large_with_its_clock_follows_the_policy() {
     let log = log_with("limits-by-repartition", 2, Cleanup::Delete);
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, Utf8))
+        .stream_with("in", Consumed::with(Utf8, Utf8))
         .group_by(
             |_, value: &String| value[..1].to_owned(),
             Grouped::with("by", Utf8, Utf8),
@@ -272,7 +272,7 @@ fn a_record_that_is_too_large_with_its_clock_follows_the_policy() {
         .count("counts")
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     // Key and value fit; with the header of the clock they do not.
     for partition in 0..2 {
         let rows = [
@@ -296,12 +296,12 @@ fn a_dead_letter_above_its_topics_limit_is_named() {
     put(&*log, 0, &[("k", "x".repeat(LIMIT - 50), 1)]);
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, Utf8))
+        .stream_with("in", Consumed::with(Utf8, Utf8))
         .map_values(|_, value: String| {
             assert!(value.is_empty(), "not empty");
             value
         })
-        .to("out", Produced::with(Utf8, Utf8));
+        .to_with("out", Produced::with(Utf8, Utf8));
     let topology = builder.build().expect("a topology");
     let running = Application::builder(topology, "limits")
         .log(log.clone())

@@ -32,12 +32,12 @@ fn child() {
     log.create_topics(&topics).expect("topics");
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by", Utf8, I64))
         .count("counts")
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     let running = Application::builder(builder.build().expect("a topology"), "files")
         .log(log)
         .state_directory(place.path().join("state"))

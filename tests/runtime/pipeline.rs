@@ -21,13 +21,12 @@ pub type Reading = (String, String, i64, i64);
 
 pub fn topology() -> Topology {
     let builder = StreamBuilder::new();
-    let values =
-        builder
-            .stream("readings", Consumed::with(Utf8, Utf8))
-            .map(|_sensor, reading: String| {
-                let (ocean, value) = reading.split_once(';').expect("ocean;value");
-                (ocean.to_owned(), value.parse::<i64>().expect("a number"))
-            });
+    let values = builder
+        .stream_with("readings", Consumed::with(Utf8, Utf8))
+        .map(|_sensor, reading: String| {
+            let (ocean, value) = reading.split_once(';').expect("ocean;value");
+            (ocean.to_owned(), value.parse::<i64>().expect("a number"))
+        });
     sums_to_finals(values, "by-ocean");
     builder.build().expect("a topology")
 }
@@ -37,7 +36,7 @@ pub fn topology() -> Topology {
 pub fn topology_by_sensor() -> Topology {
     let builder = StreamBuilder::new();
     let values = builder
-        .stream("readings", Consumed::with(Utf8, Utf8))
+        .stream_with("readings", Consumed::with(Utf8, Utf8))
         .map_values(|_sensor, reading: String| {
             let (_ocean, value) = reading.split_once(';').expect("ocean;value");
             value.parse::<i64>().expect("a number")
@@ -59,10 +58,10 @@ fn sums_to_finals(values: Stream<String, i64>, name: &str) {
             |_, value, sum| sum + value,
             Materialized::with("sums", I64),
         )
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
         .present()
-        .to(
+        .to_with(
             "finals",
             Produced::with(WindowedCodec::new(Utf8, WINDOW_MS), I64),
         );

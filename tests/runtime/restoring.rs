@@ -27,12 +27,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn counting(log: &Arc<dyn Log>, settings: Settings) -> ApplicationBuilder {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .group_by_key(Grouped::with("by", Utf8, I64))
         .count("counts")
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     Application::builder(builder.build().expect("a topology"), "test")
         .log(log.clone())
         .settings(Settings {

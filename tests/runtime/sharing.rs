@@ -65,7 +65,7 @@ fn nor_do_they_behind_two_repartitions() {
     let topology = || {
         let builder = StreamBuilder::new();
         builder
-            .stream("readings", Consumed::with(Utf8, Utf8))
+            .stream_with("readings", Consumed::with(Utf8, Utf8))
             .map(|sensor, reading: String| (format!("{sensor}-again"), reading))
             .repartition(Repartitioned::with("again", Utf8, Utf8))
             .map(|_sensor, reading: String| {
@@ -81,7 +81,7 @@ fn nor_do_they_behind_two_repartitions() {
             )
             .to_stream()
             .present()
-            .to(
+            .to_with(
                 "sums-out",
                 Produced::with(WindowedCodec::new(Utf8, 1_000), I64),
             );
@@ -104,9 +104,9 @@ fn a_topology_that_depends_on_its_pace_is_found_out() {
         let run = runs.fetch_add(1, Ordering::SeqCst);
         let builder = StreamBuilder::new();
         builder
-            .stream("readings", Consumed::with(Utf8, Utf8))
+            .stream_with("readings", Consumed::with(Utf8, Utf8))
             .map_values(move |_, reading| format!("{run} {reading}"))
-            .to("finals", Produced::with(Utf8, Utf8));
+            .to_with("finals", Produced::with(Utf8, Utf8));
         builder.build()
     };
     let outputs = [("finals", Compare::EveryRecord)];
@@ -153,9 +153,9 @@ fn a_panic_in_a_closure_fails_the_application_and_those_who_wait_for_it() {
     append(&*log, &readings(10), 1, 10);
     let builder = StreamBuilder::new();
     builder
-        .stream("readings", Consumed::with(Utf8, Utf8))
+        .stream_with("readings", Consumed::with(Utf8, Utf8))
         .map_values(|key, _| -> String { panic!("no {key}") })
-        .to("finals", Produced::with(Utf8, Utf8));
+        .to_with("finals", Produced::with(Utf8, Utf8));
     let settings = Settings {
         state_backend: StateBackend::Memory,
         ..Settings::default()

@@ -57,12 +57,12 @@ fn slow_copy(takes: Duration) -> (Topology, Arc<AtomicU64>) {
     let counting = calls.clone();
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .peek(move |_, _| {
             counting.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(takes);
         })
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     (builder.build().expect("a topology"), calls)
 }
 
@@ -138,7 +138,7 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
     let builder = StreamBuilder::new();
     let (release, count) = (released.clone(), blocked.clone());
     builder
-        .stream("in", Consumed::with(Utf8, I64))
+        .stream_with("in", Consumed::with(Utf8, I64))
         .map_values(move |key, value| {
             // The first time only: whoever has the task next comes through.
             if key == "k1" && value == 5 && count.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -152,7 +152,7 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
         .count("counts")
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, I64));
+        .to_with("out", Produced::with(Utf8, I64));
     let settings = Settings {
         workers: 2,
         session_timeout_ms: 300,

@@ -36,7 +36,7 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
     let builder = StreamBuilder::new();
     let windows = || TimeWindows::of(Duration::from_millis(100));
     builder
-        .stream("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never))
+        .stream_with("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never))
         .filter(|key: &String, _| key != "drop")
         .group_by(
             |_, value| (value % 7).to_string(),
@@ -44,7 +44,7 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
         )
         .windowed_by(windows())
         .count("first-counts")
-        .suppress(Suppressed::until_window_closes("first-final", I64))
+        .suppress(Suppressed::until_window_closes_with("first-final", I64))
         .to_stream()
         .present()
         .map(|window, count| (window.key, count))
@@ -54,10 +54,10 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
         )
         .windowed_by(windows())
         .count("second-counts")
-        .suppress(Suppressed::until_window_closes("second-final", I64))
+        .suppress(Suppressed::until_window_closes_with("second-final", I64))
         .to_stream()
         .present()
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+        .to_with("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
     let topology = builder.build().expect("a topology");
     let log = memory_log();
     let running = start(&log, 3, topology, SystemEnv::shared());
@@ -86,22 +86,22 @@ fn a_partition_that_is_filtered_out_before_windows_does_not_stall_those_behind_t
     let builder = StreamBuilder::new();
     let windows = || TimeWindows::of(Duration::from_millis(100));
     builder
-        .stream("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never))
+        .stream_with("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never))
         .filter(|key: &String, _| key != "drop")
         .group_by_key(Grouped::with("unused", Utf8, I64))
         .windowed_by(windows())
         .count("first-counts")
-        .suppress(Suppressed::until_window_closes("first-final", I64))
+        .suppress(Suppressed::until_window_closes_with("first-final", I64))
         .to_stream()
         .present()
         .map(|window, count| (window.key, count))
         .group_by_key(Grouped::with("second", Utf8, I64))
         .windowed_by(windows())
         .count("second-counts")
-        .suppress(Suppressed::until_window_closes("second-final", I64))
+        .suppress(Suppressed::until_window_closes_with("second-final", I64))
         .to_stream()
         .present()
-        .to("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
+        .to_with("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
     let log = memory_log();
     let topology = builder.build().expect("a topology");
     let running = start(&log, 2, topology, SystemEnv::shared());
@@ -330,7 +330,7 @@ fn what_a_source_refuses_moves_no_time() {
     let consumed = Consumed::with(Utf8, I64).accept(|record| record.value >= 0);
     let consumed =
         consumed.timestamps(|record, _| (record.value < 1_000).then_some(record.timestamp_ms));
-    let accepted = builder.stream("in", consumed);
+    let accepted = builder.stream_with("in", consumed);
     final_counts(accepted.group_by_key(Grouped::with("by", Utf8, I64)));
     let log = memory_log();
     let running = start(
@@ -367,7 +367,7 @@ fn an_input_of_refused_records_alone_is_left_out() {
     let consumed = Consumed::with(Utf8, I64)
         .accept(|record| record.value >= 0)
         .idle_timeout(Idle::After(Duration::from_millis(400)));
-    let accepted = builder.stream("in", consumed);
+    let accepted = builder.stream_with("in", consumed);
     let by_nothing = Grouped::with("by", Utf8, I64);
     final_counts(accepted.group_by(|_, _| "all".to_owned(), by_nothing));
     let log = memory_log();

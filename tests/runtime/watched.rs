@@ -22,8 +22,8 @@ fn log(partitions: u32) -> Arc<dyn Log> {
 fn start(log: &Arc<dyn Log>, deleted_unread: DeletedUnread) -> Application {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(Utf8, Utf8))
-        .to("out", Produced::with(Utf8, Utf8));
+        .stream_with("in", Consumed::with(Utf8, Utf8))
+        .to_with("out", Produced::with(Utf8, Utf8));
     Application::builder(builder.build().expect("a topology"), "copy")
         .log(Arc::clone(log))
         .settings(Settings {

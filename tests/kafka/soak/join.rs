@@ -30,14 +30,14 @@ const CLOSE: Duration = Duration::from_secs(60);
 
 fn topology() -> Topology {
     let builder = StreamBuilder::new();
-    let [left, right] = SIDES.map(|side| builder.stream(side, Consumed::with(Utf8, I64)));
+    let [left, right] = SIDES.map(|side| builder.stream_with(side, Consumed::with(Utf8, I64)));
     left.join(
         right,
         |_, left: &i64, right: &i64| left + right,
         JoinWindows::of(Duration::from_secs(3_600)),
         StreamJoined::with("joined", Utf8, I64, I64),
     )
-    .to(PAIRS, Produced::with(Utf8, I64));
+    .to_with(PAIRS, Produced::with(Utf8, I64));
     builder.build().expect("a topology")
 }
 

@@ -71,7 +71,7 @@ pub fn build(options: Options) -> Result<Topology> {
 
     let builder = StreamBuilder::new();
     let mut checked = builder
-        .stream(READINGS, raw)
+        .stream_with(READINGS, raw)
         .map_values(move |_, raw| check(raw.as_deref(), options.latest_ms))
         .split();
     let valid = checked
@@ -80,7 +80,7 @@ pub fn build(options: Options) -> Result<Topology> {
     checked
         .default_branch()
         .flat_map_values(|_, checked| checked.err())
-        .to(
+        .to_with(
             DEAD_LETTERS,
             Produced::with(Nullable(Bytes), Json::<DeadLetter>::new()),
         );
@@ -94,16 +94,19 @@ pub fn build(options: Options) -> Result<Topology> {
             |_ocean, measurement: Measurement, sums| sums.with(measurement),
             Materialized::with("ocean-sums", SumsCodec),
         )
-        .suppress(Suppressed::until_window_closes("ocean-final", SumsCodec))
+        .suppress(Suppressed::until_window_closes_with(
+            "ocean-final",
+            SumsCodec,
+        ))
         .to_stream()
         .present()
         .map(|window, sums| (window.key.clone(), Average::of(&window, &sums)));
     averages
         .clone()
-        .to(AVERAGES, Produced::with(Utf8, Json::<Average>::new()));
+        .to_with(AVERAGES, Produced::with(Utf8, Json::<Average>::new()));
     averages
         .flat_map_values(|_, average| average.out_of_bounds())
-        .to(ALERTS, alerts());
+        .to_with(ALERTS, alerts());
 
     // Who was heard of in a window is known in one place, hence the one key.
     valid
@@ -115,7 +118,7 @@ pub fn build(options: Options) -> Result<Topology> {
             |_, ocean: String, seen| OceanSet(seen).with(&ocean).0,
             Materialized::with("oceans-seen", I64),
         )
-        .suppress(Suppressed::until_window_closes("oceans-complete", I64))
+        .suppress(Suppressed::until_window_closes_with("oceans-complete", I64))
         .to_stream()
         .present()
         .flat_map(|window, seen| {
@@ -124,7 +127,7 @@ pub fn build(options: Options) -> Result<Topology> {
                 .into_iter()
                 .map(|alert| (alert.ocean.clone(), alert))
         })
-        .to(ALERTS, alerts());
+        .to_with(ALERTS, alerts());
     builder.build()
 }
 

@@ -46,7 +46,7 @@ struct Results {
 
 fn run(options: Options, lines: impl IntoIterator<Item = (Vec<u8>, i64)>) -> Results {
     let mut driver = Driver::builder(build(options).unwrap()).build().unwrap();
-    let input = driver.input_topic(READINGS, Nullable(Bytes), Nullable(Bytes));
+    let input = driver.input_topic_with(READINGS, Nullable(Bytes), Nullable(Bytes));
     for (line, timestamp_ms) in lines {
         input
             .pipe(&mut driver, Record::new(None, Some(line), timestamp_ms))
@@ -66,7 +66,7 @@ fn read<T: serde::Serialize + DeserializeOwned + 'static>(
     driver: &mut Driver,
     topic: &str,
 ) -> Vec<T> {
-    let topic = driver.output_topic(topic, Nullable(Utf8), Json::<T>::new());
+    let topic = driver.output_topic_with(topic, Nullable(Utf8), Json::<T>::new());
     let records = topic.read(driver).unwrap();
     records.into_iter().map(|record| record.value).collect()
 }
@@ -341,7 +341,7 @@ fn a_window_is_final_when_its_grace_is_over() {
     let mut driver = Driver::builder(build(Options::default()).unwrap())
         .build()
         .unwrap();
-    let input = driver.input_topic(READINGS, Nullable(Bytes), Nullable(Bytes));
+    let input = driver.input_topic_with(READINGS, Nullable(Bytes), Nullable(Bytes));
     let pipe = |driver: &mut Driver, timestamp_ms| {
         let (line, timestamp_ms) = line(&reading("Arctic", timestamp_ms));
         input
