@@ -70,7 +70,7 @@ pub mod codec;
 pub mod log;
 pub mod state;
 pub mod task;
-pub mod operator;
+
 pub mod topology;
 pub mod plan;
 pub mod dsl;

@@ -2,15 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use super::{Consumed, Materialized, Stream, Table};
-use crate::base::{Record, Result};
-use crate::codec::{Nullable, OwnCodec};
-use crate::operator::{Accepts, Extract, Gate, OldRows, StoreView, StreamSource, TableSource};
-use crate::plan::{Graph, LogicalId, LogicalKind, LogicalNode, lower};
-use crate::state::{StoreKind, StoreSpec};
-use crate::task::ViewPort;
+use crate::base::Result;
+use crate::plan::{Graph, lower};
 use crate::topology::Topology;
 
 pub(super) type SharedGraph = Rc<RefCell<Graph>>;
@@ -29,7 +23,7 @@ pub(super) type SharedGraph = Rc<RefCell<Graph>>;
 /// ```
 #[derive(Default)]
 pub struct StreamBuilder {
-    graph: SharedGraph,
+    pub(super) graph: SharedGraph,
 }
 
 impl StreamBuilder {
@@ -38,265 +32,11 @@ impl StreamBuilder {
         Self::default()
     }
 
-    /// Reads a topic as a stream: each record says that something happened. Keys and values have the
-    /// codecs of their types.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// let builder = StreamBuilder::new();
-    /// builder.stream::<String, f64>("amounts").to("copies");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn stream<K: OwnCodec, V: OwnCodec>(&self, topic: impl Into<String>) -> Stream<K, V> {
-        self.stream_with(topic, Consumed::own())
-    }
-
-    /// As [`StreamBuilder::stream`], with codecs and other options.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # use marea::codec::Utf8;
-    /// # let builder = StreamBuilder::new();
-    /// let readings = Consumed::with(Utf8, Utf8).accept(|reading| !reading.value.is_empty());
-    /// builder.stream_with("readings", readings).to("valid");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn stream_with<K: 'static, V: 'static>(
-        &self,
-        topic: impl Into<String>,
-        consumed: Consumed<K, V>,
-    ) -> Stream<K, V> {
-        self.streams_with([topic.into()], consumed)
-    }
-
-    /// Reads several topics as one stream; partition `i` of each goes to the same task.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # let builder = StreamBuilder::new();
-    /// builder.streams::<String, String, _>(["atlantic", "pacific"]).to("oceans");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn streams<K: OwnCodec, V: OwnCodec, T: Into<String>>(
-        &self,
-        topics: impl IntoIterator<Item = T>,
-    ) -> Stream<K, V> {
-        self.streams_with(topics, Consumed::own())
-    }
-
-    /// As [`StreamBuilder::streams`], with codecs and other options.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # use marea::codec::Utf8;
-    /// # let builder = StreamBuilder::new();
-    /// builder.streams_with(["atlantic", "pacific"], Consumed::with(Utf8, Utf8)).to("oceans");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn streams_with<K: 'static, V: 'static, T: Into<String>>(
-        &self,
-        topics: impl IntoIterator<Item = T>,
-        consumed: Consumed<K, V>,
-    ) -> Stream<K, V> {
-        let topics = topics.into_iter().map(Into::into).collect();
-        let id = self.source("source", topics, consumed);
-        Stream::new(self.graph.clone(), id)
-    }
-
-    /// Reads a topic as a table whose rows are kept in a store: each record is the new row of its key, a
-    /// null value deletes the row.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # let builder = StreamBuilder::new();
-    /// let sensors = builder.table::<String, String>("sensors", "places");
-    /// builder
-    ///     .stream::<String, String>("readings")
-    ///     .join_table(&sensors, |_, reading, place| format!("{place}: {reading}"), "place")
-    ///     .to("placed");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn table<K: OwnCodec, V: OwnCodec>(
-        &self,
-        topic: impl Into<String>,
-        store: impl Into<Materialized<V>>,
-    ) -> Table<K, V> {
-        self.table_with(topic, Consumed::own(), store)
-    }
-
-    /// As [`StreamBuilder::table`], with codecs and other options.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # use marea::codec::Utf8;
-    /// # let builder = StreamBuilder::new();
-    /// builder
-    ///     .table_with("sensors", Consumed::with(Utf8, Utf8), Materialized::named("places").in_memory())
-    ///     .to_stream()
-    ///     .to("changes");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn table_with<K: 'static, V: 'static>(
-        &self,
-        topic: impl Into<String>,
-        consumed: Consumed<K, V>,
-        store: impl Into<Materialized<V>>,
-    ) -> Table<K, V> {
-        self.table_over(topic.into(), consumed, Some(store.into()))
-    }
-
-    /// Reads a topic as a table that nothing looks into: its changes pass, and no store keeps the rows.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # let builder = StreamBuilder::new();
-    /// builder
-    ///     .table_without_store("sensors", Consumed::<String, String>::own())
-    ///     .to_stream()
-    ///     .to("changes");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn table_without_store<K: 'static, V: 'static>(
-        &self,
-        topic: impl Into<String>,
-        consumed: Consumed<K, V>,
-    ) -> Table<K, V> {
-        self.table_over(topic.into(), consumed, None)
-    }
-
     /// Checks the topology and cuts it into tasks.
     ///
     /// # Errors
     /// `Invalid` with a sentence that names the node and the cure.
     pub fn build(self) -> Result<Topology> {
         lower(self.graph.take())
-    }
-
-    fn source<K: 'static, V: 'static>(
-        &self,
-        operator: &'static str,
-        topics: Vec<String>,
-        consumed: Consumed<K, V>,
-    ) -> LogicalId {
-        let Consumed {
-            key,
-            value,
-            idle,
-            gate,
-        } = consumed;
-        let kind = LogicalKind::Source { topics, idle };
-        let mut node = LogicalNode::new(operator, kind, Vec::new());
-        node.make = Some(Arc::new(move |wiring, id| {
-            let out = wiring.edges::<K, V>(id)?;
-            let source = StreamSource::with_gate(key.clone(), value.clone(), gate.clone(), out);
-            wiring.add_source(id, Rc::new(source));
-            Ok(())
-        }));
-        self.graph.borrow_mut().add(node)
-    }
-
-    fn table_over<K: 'static, V: 'static>(
-        &self,
-        topic: String,
-        consumed: Consumed<K, V>,
-        materialized: Option<Materialized<V>>,
-    ) -> Table<K, V> {
-        let key = consumed.key.clone();
-        let value = match &materialized {
-            Some(materialized) => materialized.value.clone(),
-            None => consumed.value.clone(),
-        };
-        let nullable = Consumed {
-            key: consumed.key,
-            value: Arc::new(Nullable(consumed.value)),
-            idle: consumed.idle,
-            gate: nullable_gate(consumed.gate),
-        };
-        let source = self.source::<K, Option<V>>("table_source", vec![topic], nullable);
-        let mut node = LogicalNode::new("table", LogicalKind::Operator, vec![source]);
-        let store = materialized.map(|materialized| {
-            let spec = StoreSpec {
-                name: materialized.name,
-                kind: StoreKind::KeyValue,
-                medium: materialized.medium,
-                timestamped: true,
-                logged: materialized.logged,
-                codecs: (key.name(), value.name()),
-            };
-            let name = spec.name.clone();
-            node.stores.push(spec);
-            node.uses_stores.push(name.clone());
-            name
-        });
-        let old_rows = OldRows::default();
-        let asked = old_rows.clone();
-        let (own_key, own_value, own_store) = (key.clone(), value.clone(), store.clone());
-        node.make = Some(Arc::new(move |wiring, id| {
-            let store = own_store
-                .as_ref()
-                .map(|name| wiring.key_value(name))
-                .transpose()?;
-            wiring.add_process(
-                id,
-                TableSource::new(own_key.clone(), own_value.clone(), store, asked.are_asked()),
-            )
-        }));
-        let id = self.graph.borrow_mut().add(node);
-        let table = Table::new(self.graph.clone(), id, key.clone());
-        match store {
-            None => table,
-            Some(store) => table
-                .with_old_rows(old_rows)
-                .with_view(store.clone(), move |wiring| {
-                    let store = wiring.key_value(&store)?;
-                    let view: ViewPort<K, V> =
-                        Rc::new(StoreView::new(key.clone(), value.clone(), store));
-                    Ok(view)
-                }),
-        }
-    }
-}
-
-/// The gate of a table's source, which sees deletions too: they pass it as they are, since there is no
-/// value to judge.
-fn nullable_gate<K: 'static, V: 'static>(gate: Gate<K, V>) -> Gate<K, Option<V>> {
-    let accepts = gate.accepts.map(|accepts| -> Accepts<K, Option<V>> {
-        Arc::new(move |record| match with_value(record) {
-            Ok(record) => accepts(record).map(|record| record.map_value(|_, value| Some(value))),
-            Err(deletion) => Some(deletion),
-        })
-    });
-    let extract = gate.extract.map(|extract| -> Extract<K, Option<V>> {
-        Arc::new(move |record, partition_time_ms| match with_value(record) {
-            Ok(record) => extract(record, partition_time_ms),
-            Err(deletion) => Some(deletion.timestamp_ms),
-        })
-    });
-    Gate { accepts, extract }
-}
-
-/// A record with its value, or the record as it was if it has none.
-fn with_value<K, V>(
-    record: Record<K, Option<V>>,
-) -> std::result::Result<Record<K, V>, Record<K, Option<V>>> {
-    let Record {
-        key,
-        value,
-        timestamp_ms,
-        headers,
-    } = record;
-    match value {
-        Some(value) => Ok(Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        }),
-        None => Err(Record {
-            key,
-            value: None,
-            timestamp_ms,
-            headers,
-        }),
     }
 }

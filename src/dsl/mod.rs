@@ -31,25 +31,33 @@
 //! A handle is consumed by the method that uses it; clone it to use a stream twice, which needs
 //! records that can be cloned. Options are values: what needs a codec or a name takes one.
 
-mod branched;
+mod aggregate;
 mod builder;
-mod grouped;
+mod change;
 mod join;
+mod operator;
 mod options;
+mod pass;
 mod repartition;
+mod scratch;
+mod sink;
+mod source;
 mod stream;
 mod table;
-mod windowed;
+#[cfg(test)]
+mod testing;
 mod windows;
 
-pub use branched::Split;
+pub use aggregate::{
+    Aggregation, AllTime, Emit, GroupedStream, Grouping, Groups, WindowedStream, WithoutMerge,
+};
 pub use builder::StreamBuilder;
-pub use grouped::GroupedStream;
+pub use change::Change;
+pub(crate) use change::OldRows;
 pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
     Suppressed,
 };
-pub use stream::Stream;
+pub use stream::{Split, Stream};
 pub use table::Table;
-pub use windowed::WindowedStream;
 pub use windows::{JoinWindows, TimeWindows};

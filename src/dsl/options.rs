@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::Record;
+use super::source::Gate;
+use super::windows::millis;
+use crate::base::{Error, Record, Result};
 use crate::codec::{Codec, OwnCodec, SharedCodec};
-use crate::operator::Gate;
-use crate::state::Medium;
+use crate::state::{Medium, StoreKind, StoreSpec};
 pub use crate::topology::Idle;
 
 /// How a source reads its topic.
@@ -214,6 +215,34 @@ impl<V: OwnCodec> Materialized<V> {
     /// ```
     pub fn named(name: impl Into<String>) -> Self {
         Self::with(name, V::codec())
+    }
+}
+
+impl<V: 'static> Materialized<V> {
+    /// The store of rows behind their timestamps, of a kind, under keys of a codec.
+    pub(super) fn spec<K: 'static>(&self, kind: StoreKind, key: &SharedCodec<K>) -> StoreSpec {
+        StoreSpec {
+            name: self.name.clone(),
+            kind,
+            medium: self.medium,
+            timestamped: true,
+            logged: self.logged,
+            codecs: (key.name(), self.value.name()),
+        }
+    }
+
+    /// How long its windows are kept: as asked for, or else `least_ms`, which their results need.
+    pub(super) fn retention_ms(&self, least_ms: i64) -> Result<i64> {
+        let Some(given) = self.retention else {
+            return Ok(least_ms);
+        };
+        match millis(given, "a retention")? {
+            given_ms if given_ms >= least_ms => Ok(given_ms),
+            given_ms => Err(Error::invalid(format!(
+                "store {} retains {given_ms} ms, less than its windows' size plus grace, {least_ms} ms",
+                self.name
+            ))),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::sink::{NullKeys, Sink};
+use super::source::StreamSource;
 use crate::codec::SharedCodec;
-use crate::operator::{NullKeys, Sink, StreamSource};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode, Repartition};
 use crate::task::{Make, TopicName};
 

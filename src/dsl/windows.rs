@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::aggregate::TimeWindowSpec;
+use super::join::JoinReach;
 use crate::base::{Error, Result};
-use crate::operator::{JoinReach, TimeWindowSpec};
 
 /// Tumbling and hopping windows, aligned to 1970: `[start, start + size)`.
 ///
@@ -44,7 +45,7 @@ impl TimeWindows {
         self
     }
 
-    pub(super) fn spec(&self) -> Result<TimeWindowSpec> {
+    pub(in crate::dsl) fn spec(&self) -> Result<TimeWindowSpec> {
         let size_ms = millis(self.size, "a window's size")?;
         let advance_ms = millis(self.advance, "a window's advance")?;
         let grace_ms = millis(self.grace, "a window's grace")?;
@@ -128,7 +129,7 @@ impl JoinWindows {
     }
 
     /// The reach of the left side, and the default retention of the stores.
-    pub(super) fn reach(&self) -> Result<(JoinReach, i64)> {
+    pub(in crate::dsl) fn reach(&self) -> Result<(JoinReach, i64)> {
         let grace_ms = millis(self.grace, "a join's grace")?;
         let size_ms = self.before_ms.saturating_add(self.after_ms);
         if self.overflow || size_ms < 0 {
@@ -144,7 +145,7 @@ impl JoinWindows {
     }
 }
 
-pub(super) fn millis(duration: Duration, what: &str) -> Result<i64> {
+pub(in crate::dsl) fn millis(duration: Duration, what: &str) -> Result<i64> {
     i64::try_from(duration.as_millis())
         .map_err(|_| Error::invalid(format!("{what} is longer than 292 million years")))
 }

@@ -1,11 +1,105 @@
-//! `stream`: decodes the records of a topic.
+//! `stream`, `streams`: reads topics as a stream.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::builder::SharedGraph;
+use super::operator::Operator;
+use super::{Consumed, Stream, StreamBuilder};
 use crate::base::{Record, Result};
-use crate::codec::SharedCodec;
+use crate::codec::{OwnCodec, SharedCodec};
 use crate::log::RecordRef;
+use crate::plan::{LogicalId, LogicalKind};
 use crate::task::{CLOCK_HEADER, Context, DropReason, Edges, Source, Tick};
+
+impl StreamBuilder {
+    /// Reads a topic as a stream: each record says that something happened. Keys and values have the
+    /// codecs of their types.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// let builder = StreamBuilder::new();
+    /// builder.stream::<String, f64>("amounts").to("copies");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn stream<K: OwnCodec, V: OwnCodec>(&self, topic: impl Into<String>) -> Stream<K, V> {
+        self.stream_with(topic, Consumed::own())
+    }
+
+    /// As [`StreamBuilder::stream`], with codecs and other options.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # use marea::codec::Utf8;
+    /// # let builder = StreamBuilder::new();
+    /// let readings = Consumed::with(Utf8, Utf8).accept(|reading| !reading.value.is_empty());
+    /// builder.stream_with("readings", readings).to("valid");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn stream_with<K: 'static, V: 'static>(
+        &self,
+        topic: impl Into<String>,
+        consumed: Consumed<K, V>,
+    ) -> Stream<K, V> {
+        self.streams_with([topic.into()], consumed)
+    }
+
+    /// Reads several topics as one stream; partition `i` of each goes to the same task.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// builder.streams::<String, String, _>(["atlantic", "pacific"]).to("oceans");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn streams<K: OwnCodec, V: OwnCodec, T: Into<String>>(
+        &self,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Stream<K, V> {
+        self.streams_with(topics, Consumed::own())
+    }
+
+    /// As [`StreamBuilder::streams`], with codecs and other options.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # use marea::codec::Utf8;
+    /// # let builder = StreamBuilder::new();
+    /// builder.streams_with(["atlantic", "pacific"], Consumed::with(Utf8, Utf8)).to("oceans");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn streams_with<K: 'static, V: 'static, T: Into<String>>(
+        &self,
+        topics: impl IntoIterator<Item = T>,
+        consumed: Consumed<K, V>,
+    ) -> Stream<K, V> {
+        let topics = topics.into_iter().map(Into::into).collect();
+        let id = add_source(&self.graph, "source", topics, consumed);
+        Stream::new(self.graph.clone(), id)
+    }
+}
+
+/// Adds the head of a graph, which decodes the records of its topics.
+pub(super) fn add_source<K: 'static, V: 'static>(
+    graph: &SharedGraph,
+    word: &'static str,
+    topics: Vec<String>,
+    consumed: Consumed<K, V>,
+) -> LogicalId {
+    let Consumed {
+        key,
+        value,
+        idle,
+        gate,
+    } = consumed;
+    let operator = Operator::of_kind(word, LogicalKind::Source { topics, idle });
+    operator.make(graph, move |wiring, id| {
+        let out = wiring.edges::<K, V>(id)?;
+        let source = StreamSource::with_gate(key.clone(), value.clone(), gate.clone(), out);
+        wiring.add_source(id, Rc::new(source));
+        Ok(())
+    })
+}
 
 /// Whether a source takes a record, which is handed through: `None` refuses it.
 pub type Accepts<K, V> = Arc<dyn Fn(Record<K, V>) -> Option<Record<K, V>> + Send + Sync>;

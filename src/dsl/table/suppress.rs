@@ -14,11 +14,81 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::Change;
+use super::Table;
 use crate::base::{Error, Header, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
-use crate::state::{KeyValueStore, TimeOrderedStore, TimeSlot};
+use crate::dsl::operator::Operator;
+use crate::dsl::{Change, Suppressed};
+use crate::state::{Medium, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
+
+impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
+    /// Holds each row until its window closes, then lets its last state go, once. Rows that were
+    /// deleted meanwhile never go. Time moves with the records; at the end of a bounded input,
+    /// draining the application closes what is open.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings
+    ///     .group_by_key("by-sensor")
+    ///     .windowed_by(TimeWindows::of(Duration::from_secs(60)).grace(Duration::from_secs(5)))
+    ///     .count("per-minute")
+    ///     .suppress(Suppressed::until_window_closes("final"))
+    ///     .to_stream()
+    ///     .to("out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn suppress(self, suppressed: Suppressed<V>) -> Self {
+        let Suppressed { name, value } = suppressed;
+        let store = format!("{name}-store");
+        let hold = self.windows.unwrap_or_else(|| {
+            let message = format!("suppress {name:?} stands behind a table that is not windowed");
+            self.graph.borrow_mut().report(Error::invalid(message));
+            HoldSpec {
+                size_ms: 0,
+                grace_ms: 0,
+            }
+        });
+        let spec = StoreSpec {
+            name: store.clone(),
+            kind: StoreKind::KeyValue,
+            medium: Medium::Persistent,
+            timestamped: false,
+            logged: true,
+            codecs: (self.key.name(), value.name()),
+        };
+        // A row comes out when its window closes, and is as old as that.
+        let operator = Operator::new("suppress")
+            .of([self.id])
+            .named(name)
+            .store(spec)
+            .holds_back_ms(hold.size_ms.saturating_add(hold.grace_ms));
+        let key = self.key.clone();
+        let id = operator.add(&self.graph, move |wiring, id| {
+            Ok(Suppress {
+                hold,
+                key: key.clone(),
+                value: value.clone(),
+                name: store.as_str().into(),
+                store: TimeOrderedStore::new(wiring.key_value(&store)?),
+                observed: wiring.time(&format!("operator/{store}")),
+                closed: wiring.time(&format!("operator/{store}/closed")),
+                bound: wiring.bound(id),
+                hold_id: wiring.hold(id)?,
+                buffers: RefCell::default(),
+            })
+        });
+        Table {
+            id,
+            view: None,
+            old_rows: None,
+            ..self
+        }
+    }
+}
 
 /// Which windows are held, and how long after their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +100,7 @@ pub struct HoldSpec {
 }
 
 /// Holds the rows of windows until they close.
-pub struct Suppress<K, V> {
+struct Suppress<K, V> {
     hold: HoldSpec,
     key: SharedCodec<Windowed<K>>,
     value: SharedCodec<V>,
@@ -50,33 +120,6 @@ struct Buffers {
 }
 
 impl<K: 'static, V: 'static> Suppress<K, V> {
-    /// A buffer in the store of that name. `times` are the operator's own, kept with the state: the
-    /// largest timestamp it has seen, and the time up to which windows are closed for good. What is
-    /// held is said under `hold_id`.
-    pub fn new(
-        hold: HoldSpec,
-        codecs: (SharedCodec<Windowed<K>>, SharedCodec<V>),
-        store: (Arc<str>, KeyValueStore),
-        times: (TimeSlot, TimeSlot),
-        (bound, hold_id): (TimeBound, HoldId),
-    ) -> Self {
-        let (key, value) = codecs;
-        let (name, store) = store;
-        let (observed, closed) = times;
-        Self {
-            hold,
-            key,
-            value,
-            name,
-            store: TimeOrderedStore::new(store),
-            observed,
-            closed,
-            bound,
-            hold_id,
-            buffers: RefCell::default(),
-        }
-    }
-
     fn hold(&self, record: &Record<Windowed<K>, Change<V>>, cx: &mut Context) -> Result<()> {
         let Buffers { key, row } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;

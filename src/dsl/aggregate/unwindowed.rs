@@ -1,40 +1,69 @@
-//! `count`, `reduce`, `aggregate` of a grouped stream: one row a key.
+//! Aggregates over all time: one row a key.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
-use super::Change;
-use super::scratch::{Scratch, decode_row};
+use super::fold::{Aggregation, AllTime, Grouping, Groups, Initial, SharedFold};
 use crate::base::{Record, Result};
 use crate::codec::SharedCodec;
-use crate::state::KeyValueStore;
+use crate::dsl::operator::Operator;
+use crate::dsl::scratch::{Scratch, decode_row};
+use crate::dsl::table::StoreView;
+use crate::dsl::{Change, OldRows, Table};
+use crate::state::{KeyValueStore, StoreKind};
 use crate::task::{Context, DropReason, Edges, Process};
 
-/// How a value is folded into what there is: `(key, value, row so far)`, giving the new row or `None`
-/// to delete it.
-pub trait Fold<K, V, A>: 'static {
-    /// The new row.
-    fn fold(&self, key: &K, value: V, row: Option<A>) -> Option<A>;
-}
+impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
+    type Key = K;
 
-impl<K, V, A, F> Fold<K, V, A> for F
-where
-    F: Fn(&K, V, Option<A>) -> Option<A> + 'static,
-{
-    fn fold(&self, key: &K, value: V, row: Option<A>) -> Option<A> {
-        self(key, value, row)
+    fn build<A: 'static>(
+        self,
+        groups: Groups<K, V>,
+        aggregation: Aggregation<K, V, A>,
+    ) -> Table<K, A> {
+        let Groups {
+            graph,
+            id: parent,
+            key,
+            value,
+            ..
+        } = groups;
+        let Aggregation {
+            verb,
+            initial,
+            fold,
+            store,
+            ..
+        } = aggregation;
+        let row = store.value.clone();
+        let spec = store.spec(StoreKind::KeyValue, &key);
+        let name = spec.name.clone();
+        let operator = Operator::new(verb.of(["count", "reduce", "aggregate"])).of([parent]);
+        let old_rows = OldRows::default();
+        let asked = old_rows.clone();
+        let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
+        let id = operator.store(spec).add(&graph, move |wiring, _| {
+            Ok(Aggregate {
+                fold: fold.clone(),
+                store: wiring.key_value(&own_name)?,
+                key: own_key.clone(),
+                value: value.clone(),
+                row: own_row.clone(),
+                old: asked.are_asked().then(|| initial.clone()),
+                scratch: RefCell::default(),
+            })
+        });
+        Table::new(graph, id, key.clone())
+            .with_old_rows(old_rows)
+            .with_view(name.clone(), StoreView::make(key, row, name))
     }
 }
-
-/// What the old row of an aggregate's first update is: the initial value, or nothing for a reduction.
-pub type Initial<A> = Arc<dyn Fn() -> Option<A> + Send + Sync>;
 
 /// Folds each record into the row of its key and forwards the row.
 ///
 /// A null key or a null value is dropped and counted. The row's timestamp is the largest of the
 /// records folded into it. A row that becomes null is deleted; the tombstone is forwarded.
-pub struct Aggregate<F, K, V, A> {
-    fold: F,
+struct Aggregate<K, V, A> {
+    fold: SharedFold<K, V, A>,
     store: KeyValueStore,
     key: SharedCodec<K>,
     value: SharedCodec<V>,
@@ -43,32 +72,8 @@ pub struct Aggregate<F, K, V, A> {
     scratch: RefCell<Scratch>,
 }
 
-impl<F, K, V, A> Aggregate<F, K, V, A> {
-    /// An aggregate over `store`; `value` is asked only whether a value is null. With `old` each
-    /// change has the old row, or what that gives where there was none.
-    pub fn new(
-        fold: F,
-        store: KeyValueStore,
-        key: SharedCodec<K>,
-        value: SharedCodec<V>,
-        row: SharedCodec<A>,
-        old: Option<Initial<A>>,
-    ) -> Self {
-        Self {
-            fold,
-            store,
-            key,
-            value,
-            row,
-            old,
-            scratch: RefCell::default(),
-        }
-    }
-}
-
-impl<F, K, V, A> Process for Aggregate<F, K, V, A>
+impl<K, V, A> Process for Aggregate<K, V, A>
 where
-    F: Fold<K, V, A>,
     K: 'static,
     V: 'static,
     A: 'static,
@@ -115,10 +120,7 @@ where
             Some((old, old_ms)) => (Some(old), timestamp_ms.max(old_ms)),
             None => (None, timestamp_ms),
         };
-        let new = self
-            .fold
-            .fold(&key, value, old)
-            .filter(|new| !self.row.is_null(new));
+        let new = (self.fold)(&key, value, old).filter(|new| !self.row.is_null(new));
         match &new {
             Some(row) if scratch.encode_row(&*self.row, row, timestamp_ms)? => {
                 self.store.put(&scratch.key, Some(&scratch.row))?;

@@ -1,30 +1,108 @@
-//! `count`, `reduce`, `aggregate` in tumbling and hopping windows: one row a key and window.
+//! Aggregates in tumbling and hopping windows: one row a key and window.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use super::scratch::{Scratch, decode_row};
-use super::{Change, Fold, Initial};
+use super::fold::{Aggregation, Grouping, Groups, Initial, SharedFold, WithoutMerge};
 use crate::base::{Record, Result};
-use crate::codec::{SharedCodec, Windowed};
-use crate::state::{Put, TimeSlot, WindowStore};
+use crate::codec::{SharedCodec, Windowed, WindowedCodec};
+use crate::dsl::operator::Operator;
+use crate::dsl::scratch::{Scratch, decode_row};
+use crate::dsl::table::HoldSpec;
+use crate::dsl::{Change, OldRows, Table, TimeWindows};
+use crate::state::{Put, StoreKind, TimeSlot, WindowRules, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
+
+impl WithoutMerge for TimeWindows {}
+
+impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
+    type Key = Windowed<K>;
+
+    fn build<A: 'static>(
+        self,
+        groups: Groups<K, V>,
+        aggregation: Aggregation<K, V, A>,
+    ) -> Table<Windowed<K>, A> {
+        let Groups {
+            graph,
+            id: parent,
+            key,
+            ..
+        } = groups;
+        let Aggregation {
+            verb,
+            initial,
+            fold,
+            store,
+            ..
+        } = aggregation;
+        let nothing = TimeWindowSpec {
+            size_ms: 1,
+            advance_ms: 1,
+            grace_ms: 0,
+        };
+        let windows = self.spec().unwrap_or_else(|error| {
+            graph.borrow_mut().report(error.context(&store.name));
+            nothing
+        });
+        let least_ms = windows.size_ms.saturating_add(windows.grace_ms);
+        let retention_ms = store.retention_ms(least_ms).unwrap_or_else(|error| {
+            graph.borrow_mut().report(error);
+            least_ms
+        });
+        let row = store.value.clone();
+        let rules = WindowRules {
+            window_size_ms: windows.size_ms,
+            retention_ms,
+            duplicates: false,
+        };
+        let spec = store.spec(StoreKind::Window(rules), &key);
+        let name = spec.name.clone();
+        let old_rows = OldRows::default();
+        let asked = old_rows.clone();
+        let windowed_key = Arc::new(WindowedCodec::new(key.clone(), windows.size_ms));
+        let word = verb.of(["window_count", "window_reduce", "window_aggregate"]);
+        let operator = Operator::new(word).of([parent]).store(spec);
+        let id = operator.add(&graph, move |wiring, id| {
+            Ok(WindowAggregate {
+                fold: fold.clone(),
+                windows,
+                store: wiring.window(&name)?,
+                key: key.clone(),
+                row: row.clone(),
+                old: asked.are_asked().then(|| initial.clone()),
+                observed: wiring.time(&format!("operator/{name}")),
+                closed: wiring.time(&format!("operator/{name}/closed")),
+                bound: wiring.bound(id),
+                scratch: RefCell::default(),
+            })
+        });
+        let hold = HoldSpec {
+            size_ms: windows.size_ms,
+            grace_ms: windows.grace_ms,
+        };
+        Table::new(graph, id, windowed_key)
+            .with_old_rows(old_rows)
+            .with_windows(hold)
+    }
+}
 
 /// Windows of a fixed size, aligned to 1970: `[start, start + size)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeWindowSpec {
+pub(in crate::dsl) struct TimeWindowSpec {
     /// Length of a window, in milliseconds.
-    pub size_ms: i64,
+    pub(in crate::dsl) size_ms: i64,
     /// Distance between the starts of two windows, in milliseconds; equal to the size for tumbling.
-    pub advance_ms: i64,
+    pub(in crate::dsl) advance_ms: i64,
     /// How long after its end a window takes records, in milliseconds of stream time.
-    pub grace_ms: i64,
+    pub(in crate::dsl) grace_ms: i64,
 }
 
 impl TimeWindowSpec {
     /// The starts of the windows that contain a timestamp, earliest first.
     ///
     /// Source: `TimeWindows.windowsFor`.
-    pub fn starts(&self, timestamp_ms: i64) -> impl Iterator<Item = i64> + use<> {
+    pub(in crate::dsl) fn starts(&self, timestamp_ms: i64) -> impl Iterator<Item = i64> + use<> {
         let first = timestamp_ms
             .saturating_sub(self.size_ms)
             .saturating_add(self.advance_ms);
@@ -35,7 +113,7 @@ impl TimeWindowSpec {
     }
 
     /// The end of a window, exclusive.
-    pub fn end_ms(&self, start_ms: i64) -> i64 {
+    pub(in crate::dsl) fn end_ms(&self, start_ms: i64) -> i64 {
         start_ms.saturating_add(self.size_ms)
     }
 }
@@ -45,8 +123,8 @@ impl TimeWindowSpec {
 /// A null key is dropped; a null value counts. A window takes records until the time passes its end
 /// plus grace; which time that is, with several origins, is decision D13. A row's timestamp is the
 /// largest of the records folded into it. Source: `KStreamWindowAggregate`.
-pub struct WindowAggregate<F, K, V, A> {
-    fold: F,
+struct WindowAggregate<K, V, A> {
+    fold: SharedFold<K, V, A>,
     windows: TimeWindowSpec,
     store: WindowStore,
     key: SharedCodec<K>,
@@ -56,43 +134,9 @@ pub struct WindowAggregate<F, K, V, A> {
     closed: TimeSlot,
     bound: TimeBound,
     scratch: RefCell<Scratch>,
-    types: std::marker::PhantomData<fn(V)>,
 }
 
-impl<F, K, V, A> WindowAggregate<F, K, V, A> {
-    /// An aggregate over `store`. `times` are the operator's own, kept with the state: the largest
-    /// timestamp it has seen, and the time up to which the end of an input closed windows. For `old`
-    /// see [`super::Aggregate::new`].
-    pub fn new(
-        fold: F,
-        windows: TimeWindowSpec,
-        store: WindowStore,
-        codecs: (SharedCodec<K>, SharedCodec<A>),
-        times: (TimeSlot, TimeSlot),
-        bound: TimeBound,
-        old: Option<Initial<A>>,
-    ) -> Self {
-        let (key, row) = codecs;
-        let (observed, closed) = times;
-        let scratch = RefCell::default();
-        let types = std::marker::PhantomData;
-        Self {
-            fold,
-            windows,
-            store,
-            key,
-            row,
-            old,
-            observed,
-            closed,
-            bound,
-            scratch,
-            types,
-        }
-    }
-}
-
-impl<F, K, V, A> WindowAggregate<F, K, V, A> {
+impl<K, V, A> WindowAggregate<K, V, A> {
     /// With several origins what the slowest of them has passed is closed, for good: rows expire by
     /// it, and a record that comes later would begin its window anew.
     fn close(&self, cx: &Context) {
@@ -106,9 +150,8 @@ impl<F, K, V, A> WindowAggregate<F, K, V, A> {
     }
 }
 
-impl<F, K, V, A> Process for WindowAggregate<F, K, V, A>
+impl<K, V, A> Process for WindowAggregate<K, V, A>
 where
-    F: Fold<K, V, A>,
     K: Clone + 'static,
     V: Clone + 'static,
     A: 'static,
@@ -178,10 +221,7 @@ where
                 Some((old, old_ms)) => (Some(old), record_ms.max(old_ms)),
                 None => (None, record_ms),
             };
-            let new = self
-                .fold
-                .fold(&key, value, old)
-                .filter(|new| !self.row.is_null(new));
+            let new = (self.fold)(&key, value, old).filter(|new| !self.row.is_null(new));
             let put = match &new {
                 Some(row) if scratch.encode_row(&*self.row, row, timestamp_ms)? => {
                     self.store.put(&scratch.key, start_ms, Some(&scratch.row))?

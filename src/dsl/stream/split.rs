@@ -1,10 +1,36 @@
-//! `split`: one stream into several.
+//! `split`: one stream into several, each record to the first branch that accepts it.
 
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Stream;
-use crate::operator::{Branch, Pass, Predicate};
-use crate::plan::{LogicalId, LogicalKind, LogicalNode};
+use crate::base::{Record, Result};
+use crate::dsl::operator::Operator;
+use crate::dsl::pass::Pass;
+use crate::plan::LogicalId;
+use crate::task::{Context, Port, Push, Tick};
+
+impl<K: 'static, V: 'static> Stream<K, V> {
+    /// Cuts the stream into branches: each record goes to the first whose predicate holds.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let depths = builder.stream::<String, i64>("depths");
+    /// let mut split = depths.split();
+    /// let deep = split.branch(|_, metres| *metres > 200);
+    /// let shallow = split.default_branch();
+    /// deep.to("deep");
+    /// shallow.to("shallow");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn split(self) -> Split<K, V> {
+        Split::new(self)
+    }
+}
+
+/// What a branch accepts.
+type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> bool + Send + Sync>;
 
 /// A stream being cut into branches, in order of precedence. Records that no branch accepts are
 /// dropped, unless there is a default branch.
@@ -16,11 +42,11 @@ pub struct Split<K, V> {
 }
 
 impl<K: 'static, V: 'static> Split<K, V> {
-    pub(super) fn new(stream: Stream<K, V>) -> Self {
+    fn new(stream: Stream<K, V>) -> Self {
         let predicates: Arc<Mutex<Vec<Predicate<K, V>>>> = Arc::default();
-        let mut node = LogicalNode::new("split", LogicalKind::Operator, vec![stream.id]);
         let shared = predicates.clone();
-        node.make = Some(Arc::new(move |wiring, id| {
+        let operator = Operator::new("split").of([stream.id]);
+        let node = operator.make(&stream.graph, move |wiring, id| {
             let predicates = shared
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -28,11 +54,10 @@ impl<K: 'static, V: 'static> Split<K, V> {
             let mut ports = wiring.ports::<K, V>(id)?.into_iter();
             // Exits were added in the order of their predicates; one more is the default branch.
             let branches = predicates.into_iter().zip(ports.by_ref()).collect();
-            let branch = Branch::new(branches, ports.next());
-            wiring.provide::<K, V>(id, std::rc::Rc::new(branch));
+            let default = ports.next();
+            wiring.provide::<K, V>(id, Rc::new(Branch { branches, default }));
             Ok(())
-        }));
-        let node = stream.graph.borrow_mut().add(node);
+        });
         Self {
             stream,
             node,
@@ -81,11 +106,38 @@ impl<K: 'static, V: 'static> Split<K, V> {
     }
 
     fn exit(&self) -> Stream<K, V> {
-        let mut node = LogicalNode::new("branch", LogicalKind::Operator, vec![self.node]);
-        node.make = Some(Arc::new(|wiring, id| {
-            wiring.add_process(id, Pass::<K, V>::default())
-        }));
-        let id = self.stream.graph.borrow_mut().add(node);
+        let operator = Operator::new("branch").of([self.node]);
+        let id = operator.add(&self.stream.graph, |_, _| Ok(Pass::<K, V>::default()));
         Stream::new(self.stream.graph.clone(), id)
+    }
+}
+
+/// Sends each record to the port of the first predicate that holds; then to the default port, if
+/// there is one; else drops it, which is what the user asked for and is not counted.
+struct Branch<K, V> {
+    branches: Vec<(Predicate<K, V>, Port<K, V>)>,
+    default: Option<Port<K, V>>,
+}
+
+impl<K, V> Push<K, V> for Branch<K, V> {
+    fn push(&self, record: Record<K, V>, cx: &mut Context) -> Result<()> {
+        for (accepts, port) in &self.branches {
+            if accepts(&record.key, &record.value) {
+                return port.push(record, cx);
+            }
+        }
+        match &self.default {
+            Some(port) => port.push(record, cx),
+            None => Ok(()),
+        }
+    }
+
+    fn tick(&self, tick: Tick, cx: &mut Context) -> Result<()> {
+        let ports = self
+            .branches
+            .iter()
+            .map(|(_, port)| port)
+            .chain(&self.default);
+        ports.into_iter().try_for_each(|port| port.tick(tick, cx))
     }
 }

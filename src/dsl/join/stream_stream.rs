@@ -1,16 +1,26 @@
-//! Joins of a stream with a stream and with a table.
+//! `join` of two streams: pairs records of one key whose timestamps are close.
+//!
+//! Each side keeps its records in a window store and looks into the other's. A result has the larger
+//! of the two timestamps and the headers of the record that made it. A record with a null key or a
+//! null value is dropped and counted. There is no drop of late records as such: a record meets what
+//! the other store still shows. Source: `KStreamKStreamJoin`.
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::builder::SharedGraph;
-use super::repartition::repartition_node;
-use super::windows::millis;
-use super::{JoinWindows, Joined, Stream, StreamJoined, Table};
-use crate::base::Error;
-use crate::codec::SharedCodec;
-use crate::operator::{JoinReach, JoinSide, JoinTable, LeftJoinTable, NullKeys, Pass};
+use crate::base::{Record, Result};
+use crate::codec::{Encoded, SharedCodec};
+use crate::dsl::builder::SharedGraph;
+use crate::dsl::pass::Pass;
+use crate::dsl::repartition::repartition_node;
+use crate::dsl::scratch::Scratch;
+use crate::dsl::sink::NullKeys;
+use crate::dsl::windows::millis;
+use crate::dsl::{JoinWindows, Stream, StreamJoined};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{Medium, StoreKind, StoreSpec, WindowRules};
+use crate::state::{Medium, Put, StoreKind, StoreSpec, WindowRules, WindowStore};
+use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     /// Pairs each record with the records of another stream that have the same key and a timestamp
@@ -175,114 +185,132 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
     }
 }
 
-impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Joins each record with the current row of a table; a record whose key has no row makes no
-    /// result. The table must have a store.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream::<String, String>("readings");
-    /// # let places = builder.table::<String, String>("places", "places");
-    /// readings
-    ///     .join_table(&places, |_sensor, reading, place| format!("{place}: {reading}"), "place")
-    ///     .to("placed");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn join_table<W: 'static, R: 'static>(
-        self,
-        table: &Table<K, W>,
-        join: impl Fn(&K, V, W) -> R + Send + Sync + 'static,
-        joined: impl Into<Joined<K, V>>,
-    ) -> Stream<K, R> {
-        let join = Arc::new(join);
-        self.table_join(
-            "join_table",
-            NullKeys::Drop,
-            table,
-            joined.into(),
-            move |wiring, id, parts| {
-                let join = join.clone();
-                let join = move |key: &K, value: V, row: W| join(key, value, row);
-                let (key, value, view) = parts;
-                wiring.add_process(id, JoinTable::new(join, key, value, view))
-            },
-        )
-    }
+/// How far from a record's timestamp its partners may be, in milliseconds; either may be negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dsl) struct JoinReach {
+    /// How much earlier.
+    pub(in crate::dsl) before_ms: i64,
+    /// How much later.
+    pub(in crate::dsl) after_ms: i64,
+}
 
-    /// Joins each record with the current row of a table, or with `None` where there is none; a null
-    /// key has none. The table must have a store.
-    ///
-    /// ```
-    /// # use marea::prelude::*;
-    /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream::<String, String>("readings");
-    /// # let places = builder.table::<String, String>("places", "places");
-    /// readings
-    ///     .left_join_table(
-    ///         &places,
-    ///         |_sensor, reading, place| format!("{}: {reading}", place.unwrap_or("at sea".to_owned())),
-    ///         "place",
-    ///     )
-    ///     .to("placed");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn left_join_table<W: 'static, R: 'static>(
-        self,
-        table: &Table<K, W>,
-        join: impl Fn(&K, V, Option<W>) -> R + Send + Sync + 'static,
-        joined: impl Into<Joined<K, V>>,
-    ) -> Stream<K, R> {
-        let join = Arc::new(join);
-        self.table_join(
-            "left_join_table",
-            NullKeys::Keep,
-            table,
-            joined.into(),
-            move |wiring, id, parts| {
-                let join = join.clone();
-                let join = move |key: &K, value: V, row: Option<W>| join(key, value, row);
-                let (key, value, view) = parts;
-                wiring.add_process(id, LeftJoinTable::new(join, key, value, view))
-            },
-        )
-    }
+/// One side of a join: writes its records to its own store and pairs them with the other side's.
+pub(in crate::dsl) struct JoinSide<F, K, V, W, R> {
+    join: F,
+    reach: JoinReach,
+    own: WindowStore,
+    other: WindowStore,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+    other_value: SharedCodec<W>,
+    bound: TimeBound,
+    scratch: RefCell<Scratch>,
+    types: PhantomData<fn() -> R>,
+}
 
-    fn table_join<W: 'static, R: 'static>(
-        self,
-        operator: &'static str,
-        null_keys: NullKeys,
-        table: &Table<K, W>,
-        joined: Joined<K, V>,
-        add: impl Fn(
-            &mut crate::task::Wiring<'_>,
-            crate::task::NodeId,
-            (SharedCodec<K>, SharedCodec<V>, crate::task::ViewPort<K, W>),
-        ) -> crate::base::Result<()>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Stream<K, R> {
-        let graph = self.graph;
-        let Joined { name, key, value } = joined;
-        let codecs = (key.clone(), value.clone());
-        let node = repartition_node(self.id, name.clone(), codecs, null_keys, false, None);
-        let parent = graph.borrow_mut().add(node);
-        let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
-        node.joins_partitions = true;
-        match table.view().cloned() {
-            Some((store, view)) => {
-                node.uses_stores.push(store);
-                node.make = Some(Arc::new(move |wiring, id| {
-                    let view = view(wiring)?;
-                    add(wiring, id, (key.clone(), value.clone(), view))
-                }));
-            }
-            None => graph.borrow_mut().report(Error::invalid(format!(
-                "join {name:?} looks into a table without a store; make the table with a store: `StreamBuilder::table`"
-            ))),
+impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
+    /// A side that writes `stores.0` and reads `stores.1`. `bound` is that of both sides: a record of
+    /// either finds its partners as long as the slowest origin of the two may send them.
+    fn new(
+        join: F,
+        reach: JoinReach,
+        stores: (WindowStore, WindowStore),
+        key: SharedCodec<K>,
+        values: (SharedCodec<V>, SharedCodec<W>),
+        bound: TimeBound,
+    ) -> Self {
+        Self {
+            join,
+            reach,
+            own: stores.0,
+            other: stores.1,
+            key,
+            value: values.0,
+            other_value: values.1,
+            bound,
+            scratch: RefCell::default(),
+            types: PhantomData,
         }
-        let id = graph.borrow_mut().add(node);
-        Stream::new(graph, id)
+    }
+}
+
+impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
+    /// Rows stay for as long as the slowest origin of either side may send a partner.
+    fn hold_back(&self, cx: &Context) {
+        if self.bound.has_several_origins() {
+            let floor_ms = cx.floor_ms(&self.bound);
+            self.own.set_floor_ms(floor_ms);
+            self.other.set_floor_ms(floor_ms);
+        }
+    }
+}
+
+impl<F, K, V, W, R> Process for JoinSide<F, K, V, W, R>
+where
+    F: Fn(&K, &V, &W) -> R + 'static,
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+    R: 'static,
+{
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = R;
+
+    fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
+        let mut scratch = self.scratch.borrow_mut();
+        if !scratch.encode_key(&*self.key, &key)? {
+            cx.drop_record(DropReason::NullKey);
+            return Ok(());
+        }
+        scratch.row.clear();
+        if self.value.encode(&value, &mut scratch.row)? == Encoded::Null {
+            cx.drop_record(DropReason::NullValue);
+            return Ok(());
+        }
+        self.hold_back(cx);
+        if self
+            .own
+            .put(&scratch.key, timestamp_ms, Some(&scratch.row))?
+            == Put::Expired
+        {
+            cx.drop_record(DropReason::Expired);
+        }
+        let from_ms = timestamp_ms.saturating_sub(self.reach.before_ms).max(0);
+        // The peer moves a reach that ends before 1970 to 1970: the record at 0 is met.
+        let to_ms = timestamp_ms.saturating_add(self.reach.after_ms).max(0);
+        if to_ms < from_ms {
+            return Ok(());
+        }
+        let mut partners = self.other.fetch_range(&scratch.key, from_ms, to_ms)?;
+        drop(scratch);
+        while let Some(partner) = partners.next()? {
+            let other = self.other_value.decode(Some(partner.row))?;
+            let joined = (self.join)(&key, &value, &other);
+            let timestamp_ms = timestamp_ms.max(partner.start_ms);
+            let (key, headers) = (key.clone(), headers.clone());
+            out.push(
+                Record {
+                    key,
+                    value: joined,
+                    timestamp_ms,
+                    headers,
+                },
+                cx,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn tick(&self, tick: Tick, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
+        self.hold_back(cx);
+        out.tick(tick, cx)
     }
 }

@@ -1,0 +1,17 @@
+//! `count`, `reduce`, `aggregate` of grouped streams: once, over a trait of groupings.
+//!
+//! ```text
+//!  GroupedStream<K, V, G>  --count | reduce | aggregate-->  Aggregation  --G: Grouping-->  Table<G::Key, A>
+//! ```
+//!
+//! What is aggregated is the same over all time, in windows and in sessions; a [`Grouping`] knows which rows
+//! a record belongs to and builds the operator that keeps them.
+
+mod fold;
+mod grouped;
+mod time_window;
+mod unwindowed;
+
+pub use fold::{Aggregation, AllTime, Emit, Grouping, Groups, WithoutMerge};
+pub use grouped::{GroupedStream, WindowedStream};
+pub(in crate::dsl) use time_window::TimeWindowSpec;

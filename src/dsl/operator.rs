@@ -1,0 +1,92 @@
+//! How an operator enters the graph: what the plan learns about it, and how its process is built.
+//!
+//! Every operator is added here, by [`Operator::add`]: its description as data, and a closure that builds
+//! the process for each task. What has no [`Process`] (a sink, a split) leaves its own port: [`Operator::make`].
+
+use std::sync::Arc;
+
+use super::builder::SharedGraph;
+use crate::base::Result;
+use crate::plan::{LogicalId, LogicalKind, LogicalNode};
+use crate::state::StoreSpec;
+use crate::task::{NodeId, Process, Wiring};
+
+/// An operator, before it is added.
+pub(in crate::dsl) struct Operator(LogicalNode);
+
+impl Operator {
+    /// An operator without stores that keeps the key; `word` is the DSL's word for it.
+    pub(in crate::dsl) fn new(word: &'static str) -> Self {
+        Self::of_kind(word, LogicalKind::Operator)
+    }
+
+    /// A node of another kind: a source or a sink.
+    pub(in crate::dsl) fn of_kind(word: &'static str, kind: LogicalKind) -> Self {
+        Self(LogicalNode::new(word, kind, Vec::new()))
+    }
+
+    /// Gets its records from these nodes.
+    pub(in crate::dsl) fn of(mut self, parents: impl Into<Vec<LogicalId>>) -> Self {
+        self.0.parents = parents.into();
+        self
+    }
+
+    /// Has a name of the user's, for descriptions.
+    pub(in crate::dsl) fn named(mut self, name: impl Into<String>) -> Self {
+        self.0.name = Some(name.into());
+        self
+    }
+
+    /// May give its records other keys than those that they came with.
+    pub(in crate::dsl) fn changes_key(mut self) -> Self {
+        self.0.changes_key = true;
+        self
+    }
+
+    /// Needs inputs that are partitioned alike.
+    pub(in crate::dsl) fn joins_partitions(mut self) -> Self {
+        self.0.joins_partitions = true;
+        self
+    }
+
+    /// Brings a store, and uses it.
+    pub(in crate::dsl) fn store(mut self, store: StoreSpec) -> Self {
+        self.0.uses_stores.push(store.name.clone());
+        self.0.stores.push(store);
+        self
+    }
+
+    /// Uses a store that another node brings.
+    pub(in crate::dsl) fn uses(mut self, store: impl Into<String>) -> Self {
+        self.0.uses_stores.push(store.into());
+        self
+    }
+
+    /// Makes records later that are up to `ms` milliseconds behind the time that has reached it.
+    pub(in crate::dsl) fn holds_back_ms(mut self, ms: i64) -> Self {
+        self.0.holds_back_ms = Some(ms);
+        self
+    }
+
+    /// Adds it; `build` makes the process of each task.
+    pub(in crate::dsl) fn add<P: Process>(
+        self,
+        graph: &SharedGraph,
+        build: impl Fn(&mut Wiring<'_>, NodeId) -> Result<P> + Send + Sync + 'static,
+    ) -> LogicalId {
+        self.make(graph, move |wiring, id| {
+            let process = build(wiring, id)?;
+            wiring.add_process(id, process)
+        })
+    }
+
+    /// Adds it; `make` leaves its port in the wiring of each task.
+    pub(in crate::dsl) fn make(
+        mut self,
+        graph: &SharedGraph,
+        make: impl Fn(&mut Wiring<'_>, NodeId) -> Result<()> + Send + Sync + 'static,
+    ) -> LogicalId {
+        self.0.make = Some(Arc::new(make));
+        graph.borrow_mut().add(self.0)
+    }
+}

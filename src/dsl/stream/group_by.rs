@@ -1,0 +1,50 @@
+//! `group_by_key`, `group_by`: brings the records of equal keys together.
+
+use super::Stream;
+use crate::dsl::repartition::repartition_node;
+use crate::dsl::sink::NullKeys;
+use crate::dsl::{Grouped, GroupedStream};
+
+impl<K: 'static, V: 'static> Stream<K, V> {
+    /// Groups by the key that the records have.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings
+    ///     .group_by_key("by-sensor")
+    ///     .count("readings-per-sensor")
+    ///     .to_stream()
+    ///     .to("counts");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn group_by_key(self, grouped: impl Into<Grouped<K, V>>) -> GroupedStream<K, V> {
+        let Grouped { name, key, value } = grouped.into();
+        let codecs = (key.clone(), value.clone());
+        let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
+        let id = self.graph.borrow_mut().add(node);
+        GroupedStream::new(self.graph, id, key, value)
+    }
+
+    /// Groups by another key: [`Stream::select_key`], then [`Stream::group_by_key`].
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings
+    ///     .group_by(|_sensor, reading| reading.len() as i64, "by-length")
+    ///     .count("lengths")
+    ///     .to_stream()
+    ///     .to("counts");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn group_by<L: 'static>(
+        self,
+        select: impl Fn(&K, &V) -> L + Send + Sync + 'static,
+        grouped: impl Into<Grouped<L, V>>,
+    ) -> GroupedStream<L, V> {
+        self.select_key(select).group_by_key(grouped)
+    }
+}

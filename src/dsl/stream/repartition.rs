@@ -1,0 +1,39 @@
+//! `repartition`: sends a stream through a topic of the application's own.
+
+use super::Stream;
+use crate::dsl::Repartitioned;
+use crate::dsl::repartition::repartition_node;
+use crate::dsl::sink::NullKeys;
+
+impl<K: 'static, V: 'static> Stream<K, V> {
+    /// Sends the records through a topic of the application's own, so that each comes to the task of
+    /// its key. Records with a null key are dropped, under a reason of their own.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings
+    ///     .repartition(Repartitioned::named("spread").partitions(8))
+    ///     .to("out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn repartition(self, repartitioned: impl Into<Repartitioned<K, V>>) -> Self {
+        let Repartitioned {
+            name,
+            key,
+            value,
+            partitions,
+        } = repartitioned.into();
+        let node = repartition_node(
+            self.id,
+            name,
+            (key, value),
+            NullKeys::Drop,
+            true,
+            partitions,
+        );
+        let id = self.graph.borrow_mut().add(node);
+        Stream::new(self.graph, id)
+    }
+}

@@ -1,0 +1,120 @@
+//! Tables: the latest row of each key, as it changes. One operator a file.
+
+mod filter;
+mod map_values;
+mod source;
+mod suppress;
+mod to_stream;
+
+use std::sync::Arc;
+
+pub(in crate::dsl) use source::StoreView;
+pub(in crate::dsl) use suppress::HoldSpec;
+
+use super::builder::SharedGraph;
+use super::{Change, OldRows};
+use crate::base::{Record, Result};
+use crate::codec::SharedCodec;
+use crate::plan::LogicalId;
+use crate::task::{ViewPort, Wiring};
+
+/// Makes the view of a table within a task.
+pub(in crate::dsl) type MakeView<K, V> =
+    Arc<dyn Fn(&mut Wiring<'_>) -> Result<ViewPort<K, V>> + Send + Sync>;
+
+/// A table: each record on it is the new row of a key, or its deletion.
+///
+/// A table over a store can be joined with; what is mapped or filtered from it is a view that computes
+/// each row when it is asked for.
+#[must_use = "a table does nothing until it ends in a stream or a join"]
+pub struct Table<K, V> {
+    pub(in crate::dsl) graph: SharedGraph,
+    pub(in crate::dsl) id: LogicalId,
+    key: SharedCodec<K>,
+    /// How to look into it, and the store that is behind.
+    view: Option<(String, MakeView<K, V>)>,
+    /// How to ask for old rows, where there is a store to read them from.
+    old_rows: Option<OldRows>,
+    windows: Option<HoldSpec>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        let copy: fn(&Record<K, Change<V>>) -> Record<K, Change<V>> = Record::clone;
+        self.graph.borrow_mut().node_mut(self.id).copier = Some(Arc::new(copy));
+        Self {
+            graph: self.graph.clone(),
+            id: self.id,
+            key: self.key.clone(),
+            view: self.view.clone(),
+            old_rows: self.old_rows.clone(),
+            windows: self.windows,
+        }
+    }
+}
+
+impl<K: 'static, V: 'static> Table<K, V> {
+    pub(in crate::dsl) fn new(graph: SharedGraph, id: LogicalId, key: SharedCodec<K>) -> Self {
+        Self {
+            graph,
+            id,
+            key,
+            view: None,
+            old_rows: None,
+            windows: None,
+        }
+    }
+
+    pub(in crate::dsl) fn with_view(
+        mut self,
+        store: String,
+        make: impl Fn(&mut Wiring<'_>) -> Result<ViewPort<K, V>> + Send + Sync + 'static,
+    ) -> Self {
+        self.view = Some((store, Arc::new(make)));
+        self
+    }
+
+    pub(in crate::dsl) fn with_windows(mut self, hold: HoldSpec) -> Self {
+        self.windows = Some(hold);
+        self
+    }
+
+    pub(in crate::dsl) fn with_old_rows(mut self, old_rows: OldRows) -> Self {
+        self.old_rows = Some(old_rows);
+        self
+    }
+
+    pub(in crate::dsl) fn view(&self) -> Option<&(String, MakeView<K, V>)> {
+        self.view.as_ref()
+    }
+
+    /// Names the operator that made this table, for descriptions.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let sensors = builder.table::<String, String>("sensors", "sensors-rows");
+    /// sensors.named("sensors").to_stream().to("out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn named(self, name: impl Into<String>) -> Self {
+        self.graph.borrow_mut().node_mut(self.id).name = Some(name.into());
+        self
+    }
+
+    /// The table that an operator without a store makes of this one: `view` is how its rows are computed.
+    fn derived<W: 'static>(
+        self,
+        id: LogicalId,
+        view: impl FnOnce(MakeView<K, V>) -> MakeView<K, W>,
+    ) -> Table<K, W> {
+        Table {
+            graph: self.graph,
+            id,
+            key: self.key,
+            view: self.view.map(|(store, below)| (store, view(below))),
+            old_rows: self.old_rows,
+            windows: self.windows,
+        }
+    }
+}
