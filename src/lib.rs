@@ -32,7 +32,7 @@
 //!
 //! # Where to go next
 //! - to write a topology: [`dsl`], and [`codec`] for what is on the topics;
-//! - to run one: [`runtime::Application`], on a log that [`log::open`] opens;
+//! - to run one: [`runtime::Application`], on a log that [`open`] opens;
 //! - to test one: [`testing::Driver`] for its results, [`testing::Invariance`] for its independence of
 //!   partitions, workers and pace;
 //! - when something fails: [`ErrorKind`] says what to do about it, [`task::ErrorPolicies`] what happens
@@ -56,12 +56,12 @@
 //!  log        the trait of a partitioned log, and its backends: in memory, embedded
 //!  state      stores: overlay, changelog, restore
 //!  task       a partition of a sub-topology as a step machine: records in, effects out
-//!  operator   one operator a file
 //!  topology   the physical graph, its names, its cut into sub-topologies
 //!  plan       the logical graph and its rewrites
-//!  dsl        what users type: streams, tables, windows
+//!  dsl        what users type: streams, tables, windows; one operator a file
 //!  runtime    workers, assignment, commits, restore
 //!  testing    a driver of the real task without a log; invariance of results
+//!  prelude    the names that a program needs
 //! ```
 
 pub mod base;
@@ -85,6 +85,22 @@ pub use codec::Json;
 #[cfg(feature = "bincode")]
 pub use marea_derive::Bincode;
 pub use marea_derive::Json;
+
+/// Opens the log that `url` names, with defaults: `memory:` (gone with the process), `embedded:DIRECTORY`
+/// or `kafka://HOST:PORT`. [`log::open`] takes options.
+///
+/// ```
+/// use marea::prelude::*;
+/// let log = marea::open("memory:")?;
+/// log.create_topics(&[TopicSpec::new("readings", 4)])?;
+/// # Ok::<(), marea::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`log::open`].
+pub fn open(url: &str) -> Result<std::sync::Arc<dyn log::Log>> {
+    log::open(url, &log::OpenOptions::default())
+}
 
 // What the derives write begins with the name of this crate.
 extern crate self as marea;

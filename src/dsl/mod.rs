@@ -45,7 +45,7 @@ mod source;
 mod stream;
 mod table;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod windows;
 
 pub use aggregate::{

@@ -7,7 +7,7 @@ use super::KafkaLog;
 #[cfg(feature = "rocksdb")]
 use super::embedded::{EmbeddedLog, Fsync, Settings};
 use super::{Log, MemoryLog};
-use crate::base::{Env, Error, Result};
+use crate::base::{Env, Error, Result, SystemEnv};
 use crate::disk::Budget;
 
 /// What [`open`] needs besides the address.
@@ -23,6 +23,16 @@ pub struct OpenOptions {
     /// See [`Settings::quota_bytes`].
     #[cfg(feature = "rocksdb")]
     pub quota_bytes: Option<u64>,
+}
+
+/// The memory of an embedded log that is opened without options, in bytes.
+const BUDGET_BYTES: usize = 64 << 20;
+
+impl Default for OpenOptions {
+    /// The system's clock, 64 MiB for an embedded log, an fsync a commit.
+    fn default() -> Self {
+        Self::new(SystemEnv::shared(), Budget::new(BUDGET_BYTES))
+    }
 }
 
 impl OpenOptions {
@@ -103,7 +113,7 @@ pub(super) fn shown(url: &str) -> String {
 #[cfg(feature = "rocksdb")]
 mod tests {
     use super::*;
-    use crate::base::{ErrorKind, SystemEnv};
+    use crate::base::ErrorKind;
     use crate::log::TopicSpec;
 
     #[test]

@@ -45,18 +45,14 @@ pub struct ApplicationBuilder {
 /// A running application: worker threads that own its tasks.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use std::time::Duration;
-/// use marea::base::SystemEnv;
-/// use marea::codec::Utf8;
-/// use marea::dsl::{Consumed, Produced, StreamBuilder};
-/// use marea::log::{Log, MemoryLog, TopicSpec};
-/// use marea::runtime::{Application, Settings, StateBackend};
+/// use marea::prelude::*;
+/// use marea::runtime::StateBackend;
 ///
 /// let builder = StreamBuilder::new();
-/// builder.stream("in", Consumed::with(Utf8, Utf8)).to("out", Produced::with(Utf8, Utf8));
+/// builder.stream::<String, String>("in").to("out");
 ///
-/// let log: Arc<dyn Log> = Arc::new(MemoryLog::new(SystemEnv::shared()));
+/// let log = marea::open("memory:")?;
 /// log.create_topics(&[TopicSpec::new("in", 1), TopicSpec::new("out", 1)])?;
 /// let mut application = Application::builder(builder.build()?, "copy")
 ///     .log(log)

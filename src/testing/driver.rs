@@ -152,7 +152,7 @@ impl DriverBuilder {
 ///
 /// let values: Vec<_> = counts.read(&mut driver)?.into_iter().map(|record| record.value).collect();
 /// assert_eq!(values, [Some(1), Some(2)]);
-/// let rows = driver.key_value_rows("counts", Utf8, I64)?;
+/// let rows = driver.key_value_rows("counts", String::codec(), i64::codec())?;
 /// assert_eq!(rows, [("buoy-7".to_owned(), 2, Some(2_000))]);
 /// # Ok::<(), marea::Error>(())
 /// ```

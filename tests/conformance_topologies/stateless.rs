@@ -90,7 +90,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 .flat_map_values(|_, v| [v.clone(), v])
                 .to_with("out2", out());
             input.clone().to_with("out1", out());
-            input.to("out2", out());
+            input.to_with("out2", out());
         }
         "repartition" => b
             .stream_with("in", strings())

@@ -114,7 +114,7 @@ fn a_name_is_no_topic_name() {
 #[test]
 fn a_join_looks_into_a_table_without_a_store() {
     refuses(
-        &["\"join\"", "without a store", "materialized_table"],
+        &["\"join\"", "without a store", "StreamBuilder::table"],
         |b| {
             let table = b.table_without_store("table", Consumed::with(Utf8, Utf8));
             input(b)

@@ -33,11 +33,6 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
         // Formats in memory. No log, reader, or writer: a task returns its effects.
         ("log", Only(&["Batch", "BatchesBuilder", "BatchesMark", "Cursor", "Fetched", "RecordRef"])),
     ]),
-    ("operator", &[
-        ("base", Everything), ("codec", Everything), ("state", Everything), ("task", Everything),
-        // What a source decodes.
-        ("log", Only(&["RecordRef"])),
-    ]),
     // Neither this layer nor `plan` knows an operator: they carry makers, which `dsl` made.
     ("topology", &[
         ("base", Everything), ("state", Everything), ("task", Everything),
@@ -47,7 +42,9 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("plan", &[("base", Everything), ("state", Everything), ("task", Everything), ("topology", Everything)]),
     ("dsl", &[
         ("base", Everything), ("codec", Everything), ("state", Everything), ("task", Everything),
-        ("operator", Everything), ("topology", Everything), ("plan", Everything),
+        ("topology", Everything), ("plan", Everything),
+        // What a source decodes.
+        ("log", Only(&["RecordRef"])),
     ]),
     // Runs a topology, whoever described it: no codec, operator, plan, or DSL.
     ("runtime", &[
@@ -62,6 +59,11 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
         ("task", Everything), ("topology", Everything), ("runtime", Everything),
         // As for the runtime.
         ("disk", Only(&["Budget"])),
+    ]),
+    // The names that a program needs, from wherever they are.
+    ("prelude", &[
+        ("base", Everything), ("codec", Everything), ("log", Everything), ("topology", Everything),
+        ("dsl", Everything), ("runtime", Everything), ("testing", Everything),
     ]),
 ];
 
@@ -318,7 +320,7 @@ mod tests {
             ),
             ("src/topology/a.rs", "use crate::dsl::Stream;"),
             ("src/topology/mod.rs", "use super::dsl::Stream;"),
-            ("src/plan/a.rs", "use crate::operator::Filter;"),
+            ("src/plan/a.rs", "use crate::dsl::Change;"),
             ("src/runtime/a.rs", "use crate::{ plan :: Graph };"),
             ("src/base/a.rs", "use $crate::log_conformance;"),
             ("src/base/a.rs", "use crate::*;"),

@@ -79,17 +79,17 @@ where
 
 #[cfg(test)]
 mod tests {
-    use crate::dsl::testing::run;
+    use crate::dsl::tests::run;
 
     #[test]
     fn what_the_predicate_accepts_passes_and_nothing_else() {
         let found = run(&[("a", 1), ("b", 2), ("a", 3)], |stream| {
             stream.filter(|_, value| value % 2 == 1)
         });
-        assert_eq!(found, [("a", 1), ("a", 3)].map(crate::dsl::testing::owned));
+        assert_eq!(found, [("a", 1), ("a", 3)].map(crate::dsl::tests::owned));
         let found = run(&[("a", 1), ("b", 2)], |stream| {
             stream.filter_not(|key, _| key == "a")
         });
-        assert_eq!(found, [("b", 2)].map(crate::dsl::testing::owned));
+        assert_eq!(found, [("b", 2)].map(crate::dsl::tests::owned));
     }
 }

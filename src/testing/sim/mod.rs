@@ -34,20 +34,18 @@ use crate::topology::Topology;
 /// faults.
 ///
 /// ```
-/// use marea::codec::{I64, Utf8};
-/// use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
-/// use marea::log::TopicSpec;
+/// use marea::prelude::*;
 /// use marea::testing::{Compare, InputRecord, Simulation};
 ///
 /// let topology = || {
 ///     let builder = StreamBuilder::new();
 ///     builder
-///         .stream("words", Consumed::with(Utf8, Utf8))
-///         .group_by(|_, word| word.clone(), Grouped::with("by-word", Utf8, Utf8))
+///         .stream::<String, String>("words")
+///         .group_by(|_, word| word.clone(), "by-word")
 ///         .count("counts")
 ///         .to_stream()
 ///         .present()
-///         .to("counts-out", Produced::with(Utf8, I64));
+///         .to("counts-out");
 ///     builder.build()
 /// };
 /// let word = |n: i64| InputRecord {
