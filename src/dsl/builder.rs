@@ -9,7 +9,7 @@ use crate::base::{Record, Result};
 use crate::codec::Nullable;
 use crate::operator::{Accepts, Extract, Gate, OldRows, StoreView, StreamSource, TableSource};
 use crate::plan::{Graph, LogicalId, LogicalKind, LogicalNode, lower};
-use crate::state::{StoreKind, StoreSpec};
+use crate::state::{Changelog, RowForm, StoreKind, StoreSpec};
 use crate::task::ViewPort;
 use crate::topology::Topology;
 
@@ -170,10 +170,10 @@ impl StreamBuilder {
         let store = materialized.map(|materialized| {
             let spec = StoreSpec {
                 name: materialized.name,
-                kind: StoreKind::KeyValue,
+                kind: StoreKind::key_value(),
                 medium: materialized.medium,
-                timestamped: true,
-                logged: materialized.logged,
+                row: RowForm::Timestamped,
+                changelog: Changelog::own_if(materialized.logged),
                 codecs: (key.name(), value.name()),
             };
             let name = spec.name.clone();

@@ -7,7 +7,7 @@ use super::{Materialized, Table, TimeWindows, WindowedStream};
 use crate::codec::SharedCodec;
 use crate::operator::{Aggregate, Initial, OldRows, StoreView};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{StoreKind, StoreSpec};
+use crate::state::{Changelog, RowForm, StoreKind, StoreSpec};
 use crate::task::ViewPort;
 
 /// A fold as the grouped streams keep it: `(key, value, row so far)` to the new row.
@@ -156,10 +156,10 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
         node.stores.push(StoreSpec {
             name: store.clone(),
-            kind: StoreKind::KeyValue,
+            kind: StoreKind::key_value(),
             medium: materialized.medium,
-            timestamped: true,
-            logged: materialized.logged,
+            row: RowForm::Timestamped,
+            changelog: Changelog::own_if(materialized.logged),
             codecs: (key.name(), row.name()),
         });
         node.uses_stores.push(store.clone());

@@ -10,7 +10,7 @@ use crate::base::Error;
 use crate::codec::SharedCodec;
 use crate::operator::{JoinReach, JoinSide, JoinTable, LeftJoinTable, NullKeys, Pass};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{Medium, StoreKind, StoreSpec, WindowRules};
+use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, WindowRules};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     /// Pairs each record with the records of another stream that have the same key and a timestamp
@@ -150,14 +150,14 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
         node.stores.push(StoreSpec {
             name: own.clone(),
-            kind: StoreKind::Window(WindowRules {
+            kind: StoreKind::window(WindowRules {
                 window_size_ms: reach.before_ms.saturating_add(reach.after_ms),
                 retention_ms: self.retention_ms,
                 duplicates: true,
             }),
             medium: self.medium,
-            timestamped: false,
-            logged: true,
+            row: RowForm::Plain,
+            changelog: Changelog::Own,
             codecs: (self.key.name(), value.name()),
         });
         node.uses_stores = vec![own.clone(), other.clone()];

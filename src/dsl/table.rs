@@ -10,7 +10,7 @@ use crate::operator::{
     Change, FilterView, HoldSpec, MapView, OldRows, Suppress, TableFilter, TableMapValues, ToStream,
 };
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{Medium, StoreKind, StoreSpec};
+use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec};
 use crate::task::{ViewPort, Wiring};
 
 /// Makes the view of a table within a task.
@@ -247,10 +247,10 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
         node.holds_back_ms = Some(hold.size_ms.saturating_add(hold.grace_ms));
         node.stores.push(StoreSpec {
             name: store.clone(),
-            kind: StoreKind::KeyValue,
+            kind: StoreKind::key_value(),
             medium: Medium::Persistent,
-            timestamped: false,
-            logged: true,
+            row: RowForm::Plain,
+            changelog: Changelog::Own,
             codecs: (self.key.name(), value.name()),
         });
         node.uses_stores.push(store.clone());

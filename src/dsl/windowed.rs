@@ -10,7 +10,7 @@ use crate::base::Error;
 use crate::codec::{SharedCodec, Windowed, WindowedCodec};
 use crate::operator::{HoldSpec, Initial, OldRows, TimeWindowSpec, WindowAggregate};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{StoreKind, StoreSpec, WindowRules};
+use crate::state::{Changelog, RowForm, StoreKind, StoreSpec, WindowRules};
 
 /// A grouped stream in windows.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
@@ -163,14 +163,14 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
         node.stores.push(StoreSpec {
             name: store.clone(),
-            kind: StoreKind::Window(WindowRules {
+            kind: StoreKind::window(WindowRules {
                 window_size_ms: windows.size_ms,
                 retention_ms,
                 duplicates: false,
             }),
             medium: materialized.medium,
-            timestamped: true,
-            logged: materialized.logged,
+            row: RowForm::Timestamped,
+            changelog: Changelog::own_if(materialized.logged),
             codecs: (key.name(), row.name()),
         });
         node.uses_stores.push(store.clone());
