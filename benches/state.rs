@@ -18,8 +18,8 @@ use marea::disk::Budget;
 use marea::log::BatchBuilder;
 use marea::state::typed::TimestampedWindow;
 use marea::state::{
-    Backend, Identity, Medium, MemoryBackend, RocksBackend, StoreKind, StoreSpec, TaskState,
-    WindowRules,
+    Backend, Changelog, Identity, Medium, MemoryBackend, RocksBackend, RowForm, StoreKind,
+    StoreSpec, TaskState, WindowRules,
 };
 
 const KEYS: usize = 10_000;
@@ -30,8 +30,8 @@ fn specs() -> Vec<StoreSpec> {
         name: name.to_owned(),
         kind,
         medium: Medium::Persistent,
-        timestamped: true,
-        logged: true,
+        row: RowForm::Timestamped,
+        changelog: Changelog::Own,
         codecs: ("utf8".to_owned(), "i64".to_owned()),
     };
     let rules = WindowRules {
@@ -40,8 +40,8 @@ fn specs() -> Vec<StoreSpec> {
         duplicates: false,
     };
     vec![
-        store("plain", StoreKind::KeyValue),
-        store("windows", StoreKind::Window(rules)),
+        store("plain", StoreKind::key_value()),
+        store("windows", StoreKind::window(rules)),
     ]
 }
 

@@ -7,7 +7,7 @@ use super::source::Gate;
 use super::windows::millis;
 use crate::base::{Error, Record, Result};
 use crate::codec::{Codec, OwnCodec, SharedCodec};
-use crate::state::{Medium, StoreKind, StoreSpec};
+use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec};
 pub use crate::topology::Idle;
 
 /// How a source reads its topic.
@@ -225,8 +225,8 @@ impl<V: 'static> Materialized<V> {
             name: self.name.clone(),
             kind,
             medium: self.medium,
-            timestamped: true,
-            logged: self.logged,
+            row: RowForm::Timestamped,
+            changelog: Changelog::own_if(self.logged),
             codecs: (key.name(), self.value.name()),
         }
     }

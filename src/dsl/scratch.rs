@@ -1,10 +1,8 @@
-//! Buffers that an operator reuses, and the layout of a timestamped row.
+//! Buffers that an operator reuses.
 
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::codec::{Codec, Encoded};
-
-/// Length of the timestamp in front of a row's value.
-const TIMESTAMP_LEN: usize = 8;
+use crate::state::row;
 
 /// A key and a row being encoded; an operator keeps one and allocates nothing per record.
 #[derive(Debug, Default)]
@@ -27,8 +25,7 @@ impl Scratch {
         value: &V,
         timestamp_ms: i64,
     ) -> Result<bool> {
-        self.row.clear();
-        self.row.extend_from_slice(&timestamp_ms.to_be_bytes());
+        row::begin(timestamp_ms, &mut self.row);
         Ok(codec.encode(value, &mut self.row)? == Encoded::Bytes)
     }
 }
@@ -45,11 +42,5 @@ pub(super) fn decode_row<V: 'static>(
 
 /// Splits `timestamp | value`.
 pub(super) fn split_row(row: &[u8]) -> Result<(i64, &[u8])> {
-    match row.split_first_chunk::<TIMESTAMP_LEN>() {
-        Some((timestamp, value)) => Ok((i64::from_be_bytes(*timestamp), value)),
-        None => Err(Error::corrupt(format!(
-            "a row of {} bytes has no timestamp",
-            row.len()
-        ))),
-    }
+    row::split(row)
 }

@@ -117,7 +117,7 @@ fn check_changelogs(topology: &Topology) -> Result<()> {
             continue;
         }
         let clash = |name: &str| name.strip_suffix("-task") == Some(part.name.as_str());
-        let mut logged = topology.stores().iter().filter(|store| store.logged);
+        let mut logged = topology.stores().iter().filter(|store| store.is_logged());
         if let Some(store) = logged.find(|store| clash(&store.name)) {
             return Err(Error::invalid(format!(
                 "the changelog of store {:?} and the task changelog of sub-topology {:?} would be one \

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
-use crate::state::{StoreKind, StoreSpec};
+use crate::state::StoreSpec;
 use crate::task::{NodeId, TaskSpec};
 use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
@@ -104,13 +104,10 @@ impl Layout {
                 let topic = TopicSpec::new(name, count);
                 topics.push(topic.with_cleanup(Cleanup::Compact));
             }
-            let logged = topology.stores().iter().filter(|store| store.logged);
+            let logged = topology.stores().iter().filter(|store| store.is_logged());
             for store in logged.filter(|store| part.stores.contains(&store.name)) {
                 let topic = TopicSpec::new(store.changelog_topic(application), count);
-                topics.push(topic.with_cleanup(match store.kind {
-                    StoreKind::KeyValue => Cleanup::Compact,
-                    StoreKind::Window(_) => Cleanup::CompactDelete,
-                }));
+                topics.push(topic.with_cleanup(store.kind.cleanup()));
             }
         }
         log.create_topics(&topics)
@@ -172,7 +169,7 @@ fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<T
     let store = |store: &StoreSpec| {
         let topic = store.changelog_topic(application);
         store
-            .logged
+            .is_logged()
             .then(|| TopicPartition::new(topic, task.partition))
     };
     let of_task = spec.is_stateful().then(|| {

@@ -1,15 +1,7 @@
 //! What the layers above say about a store, and what a store answers.
 
+use super::{RowForm, StoreKind};
 use crate::base::NO_TIMESTAMP;
-
-/// The rules a store follows and the shape of its rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreKind {
-    /// One row a key.
-    KeyValue,
-    /// One row a key and window start; or many, when it keeps duplicates.
-    Window(WindowRules),
-}
 
 /// The rules of a window store, which are part of the semantics (`tests/conformance/README.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +33,29 @@ pub enum Medium {
     InMemory,
 }
 
+/// Where the changes of a store go, and where a restore reads them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Changelog {
+    /// Nowhere: its rows do not survive the loss of the disk.
+    None,
+    /// To a topic of its own, [`StoreSpec::changelog_topic`].
+    #[default]
+    Own,
+    /// They are there already: the store holds the newest record of each key of this topic, whose full name it
+    /// is, and a restore reads that topic. A record without a key is passed over.
+    Source(String),
+}
+
+impl Changelog {
+    /// A topic of its own, if `logged`.
+    pub fn own_if(logged: bool) -> Self {
+        match logged {
+            true => Self::Own,
+            false => Self::None,
+        }
+    }
+}
+
 /// Everything about a store that is known when the topology is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSpec {
@@ -50,19 +65,46 @@ pub struct StoreSpec {
     pub kind: StoreKind,
     /// Which kind of the peer's it behaves like.
     pub medium: Medium,
-    /// Whether rows are `timestamp (8 bytes, big-endian) | value`. The changelog then holds the plain
-    /// value, and the timestamp is the record's.
-    pub timestamped: bool,
-    /// Whether it has a changelog topic; without, its rows do not survive the loss of the disk.
-    pub logged: bool,
+    /// What a row holds beside the value. A changelog holds the plain value; timestamp and headers are the
+    /// record's.
+    pub row: RowForm,
+    /// Where its changes go.
+    pub changelog: Changelog,
     /// Names of the key's and the value's codec; a change is refused at start.
     pub codecs: (String, String),
 }
 
 impl StoreSpec {
-    /// The full name of its changelog within an application.
+    /// A persistent store with a changelog, whose rows are plain values. `codecs` are the names of the key's
+    /// and the value's.
+    pub fn new(name: impl Into<String>, kind: StoreKind, codecs: (String, String)) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            medium: Medium::Persistent,
+            row: RowForm::Plain,
+            changelog: Changelog::Own,
+            codecs,
+        }
+    }
+
+    /// Whether it writes a changelog of its own.
+    pub fn is_logged(&self) -> bool {
+        self.changelog == Changelog::Own
+    }
+
+    /// Whether its rows can be restored.
+    pub fn is_restored(&self) -> bool {
+        self.changelog != Changelog::None
+    }
+
+    /// The full name of the topic that its changes are on within an application; of a store without a
+    /// changelog, the one that it would have.
     pub fn changelog_topic(&self, application: &str) -> String {
-        format!("{application}-{}-changelog", self.name)
+        match &self.changelog {
+            Changelog::Source(topic) => topic.clone(),
+            Changelog::None | Changelog::Own => format!("{application}-{}-changelog", self.name),
+        }
     }
 }
 

@@ -1,31 +1,21 @@
 //! What the runtime asks of a state beside its commits: what may be purged, and how it reads.
 
-use std::ops::Bound;
-
-use super::Direction;
-use super::task_state::{Store, TaskState};
+use super::NO_TIME;
+use super::task_state::TaskState;
 use crate::base::{Offset, Result};
 
 impl TaskState {
-    /// The first offset on a window store's changelog that can still have a live row, as committed:
-    /// records below may be deleted. `None` where that is not known, and for other stores.
+    /// The first offset on a changelog that can still have a live row, as committed: records below may be
+    /// deleted. `None` where that is not known, and for stores whose rows do not expire.
     pub fn purge_before(&self, store: usize) -> Option<Offset> {
-        let Some(Store::Window(window)) = self.stores.get(store) else {
-            return None;
-        };
+        let expiry = self.stores.get(store)?.store.expiry()?;
         let position = self.position(store)?;
-        if !self.specs[store].logged {
+        if !self.specs[store].is_logged() || !expiry.purges() {
             return None;
         }
-        let segments = window.segments().borrow();
-        Some(
-            segments
-                .values()
-                .flatten()
-                .min()
-                .copied()
-                .unwrap_or(position),
-        )
+        let segments = expiry.segments().borrow();
+        let first = segments.values().flatten().min().copied();
+        Some(first.unwrap_or(position))
     }
 
     /// Of every store, and of all times as the entry "times": the number of rows that reading gives,
@@ -37,21 +27,13 @@ impl TaskState {
         let mut sums = Vec::with_capacity(self.stores.len() + 1);
         for (spec, store) in self.specs.iter().zip(&self.stores) {
             let mut sum = Sum::default();
-            match store {
-                Store::KeyValue(store) => {
-                    let mut rows =
-                        store.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
-                    while let Some((key, row)) = rows.next()? {
-                        sum.add(&[key, row]);
-                    }
-                }
-                Store::Window(store) => {
-                    let mut rows = store.all()?;
-                    while let Some(row) = rows.next()? {
-                        sum.add(&[row.key, &row.start_ms.to_be_bytes(), row.row]);
-                    }
-                }
-            }
+            store.store.each_row(&mut |row| {
+                let (start_ms, end_ms) = row.window.unwrap_or((NO_TIME, NO_TIME));
+                let since_ms = row.since_ms.unwrap_or(NO_TIME);
+                let times = [start_ms, end_ms, since_ms].map(i64::to_be_bytes).concat();
+                sum.add(&[row.key, &times, row.row]);
+                Ok(())
+            })?;
             sums.push((spec.name.clone(), sum.rows, sum.crc));
         }
         let mut sum = Sum::default();

@@ -7,12 +7,11 @@
 //! 3. [`TaskState::applied`] once the commit is definite: rows, positions and times go to the backend
 //!    in one write. Or [`TaskState::rollback`] when it was aborted.
 
+use super::kind::{Expiry, Opened};
 use super::marks::Marks;
 use super::meta::Position;
-use super::task_state::{Store, TaskState};
+use super::task_state::TaskState;
 use super::times::TASK_TIME;
-use super::window::WindowStore;
-use super::window_iter::too_short;
 use super::{NO_TIME, Rows, meta};
 use crate::base::{Error, Offset, Result};
 use crate::log::Records;
@@ -34,7 +33,7 @@ impl TaskState {
             )));
         }
         for store in &self.stores {
-            store.overlay().borrow_mut().seal();
+            store.overlay.borrow_mut().seal();
         }
         self.times.seal();
         self.records.fill(0);
@@ -63,7 +62,7 @@ impl TaskState {
                 let value = value.as_ref().map(<[u8; 8]>::as_slice);
                 out.push(Some(name.as_bytes()), value, task_time_ms, &[]);
             });
-        } else if self.specs[store].logged {
+        } else if self.specs[store].is_logged() {
             self.store_changelog(store, task_time_ms, out)?;
         }
         self.records[store] = out.count() - before;
@@ -76,33 +75,35 @@ impl TaskState {
         task_time_ms: i64,
         out: &mut impl Records,
     ) -> Result<()> {
-        let spec = &self.specs[index];
-        let store = &self.stores[index];
-        let key_scratch = &mut self.scratch;
-        store.overlay().borrow().committing(&mut |row_key, row| {
-            let (key, mut timestamp_ms) = match store {
-                Store::KeyValue(_) => (row_key, task_time_ms),
-                Store::Window(window) => {
-                    let parts = window.layout().parts(row_key);
-                    let parts = parts.ok_or_else(|| too_short(row_key))?;
-                    parts.changelog_key(key_scratch);
-                    (&key_scratch[..], parts.start_ms)
-                }
-            };
-            let mut value = row;
-            if spec.timestamped
-                && let Some(row) = row
-            {
-                let Some((prefix, rest)) = row.split_first_chunk::<8>() else {
-                    return Err(Error::corrupt(format!(
-                        "a row of store {} of task {} has no timestamp",
-                        spec.name, self.task
-                    )));
-                };
-                timestamp_ms = i64::from_be_bytes(*prefix);
-                value = Some(rest);
-            }
+        let Opened {
+            store,
+            overlay,
+            mapping,
+        } = &self.stores[index];
+        let taken = store.records(&mut |key, value, timestamp_ms| {
             out.push(Some(key), value, timestamp_ms, &[]);
+            Ok(())
+        })?;
+        if taken {
+            return Ok(());
+        }
+        let spec = &self.specs[index];
+        let key_scratch = &mut self.scratch;
+        overlay.borrow().committing(&mut |row_key, row| {
+            let Some(record) = mapping.record(row_key, key_scratch)? else {
+                return Ok(());
+            };
+            let parts = row.map(|row| spec.row.parts(row)).transpose();
+            let parts = parts.map_err(|error| {
+                error.context(format!("store {} of task {}", spec.name, self.task))
+            })?;
+            let of_row = parts.as_ref().and_then(|parts| parts.timestamp_ms);
+            let timestamp_ms = of_row.or(record.timestamp_ms).unwrap_or(task_time_ms);
+            let headers = parts
+                .as_ref()
+                .map_or(&[][..], |parts| parts.headers.as_slice());
+            let value = parts.as_ref().map(|parts| parts.value);
+            out.push(Some(record.key), value, timestamp_ms, headers);
             Ok(())
         })
     }
@@ -130,7 +131,7 @@ impl TaskState {
         let mut expired = Vec::new();
         let sorted = self.backend.borrow().prefers_sorted();
         for (index, store) in self.stores.iter().enumerate() {
-            let overlay = store.overlay().borrow();
+            let overlay = store.overlay.borrow();
             let (column, before) = (overlay.column(), rows.len());
             overlay.committing(&mut |key, row| {
                 match row {
@@ -142,13 +143,13 @@ impl TaskState {
             if sorted {
                 rows.sort_from(before);
             }
-            if let Store::Window(window) = store
+            if let Some(expiry) = store.store.expiry()
                 && overlay.committing_len() > 0
             {
                 // Nothing was appended since the position. Counted back from the end it could be too late: in
                 // some logs offsets are taken by what is no record.
                 let first = self.position(index).unwrap_or(0);
-                let first_live = self.expire(index, window, first, &mut rows);
+                let first_live = self.expire(index, expiry, first, &mut rows);
                 expired.extend(first_live.map(|first_live| (index, first_live)));
             }
         }
@@ -183,10 +184,10 @@ impl TaskState {
         written.map_err(|error| error.context(format!("state of task {}", self.task)))?;
         self.positions = positions;
         for store in &self.stores {
-            store.overlay().borrow_mut().committed();
+            store.overlay.borrow_mut().committed();
         }
         for (index, first_live) in expired {
-            let overlay = self.stores[index].overlay();
+            let overlay = &self.stores[index].overlay;
             overlay.borrow_mut().forget_below(first_live);
         }
         self.times.committed();
@@ -199,13 +200,13 @@ impl TaskState {
     fn expire(
         &self,
         index: usize,
-        window: &WindowStore,
+        expiry: &dyn Expiry,
         first: Offset,
         rows: &mut Rows,
     ) -> Option<i64> {
         let meta_column = self.meta_column();
         let prefix = meta::segments_prefix(&self.specs[index].name);
-        for (segment, known) in window.segments().borrow_mut().iter_mut() {
+        for (segment, known) in expiry.segments().borrow_mut().iter_mut() {
             if known.is_none() {
                 *known = Some(first);
                 let key = [&prefix[..], &segment.to_be_bytes()];
@@ -213,8 +214,8 @@ impl TaskState {
             }
         }
         // The active generation has written to none of these: a store's time never goes back.
-        let first_live = window.first_live_segment_sealed();
-        let dead = window.drop_segments_below(first_live);
+        let first_live = expiry.first_live_sealed();
+        let dead = expiry.drop_below(first_live);
         let first_dead = dead.first().copied()?;
         let (from, to) = (first_dead.to_be_bytes(), first_live.to_be_bytes());
         rows.delete_range(index, &from, &to);
@@ -230,7 +231,7 @@ impl TaskState {
     /// None at present.
     pub fn rollback(&mut self) -> Result<()> {
         for store in &self.stores {
-            store.overlay().borrow_mut().rollback();
+            store.overlay.borrow_mut().rollback();
         }
         self.times.rollback();
         self.in_flight = false;

@@ -12,7 +12,7 @@
 
 use std::ops::Bound;
 
-use super::{Backend, Direction, Medium, StoreKind, StoreSpec};
+use super::{Backend, Direction, Medium, StoreSpec};
 use crate::base::{Error, Offset, Result};
 
 const MAGIC: [u8; 4] = *b"mast";
@@ -81,18 +81,9 @@ pub(super) fn descriptor(spec: &StoreSpec) -> String {
         Medium::Persistent => "persistent",
         Medium::InMemory => "in-memory",
     };
-    let kind = match &spec.kind {
-        StoreKind::KeyValue => "key-value".to_owned(),
-        StoreKind::Window(rules) => format!(
-            "window size={}ms retention={}ms duplicates={}",
-            rules.window_size_ms, rules.retention_ms, rules.duplicates
-        ),
-    };
+    let (kind, row) = (spec.kind.rules().descriptor(), spec.row.descriptor());
     let (key, value) = &spec.codecs;
-    format!(
-        "{kind} {medium} timestamped={} key={key} value={value}",
-        spec.timestamped
-    )
+    format!("{kind} {medium} {row} key={key} value={value}")
 }
 
 /// Refuses a store whose rows on the disk were written under other rules.

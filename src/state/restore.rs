@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use super::replay::Waiting;
 use super::stored::StoredState;
-use super::window_key::from_changelog;
-use super::{Medium, NO_TIME, meta};
-use crate::base::{Error, Offset, Result};
+use super::{Changelog, NO_TIME, RowForm, meta};
+use crate::base::{Error, Headers, Offset, Result};
 use crate::log::RecordRef;
 use crate::state::meta::Position;
 
@@ -20,15 +20,19 @@ const INGEST_BYTES_MIN: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Restoring {
     store: Option<usize>,
+    /// Records of a store that replays them.
+    pub(super) waiting: Waiting,
     /// The offset after the last record taken.
     next: Offset,
     /// Since when the rows know all deletions before that, in milliseconds since 1970.
     at_ms: i64,
-    /// The largest start seen.
-    observed_ms: i64,
+    /// How far the records moved the store's time.
+    pub(super) observed_ms: i64,
     /// Segments that are new, with their first offsets.
-    segments: BTreeMap<i64, Offset>,
-    key: Vec<u8>,
+    pub(super) segments: BTreeMap<i64, Offset>,
+    row_key: Vec<u8>,
+    /// What stands before the value in a row.
+    beginning: Vec<u8>,
 }
 
 impl StoredState {
@@ -94,36 +98,17 @@ impl StoredState {
                 self.task
             )));
         }
-        let Some(key) = record.key else {
-            return Err(self.foreign(store, record, "a null key"));
-        };
-        if store == self.specs.len() {
-            self.restore_time(store, key, record)?;
-        } else if let Some(layout) = self.layouts[store] {
-            let Some((key, start_ms, sequence)) = from_changelog(key) else {
-                return Err(self.foreign(store, record, "a key without a window"));
-            };
-            if start_ms < 0 {
-                return Err(self.foreign(store, record, "a window of negative start"));
-            }
-            let segment = layout.segment(start_ms);
-            let mut row_key = std::mem::take(&mut self.restoring.key);
-            layout.row_key_in(segment, key, start_ms, sequence, &mut row_key);
-            if !self.segments[store].contains_key(&segment) {
-                let segments = &mut self.restoring.segments;
-                segments.entry(segment).or_insert(record.offset);
-            }
-            let observes = record.value.is_some() || layout.medium == Medium::Persistent;
-            if observes {
-                self.restoring.observed_ms = self.restoring.observed_ms.max(start_ms);
-            }
-            self.restore_row(store, &row_key, record);
-            self.restoring.key = row_key;
-        } else {
-            self.restore_row(store, key, record);
+        let changelog = self.specs.get(store).map(|spec| &spec.changelog);
+        match record.key {
+            // Others write to this topic, and the operator passes such a record over too.
+            None if matches!(changelog, Some(Changelog::Source(_))) => {}
+            None => return Err(self.foreign(store, record, "a null key")),
+            Some(key) if store == self.specs.len() => self.restore_time(store, key, record)?,
+            Some(key) => self.restore_record(store, key, record)?,
         }
         self.restoring.next = record.offset + 1;
-        if self.sorted.byte_len() + self.rows.byte_len() >= self.part_bytes {
+        let waiting_bytes = self.restoring.waiting.byte_len();
+        if self.sorted.byte_len() + self.rows.byte_len() + waiting_bytes >= self.part_bytes {
             self.write_restored(store)?;
         }
         Ok(())
@@ -159,20 +144,46 @@ impl StoredState {
             .insert(String::from_utf8_lossy(name).into_owned(), time);
     }
 
-    #[inline]
-    fn restore_row(&mut self, store: usize, row_key: &[u8], record: &RecordRef<'_>) {
-        let timestamp = record.timestamp_ms.to_be_bytes();
-        match record.value {
-            None => self.sorted.delete(row_key),
-            Some(value) if self.specs[store].timestamped => {
-                self.sorted.put(row_key, [&timestamp, value]);
-            }
-            Some(value) => self.sorted.put(row_key, [&[], value]),
+    fn restore_record(&mut self, store: usize, key: &[u8], record: &RecordRef<'_>) -> Result<()> {
+        if self.mappings[store].replays() {
+            self.restoring.waiting.push(key, record);
+            return Ok(());
         }
+        let mut row_key = std::mem::take(&mut self.restoring.row_key);
+        let deletes = record.value.is_none();
+        let place = match self.mappings[store].place(key, deletes, &mut row_key) {
+            Ok(place) => place,
+            Err(what) => return Err(self.foreign(store, record, what)),
+        };
+        if let Some(segment) = place.segment
+            && !self.segments[store].contains_key(&segment)
+        {
+            let segments = &mut self.restoring.segments;
+            segments.entry(segment).or_insert(record.offset);
+        }
+        if let Some(observed_ms) = place.observed_ms {
+            self.restoring.observed_ms = self.restoring.observed_ms.max(observed_ms);
+        }
+        match record.value {
+            None => self.sorted.delete(place.row_key),
+            Some(value) => {
+                let form = self.specs[store].row;
+                let headers = match form {
+                    RowForm::TimestampedWithHeaders => record.headers()?,
+                    RowForm::Plain | RowForm::Timestamped => Headers::default(),
+                };
+                let beginning = &mut self.restoring.beginning;
+                form.begin(record.timestamp_ms, &headers, beginning);
+                self.sorted.put(place.row_key, [beginning, value]);
+            }
+        }
+        self.restoring.row_key = row_key;
+        Ok(())
     }
 
     /// Writes what was restored so far, together with the position up to which it goes.
     fn write_restored(&mut self, store: usize) -> Result<()> {
+        self.replay(store)?;
         self.sorted.sort();
         let large = self.sorted.byte_len() >= INGEST_BYTES_MIN;
         if large {
@@ -193,15 +204,15 @@ impl StoredState {
         };
         let key = self.position_key(store);
         self.rows.put(meta_column, &key, &position.encode());
-        if self.layouts.get(store).copied().flatten().is_some() {
-            let prefix = meta::segments_prefix(&self.specs[store].name);
+        if let Some(spec) = self.specs.get(store) {
+            let prefix = meta::segments_prefix(&spec.name);
             for (segment, first) in std::mem::take(&mut self.restoring.segments) {
                 let key = [&prefix[..], &segment.to_be_bytes()];
                 let first_bytes = first.to_be_bytes();
                 self.rows.put_parts(meta_column, &key, &[&first_bytes]);
                 self.segments[store].insert(segment, first);
             }
-            let name = format!("store/{}/observed", self.specs[store].name);
+            let name = format!("store/{}/observed", spec.name);
             let known_ms = self.times.get(&name).copied().unwrap_or(NO_TIME);
             if self.restoring.observed_ms > known_ms {
                 self.set_time(name.as_bytes(), self.restoring.observed_ms);

@@ -1,13 +1,8 @@
 //! How large a row may be: its changelog must take it, and the time to find out is when it is put. At
 //! the commit nobody could tell any more which record made it.
 
-use super::{StoreKind, StoreSpec};
+use super::StoreSpec;
 use crate::base::{Error, ErrorKind, Result};
-
-/// What a window's row has on the changelog behind its key: start and sequence.
-const WINDOW_KEY_BYTES: usize = 12;
-/// What a timestamped row has in front of its value, which the changelog has not.
-const TIMESTAMP_BYTES: usize = 8;
 
 /// The limit of a store's changelog.
 #[derive(Debug)]
@@ -31,17 +26,14 @@ impl RowLimit {
 
     /// The limit of a store whose changelog takes records of `max_bytes`.
     pub(super) fn of(spec: &StoreSpec, max_bytes: usize) -> Self {
-        if !spec.logged {
+        if !spec.is_logged() {
             return Self::none();
         }
         Self {
             store: spec.name.clone(),
             max_bytes,
-            around_key: match spec.kind {
-                StoreKind::KeyValue => 0,
-                StoreKind::Window(_) => WINDOW_KEY_BYTES,
-            },
-            before_value: if spec.timestamped { TIMESTAMP_BYTES } else { 0 },
+            around_key: spec.kind.rules().bytes_around_key(),
+            before_value: spec.row.least_before_value(),
         }
     }
 

@@ -12,17 +12,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::expected::Expected;
-use super::key_value::KeyValueStore;
+use super::kind::{Mapping, Opened, Site};
 use super::marks::Marks;
 use super::meta::{self, Identity, Position};
 use super::restore::Restoring;
-use super::table::{SharedBackend, Table};
-use super::task_state::{Store, TaskState};
+use super::table::SharedBackend;
+use super::task_state::TaskState;
 use super::times::Times;
-use super::window::WindowStore;
-use super::window_key::Layout;
-use super::{Backend, NO_TIME, Rows, SortedRows, StoreKind, StoreSpec};
+use super::{Backend, NO_TIME, Rows, SortedRows, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
 
 /// Memory for committed rows that a task keeps at hand, unless told otherwise.
@@ -34,11 +31,11 @@ const PART_BYTES: usize = 4 << 20;
 pub struct StoredState {
     pub(super) task: TaskId,
     pub(super) specs: Vec<StoreSpec>,
-    /// How each window store lays out its rows.
-    pub(super) layouts: Vec<Option<Layout>>,
+    /// Between the rows of each store and its changelog.
+    pub(super) mappings: Vec<Box<dyn Mapping>>,
     pub(super) backend: Box<dyn Backend>,
     pub(super) times: BTreeMap<String, i64>,
-    /// Of each window store: its segments, with the first offset of each on the changelog.
+    /// Of each store whose rows expire: its segments, with the first offset of each on the changelog.
     pub(super) segments: Vec<BTreeMap<i64, Offset>>,
     pub(super) positions: Vec<Option<Position>>,
     pub(super) wall_ms: i64,
@@ -71,14 +68,11 @@ impl StoredState {
         backend: Box<dyn Backend>,
         identity: &Identity,
     ) -> Result<Self> {
-        let layout = |spec: &StoreSpec| match &spec.kind {
-            StoreKind::KeyValue => None,
-            StoreKind::Window(rules) => Some(Layout::new(spec.medium, rules)),
-        };
+        let mapping = |spec: &StoreSpec| spec.kind.rules().mapping(spec.medium);
         let mut stored = Self {
             task: task.clone(),
             specs: specs.to_vec(),
-            layouts: specs.iter().map(layout).collect(),
+            mappings: specs.iter().map(mapping).collect(),
             backend,
             times: BTreeMap::new(),
             segments: vec![BTreeMap::new(); specs.len()],
@@ -146,9 +140,6 @@ impl StoredState {
     }
 
     fn load_segments(&mut self, index: usize) -> Result<()> {
-        if self.layouts[index].is_none() {
-            return Ok(());
-        }
         let prefix = meta::segments_prefix(&self.specs[index].name);
         let column = self.meta_column();
         let segments = &mut self.segments[index];
@@ -215,26 +206,20 @@ impl StoredState {
         }
         let cache_bytes = CACHE_BYTES / self.specs.len().max(1);
         let store = |(column, spec): (usize, &StoreSpec)| {
-            let backend = Rc::clone(&backend);
-            match &spec.kind {
-                StoreKind::KeyValue => {
-                    let reads = backend.borrow().reads();
-                    let mut table = Table::new(column, backend, cache_bytes);
-                    table.expected = reads.map(Expected::new);
-                    Store::KeyValue(KeyValueStore::new(Rc::new(RefCell::new(table))))
-                }
-                StoreKind::Window(rules) => {
-                    let memory = (backend, cache_bytes);
-                    let name = (&spec.name[..], column);
-                    let store = WindowStore::new(name, memory, rules, spec.medium, &times);
-                    let segments = self.segments[column].iter();
-                    store.set_segments(segments.map(|(at, first)| (*at, Some(*first))).collect());
-                    Store::Window(store)
-                }
-            }
+            let segments = self.segments[column].iter();
+            let site = Site {
+                name: &spec.name,
+                column,
+                backend: Rc::clone(&backend),
+                cache_bytes,
+                medium: spec.medium,
+                times: &times,
+                segments: segments.map(|(at, first)| (*at, Some(*first))).collect(),
+            };
+            Opened::new(&spec.kind, site)
         };
-        let stores: Vec<Store> = self.specs.iter().enumerate().map(store).collect();
-        let overlays = stores.iter().map(Store::shared);
+        let stores: Vec<Opened> = self.specs.iter().enumerate().map(store).collect();
+        let overlays = stores.iter().map(Opened::overlay);
         let marks = Marks::new(overlays.collect(), times.clone());
         TaskState {
             records: vec![0; self.specs.len() + 1],

@@ -1,12 +1,12 @@
 //! All the state of a task, and how it commits. See `commit` for the protocol.
 
-use std::cell::RefCell;
+use std::any::type_name;
 
 use super::backend::Closed;
 use super::key_value::KeyValueStore;
+use super::kind::{Opened, StoredRow};
 use super::marks::Marks;
 use super::meta::{self, Identity, Position};
-use super::overlay::{Overlay, SharedOverlay};
 use super::row_limit::RowLimit;
 use super::stored::StoredState;
 use super::table::SharedBackend;
@@ -15,33 +15,11 @@ use super::window::WindowStore;
 use super::{Backend, Rows, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
 
-#[derive(Debug)]
-pub(super) enum Store {
-    KeyValue(KeyValueStore),
-    Window(WindowStore),
-}
-
-impl Store {
-    pub(super) fn shared(&self) -> SharedOverlay {
-        match self {
-            Self::KeyValue(store) => store.table().clone(),
-            Self::Window(store) => store.shared(),
-        }
-    }
-
-    pub(super) fn overlay(&self) -> &RefCell<dyn Overlay> {
-        match self {
-            Self::KeyValue(store) => &**store.table(),
-            Self::Window(store) => store.overlay(),
-        }
-    }
-}
-
 /// The stores of a task, its times, and its positions on their changelogs. Owned by one thread.
 pub struct TaskState {
     pub(super) task: TaskId,
     pub(super) specs: Vec<StoreSpec>,
-    pub(super) stores: Vec<Store>,
+    pub(super) stores: Vec<Opened>,
     pub(super) backend: SharedBackend,
     pub(super) times: Times,
     /// Of each store's changelog, and last of the task changelog: the offset up to which the backend
@@ -126,7 +104,7 @@ impl TaskState {
     pub fn set_cache_bytes(&self, cache_bytes: usize) {
         let share = cache_bytes / self.stores.len().max(1);
         for store in &self.stores {
-            store.overlay().borrow_mut().set_cache_bytes(share);
+            store.overlay.borrow_mut().set_cache_bytes(share);
         }
     }
 
@@ -135,44 +113,60 @@ impl TaskState {
     pub fn set_changelog_limits(&mut self, max_record_bytes: &[usize]) {
         for ((store, spec), max) in self.stores.iter().zip(&self.specs).zip(max_record_bytes) {
             store
-                .overlay()
+                .overlay
                 .borrow_mut()
                 .set_limit(RowLimit::of(spec, *max));
         }
     }
 
-    /// The key-value store of that name.
+    /// The store of that name, as a handle of type `S`: a [`KeyValueStore`], a [`WindowStore`], or that of
+    /// another kind. Done once, when an operator is wired.
     ///
     /// # Errors
-    /// `Internal` if there is none, or it is of another kind.
+    /// `Internal` if there is none, or its kind has another handle.
+    pub fn store<S: Clone + 'static>(&self, name: &str) -> Result<S> {
+        let index = self.index(name)?;
+        let handle = self.stores[index].store.handle().downcast_ref::<S>();
+        handle.cloned().ok_or_else(|| {
+            let (kind, wanted) = (self.specs[index].kind.rules().name(), type_name::<S>());
+            Error::internal(format!(
+                "store {name} of task {} is a {kind}, and is asked for as {wanted}",
+                self.task
+            ))
+        })
+    }
+
+    /// The key-value store of that name: [`TaskState::store`] of that kind.
+    ///
+    /// # Errors
+    /// As there.
     pub fn key_value(&self, name: &str) -> Result<KeyValueStore> {
-        match self.store(name)? {
-            Store::KeyValue(store) => Ok(store.clone()),
-            Store::Window(_) => Err(Error::internal(format!(
-                "store {name} of task {} is a window store, not a key-value store",
-                self.task
-            ))),
-        }
+        self.store(name)
     }
 
-    /// The window store of that name.
+    /// The window store of that name: [`TaskState::store`] of that kind.
     ///
     /// # Errors
-    /// `Internal` if there is none, or it is of another kind.
+    /// As there.
     pub fn window(&self, name: &str) -> Result<WindowStore> {
-        match self.store(name)? {
-            Store::Window(store) => Ok(store.clone()),
-            Store::KeyValue(_) => Err(Error::internal(format!(
-                "store {name} of task {} is a key-value store, not a window store",
-                self.task
-            ))),
-        }
+        self.store(name)
     }
 
-    fn store(&self, name: &str) -> Result<&Store> {
+    /// Shows all rows that reading the store of that name gives, of whatever kind it is, in its order.
+    ///
+    /// # Errors
+    /// `Internal` if there is none of that name; those of the backend and of `visit`.
+    pub fn each_row(
+        &self,
+        name: &str,
+        mut visit: impl FnMut(StoredRow<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.stores[self.index(name)?].store.each_row(&mut visit)
+    }
+
+    fn index(&self, name: &str) -> Result<usize> {
         let index = self.specs.iter().position(|spec| spec.name == name);
         index
-            .map(|index| &self.stores[index])
             .ok_or_else(|| Error::internal(format!("task {} has no store named {name}", self.task)))
     }
 
@@ -184,13 +178,13 @@ impl TaskState {
 
     /// Bytes held by what is not committed yet.
     pub fn dirty_bytes(&self) -> usize {
-        let overlays = self.stores.iter().map(Store::overlay);
+        let overlays = self.stores.iter().map(|store| &store.overlay);
         overlays.map(|rows| rows.borrow().dirty_bytes()).sum()
     }
 
     /// Bytes held by committed rows that are kept at hand.
     pub fn cached_bytes(&self) -> usize {
-        let overlays = self.stores.iter().map(Store::overlay);
+        let overlays = self.stores.iter().map(|store| &store.overlay);
         overlays.map(|rows| rows.borrow().clean_bytes()).sum()
     }
 
@@ -212,11 +206,7 @@ impl Drop for TaskState {
     /// Handles that outlive the state must not keep its directory open.
     fn drop(&mut self) {
         for store in &self.stores {
-            if let Store::KeyValue(store) = store
-                && let Ok(mut table) = store.table().try_borrow_mut()
-            {
-                table.expected = None;
-            }
+            store.store.close();
         }
         if let Ok(mut backend) = self.backend.try_borrow_mut() {
             *backend = Box::new(Closed);

@@ -1,24 +1,24 @@
 //! A store of a row per key and window start, which forgets what is past its retention.
 //!
-//! A store has a time of its own: the largest start ever put. The operator may hold it back with a
-//! floor, the smallest clock over the origins of its input (decision D13); the smaller of the two
-//! decides what is read and what is refused. `tests/conformance/README.md` gives the rules of each medium.
+//! What is read and what is refused is judged by the store's time (`store_clock`), whose times are starts.
+//! `tests/conformance/README.md` gives the rules of each medium.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Bound;
 use std::rc::Rc;
 
 use super::additions::{Additions, SharedAdditions};
 use super::iter::RowIter;
-use super::overlay::{Overlay, SharedOverlay};
-use super::table::{SharedBackend, SharedTable, Table};
-use super::times::{TimeSlot, Times};
+use super::kind::Site;
+use super::overlay::SharedOverlay;
+use super::store_clock::{Segments, StoreClock};
+use super::table::{SharedTable, Table};
+use super::times::TimeSlot;
 use super::window_iter::{MemoryWalk, WindowIter};
 use super::window_key::Layout;
-use super::{Direction, Medium, NO_TIME, Put, WindowRules};
-use crate::base::{Error, Offset, Result};
+use super::{Direction, Medium, Put, WindowRules};
+use crate::base::{Error, Result};
 
 /// A handle of a window store. A clone is the same store; it stays on its task's thread.
 #[derive(Clone, Debug)]
@@ -44,14 +44,10 @@ struct Inner {
     kept: Kept,
     rules: WindowRules,
     layout: Layout,
-    observed: TimeSlot,
-    floor: TimeSlot,
+    clock: StoreClock,
     /// The number of the last put, where duplicates are kept.
     sequence: TimeSlot,
-    /// The segments that may have rows, with the first offset of each on the changelog; none yet
-    /// where nothing of it was committed.
-    segments: RefCell<BTreeMap<i64, Option<Offset>>>,
-    last_segment: Cell<i64>,
+    segments: Segments,
     scratch: RefCell<Vec<u8>>,
 }
 
@@ -59,39 +55,28 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WindowStore")
             .field("rules", &self.rules)
-            .field("observed_ms", &self.observed.get())
+            .field("observed_ms", &self.clock.observed_ms())
             .finish_non_exhaustive()
     }
 }
 
-/// The slot's form of a floor: the value that an empty slot has is a floor's too.
-fn floor_to_slot(floor_ms: i64) -> i64 {
-    match floor_ms {
-        i64::MAX => NO_TIME,
-        floor_ms => floor_ms.max(NO_TIME) - i64::from(floor_ms < 0),
-    }
-}
-
-fn floor_from_slot(slot: i64) -> i64 {
-    match slot {
-        NO_TIME => i64::MAX,
-        slot => slot.max(NO_TIME),
-    }
-}
-
 impl WindowStore {
-    pub(super) fn new(
-        (name, column): (&str, usize),
-        (backend, cache_bytes): (SharedBackend, usize),
-        rules: &WindowRules,
-        medium: Medium,
-        times: &Times,
-    ) -> Self {
+    pub(super) fn new(site: Site<'_>, rules: &WindowRules) -> Self {
+        let Site {
+            name,
+            column,
+            backend,
+            cache_bytes,
+            medium,
+            times,
+            segments,
+        } = site;
         let layout = Layout::new(medium, rules);
-        let observed = times.slot(&format!("store/{name}/observed"));
+        let clock = StoreClock::new(name, times, rules.retention_ms);
         let kept = if rules.duplicates {
             let shape = (layout, rules.segment_interval_ms());
-            let rows = Additions::new(column, (backend, cache_bytes), shape, observed.clone());
+            let observed = clock.observed().clone();
+            let rows = Additions::new(column, (backend, cache_bytes), shape, observed);
             Kept::Added(Rc::new(RefCell::new(rows)))
         } else {
             let mut table = Table::new(column, backend, cache_bytes);
@@ -105,11 +90,9 @@ impl WindowStore {
             kept,
             rules: rules.clone(),
             layout,
-            observed,
-            floor: times.slot(&format!("store/{name}/floor")),
+            clock,
             sequence: times.slot(&format!("store/{name}/sequence")),
-            segments: RefCell::default(),
-            last_segment: Cell::new(i64::MIN),
+            segments: Segments::new(segments),
             scratch: RefCell::default(),
         }))
     }
@@ -121,18 +104,7 @@ impl WindowStore {
         }
     }
 
-    pub(super) fn overlay(&self) -> &RefCell<dyn Overlay> {
-        match &self.0.kept {
-            Kept::Replaced(table) => &**table,
-            Kept::Added(rows) => &**rows,
-        }
-    }
-
-    pub(super) fn layout(&self) -> Layout {
-        self.0.layout
-    }
-
-    pub(super) fn segments(&self) -> &RefCell<BTreeMap<i64, Option<Offset>>> {
+    pub(super) fn segments(&self) -> &Segments {
         &self.0.segments
     }
 
@@ -143,38 +115,19 @@ impl WindowStore {
 
     /// The largest start put (in a persistent store: or removed); [`NO_TIME`] at first.
     pub fn observed_ms(&self) -> i64 {
-        self.0.observed.get()
+        self.0.clock.observed_ms()
     }
 
     /// Holds the store's time back to `floor_ms`; `i64::MAX`, the default, does not. The store's time never
     /// goes back: a floor below it, or below the last one, changes nothing. It commits and rolls back with
     /// the rows.
     pub fn set_floor_ms(&self, floor_ms: i64) {
-        let least_ms = match floor_from_slot(self.0.floor.get()) {
-            i64::MAX => self.0.observed.get(),
-            last_ms => last_ms,
-        };
-        self.0.floor.set(floor_to_slot(floor_ms.max(least_ms)));
-    }
-
-    /// The time that decides what is read and refused.
-    #[inline]
-    fn time_ms(&self) -> i64 {
-        let floor_ms = floor_from_slot(self.0.floor.get());
-        self.0.observed.get().min(floor_ms)
-    }
-
-    /// A row is live if its start is larger than this.
-    #[inline]
-    fn dead_until_ms(&self) -> i64 {
-        self.time_ms().saturating_sub(self.0.rules.retention_ms)
+        self.0.clock.set_floor_ms(floor_ms);
     }
 
     /// Segments below this hold no live row, judged by the times being committed.
     pub(super) fn first_live_segment_sealed(&self) -> i64 {
-        let floor_ms = floor_from_slot(self.0.floor.sealed());
-        let time_ms = self.0.observed.sealed().min(floor_ms);
-        let dead_until_ms = time_ms.saturating_sub(self.0.rules.retention_ms);
+        let dead_until_ms = self.0.clock.dead_until_sealed_ms();
         match self.0.layout.medium {
             Medium::Persistent => self.0.layout.segment(dead_until_ms),
             Medium::InMemory => dead_until_ms.saturating_add(1),
@@ -194,7 +147,7 @@ impl WindowStore {
         start_ms: i64,
         read: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R> {
-        if start_ms <= self.dead_until_ms() || start_ms < 0 {
+        if start_ms <= self.0.clock.dead_until_ms() || start_ms < 0 {
             return Ok(read(None));
         }
         let sequence = self.sequence_now();
@@ -239,16 +192,16 @@ impl WindowStore {
                 if ignored {
                     return Ok(Put::Stored);
                 }
-                self.observe(start_ms);
-                let dead_until_ms = self.dead_until_ms();
+                self.0.clock.observe(start_ms);
+                let dead_until_ms = self.0.clock.dead_until_ms();
                 // A live row's segment lives, so that most puts need no second division.
                 start_ms <= dead_until_ms && segment < inner.layout.segment(dead_until_ms)
             }
             Medium::InMemory => {
                 if row.is_some() {
-                    self.observe(start_ms);
+                    self.0.clock.observe(start_ms);
                 }
-                start_ms <= self.dead_until_ms()
+                start_ms <= self.0.clock.dead_until_ms()
             }
         };
         if expired {
@@ -261,7 +214,7 @@ impl WindowStore {
             Kept::Replaced(table) => table.borrow().limit.check(key, row)?,
             Kept::Added(rows) => rows.borrow().limit.check(key, row)?,
         }
-        if inner.last_segment.get() != segment {
+        if inner.segments.is_other(segment) {
             self.enter(segment);
         }
         match &inner.kept {
@@ -283,26 +236,14 @@ impl WindowStore {
     /// A row comes to another segment than the last one.
     #[cold]
     fn enter(&self, segment: i64) {
-        let inner = &*self.0;
-        inner.last_segment.set(segment);
-        let mut segments = inner.segments.borrow_mut();
-        if segments.contains_key(&segment) {
-            return;
-        }
-        if let Kept::Replaced(table) = &inner.kept {
-            let mut table = table.borrow_mut();
-            if segments.range(table.group_of(segment)).next().is_none() {
-                table.begin_group(segment);
+        self.0.segments.enter(segment, |segments| {
+            if let Kept::Replaced(table) = &self.0.kept {
+                let mut table = table.borrow_mut();
+                if segments.range(table.group_of(segment)).next().is_none() {
+                    table.begin_group(segment);
+                }
             }
-        }
-        segments.insert(segment, None);
-    }
-
-    #[inline]
-    fn observe(&self, start_ms: i64) {
-        if start_ms > self.0.observed.get() {
-            self.0.observed.set(start_ms);
-        }
+        });
     }
 
     /// The live rows of `key` with starts in `from_ms..=to_ms` as they are now, by start, then in
@@ -334,7 +275,7 @@ impl WindowStore {
         let layout = self.0.layout;
         let mut parts = Vec::new();
         if from_ms <= to_ms {
-            let segments = self.0.segments.borrow();
+            let segments = self.0.segments.map().borrow();
             let (mut first, mut last) = (Vec::new(), Vec::new());
             for (segment, _) in segments.range(layout.segment(from_ms)..=layout.segment(to_ms)) {
                 let (first_ms, last_ms) = match layout.medium {
@@ -376,7 +317,7 @@ impl WindowStore {
         let mut parts = Vec::new();
         let early_to_ms = to_ms.min(added.whole_from_ms().saturating_sub(1));
         if from_ms <= early_to_ms {
-            let segments = self.0.segments.borrow();
+            let segments = self.0.segments.map().borrow();
             let early = layout.segment(from_ms)..=layout.segment(early_to_ms);
             for segment in segments.range(early).map(|(segment, _)| *segment) {
                 parts.push(added.early(segment, key, (from_ms, early_to_ms))?);
@@ -442,22 +383,7 @@ impl WindowStore {
     }
 
     fn clamp(&self, from_ms: i64, to_ms: i64) -> (i64, i64) {
-        let live_from_ms = self.dead_until_ms().saturating_add(1);
+        let live_from_ms = self.0.clock.dead_until_ms().saturating_add(1);
         (from_ms.max(live_from_ms).max(0), to_ms)
-    }
-
-    /// Takes over the segments that the backend has, or none.
-    pub(super) fn set_segments(&self, segments: BTreeMap<i64, Option<Offset>>) {
-        *self.0.segments.borrow_mut() = segments;
-        self.0.last_segment.set(i64::MIN);
-    }
-
-    /// Forgets the segments below `first_live` and names them.
-    pub(super) fn drop_segments_below(&self, first_live: i64) -> Vec<i64> {
-        let mut segments = self.0.segments.borrow_mut();
-        let live = segments.split_off(&first_live);
-        let dead = std::mem::replace(&mut *segments, live);
-        self.0.last_segment.set(i64::MIN);
-        dead.into_keys().collect()
     }
 }

@@ -115,6 +115,14 @@ impl<'a> Wiring<'a> {
         self.sources.insert(id, source);
     }
 
+    /// A store of the task, as the handle of its kind.
+    ///
+    /// # Errors
+    /// `Internal` if the task has none of that name, or its kind has another handle.
+    pub fn store<S: Clone + 'static>(&self, name: &str) -> Result<S> {
+        self.state.store(name)
+    }
+
     /// A key-value store of the task.
     ///
     /// # Errors

@@ -1,17 +1,16 @@
 //! What a driver's stores hold, and whether their changelogs say the same.
 
-use std::ops::Bound;
-
 use super::Driver;
 use crate::base::{Error, Result};
 use crate::codec::{Codec, Windowed};
-use crate::state::{Direction, MemoryBackend, StoreKind, StoreSpec, StoredState};
+use crate::state::{MemoryBackend, StoreSpec, StoredRow, StoredState};
 
 /// A key, its value, and its timestamp in milliseconds where the store keeps one.
 pub type StoreRow<K, V> = (K, V, Option<i64>);
 
 impl Driver {
-    /// The rows of a key-value store, in the order of their keys' bytes.
+    /// The rows of a store of keys, in the order of their keys' bytes: of a key-value store, or the newest
+    /// versions of a versioned one.
     ///
     /// # Errors
     /// `Internal` if there is no such store; `User` if a row does not decode.
@@ -21,46 +20,46 @@ impl Driver {
         key: impl Codec<K>,
         value: impl Codec<V>,
     ) -> Result<Vec<StoreRow<K, V>>> {
-        let rows = self.task.state.key_value(store)?;
-        let spec = self.store_spec(store)?;
-        let mut rows = rows.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
-        let mut found = Vec::new();
-        while let Some((row_key, row)) = rows.next()? {
-            let (timestamp_ms, row) = take_timestamp(spec, row)?;
-            let key = key.decode(Some(row_key))?;
-            found.push((key, value.decode(Some(row))?, timestamp_ms));
-        }
-        Ok(found)
+        self.rows(store, value, |row| key.decode(Some(row.key)))
     }
 
-    /// The rows of a window store that are still read, in the order of the store: of a persistent
-    /// one by segment, key and start, of an in-memory one by start and key.
+    /// The rows of a window or session store that are still read, in the order of the store: of a
+    /// persistent one by segment, key and time, of an in-memory one by time and key.
     ///
     /// # Errors
-    /// As [`Driver::key_value_rows`].
+    /// As [`Driver::key_value_rows`]; and `Invalid` if the rows have no windows.
     pub fn window_rows<K, V>(
         &self,
         store: &str,
         key: impl Codec<K>,
         value: impl Codec<V>,
     ) -> Result<Vec<StoreRow<Windowed<K>, V>>> {
-        let rows = self.task.state.window(store)?;
-        let spec = self.store_spec(store)?;
-        let size_ms = match &spec.kind {
-            StoreKind::Window(rules) => rules.window_size_ms,
-            StoreKind::KeyValue => 0,
-        };
-        let mut rows = rows.all()?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let windowed = Windowed {
+        self.rows(store, value, |row| {
+            let (start_ms, end_ms) = row.window.ok_or_else(|| {
+                Error::invalid(format!("the rows of store {store} have no windows"))
+            })?;
+            Ok(Windowed {
                 key: key.decode(Some(row.key))?,
-                start_ms: row.start_ms,
-                end_ms: row.start_ms.saturating_add(size_ms),
-            };
-            let (timestamp_ms, row) = take_timestamp(spec, row.row)?;
-            found.push((windowed, value.decode(Some(row))?, timestamp_ms));
-        }
+                start_ms,
+                end_ms,
+            })
+        })
+    }
+
+    fn rows<K, V>(
+        &self,
+        store: &str,
+        value: impl Codec<V>,
+        key: impl Fn(StoredRow<'_>) -> Result<K>,
+    ) -> Result<Vec<StoreRow<K, V>>> {
+        let form = self.store_spec(store)?.row;
+        let mut found = Vec::new();
+        self.task.state.each_row(store, |row| {
+            let parts = form.parts(row.row)?;
+            let timestamp_ms = parts.timestamp_ms.or(row.since_ms);
+            found.push((key(row)?, value.decode(Some(parts.value))?, timestamp_ms));
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -86,7 +85,7 @@ impl Driver {
         }
         let logged = |name: &str| {
             let spec = own.specs().iter().find(|spec| spec.name == name);
-            spec.is_none_or(|spec| spec.logged)
+            spec.is_none_or(StoreSpec::is_restored)
         };
         let (ours, theirs) = (own.checksum()?, rebuilt.into_state().checksum()?);
         let mut pairs = ours.iter().zip(&theirs);
@@ -99,14 +98,4 @@ impl Driver {
             .find(|spec| spec.name == store)
             .ok_or_else(|| Error::invalid(format!("the topology has no store named {store}")))
     }
-}
-
-fn take_timestamp<'a>(spec: &StoreSpec, row: &'a [u8]) -> Result<(Option<i64>, &'a [u8])> {
-    if !spec.timestamped {
-        return Ok((None, row));
-    }
-    let (timestamp, value) = row
-        .split_first_chunk::<8>()
-        .ok_or_else(|| Error::corrupt(format!("a row of store {} has no timestamp", spec.name)))?;
-    Ok((Some(i64::from_be_bytes(*timestamp)), value))
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Topology;
-use crate::state::{Medium, StoreKind, StoreSpec};
+use crate::state::{Changelog, Medium, StoreSpec};
 use crate::task::{NodeId, NodeKind, NodeSpec};
 
 impl Topology {
@@ -135,16 +135,12 @@ fn describe_store(store: &StoreSpec) -> String {
         Medium::Persistent => "persistent",
         Medium::InMemory => "in-memory",
     };
-    let kind = match &store.kind {
-        StoreKind::KeyValue => "key-value".to_owned(),
-        StoreKind::Window(rules) => format!(
-            "window of {} ms, retention {} ms{}",
-            rules.window_size_ms,
-            rules.retention_ms,
-            if rules.duplicates { ", duplicates" } else { "" }
-        ),
+    let kind = store.kind.describe();
+    let logged = match &store.changelog {
+        Changelog::Own => String::new(),
+        Changelog::None => ", not logged".to_owned(),
+        Changelog::Source(topic) => format!(", restored from {topic}"),
     };
-    let logged = if store.logged { "" } else { ", not logged" };
     let (key, value) = &store.codecs;
     format!("{}: {medium} {kind}, {key} -> {value}{logged}", store.name)
 }

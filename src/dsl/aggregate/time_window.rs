@@ -56,7 +56,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
             retention_ms,
             duplicates: false,
         };
-        let spec = store.spec(StoreKind::Window(rules), &key);
+        let spec = store.spec(StoreKind::window(rules), &key);
         let name = spec.name.clone();
         let old_rows = OldRows::default();
         let asked = old_rows.clone();

@@ -19,7 +19,9 @@ use crate::dsl::sink::NullKeys;
 use crate::dsl::windows::millis;
 use crate::dsl::{JoinWindows, Stream, StreamJoined};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{Medium, Put, StoreKind, StoreSpec, WindowRules, WindowStore};
+use crate::state::{
+    Changelog, Medium, Put, RowForm, StoreKind, StoreSpec, WindowRules, WindowStore,
+};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
@@ -159,14 +161,14 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
         node.stores.push(StoreSpec {
             name: own.clone(),
-            kind: StoreKind::Window(WindowRules {
+            kind: StoreKind::window(WindowRules {
                 window_size_ms: reach.before_ms.saturating_add(reach.after_ms),
                 retention_ms: self.retention_ms,
                 duplicates: true,
             }),
             medium: self.medium,
-            timestamped: false,
-            logged: true,
+            row: RowForm::Plain,
+            changelog: Changelog::Own,
             codecs: (self.key.name(), value.name()),
         });
         node.uses_stores = vec![own.clone(), other.clone()];

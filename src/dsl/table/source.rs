@@ -94,7 +94,7 @@ impl StreamBuilder {
             gate: nullable_gate(consumed.gate),
         };
         let source = add_source(&self.graph, "table_source", vec![topic], nullable);
-        let spec = store.map(|store| store.spec(StoreKind::KeyValue, &key));
+        let spec = store.map(|store| store.spec(StoreKind::key_value(), &key));
         let name = spec.as_ref().map(|spec| spec.name.clone());
         let operator = Operator::new("table").of([source]);
         let operator = match spec {

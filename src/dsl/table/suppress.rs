@@ -19,7 +19,7 @@ use crate::base::{Error, Header, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::operator::Operator;
 use crate::dsl::{Change, Suppressed};
-use crate::state::{Medium, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
+use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
 impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
@@ -52,14 +52,8 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
                 grace_ms: 0,
             }
         });
-        let spec = StoreSpec {
-            name: store.clone(),
-            kind: StoreKind::KeyValue,
-            medium: Medium::Persistent,
-            timestamped: false,
-            logged: true,
-            codecs: (self.key.name(), value.name()),
-        };
+        let codecs = (self.key.name(), value.name());
+        let spec = StoreSpec::new(store.clone(), StoreKind::key_value(), codecs);
         // A row comes out when its window closes, and is as old as that.
         let operator = Operator::new("suppress")
             .of([self.id])

@@ -45,7 +45,7 @@ fn on_disk(
         Error::invalid("state in RocksDB needs a directory; set `state_directory`")
     })?;
     // Rows that no changelog has are not left behind.
-    let rebuildable = spec.stores.iter().all(|store| store.logged);
+    let rebuildable = spec.stores.iter().all(|store| store.is_logged());
     let claimed = directory.claim(task, fresh && rebuildable)?;
     let open = || RocksBackend::open(claimed.path(), &spec.stores, &shared.budget);
     let backend = match open() {

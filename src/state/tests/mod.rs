@@ -33,17 +33,20 @@ pub(super) fn task() -> TaskId {
 pub(super) fn key_value(name: &str, timestamped: bool) -> StoreSpec {
     StoreSpec {
         name: name.into(),
-        kind: StoreKind::KeyValue,
+        kind: StoreKind::key_value(),
         medium: Medium::Persistent,
-        timestamped,
-        logged: true,
+        row: match timestamped {
+            true => RowForm::Timestamped,
+            false => RowForm::Plain,
+        },
+        changelog: Changelog::Own,
         codecs: ("bytes".into(), "bytes".into()),
     }
 }
 
 pub(super) fn window(name: &str, medium: Medium, duplicates: bool) -> StoreSpec {
     StoreSpec {
-        kind: StoreKind::Window(WindowRules {
+        kind: StoreKind::window(WindowRules {
             window_size_ms: 10,
             retention_ms: 100,
             duplicates,

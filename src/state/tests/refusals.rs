@@ -11,12 +11,11 @@ fn open_again(before: &StoreSpec, after: &StoreSpec, identity: &Identity) -> cra
         &super::identity(),
     )
     .expect("opens");
-    match before.kind {
-        StoreKind::KeyValue => write(&bench.state.key_value("s").expect("is there"), "a", "x"),
-        StoreKind::Window(_) => {
-            let store = bench.state.window("s").expect("is there");
+    match bench.state.window("s") {
+        Ok(store) => {
             store.put(b"a", 0, Some(b"x")).expect("puts");
         }
+        Err(_) => write(&bench.state.key_value("s").expect("is there"), "a", "x"),
     }
     Changelogs::default().commit(&mut bench);
     bench.state.flush().expect("flushes");
@@ -37,7 +36,7 @@ fn a_store_of_other_rules_is_refused_with_the_cure() {
     let same = open_again(&before, &before, &identity()).expect("opens");
     assert!(same, "the same store keeps its rows");
     let mut retention = before.clone();
-    retention.kind = StoreKind::Window(WindowRules {
+    retention.kind = StoreKind::window(WindowRules {
         window_size_ms: 10,
         retention_ms: 101,
         duplicates: false,

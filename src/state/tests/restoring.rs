@@ -2,7 +2,7 @@ use super::*;
 
 fn specs() -> Vec<StoreSpec> {
     let mut windows = window("w", Medium::Persistent, false);
-    windows.timestamped = true;
+    windows.row = RowForm::Timestamped;
     vec![
         key_value("plain", false),
         key_value("stamped", true),
@@ -124,7 +124,7 @@ fn dead_segments_leave_the_disk_and_may_be_purged_from_the_log() {
 #[test]
 fn the_changelog_is_laid_out_as_on_the_jvm() {
     let mut windows = window("w", Medium::Persistent, false);
-    windows.timestamped = true;
+    windows.row = RowForm::Timestamped;
     let mut bench = Bench::memory(&[windows, key_value("s", false)]);
     let store = bench.state.window("w").expect("is there");
     let row = [&42i64.to_be_bytes()[..], b"value"].concat();

@@ -282,7 +282,7 @@ fn views_speak_in_types_and_null_deletes() {
     use crate::codec::{I64, Nullable, Utf8};
     use std::sync::Arc;
     let mut windows = window("w", Medium::Persistent, false);
-    windows.timestamped = true;
+    windows.row = RowForm::Timestamped;
     Bench::on_both(&[key_value("s", true), windows], |bench| {
         let store = bench.state.key_value("s").expect("is there");
         let mut view: TimestampedKeyValue<String, Option<i64>> =

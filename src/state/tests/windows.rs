@@ -44,7 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn spec(duplicates: bool) -> StoreSpec {
     StoreSpec {
-        kind: StoreKind::Window(WindowRules {
+        kind: StoreKind::window(WindowRules {
             window_size_ms: 30_000,
             retention_ms: 120_000,
             duplicates,

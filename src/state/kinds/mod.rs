@@ -1,0 +1,5 @@
+//! The kinds of stores, a file each. What a kind says about itself is [`super::kind::Kind`]; nothing else in
+//! the library asks which kind a store is of.
+
+mod key_value;
+mod window;
