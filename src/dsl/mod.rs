@@ -36,17 +36,22 @@
 mod branched;
 mod builder;
 mod grouped;
+mod grouped_table;
 mod join;
 mod options;
 mod repartition;
 mod stream;
 mod table;
+mod table_join;
+mod table_store;
+mod to_table;
 mod windowed;
 mod windows;
 
 pub use branched::Split;
 pub use builder::StreamBuilder;
 pub use grouped::GroupedStream;
+pub use grouped_table::GroupedTable;
 pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
     Suppressed,

@@ -25,12 +25,12 @@ pub(super) type MakeView<K, V> =
 pub struct Table<K, V> {
     pub(super) graph: SharedGraph,
     pub(super) id: LogicalId,
-    key: SharedCodec<K>,
-    /// How to look into it, and the store that is behind.
-    view: Option<(String, MakeView<K, V>)>,
+    pub(super) key: SharedCodec<K>,
+    /// How to look into it, and the stores that are behind.
+    pub(super) view: Option<(Vec<String>, MakeView<K, V>)>,
     /// How to ask for old rows, where there is a store to read them from.
-    old_rows: Option<OldRows>,
-    windows: Option<HoldSpec>,
+    pub(super) old_rows: Option<OldRows>,
+    pub(super) windows: Option<HoldSpec>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Clone for Table<K, V> {
@@ -65,7 +65,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         store: String,
         make: impl Fn(&mut Wiring<'_>) -> Result<ViewPort<K, V>> + Send + Sync + 'static,
     ) -> Self {
-        self.view = Some((store, Arc::new(make)));
+        self.view = Some((vec![store], Arc::new(make)));
         self
     }
 
@@ -79,7 +79,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self
     }
 
-    pub(super) fn view(&self) -> Option<&(String, MakeView<K, V>)> {
+    pub(super) fn view(&self) -> Option<&(Vec<String>, MakeView<K, V>)> {
         self.view.as_ref()
     }
 
@@ -125,14 +125,14 @@ impl<K: 'static, V: 'static> Table<K, V> {
             wiring.add_process(id, process)
         }));
         let id = self.graph.borrow_mut().add(node);
-        let view = self.view.map(|(store, below)| {
+        let view = self.view.map(|(stores, below)| {
             let make: MakeView<K, W> = Arc::new(move |wiring| {
                 let map = map.clone();
                 let below = below(wiring)?;
                 let view = MapView::new(move |key: &K, row: V| map(key, row).into(), below);
                 Ok(std::rc::Rc::new(view) as ViewPort<K, W>)
             });
-            (store, make)
+            (stores, make)
         });
         Table {
             graph: self.graph,
@@ -171,14 +171,14 @@ impl<K: 'static, V: 'static> Table<K, V> {
             wiring.add_process(id, process)
         }));
         let id = self.graph.borrow_mut().add(node);
-        let view = self.view.map(|(store, below)| {
+        let view = self.view.map(|(stores, below)| {
             let make: MakeView<K, V> = Arc::new(move |wiring| {
                 let accepts = accepts.clone();
                 let below = below(wiring)?;
                 let view = FilterView::new(move |key: &K, row: &V| accepts(key, row), below);
                 Ok(std::rc::Rc::new(view) as ViewPort<K, V>)
             });
-            (store, make)
+            (stores, make)
         });
         Table {
             graph: self.graph,

@@ -8,9 +8,10 @@ use super::windows::millis;
 use super::{Materialized, Table, TimeWindows};
 use crate::base::Error;
 use crate::codec::{SharedCodec, Windowed, WindowedCodec};
-use crate::operator::{HoldSpec, Initial, OldRows, TimeWindowSpec, WindowAggregate};
+use crate::operator::{HoldSpec, Initial, OldRows, TimeWindowSpec, WindowAggregate, WindowView};
 use crate::plan::{LogicalId, LogicalKind, LogicalNode};
 use crate::state::{StoreKind, StoreSpec, WindowRules};
+use crate::task::ViewPort;
 
 /// A grouped stream in windows.
 #[must_use = "a windowed stream does nothing until it is aggregated"]
@@ -177,15 +178,17 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let windowed_key = Arc::new(WindowedCodec::new(key.clone(), windows.size_ms));
+        let (own_key, own_row, own_store) = (key.clone(), row.clone(), store.clone());
         node.make = Some(Arc::new(move |wiring, id| {
-            let rows = wiring.window(&store)?;
+            let store = &own_store;
+            let rows = wiring.window(store)?;
             let observed = wiring.time(&format!("operator/{store}"));
             let closed = wiring.time(&format!("operator/{store}/closed"));
             let times = (observed, closed);
             let bound = wiring.bound(id);
             let fold = fold.clone();
             let fold = move |key: &K, value: V, row: Option<A>| fold(key, value, row);
-            let codecs = (key.clone(), row.clone());
+            let codecs = (own_key.clone(), own_row.clone());
             let old = asked.are_asked().then(|| initial.clone());
             let process = WindowAggregate::new(fold, windows, rows, codecs, times, bound, old);
             wiring.add_process::<WindowAggregate<_, K, V, A>>(id, process)
@@ -198,6 +201,12 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
         Table::new(graph, id, windowed_key)
             .with_old_rows(old_rows)
             .with_windows(hold)
+            .with_view(store.clone(), move |wiring| {
+                let rows = wiring.window(&store)?;
+                let view: ViewPort<Windowed<K>, A> =
+                    std::rc::Rc::new(WindowView::new(key.clone(), row.clone(), rows));
+                Ok(view)
+            })
     }
 }
 

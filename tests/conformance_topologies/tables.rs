@@ -1,0 +1,205 @@
+//! Tables: made of streams, filtered, mapped, grouped by another key.
+
+use marea::codec::I64;
+use marea::dsl::{Grouped, Materialized, StreamBuilder, Table, TimeWindows};
+
+use super::words::*;
+
+/// The topologies of this file.
+pub const NAMES: &[&str] = &[
+    "to-table",
+    "to-table-rekeyed",
+    "table-filter-materialized",
+    "table-filter-not-materialized",
+    "table-filter-group-by",
+    "table-map-values-materialized",
+    "table-transform-values",
+    "table-filter-map-filter",
+    "count-of-counts",
+    "table-group-by-count",
+    "table-group-by-reduce",
+    "table-group-by-aggregate",
+    "table-group-by-null-value",
+    "table-group-by-same-key",
+    "table-group-by-subtract-to-null",
+    "tumbling-count-regrouped",
+    "tumbling-aggregate-regrouped",
+];
+
+fn table(b: &StreamBuilder) -> Table<Text, Text> {
+    b.materialized_table("in", strings(), kv("table"))
+}
+
+/// The part of "p:x" after the colon, or the whole of it where there is no colon.
+pub fn after(value: &Text) -> Text {
+    let value = value.as_ref()?;
+    Some(
+        value
+            .split_once(':')
+            .map_or(value.as_str(), |(_, after)| after)
+            .to_owned(),
+    )
+}
+
+/// Logs what enters each group as "+x" and what leaves it as "-x".
+pub fn log_groups(
+    table: Table<Text, Text>,
+    name: &str,
+    select: impl Fn(&Text, &Text) -> (Text, Text) + Send + Sync + 'static,
+    entered: &'static str,
+) {
+    table
+        .group_by(select, grouped(name))
+        .aggregate(
+            || Some("^".to_owned()),
+            move |_, v, log| append(&log, &format!("{entered}{}", read(&v))),
+            |_, v, log| append(&log, &format!("-{}", read(&v))),
+            kv("logs"),
+        )
+        .to_stream()
+        .to("out", out_rows());
+}
+
+pub fn build(name: &str, b: &StreamBuilder) -> bool {
+    match name {
+        "to-table" => b
+            .stream("in", strings())
+            .to_table(grouped("to-table"), kv("table"))
+            .to_stream()
+            .to("out", out_rows()),
+        "to-table-rekeyed" => b
+            .stream("in", strings())
+            .map(|_, v| (before(&v), after(&v)))
+            .to_table(grouped("to-table"), kv("table"))
+            .to_stream()
+            .to("out", out_rows()),
+        "table-filter-materialized" => table(b)
+            .filter(|_, v| !starts(v, "x"))
+            .materialized(kv("filtered"))
+            .to_stream()
+            .to("out", out_rows()),
+        "table-filter-not-materialized" => b
+            .table("in", strings())
+            .filter_not(|_, v| starts(v, "y"))
+            .materialized(kv("filtered"))
+            .to_stream()
+            .to("out", out_rows()),
+        "table-filter-group-by" => table(b)
+            .filter(|_, v| !starts(v, "x"))
+            .group_by(|_, v| (v.clone(), v.clone()), grouped("by-value"))
+            .count("counts")
+            .to_stream()
+            .to("out", out_longs()),
+        "table-map-values-materialized" => b
+            .table("in", strings())
+            .map_values(|_, v| (!is(&v, "z")).then(|| Some(format!("{}!", read(&v)))))
+            .materialized(kv("mapped"))
+            .to_stream()
+            .to("out", out_rows()),
+        "table-transform-values" => b
+            .table("in", strings())
+            .transform_values(|k, v| Some(Some(format!("{}/{}", read(k), read(&v.flatten())))))
+            .materialized(kv("transformed"))
+            .to_stream()
+            .to("out", out_rows()),
+        "table-filter-map-filter" => b
+            .table("in", strings())
+            .filter(|_, v| !starts(v, "x"))
+            .map_values(|_, v| Some(Some(format!("{}!", read(&v)))))
+            .filter(|_, v| !starts(v, "y"))
+            .materialized(kv("kept"))
+            .to_stream()
+            .to("out", out_rows()),
+        "count-of-counts" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .count("counts")
+            .group_by(
+                |k, n| (Some(format!("n{n}")), k.clone()),
+                grouped("by-count"),
+            )
+            .count("keys-per-count")
+            .to_stream()
+            .to("out", out_longs()),
+        "table-group-by-count" => table(b)
+            .group_by(|_, v| (v.clone(), v.clone()), grouped("by-value"))
+            .count("counts")
+            .to_stream()
+            .to("out", out_longs()),
+        "table-group-by-reduce" => b
+            .materialized_table("in", longs(), Materialized::with("table", LONG))
+            .group_by(
+                |_, v| {
+                    let sign = if *v < Some(0) { "negative" } else { "positive" };
+                    (Some(sign.to_owned()), *v)
+                },
+                Grouped::with("by-sign", TEXT, LONG),
+            )
+            .reduce(
+                |sum, v| Some(sum.unwrap_or(0).wrapping_add(v.unwrap_or(0))),
+                |sum, v| Some(sum.unwrap_or(0).wrapping_sub(v.unwrap_or(0))),
+                Materialized::with("sums", LONG),
+            )
+            .to_stream()
+            .map_values(|_, v| v.flatten())
+            .to("out", out_longs()),
+        "table-group-by-aggregate" => {
+            log_groups(table(b), "by-group", |_, v| (before(v), after(v)), "+");
+        }
+        "table-group-by-null-value" => log_groups(
+            table(b),
+            "by-group",
+            |_, v| (before(v), after(v).filter(|after| after != "z")),
+            "+",
+        ),
+        "table-group-by-same-key" => {
+            log_groups(table(b), "by-key", |k, v| (k.clone(), v.clone()), "+");
+        }
+        "table-group-by-subtract-to-null" => table(b)
+            .group_by(|_, v| (v.clone(), v.clone()), grouped("by-value"))
+            .aggregate(
+                || 0,
+                |_, _, n| n + 1,
+                |_, _, n| (n != 1).then(|| n - 1),
+                Materialized::with("counts", I64),
+            )
+            .to_stream()
+            .to("out", out_longs()),
+        "tumbling-count-regrouped" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .windowed_by(TimeWindows::of(ms(10)).grace(ms(5)))
+            .count("counts")
+            .group_by(
+                |w, n| (Some(format!("w{}", w.start_ms)), *n),
+                Grouped::with("by-window", TEXT, I64),
+            )
+            .reduce(
+                |sum, n| sum + n,
+                |sum, n| sum - n,
+                Materialized::with("totals", I64),
+            )
+            .to_stream()
+            .to("out", out_longs()),
+        "tumbling-aggregate-regrouped" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .windowed_by(TimeWindows::of(ms(10)).grace(ms(5)))
+            .aggregate(
+                || Some("^".to_owned()),
+                |_, v, so_far| append(&so_far, read(&v)),
+                kv("aggregates"),
+            )
+            .group_by(|w, v| (w.key.clone(), v.clone()), grouped("by-plain-key"))
+            .aggregate(
+                || Some(String::new()),
+                |_, v, log| append(&log, &format!("+{}", read(&v))),
+                |_, v, log| append(&log, &format!("-{}", read(&v))),
+                kv("logs"),
+            )
+            .to_stream()
+            .to("out", out_rows()),
+        _ => return false,
+    }
+    true
+}
