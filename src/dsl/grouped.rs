@@ -16,10 +16,10 @@ pub(super) type SharedFold<K, V, A> = Arc<dyn Fn(&K, V, Option<A>) -> Option<A> 
 /// A stream whose records of one key are together.
 #[must_use = "a grouped stream does nothing until it is aggregated"]
 pub struct GroupedStream<K, V> {
-    graph: SharedGraph,
-    id: LogicalId,
-    key: SharedCodec<K>,
-    value: SharedCodec<V>,
+    pub(super) graph: SharedGraph,
+    pub(super) id: LogicalId,
+    pub(super) key: SharedCodec<K>,
+    pub(super) value: SharedCodec<V>,
 }
 
 impl<K: 'static, V: 'static> GroupedStream<K, V> {

@@ -35,12 +35,16 @@
 
 mod branched;
 mod builder;
+mod cogrouped;
 mod grouped;
 mod grouped_table;
 mod join;
+mod join_outer;
+mod join_self;
 mod options;
 mod repartition;
 mod stream;
+mod suppress_for;
 mod table;
 mod table_join;
 mod table_store;
@@ -50,6 +54,7 @@ mod windows;
 
 pub use branched::Split;
 pub use builder::StreamBuilder;
+pub use cogrouped::{CogroupedStream, WindowedCogroupedStream};
 pub use grouped::GroupedStream;
 pub use grouped_table::GroupedTable;
 pub use options::{
@@ -57,6 +62,7 @@ pub use options::{
     Suppressed,
 };
 pub use stream::Stream;
+pub use suppress_for::SuppressedFor;
 pub use table::Table;
 pub use windowed::WindowedStream;
 pub use windows::{JoinWindows, TimeWindows};

@@ -1,6 +1,7 @@
 //! Streams grouped by key and cut into windows, and the tables they make.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::builder::SharedGraph;
 use super::grouped::SharedFold;
@@ -130,35 +131,9 @@ impl<K: Clone + 'static, V: Clone + 'static> WindowedStream<K, V> {
             windows,
             ..
         } = self;
-        let nothing = TimeWindowSpec {
-            size_ms: 1,
-            advance_ms: 1,
-            grace_ms: 0,
-        };
-        let windows = windows.spec().unwrap_or_else(|error| {
-            graph.borrow_mut().report(error.context(&materialized.name));
-            nothing
-        });
-        let least_ms = windows.size_ms.saturating_add(windows.grace_ms);
-        let retention_ms = match materialized
-            .retention
-            .map(|given| millis(given, "a retention"))
-        {
-            None => least_ms,
-            Some(Ok(given_ms)) if given_ms >= least_ms => given_ms,
-            Some(Ok(given_ms)) => {
-                let message = format!(
-                    "store {} retains {given_ms} ms, less than its windows' size plus grace, {least_ms} ms",
-                    materialized.name
-                );
-                graph.borrow_mut().report(Error::invalid(message));
-                least_ms
-            }
-            Some(Err(error)) => {
-                graph.borrow_mut().report(error);
-                least_ms
-            }
-        };
+        let windows = window_spec(&graph, windows, &materialized.name);
+        let given = (materialized.name.as_str(), materialized.retention);
+        let retention_ms = window_retention_ms(&graph, windows, given);
         let row = materialized.value;
         let store = materialized.name;
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
@@ -223,6 +198,46 @@ impl<K: 'static, V: 'static> WindowedStream<K, V> {
             key,
             windows,
             types: std::marker::PhantomData,
+        }
+    }
+}
+
+/// The windows in milliseconds; what is wrong with them is reported for the store.
+pub(super) fn window_spec(
+    graph: &SharedGraph,
+    windows: TimeWindows,
+    store: &str,
+) -> TimeWindowSpec {
+    windows.spec().unwrap_or_else(|error| {
+        graph.borrow_mut().report(error.context(store));
+        TimeWindowSpec {
+            size_ms: 1,
+            advance_ms: 1,
+            grace_ms: 0,
+        }
+    })
+}
+
+/// How long a store keeps the rows of windows: what was given for it, or size plus grace.
+pub(super) fn window_retention_ms(
+    graph: &SharedGraph,
+    windows: TimeWindowSpec,
+    (store, given): (&str, Option<Duration>),
+) -> i64 {
+    let least_ms = windows.size_ms.saturating_add(windows.grace_ms);
+    match given.map(|given| millis(given, "a retention")) {
+        None => least_ms,
+        Some(Ok(given_ms)) if given_ms >= least_ms => given_ms,
+        Some(Ok(given_ms)) => {
+            let message = format!(
+                "store {store} retains {given_ms} ms, less than its windows' size plus grace, {least_ms} ms"
+            );
+            graph.borrow_mut().report(Error::invalid(message));
+            least_ms
+        }
+        Some(Err(error)) => {
+            graph.borrow_mut().report(error);
+            least_ms
         }
     }
 }

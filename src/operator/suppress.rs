@@ -8,14 +8,14 @@
 //!
 //! ```text
 //! key:  end i64 BE | windowed key        row:  timestamp i64 BE | headers | value
-//! headers:  count u32 BE, then for each: length u32 BE, name, length + 1 u32 BE (0 null), value
 //! ```
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::Change;
-use crate::base::{Error, Header, Headers, Record, Result};
+use super::held_bytes::{put_headers, take_headers, take_time};
+use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::state::{KeyValueStore, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
@@ -197,47 +197,14 @@ impl<K: 'static, V: 'static> Process for Suppress<K, V> {
     }
 }
 
-fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
-    let put_len = |out: &mut Vec<u8>, len: usize| out.extend((len as u32).to_be_bytes());
-    put_len(out, headers.as_slice().len());
-    for Header { key, value } in headers.as_slice() {
-        put_len(out, key.len());
-        out.extend_from_slice(key.as_bytes());
-        put_len(out, value.as_ref().map_or(0, |value| value.len() + 1));
-        out.extend_from_slice(value.as_deref().unwrap_or_default());
-    }
-}
-
 fn take_row(row: &[u8]) -> Result<(i64, Headers, &[u8])> {
-    let parse = || {
-        let (timestamp, mut rest) = row.split_first_chunk::<8>()?;
-        let take_len = |rest: &mut &[u8]| {
-            let (len, after) = rest.split_first_chunk::<4>()?;
-            *rest = after;
-            Some(u32::from_be_bytes(*len) as usize)
-        };
-        let count = take_len(&mut rest)?;
-        let mut headers = Vec::with_capacity(count.min(rest.len()));
-        for _ in 0..count {
-            let len = take_len(&mut rest)?;
-            let (key, after) = rest.split_at_checked(len)?;
-            rest = after;
-            let len = take_len(&mut rest)?;
-            let (value, after) = rest.split_at_checked(len.saturating_sub(1))?;
-            rest = after;
-            let key = String::from_utf8(key.to_vec()).ok()?;
-            headers.push(Header {
-                key,
-                value: (len > 0).then(|| value.to_vec()),
-            });
-        }
-        Some((
-            i64::from_be_bytes(*timestamp),
-            Headers::from_vec(headers),
-            rest,
-        ))
-    };
-    parse().ok_or_else(|| Error::corrupt("a held row ends early"))
+    let mut rest = row;
+    let time = take_time(&mut rest);
+    let headers = take_headers(&mut rest);
+    match (time, headers) {
+        (Some(timestamp_ms), Some(headers)) => Ok((timestamp_ms, headers, rest)),
+        _ => Err(Error::corrupt("a held row ends early")),
+    }
 }
 
 #[cfg(test)]

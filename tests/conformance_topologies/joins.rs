@@ -43,18 +43,6 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 stream_joined("join"),
             )
             .to("out", out()),
-        "self-join" => {
-            let input = b.stream("in", strings());
-            input
-                .clone()
-                .join(
-                    input,
-                    |_, l, r| plus(l, r),
-                    within(10, 0),
-                    stream_joined("join"),
-                )
-                .to("out", out());
-        }
         "join-then-tumbling-count" => b
             .stream("left", strings())
             .join(

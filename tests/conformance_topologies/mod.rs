@@ -4,6 +4,7 @@ mod aggregations;
 mod joins;
 mod ocean;
 mod stateless;
+mod stream_joins;
 mod table_joins;
 mod tables;
 mod windows;
@@ -19,6 +20,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         aggregations::build,
         windows::build,
         joins::build,
+        stream_joins::build,
         tables::build,
         table_joins::build,
         ocean::build,
@@ -30,7 +32,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies of families that name their own; the suite fails without one of these too.
-pub const FAMILIES: [&[&str]; 2] = [tables::NAMES, table_joins::NAMES];
+pub const FAMILIES: [&[&str]; 3] = [stream_joins::NAMES, tables::NAMES, table_joins::NAMES];
 
 /// The topologies without which the suite fails.
 pub const REQUIRED: [&str; 60] = [

@@ -1,7 +1,9 @@
 //! Tables: made of streams, filtered, mapped, grouped by another key.
 
 use marea::codec::I64;
-use marea::dsl::{Grouped, Materialized, StreamBuilder, Table, TimeWindows};
+use marea::dsl::{
+    CogroupedStream, Grouped, Materialized, StreamBuilder, SuppressedFor, Table, TimeWindows,
+};
 
 use super::words::*;
 
@@ -24,6 +26,16 @@ pub const NAMES: &[&str] = &[
     "table-group-by-subtract-to-null",
     "tumbling-count-regrouped",
     "tumbling-aggregate-regrouped",
+    "cogroup",
+    "cogroup-tumbling",
+    "suppress-time-limit",
+    "suppress-time-limit-unmaterialized",
+    "suppress-max-records",
+    "suppress-time-limit-zero",
+    "suppress-count-time-limit",
+    "suppress-windowed-time-limit",
+    "suppress-then-group-by",
+    "suppress-then-join",
 ];
 
 fn table(b: &StreamBuilder) -> Table<Text, Text> {
@@ -58,6 +70,27 @@ pub fn log_groups(
         )
         .to_stream()
         .to("out", out_rows());
+}
+
+fn write(table: Table<Text, Text>) {
+    table.to_stream().to("out", out_rows());
+}
+
+fn held(limit_ms: u64) -> SuppressedFor<Text> {
+    SuppressedFor::time_limit("suppress", TEXT, ms(limit_ms))
+}
+
+fn cogrouped(b: &StreamBuilder) -> CogroupedStream<Text, Text> {
+    let grouped = |number: u32| {
+        let records = b.stream(format!("in{number}"), strings());
+        records.group_by_key(grouped(&format!("by-key-{number}")))
+    };
+    let (first, second) = (grouped(1), grouped(2));
+    first
+        .cogroup(|_, v, so_far| append(&so_far, &format!("<{}", read(&v))))
+        .cogroup(second, |_, v, so_far| {
+            append(&so_far, &format!(">{}", read(&v)))
+        })
 }
 
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
@@ -199,6 +232,49 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             )
             .to_stream()
             .to("out", out_rows()),
+        "cogroup" => cogrouped(b)
+            .aggregate(|| Some("^".to_owned()), kv("cogroup"))
+            .to_stream()
+            .to("out", out_rows()),
+        "cogroup-tumbling" => cogrouped(b)
+            .windowed_by(TimeWindows::of(ms(10)).grace(ms(3)))
+            .aggregate(|| Some("^".to_owned()), kv("cogroup"))
+            .to_stream()
+            .to("out", out_windowed_rows(10)),
+        "suppress-time-limit" => write(table(b).suppress_for(held(20))),
+        "suppress-time-limit-unmaterialized" => {
+            write(b.table("in", strings()).suppress_for(held(20)));
+        }
+        "suppress-max-records" => write(table(b).suppress_for(held(20).max_rows(2))),
+        "suppress-time-limit-zero" => write(table(b).suppress_for(held(0))),
+        "suppress-count-time-limit" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .count("counts")
+            .suppress_for(SuppressedFor::time_limit("suppress", I64, ms(10)).max_rows(3))
+            .to_stream()
+            .to("out", out_longs()),
+        "suppress-windowed-time-limit" => b
+            .stream("in", strings())
+            .group_by_key(grouped("by-key"))
+            .windowed_by(TimeWindows::of(ms(10)).grace(ms(30)))
+            .count("counts")
+            .suppress_for(SuppressedFor::time_limit("suppress", I64, ms(15)))
+            .to_stream()
+            .to("out", out_windowed_longs(10)),
+        "suppress-then-group-by" => table(b)
+            .suppress_for(held(20))
+            .group_by(|_, v| (v.clone(), v.clone()), grouped("by-value"))
+            .count("counts")
+            .to_stream()
+            .to("out", out_longs()),
+        "suppress-then-join" => {
+            let left = b
+                .materialized_table("left", strings(), kv("left-table"))
+                .suppress_for(held(20));
+            let right = b.materialized_table("right", strings(), kv("right-table"));
+            write(left.join(right, |_, l, r| plus(l, r)));
+        }
         _ => return false,
     }
     true

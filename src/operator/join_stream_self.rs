@@ -1,0 +1,157 @@
+//! A stream joined with itself, over one store.
+//!
+//! Results come as from two sides with a store each: the record with those before it, then those with the
+//! record, itself among them by timestamp. Only at the edge of the retention the two differ: a record that
+//! is older than what the store keeps does not meet itself. Source: `KStreamKStreamSelfJoin`.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::JoinReach;
+use super::scratch::Scratch;
+use crate::base::{Record, Result};
+use crate::codec::{Encoded, SharedCodec};
+use crate::state::{Put, TimeSlot, WindowStore};
+use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
+
+/// Pairs the records of one stream.
+pub struct SelfJoin<F, K, V, R> {
+    join: Arc<F>,
+    reach: JoinReach,
+    store: WindowStore,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+    observed: TimeSlot,
+    bound: TimeBound,
+    scratch: RefCell<Scratch>,
+    types: PhantomData<fn() -> R>,
+}
+
+impl<F, K, V, R> SelfJoin<F, K, V, R> {
+    /// A join over `store`; `observed` is the largest timestamp that it has seen.
+    pub fn new(
+        join: Arc<F>,
+        reach: JoinReach,
+        store: WindowStore,
+        codecs: (SharedCodec<K>, SharedCodec<V>),
+        observed: TimeSlot,
+        bound: TimeBound,
+    ) -> Self {
+        let (key, value) = codecs;
+        Self {
+            join,
+            reach,
+            store,
+            key,
+            value,
+            observed,
+            bound,
+            scratch: RefCell::default(),
+            types: PhantomData,
+        }
+    }
+
+    /// Rows stay for as long as the slowest origin may send a partner.
+    fn hold_back(&self, cx: &Context) {
+        if self.bound.has_several_origins() {
+            self.store.set_floor_ms(cx.floor_ms(&self.bound));
+        }
+    }
+
+    /// Whether a record of this age meets itself: Kafka Streams draws the line a millisecond earlier than
+    /// the store does.
+    fn is_kept(&self, timestamp_ms: i64, cx: &Context) -> bool {
+        let time_ms = match self.bound.has_several_origins() {
+            true => cx.floor_ms(&self.bound).min(self.observed.get()),
+            false => self.observed.get(),
+        };
+        let oldest_ms = time_ms.saturating_sub(self.store.rules().retention_ms);
+        timestamp_ms > oldest_ms.saturating_add(1)
+    }
+}
+
+impl<F, K, V, R> Process for SelfJoin<F, K, V, R>
+where
+    F: Fn(&K, &V, &V) -> R + 'static,
+    K: Clone + 'static,
+    V: 'static,
+    R: 'static,
+{
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = R;
+
+    fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
+        let mut scratch = self.scratch.borrow_mut();
+        if !scratch.encode_key(&*self.key, &key)? {
+            cx.drop_record(DropReason::NullKey);
+            return Ok(());
+        }
+        scratch.row.clear();
+        if self.value.encode(&value, &mut scratch.row)? == Encoded::Null {
+            cx.drop_record(DropReason::NullValue);
+            return Ok(());
+        }
+        self.observed.raise(timestamp_ms);
+        self.hold_back(cx);
+        let push = |joined: R, timestamp_ms: i64, cx: &mut Context| {
+            let record = Record {
+                key: key.clone(),
+                value: joined,
+                timestamp_ms,
+                headers: headers.clone(),
+            };
+            out.push(record, cx)
+        };
+        let from = |before_ms: i64| timestamp_ms.saturating_sub(before_ms).max(0);
+        let to = |after_ms: i64| timestamp_ms.saturating_add(after_ms).max(0);
+        let JoinReach {
+            before_ms,
+            after_ms,
+        } = self.reach;
+
+        let mut partners = self
+            .store
+            .fetch_range(&scratch.key, from(before_ms), to(after_ms))?;
+        while let Some(partner) = partners.next()? {
+            let other = self.value.decode(Some(partner.row))?;
+            let joined_ms = timestamp_ms.max(partner.start_ms);
+            push((self.join)(&key, &value, &other), joined_ms, cx)?;
+        }
+        let mut meets_itself = self.is_kept(timestamp_ms, cx);
+        let mut partners = self
+            .store
+            .fetch_range(&scratch.key, from(after_ms), to(before_ms))?;
+        while let Some(partner) = partners.next()? {
+            if partner.start_ms > timestamp_ms && std::mem::take(&mut meets_itself) {
+                push((self.join)(&key, &value, &value), timestamp_ms, cx)?;
+            }
+            let other = self.value.decode(Some(partner.row))?;
+            let joined_ms = timestamp_ms.max(partner.start_ms);
+            push((self.join)(&key, &other, &value), joined_ms, cx)?;
+        }
+        if meets_itself {
+            push((self.join)(&key, &value, &value), timestamp_ms, cx)?;
+        }
+        let put = self
+            .store
+            .put(&scratch.key, timestamp_ms, Some(&scratch.row))?;
+        if put == Put::Expired {
+            cx.drop_record(DropReason::Expired);
+        }
+        Ok(())
+    }
+
+    fn tick(&self, tick: Tick, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
+        self.hold_back(cx);
+        out.tick(tick, cx)
+    }
+}
