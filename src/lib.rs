@@ -13,7 +13,7 @@
 //!     builder
 //!         .stream::<String, String>("lines")
 //!         .flat_map_values(|_, line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
-//!         .group_by(|_, word| word.clone(), "by-word")
+//!         .group_by("by-word", |_, word| word.clone())
 //!         .count("words")
 //!         .to_stream()
 //!         .present()

@@ -15,7 +15,7 @@ mod run;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use conformance_topologies::REQUIRED;
+use conformance_topologies::{FAMILIES, REQUIRED};
 use run::Backing;
 
 /// How many differences of a script are shown.
@@ -60,6 +60,7 @@ fn run_all() -> Result<ExitCode, String> {
     }
     let missing = REQUIRED
         .iter()
+        .chain(FAMILIES.into_iter().flatten())
         .filter(|name| !tally.seen.iter().any(|seen| seen == *name));
     let missing: Vec<_> = missing.collect();
     let complete = given.is_some() || !wanted.is_empty() || missing.is_empty();

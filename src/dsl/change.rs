@@ -6,17 +6,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether a table with a store is to send the old row with each change. A consumer that needs it
 /// asks while the topology is written; the table's maker looks when a task is wired.
 #[derive(Clone, Debug, Default)]
-pub struct OldRows(Arc<AtomicBool>);
+pub struct OldRows {
+    asked: Arc<AtomicBool>,
+    below: Vec<OldRows>,
+}
 
 impl OldRows {
+    /// Of a table that makes its old rows of those of other tables.
+    pub fn made_of(below: Vec<OldRows>) -> Self {
+        Self {
+            asked: Arc::default(),
+            below,
+        }
+    }
+
     /// Asks for old rows.
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
+        self.below.iter().for_each(Self::ask);
     }
 
     /// Whether anybody asked.
     pub fn are_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
     }
 }
 

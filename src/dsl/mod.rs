@@ -9,7 +9,7 @@
 //!     .flat_map_values(|_, line: String| {
 //!         line.split(' ').map(str::to_owned).collect::<Vec<_>>()
 //!     })
-//!     .group_by(|_, word| word.clone(), "by-word")
+//!     .group_by("by-word", |_, word| word.clone())
 //!     .count("words")
 //!     .to_stream()
 //!     .to("counts");
@@ -49,15 +49,15 @@ mod tests;
 mod windows;
 
 pub use aggregate::{
-    Aggregation, AllTime, Emit, GroupedStream, Grouping, Groups, WindowedStream, WithoutMerge,
+    Aggregation, AllTime, CogroupedStream, Emit, GroupedStream, GroupedTable, Grouping, Groups,
+    WindowedStream, WithoutMerge,
 };
 pub use builder::StreamBuilder;
 pub use change::Change;
 pub(crate) use change::OldRows;
 pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
-    Suppressed,
 };
 pub use stream::{Split, Stream};
-pub use table::Table;
+pub use table::{Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
 pub use windows::{JoinWindows, TimeWindows};

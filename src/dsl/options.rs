@@ -362,30 +362,6 @@ impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
     }
 }
 
-/// When a table's rows go on.
-pub struct Suppressed<V> {
-    pub(super) name: String,
-    pub(super) value: SharedCodec<V>,
-}
-
-impl<V: OwnCodec> Suppressed<V> {
-    /// Holds each row until its window closes, in a store called `<name>-store`, with the codec that the
-    /// rows' type has.
-    pub fn until_window_closes(name: impl Into<String>) -> Self {
-        Self::until_window_closes_with(name, V::codec())
-    }
-}
-
-impl<V: 'static> Suppressed<V> {
-    /// As [`Suppressed::until_window_closes`], with this codec of the rows.
-    pub fn until_window_closes_with(name: impl Into<String>, value: impl Codec<V>) -> Self {
-        Self {
-            name: name.into(),
-            value: Arc::new(value),
-        }
-    }
-}
-
 /// A name alone stands for the options under that name, with the codecs that the types have.
 macro_rules! from_names {
     ($($options:ident<$($of:ident),+>;)*) => {$(

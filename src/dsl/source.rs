@@ -49,12 +49,12 @@ impl StreamBuilder {
     /// ```
     /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// builder.streams::<String, String, _>(["atlantic", "pacific"]).to("oceans");
+    /// builder.streams::<String, String>(["atlantic", "pacific"]).to("oceans");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn streams<K: OwnCodec, V: OwnCodec, T: Into<String>>(
+    pub fn streams<K: OwnCodec, V: OwnCodec>(
         &self,
-        topics: impl IntoIterator<Item = T>,
+        topics: impl IntoIterator<Item = impl Into<String>>,
     ) -> Stream<K, V> {
         self.streams_with(topics, Consumed::own())
     }
@@ -68,9 +68,9 @@ impl StreamBuilder {
     /// builder.streams_with(["atlantic", "pacific"], Consumed::with(Utf8, Utf8)).to("oceans");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn streams_with<K: 'static, V: 'static, T: Into<String>>(
+    pub fn streams_with<K: 'static, V: 'static>(
         &self,
-        topics: impl IntoIterator<Item = T>,
+        topics: impl IntoIterator<Item = impl Into<String>>,
         consumed: Consumed<K, V>,
     ) -> Stream<K, V> {
         let topics = topics.into_iter().map(Into::into).collect();

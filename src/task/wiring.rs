@@ -175,6 +175,20 @@ impl<'a> Wiring<'a> {
         found.ok_or_else(|| self.defect(id, "it holds records back and does not say so"))
     }
 
+    /// The numbers under which all nodes that use a store say what they hold back: what waits in it may be
+    /// let go by any of them.
+    pub fn holds_of_store(&self, store: &str) -> Vec<HoldId> {
+        let uses = |id: &NodeId| {
+            self.spec.nodes[id.0]
+                .stores
+                .iter()
+                .any(|used| used == store)
+        };
+        let holding = self.holding.iter().enumerate();
+        let users = holding.filter(|(_, id)| uses(id));
+        users.map(|(position, _)| HoldId(position)).collect()
+    }
+
     /// The ports of a node's children, in order, for a node that chooses among them.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ pub(super) type Output = BTreeMap<(Option<Vec<u8>>, Option<Vec<u8>>), usize>;
 ///     let builder = StreamBuilder::new();
 ///     builder
 ///         .stream::<String, String>("words")
-///         .group_by(|_, word| word.clone(), "by-word")
+///         .group_by("by-word", |_, word| word.clone())
 ///         .count("counts")
 ///         .to_stream()
 ///         .present()

@@ -12,7 +12,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .to_with("out", out_longs()),
         "group-by-count" => b
             .stream_with("in", strings())
-            .group_by(|_, v| v.clone(), grouped("by-value"))
+            .group_by(grouped("by-value"), |_, v| v.clone())
             .count("counts")
             .to_stream()
             .to_with("out", out_longs()),
@@ -63,10 +63,9 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .to_with("out", out_longs()),
         "reduce-max-rekeyed" => b
             .stream_with("in", longs())
-            .group_by(
-                |_, v| v.map(|v| if v % 2 == 0 { "even" } else { "odd" }.to_owned()),
-                Grouped::with("by-parity", TEXT, LONG),
-            )
+            .group_by(Grouped::with("by-parity", TEXT, LONG), |_, v| {
+                v.map(|v| if v % 2 == 0 { "even" } else { "odd" }.to_owned())
+            })
             .reduce(
                 |largest, v| largest.max(v),
                 Materialized::with("largest", LONG),
@@ -77,7 +76,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
         "word-count" => b
             .stream_with("lines", strings())
             .flat_map_values(|_, line| split(&line).into_iter().map(Some).collect::<Vec<_>>())
-            .group_by(|_, word| word.clone(), grouped("by-word"))
+            .group_by(grouped("by-word"), |_, word| word.clone())
             .count("words")
             .to_stream()
             .to_with("counts", out_longs()),

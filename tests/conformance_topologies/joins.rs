@@ -44,18 +44,6 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 stream_joined("join"),
             )
             .to_with("out", out()),
-        "self-join" => {
-            let input = b.stream_with("in", strings());
-            input
-                .clone()
-                .join(
-                    input,
-                    |_, l, r| plus(l, r),
-                    within(10, 0),
-                    stream_joined("join"),
-                )
-                .to_with("out", out());
-        }
         "join-then-tumbling-count" => b
             .stream_with("left", strings())
             .join(
@@ -141,7 +129,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                     |_, _, region| region.flatten().or(Some("?".to_owned())),
                     joined("enrich"),
                 )
-                .group_by(|_, region| region.clone(), grouped("by-region"))
+                .group_by(grouped("by-region"), |_, region| region.clone())
                 .windowed_by(TimeWindows::of(ms(20)).grace(ms(10)))
                 .count("counts")
                 .suppress(Suppressed::until_window_closes_with(

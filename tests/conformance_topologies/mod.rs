@@ -4,6 +4,9 @@ mod aggregations;
 mod joins;
 mod ocean;
 mod stateless;
+mod stream_joins;
+mod table_joins;
+mod tables;
 mod windows;
 mod words;
 
@@ -17,6 +20,9 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         aggregations::build,
         windows::build,
         joins::build,
+        stream_joins::build,
+        tables::build,
+        table_joins::build,
         ocean::build,
     ];
     families.iter().find_map(|build| {
@@ -24,6 +30,9 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         build(name, &builder).then(|| builder.build())
     })
 }
+
+/// The topologies of families that name their own; the suite fails without one of these too.
+pub const FAMILIES: [&[&str]; 3] = [stream_joins::NAMES, tables::NAMES, table_joins::NAMES];
 
 /// The topologies without which the suite fails.
 pub const REQUIRED: [&str; 60] = [

@@ -55,7 +55,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .to_with("out", out_windowed_rows(10)),
         "tumbling-count-rekeyed" => b
             .stream_with("in", strings())
-            .group_by(|_, v| v.clone(), grouped("by-value"))
+            .group_by(grouped("by-value"), |_, v| v.clone())
             .windowed_by(ten().grace(ms(5)))
             .count("counts")
             .to_stream()

@@ -31,7 +31,7 @@ fn words() -> Topology {
         .stream_with("lines", Consumed::with(Utf8, Utf8))
         .flat_map_values(|_, line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
         .named("split")
-        .group_by(|_, word| word.clone(), Grouped::with("by-word", Utf8, Utf8))
+        .group_by(Grouped::with("by-word", Utf8, Utf8), |_, word| word.clone())
         .count("words")
         .to_stream()
         .to_with("counts", Produced::with(Utf8, Nullable(I64)));
@@ -56,7 +56,7 @@ fn joins() -> Topology {
             JoinWindows::of(minute),
             StreamJoined::with("alarmed", Utf8, Utf8, Utf8).in_memory(),
         )
-        .group_by(|_, text| text.clone(), Grouped::with("by-text", Utf8, Utf8))
+        .group_by(Grouped::with("by-text", Utf8, Utf8), |_, text| text.clone())
         .windowed_by(TimeWindows::of(minute).grace(minute))
         .count("per-minute")
         .suppress(Suppressed::until_window_closes_with("final", I64))

@@ -36,7 +36,7 @@ impl Reader {
         let builder = StreamBuilder::new();
         let counts = builder
             .stream_with("in", Consumed::with(Utf8, I64))
-            .group_by(|key, _| key.clone(), Grouped::with("by-key", Utf8, I64))
+            .group_by(Grouped::with("by-key", Utf8, I64), |key, _| key.clone())
             .windowed_by(TimeWindows::of(Duration::from_millis(10)))
             .count("counts");
         let counts = match suppressed {

@@ -122,10 +122,9 @@ pub fn topology(idle: Option<Idle>) -> Topology {
     let kept = builder
         .stream_with("in", consumed)
         .filter(|key: &String, _| key != "drop");
-    final_counts(kept.group_by(
-        |_, value| (value % 3).to_string(),
-        Grouped::with("by", Utf8, I64),
-    ));
+    final_counts(kept.group_by(Grouped::with("by", Utf8, I64), |_, value| {
+        (value % 3).to_string()
+    }));
     builder.build().expect("a topology")
 }
 

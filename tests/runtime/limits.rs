@@ -265,10 +265,9 @@ fn a_record_that_is_too_large_with_its_clock_follows_the_policy() {
     let builder = StreamBuilder::new();
     builder
         .stream_with("in", Consumed::with(Utf8, Utf8))
-        .group_by(
-            |_, value: &String| value[..1].to_owned(),
-            Grouped::with("by", Utf8, Utf8),
-        )
+        .group_by(Grouped::with("by", Utf8, Utf8), |_, value: &String| {
+            value[..1].to_owned()
+        })
         .count("counts")
         .to_stream()
         .present()

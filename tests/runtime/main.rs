@@ -15,6 +15,7 @@ mod faulty;
 mod fsync;
 mod housekeeping;
 mod inputs;
+mod joins;
 mod limits;
 mod open_files;
 mod outage;

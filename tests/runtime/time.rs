@@ -38,20 +38,18 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
     builder
         .stream_with("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never))
         .filter(|key: &String, _| key != "drop")
-        .group_by(
-            |_, value| (value % 7).to_string(),
-            Grouped::with("first", Utf8, I64),
-        )
+        .group_by(Grouped::with("first", Utf8, I64), |_, value| {
+            (value % 7).to_string()
+        })
         .windowed_by(windows())
         .count("first-counts")
         .suppress(Suppressed::until_window_closes_with("first-final", I64))
         .to_stream()
         .present()
         .map(|window, count| (window.key, count))
-        .group_by(
-            |key, _| (if key == "6" { "rare" } else { "often" }).to_owned(),
-            Grouped::with("second", Utf8, I64),
-        )
+        .group_by(Grouped::with("second", Utf8, I64), |key, _| {
+            (if key == "6" { "rare" } else { "often" }).to_owned()
+        })
         .windowed_by(windows())
         .count("second-counts")
         .suppress(Suppressed::until_window_closes_with("second-final", I64))
@@ -369,7 +367,7 @@ fn an_input_of_refused_records_alone_is_left_out() {
         .idle_timeout(Idle::After(Duration::from_millis(400)));
     let accepted = builder.stream_with("in", consumed);
     let by_nothing = Grouped::with("by", Utf8, I64);
-    final_counts(accepted.group_by(|_, _| "all".to_owned(), by_nothing));
+    final_counts(accepted.group_by(by_nothing, |_, _| "all".to_owned()));
     let log = memory_log();
     let topology = builder.build().expect("a topology");
     let running = start(&log, 2, topology, SystemEnv::shared());

@@ -156,6 +156,14 @@ impl<K: 'static, V: 'static, G: Grouping<K, V>> GroupedStream<K, V, G> {
         })
     }
 
+    pub(super) fn groups(&self) -> &Groups<K, V> {
+        &self.groups
+    }
+
+    pub(super) fn into_groups(self) -> Groups<K, V> {
+        self.groups
+    }
+
     fn build<A: 'static>(self, aggregation: Aggregation<K, V, A>) -> Table<G::Key, A> {
         self.grouping.build(self.groups, aggregation)
     }

@@ -7,11 +7,15 @@
 //! What is aggregated is the same over all time, in windows and in sessions; a [`Grouping`] knows which rows
 //! a record belongs to and builds the operator that keeps them.
 
+mod cogroup;
 mod fold;
 mod grouped;
+mod grouped_table;
 mod time_window;
 mod unwindowed;
 
+pub use cogroup::CogroupedStream;
 pub use fold::{Aggregation, AllTime, Emit, Grouping, Groups, WithoutMerge};
 pub use grouped::{GroupedStream, WindowedStream};
+pub use grouped_table::GroupedTable;
 pub(in crate::dsl) use time_window::TimeWindowSpec;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::fold::{Aggregation, Grouping, Groups, Initial, SharedFold, WithoutMerge};
 use crate::base::{Record, Result};
 use crate::codec::{SharedCodec, Windowed, WindowedCodec};
+use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
-use crate::dsl::table::HoldSpec;
-use crate::dsl::{Change, OldRows, Table, TimeWindows};
+use crate::dsl::table::{HoldSpec, WindowView};
+use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
 use crate::state::{Put, StoreKind, TimeSlot, WindowRules, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
@@ -36,20 +37,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
             store,
             ..
         } = aggregation;
-        let nothing = TimeWindowSpec {
-            size_ms: 1,
-            advance_ms: 1,
-            grace_ms: 0,
-        };
-        let windows = self.spec().unwrap_or_else(|error| {
-            graph.borrow_mut().report(error.context(&store.name));
-            nothing
-        });
-        let least_ms = windows.size_ms.saturating_add(windows.grace_ms);
-        let retention_ms = store.retention_ms(least_ms).unwrap_or_else(|error| {
-            graph.borrow_mut().report(error);
-            least_ms
-        });
+        let windows = window_spec(&graph, self, &store.name);
+        let retention_ms = window_retention_ms(&graph, windows, &store);
         let row = store.value.clone();
         let rules = WindowRules {
             window_size_ms: windows.size_ms,
@@ -61,6 +50,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let windowed_key = Arc::new(WindowedCodec::new(key.clone(), windows.size_ms));
+        let view = WindowView::make(key.clone(), row.clone(), name.clone());
+        let view_store = name.clone();
         let word = verb.of(["window_count", "window_reduce", "window_aggregate"]);
         let operator = Operator::new(word).of([parent]).store(spec);
         let id = operator.add(&graph, move |wiring, id| {
@@ -84,7 +75,37 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
         Table::new(graph, id, windowed_key)
             .with_old_rows(old_rows)
             .with_windows(hold)
+            .with_view(view_store, view)
     }
+}
+
+/// The windows in milliseconds; what is wrong with them is reported for the store.
+pub(super) fn window_spec(
+    graph: &SharedGraph,
+    windows: TimeWindows,
+    store: &str,
+) -> TimeWindowSpec {
+    windows.spec().unwrap_or_else(|error| {
+        graph.borrow_mut().report(error.context(store));
+        TimeWindowSpec {
+            size_ms: 1,
+            advance_ms: 1,
+            grace_ms: 0,
+        }
+    })
+}
+
+/// How long a store keeps the rows of windows; a retention that is too short is reported.
+pub(super) fn window_retention_ms<A: 'static>(
+    graph: &SharedGraph,
+    windows: TimeWindowSpec,
+    store: &Materialized<A>,
+) -> i64 {
+    let least_ms = windows.size_ms.saturating_add(windows.grace_ms);
+    store.retention_ms(least_ms).unwrap_or_else(|error| {
+        graph.borrow_mut().report(error);
+        least_ms
+    })
 }
 
 /// Windows of a fixed size, aligned to 1970: `[start, start + size)`.
@@ -123,17 +144,17 @@ impl TimeWindowSpec {
 /// A null key is dropped; a null value counts. A window takes records until the time passes its end
 /// plus grace; which time that is, with several origins, is decision D13. A row's timestamp is the
 /// largest of the records folded into it. Source: `KStreamWindowAggregate`.
-struct WindowAggregate<K, V, A> {
-    fold: SharedFold<K, V, A>,
-    windows: TimeWindowSpec,
-    store: WindowStore,
-    key: SharedCodec<K>,
-    row: SharedCodec<A>,
-    old: Option<Initial<A>>,
-    observed: TimeSlot,
-    closed: TimeSlot,
-    bound: TimeBound,
-    scratch: RefCell<Scratch>,
+pub(super) struct WindowAggregate<K, V, A> {
+    pub(super) fold: SharedFold<K, V, A>,
+    pub(super) windows: TimeWindowSpec,
+    pub(super) store: WindowStore,
+    pub(super) key: SharedCodec<K>,
+    pub(super) row: SharedCodec<A>,
+    pub(super) old: Option<Initial<A>>,
+    pub(super) observed: TimeSlot,
+    pub(super) closed: TimeSlot,
+    pub(super) bound: TimeBound,
+    pub(super) scratch: RefCell<Scratch>,
 }
 
 impl<K, V, A> WindowAggregate<K, V, A> {

@@ -62,14 +62,14 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
 ///
 /// A null key or a null value is dropped and counted. The row's timestamp is the largest of the
 /// records folded into it. A row that becomes null is deleted; the tombstone is forwarded.
-struct Aggregate<K, V, A> {
-    fold: SharedFold<K, V, A>,
-    store: KeyValueStore,
-    key: SharedCodec<K>,
-    value: SharedCodec<V>,
-    row: SharedCodec<A>,
-    old: Option<Initial<A>>,
-    scratch: RefCell<Scratch>,
+pub(super) struct Aggregate<K, V, A> {
+    pub(super) fold: SharedFold<K, V, A>,
+    pub(super) store: KeyValueStore,
+    pub(super) key: SharedCodec<K>,
+    pub(super) value: SharedCodec<V>,
+    pub(super) row: SharedCodec<A>,
+    pub(super) old: Option<Initial<A>>,
+    pub(super) scratch: RefCell<Scratch>,
 }
 
 impl<K, V, A> Process for Aggregate<K, V, A>

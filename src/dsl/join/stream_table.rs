@@ -110,8 +110,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
         node.joins_partitions = true;
         match table.view().cloned() {
-            Some((store, view)) => {
-                node.uses_stores.push(store);
+            Some((stores, view)) => {
+                node.uses_stores.extend(stores);
                 node.make = Some(Arc::new(move |wiring, id| {
                     let view = view(wiring)?;
                     add(wiring, id, (key.clone(), value.clone(), view))

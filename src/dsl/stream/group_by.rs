@@ -34,7 +34,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// # let builder = StreamBuilder::new();
     /// # let readings = builder.stream::<String, String>("readings");
     /// readings
-    ///     .group_by(|_sensor, reading| reading.len() as i64, "by-length")
+    ///     .group_by("by-length", |_sensor, reading| reading.len() as i64)
     ///     .count("lengths")
     ///     .to_stream()
     ///     .to("counts");
@@ -42,8 +42,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     /// ```
     pub fn group_by<L: 'static>(
         self,
-        select: impl Fn(&K, &V) -> L + Send + Sync + 'static,
         grouped: impl Into<Grouped<L, V>>,
+        select: impl Fn(&K, &V) -> L + Send + Sync + 'static,
     ) -> GroupedStream<L, V> {
         self.select_key(select).group_by_key(grouped)
     }

@@ -44,6 +44,22 @@ impl<K: 'static, V: 'static> Table<K, V> {
             })
         })
     }
+
+    /// Keeps the rows for which `rejects` does not hold: [`Table::filter`] the other way round.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let sensors = builder.table::<String, String>("sensors", "sensors-rows");
+    /// sensors
+    ///     .filter_not(|_sensor, place| place == "dock")
+    ///     .to_stream()
+    ///     .to("at-sea");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn filter_not(self, rejects: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
+        self.filter(move |key, row| !rejects(key, row))
+    }
 }
 
 /// Passes the rows that a predicate accepts; for any other row a tombstone goes out, since it may

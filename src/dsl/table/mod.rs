@@ -1,15 +1,23 @@
 //! Tables: the latest row of each key, as it changes. One operator a file.
 
+mod changed_codec;
 mod filter;
+mod group_by;
+mod held_bytes;
 mod map_values;
+mod materialized;
 mod source;
 mod suppress;
 mod to_stream;
+mod transform_values;
+mod window_view;
 
 use std::sync::Arc;
 
-pub(in crate::dsl) use source::StoreView;
+pub(in crate::dsl) use source::{StoreView, TableSource};
 pub(in crate::dsl) use suppress::HoldSpec;
+pub use suppress::{Suppressed, Suppression, UntilTimeLimit, UntilWindowCloses};
+pub(in crate::dsl) use window_view::WindowView;
 
 use super::builder::SharedGraph;
 use super::{Change, OldRows};
@@ -30,12 +38,12 @@ pub(in crate::dsl) type MakeView<K, V> =
 pub struct Table<K, V> {
     pub(in crate::dsl) graph: SharedGraph,
     pub(in crate::dsl) id: LogicalId,
-    key: SharedCodec<K>,
-    /// How to look into it, and the store that is behind.
-    view: Option<(String, MakeView<K, V>)>,
+    pub(in crate::dsl) key: SharedCodec<K>,
+    /// How to look into it, and the stores that are behind.
+    pub(in crate::dsl) view: Option<(Vec<String>, MakeView<K, V>)>,
     /// How to ask for old rows, where there is a store to read them from.
-    old_rows: Option<OldRows>,
-    windows: Option<HoldSpec>,
+    pub(in crate::dsl) old_rows: Option<OldRows>,
+    pub(in crate::dsl) windows: Option<HoldSpec>,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> Clone for Table<K, V> {
@@ -70,7 +78,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         store: String,
         make: impl Fn(&mut Wiring<'_>) -> Result<ViewPort<K, V>> + Send + Sync + 'static,
     ) -> Self {
-        self.view = Some((store, Arc::new(make)));
+        self.view = Some((vec![store], Arc::new(make)));
         self
     }
 
@@ -84,7 +92,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self
     }
 
-    pub(in crate::dsl) fn view(&self) -> Option<&(String, MakeView<K, V>)> {
+    pub(in crate::dsl) fn view(&self) -> Option<&(Vec<String>, MakeView<K, V>)> {
         self.view.as_ref()
     }
 
@@ -112,7 +120,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             graph: self.graph,
             id,
             key: self.key,
-            view: self.view.map(|(store, below)| (store, view(below))),
+            view: self.view.map(|(stores, below)| (stores, view(below))),
             old_rows: self.old_rows,
             windows: self.windows,
         }

@@ -106,13 +106,13 @@ impl StreamBuilder {
         let (own_key, own_value, own_name) = (key.clone(), value.clone(), name.clone());
         let id = operator.add(&self.graph, move |wiring, _| {
             let store = own_name.as_ref().map(|name| wiring.key_value(name));
-            Ok(TableSource {
-                key: own_key.clone(),
-                value: own_value.clone(),
-                store: store.transpose()?,
-                sends_old: asked.are_asked(),
-                scratch: RefCell::default(),
-            })
+            let (key, value) = (own_key.clone(), own_value.clone());
+            Ok(TableSource::new(
+                key,
+                value,
+                store.transpose()?,
+                asked.are_asked(),
+            ))
         });
         let table = Table::new(self.graph.clone(), id, key.clone());
         match name {
@@ -172,12 +172,30 @@ fn with_value<K, V>(
 ///
 /// A null key is dropped; a null value deletes the row. The later record wins whatever its timestamp.
 /// Source: `KTableSource`.
-struct TableSource<K, V> {
+pub(in crate::dsl) struct TableSource<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
     store: Option<KeyValueStore>,
     sends_old: bool,
     scratch: RefCell<Scratch>,
+}
+
+impl<K, V> TableSource<K, V> {
+    /// A table over `store`, or one that nothing looks into; `sends_old` puts the old row into each change.
+    pub(in crate::dsl) fn new(
+        key: SharedCodec<K>,
+        value: SharedCodec<V>,
+        store: Option<KeyValueStore>,
+        sends_old: bool,
+    ) -> Self {
+        Self {
+            key,
+            value,
+            store,
+            sends_old,
+            scratch: RefCell::default(),
+        }
+    }
 }
 
 impl<K: 'static, V: 'static> Process for TableSource<K, V> {

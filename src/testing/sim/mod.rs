@@ -41,7 +41,7 @@ use crate::topology::Topology;
 ///     let builder = StreamBuilder::new();
 ///     builder
 ///         .stream::<String, String>("words")
-///         .group_by(|_, word| word.clone(), "by-word")
+///         .group_by("by-word", |_, word| word.clone())
 ///         .count("counts")
 ///         .to_stream()
 ///         .present()

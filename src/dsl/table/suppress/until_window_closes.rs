@@ -8,60 +8,48 @@
 //!
 //! ```text
 //! key:  end i64 BE | windowed key        row:  timestamp i64 BE | headers | value
-//! headers:  count u32 BE, then for each: length u32 BE, name, length + 1 u32 BE (0 null), value
 //! ```
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::Table;
-use crate::base::{Error, Header, Headers, Record, Result};
+use super::Suppression;
+use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::operator::Operator;
-use crate::dsl::{Change, Suppressed};
+use crate::dsl::table::held_bytes::{put_headers, take_headers, take_time};
+use crate::dsl::{Change, Table};
 use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
-impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
-    /// Holds each row until its window closes, then lets its last state go, once. Rows that were
-    /// deleted meanwhile never go. Time moves with the records; at the end of a bounded input,
-    /// draining the application closes what is open.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use marea::prelude::*;
-    /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream::<String, String>("readings");
-    /// readings
-    ///     .group_by_key("by-sensor")
-    ///     .windowed_by(TimeWindows::of(Duration::from_secs(60)).grace(Duration::from_secs(5)))
-    ///     .count("per-minute")
-    ///     .suppress(Suppressed::until_window_closes("final"))
-    ///     .to_stream()
-    ///     .to("out");
-    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
-    /// ```
-    pub fn suppress(self, suppressed: Suppressed<V>) -> Self {
-        let Suppressed { name, value } = suppressed;
+/// Each row waits until its window closes: [`Suppressed::until_window_closes`](super::Suppressed::until_window_closes).
+pub struct UntilWindowCloses<V> {
+    pub(super) name: String,
+    pub(super) row: SharedCodec<V>,
+}
+
+impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V> {
+    fn suppress(self, table: Table<Windowed<K>, V>) -> Table<Windowed<K>, V> {
+        let Self { name, row: value } = self;
         let store = format!("{name}-store");
-        let hold = self.windows.unwrap_or_else(|| {
+        let hold = table.windows.unwrap_or_else(|| {
             let message = format!("suppress {name:?} stands behind a table that is not windowed");
-            self.graph.borrow_mut().report(Error::invalid(message));
+            table.graph.borrow_mut().report(Error::invalid(message));
             HoldSpec {
                 size_ms: 0,
                 grace_ms: 0,
             }
         });
-        let codecs = (self.key.name(), value.name());
+        let codecs = (table.key.name(), value.name());
         let spec = StoreSpec::new(store.clone(), StoreKind::key_value(), codecs);
         // A row comes out when its window closes, and is as old as that.
         let operator = Operator::new("suppress")
-            .of([self.id])
+            .of([table.id])
             .named(name)
             .store(spec)
             .holds_back_ms(hold.size_ms.saturating_add(hold.grace_ms));
-        let key = self.key.clone();
-        let id = operator.add(&self.graph, move |wiring, id| {
+        let key = table.key.clone();
+        let id = operator.add(&table.graph, move |wiring, id| {
             Ok(Suppress {
                 hold,
                 key: key.clone(),
@@ -79,7 +67,7 @@ impl<K: 'static, V: 'static> Table<Windowed<K>, V> {
             id,
             view: None,
             old_rows: None,
-            ..self
+            ..table
         }
     }
 }
@@ -234,47 +222,14 @@ impl<K: 'static, V: 'static> Process for Suppress<K, V> {
     }
 }
 
-fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
-    let put_len = |out: &mut Vec<u8>, len: usize| out.extend((len as u32).to_be_bytes());
-    put_len(out, headers.as_slice().len());
-    for Header { key, value } in headers.as_slice() {
-        put_len(out, key.len());
-        out.extend_from_slice(key.as_bytes());
-        put_len(out, value.as_ref().map_or(0, |value| value.len() + 1));
-        out.extend_from_slice(value.as_deref().unwrap_or_default());
-    }
-}
-
 fn take_row(row: &[u8]) -> Result<(i64, Headers, &[u8])> {
-    let parse = || {
-        let (timestamp, mut rest) = row.split_first_chunk::<8>()?;
-        let take_len = |rest: &mut &[u8]| {
-            let (len, after) = rest.split_first_chunk::<4>()?;
-            *rest = after;
-            Some(u32::from_be_bytes(*len) as usize)
-        };
-        let count = take_len(&mut rest)?;
-        let mut headers = Vec::with_capacity(count.min(rest.len()));
-        for _ in 0..count {
-            let len = take_len(&mut rest)?;
-            let (key, after) = rest.split_at_checked(len)?;
-            rest = after;
-            let len = take_len(&mut rest)?;
-            let (value, after) = rest.split_at_checked(len.saturating_sub(1))?;
-            rest = after;
-            let key = String::from_utf8(key.to_vec()).ok()?;
-            headers.push(Header {
-                key,
-                value: (len > 0).then(|| value.to_vec()),
-            });
-        }
-        Some((
-            i64::from_be_bytes(*timestamp),
-            Headers::from_vec(headers),
-            rest,
-        ))
-    };
-    parse().ok_or_else(|| Error::corrupt("a held row ends early"))
+    let mut rest = row;
+    let time = take_time(&mut rest);
+    let headers = take_headers(&mut rest);
+    match (time, headers) {
+        (Some(timestamp_ms), Some(headers)) => Ok((timestamp_ms, headers, rest)),
+        _ => Err(Error::corrupt("a held row ends early")),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,255 @@
+//! `left_join` and `outer_join` of two streams: the methods, and their place in the graph.
+
+use std::sync::Arc;
+
+use super::JoinReach;
+use super::outer_side::{
+    Hand, LeftHand, OuterCodecs, OuterJoinSide, OuterReach, OuterStores, OuterTimes, RightHand,
+};
+use super::rows::{JoinKind, JoinRows, LeftRows, OuterRows};
+use crate::codec::SharedCodec;
+use crate::dsl::builder::SharedGraph;
+use crate::dsl::pass::Pass;
+use crate::dsl::repartition::repartition_node;
+use crate::dsl::sink::NullKeys;
+use crate::dsl::windows::millis;
+use crate::dsl::{JoinWindows, Stream, StreamJoined};
+use crate::plan::{LogicalId, LogicalKind, LogicalNode};
+use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, WindowRules};
+
+impl<K: Clone + 'static, V: 'static> Stream<K, V> {
+    /// As [`Stream::join`]; a record of this stream that finds no partner comes out with `None`, once none
+    /// can come any more, with its own timestamp. A null key finds none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let temperatures = builder.stream::<String, String>("temperatures");
+    /// # let salinities = builder.stream::<String, String>("salinities");
+    /// temperatures
+    ///     .left_join(
+    ///         salinities,
+    ///         |_sensor, temperature, salinity| format!("{temperature}/{salinity:?}"),
+    ///         JoinWindows::of(Duration::from_secs(10)).grace(Duration::from_secs(5)),
+    ///         "pair",
+    ///     )
+    ///     .to("pairs");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn left_join<W: 'static, R: 'static>(
+        self,
+        other: Stream<K, W>,
+        join: impl Fn(&K, &V, Option<&W>) -> R + Send + Sync + 'static,
+        windows: JoinWindows,
+        joined: impl Into<StreamJoined<K, V, W>>,
+    ) -> Stream<K, R> {
+        let join = Arc::new(LeftRows(Arc::new(join)));
+        join_all("left_join", (self, other), join, windows, joined.into())
+    }
+
+    /// As [`Stream::join`]; a record of either stream that finds no partner comes out with `None` for the
+    /// other, once none can come any more, with its own timestamp. A null key finds none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let temperatures = builder.stream::<String, String>("temperatures");
+    /// # let salinities = builder.stream::<String, String>("salinities");
+    /// temperatures
+    ///     .outer_join(
+    ///         salinities,
+    ///         |_sensor, temperature, salinity| format!("{temperature:?}/{salinity:?}"),
+    ///         JoinWindows::of(Duration::from_secs(10)).grace(Duration::from_secs(5)),
+    ///         "pair",
+    ///     )
+    ///     .to("pairs");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn outer_join<W: 'static, R: 'static>(
+        self,
+        other: Stream<K, W>,
+        join: impl Fn(&K, Option<&V>, Option<&W>) -> R + Send + Sync + 'static,
+        windows: JoinWindows,
+        joined: impl Into<StreamJoined<K, V, W>>,
+    ) -> Stream<K, R> {
+        let join = Arc::new(OuterRows(Arc::new(join)));
+        join_all("outer_join", (self, other), join, windows, joined.into())
+    }
+}
+
+/// What both sides of a join share.
+struct Sides<'a, J, K, V, W> {
+    graph: &'a SharedGraph,
+    join: Arc<J>,
+    reach: OuterReach,
+    retention_ms: i64,
+    medium: Medium,
+    /// Names of the store of unmatched records, and of the left and the right side's.
+    unmatched: String,
+    stores: (String, String),
+    codecs: (SharedCodec<K>, SharedCodec<V>, SharedCodec<W>),
+}
+
+fn join_all<K, V, W, R, J>(
+    operator: &'static str,
+    (left, right): (Stream<K, V>, Stream<K, W>),
+    join: Arc<J>,
+    windows: JoinWindows,
+    joined: StreamJoined<K, V, W>,
+) -> Stream<K, R>
+where
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+    R: 'static,
+    J: JoinRows<K, V, W, R>,
+{
+    let graph = left.graph;
+    let name = joined.name;
+    let (reach, least_ms) = windows.reach().unwrap_or_else(|error| {
+        graph.borrow_mut().report(error.context(&name));
+        (
+            JoinReach {
+                before_ms: 0,
+                after_ms: 0,
+            },
+            0,
+        )
+    });
+    let given = joined.retention.map(|given| millis(given, "a retention"));
+    let retention_ms = match given {
+        None => least_ms,
+        Some(Ok(given_ms)) => given_ms.max(least_ms),
+        Some(Err(error)) => {
+            graph.borrow_mut().report(error);
+            least_ms
+        }
+    };
+    let size_ms = reach.before_ms.saturating_add(reach.after_ms);
+    let (kind, right_keys) = match J::KIND {
+        JoinKind::Outer => ("outer", NullKeys::Keep),
+        JoinKind::Inner | JoinKind::Left => ("left", NullKeys::Drop),
+    };
+    let sides = Sides {
+        graph: &graph,
+        join,
+        reach: OuterReach {
+            left: reach,
+            grace_ms: least_ms.saturating_sub(size_ms),
+        },
+        retention_ms,
+        medium: joined.medium,
+        unmatched: format!("{name}-{kind}-shared-join-store"),
+        stores: (
+            format!("{name}-this-join-store"),
+            format!("{name}-other-join-store"),
+        ),
+        codecs: (joined.key, joined.left, joined.right),
+    };
+    let (key, left_value, right_value) = sides.codecs.clone();
+    let codecs = (key.clone(), left_value.clone());
+    let node_name = format!("{name}-left");
+    let node = repartition_node(left.id, node_name, codecs, NullKeys::Keep, false, None);
+    let left_parent = graph.borrow_mut().add(node);
+    let codecs = (key, right_value.clone());
+    let node_name = format!("{name}-right");
+    let node = repartition_node(right.id, node_name, codecs, right_keys, false, None);
+    let right_parent = graph.borrow_mut().add(node);
+    let values = (left_value.clone(), right_value.clone());
+    let this = sides.add::<LeftHand, R>("join_this", left_parent, values);
+    let values = (right_value, left_value);
+    let other = sides.add::<RightHand, R>("join_other", right_parent, values);
+    let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![this, other]);
+    node.joins_partitions = true;
+    node.make = Some(Arc::new(|wiring, id| {
+        wiring.add_process(id, Pass::<K, R>::default())
+    }));
+    let id = graph.borrow_mut().add(node);
+    Stream::new(graph, id)
+}
+
+impl<J, K, V, W> Sides<'_, J, K, V, W>
+where
+    K: Clone + 'static,
+    V: 'static,
+    W: 'static,
+{
+    fn add<H, R>(
+        &self,
+        operator: &'static str,
+        parent: LogicalId,
+        (own_value, other_value): (SharedCodec<H::Own>, SharedCodec<H::Other>),
+    ) -> LogicalId
+    where
+        H: Hand<V, W>,
+        J: JoinRows<K, V, W, R>,
+        R: 'static,
+    {
+        let (left, right) = self.stores.clone();
+        let (own, other) = match H::IS_LEFT {
+            true => (left, right),
+            false => (right, left),
+        };
+        let unmatched = self.unmatched.clone();
+        let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
+        // What waits comes out as old as it is, and is said to wait from its arrival on.
+        node.holds_back_ms = Some(0);
+        let (key, left, right) = self.codecs.clone();
+        let JoinReach {
+            before_ms,
+            after_ms,
+        } = self.reach.left;
+        node.stores.push(StoreSpec {
+            name: own.clone(),
+            kind: StoreKind::window(WindowRules {
+                window_size_ms: before_ms.saturating_add(after_ms),
+                retention_ms: self.retention_ms,
+                duplicates: true,
+            }),
+            medium: self.medium,
+            row: RowForm::Plain,
+            changelog: Changelog::Own,
+            codecs: (key.name(), own_value.name()),
+        });
+        if H::IS_LEFT {
+            node.stores.push(StoreSpec {
+                name: unmatched.clone(),
+                kind: StoreKind::key_value(),
+                medium: Medium::Persistent,
+                row: RowForm::Plain,
+                changelog: Changelog::Own,
+                codecs: (key.name(), format!("{} or {}", left.name(), right.name())),
+            });
+        }
+        node.uses_stores = vec![own.clone(), other.clone(), unmatched.clone()];
+        let (join, reach) = (self.join.clone(), self.reach);
+        node.make = Some(Arc::new(move |wiring, id| {
+            let stores = OuterStores {
+                own: wiring.window(&own)?,
+                other: wiring.window(&other)?,
+                unmatched: (unmatched.as_str().into(), wiring.key_value(&unmatched)?),
+            };
+            let time = |what: &str| wiring.time(&format!("operator/{unmatched}{what}"));
+            let times = OuterTimes {
+                observed: time(""),
+                looked_at: time("/looked-at"),
+                ended: (time("/left-ended"), time("/right-ended")),
+            };
+            let codecs = OuterCodecs {
+                key: key.clone(),
+                left: left.clone(),
+                right: right.clone(),
+                own: own_value.clone(),
+                other: other_value.clone(),
+            };
+            let bound = wiring.bound_of_stores(&[&unmatched]);
+            let holds = wiring.holds_of_store(&unmatched);
+            let process =
+                OuterJoinSide::new(join.clone(), reach, stores, codecs, times, (bound, holds));
+            wiring.add_process::<OuterJoinSide<J, H, K, V, W, R>>(id, process)
+        }));
+        self.graph.borrow_mut().add(node)
+    }
+}

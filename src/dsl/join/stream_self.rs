@@ -1,0 +1,221 @@
+//! A stream joined with itself, over one store.
+//!
+//! Results come as from two sides with a store each: the record with those before it, then those with the
+//! record, itself among them by timestamp. Only at the edge of the retention the two differ: a record that
+//! is older than what the store keeps does not meet itself. Source: `KStreamKStreamSelfJoin`.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::JoinReach;
+use crate::base::{Record, Result};
+use crate::codec::{Encoded, SharedCodec};
+use crate::dsl::operator::Operator;
+use crate::dsl::repartition::repartition_node;
+use crate::dsl::scratch::Scratch;
+use crate::dsl::sink::NullKeys;
+use crate::dsl::{Grouped, JoinWindows, Stream};
+use crate::state::{Put, StoreKind, StoreSpec, TimeSlot, WindowRules, WindowStore};
+use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
+
+impl<K: Clone + 'static, V: 'static> Stream<K, V> {
+    /// Joins the stream with itself: each record meets those of its key that are close to it, both ways
+    /// round, and itself. Kept in one store, `<name>-join-store`, where joining a clone needs two.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let sightings = builder.stream::<String, String>("sightings");
+    /// sightings
+    ///     .join_self(
+    ///         |_place, one, other| format!("{one} near {other}"),
+    ///         JoinWindows::of(Duration::from_secs(10)),
+    ///         "near",
+    ///     )
+    ///     .to("pairs");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn join_self<R: 'static>(
+        self,
+        join: impl Fn(&K, &V, &V) -> R + Send + Sync + 'static,
+        windows: JoinWindows,
+        grouped: impl Into<Grouped<K, V>>,
+    ) -> Stream<K, R> {
+        let graph = self.graph;
+        let Grouped { name, key, value } = grouped.into();
+        let (reach, retention_ms) = windows.reach().unwrap_or_else(|error| {
+            graph.borrow_mut().report(error.context(&name));
+            let nothing = JoinReach {
+                before_ms: 0,
+                after_ms: 0,
+            };
+            (nothing, 0)
+        });
+        let store = format!("{name}-join-store");
+        let codecs = (key.clone(), value.clone());
+        let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
+        let parent = graph.borrow_mut().add(node);
+        let rules = WindowRules {
+            window_size_ms: reach.before_ms.saturating_add(reach.after_ms),
+            retention_ms,
+            duplicates: true,
+        };
+        let codecs = (key.name(), value.name());
+        let spec = StoreSpec::new(store.clone(), StoreKind::window(rules), codecs);
+        let join = Arc::new(join);
+        let operator = Operator::new("join_self").of([parent]).store(spec);
+        let id = operator.add(&graph, move |wiring, id| {
+            let observed = wiring.time(&format!("operator/{store}"));
+            let codecs = (key.clone(), value.clone());
+            let (rows, bound) = (wiring.window(&store)?, wiring.bound(id));
+            let join = join.clone();
+            Ok(SelfJoin::<_, K, V, R>::new(
+                join, reach, rows, codecs, observed, bound,
+            ))
+        });
+        Stream::new(graph, id)
+    }
+}
+
+/// Pairs the records of one stream.
+struct SelfJoin<F, K, V, R> {
+    join: Arc<F>,
+    reach: JoinReach,
+    store: WindowStore,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+    observed: TimeSlot,
+    bound: TimeBound,
+    scratch: RefCell<Scratch>,
+    types: PhantomData<fn() -> R>,
+}
+
+impl<F, K, V, R> SelfJoin<F, K, V, R> {
+    /// A join over `store`; `observed` is the largest timestamp that it has seen.
+    pub fn new(
+        join: Arc<F>,
+        reach: JoinReach,
+        store: WindowStore,
+        codecs: (SharedCodec<K>, SharedCodec<V>),
+        observed: TimeSlot,
+        bound: TimeBound,
+    ) -> Self {
+        let (key, value) = codecs;
+        Self {
+            join,
+            reach,
+            store,
+            key,
+            value,
+            observed,
+            bound,
+            scratch: RefCell::default(),
+            types: PhantomData,
+        }
+    }
+
+    /// Rows stay for as long as the slowest origin may send a partner.
+    fn hold_back(&self, cx: &Context) {
+        if self.bound.has_several_origins() {
+            self.store.set_floor_ms(cx.floor_ms(&self.bound));
+        }
+    }
+
+    /// Whether a record of this age meets itself: Kafka Streams draws the line a millisecond earlier than
+    /// the store does.
+    fn is_kept(&self, timestamp_ms: i64, cx: &Context) -> bool {
+        let time_ms = match self.bound.has_several_origins() {
+            true => cx.floor_ms(&self.bound).min(self.observed.get()),
+            false => self.observed.get(),
+        };
+        let oldest_ms = time_ms.saturating_sub(self.store.rules().retention_ms);
+        timestamp_ms > oldest_ms.saturating_add(1)
+    }
+}
+
+impl<F, K, V, R> Process for SelfJoin<F, K, V, R>
+where
+    F: Fn(&K, &V, &V) -> R + 'static,
+    K: Clone + 'static,
+    V: 'static,
+    R: 'static,
+{
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = R;
+
+    fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
+        let mut scratch = self.scratch.borrow_mut();
+        if !scratch.encode_key(&*self.key, &key)? {
+            cx.drop_record(DropReason::NullKey);
+            return Ok(());
+        }
+        scratch.row.clear();
+        if self.value.encode(&value, &mut scratch.row)? == Encoded::Null {
+            cx.drop_record(DropReason::NullValue);
+            return Ok(());
+        }
+        self.observed.raise(timestamp_ms);
+        self.hold_back(cx);
+        let push = |joined: R, timestamp_ms: i64, cx: &mut Context| {
+            let record = Record {
+                key: key.clone(),
+                value: joined,
+                timestamp_ms,
+                headers: headers.clone(),
+            };
+            out.push(record, cx)
+        };
+        let from = |before_ms: i64| timestamp_ms.saturating_sub(before_ms).max(0);
+        let to = |after_ms: i64| timestamp_ms.saturating_add(after_ms).max(0);
+        let JoinReach {
+            before_ms,
+            after_ms,
+        } = self.reach;
+
+        let mut partners = self
+            .store
+            .fetch_range(&scratch.key, from(before_ms), to(after_ms))?;
+        while let Some(partner) = partners.next()? {
+            let other = self.value.decode(Some(partner.row))?;
+            let joined_ms = timestamp_ms.max(partner.start_ms);
+            push((self.join)(&key, &value, &other), joined_ms, cx)?;
+        }
+        let mut meets_itself = self.is_kept(timestamp_ms, cx);
+        let mut partners = self
+            .store
+            .fetch_range(&scratch.key, from(after_ms), to(before_ms))?;
+        while let Some(partner) = partners.next()? {
+            if partner.start_ms > timestamp_ms && std::mem::take(&mut meets_itself) {
+                push((self.join)(&key, &value, &value), timestamp_ms, cx)?;
+            }
+            let other = self.value.decode(Some(partner.row))?;
+            let joined_ms = timestamp_ms.max(partner.start_ms);
+            push((self.join)(&key, &other, &value), joined_ms, cx)?;
+        }
+        if meets_itself {
+            push((self.join)(&key, &value, &value), timestamp_ms, cx)?;
+        }
+        let put = self
+            .store
+            .put(&scratch.key, timestamp_ms, Some(&scratch.row))?;
+        if put == Put::Expired {
+            cx.drop_record(DropReason::Expired);
+        }
+        Ok(())
+    }
+
+    fn tick(&self, tick: Tick, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
+        self.hold_back(cx);
+        out.tick(tick, cx)
+    }
+}

@@ -1,0 +1,90 @@
+//! `to_table`: takes the records of a stream for the rows of a table.
+
+use super::Stream;
+use crate::base::{Record, Result};
+use crate::codec::OwnCodec;
+use crate::dsl::operator::Operator;
+use crate::dsl::repartition::repartition_node;
+use crate::dsl::sink::NullKeys;
+use crate::dsl::table::{StoreView, TableSource};
+use crate::dsl::{Change, Grouped, Materialized, OldRows, Table};
+use crate::state::StoreKind;
+use crate::task::{Context, Edges, Process};
+
+impl<K: 'static, V: 'static> Stream<K, V> {
+    /// Takes each record for the new row of its key, in a store; a null value deletes the row. Where the
+    /// key has changed, records go through a repartition topic called after the store first.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings.to_table("latest").to_stream().to("latest-out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn to_table(self, store: impl Into<Materialized<V>>) -> Table<K, V>
+    where
+        K: OwnCodec,
+        V: OwnCodec,
+    {
+        let store = store.into();
+        let grouped = Grouped::named(store.name.clone());
+        self.to_table_with(grouped, store)
+    }
+
+    /// As [`Stream::to_table`], with codecs and a name for the repartition topic.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings.to_table_with("by-sensor", "latest").to_stream().to("latest-out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn to_table_with(
+        self,
+        grouped: impl Into<Grouped<K, V>>,
+        store: impl Into<Materialized<V>>,
+    ) -> Table<K, V> {
+        let Grouped { name, key, value } = grouped.into();
+        let store = store.into();
+        let codecs = (key.clone(), value);
+        let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
+        let parent = self.graph.borrow_mut().add(node);
+        let row = store.value.clone();
+        let spec = store.spec(StoreKind::key_value(), &key);
+        let name = spec.name.clone();
+        let old_rows = OldRows::default();
+        let asked = old_rows.clone();
+        let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
+        let operator = Operator::new("to_table").of([parent]).store(spec);
+        let id = operator.add(&self.graph, move |wiring, _| {
+            let rows = Some(wiring.key_value(&own_name)?);
+            let (key, row) = (own_key.clone(), own_row.clone());
+            Ok(ToTable(TableSource::new(key, row, rows, asked.are_asked())))
+        });
+        Table::new(self.graph, id, key.clone())
+            .with_old_rows(old_rows)
+            .with_view(name.clone(), StoreView::make(key, row, name))
+    }
+}
+
+/// Makes a change of each record, as [`TableSource`] does of a topic's: a null value deletes the row.
+struct ToTable<K, V>(TableSource<K, V>);
+
+impl<K: 'static, V: 'static> Process for ToTable<K, V> {
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = Change<V>;
+
+    fn process(
+        &self,
+        record: Record<K, V>,
+        out: &Edges<K, Change<V>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let record = record.map_value(|_, value| Some(value));
+        self.0.process(record, out, cx)
+    }
+}

@@ -1,0 +1,64 @@
+//! How an operator that holds records keeps what belongs to them.
+//!
+//! ```text
+//! headers:  count u32 BE, then for each: length u32 BE, name, length + 1 u32 BE (0 null), value
+//! option:   length + 1 u32 BE (0 none), bytes
+//! ```
+
+use crate::base::{Header, Headers};
+
+/// Appends headers.
+pub(in crate::dsl) fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
+    put_len(out, headers.as_slice().len());
+    for Header { key, value } in headers.as_slice() {
+        put_len(out, key.len());
+        out.extend_from_slice(key.as_bytes());
+        put_option(out, value.as_deref());
+    }
+}
+
+/// Takes headers off the front; `None` where the bytes end early.
+pub(in crate::dsl) fn take_headers(rest: &mut &[u8]) -> Option<Headers> {
+    let count = take_len(rest)?;
+    let mut headers = Vec::with_capacity(count.min(rest.len()));
+    for _ in 0..count {
+        let len = take_len(rest)?;
+        let (key, after) = rest.split_at_checked(len)?;
+        *rest = after;
+        let value = take_option(rest)?.map(<[u8]>::to_vec);
+        let key = String::from_utf8(key.to_vec()).ok()?;
+        headers.push(Header { key, value });
+    }
+    Some(Headers::from_vec(headers))
+}
+
+/// Appends bytes that may be absent.
+pub(in crate::dsl) fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put_len(out, bytes.map_or(0, |bytes| bytes.len() + 1));
+    out.extend_from_slice(bytes.unwrap_or_default());
+}
+
+/// Takes bytes that may be absent off the front; `None` where all ends early.
+pub(in crate::dsl) fn take_option<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let len = take_len(rest)?;
+    let (bytes, after) = rest.split_at_checked(len.saturating_sub(1))?;
+    *rest = after;
+    Some((len > 0).then_some(bytes))
+}
+
+/// Takes a time off the front.
+pub(in crate::dsl) fn take_time(rest: &mut &[u8]) -> Option<i64> {
+    let (time, after) = rest.split_first_chunk::<8>()?;
+    *rest = after;
+    Some(i64::from_be_bytes(*time))
+}
+
+fn put_len(out: &mut Vec<u8>, len: usize) {
+    out.extend_from_slice(&(len as u32).to_be_bytes());
+}
+
+fn take_len(rest: &mut &[u8]) -> Option<usize> {
+    let (len, after) = rest.split_first_chunk::<4>()?;
+    *rest = after;
+    Some(u32::from_be_bytes(*len) as usize)
+}

@@ -1,0 +1,125 @@
+//! `materialized`: keeps the rows of a table in a store of its own.
+
+use std::cell::RefCell;
+
+use super::{StoreView, Table};
+use crate::base::{Record, Result};
+use crate::codec::SharedCodec;
+use crate::dsl::operator::Operator;
+use crate::dsl::scratch::{Scratch, decode_row};
+use crate::dsl::{Change, Materialized, OldRows};
+use crate::state::{KeyValueStore, StoreKind};
+use crate::task::{Context, DropReason, Edges, Process};
+
+impl<K: 'static, V: 'static> Table<K, V> {
+    /// Keeps the rows in a store of their own: what is mapped, filtered or joined is then computed once,
+    /// when it changes, and not each time that somebody looks.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let sensors = builder.table::<String, String>("sensors", "sensors-rows");
+    /// sensors
+    ///     .filter(|_sensor, place| place != "dock")
+    ///     .materialized("at-sea")
+    ///     .to_stream()
+    ///     .to("at-sea-out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn materialized(self, store: impl Into<Materialized<V>>) -> Self {
+        let store = store.into();
+        let (key, row) = (self.key.clone(), store.value.clone());
+        let spec = store.spec(StoreKind::key_value(), &key);
+        let name = spec.name.clone();
+        let old_rows = OldRows::default();
+        let asked = old_rows.clone();
+        let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
+        let operator = Operator::new("table_store").of([self.id]).store(spec);
+        let id = operator.add(&self.graph, move |wiring, _| {
+            let rows = wiring.key_value(&own_name)?;
+            Ok(TableKeep::new(
+                own_key.clone(),
+                own_row.clone(),
+                rows,
+                &asked,
+            ))
+        });
+        let mut table = Table::new(self.graph, id, self.key)
+            .with_old_rows(old_rows)
+            .with_view(name.clone(), StoreView::make(key, row, name));
+        table.windows = self.windows;
+        table
+    }
+}
+
+/// Writes each new row to a store and passes it on. The old row that goes along, where somebody asked
+/// for it, is the one that the store had.
+struct TableKeep<K, V> {
+    key: SharedCodec<K>,
+    row: SharedCodec<V>,
+    store: KeyValueStore,
+    sends_old: bool,
+    scratch: RefCell<Scratch>,
+}
+
+impl<K, V> TableKeep<K, V> {
+    /// A table in `store`.
+    pub fn new(
+        key: SharedCodec<K>,
+        row: SharedCodec<V>,
+        store: KeyValueStore,
+        old_rows: &OldRows,
+    ) -> Self {
+        Self {
+            key,
+            row,
+            store,
+            sends_old: old_rows.are_asked(),
+            scratch: RefCell::default(),
+        }
+    }
+}
+
+impl<K: 'static, V: 'static> Process for TableKeep<K, V> {
+    type KeyIn = K;
+    type ValueIn = Change<V>;
+    type KeyOut = K;
+    type ValueOut = Change<V>;
+
+    fn process(
+        &self,
+        record: Record<K, Change<V>>,
+        out: &Edges<K, Change<V>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let mut scratch = self.scratch.borrow_mut();
+        if !scratch.encode_key(&*self.key, &record.key)? {
+            cx.drop_record(DropReason::NullKey);
+            return Ok(());
+        }
+        let old = match self.sends_old {
+            true => {
+                let row = self
+                    .store
+                    .get(&scratch.key, |row| decode_row(&*self.row, row))??;
+                row.map(|(row, _)| row)
+            }
+            false => None,
+        };
+        let timestamp_ms = record.timestamp_ms;
+        let new = record.value.new.as_ref();
+        match new {
+            Some(row) if scratch.encode_row(&*self.row, row, timestamp_ms)? => {
+                self.store.put(&scratch.key, Some(&scratch.row))?;
+            }
+            _ => self.store.put(&scratch.key, None)?,
+        }
+        drop(scratch);
+        let is_row = |row: &V| !self.row.is_null(row);
+        let kept = record.map_value(|_, change| Change {
+            new: change.new.filter(is_row),
+            old,
+        });
+        out.push(kept, cx)
+    }
+}
