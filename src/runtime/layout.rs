@@ -51,6 +51,7 @@ impl Layout {
         log: &dyn Log,
         settings: &Settings,
     ) -> Result<Self> {
+        check_changelogs(topology.stores())?;
         let mut limits = TopicLimits::default();
         let partitions = topology.resolve_partitions(|name| {
             let topic = log.topic(name)?;
@@ -181,6 +182,19 @@ fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<T
     spec.stores.iter().map(store).chain([of_task]).collect()
 }
 
+/// A restore from a source topic must end where the task's input is committed, which is not done yet.
+fn check_changelogs(stores: &[StoreSpec]) -> Result<()> {
+    let unable = |store: &&StoreSpec| store.is_restored() && !store.is_logged();
+    match stores.iter().find(unable) {
+        None => Ok(()),
+        Some(store) => Err(Error::invalid(format!(
+            "store {} is to be restored from the topic that it is made of, which an application \
+             cannot do yet; give it a changelog of its own",
+            store.name
+        ))),
+    }
+}
+
 fn task_changelog(application: &str, subtopology: &str) -> String {
     format!("{application}-{subtopology}-task-changelog")
 }
@@ -207,4 +221,24 @@ fn dead_letters(
         .max_record_bytes
         .insert(name.clone(), topic.max_record_bytes);
     Ok(Some((name.clone(), topic.partitions)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ErrorKind;
+    use crate::state::{Changelog, StoreKind};
+
+    #[test]
+    fn a_store_over_its_source_topic_is_refused_until_it_can_be_restored() {
+        let codecs = ("utf8".to_owned(), "utf8".to_owned());
+        let mut store = StoreSpec::new("users", StoreKind::key_value(), codecs);
+        assert!(check_changelogs(std::slice::from_ref(&store)).is_ok());
+        store.changelog = Changelog::None;
+        assert!(check_changelogs(std::slice::from_ref(&store)).is_ok());
+        store.changelog = Changelog::Source("users".to_owned());
+        let error = check_changelogs(&[store]).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("store users"), "{error}");
+    }
 }

@@ -156,7 +156,8 @@ pub struct StoredRow<'a> {
     pub key: &'a [u8],
     /// Start and end of its window or session, in milliseconds.
     pub window: Option<(i64, i64)>,
-    /// Since when the value is valid, where the kind says that and not the row, in milliseconds.
+    /// The row's time, where the kind knows it and not the row: since when a version is valid, when a row is due.
+    /// In milliseconds.
     pub since_ms: Option<i64>,
     /// The row's bytes.
     pub row: &'a [u8],

@@ -1,25 +1,52 @@
 //! A store whose rows are taken out in the order of time: held results, session ends, timers.
 //!
 //! ```text
-//! row key:  time i64 BE, never negative | key
+//!                 row key                                      row           changelog
+//! by time         time i64 BE, never negative | key            row           the same
+//! by key as well  time i64 BE, never negative | key            empty         nothing: it follows from the other
+//!                 0xff | key                                   time | row    key -> time | row
 //! ```
 //!
-//! It is a view of a key-value store, which keeps the rows and their changelog. What was removed is
-//! never walked over again: the store knows its first keys (`head`), from opening on.
+//! Rows of one time come out in the order of their keys, which the operator makes. By time alone a key may
+//! have a row at each of several times. By key as well it has one: it can be found, replaced where it
+//! waits, or moved to another time.
+//!
+//! What was removed is never walked over again: the store knows its first keys (`head`), from opening on.
 
 use std::cell::RefCell;
 use std::fmt;
 
 use super::KeyValueStore;
+use super::row;
 use crate::base::{Error, Result};
 
 /// Memory for the first keys of a store.
 const HEAD_BYTES: usize = 1 << 20;
+/// What the row key of a row that is found by its key begins with. No time does.
+pub(super) const BY_KEY: u8 = 0xff;
 
 /// Rows ordered by a time and then by key. A handle; it stays on its task's thread.
 pub struct TimeOrderedStore {
     store: KeyValueStore,
-    row_key: RefCell<Vec<u8>>,
+    by_key: bool,
+    buffers: RefCell<Buffers>,
+}
+
+#[derive(Default)]
+struct Buffers {
+    row_key: Vec<u8>,
+    row: Vec<u8>,
+}
+
+impl Clone for TimeOrderedStore {
+    /// The same store.
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            by_key: self.by_key,
+            buffers: RefCell::default(),
+        }
+    }
 }
 
 impl fmt::Debug for TimeOrderedStore {
@@ -29,7 +56,7 @@ impl fmt::Debug for TimeOrderedStore {
 }
 
 impl TimeOrderedStore {
-    /// Orders `store`, whose rows must all be written so.
+    /// Orders `store` by time, whose rows must all be written so.
     pub fn new(store: KeyValueStore) -> Self {
         Self::with_head_bytes(store, HEAD_BYTES)
     }
@@ -38,24 +65,125 @@ impl TimeOrderedStore {
         store.table().borrow_mut().know_head(head_bytes);
         Self {
             store,
-            row_key: RefCell::default(),
+            by_key: false,
+            buffers: RefCell::default(),
         }
     }
 
-    /// Sets the row of `key` at `time_ms`; `None` removes it. One key may have a row at each of several
-    /// times.
+    /// One whose rows are found by key as well.
+    pub(super) fn by_key(mut self) -> Self {
+        self.by_key = true;
+        self
+    }
+
+    pub(super) fn is_by_key(&self) -> bool {
+        self.by_key
+    }
+
+    pub(super) fn store(&self) -> &KeyValueStore {
+        &self.store
+    }
+
+    /// Sets the row of `key` at `time_ms`; `None` removes it. By time alone one key may have a row at each of
+    /// several times. By key as well, the row that the key had at another time goes.
     ///
     /// # Errors
-    /// `User` if the time is negative.
+    /// `User` if the time is negative, `TooLarge` if its changelog would not take the row; those of the
+    /// backend.
     pub fn put(&self, time_ms: i64, key: &[u8], row: Option<&[u8]>) -> Result<()> {
         if time_ms < 0 {
             return Err(Error::user(format!(
                 "a row cannot be due at {time_ms}: times count from 1970; drop such records"
             )));
         }
-        let row_key = &mut *self.row_key.borrow_mut();
+        if !self.by_key {
+            return self.put_at(time_ms, key, row);
+        }
+        let Some(row) = row else {
+            return self.remove(key).map(|_| ());
+        };
+        let before_ms = self.time_of(key)?;
+        self.put_by_key(time_ms, key, row)?;
+        if before_ms != Some(time_ms) {
+            self.put_at(time_ms, key, Some(&[]))?;
+            if let Some(before_ms) = before_ms {
+                self.put_at(before_ms, key, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the row of `key` where it waits, which stays its place. Returns the time; `None` if there is
+    /// no row to replace.
+    ///
+    /// # Errors
+    /// As [`TimeOrderedStore::put`]; `Internal` if rows are not found by key.
+    pub fn replace(&self, key: &[u8], row: &[u8]) -> Result<Option<i64>> {
+        let time_ms = self.time_of(key)?;
+        if let Some(time_ms) = time_ms {
+            self.put_by_key(time_ms, key, row)?;
+        }
+        Ok(time_ms)
+    }
+
+    /// Removes the row of `key`, and returns its time.
+    ///
+    /// # Errors
+    /// As [`TimeOrderedStore::replace`].
+    pub fn remove(&self, key: &[u8]) -> Result<Option<i64>> {
+        let time_ms = self.time_of(key)?;
+        if let Some(time_ms) = time_ms {
+            self.put_at(time_ms, key, None)?;
+            self.write_by_key(key, None)?;
+        }
+        Ok(time_ms)
+    }
+
+    /// Shows `read` the row of `key` and its time. `read` must not use the same store.
+    ///
+    /// # Errors
+    /// `Internal` if rows are not found by key; those of the backend.
+    pub fn find<R>(&self, key: &[u8], read: impl FnOnce(Option<(i64, &[u8])>) -> R) -> Result<R> {
+        if !self.by_key {
+            let message = "rows of this store are ordered by time alone, and not found by key";
+            return Err(Error::internal(message));
+        }
+        let row_key = &mut self.buffers.borrow_mut().row_key;
+        row_key.clear();
+        row_key.push(BY_KEY);
+        row_key.extend_from_slice(key);
+        let found = |row: Option<&[u8]>| Ok(read(row.map(row::split).transpose()?));
+        self.store.get(row_key, found)?
+    }
+
+    fn time_of(&self, key: &[u8]) -> Result<Option<i64>> {
+        self.find(key, |found| found.map(|(time_ms, _)| time_ms))
+    }
+
+    fn put_at(&self, time_ms: i64, key: &[u8], row: Option<&[u8]>) -> Result<()> {
+        let row_key = &mut self.buffers.borrow_mut().row_key;
         row_key.clear();
         row_key.extend_from_slice(&time_ms.to_be_bytes());
+        row_key.extend_from_slice(key);
+        self.store.put(row_key, row)
+    }
+
+    fn put_by_key(&self, time_ms: i64, key: &[u8], row: &[u8]) -> Result<()> {
+        {
+            let whole = &mut self.buffers.borrow_mut().row;
+            row::begin(time_ms, whole);
+            whole.extend_from_slice(row);
+        }
+        let whole = std::mem::take(&mut self.buffers.borrow_mut().row);
+        let written = self.write_by_key(key, Some(&whole));
+        self.buffers.borrow_mut().row = whole;
+        written
+    }
+
+    fn write_by_key(&self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
+        let row_key = &mut self.buffers.borrow_mut().row_key;
+        row_key.clear();
+        row_key.push(BY_KEY);
         row_key.extend_from_slice(key);
         self.store.put(row_key, row)
     }
@@ -67,7 +195,9 @@ impl TimeOrderedStore {
     #[inline]
     pub fn first_time_ms(&self) -> Result<Option<i64>> {
         let mut table = self.store.table().borrow_mut();
-        table.first_key()?.map(time_of).transpose()
+        let first = table.first_key()?;
+        let first = first.filter(|row_key| row_key.first() != Some(&BY_KEY));
+        first.map(time_of).transpose()
     }
 
     /// Takes out the first row that is due at `until_ms`, with its key and itself in `key` and `row`, and
@@ -81,12 +211,18 @@ impl TimeOrderedStore {
             return Ok(None);
         };
         let after = (until_ms + 1).to_be_bytes();
-        let mut table = self.store.table().borrow_mut();
-        if !table.pop(&after, key, row)? {
+        if !self.store.table().borrow_mut().pop(&after, key, row)? {
             return Ok(None);
         }
         let time_ms = time_of(key)?;
         key.drain(..8);
+        if self.by_key {
+            self.find(key, |found| {
+                row.clear();
+                row.extend_from_slice(found.map_or(&[], |(_, row)| row));
+            })?;
+            self.write_by_key(key, None)?;
+        }
         Ok(Some(time_ms))
     }
 }

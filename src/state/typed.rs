@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Bound;
 
-use super::{Direction, KeyValueStore, Put, RowIter, WindowIter, WindowStore};
+use super::{Direction, KeyValueStore, Put, RowIter, WindowIter, WindowStore, row};
 use crate::base::{Error, Result};
 use crate::codec::{Codec, Encoded, SharedCodec};
 
@@ -44,7 +44,7 @@ mod sealed {
 #[derive(Debug)]
 pub struct Plain;
 
-/// The row is eight bytes of timestamp, big-endian, and the value.
+/// The row is a timestamp and the value ([`row`]).
 #[derive(Debug)]
 pub struct Timestamped;
 
@@ -77,19 +77,13 @@ impl<V: 'static> Form<V> for Timestamped {
         (value, timestamp_ms): (&V, i64),
         out: &mut Vec<u8>,
     ) -> Result<Encoded> {
-        out.clear();
-        out.extend_from_slice(&timestamp_ms.to_be_bytes());
+        row::begin(timestamp_ms, out);
         codec.encode(value, out)
     }
 
     fn decode(codec: &dyn Codec<V>, row: &[u8]) -> Result<(V, i64)> {
-        let Some((timestamp, value)) = row.split_first_chunk::<8>() else {
-            return Err(Error::corrupt(
-                "a row without a timestamp; delete the task's state directory, it will be rebuilt \
-                 from the changelog",
-            ));
-        };
-        Ok((codec.decode(Some(value))?, i64::from_be_bytes(*timestamp)))
+        let (timestamp_ms, value) = row::split(row)?;
+        Ok((codec.decode(Some(value))?, timestamp_ms))
     }
 }
 

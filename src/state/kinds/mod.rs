@@ -2,4 +2,8 @@
 //! the library asks which kind a store is of.
 
 mod key_value;
+mod lru;
+mod session;
+mod time_ordered;
+mod versioned;
 mod window;

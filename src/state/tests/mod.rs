@@ -1,5 +1,8 @@
 //! One suite for both backends and both media, and a model of the overlay.
 
+mod kind_models;
+mod kind_vectors;
+mod kinds;
 mod model;
 mod read_ahead;
 mod refusals;
@@ -7,6 +10,7 @@ mod restoring;
 mod semantics;
 mod time_ordered;
 mod vectors;
+mod version_models;
 mod watched;
 mod windows;
 
@@ -41,6 +45,13 @@ pub(super) fn key_value(name: &str, timestamped: bool) -> StoreSpec {
         },
         changelog: Changelog::Own,
         codecs: ("bytes".into(), "bytes".into()),
+    }
+}
+
+pub(super) fn of_kind(name: &str, kind: StoreKind) -> StoreSpec {
+    StoreSpec {
+        kind,
+        ..key_value(name, false)
     }
 }
 

@@ -17,7 +17,7 @@ fn pairs(mut rows: WindowIter, windowed: bool) -> String {
     all.join(",")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -109,6 +109,22 @@ fn run(script: &Value, bench: &mut Bench, steps_per_commit: usize) {
     assert_eq!(script["dropped"], dropped, "{name}");
 }
 
+/// The scripts of a topology.
+pub(super) fn scripts(file: &str) -> Vec<Value> {
+    let path = format!(
+        "{}/tests/conformance/{file}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let vectors = std::fs::read_to_string(&path).expect("the vectors are in the checkout");
+    let mut vectors: Value = serde_json::from_str(&vectors).expect("JSON");
+    let scripts = vectors["scripts"].take();
+    let Value::Array(scripts) = scripts else {
+        panic!("{file} has no scripts");
+    };
+    assert!(!scripts.is_empty());
+    scripts
+}
+
 #[test]
 fn window_stores_do_what_the_peers_do() {
     for (file, medium, duplicates) in [
@@ -116,18 +132,10 @@ fn window_stores_do_what_the_peers_do() {
         ("store-window-in-memory", Medium::InMemory, false),
         ("store-window-duplicates", Medium::Persistent, true),
     ] {
-        let path = format!(
-            "{}/tests/conformance/{file}.json",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        let vectors = std::fs::read_to_string(&path).expect("the vectors are in the checkout");
-        let vectors: Value = serde_json::from_str(&vectors).expect("JSON");
-        let scripts = vectors["scripts"].as_array().expect("scripts");
-        assert!(!scripts.is_empty());
-        for script in scripts {
+        for script in scripts(file) {
             for steps_per_commit in [1, 7, 1000] {
                 Bench::on_both(&[window("store", medium, duplicates)], |bench| {
-                    run(script, bench, steps_per_commit);
+                    run(&script, bench, steps_per_commit);
                 });
             }
         }
