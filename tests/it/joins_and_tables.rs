@@ -206,3 +206,34 @@ fn held_rows_come_out_at_the_end_in_the_order_of_their_waits() {
     assert_eq!(texts(&mut driver, "out"), ["b2@9", "a2@2"]);
     assert!(driver.rebuild_and_compare().expect("compared"));
 }
+
+/// When to look next is remembered as Kafka Streams does, which looks at each record: two of one key and
+/// time are two. Found by vectors of another seed.
+#[test]
+fn a_second_record_of_a_key_and_time_ends_the_look_at_what_waits() {
+    let builder = StreamBuilder::new();
+    input(&builder, "left")
+        .outer_join(
+            input(&builder, "right"),
+            |key, left, right| {
+                let side = left.or(right).cloned().unwrap_or_default();
+                format!("{key}{side}")
+            },
+            JoinWindows::of(ms(10)).grace(ms(5)),
+            StreamJoined::with("pair", Utf8, Utf8, Utf8),
+        )
+        .to("pairs", Produced::with(Utf8, Utf8));
+    let mut driver = Driver::builder(builder.build().expect("a topology"))
+        .build()
+        .expect("a driver");
+    pipe(&mut driver, "right", "d", "1", 30);
+    pipe(&mut driver, "right", "b", "2", 37);
+    pipe(&mut driver, "left", "a", "3", 41);
+    pipe(&mut driver, "left", "a", "4", 41);
+    pipe(&mut driver, "left", "a", "5", 43);
+    pipe(&mut driver, "right", "c", "6", 51);
+    assert_eq!(texts(&mut driver, "pairs"), ["d1@30"]);
+    // A look that had gone on to the record of 43 would not be repeated before 59.
+    pipe(&mut driver, "left", "e", "7", 58);
+    assert_eq!(texts(&mut driver, "pairs"), ["b2@37", "a3@41", "a4@41"]);
+}
