@@ -12,6 +12,7 @@ mod drain;
 mod driver;
 mod held_rows;
 mod hops;
+mod joins_and_tables;
 mod origins;
 mod policies;
 mod read_ahead;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use marea::base::{SystemEnv, TopicPartition};
+use marea::base::{SystemEnv, TopicPartition, partition_for_key};
 use marea::codec::{I64, Nullable, Utf8, WindowedCodec};
 use marea::dsl::{
     Consumed, Grouped, Idle, JoinWindows, Materialized, Produced, Stream, StreamBuilder,
@@ -101,9 +101,16 @@ fn rows_that_are_held_for_a_time_hold_back_the_time_behind_them() {
     };
     wait("the newer record to be first", || repartitioned() >= 1);
     put(&*log, 1, &[("shared", 2, 3_000)]);
+    // Rows of the same task from either origin, so that its time moves bit by bit.
+    let place = |key: &str| partition_for_key(format!("row-{key}").as_bytes(), 2);
+    let beside = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut beside = beside
+        .into_iter()
+        .filter(|key| place(key) == place("shared"));
+    let (first, second) = (beside.next().expect("a key"), beside.next().expect("a key"));
     for round in 0..100 {
-        put(&*log, 0, &[("first", 0, 5_000 + round * 50)]);
-        put(&*log, 1, &[("second", 0, 3_000 + round * 80)]);
+        put(&*log, 0, &[(first, 0, 5_000 + round * 50)]);
+        put(&*log, 1, &[(second, 0, 3_000 + round * 80)]);
     }
     let shared = ("row-shared".to_owned(), 3_000);
     wait("the row to be final", || {

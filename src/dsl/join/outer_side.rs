@@ -266,6 +266,10 @@ where
                         true => open.0 = true,
                         false => open.1 = true,
                     }
+                    // Kafka Streams looks at each record, so that a second one of the row ends its look.
+                    if open == (true, true) && row.values.count() > 1 {
+                        return Ok(());
+                    }
                     continue;
                 }
                 self.let_go(&row, headers, out, cx)?;
