@@ -201,12 +201,15 @@ fn a_repartition_has_no_partitions() {
 
 #[test]
 fn a_table_without_a_store_is_grouped() {
-    refuses(&["\"by\"", "without a store", "materialized_table"], |b| {
-        let _counts = b
-            .table("in", Consumed::with(Utf8, Utf8))
-            .group_by(|key, row| (row.clone(), key.clone()), grouped("by"))
-            .count("counts");
-    });
+    refuses(
+        &["\"by\"", "without a store", "StreamBuilder::table"],
+        |b| {
+            let _counts = b
+                .table_without_store("in", Consumed::with(Utf8, Utf8))
+                .group_by(grouped("by"), |key, row| (row.clone(), key.clone()))
+                .count("counts");
+        },
+    );
 }
 
 #[test]
@@ -215,9 +218,9 @@ fn a_table_without_a_store_is_joined_with_a_table() {
         &["table_left_join", "without a store", "materialized"],
         |b| {
             let rows = Materialized::with("rows", Utf8);
-            let left = b.materialized_table("left", Consumed::with(Utf8, Utf8), rows);
-            let right = b.table("right", Consumed::with(Utf8, Utf8));
-            let _joined = left.left_join(right, |_, left, _| left.clone());
+            let left = b.table_with("left", Consumed::with(Utf8, Utf8), rows);
+            let right = b.table_without_store("right", Consumed::with(Utf8, Utf8));
+            let _joined = left.left_join_without_store(right, |_, left, _| left.clone());
         },
     );
 }

@@ -6,7 +6,7 @@ use marea::base::Record;
 use marea::codec::{I64, Nullable, Utf8, WindowedCodec};
 use marea::dsl::{
     Consumed, Grouped, JoinWindows, Materialized, Produced, Stream, StreamBuilder, StreamJoined,
-    Suppressed, SuppressedFor, TimeWindows,
+    Suppressed, TimeWindows,
 };
 use marea::task::{ErrorPolicies, Policy};
 use marea::testing::Driver;
@@ -16,7 +16,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn input(builder: &StreamBuilder, topic: &str) -> Stream<String, String> {
-    builder.stream(topic, Consumed::with(Utf8, Utf8))
+    builder.stream_with(topic, Consumed::with(Utf8, Utf8))
 }
 
 fn outer(builder: &StreamBuilder) -> Stream<String, String> {
@@ -34,12 +34,12 @@ fn outer(builder: &StreamBuilder) -> Stream<String, String> {
 
 fn pipe(driver: &mut Driver, topic: &str, key: &str, value: &str, timestamp_ms: i64) {
     let record = Record::new(key.to_owned(), value.to_owned(), timestamp_ms);
-    let input = driver.input_topic(topic, Utf8, Utf8);
+    let input = driver.input_topic_with(topic, Utf8, Utf8);
     input.pipe(driver, record).expect("a record");
 }
 
 fn texts(driver: &mut Driver, topic: &str) -> Vec<String> {
-    let records = driver.output_topic(topic, Utf8, Utf8).read(driver);
+    let records = driver.output_topic_with(topic, Utf8, Utf8).read(driver);
     let records = records.expect("results").into_iter();
     let text = |record: Record<String, String>| format!("{}@{}", record.value, record.timestamp_ms);
     records.map(text).collect()
@@ -49,14 +49,14 @@ fn texts(driver: &mut Driver, topic: &str) -> Vec<String> {
 fn at_the_end_what_waits_comes_out_in_order_and_what_is_behind_takes_it() {
     let builder = StreamBuilder::new();
     let pairs = outer(&builder);
-    pairs.clone().to("pairs", Produced::with(Utf8, Utf8));
+    pairs.clone().to_with("pairs", Produced::with(Utf8, Utf8));
     pairs
         .group_by_key(Grouped::with("by-key", Utf8, Utf8))
         .windowed_by(TimeWindows::of(ms(10)))
         .count("counts")
-        .suppress(Suppressed::until_window_closes("final", I64))
+        .suppress(Suppressed::until_window_closes_with("final", I64))
         .to_stream()
-        .to(
+        .to_with(
             "counts-out",
             Produced::with(WindowedCodec::new(Utf8, 10), Nullable(I64)),
         );
@@ -71,7 +71,7 @@ fn at_the_end_what_waits_comes_out_in_order_and_what_is_behind_takes_it() {
     driver.drain().expect("drained");
     assert_eq!(texts(&mut driver, "pairs"), ["l1+none@3"]);
     let counts = driver
-        .output_topic("counts-out", WindowedCodec::new(Utf8, 10), Nullable(I64))
+        .output_topic_with("counts-out", WindowedCodec::new(Utf8, 10), Nullable(I64))
         .read(&mut driver)
         .expect("counts");
     let counts: Vec<_> = counts
@@ -90,7 +90,7 @@ fn at_the_end_what_waits_comes_out_in_order_and_what_is_behind_takes_it() {
 #[test]
 fn an_outer_join_ends_more_than_once() {
     let builder = StreamBuilder::new();
-    outer(&builder).to("pairs", Produced::with(Utf8, Utf8));
+    outer(&builder).to_with("pairs", Produced::with(Utf8, Utf8));
     let mut driver = Driver::builder(builder.build().expect("a topology"))
         .build()
         .expect("a driver");
@@ -107,7 +107,7 @@ fn an_outer_join_ends_more_than_once() {
 #[test]
 fn a_waiting_record_that_cannot_come_out_is_given_up_alone() {
     let builder = StreamBuilder::new();
-    outer(&builder).to("pairs", Produced::with(Utf8, Utf8));
+    outer(&builder).to_with("pairs", Produced::with(Utf8, Utf8));
     let policies = ErrorPolicies {
         process: Policy::Skip,
         ..ErrorPolicies::default()
@@ -132,7 +132,7 @@ fn what_is_grouped_behind_a_join_that_is_kept_adds_up() {
     let builder = StreamBuilder::new();
     let table = |topic: &str| {
         let rows = Materialized::with(format!("{topic}-rows"), I64);
-        builder.materialized_table(topic, Consumed::with(Utf8, I64), rows)
+        builder.table_with(topic, Consumed::with(Utf8, I64), rows)
     };
     table("left")
         .left_join(table("right"), |_, left, right| {
@@ -140,10 +140,9 @@ fn what_is_grouped_behind_a_join_that_is_kept_adds_up() {
         })
         .materialized(Materialized::with("products", I64))
         .filter(|_, product| *product > 0)
-        .group_by(
-            |_, product| ("all".to_owned(), *product),
-            Grouped::with("all", Utf8, I64),
-        )
+        .group_by(Grouped::with("all", Utf8, I64), |_, product| {
+            ("all".to_owned(), *product)
+        })
         .reduce(
             |sum, row| sum + row,
             |sum, row| sum - row,
@@ -151,7 +150,7 @@ fn what_is_grouped_behind_a_join_that_is_kept_adds_up() {
         )
         .to_stream()
         .present()
-        .to("sums", Produced::with(Utf8, I64));
+        .to_with("sums", Produced::with(Utf8, I64));
     let mut driver = Driver::builder(builder.build().expect("a topology"))
         .build()
         .expect("a driver");
@@ -167,11 +166,13 @@ fn what_is_grouped_behind_a_join_that_is_kept_adds_up() {
         ("left", "a", Some(1)),
     ];
     for (number, (topic, key, value)) in rows.into_iter().enumerate() {
-        let input = driver.input_topic(topic, Utf8, Nullable(I64));
+        let input = driver.input_topic_with(topic, Utf8, Nullable(I64));
         let record = Record::new(key.to_owned(), value, number as i64);
         input.pipe(&mut driver, record).expect("a record");
     }
-    let sums = driver.output_topic("sums", Utf8, I64).read(&mut driver);
+    let sums = driver
+        .output_topic_with("sums", Utf8, I64)
+        .read(&mut driver);
     let sums: Vec<i64> = sums
         .expect("sums")
         .into_iter()
@@ -185,15 +186,15 @@ fn what_is_grouped_behind_a_join_that_is_kept_adds_up() {
 fn held_rows_come_out_at_the_end_in_the_order_of_their_waits() {
     let builder = StreamBuilder::new();
     builder
-        .materialized_table(
+        .table_with(
             "in",
             Consumed::with(Utf8, Utf8),
             Materialized::with("rows", Utf8),
         )
-        .suppress_for(SuppressedFor::time_limit("calm", Utf8, ms(100)))
+        .suppress(Suppressed::until_time_limit_with("calm", ms(100), Utf8))
         .to_stream()
         .present()
-        .to("out", Produced::with(Utf8, Utf8));
+        .to_with("out", Produced::with(Utf8, Utf8));
     let mut driver = Driver::builder(builder.build().expect("a topology"))
         .build()
         .expect("a driver");
@@ -222,7 +223,7 @@ fn a_second_record_of_a_key_and_time_ends_the_look_at_what_waits() {
             JoinWindows::of(ms(10)).grace(ms(5)),
             StreamJoined::with("pair", Utf8, Utf8, Utf8),
         )
-        .to("pairs", Produced::with(Utf8, Utf8));
+        .to_with("pairs", Produced::with(Utf8, Utf8));
     let mut driver = Driver::builder(builder.build().expect("a topology"))
         .build()
         .expect("a driver");
