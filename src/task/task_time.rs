@@ -69,7 +69,8 @@ impl Task {
     }
 
     fn end_sources(&mut self, ends: impl Fn(&str) -> bool, wall_ms: i64) -> Result<()> {
-        self.context.wall_ms = wall_ms;
+        self.begin(wall_ms)?;
+        self.flush_caches()?;
         let queues = self.inputs.queues.iter();
         let sources = distinct_sources(queues.filter(|queue| ends(&queue.partition.topic)));
         self.tick(sources, Tick::Ended, "at the end of the input")
@@ -183,13 +184,15 @@ impl Task {
         self.context.wall_ms = wall_ms;
     }
 
-    /// Completes the effects before they are taken for a commit: what is due goes out, then the task
+    /// Completes the effects before they are taken for a commit: what is held until then and what is due
+    /// goes out, then the task
     /// promises its clock on each repartition topic, to the partitions that did not get it with a
     /// record; and the times of partitions go to the state.
     ///
     /// # Errors
     /// As [`Task::process`].
     pub fn before_commit(&mut self) -> Result<()> {
+        self.flush_caches()?;
         self.settle_time()?;
         for sink in &mut self.sinks {
             let is_silent = std::mem::take(&mut sink.silent);

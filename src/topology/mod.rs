@@ -23,7 +23,7 @@ pub use subtopology::SubTopology;
 
 use crate::base::Result;
 use crate::state::StoreSpec;
-use crate::task::{NodeId, NodeSpec, TopicName};
+use crate::task::{NodeId, NodeSpec, OpenStore, TopicName, TypedStores};
 
 /// What a topology is made of, before it is checked and cut.
 #[derive(Default)]
@@ -32,6 +32,8 @@ pub struct TopologyParts {
     pub nodes: Vec<NodeSpec>,
     /// All stores.
     pub stores: Vec<StoreSpec>,
+    /// How those are opened that have types, by name.
+    pub typed_stores: Vec<(String, OpenStore)>,
     /// Repartition topics, with the number of partitions where the user fixed it.
     pub repartitions: Vec<(TopicName, Option<u32>)>,
     /// Nodes whose inputs must be partitioned alike.
@@ -63,6 +65,7 @@ impl From<Duration> for Idle {
 pub struct Topology {
     nodes: Arc<[NodeSpec]>,
     stores: Arc<[StoreSpec]>,
+    typed_stores: TypedStores,
     repartitions: Arc<[(TopicName, Option<u32>)]>,
     joins: Arc<[NodeId]>,
     idle_timeouts: Arc<[(NodeId, Idle)]>,
@@ -86,6 +89,7 @@ impl Topology {
         Ok(Self {
             nodes: parts.nodes.into(),
             stores: parts.stores.into(),
+            typed_stores: parts.typed_stores.into_iter().collect(),
             repartitions: parts.repartitions.into(),
             joins: parts.joins.into(),
             idle_timeouts: parts.idle_timeouts.into(),

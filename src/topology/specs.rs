@@ -96,6 +96,7 @@ impl Topology {
             members: subtopology.nodes.clone(),
             changelog_limits: stores.iter().map(changelog).collect(),
             stores,
+            typed_stores: self.typed_stores.clone(),
             inputs,
             outputs,
             dead_letters,
