@@ -30,7 +30,7 @@ pub(super) type SharedGraph = Rc<RefCell<Graph>>;
 /// ```
 #[derive(Default)]
 pub struct StreamBuilder {
-    graph: SharedGraph,
+    pub(super) graph: SharedGraph,
 }
 
 impl StreamBuilder {

@@ -38,6 +38,7 @@ mod builder;
 mod grouped;
 mod join;
 mod options;
+mod processor;
 mod repartition;
 mod stream;
 mod table;
@@ -51,7 +52,14 @@ pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
     Suppressed,
 };
+pub use processor::{
+    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, Processed, Processor,
+    ProcessorContext, RecordMetadata, StoreDeclaration, Stores, TimestampedKeyValueStore,
+    TypedStore, WindowStore,
+};
 pub use stream::Stream;
 pub use table::Table;
 pub use windowed::WindowedStream;
 pub use windows::{JoinWindows, TimeWindows};
+
+pub use crate::task::Clock;

@@ -3,6 +3,7 @@
 mod aggregations;
 mod joins;
 mod ocean;
+mod processors;
 mod stateless;
 mod windows;
 mod words;
@@ -18,6 +19,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         windows::build,
         joins::build,
         ocean::build,
+        processors::build,
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
@@ -26,7 +28,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies without which the suite fails.
-pub const REQUIRED: [&str; 60] = [
+pub const REQUIRED: [&str; 75] = [
     "filter",
     "filter-not",
     "map",
@@ -87,4 +89,19 @@ pub const REQUIRED: [&str; 60] = [
     "stream-table-left-join",
     "stream-table-join-rekeyed",
     "ocean-averages",
+    "forward-headers",
+    "forward-timestamps",
+    "forward-timestamps-tumbling",
+    "forward-to-child",
+    "process-count",
+    "process-values",
+    "processor-topology",
+    "punctuate-anchored",
+    "punctuate-both",
+    "punctuate-cancel",
+    "punctuate-stream-time",
+    "punctuate-wall-clock",
+    "record-metadata",
+    "record-metadata-repartitioned",
+    "two-processors-one-store",
 ];

@@ -24,4 +24,5 @@ mod restoring;
 mod sharing;
 mod slow;
 mod time;
+mod timers;
 mod watched;
