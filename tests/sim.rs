@@ -10,6 +10,9 @@
     reason = "a test fails by panicking, and its clock is the real one"
 )]
 
+#[path = "it/looped.rs"]
+mod looped;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -266,5 +269,39 @@ fn timers_by_stream_time_fire_once_whatever_goes_wrong() {
     let lives = simulation
         .check(topology, &input, &[("out", Compare::EveryRecord)])
         .expect("each timer once");
+    println!("{} turns, {}", lives.turns, lives.faults);
+}
+
+/// Requests and answers of a join by a foreign key: after each life each row has what it wants, and the last
+/// results come once, when all answers have come.
+#[test]
+fn what_is_sent_back_is_neither_lost_nor_late_whatever_goes_wrong() {
+    let row = |topic: &str, key: String, value: String, timestamp_ms: i64| InputRecord {
+        topic: topic.into(),
+        key: Some(key.into_bytes()),
+        value: Some(value.into_bytes()),
+        timestamp_ms,
+    };
+    let mut input = Vec::new();
+    for n in 0..250 {
+        let key = if n % 40 == 39 { "late" } else { "k" };
+        let left = format!("r{}:{n}", n * 7 % 11);
+        input.push(row("left", format!("{key}{}", n % 30), left, n * 4));
+        input.push(row("right", format!("r{}", n % 9), n.to_string(), n * 4));
+    }
+    let topics = ["left", "right", "out", "final"];
+    let mut simulation = Simulation {
+        topics: topics.map(|topic| TopicSpec::new(topic, 3)).to_vec(),
+        seeds: seeds(60),
+        ..Simulation::default()
+    };
+    simulation.settings.idle_timeout_ms = None;
+    let outputs = [
+        ("out", Compare::LastOfEachKey),
+        ("final", Compare::EveryRecord),
+    ];
+    let lives = simulation
+        .check(|| looped::topology(&Default::default()), &input, &outputs)
+        .expect("each answer");
     println!("{} turns, {}", lives.turns, lives.faults);
 }

@@ -28,6 +28,17 @@ pub enum LogicalKind {
     },
     /// Sends records through a topic, so that equal keys meet.
     Repartition(Repartition),
+    /// Reads the repartition topic of that name, to which later nodes send back. It has as many partitions
+    /// as the topics that it stays together with, whoever writes it.
+    FeedbackSource {
+        /// Name of the topic, between the application's and `-repartition`.
+        name: String,
+    },
+    /// Sends back to the source of that name, in an earlier sub-topology or in its own.
+    FeedbackSink {
+        /// The source's name.
+        name: String,
+    },
 }
 
 /// The two halves of a repartition and what is known of its topic.

@@ -78,6 +78,19 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 parents,
                 make()?,
             )),
+            LogicalKind::FeedbackSource { name: topic } => {
+                let topic = TopicName::Repartition(topic.clone());
+                parts.repartitions.push((topic.clone(), None));
+                parts.feedbacks.push(topic.clone());
+                let topics = vec![topic];
+                let kind = NodeKind::Source { topics };
+                Some(add(kind, node.operator, name, parents, make()?))
+            }
+            LogicalKind::FeedbackSink { name: topic } => {
+                let topic = TopicName::Repartition(topic.clone());
+                let kind = NodeKind::Sink { topic };
+                Some(add(kind, node.operator, name, parents, make()?))
+            }
             LogicalKind::Repartition(_) if node.parents.is_empty() => None,
             LogicalKind::Repartition(repartition) => {
                 let topic = TopicName::Repartition(repartition.name.clone());

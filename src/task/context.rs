@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::held::error_header;
+use super::input_ends::InputEnds;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
 use super::place::Place;
 use super::time_bound::{Hold, Reached};
@@ -141,6 +142,7 @@ pub struct Context {
     /// Records undone.
     pub(super) undone: u64,
     pub(super) timers: Timers,
+    pub(super) ends: InputEnds,
     /// Whether a record is being handled, and its timestamp.
     pub(super) record_ms: Option<i64>,
 }
@@ -176,6 +178,7 @@ impl Context {
             wall_ms: 0,
             undone: 0,
             timers: Timers::default(),
+            ends: InputEnds::default(),
             record_ms: None,
         }
     }

@@ -19,6 +19,7 @@ mod calls;
 mod context;
 mod effects;
 mod held;
+mod input_ends;
 mod inputs;
 mod limits;
 mod origins;

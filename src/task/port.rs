@@ -210,6 +210,10 @@ impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
     }
 
     fn tick(&self, tick: Tick, context: &mut Context) -> Result<()> {
+        if tick == Tick::Ended && !context.ends.have_come_to(self.id) {
+            // Another of its inputs goes on; its end comes here too.
+            return Ok(());
+        }
         context.place.at_node(self.id);
         self.process.tick(tick, &self.out, context)
     }

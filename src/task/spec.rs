@@ -218,6 +218,8 @@ pub struct TaskSpec {
     pub outputs: Vec<OutputSpec>,
     /// Where dead letters go: the position in `outputs`.
     pub dead_letters: Option<usize>,
+    /// Whether its outputs come back to it: then its sources end one by one, as their origins do.
+    pub in_loop: bool,
     /// The task's own partition: the origin number in the clocks that it sends.
     pub partition: u32,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::ahead::KeysAhead;
+use super::input_ends::InputEnds;
 use super::inputs::Queue;
 use super::limits::{Pace, Step};
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins, SinkTime};
@@ -245,6 +246,7 @@ impl Task {
             let several = queue.origins.as_ref().is_some_and(Origins::are_several);
             context.late_clock_ms = several.then_some(clock.late_clock_ms);
         }
+        context.ends.forget(position);
         if std::mem::take(&mut self.ended) {
             self.sinks.iter().for_each(|sink| sink.time.forget_end());
         }
@@ -360,6 +362,7 @@ fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<
         context.stream_time_ms = context.stream_time_ms.max(queue.time_ms);
     }
     context.timers = Timers::new(spec, state.named_times());
+    context.ends = InputEnds::new(spec);
     Ok(Built {
         context,
         inputs: Inputs::new(queues),

@@ -35,6 +35,14 @@ pub(super) fn check(parts: &TopologyParts) -> Result<()> {
         "each name stands for one operator",
     )?;
     check_uses(parts)?;
+    for topic in &parts.feedbacks {
+        let writes = |kind: &NodeKind| matches!(kind, NodeKind::Sink { topic: to } if to == topic);
+        if !parts.nodes.iter().any(|node| writes(&node.kind)) {
+            return Err(Error::invalid(format!(
+                "nothing is sent back to {topic}; give it a sink, or leave its source out"
+            )));
+        }
+    }
     let mut timed = parts.nodes.iter().filter(|node| node.calls.timers);
     if let Some(node) = timed.find(|node| node.name.is_none()) {
         return Err(Error::invalid(format!(

@@ -12,10 +12,13 @@ mod counting;
 mod crash;
 mod drains;
 mod faulty;
+mod feedback;
 mod fsync;
 mod housekeeping;
 mod inputs;
 mod limits;
+#[path = "../it/looped.rs"]
+mod looped;
 mod open_files;
 mod outage;
 mod pipeline;
