@@ -10,6 +10,9 @@
     reason = "a test fails by panicking, and its clock is the real one"
 )]
 
+#[path = "it/looped.rs"]
+mod looped;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -191,4 +194,114 @@ fn what_a_crash_shows_through_is_found_out() {
     ] {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
+}
+
+/// Timers by stream time depend on the records of their task alone: each fires as it would undisturbed.
+#[test]
+fn timers_by_stream_time_fire_once_whatever_goes_wrong() {
+    use marea::base::Record;
+    use marea::codec::{I64, Utf8};
+    use marea::dsl::{
+        Clock, Consumed, KeyValueStore, Processed, Processor, ProcessorContext, Produced, Stores,
+        StreamBuilder,
+    };
+    type Context<'a> = ProcessorContext<'a, String, i64>;
+
+    /// Sends what it has counted each 50 ms, and each record sets a timer of its own that fires once.
+    struct Totals;
+    impl Processor for Totals {
+        type KeyIn = String;
+        type ValueIn = String;
+        type KeyOut = String;
+        type ValueOut = i64;
+
+        fn init(&mut self, context: &mut Context<'_>) -> marea::Result<()> {
+            context.schedule("total", Duration::from_millis(50), Clock::Stream)
+        }
+
+        fn process(
+            &mut self,
+            record: Record<String, String>,
+            context: &mut Context<'_>,
+        ) -> marea::Result<()> {
+            let counts = context.store::<KeyValueStore<String, i64>>("counts")?;
+            let all = "all".to_owned();
+            counts.put(&all, &(counts.get(&all)?.unwrap_or(0) + 1))?;
+            let (due_ms, once) = (record.timestamp_ms + 30, Duration::from_secs(1_000));
+            context.schedule_from(&record.key, due_ms, once, Clock::Stream)
+        }
+
+        fn punctuate(
+            &mut self,
+            timer: &str,
+            time_ms: i64,
+            context: &mut Context<'_>,
+        ) -> marea::Result<()> {
+            let counts = context.store::<KeyValueStore<String, i64>>("counts")?;
+            let count = counts.get(&"all".to_owned())?.unwrap_or(0);
+            if timer != "total" {
+                context.cancel(timer)?;
+            }
+            context.forward(Record::new(timer.to_owned(), count, time_ms))
+        }
+    }
+    let topology = || {
+        let builder = StreamBuilder::new();
+        builder.add_store(Stores::key_value("counts", Utf8, I64));
+        builder
+            .stream_with("in", Consumed::with(Utf8, Utf8))
+            .process(|| Totals, Processed::named("totals").stores(["counts"]))
+            .to_with("out", Produced::with(Utf8, I64));
+        builder.build()
+    };
+    let record = |n: i64| InputRecord {
+        topic: "in".into(),
+        key: Some(n.to_string().into_bytes()),
+        value: Some(b"x".to_vec()),
+        timestamp_ms: n * 3,
+    };
+    let input: Vec<_> = (0..400).map(record).collect();
+    let simulation = Simulation {
+        topics: vec![TopicSpec::new("in", 2), TopicSpec::new("out", 1)],
+        seeds: seeds(60),
+        ..Simulation::default()
+    };
+    let lives = simulation
+        .check(topology, &input, &[("out", Compare::EveryRecord)])
+        .expect("each timer once");
+    println!("{} turns, {}", lives.turns, lives.faults);
+}
+
+/// Requests and answers of a join by a foreign key: after each life each row has what it wants, and the last
+/// results come once, when all answers have come.
+#[test]
+fn what_is_sent_back_is_neither_lost_nor_late_whatever_goes_wrong() {
+    let row = |topic: &str, key: String, value: String, timestamp_ms: i64| InputRecord {
+        topic: topic.into(),
+        key: Some(key.into_bytes()),
+        value: Some(value.into_bytes()),
+        timestamp_ms,
+    };
+    let mut input = Vec::new();
+    for n in 0..250 {
+        let key = if n % 40 == 39 { "late" } else { "k" };
+        let left = format!("r{}:{n}", n * 7 % 11);
+        input.push(row("left", format!("{key}{}", n % 30), left, n * 4));
+        input.push(row("right", format!("r{}", n % 9), n.to_string(), n * 4));
+    }
+    let topics = ["left", "right", "out", "final"];
+    let mut simulation = Simulation {
+        topics: topics.map(|topic| TopicSpec::new(topic, 3)).to_vec(),
+        seeds: seeds(60),
+        ..Simulation::default()
+    };
+    simulation.settings.idle_timeout_ms = None;
+    let outputs = [
+        ("out", Compare::LastOfEachKey),
+        ("final", Compare::EveryRecord),
+    ];
+    let lives = simulation
+        .check(|| looped::topology(&Default::default()), &input, &outputs)
+        .expect("each answer");
+    println!("{} turns, {}", lives.turns, lives.faults);
 }

@@ -38,6 +38,7 @@ mod join;
 mod operator;
 mod options;
 mod pass;
+mod processor;
 mod repartition;
 mod scratch;
 mod sink;
@@ -58,6 +59,20 @@ pub(crate) use change::OldRows;
 pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
 };
+pub use processor::{
+    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, Processed, Processor,
+    ProcessorContext, RecordMetadata, StoreDeclaration, Stores, TimestampedKeyValueStore,
+    TypedStore, WindowStore,
+};
 pub use stream::{Split, Stream};
 pub use table::{Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
 pub use windows::{JoinWindows, TimeWindows};
+
+pub use crate::task::Clock;
+
+/// The ends of a graph, for tests that put one together by hand. No promise is made of them.
+#[doc(hidden)]
+pub mod ends {
+    pub use super::sink::{NullKeys, Sink};
+    pub use super::source::StreamSource;
+}

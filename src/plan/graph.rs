@@ -2,7 +2,7 @@
 
 use crate::base::Error;
 use crate::state::StoreSpec;
-use crate::task::{Copier, Make};
+use crate::task::{Calls, Copier, Make, OpenStore};
 use crate::topology::Idle;
 
 /// Position of a node in the graph.
@@ -28,6 +28,17 @@ pub enum LogicalKind {
     },
     /// Sends records through a topic, so that equal keys meet.
     Repartition(Repartition),
+    /// Reads the repartition topic of that name, to which later nodes send back. It has as many partitions
+    /// as the topics that it stays together with, whoever writes it.
+    FeedbackSource {
+        /// Name of the topic, between the application's and `-repartition`.
+        name: String,
+    },
+    /// Sends back to the source of that name, in an earlier sub-topology or in its own.
+    FeedbackSink {
+        /// The source's name.
+        name: String,
+    },
 }
 
 /// The two halves of a repartition and what is known of its topic.
@@ -67,6 +78,8 @@ pub struct LogicalNode {
     /// How far behind the time that has reached it a record may be that it makes later, in
     /// milliseconds; `None` for a node that holds nothing back.
     pub holds_back_ms: Option<i64>,
+    /// What the task calls it for besides records.
+    pub calls: Calls,
     /// How to copy its output.
     pub copier: Option<Copier>,
     /// Builds it; a repartition has makers of its own.
@@ -86,6 +99,7 @@ impl LogicalNode {
             changes_key: false,
             joins_partitions: false,
             holds_back_ms: None,
+            calls: Calls::default(),
             copier: None,
             make: None,
         }
@@ -96,6 +110,7 @@ impl LogicalNode {
 #[derive(Default)]
 pub struct Graph {
     nodes: Vec<LogicalNode>,
+    stores: Vec<(StoreSpec, OpenStore)>,
     errors: Vec<Error>,
 }
 
@@ -104,6 +119,16 @@ impl Graph {
     pub fn add(&mut self, node: LogicalNode) -> LogicalId {
         self.nodes.push(node);
         LogicalId(self.nodes.len() - 1)
+    }
+
+    /// Adds a store that nodes use by name, with how to open it.
+    pub fn add_store(&mut self, spec: StoreSpec, open: OpenStore) {
+        self.stores.push((spec, open));
+    }
+
+    /// The stores that no node brought.
+    pub fn stores(&self) -> &[(StoreSpec, OpenStore)] {
+        &self.stores
     }
 
     /// A node, to be changed.

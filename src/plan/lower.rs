@@ -38,6 +38,7 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 stores: node.uses_stores.clone(),
                 changes_key: node.changes_key,
                 holds_back_ms: node.holds_back_ms,
+                calls: node.calls,
                 copier: node.copier.clone(),
                 make,
             });
@@ -77,6 +78,19 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 parents,
                 make()?,
             )),
+            LogicalKind::FeedbackSource { name: topic } => {
+                let topic = TopicName::Repartition(topic.clone());
+                parts.repartitions.push((topic.clone(), None));
+                parts.feedbacks.push(topic.clone());
+                let topics = vec![topic];
+                let kind = NodeKind::Source { topics };
+                Some(add(kind, node.operator, name, parents, make()?))
+            }
+            LogicalKind::FeedbackSink { name: topic } => {
+                let topic = TopicName::Repartition(topic.clone());
+                let kind = NodeKind::Sink { topic };
+                Some(add(kind, node.operator, name, parents, make()?))
+            }
             LogicalKind::Repartition(_) if node.parents.is_empty() => None,
             LogicalKind::Repartition(repartition) => {
                 let topic = TopicName::Repartition(repartition.name.clone());
@@ -101,6 +115,10 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
         parts.stores.extend(node.stores.iter().cloned());
         outlets.push(outlet);
     }
+    for (spec, open) in graph.stores() {
+        parts.typed_stores.push((spec.name.clone(), open.clone()));
+        parts.stores.push(spec.clone());
+    }
     let topology = Topology::new(parts)?;
     check_changelogs(&topology)?;
     Ok(topology)
@@ -112,8 +130,10 @@ fn check_changelogs(topology: &Topology) -> Result<()> {
     for part in topology.subtopologies() {
         let is_own = |topic: &TopicName| matches!(topic, TopicName::Repartition(_));
         let mut topics = part.sources.iter().chain(&part.sinks);
-        // Clocks of origins make a sub-topology without a store stateful.
-        if part.stores.is_empty() && !topics.any(is_own) {
+        let mut nodes = part.nodes.iter().map(|id| &topology.nodes()[id.0]);
+        // Clocks of origins and timers make a sub-topology without a store stateful.
+        let has_times = topics.any(is_own) || nodes.any(|node| node.calls.timers);
+        if part.stores.is_empty() && !has_times {
             continue;
         }
         let clash = |name: &str| name.strip_suffix("-task") == Some(part.name.as_str());

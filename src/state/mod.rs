@@ -83,7 +83,7 @@ pub use stored::StoredState;
 pub use task_directory::TaskDirectory;
 pub use task_state::TaskState;
 pub use time_ordered::TimeOrderedStore;
-pub use times::{TASK_TIME, TimeSlot};
+pub use times::{NamedTimes, TASK_TIME, TimeSlot};
 pub use versioned::{Version, VersionedPut, VersionedRules, VersionedStore};
 pub use window::WindowStore;
 pub use window_iter::{WindowIter, WindowRow};

@@ -10,7 +10,7 @@ use super::meta::{self, Identity, Position};
 use super::row_limit::RowLimit;
 use super::stored::StoredState;
 use super::table::SharedBackend;
-use super::times::{TimeSlot, Times};
+use super::times::{NamedTimes, TimeSlot, Times};
 use super::window::WindowStore;
 use super::{Backend, Rows, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
@@ -174,6 +174,11 @@ impl TaskState {
     /// stores' own.
     pub fn time(&self, name: &str) -> TimeSlot {
         self.times.slot(name)
+    }
+
+    /// All its times by name.
+    pub fn named_times(&self) -> NamedTimes {
+        NamedTimes::of(&self.times)
     }
 
     /// Bytes held by what is not committed yet.

@@ -103,6 +103,31 @@ impl TimeSlot {
     }
 }
 
+/// The times of a task by name, for those who make some as they go. A clone has the same.
+#[derive(Clone, Debug, Default)]
+pub struct NamedTimes(Times);
+
+impl NamedTimes {
+    pub(super) fn of(times: &Times) -> Self {
+        Self(times.clone())
+    }
+
+    /// The time of that name, as [`TaskState::time`](super::TaskState::time).
+    pub fn slot(&self, name: &str) -> TimeSlot {
+        self.0.slot(name)
+    }
+
+    /// The times that are set and whose names begin like this: what follows in the name, and the time.
+    pub fn set_under(&self, prefix: &str) -> Vec<(String, i64)> {
+        let slots = self.0.slots.borrow();
+        let under = slots.range(prefix.to_owned()..);
+        let under = under.map_while(|(name, slot)| Some((name.strip_prefix(prefix)?, slot)));
+        let set = under.filter(|(_, slot)| slot.get() != NO_TIME);
+        set.map(|(name, slot)| (name.to_owned(), slot.get()))
+            .collect()
+    }
+}
+
 /// All slots of a task. A clone has the same slots.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Times {

@@ -48,6 +48,7 @@ impl Context {
                 self.effects.undo_to_mark();
                 self.drops = drops;
                 self.undone += 1;
+                self.timers.reload();
             }
         }
         outcome

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::held::error_header;
+use super::input_ends::InputEnds;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
 use super::place::Place;
 use super::time_bound::{Hold, Reached};
+use super::timers::Timers;
 use super::{Effects, ErrorPolicies, HoldId, OutputId, Stage, TaskSpec, TimeBound};
 use crate::base::{
     Error, ErrorKind, Header, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key,
@@ -139,6 +141,10 @@ pub struct Context {
     pub(super) wall_ms: i64,
     /// Records undone.
     pub(super) undone: u64,
+    pub(super) timers: Timers,
+    pub(super) ends: InputEnds,
+    /// Whether a record is being handled, and its timestamp.
+    pub(super) record_ms: Option<i64>,
 }
 
 impl Context {
@@ -171,6 +177,9 @@ impl Context {
             stream_time_ms: NO_TIMESTAMP,
             wall_ms: 0,
             undone: 0,
+            timers: Timers::default(),
+            ends: InputEnds::default(),
+            record_ms: None,
         }
     }
 
@@ -211,7 +220,14 @@ impl Context {
         self.offset
     }
 
-    /// The largest timestamp that the task has taken from its inputs, in milliseconds.
+    /// The timestamp of the record that is being handled, as its source took it, in milliseconds; `None`
+    /// where none is: as time moves, and in what follows from a timer.
+    pub fn record_ms(&self) -> Option<i64> {
+        self.record_ms
+    }
+
+    /// The largest timestamp that the task has taken from its inputs, the current record's included, in
+    /// milliseconds; -1 before the first.
     pub fn stream_time_ms(&self) -> i64 {
         self.stream_time_ms
     }
@@ -232,6 +248,7 @@ impl Context {
     pub fn accept(&mut self, timestamp_ms: i64) {
         self.stage = Stage::Process;
         self.accepted = true;
+        self.stream_time_ms = self.stream_time_ms.max(timestamp_ms);
         let reached = &mut self.reached[self.input];
         if self.origin_clock_ms.is_some() || !reached.by_records {
             return;

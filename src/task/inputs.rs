@@ -150,7 +150,7 @@ impl Queue {
         extracted.ok()?.ok()?
     }
 
-    fn is_at_end(&self) -> bool {
+    pub(super) fn is_at_end(&self) -> bool {
         self.head_timestamp_ms.is_none() && self.position >= self.end
     }
 }

@@ -15,12 +15,15 @@
 
 mod ahead;
 mod attempt;
+mod calls;
 mod context;
 mod effects;
 mod held;
+mod input_ends;
 mod inputs;
 mod limits;
 mod origins;
+mod outlets;
 mod place;
 mod policy;
 mod port;
@@ -29,6 +32,7 @@ mod step;
 mod task_time;
 mod time_bound;
 mod time_limit;
+mod timers;
 mod wiring;
 
 pub use context::{Context, DropReason, Drops};
@@ -37,13 +41,16 @@ pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use limits::{Progress, StepLimits};
 pub use origins::{CLOCK_HEADER, SinkTime};
+pub use outlets::Outlets;
 pub use place::Place;
 pub use policy::{ErrorPolicies, Policy, Stage};
 pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
 pub use spec::{
-    ClocksTo, Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OutputSpec, TaskSpec, TopicName,
+    Calls, ClocksTo, Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OpenStore, OutputSpec,
+    TaskSpec, TopicName, TypedStores,
 };
 pub use step::Task;
 pub use task_time::{HeldBack, UserInput};
 pub use time_bound::{HoldId, TimeBound};
+pub use timers::Clock;
 pub use wiring::Wiring;

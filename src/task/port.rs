@@ -130,6 +130,69 @@ pub trait Process: 'static {
     ) -> Result<()> {
         out.tick(tick, context)
     }
+
+    /// Begins: called once before the first record, where [`Calls::begins`](super::Calls::begins) says
+    /// so, after each abort too. The place to set timers; one that is set already keeps its due time.
+    ///
+    /// # Errors
+    /// Whatever it cannot begin with; the application fails.
+    fn init(&self, out: &Edges<Self::KeyOut, Self::ValueOut>, context: &mut Context) -> Result<()> {
+        let _ = (out, context);
+        Ok(())
+    }
+
+    /// Handles a timer that is due: `time_ms` is the time it is by the timer's clock.
+    ///
+    /// # Errors
+    /// As [`Process::process`].
+    fn punctuate(
+        &self,
+        timer: &str,
+        time_ms: i64,
+        out: &Edges<Self::KeyOut, Self::ValueOut>,
+        context: &mut Context,
+    ) -> Result<()> {
+        let _ = (timer, time_ms, out, context);
+        Ok(())
+    }
+
+    /// Sends what it holds back until a commit, where [`Calls::flushes`](super::Calls::flushes) says so;
+    /// parents are asked before their children. What comes out has no origin of its own.
+    ///
+    /// # Errors
+    /// As [`Process::process`].
+    fn flush(
+        &self,
+        out: &Edges<Self::KeyOut, Self::ValueOut>,
+        context: &mut Context,
+    ) -> Result<()> {
+        let _ = (out, context);
+        Ok(())
+    }
+}
+
+/// A node as the task calls it, besides for records.
+pub(super) trait Called {
+    fn init(&self, context: &mut Context) -> Result<()>;
+    fn punctuate(&self, timer: &str, time_ms: i64, context: &mut Context) -> Result<()>;
+    fn flush(&self, context: &mut Context) -> Result<()>;
+}
+
+impl<P: Process> Called for Node<P> {
+    fn init(&self, context: &mut Context) -> Result<()> {
+        context.place.at_node(self.id);
+        self.process.init(&self.out, context)
+    }
+
+    fn punctuate(&self, timer: &str, time_ms: i64, context: &mut Context) -> Result<()> {
+        context.place.at_node(self.id);
+        self.process.punctuate(timer, time_ms, &self.out, context)
+    }
+
+    fn flush(&self, context: &mut Context) -> Result<()> {
+        context.place.at_node(self.id);
+        self.process.flush(&self.out, context)
+    }
 }
 
 /// A node: a process and its edges.
@@ -147,6 +210,10 @@ impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
     }
 
     fn tick(&self, tick: Tick, context: &mut Context) -> Result<()> {
+        if tick == Tick::Ended && !context.ends.have_come_to(self.id) {
+            // Another of its inputs goes on; its end comes here too.
+            return Ok(());
+        }
         context.place.at_node(self.id);
         self.process.tick(tick, &self.out, context)
     }

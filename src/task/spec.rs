@@ -1,6 +1,7 @@
 //! What a task is made of: plain data, made once when the topology is built.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +18,32 @@ pub type Make = Arc<dyn Fn(&mut Wiring<'_>, NodeId) -> Result<()> + Send + Sync>
 
 /// A `fn(&Record<K, V>) -> Record<K, V>`, erased; present where a stream's handle was cloned.
 pub type Copier = Arc<dyn Any + Send + Sync>;
+
+/// Opens a store with its types, for nodes that find it by name: the value is downcast by who uses it.
+pub type OpenStore = Arc<dyn Fn(&Wiring<'_>) -> Result<Box<dyn Any>> + Send + Sync>;
+
+/// How the stores that have types are opened, by name.
+#[derive(Clone, Default)]
+pub struct TypedStores(Arc<BTreeMap<String, OpenStore>>);
+
+impl TypedStores {
+    /// How to open that store; `None` if it was declared without types.
+    pub fn get(&self, name: &str) -> Option<&OpenStore> {
+        self.0.get(name)
+    }
+}
+
+impl FromIterator<(String, OpenStore)> for TypedStores {
+    fn from_iter<I: IntoIterator<Item = (String, OpenStore)>>(stores: I) -> Self {
+        Self(Arc::new(stores.into_iter().collect()))
+    }
+}
+
+impl fmt::Debug for TypedStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// The name of a topic before the application is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +90,25 @@ pub enum NodeKind {
     },
 }
 
+/// What a task calls a node for besides records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// To begin, before the first record: [`Process::init`](super::Process::init).
+    pub begins: bool,
+    /// When a timer is due that it set: [`Process::punctuate`](super::Process::punctuate). Its timers are
+    /// kept under its name.
+    pub timers: bool,
+    /// Before each commit, to send what it holds: [`Process::flush`](super::Process::flush).
+    pub flushes: bool,
+}
+
+impl Calls {
+    /// Whether there is any.
+    pub fn any(self) -> bool {
+        self.begins || self.timers || self.flushes
+    }
+}
+
 /// A node of the physical graph.
 #[derive(Clone)]
 pub struct NodeSpec {
@@ -85,6 +131,8 @@ pub struct NodeSpec {
     /// How far behind the time that has reached it a record may be that it makes later, in
     /// milliseconds; `None` for a node that holds nothing back.
     pub holds_back_ms: Option<i64>,
+    /// What the task calls it for besides records.
+    pub calls: Calls,
     /// How to copy its output records, where there is more than one child.
     pub copier: Option<Copier>,
     /// Builds it.
@@ -160,6 +208,8 @@ pub struct TaskSpec {
     pub members: Vec<NodeId>,
     /// The stores of this task.
     pub stores: Vec<StoreSpec>,
+    /// How those are opened that have types.
+    pub typed_stores: TypedStores,
     /// The largest record that the changelog of each store takes, in bytes of key and value.
     pub changelog_limits: Vec<usize>,
     /// What it reads.
@@ -168,6 +218,8 @@ pub struct TaskSpec {
     pub outputs: Vec<OutputSpec>,
     /// Where dead letters go: the position in `outputs`.
     pub dead_letters: Option<usize>,
+    /// Whether its outputs come back to it: then its sources end one by one, as their origins do.
+    pub in_loop: bool,
     /// The task's own partition: the origin number in the clocks that it sends.
     pub partition: u32,
 }
@@ -180,9 +232,11 @@ impl TaskSpec {
     }
 
     /// Whether the task keeps anything: rows, or times that must survive (a clock it sends, the
-    /// clocks and ends of the origins it reads). Then it has a task changelog.
+    /// clocks and ends of the origins it reads, timers). Then it has a task changelog.
     pub fn is_stateful(&self) -> bool {
+        let has_timers = |id: &NodeId| self.nodes[id.0].calls.timers;
         !self.stores.is_empty()
+            || self.members.iter().any(has_timers)
             || self.outputs.iter().any(|output| output.clocked)
             || self.inputs.iter().any(|input| input.origins.is_some())
     }

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::ahead::KeysAhead;
+use super::input_ends::InputEnds;
 use super::inputs::Queue;
 use super::limits::{Pace, Step};
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins, SinkTime};
 use super::task_time::ClockedSink;
 use super::time_bound::Reached;
 use super::time_limit::TimeLimit;
+use super::timers::Timers;
+use super::wiring::CalledNode;
 use super::{
-    Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputSpec, Place, Policy,
-    Progress, Source, Stage, StepLimits, TaskSpec, Wiring,
+    Clock, Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputSpec, Place,
+    Policy, Progress, Source, Stage, StepLimits, TaskSpec, Wiring,
 };
 use crate::base::{Error, Result, TaskId};
 use crate::log::RecordRef;
@@ -37,6 +40,10 @@ pub struct Task {
     pace: Pace,
     ahead: Vec<KeysAhead>,
     reader: Option<Sender<Arc<ReadAhead>>>,
+    /// The nodes that are called besides for records, parents before their children.
+    pub(super) called: Vec<CalledNode>,
+    /// Whether they have begun.
+    pub(super) begun: bool,
 }
 
 impl Task {
@@ -51,7 +58,12 @@ impl Task {
         policies: ErrorPolicies,
     ) -> Result<Self> {
         state.set_changelog_limits(&spec.changelog_limits);
-        let (context, inputs, sinks) = build(&spec, &state, policies)?;
+        let Built {
+            context,
+            inputs,
+            sinks,
+            called,
+        } = build(&spec, &state, policies)?;
         let partition_times = partition_times(&spec, &state);
         let time_limit = TimeLimit::new(&spec, &state);
         let ahead = KeysAhead::of(&spec, &state);
@@ -69,6 +81,8 @@ impl Task {
             pace: Pace::default(),
             ahead,
             reader: None,
+            called,
+            begun: false,
         })
     }
 
@@ -91,12 +105,19 @@ impl Task {
         self.state.rollback()?;
         let drops = self.context.drops;
         let place = Arc::clone(&self.context.place);
-        let (mut context, inputs, sinks) = build(&self.spec, &self.state, self.policies)?;
+        let Built {
+            mut context,
+            inputs,
+            sinks,
+            called,
+        } = build(&self.spec, &self.state, self.policies)?;
         context.drops = drops;
         context.place = place;
         self.context = context;
         self.inputs = inputs;
         self.sinks = sinks;
+        self.called = called;
+        self.begun = false;
         self.ahead = KeysAhead::of(&self.spec, &self.state);
         self.ended = false;
         Ok(())
@@ -149,7 +170,7 @@ impl Task {
 
     /// Apart from [`Task::process`], which is compiled anew in each crate that calls it.
     fn step(&mut self, limits: &StepLimits<'_>, wall_ms: i64) -> Result<Progress> {
-        self.context.wall_ms = wall_ms;
+        self.begin(wall_ms)?;
         for ahead in &mut self.ahead {
             ahead.look(&self.inputs.queues, self.reader.as_ref())?;
         }
@@ -162,6 +183,13 @@ impl Task {
                 return Ok(step.progress(true));
             }
             self.take(position)?;
+            if self
+                .context
+                .timers
+                .are_due(Clock::Stream, self.context.stream_time_ms)
+            {
+                self.fire(Clock::Stream, self.context.stream_time_ms)?;
+            }
             let fans_out = self.context.effects.bytes() >= outputs_most;
             if step.took() || fans_out {
                 let bytes = self.uncommitted_bytes();
@@ -218,6 +246,7 @@ impl Task {
             let several = queue.origins.as_ref().is_some_and(Origins::are_several);
             context.late_clock_ms = several.then_some(clock.late_clock_ms);
         }
+        context.ends.forget(position);
         if std::mem::take(&mut self.ended) {
             self.sinks.iter().for_each(|sink| sink.time.forget_end());
         }
@@ -244,6 +273,7 @@ impl Task {
             None => raw,
         };
         self.context.accepted = false;
+        self.context.record_ms = Some(raw.timestamp_ms);
         let outcome = self.context.attempt(Stage::Decode, |context| {
             if extracts && extracted_ms.is_none() {
                 // It could not be said when the record came up: what is wrong with it is told now.
@@ -255,13 +285,16 @@ impl Task {
             refuse_timestamp(raw.timestamp_ms, latest_ms)?;
             source.record(raw, context)
         });
+        self.context.record_ms = None;
+        if self.context.accepted {
+            // Whatever became of the record behind its source, it has moved time.
+            let queue = &mut self.inputs.queues[position];
+            queue.time_ms = queue.time_ms.max(raw.timestamp_ms);
+        }
         match outcome {
-            Ok(()) if !self.context.accepted => Ok(()),
             Ok(()) => {
-                let queue = &mut self.inputs.queues[position];
-                queue.time_ms = queue.time_ms.max(raw.timestamp_ms);
-                queue.accepted += 1;
-                self.context.stream_time_ms = self.context.stream_time_ms.max(raw.timestamp_ms);
+                let accepted = u64::from(self.context.accepted);
+                self.inputs.queues[position].accepted += accepted;
                 Ok(())
             }
             Err(error) => self.failed(position, raw, error),
@@ -308,11 +341,15 @@ impl Task {
     }
 }
 
-fn build(
-    spec: &TaskSpec,
-    state: &TaskState,
-    policies: ErrorPolicies,
-) -> Result<(Context, Inputs, Vec<ClockedSink>)> {
+/// What of a task is made anew when it aborts.
+struct Built {
+    context: Context,
+    inputs: Inputs,
+    sinks: Vec<ClockedSink>,
+    called: Vec<CalledNode>,
+}
+
+fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<Built> {
     let effects = Effects::new(&spec.outputs);
     let wired = Wiring::wire(spec, state, &effects)?;
     let mut context = Context::new(effects, spec, state.marks().clone(), policies);
@@ -324,7 +361,14 @@ fn build(
         context.reached.push(reached);
         context.stream_time_ms = context.stream_time_ms.max(queue.time_ms);
     }
-    Ok((context, Inputs::new(queues), wired.sinks))
+    context.timers = Timers::new(spec, state.named_times());
+    context.ends = InputEnds::new(spec);
+    Ok(Built {
+        context,
+        inputs: Inputs::new(queues),
+        sinks: wired.sinks,
+        called: wired.called,
+    })
 }
 
 fn queues(

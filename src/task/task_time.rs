@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::inputs::Queue;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, Origins, SinkTime};
-use super::{OutputId, Source, Stage, Task, Tick, TimeBound};
+use super::{NodeId, OutputId, Source, Stage, Task, Tick, TimeBound};
 use crate::base::{NO_TIMESTAMP, Result, TopicPartition};
 use crate::state::TASK_TIME;
 
@@ -51,6 +51,18 @@ impl Task {
                 && !origins.were_heard();
             origins.have_ended() || unused
         };
+        if spec.in_loop {
+            let queues = self.inputs.queues.iter().enumerate();
+            let ready = queues.filter(|(position, queue)| {
+                queue.is_at_end()
+                    && !self.context.ends.has_come(*position)
+                    && origins_ended((*position, queue))
+            });
+            let ready: Vec<usize> = ready.map(|(position, _)| position).collect();
+            self.end_inputs(&ready, wall_ms)?;
+            self.ended = self.context.ends.have_all_come();
+            return Ok(self.ended);
+        }
         let mut queues = self.inputs.queues.iter().enumerate();
         if !self.inputs.are_at_end() || !queues.all(origins_ended) {
             return Ok(false);
@@ -65,11 +77,33 @@ impl Task {
     /// # Errors
     /// As [`Task::process`].
     pub(crate) fn drain_topics(&mut self, topics: &[String], wall_ms: i64) -> Result<()> {
-        self.end_sources(|topic| topics.iter().any(|name| name == topic), wall_ms)
+        let queues = self.inputs.queues.iter().enumerate();
+        let ends = queues.filter(|(_, queue)| {
+            let topic = &*queue.partition.topic;
+            topics.iter().any(|name| name == topic)
+        });
+        let ends: Vec<usize> = ends.map(|(position, _)| position).collect();
+        self.end_inputs(&ends, wall_ms)
+    }
+
+    /// Ends those sources all of whose inputs have ended with these.
+    fn end_inputs(&mut self, ended: &[usize], wall_ms: i64) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        self.context.ends.come(ended);
+        let spec = self.spec.clone();
+        let sources: Vec<NodeId> = ended.iter().map(|at| spec.inputs[*at].source).collect();
+        let ends = &self.context.ends;
+        let has_ended = |source: NodeId| sources.contains(&source) && ends.have_come_to(source);
+        let inputs = spec.inputs.iter().filter(|input| has_ended(input.source));
+        let topics: Vec<_> = inputs.map(|input| input.topic.clone()).collect();
+        self.end_sources(|topic| topics.iter().any(|name| **name == *topic), wall_ms)
     }
 
     fn end_sources(&mut self, ends: impl Fn(&str) -> bool, wall_ms: i64) -> Result<()> {
-        self.context.wall_ms = wall_ms;
+        self.begin(wall_ms)?;
+        self.flush_caches()?;
         let queues = self.inputs.queues.iter();
         let sources = distinct_sources(queues.filter(|queue| ends(&queue.partition.topic)));
         self.tick(sources, Tick::Ended, "at the end of the input")
@@ -95,6 +129,11 @@ impl Task {
         self.tick(sources, Tick::Moved, "as time moved")
     }
 
+    /// Takes it that all inputs go on, for a task that is a whole topology.
+    pub(crate) fn forget_input_ends(&mut self) {
+        self.context.ends.forget_all();
+    }
+
     /// Forgets that inputs have ended, here and downstream: the application starts anew and more may
     /// come. Origins count again with the clocks that they had.
     pub fn forget_ends(&mut self) {
@@ -108,6 +147,7 @@ impl Task {
             sink.time.forget_end();
             self.context.effects.forget_clocks(sink.output);
         }
+        self.context.ends.forget_all();
         self.ended = false;
     }
 
@@ -147,6 +187,13 @@ impl Task {
         self.ended
     }
 
+    /// Whether [`Task::drain`] has ended some of its inputs, and others go on: see [`TaskSpec::in_loop`].
+    ///
+    /// [`TaskSpec::in_loop`]: super::TaskSpec::in_loop
+    pub fn has_ended_partly(&self) -> bool {
+        self.context.ends.has_any_come() && !self.ended
+    }
+
     /// Who holds the time of this task back, if its windows wait for anybody.
     pub fn held_back(&self) -> Option<HeldBack> {
         if !self.context.has_several_origins {
@@ -183,15 +230,25 @@ impl Task {
         self.context.wall_ms = wall_ms;
     }
 
-    /// Completes the effects before they are taken for a commit: what is due goes out, then the task
+    /// Completes the effects before they are taken for a commit: what is held until then and what is due
+    /// goes out, then the task
     /// promises its clock on each repartition topic, to the partitions that did not get it with a
     /// record; and the times of partitions go to the state.
     ///
     /// # Errors
     /// As [`Task::process`].
     pub fn before_commit(&mut self) -> Result<()> {
+        self.flush_caches()?;
         self.settle_time()?;
         for sink in &mut self.sinks {
+            if !sink
+                .bound
+                .inputs()
+                .all(|input| self.context.ends.may_have_come(input))
+            {
+                // The end of one input came straight to it, and another one goes on.
+                sink.time.forget_end();
+            }
             let is_silent = std::mem::take(&mut sink.silent);
             let spec = self.context.effects.output(sink.output);
             if spec.clocked {

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::origins::SinkTime;
-use super::port::Node;
+use super::port::{Called, Node};
 use super::step::sink_time;
 use super::task_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
-    Copier, Edges, Effects, HoldId, NodeId, NodeKind, OutputId, Port, Process, Source, TaskSpec,
-    TimeBound, TopicName,
+    Copier, Edges, Effects, HoldId, NodeId, NodeKind, Outlets, OutputId, Port, Process, Source,
+    TaskSpec, TimeBound, TopicName,
 };
 use crate::base::{Error, Record, Result};
 use crate::state::{KeyValueStore, TaskState, TimeSlot, WindowStore};
@@ -26,6 +26,15 @@ pub struct Wiring<'a> {
     sources: HashMap<NodeId, Rc<dyn Source>>,
     /// The nodes that hold records back, in the order of their numbers.
     holding: Vec<NodeId>,
+    /// The nodes that the task calls besides for records, children first.
+    called: Vec<CalledNode>,
+}
+
+/// A node that the task calls besides for records.
+#[derive(Clone)]
+pub(super) struct CalledNode {
+    pub(super) id: NodeId,
+    pub(super) node: Rc<dyn Called>,
 }
 
 /// What is wired: the heads of the graph, and what its nodes hold back.
@@ -33,6 +42,8 @@ pub(super) struct Wired {
     pub(super) sources: HashMap<NodeId, Rc<dyn Source>>,
     pub(super) holds: Vec<Hold>,
     pub(super) sinks: Vec<ClockedSink>,
+    /// Parents before their children.
+    pub(super) called: Vec<CalledNode>,
 }
 
 impl<'a> Wiring<'a> {
@@ -52,6 +63,7 @@ impl<'a> Wiring<'a> {
             ports: HashMap::new(),
             sources: HashMap::new(),
             holding,
+            called: Vec::new(),
         };
         for id in spec.members.iter().rev() {
             let make = spec.nodes[id.0].make.clone();
@@ -76,6 +88,7 @@ impl<'a> Wiring<'a> {
             holds: holds.collect(),
             sinks,
             sources: wiring.sources,
+            called: wiring.called.into_iter().rev().collect(),
         })
     }
 
@@ -86,12 +99,52 @@ impl<'a> Wiring<'a> {
     pub fn edges<K: 'static, V: 'static>(&self, id: NodeId) -> Result<Edges<K, V>> {
         let mut ports = self.ports::<K, V>(id)?;
         if ports.len() > 1 {
-            let node = &self.spec.nodes[id.0];
-            let copier = node.copier.as_ref().and_then(as_copy::<K, V>);
-            let copy = copier.ok_or_else(|| self.defect(id, "two children, and no way to copy"))?;
+            let copy = self.copy::<K, V>(id);
+            let copy = copy.ok_or_else(|| self.defect(id, "two children, and no way to copy"))?;
             return Ok(Edges::Many { ports, copy });
         }
         Ok(ports.pop().map_or(Edges::None, Edges::One))
+    }
+
+    fn copy<K: 'static, V: 'static>(
+        &self,
+        id: NodeId,
+    ) -> Option<fn(&Record<K, V>) -> Record<K, V>> {
+        let node = &self.spec.nodes[id.0];
+        node.copier.as_ref().and_then(as_copy::<K, V>)
+    }
+
+    /// The children of a node by name, for one that chooses among them: a child's name is that of its
+    /// node, or else of the topic that it writes.
+    ///
+    /// # Errors
+    /// `Internal` if a child's type differs: a defect of the DSL.
+    pub fn outlets<K: 'static, V: 'static>(&self, id: NodeId) -> Result<Outlets<K, V>> {
+        let node = &self.spec.nodes[id.0];
+        let name = |child: &NodeId| {
+            let child = &self.spec.nodes[child.0];
+            child.name.clone().or_else(|| match &child.kind {
+                NodeKind::Sink { topic } => Some(topic.to_string()),
+                _ => None,
+            })
+        };
+        let names: Vec<_> = node.children.iter().map(name).collect();
+        let ports = self.ports::<K, V>(id)?;
+        Ok(Outlets::new(names.into_iter().zip(ports), self.copy(id)))
+    }
+
+    /// A store of the task with its types, to be downcast.
+    ///
+    /// # Errors
+    /// `Invalid` if it was declared without types.
+    pub fn typed_store(&self, name: &str) -> Result<Box<dyn Any>> {
+        let open = self.spec.typed_stores.get(name).ok_or_else(|| {
+            Error::invalid(format!(
+                "store {name:?} belongs to an operator, and its types are not known by name; declare a store \
+                 of your own with `StreamBuilder::add_store`"
+            ))
+        })?;
+        open(self)
     }
 
     /// Leaves the port of a node for its parents.
@@ -105,9 +158,24 @@ impl<'a> Wiring<'a> {
     /// As [`Wiring::edges`].
     pub fn add_process<P: Process>(&mut self, id: NodeId, process: P) -> Result<()> {
         let out = self.edges::<P::KeyOut, P::ValueOut>(id)?;
-        let port: Port<P::KeyIn, P::ValueIn> = Rc::new(Node { id, process, out });
-        self.provide(id, port);
+        self.add_node(id, process, out);
         Ok(())
+    }
+
+    /// Puts a process between its parents and its children that has its [`Outlets`] and chooses among them:
+    /// its edges are none.
+    pub fn add_choosing_process<P: Process>(&mut self, id: NodeId, process: P) {
+        self.add_node(id, process, Edges::None);
+    }
+
+    fn add_node<P: Process>(&mut self, id: NodeId, process: P, out: Edges<P::KeyOut, P::ValueOut>) {
+        let node = Rc::new(Node { id, process, out });
+        if self.spec.nodes[id.0].calls.any() {
+            let node = Rc::clone(&node) as Rc<dyn Called>;
+            self.called.push(CalledNode { id, node });
+        }
+        let port: Port<P::KeyIn, P::ValueIn> = node;
+        self.provide(id, port);
     }
 
     /// Leaves the head of a graph for the task.

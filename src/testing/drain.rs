@@ -10,11 +10,12 @@ impl Driver {
     /// # Errors
     /// As [`Driver::pipe_batch`].
     pub fn drain(&mut self) -> Result<()> {
-        let parts = self.topology.subtopologies().to_vec();
-        for part in parts {
+        self.task.forget_input_ends();
+        let steps = self.topology.ends().to_vec();
+        for step in steps {
             let application = &self.identity.application;
-            let sources = part.sources.iter();
-            let topics: Vec<_> = sources.map(|topic| topic.resolve(application)).collect();
+            let topics = step.iter();
+            let topics: Vec<_> = topics.map(|topic| topic.resolve(application)).collect();
             match self.task.drain_topics(&topics, self.wall_ms) {
                 Ok(()) => self.commit()?,
                 Err(error) => return Err(self.abort(error)?),

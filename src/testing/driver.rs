@@ -126,6 +126,10 @@ impl DriverBuilder {
             wall_ms: 0,
         };
         driver.tell_ends()?;
+        driver.task.begin(0)?;
+        if driver.task.state.has_new_times() {
+            driver.commit()?;
+        }
         Ok(driver)
     }
 }
@@ -239,10 +243,20 @@ impl Driver {
         self.run_to_the_end()
     }
 
-    /// Moves the wall clock.
-    pub fn advance_wall_clock(&mut self, by: Duration) {
+    /// Moves the wall clock by the whole duration, then fires the timers that are due by it, each once,
+    /// commits, and processes what follows.
+    ///
+    /// # Errors
+    /// An error of a timer whose policy is to fail: what it did is undone, it stays due, and the driver can
+    /// be used further.
+    pub fn advance_wall_clock(&mut self, by: Duration) -> Result<()> {
         let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.wall_ms = self.wall_ms.saturating_add(by_ms);
+        match self.task.fire_wall_timers(self.wall_ms) {
+            Ok(()) => self.commit()?,
+            Err(error) => return Err(self.abort(error)?),
+        }
+        self.run_to_the_end()
     }
 
     /// The wall clock, in milliseconds since the driver was made.
@@ -282,6 +296,7 @@ impl Driver {
     pub(super) fn abort(&mut self, error: Error) -> Result<Error> {
         self.task.abort()?;
         self.tell_ends()?;
+        self.task.begin(self.wall_ms)?;
         Ok(error)
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Topology;
 use crate::state::{Changelog, Medium, StoreSpec};
-use crate::task::{NodeId, NodeKind, NodeSpec};
+use crate::task::{NodeId, NodeKind, NodeSpec, TopicName};
 
 impl Topology {
     /// The topology as text, for people and for golden files.
@@ -21,10 +21,12 @@ impl Topology {
                 match &node.kind {
                     NodeKind::Source { topics } => {
                         let names: Vec<_> = topics.iter().map(ToString::to_string).collect();
-                        let _ = write!(out, " reads {}", names.join(", "));
+                        let back = self.back(topics);
+                        let _ = write!(out, " reads {}{back}", names.join(", "));
                     }
                     NodeKind::Sink { topic } => {
-                        let _ = write!(out, " writes {topic}");
+                        let back = self.back(std::slice::from_ref(topic));
+                        let _ = write!(out, " writes {topic}{back}");
                     }
                     NodeKind::Processor => {}
                 }
@@ -78,7 +80,12 @@ impl Topology {
                 "stores": stores.map(describe_store).collect::<Vec<_>>(),
             })
         });
-        serde_json::json!({ "subtopologies": parts.collect::<Vec<_>>() }).to_string()
+        let mut described = serde_json::json!({ "subtopologies": parts.collect::<Vec<_>>() });
+        if !self.feedbacks().is_empty() {
+            let topics = self.feedbacks().iter().map(ToString::to_string);
+            described["feedbacks"] = topics.collect();
+        }
+        described.to_string()
     }
 
     /// The topology in Graphviz's language.
@@ -101,8 +108,12 @@ impl Topology {
                 }
                 match &node.kind {
                     NodeKind::Source { topics } => {
+                        let dashed = match self.back(topics) {
+                            "" => "",
+                            _ => " [style=dashed, constraint=false]",
+                        };
                         for topic in topics {
-                            let _ = writeln!(out, "  \"{topic}\" -> n{};", id.0);
+                            let _ = writeln!(out, "  \"{topic}\" -> n{}{dashed};", id.0);
                         }
                     }
                     NodeKind::Sink { topic } => {
@@ -118,6 +129,14 @@ impl Topology {
         }
         out.push_str("}\n");
         out
+    }
+
+    /// What is said of topics that lead back.
+    fn back(&self, topics: &[TopicName]) -> &'static str {
+        match topics.iter().any(|topic| self.feedbacks().contains(topic)) {
+            true => " (back)",
+            false => "",
+        }
     }
 
     /// The user's name for a node, or operator and position.

@@ -9,6 +9,7 @@
 //! source.
 
 mod describe;
+mod ends;
 mod partitions;
 mod specs;
 mod subtopology;
@@ -23,7 +24,7 @@ pub use subtopology::SubTopology;
 
 use crate::base::Result;
 use crate::state::StoreSpec;
-use crate::task::{NodeId, NodeSpec, TopicName};
+use crate::task::{NodeId, NodeSpec, OpenStore, TopicName, TypedStores};
 
 /// What a topology is made of, before it is checked and cut.
 #[derive(Default)]
@@ -32,8 +33,12 @@ pub struct TopologyParts {
     pub nodes: Vec<NodeSpec>,
     /// All stores.
     pub stores: Vec<StoreSpec>,
+    /// How those are opened that have types, by name.
+    pub typed_stores: Vec<(String, OpenStore)>,
     /// Repartition topics, with the number of partitions where the user fixed it.
     pub repartitions: Vec<(TopicName, Option<u32>)>,
+    /// Those among them that lead back: their readers stand before their writers.
+    pub feedbacks: Vec<TopicName>,
     /// Nodes whose inputs must be partitioned alike.
     pub joins: Vec<NodeId>,
     /// Sources that no longer hold time back after a silence.
@@ -63,7 +68,10 @@ impl From<Duration> for Idle {
 pub struct Topology {
     nodes: Arc<[NodeSpec]>,
     stores: Arc<[StoreSpec]>,
+    typed_stores: TypedStores,
     repartitions: Arc<[(TopicName, Option<u32>)]>,
+    feedbacks: Arc<[TopicName]>,
+    ends: Arc<[Vec<TopicName>]>,
     joins: Arc<[NodeId]>,
     idle_timeouts: Arc<[(NodeId, Idle)]>,
     subtopologies: Arc<[SubTopology]>,
@@ -82,11 +90,15 @@ impl Topology {
                 parts.nodes[parent.0].children.push(child);
             }
         }
-        let subtopologies = subtopology::cut(&parts.nodes)?;
+        let subtopologies = subtopology::cut(&parts.nodes, &parts.feedbacks)?;
+        let ends = ends::order(&parts.nodes, &subtopologies)?;
         Ok(Self {
             nodes: parts.nodes.into(),
             stores: parts.stores.into(),
+            typed_stores: parts.typed_stores.into_iter().collect(),
             repartitions: parts.repartitions.into(),
+            feedbacks: parts.feedbacks.into(),
+            ends: ends.into(),
             joins: parts.joins.into(),
             idle_timeouts: parts.idle_timeouts.into(),
             subtopologies: subtopologies.into(),
@@ -111,6 +123,17 @@ impl Topology {
     /// The repartition topics, with the number of partitions where the user fixed it.
     pub fn repartitions(&self) -> &[(TopicName, Option<u32>)] {
         &self.repartitions
+    }
+
+    /// The repartition topics that lead back, outside the order of the sub-topologies.
+    pub fn feedbacks(&self) -> &[TopicName] {
+        &self.feedbacks
+    }
+
+    /// The order in which topics end that are read, those of each step together: what a topic's end may
+    /// still send ends later.
+    pub fn ends(&self) -> &[Vec<TopicName>] {
+        &self.ends
     }
 
     /// The silence after which a source no longer holds time back, where one is declared.

@@ -22,7 +22,8 @@ impl Topology {
     /// agree. `lookup` gives the number of a user's topic.
     ///
     /// A repartition topic takes the number that the user fixed; else that of the topics it is joined
-    /// with; else the largest of the topics that feed it.
+    /// with; else the largest of the topics that feed it. One that leads back takes the largest of the topics
+    /// that its reader reads beside it.
     ///
     /// # Errors
     /// `Invalid` for a topic that does not exist, or for two joined topics whose numbers differ: the
@@ -64,6 +65,17 @@ impl Topology {
         }
         // Upstream parts stand first, so that what feeds a topic is known before the topic is.
         for subtopology in self.subtopologies() {
+            // Whoever sends back has as many partitions to choose from as there are tasks to answer.
+            let (backs, others): (Vec<&TopicName>, Vec<&TopicName>) = subtopology
+                .sources
+                .iter()
+                .partition(|topic| self.feedbacks.contains(topic));
+            if let Some(largest) = others.iter().filter_map(|topic| known.get(*topic)).max() {
+                let largest = *largest;
+                for topic in backs {
+                    known.entry(topic.clone()).or_insert(largest);
+                }
+            }
             let largest = subtopology
                 .sources
                 .iter()

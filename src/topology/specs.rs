@@ -96,10 +96,12 @@ impl Topology {
             members: subtopology.nodes.clone(),
             changelog_limits: stores.iter().map(changelog).collect(),
             stores,
+            typed_stores: self.typed_stores.clone(),
             inputs,
             outputs,
             dead_letters,
             partition,
+            in_loop: subtopology.in_loop,
         }
     }
 
@@ -112,6 +114,7 @@ impl Topology {
             sources: Vec::new(),
             sinks: Vec::new(),
             stores: self.stores.iter().map(|store| store.name.clone()).collect(),
+            in_loop: self.subtopologies().iter().any(|part| part.in_loop),
         };
         for part in self.subtopologies() {
             whole.sources.extend(part.sources.iter().cloned());

@@ -18,9 +18,11 @@ pub struct SubTopology {
     pub sinks: Vec<TopicName>,
     /// Names of its stores, sorted.
     pub stores: Vec<String>,
+    /// Whether it feeds itself, by itself or by way of others: its sources end one by one.
+    pub in_loop: bool,
 }
 
-pub(super) fn cut(nodes: &[NodeSpec]) -> Result<Vec<SubTopology>> {
+pub(super) fn cut(nodes: &[NodeSpec], feedbacks: &[TopicName]) -> Result<Vec<SubTopology>> {
     let mut groups = Groups((0..nodes.len()).collect());
     let mut owner_of_store: HashMap<&str, usize> = HashMap::new();
     for node in nodes {
@@ -48,7 +50,39 @@ pub(super) fn cut(nodes: &[NodeSpec]) -> Result<Vec<SubTopology>> {
         .iter()
         .filter_map(|root| members.remove(root))
         .map(|ids| make(nodes, ids));
-    upstream_first(made.collect::<Result<Vec<_>>>()?)
+    let mut parts = upstream_first(made.collect::<Result<Vec<_>>>()?, feedbacks)?;
+    find_loops(&mut parts);
+    Ok(parts)
+}
+
+/// Marks the parts that feed themselves.
+fn find_loops(parts: &mut [SubTopology]) {
+    let feeds = |from: usize, to: usize| feeds(&parts[from], &parts[to], &[]);
+    let mut in_loop = Vec::with_capacity(parts.len());
+    for start in 0..parts.len() {
+        let mut reached = vec![false; parts.len()];
+        let mut open = vec![start];
+        while let Some(at) = open.pop() {
+            for next in (0..parts.len()).filter(|next| feeds(at, *next)) {
+                if !std::mem::replace(&mut reached[next], true) {
+                    open.push(next);
+                }
+            }
+        }
+        in_loop.push(reached[start]);
+    }
+    for (part, in_loop) in parts.iter_mut().zip(in_loop) {
+        part.in_loop = in_loop;
+    }
+}
+
+/// Whether a part writes a repartition topic that the other one reads, those aside that are left out.
+fn feeds(from: &SubTopology, to: &SubTopology, without: &[TopicName]) -> bool {
+    from.sinks.iter().any(|sink| {
+        matches!(sink, TopicName::Repartition(_))
+            && to.sources.contains(sink)
+            && !without.contains(sink)
+    })
 }
 
 fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> {
@@ -78,21 +112,21 @@ fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> {
         sources,
         sinks,
         stores,
+        in_loop: false,
     })
 }
 
 /// Orders the parts so that a part that writes a repartition topic stands before its reader. Parts
-/// that do not feed each other keep the order in which they were written.
-fn upstream_first(mut parts: Vec<SubTopology>) -> Result<Vec<SubTopology>> {
+/// that do not feed each other keep the order in which they were written. Topics that lead back do not count.
+fn upstream_first(
+    mut parts: Vec<SubTopology>,
+    feedbacks: &[TopicName],
+) -> Result<Vec<SubTopology>> {
     let mut ordered: Vec<SubTopology> = Vec::with_capacity(parts.len());
     while !parts.is_empty() {
         let waits = |part: &SubTopology| {
-            parts.iter().any(|other| {
-                other.name != part.name
-                    && other.sinks.iter().any(|sink| {
-                        matches!(sink, TopicName::Repartition(_)) && part.sources.contains(sink)
-                    })
-            })
+            let mut others = parts.iter();
+            others.any(|other| other.name != part.name && feeds(other, part, feedbacks))
         };
         let free = parts.iter().position(|part| !waits(part));
         let free = free.ok_or_else(|| {

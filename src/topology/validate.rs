@@ -34,6 +34,22 @@ pub(super) fn check(parts: &TopologyParts) -> Result<()> {
         names.filter_map(|node| node.name.as_deref()),
         "each name stands for one operator",
     )?;
+    check_uses(parts)?;
+    for topic in &parts.feedbacks {
+        let writes = |kind: &NodeKind| matches!(kind, NodeKind::Sink { topic: to } if to == topic);
+        if !parts.nodes.iter().any(|node| writes(&node.kind)) {
+            return Err(Error::invalid(format!(
+                "nothing is sent back to {topic}; give it a sink, or leave its source out"
+            )));
+        }
+    }
+    let mut timed = parts.nodes.iter().filter(|node| node.calls.timers);
+    if let Some(node) = timed.find(|node| node.name.is_none()) {
+        return Err(Error::invalid(format!(
+            "a node \"{}\" has timers and no name, under which they are kept; give it one",
+            node.operator
+        )));
+    }
     if let Some((_, _)) = parts
         .repartitions
         .iter()
@@ -44,6 +60,28 @@ pub(super) fn check(parts: &TopologyParts) -> Result<()> {
         ));
     }
     check_sources(parts)
+}
+
+/// Each store that a node uses is there, and each is used.
+fn check_uses(parts: &TopologyParts) -> Result<()> {
+    let known = |name: &String| parts.stores.iter().any(|store| store.name == *name);
+    for node in &parts.nodes {
+        if let Some(store) = node.stores.iter().find(|name| !known(name)) {
+            let node = node.name.as_deref().unwrap_or(node.operator);
+            return Err(Error::invalid(format!(
+                "{node:?} uses store {store:?}, and there is none of that name; add it with \
+                 `StreamBuilder::add_store`"
+            )));
+        }
+    }
+    let used = |name: &String| parts.nodes.iter().any(|node| node.stores.contains(name));
+    match parts.stores.iter().find(|store| !used(&store.name)) {
+        None => Ok(()),
+        Some(store) => Err(Error::invalid(format!(
+            "store {:?} is used by no processor; connect it with `Processed::stores`, or leave it out",
+            store.name
+        ))),
+    }
 }
 
 /// A topic is read by one source: two would each keep a position of their own.

@@ -3,6 +3,7 @@
 mod aggregations;
 mod joins;
 mod ocean;
+mod processors;
 mod stateless;
 mod stream_joins;
 mod table_joins;
@@ -24,6 +25,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         tables::build,
         table_joins::build,
         ocean::build,
+        processors::build,
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
@@ -35,7 +37,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 pub const FAMILIES: [&[&str]; 3] = [stream_joins::NAMES, tables::NAMES, table_joins::NAMES];
 
 /// The topologies without which the suite fails.
-pub const REQUIRED: [&str; 60] = [
+pub const REQUIRED: [&str; 75] = [
     "filter",
     "filter-not",
     "map",
@@ -96,4 +98,19 @@ pub const REQUIRED: [&str; 60] = [
     "stream-table-left-join",
     "stream-table-join-rekeyed",
     "ocean-averages",
+    "forward-headers",
+    "forward-timestamps",
+    "forward-timestamps-tumbling",
+    "forward-to-child",
+    "process-count",
+    "process-values",
+    "processor-topology",
+    "punctuate-anchored",
+    "punctuate-both",
+    "punctuate-cancel",
+    "punctuate-stream-time",
+    "punctuate-wall-clock",
+    "record-metadata",
+    "record-metadata-repartitioned",
+    "two-processors-one-store",
 ];

@@ -56,7 +56,7 @@ pub fn differences(
     let mut found = Vec::new();
     for (number, step) in array(&script["steps"]).iter().enumerate() {
         if let Some(ms) = step["advance_wall_ms"].as_u64() {
-            driver.advance_wall_clock(Duration::from_millis(ms));
+            driver.advance_wall_clock(Duration::from_millis(ms))?;
         } else {
             pipe(&mut driver, vectors, step)?;
         }

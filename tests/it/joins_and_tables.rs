@@ -135,7 +135,7 @@ fn what_is_grouped_behind_a_join_that_is_kept_adds_up() {
         builder.table_with(topic, Consumed::with(Utf8, I64), rows)
     };
     table("left")
-        .left_join(table("right"), |_, left, right| {
+        .left_join_without_store(table("right"), |_, left, right| {
             left * right.copied().unwrap_or(1)
         })
         .materialized(Materialized::with("products", I64))

@@ -18,7 +18,7 @@ pub(in crate::plan) fn take_out_needless_repartitions(mut graph: Graph) -> Graph
         let node = &mut graph.nodes_mut()[position];
         node.parents = parents;
         changed[position] = match &node.kind {
-            LogicalKind::Source { .. } => false,
+            LogicalKind::Source { .. } | LogicalKind::FeedbackSource { .. } => false,
             LogicalKind::Repartition(repartition) if repartition.forced || input_changed => false,
             LogicalKind::Repartition(_) => {
                 let (Some(parent), copier) = (node.parents.pop(), node.copier.take()) else {
@@ -29,7 +29,9 @@ pub(in crate::plan) fn take_out_needless_repartitions(mut graph: Graph) -> Graph
                 parent.copier = parent.copier.take().or(copier);
                 false
             }
-            LogicalKind::Operator | LogicalKind::Sink { .. } => input_changed || node.changes_key,
+            LogicalKind::Operator | LogicalKind::Sink { .. } | LogicalKind::FeedbackSink { .. } => {
+                input_changed || node.changes_key
+            }
         };
     }
     graph

@@ -53,12 +53,14 @@ impl Worker {
         } = self;
         let say_again_ms = SAY_AGAIN_MS.max(3 * shared.settings.commit_interval_ms);
         for (id, open) in tasks.iter_mut() {
+            // A task downstream that moved to another instance may have begun anew. Where outputs come back, the
+            // task may wait for that one in turn.
+            let has_news = open.task.has_ended() || open.task.has_ended_partly();
+            if has_news && now_ms > open.said_end_at_ms + say_again_ms {
+                open.said_end_at_ms = now_ms;
+                open.task.repeat_clocks();
+            }
             if open.task.has_ended() {
-                // A task downstream that moved to another instance may have begun anew.
-                if now_ms > open.said_end_at_ms + say_again_ms {
-                    open.said_end_at_ms = now_ms;
-                    open.task.repeat_clocks();
-                }
                 pass_gaps(open, &**reader)?;
                 continue;
             }

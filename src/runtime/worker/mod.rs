@@ -328,6 +328,7 @@ impl Worker {
             None => self.until_commit().min(IDLE_WAIT),
         };
         let now_ms = self.shared.env.monotonic_ms();
+        let wait = wait.min(self.until_timer());
         let wait = match self.openings.wake_ms(&self.shared) {
             Some(wake_ms) => wait.min(Duration::from_millis(wake_ms.saturating_sub(now_ms))),
             None => wait,
@@ -371,6 +372,18 @@ impl Worker {
             return asked.map(drop).map_err(of_log);
         }
         self.poll_reader(left).map(drop)
+    }
+
+    /// How long until the next timer by the wall clock is due; long if there is none.
+    fn until_timer(&self) -> Duration {
+        let timers = self.tasks.values().filter(|open| !open.task.has_ended());
+        let next_ms = timers
+            .filter_map(|open| open.task.next_wall_timer_ms())
+            .min();
+        next_ms.map_or(IDLE_WAIT, |due_ms| {
+            let left_ms = due_ms.saturating_sub(self.shared.env.wall_ms()).max(1);
+            Duration::from_millis(left_ms.cast_unsigned()).min(IDLE_WAIT)
+        })
     }
 
     /// How long until the next commit is due; long if there is nothing to commit.

@@ -82,7 +82,9 @@ impl Worker {
                 }
             }
             // One without records may have time to pass on all the same.
-            if open.task.inputs.has_records() {
+            let timer_ms = open.task.next_wall_timer_ms();
+            let has_timer = timer_ms.is_some_and(|due_ms| due_ms <= wall_ms);
+            if open.task.inputs.has_records() || has_timer {
                 activity.begin(&open.task, clock() / 1_000_000);
             }
             let before = open.task.uncommitted_bytes();
@@ -92,9 +94,9 @@ impl Worker {
                 duration_ns,
                 clock: &clock,
             };
-            let progress = open
-                .task
-                .process(limits, wall_ms)
+            let fired = open.task.fire_wall_timers(wall_ms);
+            let progress = fired
+                .and_then(|()| open.task.process(limits, wall_ms))
                 .map_err(|error: Error| error.context(format!("task {id}")))?;
             uncommitted += open.task.uncommitted_bytes().saturating_sub(before);
             if progress.records > 0 {

@@ -1,0 +1,25 @@
+//! Processors of the user's: what the DSL has no word for.
+//!
+//! ```text
+//!  stream --process--> Processor::process --forward--> children, or one of them by name
+//!                        |        ^
+//!                     stores   timers: Processor::punctuate
+//! ```
+//!
+//! A processor is made for each task, and anew after an abort, so that what must survive belongs into a
+//! store: [`Stores`] declares one, [`StreamBuilder::add_store`](super::StreamBuilder::add_store) adds it,
+//! [`Processed::stores`] connects it, [`ProcessorContext::store`] opens it.
+
+mod api;
+mod context;
+mod entry;
+mod fixed_key;
+mod node;
+mod stores;
+mod typed_stores;
+
+pub use api::{Processed, Processor};
+pub use context::{ProcessorContext, RecordMetadata};
+pub use fixed_key::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};
+pub use stores::{StoreDeclaration, Stores, TypedStore};
+pub use typed_stores::{KeyValueStore, TimestampedKeyValueStore, WindowStore};

@@ -1,0 +1,477 @@
+use std::time::Duration;
+
+use marea::base::Record;
+use marea::codec::{I64, Utf8};
+use marea::dsl::{
+    Clock, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, Processed, Processor,
+    ProcessorContext, RecordMetadata, Stores, StreamBuilder, TimeWindows,
+};
+use marea::{Error, Result};
+
+use super::words::*;
+
+pub fn build(name: &str, b: &StreamBuilder) -> bool {
+    let with_store = |name: &str| Processed::named(name).stores(["store"]);
+    match name {
+        "process-count" => {
+            b.add_store(Stores::key_value("store", Utf8, I64));
+            b.stream_with("in", strings())
+                .process(|| Count, with_store("count"))
+                .to_with("out", out_longs());
+        }
+        "process-values" => {
+            b.add_store(Stores::key_value("store", Utf8, Utf8).in_memory());
+            b.stream_with("in", strings())
+                .process_values(|| Previous, with_store("previous"))
+                .to_with("out", out());
+        }
+        "processor-topology" => {
+            b.add_store(Stores::key_value("store", Utf8, I64));
+            let counts = b.add_processor(
+                [b.stream_with("in", strings())],
+                || EvenOdd,
+                with_store("count"),
+            );
+            counts.child("even").to_with("out-even", out_longs());
+            counts.child("odd").to_with("out-odd", out_longs());
+        }
+        "punctuate-stream-time" => {
+            b.add_store(Stores::key_value("store", Utf8, I64));
+            let flush = || Flush(Clock::Stream, 10);
+            b.stream_with("in", strings())
+                .process(flush, with_store("flush"))
+                .to_with("out", out_longs());
+        }
+        "punctuate-wall-clock" => {
+            b.add_store(Stores::key_value("store", Utf8, I64));
+            let flush = || Flush(Clock::Wall, 100);
+            b.stream_with("in", strings())
+                .process(flush, with_store("flush"))
+                .to_with("out", out_longs());
+        }
+        "punctuate-cancel" => b
+            .stream_with("in", strings())
+            .process(ThreeTicks::default, "ticks")
+            .to_with("out", out()),
+        "punctuate-both" => b
+            .stream_with("in", strings())
+            .process(|| TwoClocks, "clocks")
+            .to_with("out", out()),
+        "punctuate-anchored" => b
+            .stream_with("in", strings())
+            .process(|| Anchored, "clocks")
+            .to_with("out", out()),
+        "forward-to-child" => {
+            let routed = b.stream_with("in", strings()).process(|| Router, "router");
+            let mark = |mark: &'static str| move |_: &Text, v| Some(format!("{}>{mark}", read(&v)));
+            let to_x = routed.clone().map_values(mark("x")).named("to-x");
+            to_x.to_with("out-x", out());
+            routed
+                .map_values(mark("y"))
+                .named("to-y")
+                .to_with("out-y", out());
+        }
+        "forward-timestamps" => b
+            .stream_with("in", strings())
+            .process(|| ThreeTimestamps, "timestamps")
+            .to_with("out", out()),
+        "forward-timestamps-tumbling" => {
+            let windows =
+                TimeWindows::of(Duration::from_millis(10)).grace(Duration::from_millis(5));
+            b.stream_with("in", strings())
+                .process(|| SevenMore, "shift")
+                .group_by_key(grouped("by-key"))
+                .windowed_by(windows)
+                .count("counts")
+                .to_stream()
+                .to_with("out", out_windowed_longs(10));
+        }
+        "forward-headers" => b
+            .stream_with("in", strings())
+            .process(|| EditHeaders, "headers")
+            .to_with("out", out()),
+        "two-processors-one-store" => {
+            b.add_store(Stores::key_value("store", Utf8, Utf8));
+            let _ends = b
+                .stream_with("in1", strings())
+                .process(|| Write, with_store("write"));
+            b.stream_with("in2", strings())
+                .process(|| LookUp, with_store("look-up"))
+                .to_with("out", out());
+        }
+        "record-metadata" => b
+            .stream_with("in1", strings())
+            .merge(b.stream_with("in2", strings()))
+            .process(|| Metadata, "metadata")
+            .to_with("out", out()),
+        "record-metadata-repartitioned" => b
+            .stream_with("in", strings())
+            .repartition(repartitioned("again"))
+            .process(|| Metadata, "metadata")
+            .to_with("out", out()),
+        _ => return false,
+    }
+    true
+}
+
+type Context<'a, V> = ProcessorContext<'a, Text, V>;
+type TextRecord = Record<Text, Text>;
+
+fn metadata<'a>(context: &'a Context<'_, Text>) -> Result<RecordMetadata<'a>> {
+    let metadata = context.record_metadata();
+    metadata.ok_or_else(|| Error::user("no record is handled"))
+}
+
+/// What all processors here take.
+macro_rules! of_texts {
+    ($out:ty) => {
+        type KeyIn = Text;
+        type ValueIn = Text;
+        type KeyOut = Text;
+        type ValueOut = $out;
+    };
+}
+
+fn count<V: 'static>(context: &Context<'_, V>, key: &String) -> Result<i64> {
+    let store = context.store::<KeyValueStore<String, i64>>("store")?;
+    let count = store.get(key)?.unwrap_or(0) + 1;
+    store.put(key, &count)?;
+    Ok(count)
+}
+
+/// Counts by key; a null value deletes and is forwarded; a null key is ignored.
+struct Count;
+
+impl Processor for Count {
+    of_texts!(Option<i64>);
+
+    fn process(
+        &mut self,
+        record: TextRecord,
+        context: &mut Context<'_, Option<i64>>,
+    ) -> Result<()> {
+        let Some(key) = &record.key else {
+            return Ok(());
+        };
+        let count = match record.value {
+            Some(_) => Some(count(context, key)?),
+            None => {
+                let store = context.store::<KeyValueStore<String, i64>>("store")?;
+                store.delete(key)?;
+                None
+            }
+        };
+        context.forward(record.map_value(|_, _| count))
+    }
+}
+
+/// Forwards even counts to one child and odd ones to another.
+struct EvenOdd;
+
+impl Processor for EvenOdd {
+    of_texts!(Option<i64>);
+
+    fn process(
+        &mut self,
+        record: TextRecord,
+        context: &mut Context<'_, Option<i64>>,
+    ) -> Result<()> {
+        let Some(key) = &record.key else {
+            return Ok(());
+        };
+        let count = count(context, key)?;
+        let child = if count % 2 == 0 { "even" } else { "odd" };
+        context.forward_to(child, record.map_value(|_, _| Some(count)))
+    }
+}
+
+/// Forwards "previous->value" and remembers the value.
+struct Previous;
+
+impl FixedKeyProcessor for Previous {
+    type Key = Text;
+    type ValueIn = Text;
+    type ValueOut = Text;
+
+    fn process(
+        &mut self,
+        record: FixedKeyRecord<Text, Text>,
+        context: &mut FixedKeyContext<'_, '_, Text, Text>,
+    ) -> Result<()> {
+        let Some(key) = record.key() else {
+            return context.forward(record);
+        };
+        let store = context.store::<KeyValueStore<String, String>>("store")?;
+        let previous = store.get(key)?;
+        match &record.value {
+            Some(value) => store.put(key, value)?,
+            None => drop(store.delete(key)?),
+        }
+        let value = format!("{}->{}", read(&previous), read(&record.value));
+        context.forward(record.with_value(Some(value)))
+    }
+}
+
+/// Counts by key until a timer forwards all counts in key order and deletes them.
+struct Flush(Clock, u64);
+
+impl Processor for Flush {
+    of_texts!(Option<i64>);
+
+    fn init(&mut self, context: &mut Context<'_, Option<i64>>) -> Result<()> {
+        context.schedule("flush", Duration::from_millis(self.1), self.0)
+    }
+
+    fn process(
+        &mut self,
+        record: TextRecord,
+        context: &mut Context<'_, Option<i64>>,
+    ) -> Result<()> {
+        match &record.key {
+            Some(key) => count(context, key).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn punctuate(
+        &mut self,
+        _timer: &str,
+        time_ms: i64,
+        context: &mut Context<'_, Option<i64>>,
+    ) -> Result<()> {
+        let store = context.store::<KeyValueStore<String, i64>>("store")?;
+        for row in store.all()? {
+            let (key, count) = row?;
+            store.delete(&key)?;
+            context.forward(Record::new(Some(key), Some(count), time_ms))?;
+        }
+        Ok(())
+    }
+}
+
+/// Ticks three times on stream time, then takes its timer back; a value "x" sets a new one.
+#[derive(Default)]
+struct ThreeTicks(i64);
+
+impl ThreeTicks {
+    fn start(&mut self, context: &mut Context<'_, Text>) -> Result<()> {
+        self.0 = 0;
+        context.schedule("tick", Duration::from_millis(10), Clock::Stream)
+    }
+}
+
+impl Processor for ThreeTicks {
+    of_texts!(Text);
+
+    fn init(&mut self, context: &mut Context<'_, Text>) -> Result<()> {
+        self.start(context)
+    }
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        if is(&record.value, "x") {
+            context.cancel("tick")?;
+            self.start(context)?;
+        }
+        let ticks = self.0;
+        context.forward(record.map_value(|_, v| Some(format!("{} after {ticks}", read(&v)))))
+    }
+
+    fn punctuate(
+        &mut self,
+        timer: &str,
+        time_ms: i64,
+        context: &mut Context<'_, Text>,
+    ) -> Result<()> {
+        self.0 += 1;
+        let value = format!("tick {}", self.0);
+        context.forward(Record::new(Some(timer.to_owned()), Some(value), time_ms))?;
+        if self.0 == 3 {
+            assert!(context.cancel(timer)?);
+        }
+        Ok(())
+    }
+}
+
+/// A timer by stream time and one by the wall clock, side by side.
+struct TwoClocks;
+
+impl TwoClocks {
+    fn clocks(context: &Context<'_, Text>) -> String {
+        let (stream, wall) = (context.stream_time_ms(), context.wall_ms());
+        format!("stream={stream} wall={wall}")
+    }
+}
+
+impl Processor for TwoClocks {
+    of_texts!(Text);
+
+    fn init(&mut self, context: &mut Context<'_, Text>) -> Result<()> {
+        context.schedule("stream", Duration::from_millis(20), Clock::Stream)?;
+        context.schedule("wall", Duration::from_millis(50), Clock::Wall)
+    }
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        let clocks = Self::clocks(context);
+        context.forward(record.map_value(|_, v| Some(format!("{} {clocks}", read(&v)))))
+    }
+
+    fn punctuate(
+        &mut self,
+        timer: &str,
+        time_ms: i64,
+        context: &mut Context<'_, Text>,
+    ) -> Result<()> {
+        let value = format!("{timer} {}", Self::clocks(context));
+        context.forward(Record::new(Some(timer.to_owned()), Some(value), time_ms))
+    }
+}
+
+/// Two timers whose first times are given.
+struct Anchored;
+
+impl Processor for Anchored {
+    of_texts!(Text);
+
+    fn init(&mut self, context: &mut Context<'_, Text>) -> Result<()> {
+        let ms = Duration::from_millis;
+        context.schedule_from("stream", 5, ms(10), Clock::Stream)?;
+        context.schedule_from("wall", 5, ms(100), Clock::Wall)
+    }
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        context.forward(record)
+    }
+
+    fn punctuate(
+        &mut self,
+        timer: &str,
+        time_ms: i64,
+        context: &mut Context<'_, Text>,
+    ) -> Result<()> {
+        let tick = Record::new(Some(timer.to_owned()), Some("tick".to_owned()), time_ms);
+        context.forward(tick)
+    }
+}
+
+/// Forwards to one child by name, to both by name, or to all.
+struct Router;
+
+impl Processor for Router {
+    of_texts!(Text);
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        if is(&record.value, "x") {
+            return context.forward_to("to-x", record);
+        }
+        if is(&record.value, "y") {
+            let with = |value: &str| record.clone().map_value(|_, _| Some(value.to_owned()));
+            context.forward_to("to-y", with("y1"))?;
+            return context.forward_to("to-x", with("y2"));
+        }
+        context.forward(record)
+    }
+}
+
+struct ThreeTimestamps;
+
+impl Processor for ThreeTimestamps {
+    of_texts!(Text);
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        for timestamp_ms in [record.timestamp_ms, record.timestamp_ms + 100, 0] {
+            let mut copy = record.clone();
+            copy.timestamp_ms = timestamp_ms;
+            context.forward(copy)?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves records at even offsets into the future and those at odd ones into the past.
+struct SevenMore;
+
+impl Processor for SevenMore {
+    of_texts!(Text);
+
+    fn process(&mut self, mut record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        let metadata = metadata(context)?;
+        let shift_ms = if metadata.offset % 2 == 0 { 7 } else { -7 };
+        record.timestamp_ms = (record.timestamp_ms + shift_ms).max(0);
+        context.forward(record)
+    }
+}
+
+/// Adds a header and removes another; then forwards the record without any.
+struct EditHeaders;
+
+impl Processor for EditHeaders {
+    of_texts!(Text);
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        let mut edited = record.clone();
+        edited.headers = record
+            .headers
+            .as_slice()
+            .iter()
+            .filter(|header| header.key != "drop")
+            .fold(
+                Default::default(),
+                |mut headers: marea::base::Headers, header| {
+                    headers.add(&header.key, header.value.clone());
+                    headers
+                },
+            );
+        let seen = record.value.clone().map(String::into_bytes);
+        edited.headers.add("seen", seen);
+        context.forward(edited)?;
+        let mut bare = record;
+        bare.headers = Default::default();
+        context.forward(bare)
+    }
+}
+
+/// Writes each record with a key to the store.
+struct Write;
+
+impl Processor for Write {
+    of_texts!(Text);
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        let store = context.store::<KeyValueStore<String, String>>("store")?;
+        match (&record.key, &record.value) {
+            (Some(key), Some(value)) => store.put(key, value),
+            (Some(key), None) => store.delete(key).map(drop),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Forwards "value@stored".
+struct LookUp;
+
+impl Processor for LookUp {
+    of_texts!(Text);
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        let store = context.store::<KeyValueStore<String, String>>("store")?;
+        let stored = match &record.key {
+            Some(key) => store.get(key)?,
+            None => None,
+        };
+        context.forward(record.map_value(|_, v| Some(format!("{}@{}", read(&v), read(&stored)))))
+    }
+}
+
+/// Forwards "topic/partition/offset@stream time".
+struct Metadata;
+
+impl Processor for Metadata {
+    of_texts!(Text);
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        let metadata = metadata(context)?;
+        let (topic, partition, offset) = (metadata.topic, metadata.partition, metadata.offset);
+        let place = format!("{topic}/{partition}/{offset}@{}", context.stream_time_ms());
+        context.forward(record.map_value(|_, _| Some(place)))
+    }
+}
