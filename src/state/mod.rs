@@ -65,7 +65,7 @@ pub use backend::{Backend, RowChange, Rows, Scan};
 pub use directory::StateDirectory;
 pub use iter::RowIter;
 pub use key_value::KeyValueStore;
-pub use kind::{StoreKind, StoredRow};
+pub use kind::{ChangelogKeeps, StoreKind, StoredRow};
 pub use marks::Marks;
 pub use memory::MemoryBackend;
 pub use meta::Identity;
