@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
-use crate::state::StoreSpec;
+use crate::state::{ChangelogKeeps, StoreSpec};
 use crate::task::{NodeId, TaskSpec};
 use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
@@ -108,7 +108,7 @@ impl Layout {
             let logged = topology.stores().iter().filter(|store| store.is_logged());
             for store in logged.filter(|store| part.stores.contains(&store.name)) {
                 let topic = TopicSpec::new(store.changelog_topic(application), count);
-                topics.push(topic.with_cleanup(store.kind.cleanup()));
+                topics.push(topic.with_cleanup(cleanup(store.kind.keeps())));
             }
         }
         log.create_topics(&topics)
@@ -180,6 +180,14 @@ fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<T
         )
     });
     spec.stores.iter().map(store).chain([of_task]).collect()
+}
+
+fn cleanup(keeps: ChangelogKeeps) -> Cleanup {
+    match keeps {
+        ChangelogKeeps::LastOfKeys => Cleanup::Compact,
+        ChangelogKeeps::LastOfLiveKeys => Cleanup::CompactDelete,
+        ChangelogKeeps::Everything => Cleanup::Delete,
+    }
 }
 
 /// A restore from a source topic must end where the task's input is committed, which is not done yet.

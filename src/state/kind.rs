@@ -21,7 +21,17 @@ use super::overlay::SharedOverlay;
 use super::table::SharedBackend;
 use super::times::Times;
 use crate::base::{Error, Offset, Result};
-use crate::log::Cleanup;
+
+/// Which records the changelog of a store must keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangelogKeeps {
+    /// The last of each key.
+    LastOfKeys,
+    /// The last of each key, until it is before [`super::TaskState::purge_before`].
+    LastOfLiveKeys,
+    /// All of them.
+    Everything,
+}
 
 /// The rules that a store follows and the shape of its rows. Each file of `kinds` makes one.
 #[derive(Clone)]
@@ -36,9 +46,9 @@ impl StoreKind {
         &*self.0
     }
 
-    /// How its changelog gives up old records.
-    pub fn cleanup(&self) -> Cleanup {
-        self.0.cleanup()
+    /// Which records its changelog keeps.
+    pub fn keeps(&self) -> ChangelogKeeps {
+        self.0.keeps()
     }
 
     /// What a description of the topology says of it.
@@ -73,9 +83,9 @@ pub(super) trait Kind: fmt::Debug + Send + Sync {
     /// What a description of the topology says of it.
     fn describe(&self) -> String;
 
-    /// How its changelog gives up old records.
-    fn cleanup(&self) -> Cleanup {
-        Cleanup::Compact
+    /// Which records its changelog keeps.
+    fn keeps(&self) -> ChangelogKeeps {
+        ChangelogKeeps::LastOfKeys
     }
 
     /// What the key of a changelog's record has besides the key that a put names, in bytes.

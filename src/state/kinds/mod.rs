@@ -1,8 +1,8 @@
-//! The kinds of stores, a file each. What a kind says about itself is [`super::kind::Kind`]; nothing else in
+//! The kinds of stores, a file each. What a kind says about itself is the trait in `kind.rs`; nothing else in
 //! the library asks which kind a store is of.
 
 mod key_value;
-mod lru;
+pub mod lru;
 mod session;
 mod time_ordered;
 mod versioned;

@@ -4,13 +4,12 @@ use std::any::Any;
 use std::cell::RefCell;
 
 use crate::base::Result;
-use crate::log::Cleanup;
 use crate::state::kind::{
     Expiry, Kind, Mapping, OpenStore, Place, RecordKey, SegmentMap, Site, StoredRow, VisitRow,
 };
 use crate::state::overlay::SharedOverlay;
 use crate::state::session_key::{self, SessionLayout};
-use crate::state::{Direction, Medium, SessionRules, SessionStore, StoreKind};
+use crate::state::{ChangelogKeeps, Direction, Medium, SessionRules, SessionStore, StoreKind};
 
 /// What stands behind the key on the changelog: end and start.
 const BYTES_AROUND_KEY: usize = 16;
@@ -38,8 +37,8 @@ impl Kind for Session {
         format!("session, retention {} ms", self.0.retention_ms)
     }
 
-    fn cleanup(&self) -> Cleanup {
-        Cleanup::CompactDelete
+    fn keeps(&self) -> ChangelogKeeps {
+        ChangelogKeeps::LastOfLiveKeys
     }
 
     fn bytes_around_key(&self) -> usize {

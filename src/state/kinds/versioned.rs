@@ -4,14 +4,13 @@ use std::any::Any;
 use std::cell::RefCell;
 
 use crate::base::Result;
-use crate::log::Cleanup;
 use crate::state::kind::{
     Expiry, Kind, Mapping, OpenStore, Place, RecordKey, SegmentMap, Site, StoredRow, VisitRecord,
     VisitRow,
 };
 use crate::state::overlay::SharedOverlay;
 use crate::state::versioned_key as keys;
-use crate::state::{Medium, StoreKind, VersionedRules, VersionedStore, row};
+use crate::state::{ChangelogKeeps, Medium, StoreKind, VersionedRules, VersionedStore, row};
 
 #[derive(Debug)]
 struct Versioned(VersionedRules);
@@ -39,8 +38,8 @@ impl Kind for Versioned {
 
     /// Compaction keeps the last record of a key, and would lose its history: it may come once topics can say
     /// for how long records are spared from it.
-    fn cleanup(&self) -> Cleanup {
-        Cleanup::Delete
+    fn keeps(&self) -> ChangelogKeeps {
+        ChangelogKeeps::Everything
     }
 
     fn mapping(&self, _medium: Medium) -> Box<dyn Mapping> {

@@ -4,14 +4,13 @@ use std::any::Any;
 use std::cell::RefCell;
 
 use crate::base::Result;
-use crate::log::Cleanup;
 use crate::state::kind::{
     Expiry, Kind, Mapping, OpenStore, Place, RecordKey, SegmentMap, Site, StoredRow, VisitRow,
 };
 use crate::state::overlay::SharedOverlay;
 use crate::state::window_iter::too_short;
 use crate::state::window_key::{Layout, from_changelog};
-use crate::state::{Medium, StoreKind, WindowRules, WindowStore};
+use crate::state::{ChangelogKeeps, Medium, StoreKind, WindowRules, WindowStore};
 
 /// What stands behind the key on the changelog: start and sequence.
 const BYTES_AROUND_KEY: usize = 12;
@@ -50,8 +49,8 @@ impl Kind for Window {
         format!("window of {window_size_ms} ms, retention {retention_ms} ms{duplicates}")
     }
 
-    fn cleanup(&self) -> Cleanup {
-        Cleanup::CompactDelete
+    fn keeps(&self) -> ChangelogKeeps {
+        ChangelogKeeps::LastOfLiveKeys
     }
 
     fn bytes_around_key(&self) -> usize {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::vectors::{scripts, text};
 use super::*;
+use crate::state::kinds::lru::LruStore;
 
 /// A step of a script.
 struct Put<'a> {

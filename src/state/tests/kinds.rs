@@ -220,38 +220,6 @@ fn a_store_ordered_by_time_alone_reads_rows_of_a_key_value_store_as_before() {
 }
 
 #[test]
-fn what_an_lru_store_forgets_is_deleted_on_its_changelog() {
-    let spec = of_kind("s", StoreKind::lru(2));
-    Bench::on_both(&[spec], |bench| {
-        let store: LruStore = bench.state.store("s").expect("is there");
-        let mut logs = Changelogs::default();
-        let put = |key: &str| store.put(key.as_bytes(), Some(b"x")).expect("puts");
-        let has = |store: &LruStore, key: &str| {
-            let read = |row: Option<&[u8]>| row.is_some();
-            store.get(key.as_bytes(), read).expect("reads")
-        };
-        ["a", "b"].iter().for_each(|key| put(key));
-        assert!(has(&store, "a"), "and is the last one used");
-        logs.commit(bench);
-        // Taken back: the row that was forgotten is there again.
-        bench.state.marks().set();
-        put("c");
-        assert!(!has(&store, "b"));
-        bench.state.marks().undo().expect("undoes");
-        assert!(has(&store, "b") && !has(&store, "c"));
-        put("d");
-        logs.commit(bench);
-        assert!(has(&store, "b") && has(&store, "d") && !has(&store, "a"));
-        let before = bench.state.checksum().expect("reads");
-        logs.restore(&mut bench.state, true, &[0, 1]);
-        assert_eq!(bench.state.checksum().expect("reads"), before);
-        let store: LruStore = bench.state.store("s").expect("is there");
-        store.put(b"e", Some(b"x")).expect("puts");
-        assert!(!has(&store, "b"), "what is not known counts by key");
-    });
-}
-
-#[test]
 fn rows_with_headers_come_back_from_the_changelog() {
     let spec = StoreSpec {
         row: RowForm::TimestampedWithHeaders,
