@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::Driver;
 use crate::base::{Error, Result};
 use crate::codec::{Codec, Windowed};
-use crate::state::{Direction, MemoryBackend, StoreKind, StoreSpec, StoredState};
+use crate::state::{Direction, MemoryBackend, StoreKind, StoreSpec, StoredState, TaskState};
 
 /// A key, its value, and its timestamp in milliseconds where the store keeps one.
 pub type StoreRow<K, V> = (K, V, Option<i64>);
@@ -21,7 +21,7 @@ impl Driver {
         key: impl Codec<K>,
         value: impl Codec<V>,
     ) -> Result<Vec<StoreRow<K, V>>> {
-        let rows = self.task.state.key_value(store)?;
+        let rows = self.state_of(store).key_value(store)?;
         let spec = self.store_spec(store)?;
         let mut rows = rows.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
         let mut found = Vec::new();
@@ -44,7 +44,7 @@ impl Driver {
         key: impl Codec<K>,
         value: impl Codec<V>,
     ) -> Result<Vec<StoreRow<Windowed<K>, V>>> {
-        let rows = self.task.state.window(store)?;
+        let rows = self.state_of(store).window(store)?;
         let spec = self.store_spec(store)?;
         let size_ms = match &spec.kind {
             StoreKind::Window(rules) => rules.window_size_ms,
@@ -93,8 +93,15 @@ impl Driver {
         Ok(pairs.all(|(ours, theirs)| !logged(&ours.0) || ours == theirs))
     }
 
+    /// The state that has the store: that of the task, unless it is global.
+    fn state_of(&self, store: &str) -> &TaskState {
+        let global = self.globals.state();
+        let has_store = |state: &&TaskState| state.specs().iter().any(|spec| spec.name == store);
+        global.filter(has_store).unwrap_or(&self.task.state)
+    }
+
     fn store_spec(&self, store: &str) -> Result<&StoreSpec> {
-        let mut specs = self.task.state.specs().iter();
+        let mut specs = self.state_of(store).specs().iter();
         specs
             .find(|spec| spec.name == store)
             .ok_or_else(|| Error::invalid(format!("the topology has no store named {store}")))

@@ -28,7 +28,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies without which the suite fails.
-pub const REQUIRED: [&str; 75] = [
+pub const REQUIRED: [&str; 76] = [
     "filter",
     "filter-not",
     "map",
@@ -93,6 +93,7 @@ pub const REQUIRED: [&str; 75] = [
     "forward-timestamps",
     "forward-timestamps-tumbling",
     "forward-to-child",
+    "global-store-processor",
     "process-count",
     "process-values",
     "processor-topology",
