@@ -289,7 +289,7 @@ fn what_is_sent_back_is_neither_lost_nor_late_whatever_goes_wrong() {
         input.push(row("left", format!("{key}{}", n % 30), left, n * 4));
         input.push(row("right", format!("r{}", n % 9), n.to_string(), n * 4));
     }
-    let topics = ["left", "right", "out", "final"];
+    let topics = ["left", "right", "out", "final", "both"];
     let mut simulation = Simulation {
         topics: topics.map(|topic| TopicSpec::new(topic, 3)).to_vec(),
         seeds: seeds(60),
@@ -299,6 +299,7 @@ fn what_is_sent_back_is_neither_lost_nor_late_whatever_goes_wrong() {
     let outputs = [
         ("out", Compare::LastOfEachKey),
         ("final", Compare::EveryRecord),
+        ("both", Compare::EveryRecord),
     ];
     let lives = simulation
         .check(|| looped::topology(&Default::default()), &input, &outputs)

@@ -61,8 +61,8 @@ pub use options::{
 };
 pub use processor::{
     FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, Processed, Processor,
-    ProcessorContext, RecordMetadata, StoreDeclaration, Stores, TimestampedKeyValueStore,
-    TypedStore, WindowStore,
+    ProcessorContext, RecordMetadata, StoreDeclaration, StoreRows, Stores,
+    TimestampedKeyValueStore, TypedStore, WindowStore,
 };
 pub use stream::{Split, Stream};
 pub use table::{Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};

@@ -19,6 +19,11 @@ pub enum LogicalKind {
         /// How long the source may be silent, at its end, before it no longer holds time back.
         idle: Idle,
     },
+    /// Reads topics of the user's as a whole, in every instance, into stores that all tasks may read.
+    GlobalSource {
+        /// Full names.
+        topics: Vec<String>,
+    },
     /// Works on records.
     Operator,
     /// Writes a topic of the user's.

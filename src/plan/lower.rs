@@ -78,6 +78,13 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 parents,
                 make()?,
             )),
+            LogicalKind::GlobalSource { topics } => {
+                let topics = topics.iter().cloned().map(TopicName::External).collect();
+                let kind = NodeKind::Source { topics };
+                let id = add(kind, node.operator, name, parents, make()?);
+                parts.globals.push(id);
+                Some(id)
+            }
             LogicalKind::FeedbackSource { name: topic } => {
                 let topic = TopicName::Repartition(topic.clone());
                 parts.repartitions.push((topic.clone(), None));

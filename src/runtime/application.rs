@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::stream::{self, Stream, StreamExt};
 
 use super::drain::Drain;
+use super::globals::Filling;
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::liveness::Liveness;
@@ -167,6 +168,11 @@ impl ApplicationBuilder {
             threads: Vec::new(),
             beside: Vec::new(),
         };
+        if let Some(filling) = Filling::start(&shared)? {
+            let filled = filling.wait();
+            application.threads.push(filling.thread);
+            filled?;
+        }
         // All members join before any works, so that the first assignment is the last.
         let mut joined = Vec::new();
         for number in 0..shared.settings.workers {

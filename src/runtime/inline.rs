@@ -23,6 +23,11 @@ impl ApplicationBuilder {
     /// As [`ApplicationBuilder::start`].
     pub(crate) fn inline(self, instance: &str) -> Result<Inline> {
         let shared = Arc::new(self.prepare()?);
+        if shared.layout.global.is_some() {
+            return Err(Error::invalid(
+                "a simulation has no thread that fills global stores; use `Driver` or an application",
+            ));
+        }
         let mut workers = Vec::new();
         for number in 0..shared.settings.workers {
             let name = format!("{instance}-{number}");

@@ -7,7 +7,7 @@ use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{ChangelogKeeps, StoreSpec};
-use crate::task::{NodeId, TaskSpec};
+use crate::task::{GlobalStores, NodeId, TaskSpec};
 use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
 /// How often a task sends a clock alone to a partition at most, in milliseconds.
@@ -25,6 +25,9 @@ pub(super) struct Layout {
     pub(super) idle_timeouts_ms: BTreeMap<NodeId, Option<u64>>,
     /// Full names of the repartition topics.
     pub(super) repartitions: Vec<String>,
+    /// The task that fills the global stores of this instance, and what it fills.
+    pub(super) global: Option<Arc<TaskSpec>>,
+    pub(super) globals: GlobalStores,
 }
 
 impl Layout {
@@ -67,12 +70,15 @@ impl Layout {
             .as_ref()
             .map(|(name, count)| (name.as_str(), *count));
         let mut topics = Vec::new();
+        let names = |part: &SubTopology| part.stores.clone();
         let mut layout = Self {
             application: application.to_owned(),
             specs: BTreeMap::new(),
             changelogs: BTreeMap::new(),
             idle_timeouts_ms: BTreeMap::new(),
             repartitions: Vec::new(),
+            globals: GlobalStores::new(topology.global().into_iter().flat_map(names)),
+            global: topology.global_spec(application, &partitions).map(Arc::new),
         };
         for (source, idle) in topology.idle_timeouts() {
             let timeout_ms = match idle {
@@ -125,7 +131,8 @@ impl Layout {
             let name = part.shared_name();
             for partition in 0..topology.task_count(part, &partitions) {
                 let task = TaskId::new(name.clone(), partition);
-                let spec = spec(part, partition, &limits);
+                let mut spec = spec(part, partition, &limits);
+                spec.globals = layout.globals.clone();
                 let changelogs = changelogs(application, &task, &spec);
                 layout.changelogs.insert(task.clone(), changelogs);
                 layout.specs.insert(task, Arc::new(spec));

@@ -15,6 +15,7 @@
 mod application;
 mod commit;
 mod drain;
+mod globals;
 mod hooks;
 mod inline;
 mod layout;

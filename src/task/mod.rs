@@ -18,6 +18,7 @@ mod attempt;
 mod calls;
 mod context;
 mod effects;
+mod globals;
 mod held;
 mod input_ends;
 mod inputs;
@@ -37,6 +38,7 @@ mod wiring;
 
 pub use context::{Context, DropReason, Drops};
 pub use effects::{Effects, OutputId};
+pub use globals::{GlobalRows, GlobalStores};
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use limits::{Progress, StepLimits};

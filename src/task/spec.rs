@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Wiring;
+use super::{GlobalStores, Wiring};
 use crate::base::Result;
 use crate::state::StoreSpec;
 
@@ -218,6 +218,8 @@ pub struct TaskSpec {
     pub outputs: Vec<OutputSpec>,
     /// Where dead letters go: the position in `outputs`.
     pub dead_letters: Option<usize>,
+    /// The stores of another task that it may read.
+    pub globals: GlobalStores,
     /// Whether its outputs come back to it: then its sources end one by one, as their origins do.
     pub in_loop: bool,
     /// The task's own partition: the origin number in the clocks that it sends.

@@ -10,8 +10,8 @@ use super::step::sink_time;
 use super::task_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
-    Copier, Edges, Effects, HoldId, NodeId, NodeKind, Outlets, OutputId, Port, Process, Source,
-    TaskSpec, TimeBound, TopicName,
+    Copier, Edges, Effects, GlobalRows, HoldId, NodeId, NodeKind, Outlets, OutputId, Port, Process,
+    Source, TaskSpec, TimeBound, TopicName,
 };
 use crate::base::{Error, Record, Result};
 use crate::state::{KeyValueStore, TaskState, TimeSlot, WindowStore};
@@ -131,6 +131,11 @@ impl<'a> Wiring<'a> {
         let names: Vec<_> = node.children.iter().map(name).collect();
         let ports = self.ports::<K, V>(id)?;
         Ok(Outlets::new(names.into_iter().zip(ports), self.copy(id)))
+    }
+
+    /// The rows of a global store, where that is one.
+    pub fn global_rows(&self, name: &str) -> Option<GlobalRows> {
+        self.spec.globals.get(name)
     }
 
     /// A store of the task with its types, to be downcast.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::globals::Globals;
 use super::memory_topics::MemoryTopics;
 use super::{InputTopic, OutputTopic};
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
@@ -96,7 +97,7 @@ impl DriverBuilder {
             ));
         }
         let dead_letters = self.dead_letters.as_deref();
-        let spec = self
+        let mut spec = self
             .topology
             .single_task_spec(&self.application, dead_letters);
         let backend: Box<dyn state::Backend> = match &self.backend {
@@ -113,6 +114,8 @@ impl DriverBuilder {
             log_incarnation: next_incarnation(),
         };
         let state = TaskState::open(&id, &spec.stores, backend, &identity)?;
+        let globals = Globals::of(&self.topology, &identity, self.policies)?;
+        spec.globals = globals.stores.clone();
         if let Some(bytes) = self.cache_bytes {
             state.set_cache_bytes(bytes);
         }
@@ -123,6 +126,7 @@ impl DriverBuilder {
             identity,
             topics: MemoryTopics::default(),
             builder: BatchBuilder::default(),
+            globals,
             wall_ms: 0,
         };
         driver.tell_ends()?;
@@ -166,6 +170,7 @@ pub struct Driver {
     pub(super) identity: Identity,
     pub(super) topics: MemoryTopics,
     builder: BatchBuilder,
+    pub(super) globals: Globals,
     pub(super) wall_ms: i64,
 }
 
@@ -230,6 +235,10 @@ impl Driver {
     /// fail: the record is then passed over, with what it did since the last commit, and the driver
     /// can be used further.
     pub fn pipe_batch(&mut self, topic: &str, batch: Batch) -> Result<()> {
+        if self.globals.reads(topic) {
+            let fetched = self.topics.append(&topic.into(), batch);
+            return self.globals.fill(&fetched, self.wall_ms);
+        }
         let inputs = &self.task.spec().inputs;
         let Some(input) = inputs.iter().find(|input| &*input.topic == topic) else {
             let names: Vec<_> = inputs.iter().map(|input| &*input.topic).collect();

@@ -7,6 +7,7 @@
 //! ```
 
 mod drain;
+mod globals;
 mod invariance;
 mod driver;
 mod memory_topics;

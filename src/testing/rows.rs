@@ -3,7 +3,7 @@
 use super::Driver;
 use crate::base::{Error, Result};
 use crate::codec::{Codec, Windowed};
-use crate::state::{MemoryBackend, StoreSpec, StoredRow, StoredState};
+use crate::state::{MemoryBackend, StoreSpec, StoredRow, StoredState, TaskState};
 
 /// A key, its value, and its timestamp in milliseconds where the store keeps one.
 pub type StoreRow<K, V> = (K, V, Option<i64>);
@@ -54,7 +54,7 @@ impl Driver {
     ) -> Result<Vec<StoreRow<K, V>>> {
         let form = self.store_spec(store)?.row;
         let mut found = Vec::new();
-        self.task.state.each_row(store, |row| {
+        self.state_of(store).each_row(store, |row| {
             let parts = form.parts(row.row)?;
             let timestamp_ms = parts.timestamp_ms.or(row.since_ms);
             found.push((key(row)?, value.decode(Some(parts.value))?, timestamp_ms));
@@ -92,8 +92,15 @@ impl Driver {
         Ok(pairs.all(|(ours, theirs)| !logged(&ours.0) || ours == theirs))
     }
 
+    /// The state that has the store: that of the task, unless it is global.
+    fn state_of(&self, store: &str) -> &TaskState {
+        let global = self.globals.state();
+        let has_store = |state: &&TaskState| state.specs().iter().any(|spec| spec.name == store);
+        global.filter(has_store).unwrap_or(&self.task.state)
+    }
+
     fn store_spec(&self, store: &str) -> Result<&StoreSpec> {
-        let mut specs = self.task.state.specs().iter();
+        let mut specs = self.state_of(store).specs().iter();
         specs
             .find(|spec| spec.name == store)
             .ok_or_else(|| Error::invalid(format!("the topology has no store named {store}")))

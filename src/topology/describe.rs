@@ -13,8 +13,13 @@ impl Topology {
     /// position may change where a name may not.
     pub fn describe(&self) -> String {
         let mut out = String::new();
-        for part in self.subtopologies() {
-            let _ = writeln!(out, "sub-topology {}", part.name);
+        let parts = self
+            .subtopologies()
+            .iter()
+            .map(|part| ("sub-topology", part));
+        let global = self.global().map(|part| ("global", part));
+        for (what, part) in parts.chain(global) {
+            let _ = writeln!(out, "{what} {}", part.name);
             for id in &part.nodes {
                 let node = &self.nodes()[id.0];
                 let _ = write!(out, "  {}", self.label(*id));

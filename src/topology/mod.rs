@@ -10,6 +10,7 @@
 
 mod describe;
 mod ends;
+mod globals;
 mod partitions;
 mod specs;
 mod subtopology;
@@ -39,6 +40,8 @@ pub struct TopologyParts {
     pub repartitions: Vec<(TopicName, Option<u32>)>,
     /// Those among them that lead back: their readers stand before their writers.
     pub feedbacks: Vec<TopicName>,
+    /// Sources that every instance reads as a whole.
+    pub globals: Vec<NodeId>,
     /// Nodes whose inputs must be partitioned alike.
     pub joins: Vec<NodeId>,
     /// Sources that no longer hold time back after a silence.
@@ -72,6 +75,7 @@ pub struct Topology {
     repartitions: Arc<[(TopicName, Option<u32>)]>,
     feedbacks: Arc<[TopicName]>,
     ends: Arc<[Vec<TopicName>]>,
+    global: Option<Arc<SubTopology>>,
     joins: Arc<[NodeId]>,
     idle_timeouts: Arc<[(NodeId, Idle)]>,
     subtopologies: Arc<[SubTopology]>,
@@ -90,7 +94,9 @@ impl Topology {
                 parts.nodes[parent.0].children.push(child);
             }
         }
-        let subtopologies = subtopology::cut(&parts.nodes, &parts.feedbacks)?;
+        let global = globals::take(&mut parts)?;
+        let is_global = |id: NodeId| global.as_ref().is_some_and(|part| part.nodes.contains(&id));
+        let subtopologies = subtopology::cut(&parts.nodes, &parts.feedbacks, is_global)?;
         let ends = ends::order(&parts.nodes, &subtopologies)?;
         Ok(Self {
             nodes: parts.nodes.into(),
@@ -99,6 +105,7 @@ impl Topology {
             repartitions: parts.repartitions.into(),
             feedbacks: parts.feedbacks.into(),
             ends: ends.into(),
+            global: global.map(Arc::new),
             joins: parts.joins.into(),
             idle_timeouts: parts.idle_timeouts.into(),
             subtopologies: subtopologies.into(),
@@ -136,6 +143,11 @@ impl Topology {
         &self.ends
     }
 
+    /// What every instance runs as a whole, for the stores that all its tasks may read.
+    pub fn global(&self) -> Option<&SubTopology> {
+        self.global.as_deref()
+    }
+
     /// The silence after which a source no longer holds time back, where one is declared.
     pub fn idle_timeouts(&self) -> &[(NodeId, Idle)] {
         &self.idle_timeouts
@@ -152,7 +164,8 @@ impl Topology {
     }
 
     fn external(&self, topics: impl Fn(&SubTopology) -> &Vec<TopicName>) -> Vec<String> {
-        let all = self.subtopologies.iter().flat_map(topics);
+        let all = self.subtopologies.iter().chain(self.global());
+        let all = all.flat_map(topics);
         let mut names: Vec<_> = all
             .filter_map(|topic| match topic {
                 TopicName::External(name) => Some(name.clone()),

@@ -33,7 +33,7 @@ impl Topology {
         mut lookup: impl FnMut(&str) -> Result<Option<u32>>,
     ) -> Result<Partitions> {
         let mut known: HashMap<TopicName, u32> = HashMap::new();
-        for subtopology in self.subtopologies() {
+        for subtopology in self.subtopologies().iter().chain(self.global()) {
             for topic in subtopology.sources.iter().chain(&subtopology.sinks) {
                 let TopicName::External(name) = topic else {
                     continue;

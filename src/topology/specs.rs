@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::{Partitions, SubTopology, Topology};
 use crate::log::DEFAULT_MAX_RECORD_BYTES;
-use crate::state::StoreSpec;
-use crate::task::{ClocksTo, InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, TopicName};
+use crate::state::{Changelog, StoreSpec};
+use crate::task::{
+    ClocksTo, GlobalStores, InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, TopicName,
+};
 
 /// Limits of topics by full name, read from the log at start.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +103,7 @@ impl Topology {
             outputs,
             dead_letters,
             partition,
+            globals: GlobalStores::default(),
             in_loop: subtopology.in_loop,
         }
     }
@@ -108,12 +111,16 @@ impl Topology {
     /// The whole topology as a single task with one partition of each topic, as a test driver runs
     /// it.
     pub fn single_task_spec(&self, application: &str, dead_letters: Option<&str>) -> TaskSpec {
+        let is_global = |id: &NodeId| self.global().is_some_and(|part| part.nodes.contains(id));
+        let is_read = |name: &String| self.global().is_none_or(|part| !part.stores.contains(name));
+        let stores = self.stores.iter().map(|store| store.name.clone());
+        let nodes = (0..self.nodes.len()).map(NodeId);
         let mut whole = SubTopology {
             name: application.to_owned(),
-            nodes: (0..self.nodes.len()).map(NodeId).collect(),
+            nodes: nodes.filter(|id| !is_global(id)).collect(),
             sources: Vec::new(),
             sinks: Vec::new(),
-            stores: self.stores.iter().map(|store| store.name.clone()).collect(),
+            stores: stores.filter(is_read).collect(),
             in_loop: self.subtopologies().iter().any(|part| part.in_loop),
         };
         for part in self.subtopologies() {
@@ -125,6 +132,28 @@ impl Topology {
         let dead_letters = dead_letters.map(|topic| (topic, 1));
         let (one, limits) = (Partitions::default(), TopicLimits::default());
         self.task_spec(application, &whole, 0, &one, &limits, dead_letters)
+    }
+
+    /// The task that fills the global stores, which reads every partition of its topics; `None` where there is
+    /// none to fill.
+    pub fn global_spec(&self, application: &str, partitions: &Partitions) -> Option<TaskSpec> {
+        let global = self.global()?;
+        let limits = TopicLimits::default();
+        let mut spec = self.task_spec(application, global, 0, partitions, &limits, None);
+        let all = |input: &InputSpec| {
+            let topic = TopicName::External(input.topic.to_string());
+            let input = input.clone();
+            (0..partitions.of(&topic)).map(move |partition| InputSpec {
+                partition,
+                ..input.clone()
+            })
+        };
+        spec.inputs = spec.inputs.iter().flat_map(all).collect();
+        for store in &mut spec.stores {
+            // What changes is told to those who read it.
+            store.changelog = Changelog::Own;
+        }
+        Some(spec)
     }
 
     /// How many tasks write a repartition topic; `None` for a topic of the user's.

@@ -22,7 +22,11 @@ pub struct SubTopology {
     pub in_loop: bool,
 }
 
-pub(super) fn cut(nodes: &[NodeSpec], feedbacks: &[TopicName]) -> Result<Vec<SubTopology>> {
+pub(super) fn cut(
+    nodes: &[NodeSpec],
+    feedbacks: &[TopicName],
+    is_global: impl Fn(NodeId) -> bool,
+) -> Result<Vec<SubTopology>> {
     let mut groups = Groups((0..nodes.len()).collect());
     let mut owner_of_store: HashMap<&str, usize> = HashMap::new();
     for node in nodes {
@@ -36,7 +40,7 @@ pub(super) fn cut(nodes: &[NodeSpec], feedbacks: &[TopicName]) -> Result<Vec<Sub
     }
     let mut order: Vec<usize> = Vec::new();
     let mut members: HashMap<usize, Vec<NodeId>> = HashMap::new();
-    for node in nodes {
+    for node in nodes.iter().filter(|node| !is_global(node.id)) {
         let root = groups.find(node.id.0);
         members.entry(root).or_insert_with(|| {
             order.push(root);
@@ -85,7 +89,7 @@ fn feeds(from: &SubTopology, to: &SubTopology, without: &[TopicName]) -> bool {
     })
 }
 
-fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> {
+pub(super) fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> {
     let (mut sources, mut sinks, mut stores) = (Vec::new(), Vec::new(), Vec::new());
     for id in &ids {
         let node = &nodes[id.0];

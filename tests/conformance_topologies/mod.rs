@@ -37,7 +37,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 pub const FAMILIES: [&[&str]; 3] = [stream_joins::NAMES, tables::NAMES, table_joins::NAMES];
 
 /// The topologies without which the suite fails.
-pub const REQUIRED: [&str; 75] = [
+pub const REQUIRED: [&str; 76] = [
     "filter",
     "filter-not",
     "map",
@@ -102,6 +102,7 @@ pub const REQUIRED: [&str; 75] = [
     "forward-timestamps",
     "forward-timestamps-tumbling",
     "forward-to-child",
+    "global-store-processor",
     "process-count",
     "process-values",
     "processor-topology",

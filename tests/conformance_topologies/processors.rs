@@ -99,6 +99,13 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
                 .process(|| LookUp, with_store("look-up"))
                 .to_with("out", out());
         }
+        "global-store-processor" => {
+            let store = Stores::key_value("store", Utf8, Utf8).not_logged();
+            b.add_global_store(store, "global", strings(), || WriteUpper);
+            b.stream_with("in", strings())
+                .process(|| LookUp, with_store("look-up"))
+                .to_with("out", out());
+        }
         "record-metadata" => b
             .stream_with("in1", strings())
             .merge(b.stream_with("in2", strings()))
@@ -443,6 +450,18 @@ impl Processor for Write {
             (Some(key), None) => store.delete(key).map(drop),
             (None, _) => Ok(()),
         }
+    }
+}
+
+/// Writes the upper-cased value of each record with a key to the store.
+struct WriteUpper;
+
+impl Processor for WriteUpper {
+    of_texts!(Text);
+
+    fn process(&mut self, record: TextRecord, context: &mut Context<'_, Text>) -> Result<()> {
+        let upper = record.map_value(|_, v| v.map(|v| v.to_uppercase()));
+        Write.process(upper, context)
     }
 }
 

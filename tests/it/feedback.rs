@@ -60,6 +60,9 @@ fn answers_come_back_and_ends_come_in_order() {
     let mut last = read(&mut driver, "final");
     last.sort();
     assert_eq!(last, expected(&LEFTS, &RIGHTS));
+    let mut both = read(&mut driver, "both");
+    both.sort();
+    assert_eq!(both, last, "the end of one of two inputs closes nothing");
     assert_eq!(driver.drops().of(DropReason::Late), 0);
     assert!(driver.rebuild_and_compare().expect("a restore"));
     // More may come, and end again.

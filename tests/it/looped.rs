@@ -3,10 +3,11 @@
 //! ```text
 //!  left -> delay -> ask --requests--> subscribe --answers (back)--> join -> out
 //!                                     right -> tell --^               \-> last -> final
+//!  delay, join -> both
 //! ```
 //!
 //! A left row is `<key of the right row>:<text>`. Rows of keys that begin with `late` wait for the end of the
-//! left input; `final` has the last result of each key, once, when all results have come.
+//! left input; `final` has the last result of each key, once, when all results have come; `both` has the same of rows and results.
 
 use std::ops::Bound;
 use std::rc::Rc;
@@ -323,6 +324,21 @@ pub fn topology(reached: &Arc<AtomicI64>) -> Result<Topology> {
         nothing,
     );
     b.to(joined, "out");
+    // The end of the left input comes here before that of the answers: it is not the end.
+    let both = b.node(
+        "both",
+        vec![delayed, joined],
+        (&["tails"], &["tails"]),
+        |own, record, _out, _cx| own.stores[0].put(&record.key, Some(&record.value)),
+        |stores, out, cx| {
+            for (key, row) in stores[0].all()? {
+                stores[0].put(&key, None)?;
+                out.push(text(&key, row, 0), cx)?;
+            }
+            Ok(())
+        },
+    );
+    b.to(both, "both");
     let again = b.repartition(joined, "results");
     let last = b.node(
         "last",

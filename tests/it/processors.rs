@@ -204,3 +204,40 @@ fn behind_a_processor_the_key_counts_as_changed_and_behind_one_of_values_it_does
         "{described}"
     );
 }
+
+#[test]
+fn what_fills_a_global_store_does_nothing_else() {
+    use marea::plan::{Graph, LogicalKind, LogicalNode, lower};
+    let mut graph = Graph::default();
+    let node = |kind, parents| {
+        let mut node = LogicalNode::new("node", kind, parents);
+        node.make = Some(Arc::new(|_, _| Ok(())));
+        node
+    };
+    let topics = vec!["global".to_owned()];
+    let global = graph.add(node(LogicalKind::GlobalSource { topics }, Vec::new()));
+    let topic = "out".to_owned();
+    graph.add(node(LogicalKind::Sink { topic }, vec![global]));
+    let error = lower(graph).expect_err("it writes a topic");
+    assert!(error.to_string().contains("does nothing else"), "{error}");
+}
+
+#[test]
+fn a_global_store_is_shown_apart_and_holds_no_parts_together() {
+    let builder = StreamBuilder::new();
+    let store = Stores::key_value("rates", Utf8, I64);
+    builder.add_global_store(store, "rates", Consumed::with(Utf8, I64), Doing::default);
+    for topic in ["left", "right"] {
+        builder
+            .stream_with(topic, Consumed::with(Utf8, I64))
+            .process(Doing::default, Processed::named(topic).stores(["rates"]))
+            .to_with(format!("{topic}-out"), Produced::with(Utf8, I64));
+    }
+    let topology = builder.build().expect("a topology");
+    let parts = topology.subtopologies().iter();
+    let names: Vec<&str> = parts.map(|part| part.name.as_str()).collect();
+    assert_eq!(names, ["left", "right"]);
+    assert_eq!(topology.source_topics(), ["left", "rates", "right"]);
+    let described = topology.describe();
+    assert!(described.contains("global rates\n"), "{described}");
+}

@@ -20,7 +20,7 @@ const PARTITIONS: u32 = 4;
 type Row = (String, String, i64);
 
 fn create_topics(log: &dyn Log) {
-    let topics = ["left", "right", "out", "final"];
+    let topics = ["left", "right", "out", "final", "both"];
     let topics = topics.map(|topic| TopicSpec::new(topic, PARTITIONS));
     log.create_topics(&topics).expect("topics");
 }
@@ -130,6 +130,12 @@ fn time_moves_behind_answers_and_breaks_no_promise_and_a_drain_has_them_all() {
         let mut last = read(&*log, "final");
         last.sort();
         assert_eq!(last, expected(&texts(&lefts), &texts(&rights)), "{workers}");
+        let mut both = read(&*log, "both");
+        both.sort();
+        assert!(
+            both == last,
+            "{workers}: something closed before its last input"
+        );
     }
 }
 

@@ -14,6 +14,7 @@ mod drains;
 mod faulty;
 mod feedback;
 mod fsync;
+mod globals;
 mod housekeeping;
 mod inputs;
 mod joins;

@@ -1,5 +1,6 @@
 //! How processors and their stores are put into a topology.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::fixed_key::FixedKey;
@@ -7,7 +8,8 @@ use super::node::ProcessorNode;
 use super::{FixedKeyProcessor, Processed, Processor, StoreDeclaration, TypedStore};
 use crate::base::Error;
 use crate::dsl::pass::Pass;
-use crate::dsl::{Stream, StreamBuilder};
+use crate::dsl::source::StreamSource;
+use crate::dsl::{Consumed, Stream, StreamBuilder};
 use crate::plan::{LogicalKind, LogicalNode};
 use crate::task::Calls;
 
@@ -16,6 +18,43 @@ impl StreamBuilder {
     pub fn add_store<S: TypedStore>(&self, store: StoreDeclaration<S>) {
         let (spec, open) = store.into_parts();
         self.graph.borrow_mut().add_store(spec, open);
+    }
+
+    /// Adds a store that every instance fills from all partitions of a topic, and all processors may read by
+    /// name: the processor that `make` makes takes each record, in the order of its partition, and writes it to the
+    /// store, which it alone may do. What is in the topic at the start is there before anything else is
+    /// processed; later records show as soon as they come. So reads are no part of any order of time, and a record
+    /// processed again may find another row.
+    ///
+    /// The rows are in memory, twice, in each instance, and read anew from the topic at each start: keep what is
+    /// needed in the topic by compaction. They do not count in
+    /// [`Settings::memory_bytes`](crate::runtime::Settings::memory_bytes).
+    pub fn add_global_store<S: TypedStore, P: Processor>(
+        &self,
+        store: StoreDeclaration<S>,
+        topic: impl Into<String>,
+        consumed: Consumed<P::KeyIn, P::ValueIn>,
+        make: impl Fn() -> P + Send + Sync + 'static,
+    ) {
+        let Consumed {
+            key, value, gate, ..
+        } = consumed;
+        let topics = vec![topic.into()];
+        let kind = LogicalKind::GlobalSource { topics };
+        let mut node = LogicalNode::new("global_source", kind, Vec::new());
+        node.make = Some(Arc::new(move |wiring, id| {
+            let out = wiring.edges::<P::KeyIn, P::ValueIn>(id)?;
+            let source = StreamSource::with_gate(key.clone(), value.clone(), gate.clone(), out);
+            wiring.add_source(id, Rc::new(source));
+            Ok(())
+        }));
+        let id = self.graph.borrow_mut().add(node);
+        let (spec, open) = store.into_parts();
+        let processed =
+            Processed::named(format!("{}-filler", spec.name)).stores([spec.name.clone()]);
+        self.graph.borrow_mut().add_store(spec, open);
+        let source = Stream::new(self.graph.clone(), id);
+        let _filled = self.add_processor::<P>([source], make, processed.without_timers());
     }
 
     /// Puts a processor behind several streams at once; with one it is [`Stream::process`].

@@ -10,6 +10,7 @@
 //! store: [`Stores`] declares one, [`StreamBuilder::add_store`](super::StreamBuilder::add_store) adds it,
 //! [`Processed::stores`] connects it, [`ProcessorContext::store`] opens it.
 
+mod access;
 mod api;
 mod context;
 mod entry;
@@ -18,6 +19,7 @@ mod node;
 mod stores;
 mod typed_stores;
 
+pub use access::StoreRows;
 pub use api::{Processed, Processor};
 pub use context::{ProcessorContext, RecordMetadata};
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};

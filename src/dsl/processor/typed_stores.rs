@@ -2,23 +2,22 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::rc::Rc;
 
 use super::TypedStore;
-use crate::base::Result;
+use super::access::{Access, StoreRows};
+use crate::base::{Error, Result};
 use crate::codec::SharedCodec;
-use crate::state::typed::{
-    KeyValue, KeyValueView, KeyValues, Plain, Timestamped, TimestampedKeyValue, Window, Windows,
-};
+use crate::state::typed::{Plain, Timestamped, Window, Windows};
 use crate::state::{Direction, Put};
 use crate::task::Wiring;
 
 /// A store of one value a key.
-pub struct KeyValueStore<K, V>(Rc<RefCell<KeyValue<K, V>>>);
+pub struct KeyValueStore<K, V>(Access<K, V, Plain>);
 
 /// A store of one value a key, with a timestamp in milliseconds.
-pub struct TimestampedKeyValueStore<K, V>(Rc<RefCell<TimestampedKeyValue<K, V>>>);
+pub struct TimestampedKeyValueStore<K, V>(Access<K, V, Timestamped>);
 
 /// A store of one value a key and window, which is known by its start; or of several, where the rules say
 /// that duplicates are kept.
@@ -28,13 +27,13 @@ macro_rules! shared {
     ($name:ident) => {
         impl<K, V> Clone for $name<K, V> {
             fn clone(&self) -> Self {
-                Self(Rc::clone(&self.0))
+                Self(self.0.clone())
             }
         }
 
         impl<K, V> fmt::Debug for $name<K, V> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
             }
         }
     };
@@ -54,8 +53,7 @@ impl<K: 'static, V: 'static> TypedStore for KeyValueStore<K, V> {
         key: SharedCodec<K>,
         value: SharedCodec<V>,
     ) -> Result<Self> {
-        let view = KeyValueView::new(wiring.key_value(name)?, key, value);
-        Ok(Self(Rc::new(RefCell::new(view))))
+        Ok(Self(Access::open(wiring, name, key, value)?))
     }
 }
 
@@ -65,7 +63,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// `User` when a codec refuses; those of the store.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
-        self.0.borrow_mut().get(key)
+        self.0.get(key)
     }
 
     /// Sets the value of a key; one that its codec calls null deletes it.
@@ -73,7 +71,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`KeyValueStore::get`]; `TooLarge` if the changelog would not take the row.
     pub fn put(&self, key: &K, value: &V) -> Result<()> {
-        self.0.borrow_mut().put(key, Some(value))
+        self.0.put(key, Some(value))
     }
 
     /// Sets the value of a key that has none; returns the one that it has.
@@ -81,11 +79,9 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`KeyValueStore::put`].
     pub fn put_if_absent(&self, key: &K, value: &V) -> Result<Option<V>> {
-        let mut view = self.0.borrow_mut();
-        let mut entry = view.entry(key)?;
-        let had = entry.get()?;
+        let had = self.0.get(key)?;
         if had.is_none() {
-            entry.put(Some(value))?;
+            self.0.put(key, Some(value))?;
         }
         Ok(had)
     }
@@ -95,10 +91,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`KeyValueStore::get`].
     pub fn delete(&self, key: &K) -> Result<Option<V>> {
-        let mut view = self.0.borrow_mut();
-        let mut entry = view.entry(key)?;
-        let had = entry.get()?;
-        entry.put(None)?;
+        let had = self.0.get(key)?;
+        self.0.put(key, None)?;
         Ok(had)
     }
 
@@ -106,7 +100,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     ///
     /// # Errors
     /// As [`KeyValueStore::get`].
-    pub fn all(&self) -> Result<KeyValues<K, V, Plain>> {
+    pub fn all(&self) -> Result<StoreRows<K, V, Plain>> {
         self.range(.., Direction::Forward)
     }
 
@@ -118,9 +112,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         &self,
         keys: impl RangeBounds<K>,
         direction: Direction,
-    ) -> Result<KeyValues<K, V, Plain>> {
-        let (from, to): (Bound<&K>, Bound<&K>) = (keys.start_bound(), keys.end_bound());
-        self.0.borrow().range(from, to, direction)
+    ) -> Result<StoreRows<K, V, Plain>> {
+        self.0.range(keys, direction)
     }
 }
 
@@ -134,8 +127,7 @@ impl<K: 'static, V: 'static> TypedStore for TimestampedKeyValueStore<K, V> {
         key: SharedCodec<K>,
         value: SharedCodec<V>,
     ) -> Result<Self> {
-        let view = KeyValueView::new(wiring.key_value(name)?, key, value);
-        Ok(Self(Rc::new(RefCell::new(view))))
+        Ok(Self(Access::open(wiring, name, key, value)?))
     }
 }
 
@@ -145,7 +137,7 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
     /// # Errors
     /// `User` when a codec refuses; those of the store.
     pub fn get(&self, key: &K) -> Result<Option<(V, i64)>> {
-        self.0.borrow_mut().get(key)
+        self.0.get(key)
     }
 
     /// Sets the value of a key and its timestamp; a value that its codec calls null deletes the key.
@@ -153,7 +145,7 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
     /// # Errors
     /// As [`TimestampedKeyValueStore::get`]; `TooLarge` if the changelog would not take the row.
     pub fn put(&self, key: &K, value: &V, timestamp_ms: i64) -> Result<()> {
-        self.0.borrow_mut().put(key, Some((value, timestamp_ms)))
+        self.0.put(key, Some((value, timestamp_ms)))
     }
 
     /// Deletes a key; returns the value that it had.
@@ -161,10 +153,8 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
     /// # Errors
     /// As [`TimestampedKeyValueStore::get`].
     pub fn delete(&self, key: &K) -> Result<Option<(V, i64)>> {
-        let mut view = self.0.borrow_mut();
-        let mut entry = view.entry(key)?;
-        let had = entry.get()?;
-        entry.put(None)?;
+        let had = self.0.get(key)?;
+        self.0.put(key, None)?;
         Ok(had)
     }
 
@@ -172,7 +162,7 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
     ///
     /// # Errors
     /// As [`TimestampedKeyValueStore::get`].
-    pub fn all(&self) -> Result<KeyValues<K, V, Timestamped>> {
+    pub fn all(&self) -> Result<StoreRows<K, V, Timestamped>> {
         self.range(.., Direction::Forward)
     }
 
@@ -184,9 +174,8 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
         &self,
         keys: impl RangeBounds<K>,
         direction: Direction,
-    ) -> Result<KeyValues<K, V, Timestamped>> {
-        let (from, to): (Bound<&K>, Bound<&K>) = (keys.start_bound(), keys.end_bound());
-        self.0.borrow().range(from, to, direction)
+    ) -> Result<StoreRows<K, V, Timestamped>> {
+        self.0.range(keys, direction)
     }
 }
 
@@ -200,6 +189,11 @@ impl<K: 'static, V: 'static> TypedStore for WindowStore<K, V> {
         key: SharedCodec<K>,
         value: SharedCodec<V>,
     ) -> Result<Self> {
+        if wiring.global_rows(name).is_some() {
+            return Err(Error::invalid(format!(
+                "store {name:?} is global and of windows; a global store has one value a key"
+            )));
+        }
         let view = Window::new(wiring.window(name)?, key, value);
         Ok(Self(Rc::new(RefCell::new(view))))
     }

@@ -18,7 +18,9 @@ pub(in crate::plan) fn take_out_needless_repartitions(mut graph: Graph) -> Graph
         let node = &mut graph.nodes_mut()[position];
         node.parents = parents;
         changed[position] = match &node.kind {
-            LogicalKind::Source { .. } | LogicalKind::FeedbackSource { .. } => false,
+            LogicalKind::Source { .. }
+            | LogicalKind::GlobalSource { .. }
+            | LogicalKind::FeedbackSource { .. } => false,
             LogicalKind::Repartition(repartition) if repartition.forced || input_changed => false,
             LogicalKind::Repartition(_) => {
                 let (Some(parent), copier) = (node.parents.pop(), node.copier.take()) else {

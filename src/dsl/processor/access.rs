@@ -1,0 +1,154 @@
+//! Rows of one value a key, of the task's own store or of a global one.
+
+use std::cell::RefCell;
+use std::ops::{Bound, RangeBounds};
+use std::rc::Rc;
+
+use crate::base::{Error, Result};
+use crate::codec::{Encoded, SharedCodec};
+use crate::state::Direction;
+use crate::state::typed::{Form, KeyValueView, KeyValues};
+use crate::task::{GlobalRows, Wiring};
+
+/// A store of one value a key as it is reached.
+pub(super) enum Access<K, V, F> {
+    Own(Rc<RefCell<KeyValueView<K, V, F>>>),
+    Global(Rc<Global<K, V>>),
+}
+
+impl<K, V, F> Clone for Access<K, V, F> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Own(view) => Self::Own(Rc::clone(view)),
+            Self::Global(rows) => Self::Global(Rc::clone(rows)),
+        }
+    }
+}
+
+/// The rows of a store that another task fills.
+pub(super) struct Global<K, V> {
+    name: String,
+    rows: GlobalRows,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+}
+
+impl<K: 'static, V: 'static> Global<K, V> {
+    fn encode(&self, key: &K) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.key.encode(key, &mut bytes)? {
+            Encoded::Bytes => Ok(bytes),
+            Encoded::Null => Err(Error::user("a store has no row for a null key")),
+        }
+    }
+}
+
+impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
+    pub(super) fn open(
+        wiring: &Wiring<'_>,
+        name: &str,
+        key: SharedCodec<K>,
+        value: SharedCodec<V>,
+    ) -> Result<Self> {
+        Ok(match wiring.global_rows(name) {
+            Some(rows) => Self::Global(Rc::new(Global {
+                name: name.to_owned(),
+                rows,
+                key,
+                value,
+            })),
+            None => {
+                let view = KeyValueView::new(wiring.key_value(name)?, key, value);
+                Self::Own(Rc::new(RefCell::new(view)))
+            }
+        })
+    }
+
+    pub(super) fn get(&self, key: &K) -> Result<Option<F::Read>> {
+        match self {
+            Self::Own(view) => view.borrow_mut().get(key),
+            Self::Global(global) => {
+                let decode = |row: Option<&[u8]>| {
+                    let decoded = row.map(|row| F::decode(&*global.value, row));
+                    decoded.transpose()
+                };
+                global.rows.get(&global.encode(key)?, decode)
+            }
+        }
+    }
+
+    pub(super) fn put(&self, key: &K, value: Option<F::Write<'_>>) -> Result<()> {
+        match self {
+            Self::Own(view) => view.borrow_mut().put(key, value),
+            Self::Global(global) => Err(Error::user(format!(
+                "store {:?} is global, and written by the processor that fills it alone",
+                global.name
+            ))),
+        }
+    }
+
+    pub(super) fn range(
+        &self,
+        keys: impl RangeBounds<K>,
+        direction: Direction,
+    ) -> Result<StoreRows<K, V, F>> {
+        let (from, to): (Bound<&K>, Bound<&K>) = (keys.start_bound(), keys.end_bound());
+        let global = match self {
+            Self::Own(view) => {
+                return Ok(StoreRows(Walk::Own(
+                    view.borrow().range(from, to, direction)?,
+                )));
+            }
+            Self::Global(global) => global,
+        };
+        let encode = |bound: Bound<&K>| -> Result<Bound<Vec<u8>>> {
+            Ok(match bound {
+                Bound::Included(key) => Bound::Included(global.encode(key)?),
+                Bound::Excluded(key) => Bound::Excluded(global.encode(key)?),
+                Bound::Unbounded => Bound::Unbounded,
+            })
+        };
+        let (from, to) = (encode(from)?, encode(to)?);
+        let (from, to) = (
+            from.as_ref().map(Vec::as_slice),
+            to.as_ref().map(Vec::as_slice),
+        );
+        let mut rows = global.rows.range(from, to);
+        if direction == Direction::Backward {
+            rows.reverse();
+        }
+        Ok(StoreRows(Walk::Global {
+            rows: rows.into_iter(),
+            global: Rc::clone(global),
+        }))
+    }
+}
+
+enum Walk<K, V, F> {
+    Own(KeyValues<K, V, F>),
+    Global {
+        rows: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+        global: Rc<Global<K, V>>,
+    },
+}
+
+/// The rows of a range as they were when it began, decoded one by one.
+#[must_use = "rows are read as they are asked for"]
+pub struct StoreRows<K, V, F>(Walk<K, V, F>);
+
+impl<K: 'static, V: 'static, F: Form<V>> Iterator for StoreRows<K, V, F> {
+    type Item = Result<(K, F::Read)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Walk::Own(rows) => rows.next(),
+            Walk::Global { rows, global } => {
+                let (key, row) = rows.next()?;
+                Some(global.key.decode(Some(&key)).and_then(|key| {
+                    let value = F::decode(&*global.value, &row)?;
+                    Ok((key, value))
+                }))
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The global stores of an instance: a thread of their own fills them, which reads every partition of their
+//! topics from the start. No task begins before it has come to what was their end at the start.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::worker::Shared;
+use crate::base::{Error, ErrorKind, Result, TaskId, Thread};
+use crate::log::{Isolation, Reader};
+use crate::runtime::layout::inputs;
+use crate::state::{Identity, MemoryBackend, TaskState};
+use crate::task::{Task, TaskSpec};
+
+/// How long it waits for records before it looks whether it is to stop.
+const WAIT: Duration = Duration::from_millis(50);
+/// How much it reads at a time, in bytes.
+const FETCH_BYTES: usize = 1 << 20;
+/// How long workers wait for the log before they give up once the application has failed, in milliseconds.
+const GIVE_UP_MS: u64 = 30_000;
+
+/// A thread that fills the global stores, and where it says that it has come to the end, or cannot.
+pub(super) struct Filling {
+    pub(super) thread: Thread,
+    filled: Receiver<Result<()>>,
+}
+
+impl Filling {
+    /// Starts to fill the stores, where there are any.
+    ///
+    /// # Errors
+    /// `Unavailable` when the system gives no thread.
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Option<Self>> {
+        let Some(spec) = shared.layout.global.clone() else {
+            return Ok(None);
+        };
+        let (says, filled) = channel();
+        let own = Arc::clone(shared);
+        let body = Box::new(move || {
+            if let Err(error) = fill(&own, spec, &says) {
+                tracing::error!(%error, "the global stores cannot be filled");
+                own.status.fail(&error);
+                own.stop(own.env.monotonic_ms() + GIVE_UP_MS);
+                let _ = says.send(Err(error));
+            }
+        });
+        let thread = shared.env.spawn("marea-global", body)?;
+        Ok(Some(Self { thread, filled }))
+    }
+
+    /// Waits until the stores have what was in their topics at the start.
+    ///
+    /// # Errors
+    /// What kept them from it.
+    pub(super) fn wait(&self) -> Result<()> {
+        let filled = self.filled.recv();
+        filled.unwrap_or_else(|_| Err(Error::internal("the thread of the global stores has gone")))
+    }
+}
+
+/// Fills the stores until the application stops.
+fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Result<()> {
+    let Shared { log, env, .. } = shared;
+    let places = inputs(&spec);
+    let id = TaskId::new("global", 0);
+    let identity = Identity {
+        application: shared.layout.application.clone(),
+        log_incarnation: log.incarnation(),
+    };
+    let backend = Box::new(MemoryBackend::new());
+    let state = TaskState::open(&id, &spec.stores, backend, &identity)?;
+    let mut task = Task::new(id, spec, state, shared.settings.policies)?;
+    let mut starts = Vec::with_capacity(places.len());
+    for place in &places {
+        let start = log.start_offset(place)?;
+        task.inputs.seek(place, start)?;
+        starts.push((place.clone(), start));
+    }
+    let ends = log.end_offsets(&places, Isolation::ReadCommitted)?;
+    let mut reader = log.reader()?;
+    reader.assign(&starts)?;
+    let mut is_filled = false;
+    while !shared.stop.load(Ordering::Acquire) {
+        let has_come = |reader: &dyn Reader| {
+            let mut places = places.iter().zip(&ends);
+            places.all(|(place, end)| reader.position(place).unwrap_or(0) >= *end)
+        };
+        if !is_filled && has_come(&*reader) {
+            is_filled = true;
+            let _ = says.send(Ok(()));
+        }
+        match step(&mut *reader, &mut task, shared) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(%error, "reading the topics of the global stores again");
+                env.sleep(WAIT);
+            }
+            Err(error) => return Err(error.context("a global store")),
+        }
+    }
+    Ok(())
+}
+
+fn step(reader: &mut dyn Reader, task: &mut Task, shared: &Shared) -> Result<()> {
+    let fetched = reader.poll(FETCH_BYTES, WAIT)?;
+    for fetched in &fetched {
+        task.inputs.add(fetched)?;
+    }
+    for place in inputs(task.spec()) {
+        // Partitions do not wait for each other here.
+        task.inputs.set_end(&place, 0, 0)?;
+    }
+    match fetched.is_empty() {
+        true => Ok(()),
+        false => task.fill(&shared.layout.globals, shared.env.wall_ms()),
+    }
+}

@@ -1,0 +1,68 @@
+//! The global stores of a driver: a task of their own, which takes each record at once.
+
+use std::sync::Arc;
+
+use crate::base::{Result, TaskId};
+use crate::log::Fetched;
+use crate::state::{Identity, MemoryBackend, TaskState};
+use crate::task::{ErrorPolicies, GlobalStores, Task};
+use crate::topology::{Partitions, Topology};
+
+pub(super) struct Globals {
+    pub(super) stores: GlobalStores,
+    task: Option<Task>,
+}
+
+impl Globals {
+    pub(super) fn of(
+        topology: &Topology,
+        identity: &Identity,
+        policies: ErrorPolicies,
+    ) -> Result<Self> {
+        let one = Partitions::default();
+        let Some(spec) = topology.global_spec(&identity.application, &one) else {
+            let stores = GlobalStores::default();
+            return Ok(Self { stores, task: None });
+        };
+        let names = spec.stores.iter().map(|store| store.name.clone());
+        let stores = GlobalStores::new(names);
+        let id = TaskId::new("global", 0);
+        let backend = Box::new(MemoryBackend::new());
+        let state = TaskState::open(&id, &spec.stores, backend, identity)?;
+        let task = Task::new(id, Arc::new(spec), state, policies)?;
+        let task = Some(task);
+        Ok(Self { stores, task })
+    }
+
+    pub(super) fn state(&self) -> Option<&TaskState> {
+        self.task.as_ref().map(|task| &task.state)
+    }
+
+    pub(super) fn reads(&self, topic: &str) -> bool {
+        let task = self.task.as_ref();
+        task.is_some_and(|task| {
+            task.spec()
+                .inputs
+                .iter()
+                .any(|input| &*input.topic == topic)
+        })
+    }
+
+    /// Takes records, all of them before anybody else takes any.
+    pub(super) fn fill(&mut self, fetched: &Fetched, wall_ms: i64) -> Result<()> {
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        task.inputs.add(fetched)?;
+        let places: Vec<_> = task
+            .inputs
+            .progress()
+            .map(|input| input.partition)
+            .collect();
+        for place in places {
+            // Nobody waits here for another partition.
+            task.inputs.set_end(&place, 0, 0)?;
+        }
+        task.fill(&self.stores, wall_ms)
+    }
+}

@@ -1,0 +1,196 @@
+//! Global stores: every instance has all of them before it begins, and all its tasks read them.
+
+use std::sync::Arc;
+
+use marea::base::{Record, TopicPartition};
+use marea::codec::{I64, Utf8};
+use marea::dsl::{
+    Consumed, KeyValueStore, Processed, Processor, ProcessorContext, Produced, Stores,
+    StreamBuilder,
+};
+use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
+use marea::runtime::{Application, Settings, StateBackend};
+use marea::topology::Topology;
+use marea::{Error, ErrorKind, Result};
+
+use crate::counting::{DEADLINE, wait};
+use crate::pipeline::memory_log;
+
+const PARTITIONS: u32 = 4;
+
+type Context<'a> = ProcessorContext<'a, String, i64>;
+
+/// Writes what comes to the store; a negative number deletes its key.
+struct Fill;
+
+impl Processor for Fill {
+    type KeyIn = String;
+    type ValueIn = i64;
+    type KeyOut = String;
+    type ValueOut = i64;
+
+    fn process(&mut self, record: Record<String, i64>, context: &mut Context<'_>) -> Result<()> {
+        let rates = context.store::<KeyValueStore<String, i64>>("rates")?;
+        match record.value {
+            0.. => rates.put(&record.key, &record.value),
+            -13 => Err(Error::user("thirteen")),
+            _ => rates.delete(&record.key).map(drop),
+        }
+    }
+}
+
+/// Adds the rate of the record's key to its value, -1 where there is none.
+struct Add;
+
+impl Processor for Add {
+    type KeyIn = String;
+    type ValueIn = i64;
+    type KeyOut = String;
+    type ValueOut = i64;
+
+    fn process(&mut self, record: Record<String, i64>, context: &mut Context<'_>) -> Result<()> {
+        let rates = context.store::<KeyValueStore<String, i64>>("rates")?;
+        let rate = rates.get(&record.key)?.unwrap_or(-1);
+        let all = rates.all()?.count();
+        assert_eq!(all, rates.all()?.collect::<Result<Vec<_>>>()?.len());
+        let refused = rates.put(&record.key, &0).expect_err("it is global");
+        assert_eq!(refused.kind(), ErrorKind::User);
+        context.forward(record.map_value(|_, value| value + rate))
+    }
+}
+
+fn topology() -> Topology {
+    let builder = StreamBuilder::new();
+    let rates = Stores::key_value("rates", Utf8, I64);
+    builder.add_global_store(rates, "rates", Consumed::with(Utf8, I64), || Fill);
+    builder
+        .stream_with("in", Consumed::with(Utf8, I64))
+        .process(|| Add, Processed::named("add").stores(["rates"]))
+        .to_with("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
+fn put(log: &dyn Log, topic: &str, rows: impl Iterator<Item = (String, i64)>) {
+    let mut appends = Vec::new();
+    for (number, (key, value)) in rows.enumerate() {
+        let mut builder = BatchBuilder::default();
+        builder.push(Some(key.as_bytes()), Some(&value.to_be_bytes()), 0, &[]);
+        let place = TopicPartition::new(topic, number as u32 % PARTITIONS);
+        appends.push((place, builder.seal().expect("a record")));
+    }
+    let mut writer = log.writer("feeder").expect("a writer");
+    let commit = Commit {
+        appends,
+        group: None,
+    };
+    writer.submit(commit).expect("submitted");
+    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+}
+
+fn start(log: &Arc<dyn Log>) -> Result<Application> {
+    Application::builder(topology(), "app")
+        .log(log.clone())
+        .settings(Settings {
+            workers: 2,
+            commit_interval_ms: 5,
+            state_backend: StateBackend::Memory,
+            ..Settings::default()
+        })
+        .start()
+}
+
+fn results(log: &dyn Log) -> i64 {
+    let out = TopicPartition::new("out", 0);
+    let end = log.end_offset(&out, Isolation::ReadCommitted);
+    end.expect("an end")
+}
+
+/// All numbers that were written, in their order.
+fn numbers(log: &dyn Log) -> Vec<i64> {
+    let out = TopicPartition::new("out", 0);
+    let mut reader = log.reader().expect("a reader");
+    reader.assign(&[(out.clone(), 0)]).expect("assigned");
+    let mut numbers = Vec::new();
+    while reader.position(&out) < Some(results(log)) {
+        for fetched in reader.poll(1 << 20, DEADLINE).expect("records") {
+            let mut cursor = fetched.batch.cursor(fetched.base_offset);
+            while let Some(raw) = cursor.next_record().expect("intact") {
+                let bytes = raw.value.expect("a value").try_into();
+                numbers.push(i64::from_be_bytes(bytes.expect("a number")));
+            }
+        }
+    }
+    numbers
+}
+
+fn create_topics(log: &dyn Log) {
+    let topics = [
+        TopicSpec::new("in", PARTITIONS),
+        TopicSpec::new("rates", PARTITIONS),
+        TopicSpec::new("out", 1),
+    ];
+    log.create_topics(&topics).expect("topics");
+}
+
+fn key(n: i64) -> String {
+    format!("k{n}")
+}
+
+#[test]
+fn all_tasks_see_all_rows_from_the_first_record_on_and_after_a_restart() {
+    let log = memory_log();
+    create_topics(&*log);
+    // Each rate is on another partition than the records of its key.
+    put(&*log, "rates", (1..=200).map(|n| (key(n), 1_000)));
+    put(&*log, "in", (0..=200).map(|n| (key(n), 1)));
+    for life in 1..=2 {
+        let mut running = start(&log).expect("started");
+        wait("the records", || results(&*log) == life * 201);
+        running.close(DEADLINE).expect("closed");
+        let numbers = numbers(&*log);
+        let mut own = numbers[(life as usize - 1) * 201..].to_vec();
+        own.sort_unstable();
+        assert_eq!(own[0], 0, "k0 has no rate");
+        assert!(own[1..].iter().all(|number| *number == 1_001), "{own:?}");
+        put(&*log, "in", (0..=200).map(|n| (key(n), 1)));
+    }
+}
+
+#[test]
+fn rows_that_come_later_show_and_what_is_deleted_goes() {
+    let log = memory_log();
+    create_topics(&*log);
+    let running = start(&log).expect("started");
+    // Nobody promises how soon; a record that finds the row comes in the end.
+    let asks_until = |found: i64| {
+        wait("the row", || {
+            let before = results(&*log);
+            put(&*log, "in", std::iter::once((key(7), 0)));
+            wait("an answer", || results(&*log) > before);
+            numbers(&*log).last() == Some(&found)
+        });
+    };
+    asks_until(-1);
+    put(&*log, "rates", std::iter::once((key(7), 70)));
+    asks_until(70);
+    put(&*log, "rates", std::iter::once((key(7), -1)));
+    asks_until(-1);
+    drop(running);
+}
+
+#[test]
+fn what_cannot_be_filled_fails_the_application_at_its_start_and_later() {
+    let log = memory_log();
+    create_topics(&*log);
+    let running = start(&log).expect("started");
+    put(&*log, "rates", std::iter::once((key(7), -13)));
+    let failed = || running.wait(std::time::Duration::ZERO).is_err();
+    wait("the failure", failed);
+    let error = running.wait(DEADLINE).expect_err("thirteen");
+    for part in ["a global store", "rates-0", "thirteen"] {
+        assert!(error.to_string().contains(part), "{part:?} in {error}");
+    }
+    drop(running);
+    let error = start(&log).err().expect("it is still there");
+    assert!(error.to_string().contains("thirteen"), "{error}");
+}
