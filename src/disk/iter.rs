@@ -61,6 +61,8 @@ pub struct Iter {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     Unstarted,
+    /// At the row that comes next.
+    Sought,
     Inside,
     End,
 }
@@ -112,6 +114,16 @@ impl Database {
 }
 
 impl Iter {
+    /// Goes to a key, anywhere in the column: the next row is the first that is not before it, or, going
+    /// back, the last that is not behind it. The iterator must be one over the whole column.
+    pub fn seek(&mut self, key: &[u8]) {
+        match self.backward {
+            false => self.rocks.seek(key),
+            true => self.rocks.seek_for_prev(key),
+        }
+        self.at = At::Sought;
+    }
+
     /// The next row, or `None` at the end of the range. (An `Iterator` could not lend from itself.)
     ///
     /// # Errors
@@ -122,6 +134,7 @@ impl Iter {
             (At::End, _) => return Ok(None),
             (At::Unstarted, false) => self.rocks.seek_to_first(),
             (At::Unstarted, true) => self.rocks.seek_to_last(),
+            (At::Sought, _) => {}
             (At::Inside, false) => self.rocks.next(),
             (At::Inside, true) => self.rocks.prev(),
         }

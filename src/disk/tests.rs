@@ -87,6 +87,27 @@ fn ranges_are_read_forward_and_backward() {
 }
 
 #[test]
+fn an_iterator_goes_to_a_key_again_and_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let database = open(directory.path());
+    fill(&database, A, &["a", "ab", "b", "c"]);
+    let key = |iter: &mut Iter| iter.next().expect("read").map(|(key, _)| key.to_vec());
+    let mut iter = database.iter(A, Range::all()).expect("made");
+    for _ in 0..2 {
+        iter.seek(b"aa");
+        assert_eq!(key(&mut iter), Some(b"ab".to_vec()));
+        assert_eq!(key(&mut iter), Some(b"b".to_vec()));
+        iter.seek(b"d");
+        assert_eq!(key(&mut iter), None);
+        assert_eq!(key(&mut iter), None);
+    }
+    let mut back = database.iter_back(A, Range::all()).expect("made");
+    back.seek(b"bb");
+    assert_eq!(key(&mut back), Some(b"b".to_vec()));
+    assert_eq!(key(&mut back), Some(b"ab".to_vec()));
+}
+
+#[test]
 fn an_iterator_outlives_the_database_its_column_and_later_writes() {
     let directory = tempfile::tempdir().expect("a directory");
     let database = open(directory.path());

@@ -1,13 +1,15 @@
 //! The overlay of a store that only adds rows: the two sides of a join.
 //!
 //! ```text
-//!   start:    ........ early ........ | whole_from_ms | slice | slice | newest slice
-//!   memory    what is uncommitted     | every row, committed or not
+//!   start:    .......... early ............ | whole_from_ms | slice | slice | newest slice
+//!   memory    what is uncommitted;          | every row, committed or not
+//!             of the rest whose keys it has
 //!   backend   every committed row, on both sides
 //! ```
 //!
 //! What memory holds completely is looked up there alone. The oldest slice goes when memory runs short;
-//! nothing is written for that, since the backend has had its rows from their commit on. Rows are never
+//! nothing is written for that, since the backend has had its rows from their commit on. What stays of it are
+//! the hashes of its keys ([`super::given_up`]), so that the backend is asked for few keys that it has not. Rows are never
 //! replaced or removed, so that going back is taking back the last ones.
 
 use std::cell::RefCell;
@@ -18,6 +20,7 @@ use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 
+use super::given_up::GivenUp;
 use super::overlay::{Overlay, Visit};
 use super::row_limit::RowLimit;
 use super::slice::Slice;
@@ -32,6 +35,8 @@ pub(super) type SharedAdditions = Rc<RefCell<Additions>>;
 pub(super) const EARLY: i64 = i64::MIN;
 /// How many slices memory is for; none is full before the second (tests want several).
 const SLICES: usize = 8;
+/// The share of the memory that hashes of keys whose rows it gave up may take.
+const GIVEN_UP_SHARE: usize = 2;
 const SLICE_BYTES_MIN: usize = if cfg!(test) { 512 } else { 64 << 10 };
 /// Emptied slices and buffers that are kept.
 pub(super) const SPARES_MAX: usize = 2;
@@ -55,6 +60,7 @@ pub(super) struct Additions {
     pub(super) slices: BTreeMap<i64, Slice>,
     /// All rows that start here or later are in the slices; `None` before anything was asked.
     whole_from_ms: Option<i64>,
+    pub(super) given_up: GivenUp,
     /// In the order of their puts; first those that are being committed.
     pub(super) dirty: VecDeque<Dirty>,
     committing: usize,
@@ -97,6 +103,7 @@ impl Additions {
             observed,
             slices: BTreeMap::new(),
             whole_from_ms: None,
+            given_up: GivenUp::default(),
             dirty: VecDeque::new(),
             committing: 0,
             marks: Vec::new(),
@@ -129,6 +136,9 @@ impl Additions {
     pub(super) fn put(&mut self, key: &[u8], start_ms: i64, sequence: u32, row: &[u8]) {
         let hash = self.hash(key);
         let from_ms = self.slice_of(start_ms);
+        if from_ms == EARLY {
+            self.given_up.note(start_ms, hash);
+        }
         let spares = &mut self.spare_slices;
         let fresh = || spares.pop().unwrap_or_default();
         let slice = self.slices.entry(from_ms).or_insert_with(fresh);
@@ -170,14 +180,21 @@ impl Additions {
 
     /// Forgets the oldest slices until the committed rows fit.
     fn evict(&mut self) {
-        while self.bytes > self.cache_bytes.saturating_add(self.dirty_bytes) {
+        let share = self.cache_bytes / GIVEN_UP_SHARE;
+        self.given_up.shrink_to(share);
+        let room = self.cache_bytes.saturating_add(self.dirty_bytes);
+        while self.bytes + self.given_up.bytes() > room {
             let whole_from_ms = self.whole_from_ms();
             let Some((oldest_ms, oldest)) = self.slices.range(whole_from_ms..).next() else {
                 return;
             };
             let (oldest_ms, end_ms) = (*oldest_ms, oldest.last_start_ms() + 1);
             let next = self.slices.range(oldest_ms + 1..).next();
-            self.whole_from_ms = Some(next.map_or(end_ms, |(next_ms, _)| *next_ms));
+            let next_ms = next.map_or(end_ms, |(next_ms, _)| *next_ms);
+            let last_ms = next_ms - 1;
+            let stretch = (whole_from_ms, last_ms);
+            self.given_up.push(stretch, oldest.hashes(), share);
+            self.whole_from_ms = Some(next_ms);
             self.gather_early(Some(oldest_ms));
         }
     }
@@ -258,7 +275,7 @@ impl Overlay for Additions {
     }
 
     fn clean_bytes(&self) -> usize {
-        self.bytes.saturating_sub(self.dirty_bytes)
+        self.bytes.saturating_sub(self.dirty_bytes) + self.given_up.bytes()
     }
 
     fn committing_len(&self) -> usize {
@@ -298,6 +315,7 @@ impl Overlay for Additions {
 
     fn forget_below(&mut self, first_live: i64) {
         let first_live_ms = self.layout.first_start_ms(first_live);
+        self.given_up.forget_before(first_live_ms);
         while let Some(whole_from_ms) = self.whole_from_ms
             && let Some((oldest_ms, oldest)) = self.slices.range(whole_from_ms..).next()
             && oldest.last_start_ms() < first_live_ms

@@ -44,6 +44,25 @@ pub trait Backend: Send {
         self.scan(column, from, to, direction)
     }
 
+    /// Shows `visit` the rows from one key to another, both included, as they are now, in order, until it
+    /// returns `false`: for the few rows of many short ranges.
+    ///
+    /// # Errors
+    /// As [`Backend::get`].
+    fn read_range(
+        &self,
+        column: usize,
+        (from, to): (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let (from, to) = (Bound::Included(from), Bound::Included(to));
+        let mut rows = self.scan(column, from, to, Direction::Forward)?;
+        while let Some((key, row)) = rows.next()?
+            && visit(key, row)
+        {}
+        Ok(())
+    }
+
     /// Reads of committed rows by other threads, where many at once are faster than one by one; `None`
     /// where they are not.
     fn reads(&self) -> Option<Arc<dyn PointReads>> {

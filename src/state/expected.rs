@@ -9,6 +9,9 @@
 //!
 //! An answer is as old as its [`ReadAhead`]. Between the two the row may have been written, committed and
 //! forgotten by the cache: hence the note.
+//!
+//! What is on its way is a part of the cache: a [`ReadAhead`] has its room from the beginning, and clean rows
+//! leave for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,10 +24,22 @@ use crate::base::Offset;
 const KEYS_MAX: usize = 1_024;
 /// Fewer are not worth it.
 const KEYS_MIN: usize = 32;
-/// The share of the cache that the rows of one [`ReadAhead`] may take.
+/// The share of the cache that the keys and rows of one [`ReadAhead`] may take, and that of notes; beyond
+/// the latter all that is expected is given up.
 const SHARE: usize = 16;
-/// Beyond so many noted keys all that is expected is given up.
-const NOTED_MAX: usize = 1 << 18;
+/// The share that all of them may take, of whichever inputs.
+const SHARE_OF_ALL: usize = 4;
+/// The most that the keys of one take, in bytes.
+const KEYS_BYTES_MAX: usize = 256 << 10;
+
+/// How much a table would read ahead at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AheadRoom {
+    /// Number of keys.
+    pub(crate) keys: usize,
+    /// What these may take, in bytes.
+    pub(crate) key_bytes: usize,
+}
 
 /// Rows that a table expects to be asked for.
 pub(super) struct Expected {
@@ -47,6 +62,8 @@ struct Ahead {
     last: Offset,
     /// [`Expected::commits`] when it was made.
     commits: u64,
+    /// What it may take in memory; nothing once all of it was taken.
+    room_bytes: usize,
 }
 
 impl Drop for Ahead {
@@ -66,14 +83,21 @@ impl Expected {
         }
     }
 
+    /// What all of it may take in memory.
+    fn bytes(&self) -> usize {
+        let rooms = self.ahead.iter().map(|ahead| ahead.room_bytes);
+        let noted = self.noted.iter().map(Vec::capacity).sum::<usize>();
+        rooms.sum::<usize>() + noted * size_of::<u32>()
+    }
+
     /// Expects nothing any more.
     pub(super) fn clear(&mut self) {
         self.ahead.clear();
         self.noted.clear();
     }
 
-    /// These keys were committed.
-    pub(super) fn committed(&mut self, hashes: impl Iterator<Item = u32>) {
+    /// These keys were committed. What is noted of them may take `bytes_max`.
+    fn committed(&mut self, hashes: impl Iterator<Item = u32>, bytes_max: usize) {
         let Some(oldest) = self.ahead.iter().map(|ahead| ahead.commits).min() else {
             self.noted.clear();
             return;
@@ -84,7 +108,7 @@ impl Expected {
         self.noted.push_back(hashes);
         let needed = usize::try_from(self.commits - oldest).unwrap_or(usize::MAX);
         self.noted.drain(..self.noted.len().saturating_sub(needed));
-        if self.noted.iter().map(Vec::len).sum::<usize>() > NOTED_MAX {
+        if self.noted.iter().map(Vec::capacity).sum::<usize>() * size_of::<u32>() > bytes_max {
             self.clear();
         }
     }
@@ -98,13 +122,18 @@ impl Expected {
 }
 
 impl Table {
-    /// How many keys it would read ahead at a time, for what is kept of rows such as it has; `None` if
-    /// that is too few, or its backend cannot.
-    pub(super) fn reads_ahead(&self) -> Option<usize> {
+    /// What it would read ahead at a time, for what is kept of rows such as it has; `None` if that is too
+    /// little, all that may be on its way is, or its backend cannot.
+    pub(super) fn reads_ahead(&self) -> Option<AheadRoom> {
         self.expected.as_ref()?;
-        let room = self.cache_bytes / SHARE / self.cost_of_a_row();
+        let bytes = self.cache_bytes / SHARE;
+        let room = bytes / self.cost_of_a_row();
+        let fits = self.ahead_bytes + bytes <= self.cache_bytes / SHARE_OF_ALL;
         let useful = self.head.is_none() && self.groups.is_none() && room >= KEYS_MIN;
-        useful.then_some(room.min(KEYS_MAX))
+        (useful && fits).then(|| AheadRoom {
+            keys: room.min(KEYS_MAX),
+            key_bytes: (bytes / 2).min(KEYS_BYTES_MAX),
+        })
     }
 
     fn cost_of_a_row(&self) -> usize {
@@ -124,7 +153,7 @@ impl Table {
         input: usize,
         last: Offset,
     ) -> Option<Arc<ReadAhead>> {
-        let bytes_max = 2 * self.cache_bytes / SHARE;
+        let bytes_max = self.cache_bytes / SHARE;
         let expected = self.expected.as_mut()?;
         let reads = Arc::clone(&expected.reads);
         let rows = Arc::new(ReadAhead::new(self.column, reads, keys, bytes_max));
@@ -134,8 +163,32 @@ impl Table {
             input,
             last,
             commits: expected.commits,
+            room_bytes: bytes_max,
         });
+        self.make_room_ahead();
         Some(rows)
+    }
+
+    /// What is on its way has changed: clean rows have what it leaves of the cache.
+    fn make_room_ahead(&mut self) {
+        self.ahead_bytes = self.expected.as_ref().map_or(0, Expected::bytes);
+        self.evict();
+    }
+
+    /// The rows of the committing generation are in the backend.
+    pub(super) fn note_committed(&mut self) {
+        if let Some(expected) = &mut self.expected {
+            let hash = |id: &u32| self.entries[*id as usize].hash;
+            let hashes = self.committing.iter().map(hash);
+            expected.committed(hashes, self.cache_bytes / SHARE);
+            self.ahead_bytes = expected.bytes();
+        }
+    }
+
+    /// Expects nothing any more.
+    pub(super) fn expect_nothing(&mut self) {
+        self.expected.iter_mut().for_each(Expected::clear);
+        self.ahead_bytes = 0;
     }
 
     /// Forgets what the records of an input before `position` wanted. Returns how much is expected for
@@ -145,9 +198,15 @@ impl Table {
             return 0;
         };
         let passed = |ahead: &Ahead| ahead.input == input && ahead.last < position;
+        let before = expected.ahead.len();
         expected.ahead.retain(|ahead| !passed(ahead));
+        let left = expected.ahead.len();
         let of_input = |ahead: &&Ahead| ahead.input == input;
-        expected.ahead.iter().filter(of_input).count()
+        let under_way = expected.ahead.iter().filter(of_input).count();
+        if left < before {
+            self.ahead_bytes = expected.bytes();
+        }
+        under_way
     }
 
     /// The entry of a key that was read ahead, or is now, among others.
@@ -171,25 +230,30 @@ impl Table {
         let Some(mut expected) = self.expected.take() else {
             return;
         };
-        let mut answered = false;
+        let mut whole = false;
         for number in 0..expected.ahead.len() {
             let ahead = &mut expected.ahead[number];
             let parts = ahead.rows.answered();
             if parts == std::mem::replace(&mut ahead.taken, parts) {
                 continue;
             }
-            answered = true;
             let ahead = &expected.ahead[number];
             ahead.rows.take(|key, row| {
                 let hash = self.hash(key);
                 if !expected.is_noted(ahead.commits, hash) && self.find(hash, key).is_none() {
                     self.insert(hash, key, row);
+                    self.evict();
                 }
             });
+            if ahead.rows.is_whole() {
+                ahead.rows.close();
+                expected.ahead[number].room_bytes = 0;
+                whole = true;
+            }
+        }
+        if whole {
+            self.ahead_bytes = expected.bytes();
         }
         self.expected = Some(expected);
-        if answered {
-            self.evict();
-        }
     }
 }

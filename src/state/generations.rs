@@ -1,6 +1,5 @@
 //! The commit protocol of a [`Table`]: its generations, and the undoing of one record's writes.
 
-use super::expected::Expected;
 use super::groups::Groups;
 use super::head::Head;
 use super::overlay::{Overlay, Visit};
@@ -18,7 +17,7 @@ impl Overlay for Table {
     }
 
     fn clean_bytes(&self) -> usize {
-        self.clean_bytes
+        self.clean_bytes + self.ahead_bytes
     }
 
     fn set_cache_bytes(&mut self, cache_bytes: usize) {
@@ -60,11 +59,8 @@ impl Overlay for Table {
     }
 
     fn committed(&mut self) {
+        self.note_committed();
         let mut committing = std::mem::take(&mut self.committing);
-        if let Some(expected) = &mut self.expected {
-            let hash = |id: &u32| self.entries[*id as usize].hash;
-            expected.committed(committing.iter().map(hash));
-        }
         for id in committing.drain(..) {
             let entry = &mut self.entries[id as usize];
             if entry.state == State::Active {
@@ -107,7 +103,7 @@ impl Overlay for Table {
         // What was written over committed rows went without them.
         self.groups.iter_mut().for_each(Groups::lose_all);
         self.head.iter_mut().for_each(Head::rollback);
-        self.expected.iter_mut().for_each(Expected::clear);
+        self.expect_nothing();
     }
 
     fn forget_below(&mut self, first_live: i64) {

@@ -50,6 +50,16 @@ impl Rowset {
         self.rows.len()
     }
 
+    /// What keys and rows take, in bytes.
+    pub(super) fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether all rows were read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.at == self.rows.len()
+    }
+
     fn key(&self, index: usize) -> &[u8] {
         let place = self.rows[index];
         &self.bytes[place.start..place.start + place.key_len]

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::expected::AheadRoom;
 use super::iter::RowIter;
 use super::table::SharedTable;
 use super::{Direction, ReadAhead, WantedKeys};
@@ -58,8 +59,8 @@ impl KeyValueStore {
         self.table.borrow_mut().range(from, to, direction)
     }
 
-    /// How many keys it would read ahead at a time; `None` if it would not.
-    pub(crate) fn reads_ahead(&self) -> Option<usize> {
+    /// How much it would read ahead at a time; `None` if it would not now.
+    pub(crate) fn reads_ahead(&self) -> Option<AheadRoom> {
         self.table.borrow().reads_ahead()
     }
 

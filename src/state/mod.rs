@@ -17,6 +17,7 @@ mod commit;
 mod directory;
 mod expected;
 mod generations;
+mod given_up;
 mod groups;
 mod head;
 mod index;

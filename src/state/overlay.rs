@@ -18,7 +18,7 @@ pub(super) trait Overlay {
     /// Bytes held by what is not committed yet.
     fn dirty_bytes(&self) -> usize;
 
-    /// Bytes held by committed rows.
+    /// Bytes held by committed rows, and kept for those that are on their way.
     fn clean_bytes(&self) -> usize;
 
     /// Sets how many bytes of committed rows may stay in memory.

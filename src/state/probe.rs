@@ -2,11 +2,29 @@
 
 use std::ops::Bound;
 
-use super::Direction;
 use super::additions::{Additions, EARLY, SPARES_MAX};
 use super::iter::{RowIter, Rowset, is_empty_range};
 use super::slice::Row;
+use super::{Direction, Scan};
 use crate::base::{Error, Result};
+
+/// So much of what the backend has of a key is copied; if there is more, the rest is read as it is wanted.
+const COPIED_MAX: usize = 64 << 10;
+
+/// Rows that were copied, and those behind.
+struct Copied {
+    rows: Rowset,
+    rest: Box<dyn Scan>,
+}
+
+impl Scan for Copied {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        match self.rows.is_at_end() {
+            false => self.rows.next(),
+            true => self.rest.next(),
+        }
+    }
+}
 
 /// A walk over the rows of one key in memory, by start, then in the order of their puts.
 #[derive(Debug)]
@@ -136,41 +154,74 @@ impl Additions {
         }
     }
 
-    /// The rows of a key with starts in `from_ms..=to_ms` of one segment that memory does not hold
-    /// completely: the caller has seen to the bounds.
+    /// The rows of a key with starts in `from_ms..=to_ms` that memory does not hold completely, segment by
+    /// segment, the last of which comes first; the caller has seen to the bounds.
     pub(super) fn early(
         &self,
-        segment: i64,
+        segments: impl Iterator<Item = i64>,
         key: &[u8],
         (from_ms, to_ms): (i64, i64),
-    ) -> Result<RowIter> {
-        let mut overlay = Rowset::default();
+    ) -> Result<Vec<RowIter>> {
+        let hash = self.hash(key);
+        let uncommitted = self.slices.get(&EARLY);
+        let uncommitted = uncommitted.and_then(|early| Some((early, early.find(hash, key)?)));
+        let mut parts = Vec::new();
         let mut row_key = Vec::new();
-        if let Some(early) = self.slices.get(&EARLY)
-            && let Some(chain) = early.find(self.hash(key), key)
-        {
-            let mut place = early.seek(chain, |row| row.start_ms < from_ms);
-            while let Some((row, bytes)) = early.at(chain, place)
-                && row.start_ms <= to_ms
-            {
-                if self.layout.segment(row.start_ms) == segment {
+        for segment in segments {
+            let first_ms = self.layout.first_start_ms(segment).max(from_ms);
+            let last_ms = (self.layout.first_start_ms(segment + 1) - 1).min(to_ms);
+            let mut overlay = Rowset::default();
+            if let Some((early, chain)) = uncommitted {
+                let mut place = early.seek(chain, |row| row.start_ms < first_ms);
+                while let Some((row, bytes)) = early.at(chain, place)
+                    && row.start_ms <= last_ms
+                {
                     let (start_ms, sequence) = row.order();
                     self.layout
                         .row_key_in(segment, key, start_ms, sequence, &mut row_key);
                     overlay.push(&row_key, Some(bytes));
+                    place += 1;
                 }
-                place += 1;
+            }
+            let scan = match self.given_up.cut(hash, (first_ms, last_ms)) {
+                None => None,
+                Some(cut) => self.committed(segment, key, cut)?,
+            };
+            if scan.is_some() || overlay.len() > 0 {
+                parts.push(RowIter::new(overlay, scan, Direction::Forward));
             }
         }
-        let mut last = Vec::new();
-        self.layout
-            .row_key_in(segment, key, from_ms, 0, &mut row_key);
+        parts.reverse();
+        Ok(parts)
+    }
+
+    /// What the backend has of a key in a stretch of one segment; `None` if that is nothing.
+    fn committed(
+        &self,
+        segment: i64,
+        key: &[u8],
+        (from_ms, to_ms): (i64, i64),
+    ) -> Result<Option<Box<dyn Scan>>> {
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        self.layout.row_key_in(segment, key, from_ms, 0, &mut first);
         self.layout
             .row_key_in(segment, key, to_ms, u32::MAX, &mut last);
-        let (from, to) = (Bound::Included(&row_key[..]), Bound::Included(&last[..]));
+        let mut rows = Rowset::default();
+        let mut behind = None;
         let backend = self.backend.borrow();
-        let scan = backend.scan(self.column, from, to, Direction::Forward)?;
-        Ok(RowIter::new(overlay, Some(scan), Direction::Forward))
+        backend.read_range(self.column, (&first, &last), &mut |row_key, row| {
+            match rows.byte_len() < COPIED_MAX {
+                true => rows.push(row_key, Some(row)),
+                false => behind = Some(row_key.to_vec()),
+            }
+            behind.is_none()
+        })?;
+        let Some(behind) = behind else {
+            return Ok((rows.len() > 0).then(|| Box::new(rows) as Box<dyn Scan>));
+        };
+        let (from, to) = (Bound::Included(&behind[..]), Bound::Included(&last[..]));
+        let rest = backend.scan(self.column, from, to, Direction::Forward)?;
+        Ok(Some(Box::new(Copied { rows, rest })))
     }
 
     /// The rows between two row keys, over all keys: for what is asked rarely, since it looks at all that

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Both take parts until none is left, and neither waits for the other. An answer is a hint: what the
-//! store has learned meanwhile counts ([`super::expected`]).
+//! store has learned meanwhile counts ([`super::expected`]). Keys and rows stay below a limit, whatever the
+//! rows turn out to be, and go as soon as nobody wants them.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::base::Result;
 
@@ -48,7 +49,7 @@ impl WantedKeys {
 
     /// What they take, in bytes.
     pub(crate) fn byte_len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.keys.len() * size_of::<Range<u32>>()
     }
 
     pub(super) fn push(&mut self, key: &[u8]) {
@@ -57,21 +58,28 @@ impl WantedKeys {
         self.keys.push(start..self.bytes.len() as u32);
     }
 
+    /// What they take in memory.
+    fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.keys.capacity() * size_of::<Range<u32>>()
+    }
+
     fn key(&self, number: usize) -> &[u8] {
         let Range { start, end } = self.keys[number];
         &self.bytes[start as usize..end as usize]
     }
 
-    /// Sorted, each once.
+    /// Sorted, each once, in no more room than they need.
     fn sort(&mut self) {
         let Self { bytes, keys } = self;
         let key = |at: &Range<u32>| &bytes[at.start as usize..at.end as usize];
         keys.sort_unstable_by(|one, other| key(one).cmp(key(other)));
         keys.dedup_by(|one, other| key(one) == key(other));
+        keys.shrink_to_fit();
+        bytes.shrink_to_fit();
     }
 }
 
-/// The rows of a part.
+/// The rows of a part, or the first of them.
 struct Answer {
     /// The number of its first key.
     first: usize,
@@ -80,33 +88,40 @@ struct Answer {
     ends: Vec<Option<usize>>,
 }
 
+/// What is asked, and of whom.
+struct Asked {
+    reads: Arc<dyn PointReads>,
+    keys: WantedKeys,
+}
+
 /// Keys of one store, and the rows that were found so far. Threads share it.
 pub(crate) struct ReadAhead {
     column: usize,
-    /// `None` once nobody wants the rows any more: it keeps a directory open.
-    reads: RwLock<Option<Arc<dyn PointReads>>>,
-    keys: WantedKeys,
-    /// The parts that nobody has taken.
+    /// `None` once nobody wants the rows any more: it keeps a directory open, and memory.
+    asked: RwLock<Option<Asked>>,
+    parts: usize,
+    /// The parts that nobody has taken; none any more once the rows are too many.
     untaken: Mutex<Range<usize>>,
     answers: Mutex<Vec<Answer>>,
     /// Parts that were answered.
     answered: AtomicUsize,
-    /// Bytes of rows; once they pass the limit no part is begun.
-    bytes: AtomicUsize,
-    bytes_max: usize,
+    /// What found rows take, those that were taken since too; not more than the limit.
+    rows_bytes: AtomicUsize,
+    rows_bytes_max: usize,
 }
 
 impl fmt::Debug for ReadAhead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadAhead")
             .field("column", &self.column)
-            .field("keys", &self.keys.len())
+            .field("parts", &self.parts)
             .field("answered", &self.answered)
             .finish_non_exhaustive()
     }
 }
 
 impl ReadAhead {
+    /// `bytes_max`: what keys and found rows may take.
     pub(super) fn new(
         column: usize,
         reads: Arc<dyn PointReads>,
@@ -114,15 +129,16 @@ impl ReadAhead {
         bytes_max: usize,
     ) -> Self {
         keys.sort();
+        let parts = keys.len().div_ceil(PART);
         Self {
             column,
-            reads: RwLock::new(Some(reads)),
-            untaken: Mutex::new(0..keys.len().div_ceil(PART)),
-            keys,
+            parts,
+            untaken: Mutex::new(0..parts),
             answers: Mutex::default(),
             answered: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            bytes_max,
+            rows_bytes: AtomicUsize::new(0),
+            rows_bytes_max: bytes_max.saturating_sub(keys.held_bytes()),
+            asked: RwLock::new(Some(Asked { reads, keys })),
         }
     }
 
@@ -137,32 +153,37 @@ impl ReadAhead {
     }
 
     fn read(&self, take: impl Fn(&mut Range<usize>) -> Option<usize>) -> bool {
-        let reads = self.reads.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(reads) = &*reads else {
+        let asked = self.asked.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Asked { reads, keys }) = &*asked else {
             return false;
         };
-        if self.bytes.load(Ordering::Relaxed) >= self.bytes_max {
-            return false;
-        }
-        let taken = take(&mut self.untaken.lock().unwrap_or_else(PoisonError::into_inner));
+        let taken = take(&mut self.untaken());
         let Some(part) = taken else {
             return false;
         };
         let first = part * PART;
-        let until = self.keys.len().min(first + PART);
-        let keys: Vec<&[u8]> = (first..until).map(|number| self.keys.key(number)).collect();
+        let until = keys.len().min(first + PART);
+        let part: Vec<&[u8]> = (first..until).map(|number| keys.key(number)).collect();
         let mut answer = Answer {
             first,
             rows: Vec::new(),
-            ends: Vec::with_capacity(keys.len()),
+            ends: Vec::with_capacity(part.len()),
         };
-        let read = reads.get_sorted(self.column, &keys, &mut |row| {
-            answer.rows.extend_from_slice(row.unwrap_or_default());
-            answer.ends.push(row.map(|_| answer.rows.len()));
+        let mut fits = true;
+        let read = reads.get_sorted(self.column, &part, &mut |row| {
+            let bytes = row.unwrap_or_default();
+            fits = fits && self.has_room(bytes.len() + size_of::<Option<usize>>());
+            if fits {
+                answer.rows.extend_from_slice(bytes);
+                answer.ends.push(row.map(|_| answer.rows.len()));
+            }
         });
+        if !fits {
+            *self.untaken() = 0..0;
+        }
         // What does not answer here is asked for again, and told, when the row is wanted.
         if read.is_ok() {
-            self.bytes.fetch_add(answer.rows.len(), Ordering::Relaxed);
+            answer.rows.shrink_to_fit();
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
             answers.push(answer);
             self.answered.fetch_add(1, Ordering::Release);
@@ -170,26 +191,64 @@ impl ReadAhead {
         true
     }
 
+    fn untaken(&self) -> MutexGuard<'_, Range<usize>> {
+        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for a row, if there is.
+    fn has_room(&self, bytes: usize) -> bool {
+        let before = self.rows_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= self.rows_bytes_max;
+        if !fits {
+            self.rows_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
     /// Number of parts that were answered.
     pub(super) fn answered(&self) -> usize {
         self.answered.load(Ordering::Acquire)
     }
 
+    /// Whether all parts were answered.
+    pub(super) fn is_whole(&self) -> bool {
+        self.answered() == self.parts
+    }
+
     /// Gives the rows that were found since the last call, and the keys that have none.
     pub(super) fn take(&self, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
-        let taken =
-            std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
-        for answer in taken {
+        let asked = self.asked.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Asked { keys, .. }) = &*asked else {
+            return;
+        };
+        for answer in self.taken() {
             let mut start = 0;
             for (number, end) in answer.ends.iter().enumerate() {
                 let row = end.map(|end| &answer.rows[std::mem::replace(&mut start, end)..end]);
-                each(self.keys.key(answer.first + number), row);
+                each(keys.key(answer.first + number), row);
             }
         }
     }
 
+    fn taken(&self) -> Vec<Answer> {
+        std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Nobody wants the rest; waits for a part that is being read.
     pub(super) fn close(&self) {
-        *self.reads.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.asked.write().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(self.taken());
+    }
+
+    /// What it takes in memory now.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let asked = self.asked.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = asked.as_ref().map_or(0, |asked| asked.keys.held_bytes());
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = |answer: &Answer| {
+            answer.rows.capacity() + answer.ends.capacity() * size_of::<Option<usize>>()
+        };
+        keys + answers.iter().map(held).sum::<usize>()
     }
 }

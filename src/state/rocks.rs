@@ -3,6 +3,7 @@
 //! There is no write-ahead log, since the changelog is one; all columns are flushed together, so that
 //! the disk always holds some committed prefix.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
@@ -18,6 +19,8 @@ const META_COLUMN: &str = "/task";
 /// The rows of one task in a directory.
 pub struct RocksBackend {
     database: Database,
+    /// By column: a walk over its rows as of the last write. To begin one costs more than to read some rows.
+    walks: RefCell<Vec<Option<Iter>>>,
 }
 
 impl fmt::Debug for RocksBackend {
@@ -43,7 +46,10 @@ impl RocksBackend {
             budget,
             write_ahead: false,
         })?;
-        Ok(Self { database })
+        Ok(Self {
+            database,
+            walks: RefCell::default(),
+        })
     }
 
     /// Size of files and write buffers, in bytes; approximate.
@@ -88,6 +94,28 @@ impl Backend for RocksBackend {
         Ok(Box::new(iter))
     }
 
+    fn read_range(
+        &self,
+        column: usize,
+        (from, to): (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<()> {
+        let mut walks = self.walks.borrow_mut();
+        if walks.len() <= column {
+            walks.resize_with(column + 1, || None);
+        }
+        let walk = match &mut walks[column] {
+            Some(walk) => walk,
+            none => none.insert(self.database.iter(Column(column), Range::all())?),
+        };
+        walk.seek(from);
+        while let Some((key, row)) = walk.next()?
+            && key <= to
+            && visit(key, row)
+        {}
+        Ok(())
+    }
+
     fn reads(&self) -> Option<Arc<dyn PointReads>> {
         Some(Arc::new(RocksReads(self.database.clone())))
     }
@@ -98,6 +126,7 @@ impl Backend for RocksBackend {
     }
 
     fn write(&mut self, batch: &Rows) -> Result<()> {
+        self.walks.get_mut().clear();
         let mut rocks = self.database.batch();
         for (column, change) in batch.changes() {
             let column = Column(column);
@@ -119,6 +148,7 @@ impl Backend for RocksBackend {
     }
 
     fn ingest(&mut self, column: usize, rows: &SortedRows) -> Result<()> {
+        self.walks.get_mut().clear();
         self.database.ingest(Column(column), rows.iter())
     }
 

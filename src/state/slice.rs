@@ -217,6 +217,11 @@ impl Slice {
         self.chains[self.rows[id as usize].chain as usize].hash
     }
 
+    /// The hash of each key.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = u32> {
+        self.chains.iter().map(|chain| chain.hash)
+    }
+
     fn bytes_of(&self, row: &Row) -> &[u8] {
         &self.bytes[row.at..row.at + row.len as usize]
     }

@@ -159,6 +159,8 @@ pub(super) struct Table {
     pub(super) limit: RowLimit,
     /// What is read ahead, where the backend can.
     pub(super) expected: Option<Expected>,
+    /// What that may take of the cache.
+    pub(super) ahead_bytes: usize,
     pub(super) dirty_bytes: usize,
     pub(super) clean_bytes: usize,
     pub(super) cache_bytes: usize,
@@ -197,6 +199,7 @@ impl Table {
             undo: Undo::default(),
             limit: RowLimit::none(),
             expected: None,
+            ahead_bytes: 0,
             dirty_bytes: 0,
             clean_bytes: 0,
             cache_bytes,
@@ -399,7 +402,8 @@ impl Table {
     /// Forgets clean rows that were not read since the hand passed, until the cache is small enough.
     pub(super) fn evict(&mut self) {
         let mut steps = self.entries.len() * 2;
-        while self.clean_bytes > self.cache_bytes && steps > 0 {
+        let room = self.cache_bytes.saturating_sub(self.ahead_bytes);
+        while self.clean_bytes > room && steps > 0 {
             steps -= 1;
             self.hand = (self.hand + 1) % self.entries.len();
             let entry = &mut self.entries[self.hand];

@@ -100,7 +100,8 @@ impl TaskState {
         &self.specs
     }
 
-    /// Sets how many bytes of committed rows are kept at hand, over all stores.
+    /// Sets how many bytes of committed rows are kept at hand, over all stores. Rows that are read ahead are
+    /// a part of it.
     pub fn set_cache_bytes(&self, cache_bytes: usize) {
         let share = cache_bytes / self.stores.len().max(1);
         for store in &self.stores {
@@ -187,7 +188,7 @@ impl TaskState {
         overlays.map(|rows| rows.borrow().dirty_bytes()).sum()
     }
 
-    /// Bytes held by committed rows that are kept at hand.
+    /// Bytes held by committed rows that are kept at hand, and what those that are read ahead may take.
     pub fn cached_bytes(&self) -> usize {
         let overlays = self.stores.iter().map(|store| &store.overlay);
         overlays.map(|rows| rows.borrow().clean_bytes()).sum()

@@ -319,11 +319,8 @@ impl WindowStore {
         if from_ms <= early_to_ms {
             let segments = self.0.segments.map().borrow();
             let early = layout.segment(from_ms)..=layout.segment(early_to_ms);
-            for segment in segments.range(early).map(|(segment, _)| *segment) {
-                parts.push(added.early(segment, key, (from_ms, early_to_ms))?);
-            }
-            // The last part is read first.
-            parts.reverse();
+            let early = segments.range(early).map(|(segment, _)| *segment);
+            parts = added.early(early, key, (from_ms, early_to_ms))?;
         }
         let walk = added.walk(key, from_ms, to_ms, self.sequence_now());
         let mut buffer = added.give_spare();

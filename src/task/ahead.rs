@@ -23,8 +23,6 @@ const RARE: u64 = 8;
 const PAUSE: Offset = 1 << 20;
 /// Fewer keys are not worth it.
 const KEYS_MIN: usize = 32;
-/// The most that keys take, in bytes.
-const KEYS_BYTES: usize = 256 << 10;
 
 /// An input, and a store that is asked for the keys of its records.
 pub(super) struct KeysAhead {
@@ -94,12 +92,15 @@ impl KeysAhead {
             self.cursor = None;
         }
         for _ in under_way..AHEAD_MAX {
-            let Some(len) = self.store.reads_ahead() else {
+            let Some(room) = self.store.reads_ahead() else {
                 break;
             };
             let first = self.next;
             let mut keys = WantedKeys::default();
-            while keys.len() < len && keys.byte_len() < KEYS_BYTES && self.next - first < JUDGED {
+            while keys.len() < room.keys
+                && keys.byte_len() < room.key_bytes
+                && self.next - first < JUDGED
+            {
                 let Some(cursor) = &mut self.cursor else {
                     self.cursor = queue.cursor_at(self.next)?;
                     match self.cursor {

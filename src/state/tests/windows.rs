@@ -278,3 +278,81 @@ fn a_join_probes_no_backend_while_memory_lasts() {
     state.set_cache_bytes(0);
     assert!(!round(5, &mut state).scans.is_empty());
 }
+
+/// Rows of 500 keys over 20 minutes, the last ten of which live, and memory for hardly any.
+fn mostly_given_up(state: &mut TaskState) -> WindowStore {
+    let store = state.window("w").expect("is there");
+    for number in 0..3_000i64 {
+        let key = format!("key-{:04}", number % 500);
+        store
+            .put(key.as_bytes(), number * 400, Some(&[7; 40]))
+            .expect("puts");
+        if number % 100 == 99 {
+            state.seal().expect("seals");
+            state.applied(&[None, None]).expect("applies");
+            state.set_cache_bytes(64_000);
+        }
+    }
+    store
+}
+
+fn long_lived() -> StoreSpec {
+    let mut spec = spec(true);
+    if let StoreKind::Window(rules) = &mut spec.kind {
+        rules.retention_ms = 600_000;
+    }
+    spec
+}
+
+#[test]
+fn a_join_asks_the_backend_for_no_key_that_it_does_not_have() {
+    let (mut state, asked) = watched::Watched::open(&[long_lived()]);
+    let store = mostly_given_up(&mut state);
+    assert!(state.cached_bytes() <= 64_000, "{}", state.cached_bytes());
+    asked.take();
+    let count = |key: &str| {
+        let rows = store.fetch_range(key.as_bytes(), 600_000, 1_199_600);
+        drained(rows.expect("reads")).len()
+    };
+    for number in 500..1_000 {
+        assert_eq!(count(&format!("key-{number:04}")), 0);
+    }
+    assert_eq!(asked.take().scans.len(), 0, "nobody has such keys");
+    // A row of before, of which memory knows nothing more than that.
+    store
+        .put(b"key-0700", 700_000, Some(b"late"))
+        .expect("puts");
+    assert_eq!(count("key-0700"), 1);
+    state.seal().expect("seals");
+    state.applied(&[None, None]).expect("applies");
+    asked.take();
+    assert_eq!(count("key-0700"), 1);
+    assert!(!asked.take().scans.is_empty(), "it has left memory");
+    assert_eq!(count("key-0007"), 3);
+    assert!(!asked.take().scans.is_empty());
+}
+
+#[test]
+fn many_rows_of_a_key_come_from_the_backend_in_order() {
+    Bench::on_both(&[long_lived()], |bench| {
+        let store = bench.state.window("w").expect("is there");
+        for number in 0..3_000u32 {
+            let row = [&number.to_be_bytes()[..], &[7; 60]].concat();
+            store
+                .put(b"key", i64::from(number), Some(&row))
+                .expect("puts");
+        }
+        let mut changelogs = Changelogs::default();
+        bench.state.set_cache_bytes(0);
+        changelogs.commit(bench);
+        let rows = drained(store.fetch_range(b"key", 10, 2_989).expect("reads"));
+        let starts: Vec<i64> = rows.iter().map(|(_, start_ms, _)| *start_ms).collect();
+        assert_eq!(starts, (10..=2_989).collect::<Vec<i64>>());
+        // The next probes show what was committed since.
+        store.put(b"key", 2_989, Some(b"new")).expect("puts");
+        changelogs.commit(bench);
+        let rows = drained(store.fetch_range(b"key", 2_980, 2_989).expect("reads"));
+        assert_eq!(rows.last().map(|row| &row.2[..]), Some(&b"new"[..]));
+        assert_eq!(rows.len(), 11);
+    });
+}
