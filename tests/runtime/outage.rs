@@ -127,3 +127,24 @@ fn a_shutdown_does_not_wait_for_ever() {
     running.close(DEADLINE).expect("closed");
     assert!(finals(&*log) == expected(&readings), "each reading once");
 }
+
+/// A commit that does not get through, whole or in parts, is tried again smaller and smaller until it does.
+#[test]
+fn a_commit_too_large_for_what_leads_to_the_log_is_halved() {
+    let readings = readings(20_000);
+    let log = memory_log();
+    create_topics(&*log, 4);
+    append(&*log, &readings, 4, 500);
+    let bytes = 40_000;
+    let faulty = Arc::new(FaultyLog::new(log.clone(), Fault::TooLarge { bytes }));
+    let settings = Settings {
+        commit_interval_ms: 5_000,
+        commit_spacing_ms: Some(5_000),
+        ..Settings::default()
+    };
+    let mut running = start_with(&faulty, settings);
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    assert!(faulty.faults() > 2, "{} were too large", faulty.faults());
+    assert!(finals(&*log) == expected(&readings), "each reading once");
+}

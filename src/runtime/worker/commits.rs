@@ -22,7 +22,7 @@ impl Worker {
 
     /// As many may there be. At half of it a commit is due: one half is on its way while the other fills.
     pub(super) fn uncommitted_limit(&self) -> usize {
-        let limit = self.shared.settings.uncommitted_bytes();
+        let limit = self.ahead.room(self.shared.settings.uncommitted_bytes());
         match self.short_of_room {
             true => limit.min(SMALL_COMMIT_BYTES),
             false => limit,
@@ -40,8 +40,10 @@ impl Worker {
             .values()
             .any(|open| open.task.has_ended() && !open.ended);
         let due_ms = self.commit_due_ms();
-        // When both generations are full there is nothing to do but wait for the answer.
-        self.is_full = bytes >= limit && self.in_flight.is_some();
+        // When both generations are full there is nothing to do but wait for the answer; or for the brokers to
+        // take what went ahead.
+        let ahead = self.writer.staged_bytes();
+        self.is_full = bytes + ahead >= limit && (self.in_flight.is_some() || ahead > 0);
         let is_much = bytes >= limit / 2;
         if self.in_flight.is_some() || (!is_much && !ending && now_ms < due_ms) {
             return Ok(());
@@ -64,7 +66,8 @@ impl Worker {
             true => spacing_ms,
             false => interval_ms,
         };
-        self.committed_at_ms.saturating_add(pause_ms)
+        let due_ms = self.committed_at_ms.saturating_add(pause_ms);
+        due_ms.min(self.ahead.until_ms())
     }
 
     fn ask(&mut self) -> Result<()> {
@@ -73,6 +76,7 @@ impl Worker {
             tasks,
             writer,
             membership,
+            ahead,
             ..
         } = self;
         self.committed_at_ms = shared.env.monotonic_ms();
@@ -88,6 +92,7 @@ impl Worker {
         if sealed.is_empty() {
             return Ok(());
         }
+        ahead.is_asked(sealed.bytes());
         let asked = InFlight::ask(
             sealed,
             &shared.layout.application,
@@ -136,6 +141,8 @@ impl Worker {
                 let answered_ms = self.shared.env.monotonic_ms();
                 self.commit_took_ms = answered_ms.saturating_sub(self.asked_at_ms);
                 tracing::debug!(took_ms = self.commit_took_ms, "commit");
+                let staging = self.writer.staging();
+                self.ahead.succeeded(self.commit_took_ms, staging);
                 self.aborts = None;
                 match self.short_of_room {
                     true => self.purge(),
@@ -172,7 +179,13 @@ impl Worker {
         self.tasks.values_mut().any(|open| open.is_dirty())
     }
 
-    fn commit_failed(&mut self, error: CommitError) -> Result<()> {
+    pub(super) fn commit_failed(&mut self, error: CommitError) -> Result<()> {
+        self.ahead.failed();
+        if let CommitError::Aborted(error) | CommitError::Lost(error) = &error
+            && error.kind() == ErrorKind::Unavailable
+        {
+            self.ahead.halve();
+        }
         match error {
             // Tried again it would be refused again.
             CommitError::Aborted(error) if error.kind() == ErrorKind::Invalid => Err(error),
