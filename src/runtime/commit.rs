@@ -45,8 +45,8 @@ pub(super) struct Sealed {
     outputs: Vec<(TopicPartition, Batch)>,
     changes: Vec<(TopicPartition, Batch)>,
     offsets: Vec<Progress>,
-    /// Whether outputs went ahead.
-    has_staged: bool,
+    /// Whether outputs went ahead of it.
+    pub(super) has_staged: bool,
 }
 
 /// What a task has read of its inputs.
@@ -88,7 +88,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
             continue;
         }
         sealed.outputs.extend(open.task.effects().take());
-        sealed.has_staged |= std::mem::take(&mut open.staged);
+        open.staged = false;
         open.task.state.seal()?;
         let mut builder = BatchesBuilder::default();
         for (store, changelog) in open.changelogs.iter().enumerate() {
@@ -156,6 +156,32 @@ impl InFlight {
         flight.outcome(asked)?;
         hooks.reached(Point::Asked);
         Ok(flight)
+    }
+
+    /// At least once, outputs need not wait for the state: asks the log to take them alone.
+    pub(super) fn of_outputs(
+        outputs: Vec<(TopicPartition, Batch)>,
+        group: &str,
+        token: MemberToken,
+        writer: &mut dyn Writer,
+    ) -> Result<Self, CommitError> {
+        let mut flight = Self {
+            bytes: size_of(&outputs),
+            group: group.to_owned(),
+            changes: None,
+            offsets: Vec::new(),
+            ends: BTreeMap::new(),
+            said: None,
+        };
+        let commit = flight.commit_of(outputs, token, Vec::new());
+        let asked = writer.submit(commit);
+        flight.outcome(asked)?;
+        Ok(flight)
+    }
+
+    /// Whether it is of outputs alone, and no task has anything to apply.
+    pub(super) fn is_of_outputs(&self) -> bool {
+        self.offsets.is_empty()
     }
 
     /// Looks whether the answer has come; `true` when the commit is definite and [`Self::apply`] is

@@ -48,7 +48,7 @@ pub(super) struct OpenTask {
     pub(super) restored: u64,
     /// Whether it is part of the commit in flight.
     pub(super) sealed: bool,
-    /// Whether outputs of it went ahead of their commit.
+    /// Whether outputs of it went to the log without its progress.
     pub(super) staged: bool,
     /// Whether it ended and everything of it is committed.
     pub(super) ended: bool,

@@ -129,6 +129,7 @@ impl Transactions {
     /// Does what comes until nobody can send any more.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
         while let Some(job) = self.next(jobs) {
+            self.quiet.set(0);
             match job {
                 Job::Stage(part) => self.stage(&part),
                 Job::Commit(part, group) => {

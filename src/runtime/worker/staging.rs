@@ -9,8 +9,8 @@
 //! nothing goes ahead, since the next one begins after it.
 
 use super::{Phase, Worker};
-use crate::base::Result;
-use crate::log::Staging;
+use crate::base::{Result, TopicPartition};
+use crate::log::{Batch, Staging};
 
 /// A commit of which nothing is known to be wrong but its size is tried again with half of it, down to this, in
 /// bytes.
@@ -68,6 +68,10 @@ impl Ahead {
         self.until_ms = None;
     }
 
+    pub(super) fn has_begun(&self) -> bool {
+        self.until_ms.is_some()
+    }
+
     pub(super) fn until_ms(&self) -> u64 {
         self.until_ms.unwrap_or(u64::MAX)
     }
@@ -82,25 +86,35 @@ impl Worker {
         let Some(staging) = self.writer.staging() else {
             return Ok(());
         };
-        let tasks = self.tasks.values_mut();
-        let waiting: usize = tasks.map(|open| open.task.effects().bytes()).sum();
-        if waiting < staging.from_bytes {
+        if self.waiting_outputs() < staging.from_bytes {
             return Ok(());
         }
         let now_ms = self.shared.env.monotonic_ms();
         let within_ms = u64::try_from(staging.within.as_millis()).unwrap_or(u64::MAX);
         let latest_ms = now_ms.saturating_add(within_ms);
         self.ahead.until_ms.get_or_insert(latest_ms);
+        let outputs = self.take_outputs();
+        match self.writer.stage(outputs) {
+            Ok(()) => Ok(()),
+            Err(error) => self.commit_failed(error),
+        }
+    }
+
+    /// How many bytes of outputs wait.
+    pub(super) fn waiting_outputs(&mut self) -> usize {
+        let tasks = self.tasks.values_mut();
+        tasks.map(|open| open.task.effects().bytes()).sum()
+    }
+
+    /// Takes them. Whoever made some has something to commit, whatever else it did.
+    pub(super) fn take_outputs(&mut self) -> Vec<(TopicPartition, Batch)> {
         let mut outputs = Vec::new();
         for open in self.tasks.values_mut() {
             let taken = open.task.effects().take();
             open.staged |= !taken.is_empty();
             outputs.extend(taken);
         }
-        match self.writer.stage(outputs) {
-            Ok(()) => Ok(()),
-            Err(error) => self.commit_failed(error),
-        }
+        outputs
     }
 }
 
