@@ -12,20 +12,21 @@
 //! 2. After [`Writer::poll`] returned a receipt the commit survives a crash, as far as the fsync
 //!    policy says.
 //! 3. The records of a partition are ordered, their offsets grow, and a reader gets each once.
-//! 4. A commit that names a group member is refused as [`CommitError::Fenced`] once the group has
+//! 4. A commit that names a group member is refused as [`CommitError::Fenced`](super::CommitError::Fenced) once the group has
 //!    moved on from the member's generation.
 //! 5. A commit error says whether the effects are absent (`Aborted`, `Fenced`), not known yet
 //!    (`Unknown`), or not to be learned by this writer (`Lost`). Opening a writer's id settles what the
 //!    last holder of the id left open, before [`Log::writer`] returns.
-//! 6. Records deleted by retention, compaction or [`Log::delete_records`] leave gaps; offsets are
+//! 6. What was staged and not submitted is seen by no reader of committed records, and is gone once its writer
+//!    abandons it, its commit fails for good, or the writer's id is opened anew.
+//! 7. Records deleted by retention, compaction or [`Log::delete_records`] leave gaps; offsets are
 //!    never used twice.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::Batch;
-use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
+use super::{Batch, Writer};
+use crate::base::{Offset, Result, TaskId, TopicPartition};
 
 /// How a topic gives up old records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,80 +103,6 @@ pub struct MemberToken {
     /// The generation of the group in which it got its tasks.
     pub generation: u64,
 }
-
-/// The offsets part of a commit.
-#[derive(Clone, Debug)]
-pub struct GroupCommit {
-    /// Whose progress it is.
-    pub group: String,
-    /// Who commits; `None` for a group that has no members (a feeder), which is never fenced.
-    pub token: Option<MemberToken>,
-    /// The progress.
-    pub offsets: Vec<(TopicPartition, CommittedOffset)>,
-}
-
-/// Everything that becomes visible at once.
-#[derive(Clone, Debug, Default)]
-pub struct Commit {
-    /// Records to append. Of one partition there may be several batches; they are appended in order.
-    pub appends: Vec<(TopicPartition, Batch)>,
-    /// Progress to record with them.
-    pub group: Option<GroupCommit>,
-}
-
-/// What a successful commit did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// For each partition appended to: the offset after the last appended record.
-    pub ends: BTreeMap<TopicPartition, Offset>,
-}
-
-/// Why a commit did not happen, and what is true now.
-#[derive(Debug)]
-pub enum CommitError {
-    /// Nothing of it happened, and it may be tried again: rebuild from committed state.
-    Aborted(Error),
-    /// Nothing of it happened: the group has moved on. Give up all tasks and join anew.
-    Fenced(Error),
-    /// It may or may not have happened, and stays in flight. Call [`Writer::poll`] again until the
-    /// outcome is definite.
-    Unknown(Error),
-    /// It may or may not have happened, and this writer cannot learn which. Open the writer's id anew,
-    /// which settles it, and read the group's offsets: they are what the commit made them, or what they
-    /// were before.
-    Lost(Error),
-    /// Nothing more can be written. Stop; a restart continues from committed state.
-    Fatal(Error),
-}
-
-impl CommitError {
-    /// The error inside.
-    pub fn into_error(self) -> Error {
-        match self {
-            Self::Aborted(error)
-            | Self::Fenced(error)
-            | Self::Unknown(error)
-            | Self::Lost(error)
-            | Self::Fatal(error) => error,
-        }
-    }
-}
-
-impl fmt::Display for CommitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Aborted(error) => write!(f, "commit aborted: {error}"),
-            Self::Fenced(error) => write!(f, "commit refused: {error}"),
-            Self::Unknown(error) => write!(f, "commit of unknown outcome: {error}"),
-            Self::Lost(error) => {
-                write!(f, "commit whose outcome this writer cannot learn: {error}")
-            }
-            Self::Fatal(error) => write!(f, "commit failed: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for CommitError {}
 
 /// Which records a query of offsets counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,30 +306,6 @@ pub trait Reader: Send {
     /// # Errors
     /// `Invalid` if a partition does not exist (any more).
     fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>>;
-}
-
-/// Commits, one at a time. Owned by one thread.
-pub trait Writer: Send {
-    /// Hands over a commit and returns at once. The outcome comes from [`Writer::poll`]. While one
-    /// is in flight another must not be submitted.
-    ///
-    /// # Errors
-    /// As [`Writer::poll`].
-    fn submit(&mut self, commit: Commit) -> std::result::Result<(), CommitError>;
-
-    /// The outcome of the commit in flight; `None` if it is not known within `timeout` or none is in
-    /// flight.
-    ///
-    /// # Errors
-    /// See [`CommitError`]. After `Unknown` the commit stays in flight: call again, which asks the log
-    /// again, and returns `Unknown` again while there is no answer.
-    fn poll(&mut self, timeout: Duration) -> std::result::Result<Option<Receipt>, CommitError>;
-
-    /// How long after a commit was submitted the next one is worth its cost, at the least and however quick
-    /// the last one was, when results should be seen soon; `None` if the log does not say.
-    fn spacing(&self) -> Option<Duration> {
-        None
-    }
 }
 
 /// A task and the input partitions that decide where it runs.

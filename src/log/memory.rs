@@ -11,7 +11,7 @@ use super::signal::Signal;
 use super::turns::{From, Reached, Source, TurnReader};
 use super::{
     Assignment, Batch, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation,
-    JoinRequest, Log, MemberToken, Membership, Reader, Receipt, TopicSpec, Writer,
+    JoinRequest, Log, MemberToken, Membership, Reader, Receipt, Staged, TopicSpec, Writer,
 };
 use crate::base::{Env, Offset, Result, TaskId, TopicPartition};
 
@@ -230,6 +230,7 @@ impl Log for MemoryLog {
             id: id.to_owned(),
             opened: *opened,
             outcome: None,
+            staged: Staged::default(),
         }))
     }
 
@@ -305,11 +306,17 @@ struct MemoryWriter {
     id: String,
     opened: u64,
     outcome: Option<Result<Receipt, CommitError>>,
+    staged: Staged,
 }
 
 impl Writer for MemoryWriter {
+    fn staged(&mut self) -> &mut Staged {
+        &mut self.staged
+    }
+
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
         assert!(self.outcome.is_none(), "one commit at a time");
+        let commit = self.staged.complete(commit);
         let now_ms = self.shared.env.wall_ms();
         let mut state = self.shared.state();
         if state.writers.get(&self.id) != Some(&self.opened) {

@@ -1,7 +1,7 @@
 //! Partitioned logs: one trait, several backends, one conformance suite (design decision D2).
 //!
 //! ```text
-//!  api, batch          what the layers above see
+//!  api, commit, batch  what the layers above see
 //!  memory  embedded/  kafka/    the backends;  url picks one. The last two are features: rocksdb, kafka
 //!  group/              members, tasks and fencing, for the first two
 //!  turns, signal       the reader of those two, and how it waits
@@ -11,6 +11,7 @@
 mod api;
 mod batch;
 mod check;
+mod commit;
 pub mod conformance;
 #[cfg(feature = "rocksdb")]
 pub mod embedded;
@@ -27,6 +28,8 @@ pub use batch::{
     BATCH_BYTES, Batch, BatchBuilder, BatchMark, BatchesBuilder, BatchesMark, Cursor, HEADER_LEN,
     RecordRef, Records,
 };
+pub(crate) use commit::size_of;
+pub use commit::{Commit, CommitError, GroupCommit, Receipt, Staged, Staging, Writer};
 #[cfg(feature = "rocksdb")]
 pub use embedded::EmbeddedLog;
 #[cfg(feature = "kafka")]

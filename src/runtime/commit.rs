@@ -1,5 +1,6 @@
 //! The commit protocol (decisions D3, D4), in steps:
 //!
+//! 0. Where the log gains by it, outputs go ahead (`worker/staging.rs`).
 //! 1. [`seal`]: effects are completed and taken, each store's active generation becomes the
 //!    committing one, changelog records are made of it.
 //! 2. [`InFlight::ask`]: everything goes to the log. Exactly once: outputs, changelogs and input
@@ -18,7 +19,7 @@ use super::open_task::OpenTask;
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
 use crate::log::{
     Batch, BatchesBuilder, Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt,
-    Writer,
+    Writer, size_of,
 };
 
 /// The note of a committed offset whose task has ended: so other instances learn of it.
@@ -44,6 +45,8 @@ pub(super) struct Sealed {
     outputs: Vec<(TopicPartition, Batch)>,
     changes: Vec<(TopicPartition, Batch)>,
     offsets: Vec<Progress>,
+    /// Whether outputs went ahead of it.
+    pub(super) has_staged: bool,
 }
 
 /// What a task has read of its inputs.
@@ -55,6 +58,11 @@ struct Progress {
 }
 
 impl Sealed {
+    /// Size of the records, but for those that went ahead, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of(&self.outputs) + size_of(&self.changes)
+    }
+
     /// Whether there is nothing to commit.
     pub(super) fn is_empty(&self) -> bool {
         self.offsets.is_empty()
@@ -68,6 +76,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
         outputs: Vec::new(),
         changes: Vec::new(),
         offsets: Vec::new(),
+        has_staged: false,
     };
     for (id, open) in tasks {
         let completed = open.task.before_commit();
@@ -79,6 +88,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
             continue;
         }
         sealed.outputs.extend(open.task.effects().take());
+        open.staged = false;
         open.task.state.seal()?;
         let mut builder = BatchesBuilder::default();
         for (store, changelog) in open.changelogs.iter().enumerate() {
@@ -117,14 +127,15 @@ impl InFlight {
         hooks: &dyn Hooks,
     ) -> Result<Self, CommitError> {
         hooks.reached(Point::BeforeCommit);
+        let bytes = sealed.bytes();
         let Sealed {
             outputs,
             changes,
             offsets,
+            has_staged,
         } = sealed;
-        let both = outputs.iter().chain(&changes);
         let mut flight = Self {
-            bytes: both.map(|(_, batch)| batch.as_bytes().len()).sum(),
+            bytes,
             group: group.to_owned(),
             changes: None,
             offsets,
@@ -132,7 +143,7 @@ impl InFlight {
             said: None,
         };
         let commit = match guarantee {
-            Guarantee::AtLeastOnce if !outputs.is_empty() => {
+            Guarantee::AtLeastOnce if has_staged || !outputs.is_empty() => {
                 flight.changes = Some(changes);
                 flight.commit_of(outputs, token, Vec::new())
             }
@@ -145,6 +156,32 @@ impl InFlight {
         flight.outcome(asked)?;
         hooks.reached(Point::Asked);
         Ok(flight)
+    }
+
+    /// At least once, outputs need not wait for the state: asks the log to take them alone.
+    pub(super) fn of_outputs(
+        outputs: Vec<(TopicPartition, Batch)>,
+        group: &str,
+        token: MemberToken,
+        writer: &mut dyn Writer,
+    ) -> Result<Self, CommitError> {
+        let mut flight = Self {
+            bytes: size_of(&outputs),
+            group: group.to_owned(),
+            changes: None,
+            offsets: Vec::new(),
+            ends: BTreeMap::new(),
+            said: None,
+        };
+        let commit = flight.commit_of(outputs, token, Vec::new());
+        let asked = writer.submit(commit);
+        flight.outcome(asked)?;
+        Ok(flight)
+    }
+
+    /// Whether it is of outputs alone, and no task has anything to apply.
+    pub(super) fn is_of_outputs(&self) -> bool {
+        self.offsets.is_empty()
     }
 
     /// Looks whether the answer has come; `true` when the commit is definite and [`Self::apply`] is

@@ -48,6 +48,8 @@ pub(super) struct OpenTask {
     pub(super) restored: u64,
     /// Whether it is part of the commit in flight.
     pub(super) sealed: bool,
+    /// Whether outputs of it went to the log without its progress.
+    pub(super) staged: bool,
     /// Whether it ended and everything of it is committed.
     pub(super) ended: bool,
     /// Whether it had ended when the commit in flight was sealed.
@@ -110,6 +112,7 @@ impl OpenTask {
             committed,
             restored: ready.restored,
             sealed: false,
+            staged: false,
             ended: false,
             ending: false,
             told_end: false,
@@ -124,7 +127,8 @@ impl OpenTask {
 
     /// Whether there is anything that a commit would keep.
     pub(super) fn is_dirty(&mut self) -> bool {
-        self.task.effects().records() > 0
+        self.staged
+            || self.task.effects().records() > 0
             || self.task.state.dirty_bytes() > 0
             || self.task.state.has_new_times()
             || self.task.has_ended() != self.told_end

@@ -1,5 +1,6 @@
 //! Cases of Kafka's own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,10 @@ use marea::base::{SystemEnv, TopicPartition};
 use marea::log::{
     BatchBuilder, Commit, CommittedOffset, Isolation, KafkaLog, Log, TopicSpec, Writer,
 };
+use marea::runtime::Settings;
 
 use crate::broker::Broker;
-use crate::crash::{application, id_of, prepared};
+use crate::crash::{application, id_of, prepared, settings};
 use crate::inputs;
 
 pub type Case = fn(&Broker);
@@ -26,6 +28,10 @@ pub const CASES: &[(&str, Case)] = &[
         a_topic_that_is_made_anew_while_it_is_read_is_noticed,
     ),
     ("lag_reaches_0", lag_reaches_0),
+    (
+        "four_idle_workers_have_few_threads",
+        four_idle_workers_have_few_threads,
+    ),
     ("a_backlog_starves_no_input", |broker| {
         inputs::starves_no_input(broker.fresh_log());
     }),
@@ -159,6 +165,58 @@ fn lag_reaches_0(broker: &Broker) {
         }
         assert!(Instant::now() < until, "{committed:?} of {ends:?}");
         std::thread::sleep(Duration::from_millis(200));
+    }
+    running.close(Duration::from_secs(30)).expect("closed");
+}
+
+/// The threads of this process, by the first letters of their names.
+fn threads() -> BTreeMap<String, i64> {
+    let mut threads = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task")
+        .expect("threads")
+        .flatten()
+    {
+        // It may have ended.
+        if let Ok(name) = std::fs::read_to_string(task.path().join("comm")) {
+            *threads.entry(name.trim().to_owned()).or_default() += 1;
+        }
+    }
+    threads
+}
+
+/// Each client has threads for itself and for each connection, so there should be few clients.
+fn four_idle_workers_have_few_threads(broker: &Broker) {
+    /// Our own: four workers, four that read rows, four that restore, and some that watch. And of clients: three for
+    /// each worker, four for questions, one spare reader.
+    const MOST: i64 = 96;
+    let log = prepared(broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    let before = threads();
+    let builder = application(directory.path(), Arc::clone(&log));
+    let builder = builder.settings(Settings {
+        workers: 4,
+        ..settings()
+    });
+    let mut running = builder.start().expect("started");
+    let until = Instant::now() + Duration::from_secs(90);
+    while running.snapshot().tasks.len() < 4 || running.snapshot().lag > 0 {
+        assert!(Instant::now() < until, "it works");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Readers that restored are kept for a while.
+    std::thread::sleep(Duration::from_secs(12));
+    loop {
+        let mut now = threads();
+        for (name, count) in &before {
+            *now.entry(name.clone()).or_default() -= count;
+        }
+        let all: i64 = now.values().sum();
+        if all <= MOST {
+            println!("    {all} threads: {now:?}");
+            break;
+        }
+        assert!(Instant::now() < until, "{all} threads: {now:?}");
+        std::thread::sleep(Duration::from_millis(500));
     }
     running.close(Duration::from_secs(30)).expect("closed");
 }

@@ -18,6 +18,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use crate::broker::{Broker, tried};
 use crate::cases::Case;
 use crate::crash::{application, check, prepared, settings};
+use crate::staging::log_with_timeout;
 
 pub const CASES: &[(&str, Case)] = &[
     ("the_brokers_refuse_a_zombie", the_brokers_refuse_a_zombie),
@@ -186,25 +187,26 @@ fn a_broker_that_stalls_leaves_no_doubt(broker: &Broker) {
 }
 
 fn a_broker_is_away_for_a_moment(broker: &Broker) {
-    broker_is_away(broker, 2)
+    broker_is_away(broker, 2, 60_000)
 }
 
 fn a_broker_is_away_for_longer_than_a_transaction_may_be_open(broker: &Broker) {
-    broker_is_away(broker, 14);
+    broker_is_away(broker, 14, 10_000);
 }
 
-fn broker_is_away(broker: &Broker, seconds: u64) {
+fn broker_is_away(broker: &Broker, seconds: u64, transaction_ms: u64) {
     match broker.directory() {
         None => println!("    not done: the broker is not ours to kill"),
         Some(_) => tried(|| {
             let broker = Broker::own("").expect("a broker");
-            broker.outcome(|| the_broker_is_away(&broker, seconds))
+            broker.outcome(|| the_broker_is_away(&broker, seconds, transaction_ms))
         }),
     }
 }
 
-fn the_broker_is_away(broker: &Broker, seconds: u64) {
-    let log = prepared(broker);
+fn the_broker_is_away(broker: &Broker, seconds: u64, transaction_ms: u64) {
+    prepared(broker);
+    let log = log_with_timeout(broker, transaction_ms);
     let directory = tempfile::tempdir().expect("a directory");
     let settings = Settings {
         // Slow enough to be disturbed.

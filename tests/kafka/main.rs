@@ -28,6 +28,7 @@ mod refusals;
 mod rolling;
 mod security;
 mod soak;
+mod staging;
 mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
@@ -113,6 +114,7 @@ fn main() -> ExitCode {
         brokers::CASES,
         twins::CASES,
         rolling::CASES,
+        staging::CASES,
         soak::CASES,
         interop::CASES,
         authorisation::CASES,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use marea::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use marea::log::{
     Assignment, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation, JoinRequest,
-    Log, MemberToken, Membership, Reader, Receipt, Skipped, TopicSpec, Writer,
+    Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, Staging, TopicSpec, Writer,
 };
 
 /// What goes wrong, for some with each commit whose number divides by `every`.
@@ -20,6 +20,8 @@ pub enum Fault {
     Abort { every: u32 },
     /// The writer never learns whether it happened: it did every second time.
     LoseOutcome { every: u32 },
+    /// What is larger than so many bytes does not get through.
+    TooLarge { bytes: usize },
     /// So many times the log does not say where the changelogs of that partition end.
     HideEnds { partition: u32, times: u32 },
     /// Nothing.
@@ -242,17 +244,35 @@ enum Answer {
 }
 
 impl Writer for FaultyWriter {
+    fn staged(&mut self) -> &mut Staged {
+        self.writer.staged()
+    }
+
+    /// A few records at a time, so that commits fail of which parts went ahead.
+    fn staging(&self) -> Option<Staging> {
+        Some(Staging {
+            from_bytes: 2_000,
+            within: Duration::from_secs(1),
+        })
+    }
+
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
         if self.counts.ask().is_err() {
             // It never gets there; nobody knows before the log can be asked again.
             self.answer = Answer::Abort;
             return Ok(());
         }
+        let sizes = commit
+            .appends
+            .iter()
+            .map(|(_, batch)| batch.as_bytes().len());
+        let size = self.staged_bytes() + sizes.sum::<usize>();
         let number = self.counts.commits.fetch_add(1, Ordering::SeqCst) + 1;
         self.answer = match self.fault {
             Fault::LoseAnswer { every } if number.is_multiple_of(every) => Answer::Lost,
             Fault::Abort { every } if number.is_multiple_of(every) => Answer::Abort,
             Fault::LoseOutcome { every } if number.is_multiple_of(every) => Answer::NeverKnown,
+            Fault::TooLarge { bytes } if size > bytes => Answer::Abort,
             _ => Answer::Good,
         };
         if self.answer != Answer::Good {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marea::base::ErrorKind;
+use marea::base::{ErrorKind, TopicPartition};
+use marea::log::CommittedOffset;
 use marea::runtime::{Application, Settings, State, StateBackend};
 
 use crate::faulty::{Fault, FaultyLog};
@@ -123,6 +124,56 @@ fn a_shutdown_does_not_wait_for_ever() {
     drop(running);
     faulty.set_down(false);
     let mut running = start(&faulty, u64::MAX);
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    assert!(finals(&*log) == expected(&readings), "each reading once");
+}
+
+/// A commit that does not get through, whole or in parts, is tried again smaller and smaller until it does.
+#[test]
+fn a_commit_too_large_for_what_leads_to_the_log_is_halved() {
+    let readings = readings(20_000);
+    let log = memory_log();
+    create_topics(&*log, 4);
+    append(&*log, &readings, 4, 500);
+    let bytes = 40_000;
+    let faulty = Arc::new(FaultyLog::new(log.clone(), Fault::TooLarge { bytes }));
+    let settings = Settings {
+        commit_interval_ms: 5_000,
+        commit_spacing_ms: Some(5_000),
+        ..Settings::default()
+    };
+    let mut running = start_with(&faulty, settings);
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    assert!(faulty.faults() > 2, "{} were too large", faulty.faults());
+    assert!(finals(&*log) == expected(&readings), "each reading once");
+}
+
+/// What goes ahead holds up who reads it, so its commit comes in time, whatever the interval says.
+#[test]
+fn what_went_ahead_is_committed_in_time() {
+    let readings = readings(2_000);
+    let log = memory_log();
+    create_topics(&*log, 4);
+    append(&*log, &readings, 4, 500);
+    let faulty = Arc::new(FaultyLog::new(log.clone(), Fault::None));
+    let settings = Settings {
+        commit_interval_ms: 3_600_000,
+        commit_spacing_ms: Some(3_600_000),
+        ..Settings::default()
+    };
+    let mut running = start_with(&faulty, settings);
+    let inputs = [0, 1, 2, 3].map(|partition| TopicPartition::new("readings", partition));
+    until("progress", || {
+        let offsets = log.committed("outage", &inputs).expect("offsets");
+        let offset = |one: &Option<CommittedOffset>| one.as_ref().map_or(0, |one| one.offset);
+        offsets.iter().map(offset).sum::<i64>() > 0
+    });
+    running.close(DEADLINE).expect("closed");
+    drop(running);
+    // With an hour between two commits a drain would take hours.
+    let mut running = start(&faulty, Settings::default().commit_retry_ms);
     running.drain(DEADLINE).expect("drained");
     running.close(DEADLINE).expect("closed");
     assert!(finals(&*log) == expected(&readings), "each reading once");

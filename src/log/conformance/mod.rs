@@ -16,6 +16,7 @@ mod appends;
 pub mod exact;
 mod members;
 mod reading;
+mod staging;
 mod topics;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use appends::*;
 pub use members::*;
 pub use reading::*;
+pub use staging::*;
 pub use topics::*;
 
 use super::{
@@ -58,6 +60,11 @@ macro_rules! log_conformance {
             a_record_larger_than_its_topic_takes_is_refused
             writers_at_once_get_offsets_of_their_own
             a_writer_opened_again_fences_the_first
+            what_is_staged_is_seen_when_it_is_submitted
+            what_is_abandoned_is_never_seen
+            what_a_writer_staged_goes_with_it
+            a_refused_commit_takes_along_what_was_staged
+            what_a_zombie_staged_is_never_seen
             topics_are_created_once_and_refused_when_they_differ
             a_deleted_topic_is_gone_with_its_offsets
             records_before_an_offset_are_deleted
@@ -128,6 +135,26 @@ pub const CASES: &[(&str, Case)] = &[
     (
         "a_writer_opened_again_fences_the_first",
         a_writer_opened_again_fences_the_first,
+    ),
+    (
+        "what_is_staged_is_seen_when_it_is_submitted",
+        what_is_staged_is_seen_when_it_is_submitted,
+    ),
+    (
+        "what_is_abandoned_is_never_seen",
+        what_is_abandoned_is_never_seen,
+    ),
+    (
+        "what_a_writer_staged_goes_with_it",
+        what_a_writer_staged_goes_with_it,
+    ),
+    (
+        "a_refused_commit_takes_along_what_was_staged",
+        a_refused_commit_takes_along_what_was_staged,
+    ),
+    (
+        "what_a_zombie_staged_is_never_seen",
+        what_a_zombie_staged_is_never_seen,
     ),
     (
         "topics_are_created_once_and_refused_when_they_differ",

@@ -11,7 +11,7 @@ use super::{committer, housekeeping, opening};
 use crate::base::{Env, Error, Offset, Result, Thread, TopicPartition};
 use crate::log::turns::{Source as _, TurnReader};
 use crate::log::{
-    CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
+    CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, Staged, TopicSpec, Writer,
 };
 
 /// A durable log in a directory, for this process alone. Dropping it closes it.
@@ -206,6 +206,7 @@ impl Log for EmbeddedLog {
             id: id.to_owned(),
             opened: *opened,
             answer: None,
+            staged: Staged::default(),
         }))
     }
 

@@ -8,7 +8,8 @@ use super::shared::Shared;
 use crate::base::{Result, TaskId};
 use crate::log::group::Seat;
 use crate::log::{
-    Assignment, Commit, CommitError, Heartbeat, MemberToken, Membership, Receipt, Writer, check,
+    Assignment, Commit, CommitError, Heartbeat, MemberToken, Membership, Receipt, Staged, Writer,
+    check,
 };
 
 pub(super) struct EmbeddedWriter {
@@ -17,13 +18,19 @@ pub(super) struct EmbeddedWriter {
     pub(super) opened: u64,
     /// Of the commit in flight.
     pub(super) answer: Option<Arc<Answer>>,
+    pub(super) staged: Staged,
 }
 
 const SPACING: Duration = Duration::from_millis(1);
 
 impl Writer for EmbeddedWriter {
-    fn submit(&mut self, mut commit: Commit) -> Result<(), CommitError> {
+    fn staged(&mut self) -> &mut Staged {
+        &mut self.staged
+    }
+
+    fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
         assert!(self.answer.is_none(), "one commit at a time");
+        let mut commit = self.staged.complete(commit);
         // Checksums and size checks happen here, on the writer's thread: the committer is shared.
         let now_ms = self.shared.env.wall_ms();
         let mut stamped = Vec::with_capacity(commit.appends.len());

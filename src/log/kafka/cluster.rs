@@ -24,8 +24,10 @@ use super::topic_ids::TopicIds;
 use crate::base::{Env, Error, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 
-/// How many unused readers are kept: connecting a new one takes longer than most restores.
+/// How many unused readers are kept: connecting a new one takes longer than most restores, and as many restore at
+/// once. Each has threads and connections, so after a while without use one is enough, in milliseconds.
 const SPARE_READERS: usize = 4;
+const SPARE_MS: u64 = 10_000;
 
 pub(super) struct Cluster {
     pub(super) address: Address,
@@ -40,7 +42,8 @@ pub(super) struct Cluster {
     groups: Mutex<HashMap<String, Arc<Consumer>>>,
     /// As last seen; deleting a topic here forgets it.
     topics: Mutex<HashMap<Arc<str>, Arc<TopicSpec>>>,
-    spare_readers: Mutex<Vec<ReaderClient>>,
+    /// Each with when it was given back, the oldest first.
+    spare_readers: Mutex<Vec<(ReaderClient, u64)>>,
     /// By group and name: the last one of this process to join.
     seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
     pub(super) members_seen: Seen<(Vec<GroupMember>, bool)>,
@@ -156,7 +159,7 @@ impl Cluster {
     }
 
     pub(super) fn take_reader(&self) -> Result<ReaderClient> {
-        if let Some(client) = lock(&self.spare_readers).pop() {
+        if let Some((client, _)) = lock(&self.spare_readers).pop() {
             return Ok(client);
         }
         Ok(ReaderClient::new(config::consumer(
@@ -172,8 +175,25 @@ impl Cluster {
         }
         let mut spare = lock(&self.spare_readers);
         if spare.len() < SPARE_READERS {
-            spare.push(client);
+            spare.push((client, self.env.monotonic_ms()));
         }
+    }
+
+    /// Lets readers go that nobody has needed for long, but for one.
+    pub(super) fn drop_idle_readers(&self) {
+        let now_ms = self.env.monotonic_ms();
+        let mut spare = lock(&self.spare_readers);
+        let is_idle = |(_, since_ms): &&(ReaderClient, u64)| now_ms > since_ms + SPARE_MS;
+        let idle = spare.iter().take_while(is_idle).count();
+        let idle = idle.min(spare.len().saturating_sub(1));
+        if idle == 0 {
+            return;
+        }
+        let idle: Vec<_> = spare.drain(..idle).collect();
+        drop(spare);
+        // The end of a client waits for its threads.
+        let body = Box::new(move || drop(idle));
+        let _ends_by_itself = self.env.spawn("marea-kafka-spares", body);
     }
 
     pub(super) fn seats(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {

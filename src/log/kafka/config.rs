@@ -17,8 +17,11 @@ pub(super) const REQUEST_MS: u64 = 30_000;
 /// How long the first contact may take, in milliseconds: an address that is wrong should be noticed
 /// soon.
 pub(super) const CONTACT_MS: u64 = 5_000;
-/// How long the brokers wait for an open transaction to go on before they abort it, in milliseconds.
-pub(super) const TRANSACTION_MS: u64 = 10_000;
+/// How long a transaction may be open before the brokers abort it, in milliseconds, unless the user's settings
+/// say otherwise.
+const TRANSACTION_MS: u64 = 60_000;
+/// The setting of that.
+const TRANSACTION_SETTING: &str = "transaction.timeout.ms";
 
 impl Address {
     fn base(&self) -> ClientConfig {
@@ -96,11 +99,21 @@ impl Address {
         self.apply(config)
     }
 
+    /// How long a transaction may be open before the brokers abort it, in milliseconds.
+    pub(super) fn transaction_ms(&self) -> u64 {
+        // A value that is no number is refused when the first client is made.
+        let set = self.value(&[TRANSACTION_SETTING]);
+        set.and_then(|set| set.trim().parse().ok())
+            .unwrap_or(TRANSACTION_MS)
+    }
+
     pub(super) fn writer(&self, id: &str) -> ClientConfig {
         let mut config = self.base();
         config.set("transactional.id", id);
-        config.set("transaction.timeout.ms", TRANSACTION_MS.to_string());
-        config.set("delivery.timeout.ms", TRANSACTION_MS.to_string());
+        // What is not delivered by then is of a transaction that is over.
+        let transaction_ms = self.transaction_ms().to_string();
+        config.set(TRANSACTION_SETTING, &transaction_ms);
+        config.set("delivery.timeout.ms", &transaction_ms);
         config.set("enable.idempotence", "true");
         config.set("linger.ms", "2");
         config.set("batch.size", BATCH_BYTES.to_string());

@@ -1,7 +1,8 @@
 //! What becomes of the records of a transaction, as the client tells it.
 
 use std::error::Error as StdError;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rdkafka::Message;
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -17,18 +18,74 @@ use crate::base::Offset;
 /// What the brokers said about the records of the transaction that runs.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    /// By the number of the append: the offset after its last record.
+    /// By the number of the partition in the transaction: the offset after its last record.
     pub(super) ends: Vec<Offset>,
     /// The first refusal, and of what.
     pub(super) failure: Option<(KafkaError, String)>,
 }
 
+/// How many bytes of staged records take memory: those that wait for the writer's thread, and those that the
+/// client has.
 #[derive(Default)]
-pub(super) struct Context(pub(super) Mutex<Deliveries>, Tokens);
+pub(super) struct Load(AtomicUsize);
+
+impl Load {
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn take(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What goes with a message through the client.
+#[derive(Clone, Copy)]
+pub(super) struct Ticket {
+    /// The number of its partition in the transaction.
+    pub(super) place: usize,
+    /// Whether it was staged, so that it counts as load.
+    pub(super) is_staged: bool,
+}
+
+impl Ticket {
+    pub(super) fn number(self) -> usize {
+        self.place << 1 | usize::from(self.is_staged)
+    }
+
+    fn of(number: usize) -> Self {
+        Self {
+            place: number >> 1,
+            is_staged: number & 1 == 1,
+        }
+    }
+}
+
+/// What a message counts as load, in bytes.
+pub(super) fn weight(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
+    // About what the client has for each besides.
+    const MESSAGE: usize = 64;
+    let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    MESSAGE + len(key) + len(value)
+}
+
+pub(super) struct Context {
+    pub(super) deliveries: Mutex<Deliveries>,
+    pub(super) load: Arc<Load>,
+    tokens: Tokens,
+}
 
 impl Context {
-    pub(super) fn new(tokens: &Tokens) -> Self {
-        Self(Mutex::default(), tokens.clone())
+    pub(super) fn new(tokens: &Tokens, load: Arc<Load>) -> Self {
+        Self {
+            deliveries: Mutex::default(),
+            load,
+            tokens: tokens.clone(),
+        }
     }
 }
 
@@ -36,7 +93,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn StdError>> {
-        self.1.for_client()
+        self.tokens.for_client()
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -44,7 +101,7 @@ impl ClientContext for Context {
         if let Some(place) = not_allowed(facility, message) {
             let code = Code::TopicAuthorizationFailed;
             let refused = (KafkaError::MessageProduction(code), place);
-            lock(&self.0).failure.get_or_insert(refused);
+            lock(&self.deliveries).failure.get_or_insert(refused);
         }
     }
 
@@ -56,11 +113,16 @@ impl ClientContext for Context {
 impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, append: usize) {
-        let mut deliveries = lock(&self.0);
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let ticket = Ticket::of(number);
+        if ticket.is_staged {
+            let (Ok(message) | Err((_, message))) = result;
+            self.load.take(weight(message.key(), message.payload()));
+        }
+        let mut deliveries = lock(&self.deliveries);
         match result {
             Ok(message) => {
-                if let Some(end) = deliveries.ends.get_mut(append) {
+                if let Some(end) = deliveries.ends.get_mut(ticket.place) {
                     *end = (*end).max(message.offset() + 1);
                 }
             }

@@ -27,6 +27,10 @@ pub(super) fn refused(what: &str, code: Code) -> Error {
             ErrorKind::Invalid,
             "raise the topic's max.message.bytes or make the record smaller",
         ),
+        Code::InvalidTransactionTimeout => (
+            ErrorKind::Invalid,
+            "set transaction.timeout.ms to the brokers' transaction.max.timeout.ms at most",
+        ),
         Code::InvalidTimestamp => (
             ErrorKind::Invalid,
             "raise the topic's message.timestamp.before.max.ms and after.max.ms",

@@ -10,7 +10,7 @@
 //!  groups                     what groups have committed, and their members
 //!  reader                     committed records of partitions assigned by hand
 //!  topic_ids                  whether a topic is still the one it was
-//!  writer, transaction        a commit is one transaction, on a thread of the writer's own
+//!  writer, transaction        a commit is one transaction, on a thread of the writer's own;  sending, outcome
 //!  membership, member_thread  a group hands out tasks;  orphans: and all of them
 //! ```
 //!
@@ -31,9 +31,11 @@ mod groups;
 mod member_thread;
 mod membership;
 mod orphans;
+mod outcome;
 mod properties;
 mod questions;
 mod reader;
+mod sending;
 mod settings;
 mod tokens;
 mod topic_ids;

@@ -1,6 +1,7 @@
 //! A commit as a Kafka transaction, in steps:
 //!
-//! 1. begin; all records go to the client's queue, which sends them as they come;
+//! 1. begin; all records go to the client's queue, which sends them as they come. Parts that are staged go
+//!    ahead: the transaction begins with the first of them;
 //! 2. the group's offsets join the transaction, with the member's metadata as of now (KIP-447), so that
 //!    the group's coordinator refuses a zombie;
 //! 3. when every record is acknowledged, commit. From here on an answer may be lost: the outcome is
@@ -8,55 +9,77 @@
 //!
 //! Any error before 3 aborts, which the coordinator also does by itself after `transaction.timeout.ms`.
 //! A rebalance moves the group's generation under a commit: the member is still the owner of its tasks,
-//! so the same commit is done again with the new metadata.
+//! so the same commit is done again with the new metadata. Where parts of it went ahead they are not here any
+//! more: then the commit is aborted, and the owner makes it anew.
 //!
 //! Where the coordinator will not say any more (it moved, or closed a transaction that had been open too
 //! long, and the answer to step 3 was lost), the commit is [`CommitError::Lost`]: opening the id anew ends
 //! what was left open, and then the group's offsets are what the commit made them, or not.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::cluster::{Cluster, lock};
-use super::config::{self, BATCH_BYTES, REQUEST_MS, TRANSACTION_MS};
-use super::convert::{list, number_of, outgoing, size_at_most};
-use super::deliveries::{Context, Deliveries};
-use super::error::{Verdict, dead_writer, failed, judge};
-use super::writer::{Answer, Job, Pulse};
-use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
-use crate::log::{CommitError, GroupCommit, Receipt};
+use super::config::{self, REQUEST_MS};
+use super::convert::list;
+use super::deliveries::{Context, Deliveries, Load};
+use super::error::{Verdict, failed, judge};
+use super::writer::{Answer, Failure, Job, Part, Pulse};
+use crate::base::{Error, ErrorKind, Result, TopicPartition};
+use crate::log::{CommitError, GroupCommit, Receipt, size_of};
 
 /// How long a single call of the client may take before it is looked after.
-const CALL: Duration = Duration::from_millis(2_000);
-/// How long the client is left alone between two looks at what it has to say.
+pub(super) const CALL: Duration = Duration::from_millis(2_000);
+/// How long the client is left alone between two looks at what it has to say, at first; when it has had nothing
+/// to say for some looks, longer and longer.
 const SERVE: Duration = Duration::from_micros(300);
+const SERVE_LOOKS: u32 = 8;
+const SERVE_DOUBLINGS: u32 = 3;
 /// How long a member may take to learn of the group's new generation, in milliseconds.
 const REGENERATE_MS: u64 = 5_000;
-
-/// The bytes after which a batch has to end for a topic that takes less than a whole batch.
-pub(super) fn small_limit(max_record_bytes: usize) -> Option<usize> {
-    (max_record_bytes < BATCH_BYTES).then_some(max_record_bytes)
-}
+/// How long the same commit is done again because the generation moves, in milliseconds.
+const REGENERATING_MS: u64 = 10_000;
 
 /// The producer and its thread.
 pub(super) struct Transactions {
-    cluster: Arc<Cluster>,
-    id: String,
-    producer: BaseProducer<Context>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) id: String,
+    pub(super) producer: BaseProducer<Context>,
     /// For the owner, who sees by it that a call of the client does not come back.
     pulse: Arc<Pulse>,
+    load: Arc<Load>,
+    /// For the owner: what became of parts that went ahead.
+    failure: Arc<Failure>,
+    /// How long a transaction may be open, in milliseconds.
+    pub(super) transaction_ms: u64,
+    pub(super) open: Option<Open>,
+    /// The number of a commit whose parts are lost.
+    failed: Option<u64>,
+    /// How often in a row the client had nothing to say.
+    quiet: Cell<u32>,
+}
+
+/// The transaction that is open.
+#[derive(Default)]
+pub(super) struct Open {
+    pub(super) begun_ms: u64,
+    /// Whether parts of it went ahead, which are not here any more.
+    has_staged: bool,
+    /// The partitions that it writes to, by their numbers in it.
+    pub(super) places: BTreeMap<TopicPartition, usize>,
 }
 
 /// Why an attempt did not get to its commit.
-enum Stop {
+pub(super) enum Stop {
     /// Nothing happened; the commit may be tried again.
     Client(KafkaError),
     /// What was asked for cannot be.
@@ -64,11 +87,17 @@ enum Stop {
 }
 
 impl Transactions {
-    pub(super) fn open(cluster: Arc<Cluster>, id: &str, pulse: Arc<Pulse>) -> Result<Self> {
+    pub(super) fn open(
+        cluster: Arc<Cluster>,
+        id: &str,
+        pulse: Arc<Pulse>,
+        load: Arc<Load>,
+        failure: Arc<Failure>,
+    ) -> Result<Self> {
         let config = cluster.address.writer(id);
+        let context = Context::new(&cluster.address.tokens, Arc::clone(&load));
         let producer: BaseProducer<Context> =
-            BaseProducer::from_config_and_context(&config, Context::new(&cluster.address.tokens))
-                .map_err(config::not_made)?;
+            BaseProducer::from_config_and_context(&config, context).map_err(config::not_made)?;
         cluster.address.tokens.give(producer.client())?;
         let until_ms = cluster.env.monotonic_ms() + 3 * REQUEST_MS;
         loop {
@@ -84,165 +113,244 @@ impl Transactions {
             }
         }
         Ok(Self {
+            transaction_ms: cluster.address.transaction_ms(),
             cluster,
             id: id.to_owned(),
             producer,
             pulse,
+            load,
+            failure,
+            open: None,
+            failed: None,
+            quiet: Cell::new(0),
         })
     }
 
-    /// Commits what comes until nobody can send any more.
-    pub(super) fn run(self, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
-        while let Ok(job) = jobs.recv() {
-            let answer = self.commit(&job, answers);
-            // A client that can write no more says so again to whatever comes later.
-            if answers.send(answer).is_err() {
-                return;
+    /// Does what comes until nobody can send any more.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
+        while let Some(job) = self.next(jobs) {
+            self.quiet.set(0);
+            match job {
+                Job::Stage(part) => self.stage(&part),
+                Job::Commit(part, group) => {
+                    let answer = self.commit(&part, group.as_ref(), answers);
+                    self.open = None;
+                    self.failed = None;
+                    // A client that can write no more says so again to whatever comes later.
+                    if answers.send(answer).is_err() {
+                        return;
+                    }
+                }
+                Job::Abandon { done } => {
+                    if self.open.is_some() {
+                        // If it cannot, the next commit learns that.
+                        let _ = self.abort();
+                    }
+                    let _ = done.send(());
+                }
             }
         }
     }
 
-    fn commit(&self, job: &Job, answers: &Sender<Answer>) -> Answer {
-        if job.commit.appends.is_empty()
-            && job
-                .commit
-                .group
-                .as_ref()
-                .is_none_or(|group| group.offsets.is_empty())
+    /// The next job. While records are on their way the client is served.
+    fn next(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        loop {
+            if self.producer.in_flight_count() == 0 {
+                return jobs.recv().ok();
+            }
+            match jobs.recv_timeout(self.pause()) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Sends a part of a commit ahead.
+    fn stage(&mut self, part: &Part) {
+        self.load.take(size_of(&part.appends));
+        if self.failed == Some(part.number) {
+            return;
+        }
+        self.look();
+        let until_ms = self.until_ms();
+        let sent = self.begin().and_then(|()| {
+            if let Some(open) = &mut self.open {
+                open.has_staged = true;
+            }
+            self.send_all(part, true, until_ms)
+        });
+        if let Err(stop) = sent {
+            let error = self.stopped(stop, None);
+            self.failed = Some(part.number);
+            *lock(&self.failure) = Some((part.number, error));
+        }
+    }
+
+    fn commit(
+        &mut self,
+        part: &Part,
+        group: Option<&GroupCommit>,
+        answers: &Sender<Answer>,
+    ) -> Answer {
+        if self.failed == Some(part.number)
+            && let Some((_, failure)) = lock(&self.failure).take()
         {
+            return Err(failure);
+        }
+        let group = group.filter(|group| !group.offsets.is_empty());
+        if part.appends.is_empty() && group.is_none() && self.open.is_none() {
             return Ok(Receipt::default());
         }
-        let env = &self.cluster.env;
-        let until_ms = env.monotonic_ms() + TRANSACTION_MS;
+        let until_ms = self.until_ms();
+        let regenerating_until_ms = self.cluster.env.monotonic_ms() + REGENERATING_MS;
         let mut seen = None;
         loop {
             self.beat();
-            let cause = match self.attempt(job, &mut seen, until_ms) {
-                Ok(()) => return self.finish(job, answers),
-                Err(Stop::Client(cause)) => cause,
-                Err(Stop::Ours(error)) => {
-                    self.abort()?;
-                    return Err(error);
-                }
+            let stop = match self.attempt(part, group, &mut seen, until_ms) {
+                Ok(()) => return self.finish(answers),
+                Err(stop) => stop,
             };
-            let verdict = judge(&cause);
-            let delivery = lock(&self.producer.context().0).failure.take();
-            if matches!(verdict, Verdict::Fenced | Verdict::Fatal) {
-                let dead = dead_writer(&self.id, verdict, cause.clone());
-                return Err(self.explain_dead(dead, cause, delivery));
+            // What went ahead is not here any more.
+            let again = self.open.as_ref().is_some_and(|open| !open.has_staged);
+            let cause = match &stop {
+                Stop::Client(cause) if judge(cause) == Verdict::Regenerate => Some(cause.clone()),
+                _ => None,
+            };
+            let error = self.stopped(stop, group);
+            let (Some(cause), Some(group), CommitError::Aborted(_)) = (cause, group, &error) else {
+                return Err(error);
+            };
+            if !again {
+                return Err(error);
             }
-            if let Err(error) = self.abort() {
-                return Err(self.explain_dead(error, cause, delivery));
+            if self.cluster.env.monotonic_ms() >= regenerating_until_ms {
+                return Err(CommitError::Fenced(self.cluster.fenced(group, &cause)));
             }
-            let group = job.commit.group.as_ref();
-            match verdict {
-                Verdict::Regenerate if env.monotonic_ms() < until_ms => {
-                    // The member learns of the generation by itself, or that it has lost its place.
-                    if let Some(group) = group {
-                        self.cluster.wait_regenerated(group, seen, REGENERATE_MS);
-                        self.beat();
-                        self.cluster
-                            .check_commit(group)
-                            .map_err(CommitError::Fenced)?;
-                    }
-                }
-                Verdict::Regenerate | Verdict::Expelled => {
-                    let error = match group {
-                        Some(group) => self.cluster.fenced(group, &cause),
-                        None => failed("committing", cause),
-                    };
-                    return Err(CommitError::Fenced(error));
-                }
-                _ => return Err(CommitError::Aborted(self.explain(cause, delivery))),
-            }
+            // The member learns of the generation by itself, or that it has lost its place.
+            self.cluster.wait_regenerated(group, seen, REGENERATE_MS);
+            self.beat();
+            self.cluster
+                .check_commit(group)
+                .map_err(CommitError::Fenced)?;
         }
     }
 
-    /// Steps 1 and 2, and every record acknowledged.
-    fn attempt(&self, job: &Job, seen: &mut Option<u64>, until_ms: u64) -> Result<(), Stop> {
-        let appends = &job.commit.appends;
-        *lock(&self.producer.context().0) = Deliveries {
-            ends: vec![0; appends.len()],
-            failure: None,
+    /// Takes back what is open after an error, and says what the owner has to know.
+    fn stopped(&mut self, stop: Stop, group: Option<&GroupCommit>) -> CommitError {
+        let cause = match stop {
+            Stop::Client(cause) => cause,
+            Stop::Ours(error) => return self.abort().err().unwrap_or(error),
         };
-        self.producer.begin_transaction().map_err(Stop::Client)?;
-        for (number, ((partition, batch), limit)) in appends.iter().zip(&job.limits).enumerate() {
-            let wrong = |error: Error| Stop::Ours(CommitError::Aborted(error.context(partition)));
-            let place = number_of(partition).map_err(wrong)?;
-            let mut cursor = batch.cursor(0);
-            let mut unsent = 0;
-            while let Some(record) = cursor.next_record().map_err(wrong)? {
-                let (timestamp_ms, headers) = outgoing(&record).map_err(wrong)?;
-                if let Some(limit) = limit {
-                    // Each record fits, and two of them may not.
-                    let size = size_at_most(&record).map_err(wrong)?;
-                    if unsent > 0 && unsent + size > *limit {
-                        self.drain(until_ms)?;
-                        unsent = 0;
-                    }
-                    unsent += size;
-                }
-                let mut message: BaseRecord<'_, [u8], [u8], usize> =
-                    BaseRecord::with_opaque_to(&partition.topic, number)
-                        .partition(place)
-                        .timestamp(timestamp_ms);
-                message.key = record.key;
-                message.payload = record.value;
-                message.headers = headers;
-                self.send(message, until_ms)?;
-            }
-            if limit.is_some() {
-                self.drain(until_ms)?;
-            }
+        let verdict = judge(&cause);
+        let delivery = lock(&self.producer.context().deliveries).failure.take();
+        if matches!(verdict, Verdict::Fenced | Verdict::Fatal) {
+            let dead = self.dead(verdict, cause.clone());
+            return self.explain_dead(dead, cause, delivery);
         }
-        if let Some(group) = &job.commit.group
-            && !group.offsets.is_empty()
-        {
+        if let Err(error) = self.abort() {
+            return self.explain_dead(error, cause, delivery);
+        }
+        match (verdict, group) {
+            (Verdict::Expelled, Some(group)) => {
+                CommitError::Fenced(self.cluster.fenced(group, &cause))
+            }
+            (Verdict::Regenerate, Some(group)) if self.cluster.check_commit(group).is_err() => {
+                CommitError::Fenced(self.cluster.fenced(group, &cause))
+            }
+            (Verdict::Expelled, None) => CommitError::Fenced(failed("committing", cause)),
+            _ => CommitError::Aborted(self.explain(cause, delivery)),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Stop> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        *lock(&self.producer.context().deliveries) = Deliveries::default();
+        self.producer.begin_transaction().map_err(Stop::Client)?;
+        self.open = Some(Open {
+            begun_ms: self.cluster.env.monotonic_ms(),
+            ..Open::default()
+        });
+        Ok(())
+    }
+
+    /// Until when what is open, or begins now, may be open.
+    fn until_ms(&self) -> u64 {
+        let open = self.open.as_ref().map(|open| open.begun_ms);
+        let begun_ms = open.unwrap_or_else(|| self.cluster.env.monotonic_ms());
+        begun_ms + self.transaction_ms
+    }
+
+    /// Steps 1 and 2, and every record acknowledged.
+    fn attempt(
+        &mut self,
+        part: &Part,
+        group: Option<&GroupCommit>,
+        seen: &mut Option<u64>,
+        until_ms: u64,
+    ) -> Result<(), Stop> {
+        self.begin()?;
+        self.send_all(part, false, until_ms)?;
+        if let Some(group) = group {
             self.send_offsets(group, seen, until_ms)?;
         }
         self.drain(until_ms)
     }
 
-    fn send(&self, message: BaseRecord<'_, [u8], [u8], usize>, until_ms: u64) -> Result<(), Stop> {
-        let mut message = message;
-        loop {
-            match self.producer.send(message) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
-                    self.check_time(until_ms)?;
-                    self.serve();
-                    message = back;
-                }
-                Err((cause, _)) => return Err(Stop::Client(cause)),
-            }
+    /// The partition's number in the transaction.
+    pub(super) fn number_in_transaction(&mut self, partition: &TopicPartition) -> usize {
+        let places = &mut self.open.get_or_insert_default().places;
+        if let Some(place) = places.get(partition) {
+            return *place;
         }
+        let place = places.len();
+        places.insert(partition.clone(), place);
+        lock(&self.producer.context().deliveries).ends.push(0);
+        place
     }
 
-    fn beat(&self) {
+    pub(super) fn beat(&self) {
         self.pulse.beat(self.cluster.env.monotonic_ms());
+    }
+
+    /// Takes what the client has to say.
+    fn look(&self) {
+        self.beat();
+        let before = self.producer.in_flight_count();
+        self.producer.poll(Duration::ZERO);
+        self.quiet
+            .set(match self.producer.in_flight_count() == before {
+                true => self.quiet.get().saturating_add(1),
+                false => 0,
+            });
+    }
+
+    /// How long the client is left alone before the next look.
+    fn pause(&self) -> Duration {
+        SERVE * (1 << (self.quiet.get() / SERVE_LOOKS).min(SERVE_DOUBLINGS))
     }
 
     /// Takes what the client has to say, and waits a moment if that is nothing. The client's own wait of
     /// a short time turns in a circle for the whole of it.
-    fn serve(&self) {
-        self.beat();
-        let before = self.producer.in_flight_count();
-        self.producer.poll(Duration::ZERO);
-        if self.producer.in_flight_count() == before {
-            self.cluster.env.sleep(SERVE);
+    pub(super) fn serve(&self) {
+        self.look();
+        if self.quiet.get() > 0 {
+            self.cluster.env.sleep(self.pause());
         }
     }
 
     /// Waits until every record is acknowledged.
-    fn drain(&self, until_ms: u64) -> Result<(), Stop> {
+    pub(super) fn drain(&self, until_ms: u64) -> Result<(), Stop> {
         while self.producer.in_flight_count() > 0 {
             self.serve();
-            if let Some((failure, _)) = &lock(&self.producer.context().0).failure {
+            if let Some((failure, _)) = &lock(&self.producer.context().deliveries).failure {
                 return Err(Stop::Client(failure.clone()));
             }
             self.check_time(until_ms)?;
         }
-        match &lock(&self.producer.context().0).failure {
+        match &lock(&self.producer.context().deliveries).failure {
             Some((failure, _)) => Err(Stop::Client(failure.clone())),
             None => Ok(()),
         }
@@ -286,113 +394,16 @@ impl Transactions {
         Ok(Arc::new(metadata.ok_or_else(missing)?))
     }
 
-    fn check_time(&self, until_ms: u64) -> Result<(), Stop> {
+    pub(super) fn check_time(&self, until_ms: u64) -> Result<(), Stop> {
         if self.cluster.env.monotonic_ms() < until_ms {
             return Ok(());
         }
         let message = format!(
-            "the brokers at {} have not taken the commit of writer {} within {TRANSACTION_MS} ms",
-            self.cluster.address.brokers, self.id
+            "the brokers at {} have not taken the commit of writer {} within {} ms",
+            self.cluster.address.brokers, self.id, self.transaction_ms
         );
         let error = Error::new(ErrorKind::Unavailable, message);
         Err(Stop::Ours(CommitError::Aborted(error)))
-    }
-
-    /// Step 3: asks until the answer is definite.
-    fn finish(&self, job: &Job, answers: &Sender<Answer>) -> Answer {
-        let mut unknown = false;
-        loop {
-            self.beat();
-            let cause = match self.producer.commit_transaction(CALL) {
-                Ok(()) => return Ok(receipt(job, &lock(&self.producer.context().0).ends)),
-                Err(cause) => cause,
-            };
-            match judge(&cause) {
-                Verdict::Retry => {
-                    unknown = true;
-                    let message = format!("writer {} has no answer to its commit", self.id);
-                    let error = Error::new(ErrorKind::Unavailable, message).with_source(cause);
-                    if answers.send(Err(CommitError::Unknown(error))).is_err() {
-                        // The owner is gone; whoever opens the id next learns the outcome.
-                        return Err(CommitError::Fatal(closed()));
-                    }
-                    self.serve();
-                }
-                // The first asking may have been heard, and only the second one refused; the client asks
-                // again by itself, too.
-                Verdict::Fenced if unknown => {
-                    return Err(dead_writer(&self.id, Verdict::Fatal, cause));
-                }
-                verdict @ (Verdict::Fenced | Verdict::Fatal) => {
-                    return Err(dead_writer(&self.id, verdict, cause));
-                }
-                _ => {
-                    let delivery = lock(&self.producer.context().0).failure.take();
-                    return Err(match self.abort() {
-                        Ok(()) => CommitError::Aborted(self.explain(cause, delivery)),
-                        Err(error) => self.explain_dead(error, cause, delivery),
-                    });
-                }
-            }
-        }
-    }
-
-    /// Takes the transaction back. The client's own call does not serve what it waits for, so it is
-    /// made again and again.
-    fn abort(&self) -> Result<(), CommitError> {
-        let until_ms = self.cluster.env.monotonic_ms() + 3 * TRANSACTION_MS;
-        loop {
-            self.beat();
-            let cause = match self.producer.abort_transaction(Duration::from_millis(100)) {
-                Ok(()) => {
-                    // What is said of its records must not be taken for the next one's.
-                    while self.producer.in_flight_count() > 0
-                        && self.cluster.env.monotonic_ms() < until_ms
-                    {
-                        self.serve();
-                    }
-                    return Ok(());
-                }
-                Err(cause) => cause,
-            };
-            match judge(&cause) {
-                verdict @ (Verdict::Fenced | Verdict::Fatal) => {
-                    return Err(dead_writer(&self.id, verdict, cause));
-                }
-                // None was begun.
-                Verdict::Abort if cause.rdkafka_error_code() == Some(Code::State) => return Ok(()),
-                _ if self.cluster.env.monotonic_ms() < until_ms => self.serve(),
-                // The coordinator has aborted it long since; a new client is needed to say so.
-                _ => return Err(dead_writer(&self.id, Verdict::Fatal, cause)),
-            }
-        }
-    }
-
-    /// A client whose records were all refused cannot even abort. Why they were refused says more.
-    fn explain_dead(
-        &self,
-        dead: CommitError,
-        cause: KafkaError,
-        delivery: Option<(KafkaError, String)>,
-    ) -> CommitError {
-        // The client may say what it was only after the calls that failed because of it.
-        self.serve();
-        let later = lock(&self.producer.context().0).failure.take();
-        let refused = self.explain(cause, delivery.or(later));
-        match refused.kind() {
-            ErrorKind::Invalid => CommitError::Aborted(refused),
-            _ => dead,
-        }
-    }
-
-    /// Why a commit was aborted; what was said of a record says more than what followed from it.
-    fn explain(&self, cause: KafkaError, delivery: Option<(KafkaError, String)>) -> Error {
-        // A topic may be gone, or have other limits now.
-        self.cluster.forget_topics();
-        match delivery {
-            Some((cause, place)) => failed(&format!("writing to {place}"), cause),
-            None => failed(&format!("writer {}", self.id), cause),
-        }
     }
 }
 
@@ -409,17 +420,4 @@ fn offsets_of(group: &GroupCommit) -> Result<TopicPartitionList> {
         }
     }
     Ok(offsets)
-}
-
-fn receipt(job: &Job, ends: &[Offset]) -> Receipt {
-    let mut all: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
-    for ((partition, _), end) in job.commit.appends.iter().zip(ends) {
-        let known = all.entry(partition.clone()).or_default();
-        *known = (*known).max(*end);
-    }
-    Receipt { ends: all }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the writer was closed")
 }

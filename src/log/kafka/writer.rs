@@ -1,15 +1,26 @@
-//! The writer's side that its owner holds: checks a commit and hands it to a thread of its own, which
-//! waits for the brokers.
+//! The writer's side that its owner holds: checks what is to be written and hands it to a thread of its own,
+//! which waits for the brokers.
+//!
+//! ```text
+//!  owner           stage, stage, ... submit       Part: appends that go ahead     thread
+//!                    waits here until 1 MiB         Job:  the rest, and offsets     one transaction at a time
+//!                                     ---- jobs --->
+//!  poll, stage  <--- answers, failure of a part ----
+//! ```
+//! Each transaction has a number, so that parts of one that has failed meanwhile are passed over.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cluster::Cluster;
-use super::transaction::{Transactions, small_limit};
-use crate::base::{Error, ErrorKind, Result};
-use crate::log::{Commit, CommitError, Receipt, Writer, check};
+use super::cluster::{Cluster, lock};
+use super::deliveries::Load;
+use super::transaction::Transactions;
+use crate::base::{Error, ErrorKind, Result, TopicPartition};
+use crate::log::{
+    Batch, Commit, CommitError, GroupCommit, Receipt, Staged, Staging, Writer, check, size_of,
+};
 
 pub(super) type Answer = Result<Receipt, CommitError>;
 
@@ -19,8 +30,19 @@ pub(super) struct KafkaWriter {
     jobs: Sender<Job>,
     answers: Receiver<Answer>,
     pulse: Arc<Pulse>,
+    load: Arc<Load>,
+    failure: Arc<Failure>,
     in_flight: bool,
+    /// The number of the next commit.
+    number: u64,
+    /// What was staged and stays here until more comes.
+    waiting: Staged,
+    /// Whether parts of the next commit were handed to the thread.
+    has_begun: bool,
 }
+
+/// Why the parts of a commit that went ahead are lost, by the commit's number, until the owner hears of it.
+pub(super) type Failure = Mutex<Option<(u64, CommitError)>>;
 
 /// When the writer's thread last came back from a call of the client, by the monotonic clock.
 #[derive(Default)]
@@ -44,9 +66,28 @@ const HUNG_MS: u64 = 10_000;
 /// A transaction costs the brokers some milliseconds of work, whatever is in it.
 const SPACING: Duration = Duration::from_millis(10);
 
-/// A commit that passed the checks.
-pub(super) struct Job {
-    pub(super) commit: Commit,
+/// What goes ahead cannot be done again when the group's generation moves. So little is not worth it, in bytes.
+const STAGE_BYTES: usize = 1 << 20;
+
+/// How long a writer that is dropped waits for what it staged to be taken back.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// What the thread is to do.
+pub(super) enum Job {
+    /// Parts of a commit that go ahead.
+    Stage(Part),
+    Commit(Part, Option<GroupCommit>),
+    /// Takes back what went ahead.
+    Abandon {
+        done: Sender<()>,
+    },
+}
+
+/// Appends that passed the checks.
+pub(super) struct Part {
+    /// Of the commit.
+    pub(super) number: u64,
+    pub(super) appends: Vec<(TopicPartition, Batch)>,
     /// For each append: the bytes after which its topic wants a batch to end, if that is less than
     /// the client's own limit.
     pub(super) limits: Vec<Option<usize>>,
@@ -55,8 +96,15 @@ pub(super) struct Job {
 impl KafkaWriter {
     /// Opens the id, which fences whoever had it, and ends what that one left open.
     pub(super) fn open(cluster: Arc<Cluster>, id: &str) -> Result<Self> {
-        let pulse = Arc::new(Pulse::default());
-        let transactions = Transactions::open(Arc::clone(&cluster), id, Arc::clone(&pulse))?;
+        let (pulse, load) = (Arc::new(Pulse::default()), Arc::new(Load::default()));
+        let failure = Arc::new(Failure::default());
+        let transactions = Transactions::open(
+            Arc::clone(&cluster),
+            id,
+            Arc::clone(&pulse),
+            Arc::clone(&load),
+            Arc::clone(&failure),
+        )?;
         let (jobs, taken) = channel();
         let (answer, answers) = channel();
         let body = move || transactions.run(&taken, &answer);
@@ -68,19 +116,31 @@ impl KafkaWriter {
             jobs,
             answers,
             pulse,
+            load,
+            failure,
             in_flight: false,
+            number: 0,
+            waiting: Staged::default(),
+            has_begun: false,
+        })
+    }
+
+    fn part(&self, appends: Vec<(TopicPartition, Batch)>) -> Result<Part> {
+        let mut limits = Vec::with_capacity(appends.len());
+        for (partition, batch) in &appends {
+            let spec = self.cluster.topic_of(partition)?;
+            check::check_sizes(partition, batch, spec.max_record_bytes)?;
+            limits.push(Part::limit(spec.max_record_bytes));
+        }
+        Ok(Part {
+            number: self.number,
+            appends,
+            limits,
         })
     }
 
     fn checked(&self, commit: Commit) -> Result<Job, CommitError> {
-        let mut limits = Vec::with_capacity(commit.appends.len());
-        for (partition, batch) in &commit.appends {
-            let spec = self.cluster.topic_of(partition);
-            let spec = spec.map_err(CommitError::Aborted)?;
-            check::check_sizes(partition, batch, spec.max_record_bytes)
-                .map_err(CommitError::Aborted)?;
-            limits.push(small_limit(spec.max_record_bytes));
-        }
+        let part = self.part(commit.appends).map_err(CommitError::Aborted)?;
         if let Some(group) = &commit.group {
             for partition in check::partitions_of(group) {
                 self.cluster
@@ -91,7 +151,41 @@ impl KafkaWriter {
                 .check_commit(group)
                 .map_err(CommitError::Fenced)?;
         }
-        Ok(Job { commit, limits })
+        Ok(Job::Commit(part, commit.group))
+    }
+
+    fn hand_over(&self, job: Job) -> Result<(), CommitError> {
+        self.jobs.send(job).map_err(|_| self.gone())
+    }
+
+    /// What became of the parts that went ahead, if they are lost.
+    fn look_for_failure(&mut self) -> Result<(), CommitError> {
+        let failure = lock(&self.failure).take();
+        match failure {
+            // Of a commit that was given up meanwhile nobody wants to know.
+            Some((number, failure)) if number == self.number => {
+                self.begin_anew();
+                Err(failure)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Parts that are still on their way to the thread are of a commit that will not be.
+    fn begin_anew(&mut self) {
+        self.number += 1;
+        self.has_begun = false;
+        self.waiting.clear();
+    }
+
+    /// Takes back what was staged; who wants to may wait for the end of it.
+    fn take_back(&mut self) -> Option<Receiver<()>> {
+        let had_begun = self.has_begun;
+        self.begin_anew();
+        let (done, is_done) = channel();
+        // A thread that is gone has nothing open.
+        let asked = had_begun && self.jobs.send(Job::Abandon { done }).is_ok();
+        asked.then_some(is_done)
     }
 
     fn gone(&self) -> CommitError {
@@ -101,11 +195,59 @@ impl KafkaWriter {
 }
 
 impl Writer for KafkaWriter {
+    fn stage(&mut self, appends: Vec<(TopicPartition, Batch)>) -> Result<(), CommitError> {
+        assert!(!self.in_flight, "nothing is staged beside a commit");
+        self.waiting.add(appends);
+        if !self.has_begun && self.waiting.bytes() < STAGE_BYTES {
+            return Ok(());
+        }
+        self.look_for_failure()?;
+        let appends = self.waiting.take();
+        let bytes = size_of(&appends);
+        let part = match self.part(appends) {
+            Ok(part) => part,
+            Err(error) => {
+                self.take_back();
+                return Err(CommitError::Aborted(error));
+            }
+        };
+        self.has_begun = true;
+        self.load.add(bytes);
+        self.hand_over(Job::Stage(part))
+    }
+
+    fn abandon(&mut self) {
+        assert!(!self.in_flight, "a commit is not taken back");
+        self.take_back();
+    }
+
+    fn staged(&mut self) -> &mut Staged {
+        &mut self.waiting
+    }
+
+    fn staged_bytes(&mut self) -> usize {
+        self.waiting.bytes() + self.load.bytes()
+    }
+
+    fn staging(&self) -> Option<Staging> {
+        Some(Staging {
+            from_bytes: STAGE_BYTES,
+            within: Duration::from_millis(self.cluster.address.transaction_ms() / 3),
+        })
+    }
+
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
         assert!(!self.in_flight, "one commit at a time");
-        let job = self.checked(commit)?;
+        self.look_for_failure()?;
+        let commit = self.waiting.complete(commit);
+        let job = self.checked(commit);
+        if job.is_err() {
+            self.take_back();
+        }
+        let job = job?;
         self.pulse.beat(self.cluster.env.monotonic_ms());
-        self.jobs.send(job).map_err(|_| self.gone())?;
+        self.hand_over(job)?;
+        self.begin_anew();
         self.in_flight = true;
         Ok(())
     }
@@ -142,5 +284,15 @@ impl Writer for KafkaWriter {
 
     fn spacing(&self) -> Option<Duration> {
         Some(SPACING)
+    }
+}
+
+/// What a transaction has open holds up whoever reads its partitions, until the brokers end it.
+impl Drop for KafkaWriter {
+    fn drop(&mut self) {
+        if let Some(is_done) = self.take_back() {
+            // It may be that nobody answers.
+            let _ = is_done.recv_timeout(LAST_WAIT);
+        }
     }
 }

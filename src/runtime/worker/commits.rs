@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::outage::{Outage, backoff_ms};
 use super::{Phase, REFRESH_MS, SMALL_COMMIT_BYTES, Worker};
 use crate::base::{ErrorKind, Result};
-use crate::log::CommitError;
+use crate::log::{CommitError, size_of};
+use crate::runtime::Guarantee;
 use crate::runtime::commit::{InFlight, seal};
 
 /// So many times what the last commit took is left to the log before the next, unless the interval is over: it
@@ -22,7 +23,7 @@ impl Worker {
 
     /// As many may there be. At half of it a commit is due: one half is on its way while the other fills.
     pub(super) fn uncommitted_limit(&self) -> usize {
-        let limit = self.shared.settings.uncommitted_bytes();
+        let limit = self.ahead.room(self.shared.settings.uncommitted_bytes());
         match self.short_of_room {
             true => limit.min(SMALL_COMMIT_BYTES),
             false => limit,
@@ -40,13 +41,49 @@ impl Worker {
             .values()
             .any(|open| open.task.has_ended() && !open.ended);
         let due_ms = self.commit_due_ms();
-        // When both generations are full there is nothing to do but wait for the answer.
-        self.is_full = bytes >= limit && self.in_flight.is_some();
+        // When both generations are full there is nothing to do but wait for the answer; or for the brokers to
+        // take what went ahead.
+        let ahead = self.writer.staged_bytes();
+        self.is_full = bytes + ahead >= limit && (self.in_flight.is_some() || ahead > 0);
         let is_much = bytes >= limit / 2;
-        if self.in_flight.is_some() || (!is_much && !ending && now_ms < due_ms) {
+        let is_due = ending || now_ms >= due_ms;
+        if self.in_flight.is_some() || (!is_much && !is_due) {
             return Ok(());
         }
-        self.ask()
+        match is_due || !self.are_outputs_enough(bytes) {
+            true => self.ask(),
+            false => self.ask_for_outputs(),
+        }
+    }
+
+    /// Whether memory has room again when the outputs alone are committed, which at least once allows: rows that
+    /// change again until the commit is due are written once. Where the log gains by staging they have left it.
+    fn are_outputs_enough(&mut self, bytes: usize) -> bool {
+        let is_allowed = self.shared.settings.guarantee == Guarantee::AtLeastOnce;
+        is_allowed && self.writer.staging().is_none() && self.waiting_outputs() >= bytes / 2
+    }
+
+    fn ask_for_outputs(&mut self) -> Result<()> {
+        self.asked_at_ms = self.shared.env.monotonic_ms();
+        let outputs = self.take_outputs();
+        self.ahead.is_asked(size_of(&outputs));
+        let asked = InFlight::of_outputs(
+            outputs,
+            &self.shared.layout.application,
+            self.membership.token(),
+            &mut *self.writer,
+        );
+        self.is_asked(asked)
+    }
+
+    fn is_asked(&mut self, asked: Result<InFlight, CommitError>) -> Result<()> {
+        match asked {
+            Ok(flight) => {
+                self.in_flight = Some(flight);
+                Ok(())
+            }
+            Err(error) => self.commit_failed(error),
+        }
     }
 
     /// When the next commit is due, by the monotonic clock. With a backlog that is after the interval; results
@@ -64,7 +101,8 @@ impl Worker {
             true => spacing_ms,
             false => interval_ms,
         };
-        self.committed_at_ms.saturating_add(pause_ms)
+        let due_ms = self.committed_at_ms.saturating_add(pause_ms);
+        due_ms.min(self.ahead.until_ms())
     }
 
     fn ask(&mut self) -> Result<()> {
@@ -73,6 +111,7 @@ impl Worker {
             tasks,
             writer,
             membership,
+            ahead,
             ..
         } = self;
         self.committed_at_ms = shared.env.monotonic_ms();
@@ -84,10 +123,12 @@ impl Worker {
         for open in tasks.values_mut() {
             open.task.set_wall_ms(wall_ms);
         }
-        let sealed = seal(tasks, all)?;
+        let mut sealed = seal(tasks, all)?;
         if sealed.is_empty() {
             return Ok(());
         }
+        sealed.has_staged = ahead.has_begun();
+        ahead.is_asked(sealed.bytes());
         let asked = InFlight::ask(
             sealed,
             &shared.layout.application,
@@ -97,13 +138,7 @@ impl Worker {
             &*shared.hooks,
         );
         self.asked_at_ms = self.committed_at_ms;
-        match asked {
-            Ok(flight) => {
-                self.in_flight = Some(flight);
-                Ok(())
-            }
-            Err(error) => self.commit_failed(error),
-        }
+        self.is_asked(asked)
     }
 
     /// Takes the answer to the commit in flight, if it comes in that time.
@@ -131,11 +166,15 @@ impl Worker {
                     return Ok(());
                 };
                 let wall_ms = self.shared.env.wall_ms();
-                flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
+                if !flight.is_of_outputs() {
+                    flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
+                }
                 self.commits += 1;
                 let answered_ms = self.shared.env.monotonic_ms();
                 self.commit_took_ms = answered_ms.saturating_sub(self.asked_at_ms);
                 tracing::debug!(took_ms = self.commit_took_ms, "commit");
+                let staging = self.writer.staging();
+                self.ahead.succeeded(self.commit_took_ms, staging);
                 self.aborts = None;
                 match self.short_of_room {
                     true => self.purge(),
@@ -172,7 +211,13 @@ impl Worker {
         self.tasks.values_mut().any(|open| open.is_dirty())
     }
 
-    fn commit_failed(&mut self, error: CommitError) -> Result<()> {
+    pub(super) fn commit_failed(&mut self, error: CommitError) -> Result<()> {
+        self.ahead.failed();
+        if let CommitError::Aborted(error) | CommitError::Lost(error) = &error
+            && error.kind() == ErrorKind::Unavailable
+        {
+            self.ahead.halve();
+        }
         match error {
             // Tried again it would be refused again.
             CommitError::Aborted(error) if error.kind() == ErrorKind::Invalid => Err(error),

@@ -20,9 +20,11 @@ impl Worker {
         let now_ms = self.shared.env.monotonic_ms();
         let times = Outage::note(&mut self.aborts, now_ms, error);
         tracing::warn!(worker = %self.name, %error, times, "commit aborted; going back to what is committed");
+        self.writer.abandon();
         for open in self.tasks.values_mut() {
             open.task.abort()?;
             open.sealed = false;
+            open.staged = false;
             open.ended = false;
             open.told_end = false;
         }
@@ -143,6 +145,7 @@ impl Worker {
     }
 
     fn forget_round(&mut self) {
+        self.ahead.forget();
         self.next_task = None;
         self.round_records = 0;
         self.missing = None;

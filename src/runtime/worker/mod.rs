@@ -23,6 +23,7 @@ mod reading;
 mod reporting;
 mod shared;
 mod silence;
+mod staging;
 mod stepping;
 
 pub(in crate::runtime) use assignment::join;
@@ -38,6 +39,7 @@ pub(in crate::runtime) use self::outage::Ends;
 use self::outage::{Attempt, Failure, Outage, of_log};
 use self::reading::Reading;
 use self::silence::Silence;
+use self::staging::Ahead;
 use super::commit::InFlight;
 use super::liveness::Activity;
 use super::open_task::OpenTask;
@@ -51,6 +53,8 @@ use crate::task::Drops;
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long it waits for the answer to a commit when it has nothing else to do.
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits for outputs that went ahead to leave memory, at a time.
+const ROOM_WAIT: Duration = Duration::from_millis(2);
 /// How long it waits for the ends of inputs at a time when it has nothing else to do.
 const ENDS_WAIT: Duration = Duration::from_millis(5);
 /// The least that is fetched of an input at a time, in bytes.
@@ -122,8 +126,10 @@ pub(in crate::runtime) struct Worker {
     /// Since when the answer to the commit in flight is lost, and when to ask for it again.
     unanswered: Option<Outage>,
     ask_again_at_ms: u64,
-    /// Whether what is uncommitted fills its share of memory, and a commit is in flight.
+    /// Whether what is uncommitted fills its share of memory, and a commit, or outputs that go ahead of one,
+    /// are on their way.
     is_full: bool,
+    ahead: Ahead,
     committed_at_ms: u64,
     /// How long the last commit took.
     commit_took_ms: u64,
@@ -198,6 +204,7 @@ impl Worker {
             unanswered: None,
             ask_again_at_ms: 0,
             is_full: false,
+            ahead: Ahead::default(),
             committed_at_ms: now_ms,
             commit_took_ms: 0,
             has_caught_up: false,
@@ -308,6 +315,7 @@ impl Worker {
             }
             self.look_for_silence();
         }
+        self.stage()?;
         self.commit_if_due()?;
         self.keep_house()?;
         if self.phase != Phase::Working {
@@ -325,6 +333,7 @@ impl Worker {
         }
         let wait = match self.in_flight {
             Some(_) => ANSWER_WAIT,
+            None if self.is_full => ROOM_WAIT,
             None => self.until_commit().min(IDLE_WAIT),
         };
         let now_ms = self.shared.env.monotonic_ms();
@@ -363,7 +372,7 @@ impl Worker {
         if self.in_flight.is_some() && now_ms >= self.ask_again_at_ms {
             return Ok(self.look_for_answer(left.min(ANSWER_WAIT))?);
         }
-        if self.phase != Phase::Working || self.outage.is_some() {
+        if self.phase != Phase::Working || self.outage.is_some() || self.is_full {
             self.shared.env.sleep(left);
             return Ok(());
         }

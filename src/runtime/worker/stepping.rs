@@ -32,7 +32,7 @@ impl Worker {
     /// one task.
     pub(super) fn step(&mut self) -> Attempt<Stepped> {
         let uncommitted_limit = self.uncommitted_limit();
-        let mut uncommitted = self.uncommitted_bytes();
+        let mut uncommitted = self.uncommitted_bytes() + self.writer.staged_bytes();
         let Self {
             shared,
             tasks,

@@ -16,7 +16,7 @@ use super::faults::{FaultCounts, Faults};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::log::{
     Assignment, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation, JoinRequest,
-    Log, MemberToken, Membership, Reader, Receipt, Skipped, TopicSpec, Writer,
+    Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, Staging, TopicSpec, Writer,
 };
 
 /// Longest way of a commit, and of one that is late, in milliseconds.
@@ -24,6 +24,9 @@ const WAY_MS: u64 = 15;
 const LATE_MS: u64 = 1_500;
 /// How often a lost answer is asked for in vain, at most.
 const IN_VAIN: u64 = 3;
+/// From how many bytes outputs are staged, and for how long at most.
+const STAGE_BYTES: usize = 300;
+const STAGED_FOR: Duration = Duration::from_secs(1);
 
 /// A log and the way to it.
 pub(super) struct Network {
@@ -219,6 +222,7 @@ impl Log for Network {
             shared: Arc::clone(&self.shared),
             answer: None,
             in_vain: 0,
+            staged: Staged::default(),
         }))
     }
 
@@ -238,10 +242,24 @@ struct SimWriter {
     answer: Option<Answer>,
     /// How often its answer is still asked for in vain.
     in_vain: u64,
+    staged: Staged,
 }
 
 impl Writer for SimWriter {
+    fn staged(&mut self) -> &mut Staged {
+        &mut self.staged
+    }
+
+    /// So that outputs go ahead of their commits here, too, in parts of a few records.
+    fn staging(&self) -> Option<Staging> {
+        Some(Staging {
+            from_bytes: STAGE_BYTES,
+            within: STAGED_FOR,
+        })
+    }
+
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
+        let commit = self.staged.complete(commit);
         self.shared.reach().map_err(CommitError::Aborted)?;
         let chance = self.shared.env.chance();
         let mut state = self.shared.state();

@@ -1,0 +1,208 @@
+//! What is written: commits, and the writers that make them.
+//!
+//! ```text
+//!  stage   records that much waits for go ahead of their commit; no reader of committed records sees them
+//!  stage   ...
+//!  submit  the rest, and the group's offsets: all of it together is one commit
+//!  poll    the outcome
+//!
+//!  abandon instead of submit: what was staged is gone
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::{Batch, CommittedOffset, MemberToken};
+use crate::base::{Error, Offset, TopicPartition};
+
+/// The offsets part of a commit.
+#[derive(Clone, Debug)]
+pub struct GroupCommit {
+    /// Whose progress it is.
+    pub group: String,
+    /// Who commits; `None` for a group that has no members (a feeder), which is never fenced.
+    pub token: Option<MemberToken>,
+    /// The progress.
+    pub offsets: Vec<(TopicPartition, CommittedOffset)>,
+}
+
+/// Everything that becomes visible at once.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Records to append. Of one partition there may be several batches; they are appended in order.
+    pub appends: Vec<(TopicPartition, Batch)>,
+    /// Progress to record with them.
+    pub group: Option<GroupCommit>,
+}
+
+/// What a successful commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// For each partition appended to: the offset after the last appended record.
+    pub ends: BTreeMap<TopicPartition, Offset>,
+}
+
+/// Why a commit did not happen, and what is true now.
+#[derive(Debug)]
+pub enum CommitError {
+    /// Nothing of it happened, and it may be tried again: rebuild from committed state.
+    Aborted(Error),
+    /// Nothing of it happened: the group has moved on. Give up all tasks and join anew.
+    Fenced(Error),
+    /// It may or may not have happened, and stays in flight. Call [`Writer::poll`] again until the
+    /// outcome is definite.
+    Unknown(Error),
+    /// It may or may not have happened, and this writer cannot learn which. Open the writer's id anew,
+    /// which settles it, and read the group's offsets: they are what the commit made them, or what they
+    /// were before.
+    Lost(Error),
+    /// Nothing more can be written. Stop; a restart continues from committed state.
+    Fatal(Error),
+}
+
+impl CommitError {
+    /// The error inside.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Aborted(error)
+            | Self::Fenced(error)
+            | Self::Unknown(error)
+            | Self::Lost(error)
+            | Self::Fatal(error) => error,
+        }
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aborted(error) => write!(f, "commit aborted: {error}"),
+            Self::Fenced(error) => write!(f, "commit refused: {error}"),
+            Self::Unknown(error) => write!(f, "commit of unknown outcome: {error}"),
+            Self::Lost(error) => {
+                write!(f, "commit whose outcome this writer cannot learn: {error}")
+            }
+            Self::Fatal(error) => write!(f, "commit failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CommitError {}
+
+/// Records that wait in a writer for the commit that they are a part of.
+#[derive(Clone, Debug, Default)]
+pub struct Staged {
+    appends: Vec<(TopicPartition, Batch)>,
+    bytes: usize,
+}
+
+impl Staged {
+    /// Adds records after those that wait.
+    pub fn add(&mut self, appends: Vec<(TopicPartition, Batch)>) {
+        self.bytes += size_of(&appends);
+        self.appends.extend(appends);
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes all that waits.
+    pub fn take(&mut self) -> Vec<(TopicPartition, Batch)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.appends)
+    }
+
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The commit with what waits before its own records; nothing waits after that.
+    #[must_use]
+    pub fn complete(&mut self, mut commit: Commit) -> Commit {
+        if !self.appends.is_empty() {
+            let own = std::mem::replace(&mut commit.appends, self.take());
+            commit.appends.extend(own);
+        }
+        commit
+    }
+}
+
+/// How many bytes the batches have together.
+pub(crate) fn size_of(appends: &[(TopicPartition, Batch)]) -> usize {
+    let sizes = appends.iter().map(|(_, batch)| batch.as_bytes().len());
+    sizes.sum()
+}
+
+/// What a log gains by staging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staging {
+    /// How many bytes should wait before records are staged; a smaller commit goes whole when it is
+    /// submitted.
+    pub from_bytes: usize,
+    /// How long after the first staged record the commit should be submitted at the latest: the log gives up
+    /// what stays open for long.
+    pub within: Duration,
+}
+
+/// Commits, one at a time. Owned by one thread.
+pub trait Writer: Send {
+    /// Records of the next commit that are known before it is submitted. Returns at once. A log that gains
+    /// by it begins to write them; no reader of committed records sees any of them before the commit is
+    /// definite. They come before the records that are submitted. Not to be called while a commit is in flight.
+    ///
+    /// # Errors
+    /// As [`Writer::poll`], for what was staged before, too: nothing of it is staged any more.
+    fn stage(
+        &mut self,
+        appends: Vec<(TopicPartition, Batch)>,
+    ) -> std::result::Result<(), CommitError> {
+        self.staged().add(appends);
+        Ok(())
+    }
+
+    /// Gives up what was staged: no reader of committed records will ever see it. Not to be called while a
+    /// commit is in flight.
+    fn abandon(&mut self) {
+        self.staged().clear();
+    }
+
+    /// Where records wait that were staged. A writer that writes when a commit is submitted, and not sooner,
+    /// needs no more than this and [`Staged::complete`] in its `submit`.
+    fn staged(&mut self) -> &mut Staged;
+
+    /// How many bytes of what was staged take memory of this process still.
+    fn staged_bytes(&mut self) -> usize {
+        self.staged().bytes()
+    }
+
+    /// When staging is worth it; `None` if the log gains nothing by it.
+    fn staging(&self) -> Option<Staging> {
+        None
+    }
+
+    /// Hands over a commit, which has what was staged before its own records, and returns at once. The
+    /// outcome comes from [`Writer::poll`]. While one is in flight another must not be submitted. Whatever the
+    /// outcome, nothing is staged after it.
+    ///
+    /// # Errors
+    /// As [`Writer::poll`].
+    fn submit(&mut self, commit: Commit) -> std::result::Result<(), CommitError>;
+
+    /// The outcome of the commit in flight; `None` if it is not known within `timeout` or none is in
+    /// flight.
+    ///
+    /// # Errors
+    /// See [`CommitError`]. After `Unknown` the commit stays in flight: call again, which asks the log
+    /// again, and returns `Unknown` again while there is no answer.
+    fn poll(&mut self, timeout: Duration) -> std::result::Result<Option<Receipt>, CommitError>;
+
+    /// How long after a commit was submitted the next one is worth its cost, at the least and however quick
+    /// the last one was, when results should be seen soon; `None` if the log does not say.
+    fn spacing(&self) -> Option<Duration> {
+        None
+    }
+}

@@ -1,0 +1,157 @@
+//! How a transaction ends: committed, taken back, or not to be learned any more.
+
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::Producer as _;
+
+use super::cluster::lock;
+use super::error::{Verdict, dead_writer, failed, judge};
+use super::transaction::{CALL, Transactions};
+use super::writer::Answer;
+use crate::base::{Error, ErrorKind, Offset, TopicPartition};
+use crate::log::{CommitError, Receipt};
+
+/// How long taking a transaction back may take before its client is given up, in milliseconds.
+const ABORT_MS: u64 = 30_000;
+
+impl Transactions {
+    /// Step 3: asks until the answer is definite.
+    pub(super) fn finish(&mut self, answers: &Sender<Answer>) -> Answer {
+        let mut unknown = false;
+        loop {
+            self.beat();
+            let cause = match self.producer.commit_transaction(CALL) {
+                Ok(()) => return Ok(self.receipt()),
+                Err(cause) => cause,
+            };
+            match judge(&cause) {
+                Verdict::Retry => {
+                    unknown = true;
+                    let message = format!("writer {} has no answer to its commit", self.id);
+                    let error = Error::new(ErrorKind::Unavailable, message).with_source(cause);
+                    if answers.send(Err(CommitError::Unknown(error))).is_err() {
+                        // The owner is gone; whoever opens the id next learns the outcome.
+                        return Err(CommitError::Fatal(closed()));
+                    }
+                    self.serve();
+                }
+                // The first asking may have been heard, and only the second one refused; the client asks
+                // again by itself, too.
+                Verdict::Fenced if unknown => {
+                    return Err(self.dead(Verdict::Fatal, cause));
+                }
+                verdict @ (Verdict::Fenced | Verdict::Fatal) => {
+                    return Err(self.dead(verdict, cause));
+                }
+                _ => {
+                    let delivery = lock(&self.producer.context().deliveries).failure.take();
+                    return Err(match self.abort() {
+                        Ok(()) => CommitError::Aborted(self.explain(cause, delivery)),
+                        Err(error) => self.explain_dead(error, cause, delivery),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes the transaction back. The client's own call does not serve what it waits for, so it is
+    /// made again and again.
+    pub(super) fn abort(&mut self) -> Result<(), CommitError> {
+        let until_ms = self.cluster.env.monotonic_ms() + ABORT_MS;
+        loop {
+            self.beat();
+            let cause = match self.producer.abort_transaction(Duration::from_millis(100)) {
+                Ok(()) => {
+                    // What is said of its records must not be taken for the next one's.
+                    while self.producer.in_flight_count() > 0
+                        && self.cluster.env.monotonic_ms() < until_ms
+                    {
+                        self.serve();
+                    }
+                    self.open = None;
+                    return Ok(());
+                }
+                Err(cause) => cause,
+            };
+            match judge(&cause) {
+                verdict @ (Verdict::Fenced | Verdict::Fatal) => {
+                    return Err(self.dead(verdict, cause));
+                }
+                // None was begun.
+                Verdict::Abort if cause.rdkafka_error_code() == Some(Code::State) => {
+                    self.open = None;
+                    return Ok(());
+                }
+                _ if self.cluster.env.monotonic_ms() < until_ms => self.serve(),
+                // The coordinator has aborted it long since; a new client is needed to say so.
+                _ => return Err(self.dead(Verdict::Fatal, cause)),
+            }
+        }
+    }
+
+    /// A client whose records were all refused cannot even abort. Why they were refused says more.
+    pub(super) fn explain_dead(
+        &self,
+        dead: CommitError,
+        cause: KafkaError,
+        delivery: Option<(KafkaError, String)>,
+    ) -> CommitError {
+        // The client may say what it was only after the calls that failed because of it.
+        self.serve();
+        let later = lock(&self.producer.context().deliveries).failure.take();
+        let refused = self.explain(cause, delivery.or(later));
+        match refused.kind() {
+            ErrorKind::Invalid => CommitError::Aborted(refused),
+            _ => dead,
+        }
+    }
+
+    /// Why a commit was aborted; what was said of a record says more than what followed from it.
+    pub(super) fn explain(
+        &self,
+        cause: KafkaError,
+        delivery: Option<(KafkaError, String)>,
+    ) -> Error {
+        // A topic may be gone, or have other limits now.
+        self.cluster.forget_topics();
+        match delivery {
+            Some((cause, place)) => failed(&format!("writing to {place}"), cause),
+            None => failed(&format!("writer {}", self.id), cause),
+        }
+    }
+
+    /// The error of a client that can write no more. Of a transaction that was open for longer than it may be
+    /// the brokers say the same as of one whose writer was opened anew.
+    pub(super) fn dead(&self, verdict: Verdict, cause: KafkaError) -> CommitError {
+        let now_ms = self.cluster.env.monotonic_ms();
+        let open = self.open.as_ref();
+        let open_ms = open.map_or(0, |open| now_ms.saturating_sub(open.begun_ms));
+        if verdict != Verdict::Fenced || open_ms < self.transaction_ms {
+            return dead_writer(&self.id, verdict, cause);
+        }
+        let message = format!(
+            "a transaction of writer {} was open for {open_ms} ms, and the brokers end one that is for longer \
+             than transaction.timeout.ms, {} ms; open it anew",
+            self.id, self.transaction_ms
+        );
+        CommitError::Lost(Error::new(ErrorKind::Unavailable, message).with_source(cause))
+    }
+
+    fn receipt(&self) -> Receipt {
+        let ends = &lock(&self.producer.context().deliveries).ends;
+        let places = self.open.iter().flat_map(|open| &open.places);
+        let end = |(partition, place): (&TopicPartition, &usize)| {
+            let end: Offset = ends.get(*place).copied().unwrap_or_default();
+            (partition.clone(), end)
+        };
+        Receipt {
+            ends: places.map(end).collect(),
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the writer was closed")
+}

@@ -1,0 +1,330 @@
+//! Outputs that go ahead of their commit: transactions that are open for long, and what ends them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use marea::base::{SystemEnv, TopicPartition};
+use marea::codec::{I64, Utf8};
+use marea::dsl::{Consumed, Produced, StreamBuilder};
+use marea::log::{
+    BatchBuilder, BatchesBuilder, Commit, CommitError, CommittedOffset, Isolation, KafkaLog, Log,
+    Reader, Records, TopicSpec, Writer,
+};
+use marea::runtime::{Application, ApplicationBuilder, Settings};
+use marea::topology::Topology;
+
+use crate::broker::Broker;
+use crate::cases::Case;
+use crate::crash::settings;
+
+pub const CASES: &[(&str, Case)] = &[
+    (
+        "a_commit_that_waits_takes_no_processor",
+        a_commit_that_waits_takes_no_processor,
+    ),
+    (
+        "a_closure_that_outlasts_a_transaction_loses_nothing_and_ends_nothing",
+        a_closure_that_outlasts_a_transaction_loses_nothing_and_ends_nothing,
+    ),
+    (
+        "members_come_and_go_while_outputs_go_ahead",
+        members_come_and_go_while_outputs_go_ahead,
+    ),
+    (
+        "a_time_that_the_brokers_do_not_allow_is_named",
+        a_time_that_the_brokers_do_not_allow_is_named,
+    ),
+];
+
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// A log whose transactions may be open for so long.
+pub fn log_with_timeout(broker: &Broker, timeout_ms: u64) -> Arc<dyn Log> {
+    let url = format!("{}?transaction.timeout.ms={timeout_ms}", broker.url);
+    Arc::new(KafkaLog::connect(&url, SystemEnv::shared()).expect("the broker answers"))
+}
+
+fn commit(writer: &mut dyn Writer, commit: Commit) {
+    writer.submit(commit).expect("submitted");
+    let until = Instant::now() + DEADLINE;
+    loop {
+        match writer.poll(Duration::from_secs(1)) {
+            Ok(Some(_)) => return,
+            Ok(None) | Err(CommitError::Unknown(_)) => {
+                assert!(Instant::now() < until, "no answer");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Numbers from 0 on, with values of that size, in the partitions in turn.
+fn fill(log: &dyn Log, topic: &str, partitions: u32, count: i64, size: usize) {
+    let mut writer = log.writer("feeder").expect("a writer");
+    let value = "v".repeat(size);
+    for first in (0..count).step_by(10_000) {
+        let mut builders: Vec<BatchesBuilder> = Vec::new();
+        builders.resize_with(partitions as usize, BatchesBuilder::default);
+        for number in first..count.min(first + 10_000) {
+            let builder = &mut builders[number as usize % partitions as usize];
+            let key = number.to_be_bytes();
+            builder.push(Some(&key), Some(value.as_bytes()), 1_000 + number, &[]);
+        }
+        let mut appends = Vec::new();
+        for (partition, builder) in builders.iter_mut().enumerate() {
+            let place = TopicPartition::new(topic, partition as u32);
+            appends.extend(
+                builder
+                    .seal()
+                    .into_iter()
+                    .map(|batch| (place.clone(), batch)),
+            );
+        }
+        let group = None;
+        commit(&mut *writer, Commit { appends, group });
+    }
+}
+
+/// The committed numbers of a topic, sorted.
+fn numbers(log: &dyn Log, topic: &str, partitions: u32) -> Vec<i64> {
+    let places: Vec<_> = (0..partitions)
+        .map(|partition| TopicPartition::new(topic, partition))
+        .collect();
+    let ends = log.end_offsets(&places, Isolation::ReadUncommitted);
+    let ends = ends.expect("ends");
+    let mut reader = log.reader().expect("a reader");
+    let starts: Vec<_> = places.iter().map(|place| (place.clone(), 0)).collect();
+    reader.assign(&starts).expect("assigned");
+    let mut found = Vec::new();
+    let until = Instant::now() + DEADLINE;
+    let at = |reader: &dyn Reader, place| reader.position(place).expect("assigned");
+    while places
+        .iter()
+        .zip(&ends)
+        .any(|(place, end)| at(&*reader, place) < *end)
+    {
+        assert!(Instant::now() < until, "{} of {ends:?}", found.len());
+        let fetched = reader.poll(8 << 20, Duration::from_millis(100));
+        for fetched in fetched.expect("readable") {
+            let mut cursor = fetched.batch.cursor(fetched.base_offset);
+            while let Some(record) = cursor.next_record().expect("intact") {
+                let key = record.key.expect("a key").try_into().expect("a number");
+                found.push(i64::from_be_bytes(key));
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// From `in` to the topic, through the closure.
+fn pass(out: &str, closure: impl Fn(&i64) + Send + Sync + 'static) -> Topology {
+    let builder = StreamBuilder::new();
+    builder
+        .stream("in", Consumed::with(I64, Utf8))
+        .map(move |key, value: String| {
+            closure(&key);
+            (key, value)
+        })
+        .to(out, Produced::with(I64, Utf8));
+    builder.build().expect("a topology")
+}
+
+/// Time of processor that the writers' threads of this process have had, in ticks of 10 ms.
+fn ticks_of_writers() -> u64 {
+    let mut ticks = 0;
+    for task in std::fs::read_dir("/proc/self/task").expect("threads") {
+        let task = task.expect("a thread").path();
+        let read = |file: &str| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+        if !read("comm").starts_with("marea-kafka-wri") {
+            continue;
+        }
+        let stat = read("stat");
+        let Some((_, fields)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        // Of user and system: the 12th and 13th after the name.
+        let fields = fields.split_whitespace().skip(11).take(2);
+        ticks += fields
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    ticks
+}
+
+/// A commit that waits for a broker of which nothing is heard sleeps.
+fn a_commit_that_waits_takes_no_processor(broker: &Broker) {
+    const PAUSE: Duration = Duration::from_secs(3);
+    if broker.directory().is_none() {
+        println!("    not done: the broker is not ours to stop");
+        return;
+    }
+    let log = broker.fresh_log();
+    log.create_topics(&[TopicSpec::new("in", 1)])
+        .expect("created");
+    fill(&*log, "in", 1, 1, 10);
+    let mut writer = log.writer("w").expect("a writer");
+    let mut batch = BatchBuilder::default();
+    batch.push(None, Some(b"x"), 1, &[]);
+    let appends = vec![(
+        TopicPartition::new("in", 0),
+        batch.seal().expect("a record"),
+    )];
+    let before = ticks_of_writers();
+    let waited = std::thread::scope(|scope| {
+        let stalled = scope.spawn(|| broker.stall(PAUSE));
+        std::thread::sleep(Duration::from_millis(200));
+        let began = Instant::now();
+        commit(
+            &mut *writer,
+            Commit {
+                appends,
+                group: None,
+            },
+        );
+        stalled.join().expect("it goes on");
+        began.elapsed()
+    });
+    let took_ms = 10 * (ticks_of_writers() - before);
+    let waited_ms = waited.as_millis() as u64;
+    println!("    {took_ms} ms of processor in {waited_ms} ms");
+    assert!(waited >= PAUSE / 2, "it waited for the broker");
+    // As much as it sleeps less would be a spin.
+    assert!(took_ms * 10 < waited_ms, "{took_ms} of {waited_ms} ms");
+}
+
+/// One record takes longer than a transaction may be open, each time it comes, and outputs of those before it
+/// have gone ahead.
+fn a_closure_that_outlasts_a_transaction_loses_nothing_and_ends_nothing(_: &Broker) {
+    const RECORDS: i64 = 4_000;
+    const SLOW: i64 = 2_500;
+    // Brokers look for transactions that are over every ten seconds, usually.
+    let looks = "transaction.abort.timed.out.transaction.cleanup.interval.ms=500";
+    let broker = Broker::own(looks).expect("a broker");
+    let log = log_with_timeout(&broker, 3_000);
+    log.create_topics(&[TopicSpec::new("in", 1), TopicSpec::new("out", 1)])
+        .expect("created");
+    fill(&*log, "in", 1, RECORDS, 1_000);
+    let times = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&times);
+    let topology = pass("out", move |number| {
+        if *number == SLOW {
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_secs(7));
+        }
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let builder = Application::builder(topology, "slow")
+        .log(Arc::clone(&log))
+        .state_directory(directory.path())
+        .settings(Settings {
+            workers: 1,
+            commit_interval_ms: 60_000,
+            commit_spacing_ms: Some(60_000),
+            records_per_step: 500,
+            ..settings()
+        });
+    let mut running = builder.start().expect("started");
+    running.drain(DEADLINE).expect("drained");
+    running.close(DEADLINE).expect("closed");
+    let times = times.load(Ordering::SeqCst);
+    println!("    the slow record was processed {times} times");
+    assert!(times > 1, "a transaction was open and is over");
+    assert!(times < 4, "the second time nothing was open");
+    assert!(
+        numbers(&*log, "out", 1) == (0..RECORDS).collect::<Vec<_>>(),
+        "other records"
+    );
+}
+
+/// A member that comes or goes moves the group's generation: whatever commits and outputs are on their way then,
+/// each input is written once. Prints what that costs; the time is no part of the test.
+fn members_come_and_go_while_outputs_go_ahead(broker: &Broker) {
+    const RECORDS: i64 = 300_000;
+    const PARTITIONS: u32 = 4;
+    let log = broker.fresh_log();
+    let topics = ["in", "alone", "disturbed"];
+    let topics = topics.map(|name| TopicSpec::new(name, PARTITIONS));
+    log.create_topics(&topics).expect("created");
+    fill(&*log, "in", PARTITIONS, RECORDS, 400);
+    let mut rates = Vec::new();
+    for out in ["alone", "disturbed"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let id = crate::crash::id_of(directory.path());
+        let count = Arc::new(AtomicU64::new(0));
+        let start = |name: &str, workers: usize| -> Application {
+            let counted = Arc::clone(&count);
+            let topology = pass(out, move |_| {
+                // As if each record had work to do.
+                if counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(20) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let builder: ApplicationBuilder = Application::builder(topology, &id).log(broker.log());
+            let builder = builder.state_directory(directory.path().join(name));
+            let builder = builder.settings(Settings {
+                workers,
+                commit_interval_ms: 500,
+                records_per_step: 1_000,
+                ..settings()
+            });
+            builder.start().expect("started")
+        };
+        let began = Instant::now();
+        let mut stays = start("stays", 2);
+        let inputs: Vec<_> = (0..PARTITIONS)
+            .map(|partition| TopicPartition::new("in", partition))
+            .collect();
+        let done = || {
+            let offsets = log.committed(&id, &inputs).expect("offsets");
+            let offset = |one: Option<CommittedOffset>| one.map_or(0, |one| one.offset);
+            offsets.into_iter().map(offset).sum::<i64>()
+        };
+        let mut comes: Option<Application> = None;
+        let mut changed = Instant::now();
+        let mut changes = 0;
+        while done() < RECORDS {
+            assert!(began.elapsed() < DEADLINE, "{} of {RECORDS}", done());
+            std::thread::sleep(Duration::from_millis(50));
+            if out == "disturbed" && changed.elapsed() >= Duration::from_secs(3) {
+                changed = Instant::now();
+                changes += 1;
+                comes = match comes.take() {
+                    Some(mut goes) => {
+                        goes.leave(DEADLINE).expect("left");
+                        None
+                    }
+                    None => Some(start("comes", 1)),
+                };
+            }
+        }
+        let took = began.elapsed();
+        let processed = count.load(Ordering::Relaxed);
+        println!(
+            "    {out}: {RECORDS} records in {took:?} with {changes} changes, {processed} processed"
+        );
+        rates.push(RECORDS as f64 / took.as_secs_f64());
+        stays.close(DEADLINE).expect("closed");
+        if let Some(mut comes) = comes {
+            comes.close(DEADLINE).expect("closed");
+        }
+        assert!(
+            numbers(&*log, out, PARTITIONS) == (0..RECORDS).collect::<Vec<_>>(),
+            "{out}: other records"
+        );
+    }
+    println!(
+        "    a rebalance every 3 s keeps {:.2} of the rate",
+        rates[1] / rates[0]
+    );
+}
+
+/// Brokers allow 15 minutes unless they are told otherwise.
+fn a_time_that_the_brokers_do_not_allow_is_named(broker: &Broker) {
+    let log = log_with_timeout(broker, 3_600_000);
+    let error = log.writer("w").err().expect("too long");
+    assert_eq!(error.kind(), marea::ErrorKind::Invalid, "{error}");
+    let said = error.to_string();
+    assert!(said.contains("transaction.max.timeout.ms"), "{said}");
+}
