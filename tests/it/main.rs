@@ -13,6 +13,7 @@ mod driver;
 mod held_rows;
 mod hops;
 mod origins;
+mod own_log;
 mod policies;
 mod read_ahead;
 mod state_at_size;

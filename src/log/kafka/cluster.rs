@@ -15,7 +15,7 @@ use super::address::Address;
 use super::admin::{LOOK, SETTLE_MS};
 use super::config::{self, CONTACT_MS, Consumer, Quiet};
 use super::contact::out_of_reach;
-use super::groups::{GroupMember, Seen};
+use super::members::{Members, Seen};
 use super::membership::Seat;
 use super::questions::Questions;
 use super::reader::ReaderClient;
@@ -43,7 +43,7 @@ pub(super) struct Cluster {
     spare_readers: Mutex<Vec<ReaderClient>>,
     /// By group and name: the last one of this process to join.
     seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
-    pub(super) members_seen: Seen<(Vec<GroupMember>, bool)>,
+    pub(super) members_seen: Seen<Members>,
     pub(super) questions: Questions,
     pub(super) topic_ids: TopicIds,
 }

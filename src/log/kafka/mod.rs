@@ -7,11 +7,11 @@
 //!  cluster, contact           what all parts share; why no broker answers
 //!  admin, topic_settings      topics and ends
 //!  questions                  offsets that are asked for all the time
-//!  groups                     what groups have committed, and their members
+//!  groups, members            what groups have committed; who is in them
 //!  reader                     committed records of partitions assigned by hand
 //!  topic_ids                  whether a topic is still the one it was
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own
-//!  membership, member_thread  a group hands out tasks;  orphans: and all of them
+//!  membership, member_thread  a group hands out tasks, by a topic of them (tasks_topic);  orphans: and all
 //! ```
 //!
 //! What differs from the logs in this process, and is Kafka's nature: the marker that ends a
@@ -29,12 +29,14 @@ mod deliveries;
 mod error;
 mod groups;
 mod member_thread;
+mod members;
 mod membership;
 mod orphans;
 mod properties;
 mod questions;
 mod reader;
 mod settings;
+mod tasks_topic;
 mod tokens;
 mod topic_ids;
 mod topic_settings;
