@@ -333,6 +333,15 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Invalid` if a partition does not exist.
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()>;
 
+    /// The same as housekeeping that can wait: where it takes time this returns before it is done, and what could
+    /// not be deleted now is left to the next call. Offsets of the same partition that wait become one.
+    ///
+    /// # Errors
+    /// As [`Log::delete_records`], also of what an earlier call left to be done.
+    fn purge(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.delete_records(before)
+    }
+
     /// A group's progress on each of the partitions, in their order.
     ///
     /// # Errors

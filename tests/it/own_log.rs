@@ -145,8 +145,12 @@ impl Log for OwnLog {
             if let Some(Topic { spec: known, .. }) = state.topics.get(&spec.name)
                 && (known.partitions, known.cleanup) != (spec.partitions, spec.cleanup)
             {
-                let (known, wanted) = (known.partitions, spec.partitions);
-                return wrong(&format!("exists with {known} partitions, not {wanted}"));
+                let shape = |spec: &TopicSpec| {
+                    let cleanup = format!("{:?}", spec.cleanup).to_lowercase();
+                    format!("{} partitions and cleanup {cleanup}", spec.partitions)
+                };
+                let (known, wanted) = (shape(known), shape(spec));
+                return wrong(&format!("exists with {known}, not {wanted}"));
             }
         }
         for spec in specs {

@@ -129,8 +129,12 @@ impl Cluster {
         }
         let what = format!("deleting group {group}");
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
-        let options = AdminOptions::new().request_timeout(Some(CONTACT));
         let answers = loop {
+            // Named, as `describe` in `members` says why. Whoever was asked for the members is the one.
+            let coordinator = lock(&self.coordinators).get(group).copied();
+            let options = AdminOptions::new()
+                .request_timeout(Some(CONTACT))
+                .broker_id(coordinator);
             let answers = block_on(self.admin().delete_groups(&[group], &options));
             let answers = answers.map_err(|cause| failed(&what, cause))?;
             // On a cluster that has just started nobody may care for the group yet, and a request that
@@ -150,6 +154,7 @@ impl Cluster {
             if self.env.monotonic_ms() >= until_ms || !answers.iter().any(passes) {
                 break answers;
             }
+            self.members(group)?;
             self.env.sleep(LOOK);
         };
         for answer in answers {

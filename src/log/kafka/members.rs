@@ -1,16 +1,18 @@
-//! Who is in a group, as its coordinator describes it: one broker is asked, and the others need not be there.
+//! Who is in a group, as its coordinator describes it: the other brokers need not be there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString, c_char};
 use std::sync::{Arc, Mutex};
 
 use rdkafka::bindings as native;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::MetadataBroker;
 
 use super::admin::{ATTEMPT, LOOK};
 use super::cluster::{Cluster, lock};
 use super::config::REQUEST_MS;
-use super::error::failed;
+use super::error::{failed, refused};
+use super::tasks_topic::name_of;
 use crate::base::{Error, ErrorKind, Result};
 
 /// A group as the brokers describe it.
@@ -106,31 +108,65 @@ impl Cluster {
         self.members_seen.look(group, now_ms, age_ms, look)
     }
 
-    /// The members of a group as one attempt finds them.
+    /// The members of a group as one attempt finds them: asks the broker that answered last, and where that is
+    /// not the group's coordinator any more, or away, the others.
     pub(super) fn look_at_members(&self, group: &str) -> Result<Members> {
-        let what = || format!("asking for the members of group {group}");
         let name = CString::new(group)
             .map_err(|_| Error::invalid(format!("group {group}: no such name")))?;
-        match describe(self, &name) {
-            Some(Ok(found)) => Ok(found),
+        let last = lock(&self.coordinators).get(group).copied();
+        if let Some(broker) = last
+            && let Some(found) = self.said_of(group, describe(self, &name, broker))?
+        {
+            return Ok(found);
+        }
+        let what = || format!("asking for the members of group {group}");
+        // Whether the topic exists is of no interest: the answer names the brokers.
+        let topic = name_of(group);
+        let metadata = self.admin().inner().fetch_metadata(Some(&topic), ATTEMPT);
+        let metadata = metadata.map_err(|cause| failed(&what(), cause))?;
+        for broker in metadata.brokers().iter().map(MetadataBroker::id) {
+            if Some(broker) != last
+                && let Some(found) = self.said_of(group, describe(self, &name, broker))?
+            {
+                lock(&self.coordinators).insert(group.to_owned(), broker);
+                return Ok(found);
+            }
+        }
+        let message = format!("{}: no broker says that the group is its own", what());
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// What a broker's answer comes to; `None` if another one is to be asked.
+    fn said_of(&self, group: &str, said: Option<Result<Members, Code>>) -> Result<Option<Members>> {
+        let what = format!("asking for the members of group {group}");
+        match said {
+            Some(Ok(found)) => Ok(Some(found)),
             // Nobody has joined it yet.
-            Some(Err(Code::GroupIdNotFound)) => Ok(Members::default()),
-            Some(Err(code)) => Err(failed(&what(), KafkaError::AdminOp(code))),
-            None => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("{}: no answer; try again", what()),
-            )),
+            Some(Err(Code::GroupIdNotFound)) => Ok(Some(Members::default())),
+            Some(Err(code)) => match refused(&what, code) {
+                error if error.kind() == ErrorKind::Unavailable => {
+                    tracing::debug!(%error, "asking another broker");
+                    Ok(None)
+                }
+                error => Err(error),
+            },
+            None => Ok(None),
         }
     }
 }
 
-/// A group, as its coordinator describes it within [`ATTEMPT`]; `None` if it does not. The binding has no call
+/// A group, as a broker describes it within [`ATTEMPT`]; `None` if it does not. The binding has no call
 /// for it but one that asks every broker for all groups, so this one goes to the library below.
+///
+/// The broker is named. Left to itself the library looks for the coordinator, and where the question's time is
+/// over before that is found, it goes on with what it has freed (librdkafka 2.12: `rd_kafka_admin_coord_request`
+/// gives up its hold, and the failure that it returns is told to the same holder), which has aborted the
+/// process when the broker came back.
 #[expect(
     unsafe_code,
     reason = "the binding has no such call; the proof is beside it"
 )]
-fn describe(cluster: &Cluster, group: &CStr) -> Option<Result<Members, Code>> {
+fn describe(cluster: &Cluster, group: &CStr, broker: i32) -> Option<Result<Members, Code>> {
     let client = cluster.admin().inner().native_ptr();
     let mut names = [group.as_ptr()];
     let wait_ms = i32::try_from(ATTEMPT.as_millis()).unwrap_or(i32::MAX);
@@ -138,20 +174,17 @@ fn describe(cluster: &Cluster, group: &CStr) -> Option<Result<Members, Code>> {
     // Queue, options and event are made and destroyed here, each once, the event before the queue. The
     // result and everything in it belong to the event and are copied out before it is destroyed; indices
     // stay below the counts that the library gives. An answer that comes after the wait finds its queue
-    // disabled, which the library allows.
+    // disabled, which the library allows. Null is allowed for where a reason would be written.
     unsafe {
         let queue = native::rd_kafka_queue_new(client);
         let options = native::rd_kafka_AdminOptions_new(
             client,
             native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
         );
-        // A time-out within the library's limits is not refused.
-        native::rd_kafka_AdminOptions_set_request_timeout(
-            options,
-            wait_ms,
-            std::ptr::null_mut(),
-            0,
-        );
+        let none = std::ptr::null_mut();
+        // Values within the library's limits are not refused.
+        native::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, none, 0);
+        native::rd_kafka_AdminOptions_set_broker(options, broker, none, 0);
         native::rd_kafka_DescribeConsumerGroups(
             client,
             names.as_mut_ptr(),

@@ -4,9 +4,9 @@
 //!  address, builder           where the cluster is; no secret is shown
 //!  settings, properties       what users may set, in an address or a file;  tokens: of OAUTHBEARER
 //!  config, error, convert     settings, verdicts, our words in Kafka's
-//!  cluster, contact           what all parts share; why no broker answers
+//!  cluster, contact           what all parts share; why no broker answers;  ports: of brokers that are away
 //!  admin, topic_settings      topics and ends
-//!  questions                  offsets that are asked for all the time
+//!  questions, purges          offsets that are asked for all the time; records that are deleted meanwhile
 //!  groups, members            what groups have committed; who is in them
 //!  reader                     committed records of partitions assigned by hand
 //!  topic_ids                  whether a topic is still the one it was
@@ -32,7 +32,9 @@ mod member_thread;
 mod members;
 mod membership;
 mod orphans;
+mod ports;
 mod properties;
+mod purges;
 mod questions;
 mod reader;
 mod settings;
@@ -142,6 +144,10 @@ impl Log for KafkaLog {
 
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
         self.cluster.delete_records(before)
+    }
+
+    fn purge(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.cluster.purge(before)
     }
 
     fn committed(

@@ -20,6 +20,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset as KafkaOffset};
 
 use self::positions::is_astray;
+use super::admin::REQUEST;
 use super::cluster::Cluster;
 use super::config::Consumer;
 use super::convert::{self, list};
@@ -35,6 +36,8 @@ const WAIT_MS: u64 = 4;
 const WAIT_MS_MAX: u64 = 100;
 /// How long nothing must have come before a reader looks whether its positions were deleted.
 const STALLED_MS: u64 = 1_000;
+/// How long an update may keep its caller, who has other work, waiting for a broker that is away.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How many errors are passed over in one look for records.
 const ERRORS_AT_ONCE: u32 = 10_000;
 /// About what a record costs besides its key and value, in bytes.
@@ -51,6 +54,8 @@ pub(super) struct KafkaReader {
     moved_ms: u64,
     /// Where the partitions begin now, asked when nothing had come for long.
     starts: Option<Asked>,
+    /// Where those begin that an update was about, until it is made again.
+    begin_at: Option<Asked>,
     /// Where they end, asked after the last records were returned.
     ends: Option<Asked>,
     /// Whether the client has found that a position is not in its partition.
@@ -100,6 +105,7 @@ impl KafkaReader {
             slots: Vec::new(),
             places: HashMap::new(),
             starts: None,
+            begin_at: None,
             ends: None,
             is_astray: false,
             is_torn: false,
@@ -270,7 +276,7 @@ fn take(slots: &mut [Slot], index: usize, message: &BorrowedMessage<'_>) -> Resu
 impl Reader for KafkaReader {
     fn assign(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
         let told_later = std::mem::take(&mut self.skipped);
-        let changed = self.change(positions, |_, _| false);
+        let changed = self.change(positions, |_, _| false, REQUEST);
         if changed.is_err() {
             self.skipped = told_later;
         }
@@ -278,7 +284,8 @@ impl Reader for KafkaReader {
     }
 
     fn update(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
-        self.change(positions, |slot, position| slot.position == position)
+        let stays = |slot: &Slot, position| slot.position == position;
+        self.change(positions, stays, PATIENCE)
     }
 
     fn pause(&mut self, partition: &TopicPartition, paused: bool) {

@@ -8,22 +8,26 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::Offset as KafkaOffset;
 use rdkafka::consumer::Consumer as _;
 
 use super::{KafkaReader, Slot};
-use crate::base::{Offset, Result, TopicPartition};
+use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::BatchBuilder;
 use crate::log::kafka::convert::{self, list, offset_of};
 use crate::log::kafka::error::failed;
+use crate::log::kafka::questions::Which;
 
 impl KafkaReader {
-    /// Makes these partitions the assignment. Those whose slot `stays` at the position go on.
+    /// Makes these partitions the assignment. Those whose slot `stays` at the position go on. Waits so long at
+    /// most for where the others begin; the question stands, for a call that is the same again.
     pub(super) fn change(
         &mut self,
         positions: &[(TopicPartition, Offset)],
         stays: impl Fn(&Slot, Offset) -> bool,
+        patience: Duration,
     ) -> Result<()> {
         let topics: BTreeSet<Arc<str>> = positions.iter().map(|(at, _)| at.topic.clone()).collect();
         let topics: Vec<Arc<str>> = topics.into_iter().collect();
@@ -54,7 +58,7 @@ impl KafkaReader {
         }
         // Also refuses what does not exist.
         let new: Vec<TopicPartition> = begun.iter().map(|slot| slot.partition.clone()).collect();
-        let starts = self.cluster.start_offsets(&new)?;
+        let starts = self.starts_of(new, patience)?;
         self.topic_ids.note(&self.cluster, &topics)?;
         if staying.is_empty() {
             self.is_astray = false;
@@ -81,6 +85,29 @@ impl KafkaReader {
             client.learn_leaders(&self.slots);
         }
         Ok(())
+    }
+
+    /// Where partitions begin, which a broker that is away does not say.
+    fn starts_of(&mut self, partitions: Vec<TopicPartition>, patience: Duration) -> Result<Vec<Offset>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let standing = self.begin_at.take();
+        let mut asked = match standing.filter(|asked| asked.is_of(&partitions)) {
+            Some(asked) => asked,
+            None => self.cluster.ask(Which::Starts, partitions)?,
+        };
+        match asked.look(patience)? {
+            Some((_, starts)) => Ok(starts.to_vec()),
+            None => {
+                self.begin_at = Some(asked);
+                let message = format!(
+                    "the brokers have not said within {} ms where partitions begin; try again",
+                    patience.as_millis()
+                );
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+        }
     }
 
     /// Tells the client what goes and what begins.
