@@ -147,9 +147,7 @@ impl Log for MemoryLog {
                     partitions: (0..spec.partitions).map(|_| Partition::default()).collect(),
                 }
             };
-            known
-                .entry(spec.name.as_str().into())
-                .or_insert_with(topic);
+            known.entry(spec.name.as_str().into()).or_insert_with(topic);
         }
         Ok(())
     }

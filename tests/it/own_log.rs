@@ -107,11 +107,7 @@ impl State {
         Ok(())
     }
 
-    fn apply(
-        &mut self,
-        commit: Commit,
-        now_ms: i64,
-    ) -> std::result::Result<Receipt, CommitError> {
+    fn apply(&mut self, commit: Commit, now_ms: i64) -> std::result::Result<Receipt, CommitError> {
         self.check(&commit)?;
         let mut receipt = Receipt::default();
         for (place, batch) in commit.appends {
@@ -202,8 +198,9 @@ impl Log for OwnLog {
             let (_, _, partition) = state.find(place)?;
             partition.start = (*offset).clamp(partition.start, partition.end);
             let start = partition.start;
-            let stays =
-                |base: &Offset, batch: &mut Batch| base + i64::from(batch.last_offset_delta()) >= start;
+            let stays = |base: &Offset, batch: &mut Batch| {
+                base + i64::from(batch.last_offset_delta()) >= start
+            };
             partition.batches.retain(stays);
         }
         Ok(())
@@ -301,7 +298,8 @@ impl OwnReader {
                 });
                 one.position = partition.start;
             }
-            let next = |base: Offset, batch: &Batch| base + i64::from(batch.last_offset_delta()) + 1;
+            let next =
+                |base: Offset, batch: &Batch| base + i64::from(batch.last_offset_delta()) + 1;
             let mut batches = partition.batches.iter();
             let batch = batches.find(|(base, batch)| next(**base, batch) > one.position);
             if let Some((&base_offset, batch)) = batch {
@@ -332,7 +330,8 @@ impl Reader for OwnReader {
         let mut assigned = Vec::new();
         for wanted in positions {
             let begun = self.begin(wanted)?;
-            let is_it = |one: &&Assigned| (&one.place, one.position) == (&begun.place, begun.position);
+            let is_it =
+                |one: &&Assigned| (&one.place, one.position) == (&begun.place, begun.position);
             assigned.push(self.assigned.iter().find(is_it).cloned().unwrap_or(begun));
         }
         self.assigned = assigned;
@@ -360,10 +359,9 @@ impl Reader for OwnReader {
                 return Ok(fetched);
             }
             let seen = state.commits;
-            let waited =
-                inner
-                    .committed
-                    .wait_timeout_while(state, timeout, |state| state.commits == seen);
+            let waited = inner
+                .committed
+                .wait_timeout_while(state, timeout, |state| state.commits == seen);
             let (moved, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
             if timed_out.timed_out() {
                 return Ok(Vec::new());
@@ -374,7 +372,9 @@ impl Reader for OwnReader {
 
     fn position(&self, place: &TopicPartition) -> Option<Offset> {
         let mut assigned = self.assigned.iter();
-        assigned.find(|one| one.place == *place).map(|one| one.position)
+        assigned
+            .find(|one| one.place == *place)
+            .map(|one| one.position)
     }
 
     fn skipped(&mut self) -> Vec<Skipped> {

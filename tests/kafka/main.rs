@@ -19,10 +19,13 @@ mod clients;
 mod crash;
 mod faults;
 mod interop;
+mod deleted;
+mod networks;
 mod ocean;
 #[path = "../ocean/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
+mod proxy;
 mod raw;
 mod refusals;
 mod rolling;
@@ -111,6 +114,8 @@ fn main() -> ExitCode {
         crash::CASES,
         faults::CASES,
         brokers::CASES,
+        networks::CASES,
+        deleted::CASES,
         twins::CASES,
         rolling::CASES,
         soak::CASES,

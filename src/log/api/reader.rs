@@ -45,7 +45,8 @@ pub trait Reader: Send {
     /// [`Reader::assign`]. What [`Reader::skipped`] has not told yet stays to be told.
     ///
     /// # Errors
-    /// `Invalid` if a partition does not exist.
+    /// `Invalid` if a partition does not exist. `Unavailable` if that is not known soon: the question stands,
+    /// call again with the same. After both what is assigned goes on as it was.
     fn update(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()>;
 
     /// Stops or resumes fetching of an assigned partition, without losing its position.

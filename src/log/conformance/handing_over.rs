@@ -45,7 +45,11 @@ pub fn opening_a_writer_settles_what_its_id_left_open(factory: Factory<'_>) {
         assert!((known..=known + 1).contains(&seen), "{known}, then {seen}");
         for _ in 0..5 {
             let there = values(&*log, &place).len() as Offset;
-            assert_eq!((there, progress(&*log, &mark)), (seen, seen), "round {round}");
+            assert_eq!(
+                (there, progress(&*log, &mark)),
+                (seen, seen),
+                "round {round}"
+            );
             SystemEnv::shared().sleep(LOOK);
         }
         known = seen;
@@ -75,7 +79,10 @@ pub fn the_end_of_a_restore_covers_what_offsets_tell(factory: Factory<'_>) {
         let known = progress(&*log, &mark);
         let end = log.end_offset(&place, Isolation::ReadUncommitted);
         let end = end.expect("it exists");
-        assert!(end >= known, "the offsets tell of {known} records, the end is {end}");
+        assert!(
+            end >= known,
+            "the offsets tell of {known} records, the end is {end}"
+        );
         if known == COMMITS {
             break;
         }
@@ -119,7 +126,11 @@ fn turn(members: &mut BTreeMap<&'static str, Holding>, slow: Option<&str>) {
         let tasks = all.len();
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), tasks, "after a turn of {name} a task has two owners");
+        assert_eq!(
+            all.len(),
+            tasks,
+            "after a turn of {name} a task has two owners"
+        );
     }
 }
 

@@ -208,7 +208,11 @@ impl MemberThread {
     fn twin(&self) -> String {
         let found = self.cluster.look_at_members(&self.seat.group);
         let found = found.unwrap_or_default();
-        match found.members.iter().find(|member| member.is(&self.seat.member)) {
+        match found
+            .members
+            .iter()
+            .find(|member| member.is(&self.seat.member))
+        {
             Some(twin) => {
                 let host = &twin.host;
                 format!(", as a process on host {host} has joined under its name")

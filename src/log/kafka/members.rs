@@ -132,6 +132,9 @@ impl Cluster {
                 return Ok(found);
             }
         }
+        // On a cluster that never had a group nobody is, until somebody looks for a coordinator, as each client
+        // that has a group does by itself.
+        self.group(group)?;
         let message = format!("{}: no broker says that the group is its own", what());
         Err(Error::new(ErrorKind::Unavailable, message))
     }
@@ -221,8 +224,7 @@ unsafe fn read(event: *mut native::rd_kafka_event_t) -> Option<Result<Members, C
             return None;
         }
         let mut count = 0;
-        let groups =
-            native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+        let groups = native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
         if count == 0 {
             return None;
         }

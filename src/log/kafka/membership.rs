@@ -29,8 +29,8 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 
 use super::cluster::{Cluster, lock};
-use super::members::GroupMember;
 use super::member_thread::MemberThread;
+use super::members::GroupMember;
 use super::tasks_topic;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use crate::log::{

@@ -61,9 +61,10 @@ impl Cluster {
 
     /// Whether the group has members, those of this process that have not been let in yet among them.
     fn has_members(&self, group: &str) -> Result<bool> {
-        let lives = |((of, _), seat): (&(String, String), &std::sync::Arc<super::membership::Seat>)| {
-            of == group && lock(&seat.state).lost.is_none()
-        };
+        let lives =
+            |((of, _), seat): (&(String, String), &std::sync::Arc<super::membership::Seat>)| {
+                of == group && lock(&seat.state).lost.is_none()
+            };
         let is_here = self.seats().iter().any(lives);
         Ok(is_here || !self.members(group)?.is_empty())
     }

@@ -88,7 +88,11 @@ impl KafkaReader {
     }
 
     /// Where partitions begin, which a broker that is away does not say.
-    fn starts_of(&mut self, partitions: Vec<TopicPartition>, patience: Duration) -> Result<Vec<Offset>> {
+    fn starts_of(
+        &mut self,
+        partitions: Vec<TopicPartition>,
+        patience: Duration,
+    ) -> Result<Vec<Offset>> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -114,7 +118,11 @@ impl KafkaReader {
     fn tell_client(&mut self, staying: &HashMap<usize, usize>, begun: &mut [Slot]) -> Result<()> {
         let place = |slot: &Slot| (slot.partition.clone(), KafkaOffset::Offset(slot.position));
         let wanted: Vec<_> = begun.iter().map(place).collect();
-        let wanted = list(wanted.iter().map(|(partition, offset)| (partition, *offset)))?;
+        let wanted = list(
+            wanted
+                .iter()
+                .map(|(partition, offset)| (partition, *offset)),
+        )?;
         let going: Vec<usize> = (0..self.slots.len())
             .filter(|known| !staying.contains_key(known))
             .collect();
@@ -129,7 +137,10 @@ impl KafkaReader {
                 _ => consumer.assign(&wanted),
             })
         } else {
-            let going: Vec<_> = going.iter().map(|known| place(&self.slots[*known])).collect();
+            let going: Vec<_> = going
+                .iter()
+                .map(|known| place(&self.slots[*known]))
+                .collect();
             let going = list(going.iter().map(|(partition, offset)| (partition, *offset)))?;
             let gone = match going.count() {
                 0 => Ok(()),
