@@ -31,6 +31,7 @@ mod refusals;
 mod rolling;
 mod security;
 mod soak;
+mod tasks;
 mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         brokers::CASES,
         networks::CASES,
         deleted::CASES,
+        tasks::CASES,
         twins::CASES,
         rolling::CASES,
         soak::CASES,
