@@ -7,26 +7,73 @@
 //!                        committed = where a group continues after a crash
 //! ```
 //!
-//! What every backend MUST keep, and `log::conformance` checks:
+//! What every backend MUST keep, and the cases of [`conformance`](super::conformance) that check it. Commits:
 //! 1. A commit is atomic over all its appends and offsets: readers see all of it or nothing.
+//!    [a](super::conformance::a_commit_is_seen_whole_or_not_at_all),
+//!    [b](super::conformance::a_refused_commit_leaves_nothing)
 //! 2. After [`Writer::poll`] returned a receipt the commit survives a crash, as far as the fsync
 //!    policy says.
-//! 3. The records of a partition are ordered, their offsets grow, and a reader gets each once.
-//! 4. A commit that names a group member is refused as [`CommitError::Fenced`](super::CommitError::Fenced) once the group has
-//!    moved on from the member's generation.
-//! 5. A commit error says whether the effects are absent (`Aborted`, `Fenced`), not known yet
-//!    (`Unknown`), or not to be learned by this writer (`Lost`). Opening a writer's id settles what the
-//!    last holder of the id left open, before [`Log::writer`] returns.
+//! 3. A commit error says whether the effects are absent (`Aborted`, `Fenced`), not known yet
+//!    (`Unknown`), or not to be learned by this writer (`Lost`).
+//! 4. Opening a writer's id fences who had it, and settles what that one left open before
+//!    [`Log::writer`] returns: offsets and records read after that do not change by it any more.
+//!    [a](super::conformance::a_writer_opened_again_fences_the_first),
+//!    [b](super::conformance::opening_a_writer_settles_what_its_id_left_open)
+//! 5. Whoever has read a group's offsets ([`Log::committed`]) finds the records of the commits that made them
+//!    below the [`Isolation::ReadUncommitted`] end that he asks for next: a restore up to there is never behind
+//!    the offsets it goes with. [a](super::conformance::the_end_of_a_restore_covers_what_offsets_tell)
 //! 6. What was staged and not submitted is seen by no reader of committed records, and is gone once its writer
 //!    abandons it, its commit fails for good, or the writer's id is opened anew.
-//! 7. Records deleted by retention, compaction or [`Log::delete_records`] leave gaps; offsets are
-//!    never used twice.
+//!
+//! Readers:
+//!
+//! 7. The records of a partition are ordered, their offsets grow, and a reader gets each once, whatever is paused,
+//!    assigned or updated beside it.
+//!    [a](super::conformance::writers_at_once_get_offsets_of_their_own),
+//!    [b](super::conformance::a_paused_partition_keeps_its_position),
+//!    [c](super::conformance::an_update_leaves_alone_what_stays),
+//!    [d](super::conformance::an_update_puts_the_others_where_it_says),
+//!    [e](super::conformance::an_update_that_is_refused_changes_nothing)
+//! 8. A position moves past what is never returned (deleted records, aborted ones, marks of the log's own), so that
+//!    a reader that has read all stands at the end; also one that was put back.
+//!    [a](super::conformance::a_reader_put_back_reaches_the_end_again)
+//! 9. Records deleted by retention, compaction or [`Log::delete_records`] leave gaps; offsets are
+//!    never used twice. [a](super::conformance::records_before_an_offset_are_deleted)
+//! 10. Nothing is passed over in silence. What was deleted before a reader came is told
+//!    ([a](super::conformance::a_reader_is_told_what_was_deleted_before_it_came)); a position beyond the end is an
+//!    error ([b](super::conformance::a_position_beyond_the_end_is_an_error)); so is a topic that was made anew
+//!    ([c](super::conformance::a_topic_made_anew_under_its_reader_is_an_error)).
+//! 11. An end that [`Reader::end`] tells was asked for after the records that were returned last.
+//!     [a](super::conformance::a_reader_learns_where_partitions_end)
+//!
+//! Groups:
+//!
+//! 12. A task has one owner at most: nobody is given it before its owner has released it, has left, or was
+//!     expelled. At last each has one.
+//!     [a](super::conformance::tasks_are_handed_over_only_when_released),
+//!     [b](super::conformance::a_task_has_one_owner_whoever_comes_and_goes),
+//!     [c](super::conformance::releasing_what_is_not_held_changes_nothing)
+//! 13. A commit that names a group member is refused as [`CommitError::Fenced`] once the member was expelled or
+//!     replaced, and for a task that it does not own. It is not because others come and go.
+//!     [a](super::conformance::a_zombie_cannot_commit),
+//!     [b](super::conformance::a_member_that_goes_on_is_not_fenced_by_others)
+//! 14. A member of which nothing is heard is expelled, and can learn so from each of its own questions.
+//!     [a](super::conformance::a_silent_member_loses_its_tasks),
+//!     [b](super::conformance::a_heartbeat_ends_with_its_place)
+//! 15. Members of one group that name different tasks do not go on side by side: one of them is refused, at the
+//!     latest once they have seen each other.
+//!     [a](super::conformance::members_must_agree_on_the_tasks)
+
+mod membership;
+mod reader;
+
+pub use self::membership::*;
+pub use self::reader::*;
 
 use std::fmt;
-use std::time::Duration;
 
-use super::{Batch, Writer};
-use crate::base::{Offset, Result, TaskId, TopicPartition};
+use super::Writer;
+use crate::base::{Offset, Result, TopicPartition};
 
 /// How a topic gives up old records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +259,15 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Invalid` if a partition does not exist.
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()>;
 
+    /// The same as housekeeping that can wait: where it takes time this returns before it is done, and what could
+    /// not be deleted now is left to the next call. Offsets of the same partition that wait become one.
+    ///
+    /// # Errors
+    /// As [`Log::delete_records`], also of what an earlier call left to be done.
+    fn purge(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.delete_records(before)
+    }
+
     /// A group's progress on each of the partitions, in their order.
     ///
     /// # Errors
@@ -245,143 +301,4 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// # Errors
     /// `Invalid` if the group's members disagree on its tasks.
     fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>>;
-}
-
-/// A batch that a reader returned.
-#[derive(Clone, Debug)]
-pub struct Fetched {
-    /// Where it is from.
-    pub partition: TopicPartition,
-    /// The offset of the batch's place; records below the reader's position are to be skipped.
-    pub base_offset: Offset,
-    /// The reader's position when it was fetched: the first offset the caller has not seen.
-    pub position: Offset,
-    /// The records, never empty of them.
-    pub batch: Batch,
-}
-
-/// Records that were deleted before a reader came to them: retention, or a deletion by hand, was faster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// Where they were.
-    pub partition: TopicPartition,
-    /// The first offset that was wanted.
-    pub from: Offset,
-    /// The first that is left.
-    pub to: Offset,
-}
-
-/// Reads assigned partitions from their positions on. Owned by one thread.
-pub trait Reader: Send {
-    /// Replaces the assignment: partitions with the positions to read from. Offsets below the start
-    /// of a partition continue at its start.
-    ///
-    /// # Errors
-    /// `Invalid` if a partition does not exist.
-    fn assign(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()>;
-
-    /// Stops or resumes fetching of an assigned partition, without losing its position.
-    fn pause(&mut self, partition: &TopicPartition, paused: bool);
-
-    /// The next batches, of about `max_bytes` in all but at least one batch; waits up to `timeout`
-    /// for the first. Partitions take turns, so that none starves.
-    ///
-    /// # Errors
-    /// `Corrupt` with topic, partition and offset when stored bytes are damaged; also when a partition
-    /// ends before a position, or its topic was deleted and made anew while it was read: then offsets
-    /// mean other records than they did.
-    fn poll(&mut self, max_bytes: usize, timeout: Duration) -> Result<Vec<Fetched>>;
-
-    /// The position of an assigned partition: all records before it have been returned (or deleted).
-    fn position(&self, partition: &TopicPartition) -> Option<Offset>;
-
-    /// What was deleted before this reader came to it, since the last call; its position is past it.
-    fn skipped(&mut self) -> Vec<Skipped>;
-
-    /// Where the committed records of an assigned partition end. `None` if that is not known within
-    /// `timeout`: the question stands, look again. The log was asked after this reader returned what
-    /// it returned last, so that a record appended before one of those is counted; more records make
-    /// it ask anew.
-    ///
-    /// # Errors
-    /// `Invalid` if a partition does not exist (any more).
-    fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>>;
-}
-
-/// A task and the input partitions that decide where it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskPlan {
-    /// The task.
-    pub task: TaskId,
-    /// What it reads.
-    pub inputs: Vec<TopicPartition>,
-}
-
-/// What a member says when it joins.
-#[derive(Clone, Debug)]
-pub struct JoinRequest {
-    /// The group, shared by all workers of an application.
-    pub group: String,
-    /// This member's name, unique in the group and stable over restarts.
-    pub member: String,
-    /// All tasks of the application; every member names the same.
-    pub tasks: Vec<TaskPlan>,
-    /// A member of which nothing was heard for so long, neither a poll nor a heartbeat, is expelled, in
-    /// milliseconds: its process is gone.
-    pub session_timeout_ms: u64,
-    /// A member that has not polled for so long is expelled, in milliseconds, however steady its
-    /// heartbeat: its worker is stuck.
-    pub max_poll_interval_ms: u64,
-}
-
-/// What a member should own from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
-    /// The group's generation.
-    pub generation: u64,
-    /// The tasks. One that the member holds and that is not listed must be committed, closed and
-    /// given back with [`Membership::release`]; one that is listed is free of any other owner.
-    pub tasks: Vec<TaskId>,
-}
-
-/// One member of a group. Owned by one thread.
-pub trait Membership: Send {
-    /// Tells the group that this member lives and returns a new assignment if there is one. Never
-    /// waits for other members.
-    ///
-    /// # Errors
-    /// `Fenced` once the member was expelled or replaced.
-    fn poll(&mut self) -> Result<Option<Assignment>>;
-
-    /// Gives back tasks that an assignment took away, after they were committed and closed.
-    ///
-    /// # Errors
-    /// `Fenced` once the member was expelled or replaced.
-    fn release(&mut self, tasks: &[TaskId]) -> Result<()>;
-
-    /// What to put into commits now.
-    fn token(&self) -> MemberToken;
-
-    /// The member's heartbeat, for whoever keeps it going while the member's own thread is busy.
-    fn heartbeat(&self) -> Box<dyn Heartbeat>;
-
-    /// Leaves the group at once, giving back all tasks.
-    fn leave(self: Box<Self>);
-
-    /// Ends in good order and keeps the place: who joins under the same name before the session is over takes
-    /// up its tasks where they are, and nobody else gets them until then. Where a log cannot keep a place
-    /// for a process that is gone, this is [`Membership::leave`].
-    fn rest(self: Box<Self>) {
-        self.leave();
-    }
-}
-
-/// Tells the group that a member's process lives, from any thread and without waiting. A poll does so
-/// too; this goes on between two polls.
-pub trait Heartbeat: Send {
-    /// Says it once more. Once a third of the session is often enough.
-    ///
-    /// # Errors
-    /// `Fenced` once the member was expelled, was replaced or has left.
-    fn beat(&self) -> Result<()>;
 }

@@ -81,6 +81,16 @@ pub(super) fn beyond_end(partition: &TopicPartition, position: Offset, end: Offs
     ))
 }
 
+/// The error of a reader whose topic is not the one that it began to read.
+pub(super) fn made_anew(partition: &TopicPartition) -> Error {
+    Error::corrupt(format!(
+        "topic {} was deleted and made anew while it was read: what was read so far is of the old one. Restart \
+         to go on with the new one on top of the state made of the old one, or under another application id \
+         to begin without it",
+        partition.topic
+    ))
+}
+
 pub(super) fn fenced_writer(id: &str) -> Error {
     let message = format!("writer {id} was opened again elsewhere; stop this one");
     Error::new(ErrorKind::Fenced, message)

@@ -30,6 +30,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<Arc<str>, Topic>,
+    /// How many topics were made so far.
+    topics_made: u64,
     offsets: BTreeMap<String, BTreeMap<TopicPartition, CommittedOffset>>,
     groups: Groups,
     /// How often each writer was opened.
@@ -37,6 +39,7 @@ struct State {
 }
 
 struct Topic {
+    id: u64,
     spec: TopicSpec,
     partitions: Vec<Partition>,
 }
@@ -130,15 +133,21 @@ impl Log for MemoryLog {
                 check::check_same(spec, &existing.spec)?;
             }
         }
+        let State {
+            topics: known,
+            topics_made,
+            ..
+        } = &mut *state;
         for spec in topics {
-            let topic = || Topic {
-                spec: spec.clone(),
-                partitions: (0..spec.partitions).map(|_| Partition::default()).collect(),
+            let topic = || {
+                *topics_made += 1;
+                Topic {
+                    id: *topics_made,
+                    spec: spec.clone(),
+                    partitions: (0..spec.partitions).map(|_| Partition::default()).collect(),
+                }
             };
-            state
-                .topics
-                .entry(spec.name.as_str().into())
-                .or_insert_with(topic);
+            known.entry(spec.name.as_str().into()).or_insert_with(topic);
         }
         Ok(())
     }
@@ -253,8 +262,10 @@ impl Source for Shared {
         &self.signal
     }
 
-    fn check_partition(&self, partition: &TopicPartition) -> Result<()> {
-        self.state().partition(partition).map(|_| ())
+    fn topic_of(&self, partition: &TopicPartition) -> Result<u64> {
+        let state = self.state();
+        state.partition(partition)?;
+        Ok(state.topics[&partition.topic].id)
     }
 
     fn end(&self, partition: &TopicPartition) -> Result<Offset> {
@@ -270,6 +281,9 @@ impl Source for Shared {
     ) -> Result<Reached> {
         let state = self.state();
         let partition = state.partition(place)?;
+        if state.topics[&place.topic].id != from.topic {
+            return Err(check::made_anew(place));
+        }
         if from.position > partition.end {
             return Err(check::beyond_end(place, from.position, partition.end));
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!  api, commit, batch  what the layers above see
 //!  memory  embedded/  kafka/    the backends;  url picks one. The last two are features: rocksdb, kafka
-//!  group/              members, tasks and fencing, for the first two
+//!  group/              members, tasks and fencing, for the first two and for logs of others
 //!  turns, signal       the reader of those two, and how it waits
 //!  conformance/        what every backend must pass
 //! ```
@@ -15,7 +15,7 @@ mod commit;
 pub mod conformance;
 #[cfg(feature = "rocksdb")]
 pub mod embedded;
-mod group;
+pub mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod memory;

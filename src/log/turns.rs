@@ -11,6 +11,8 @@ use crate::base::{Env, Offset, Result, TopicPartition};
 /// Where a fetch is to begin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct From {
+    /// The topic that it is an offset of: one that was deleted and made anew has another number.
+    pub(super) topic: u64,
     /// The first offset wanted.
     pub(super) position: Offset,
     /// Whether no batch stands across it, which saves a search for that batch.
@@ -22,15 +24,16 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
     fn env(&self) -> &dyn Env;
     fn signal(&self) -> &Signal;
 
+    /// The number of the partition's topic, of which no other topic has it, not even one of the same name.
     /// `Invalid` if the partition does not exist.
-    fn check_partition(&self, partition: &TopicPartition) -> Result<()>;
+    fn topic_of(&self, partition: &TopicPartition) -> Result<u64>;
 
     /// Where the partition's committed records end now.
     fn end(&self, partition: &TopicPartition) -> Result<Offset>;
 
     /// Appends to `fetched` the committed batches at and after the position, up to `max_bytes` in all
     /// but at least one, and returns where that has come to. `Corrupt` if the partition ends before the
-    /// position.
+    /// position, or the topic is another one.
     fn fetch(
         &self,
         partition: &TopicPartition,
@@ -58,6 +61,7 @@ pub(super) struct TurnReader<S: Source> {
     skipped: Vec<Skipped>,
 }
 
+#[derive(Clone)]
 struct Assigned {
     partition: TopicPartition,
     from: From,
@@ -72,6 +76,19 @@ impl<S: Source> TurnReader<S> {
             next: 0,
             skipped: Vec::new(),
         }
+    }
+
+    /// A partition that is to be read from there on.
+    fn begin(&self, partition: &TopicPartition, position: Offset) -> Result<Assigned> {
+        Ok(Assigned {
+            partition: partition.clone(),
+            from: From {
+                topic: self.source.topic_of(partition)?,
+                position: position.max(0),
+                aligned: false,
+            },
+            paused: false,
+        })
     }
 
     fn take_turns(&mut self, max_bytes: usize, fetched: &mut Vec<Fetched>) -> Result<()> {
@@ -99,7 +116,11 @@ impl<S: Source> TurnReader<S> {
                 .map(|fetched| fetched.batch.as_bytes().len())
                 .sum();
             let aligned = assigned.from.aligned || position > assigned.from.position;
-            assigned.from = From { position, aligned };
+            assigned.from = From {
+                position,
+                aligned,
+                ..assigned.from
+            };
             left = left.saturating_sub(bytes);
             if left == 0 {
                 break;
@@ -111,22 +132,28 @@ impl<S: Source> TurnReader<S> {
 
 impl<S: Source> Reader for TurnReader<S> {
     fn assign(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
-        for (partition, _) in positions {
-            self.source.check_partition(partition)?;
-        }
-        self.assigned = positions
-            .iter()
-            .map(|(partition, position)| Assigned {
-                partition: partition.clone(),
-                from: From {
-                    position: (*position).max(0),
-                    aligned: false,
-                },
-                paused: false,
-            })
-            .collect();
+        let begun = positions.iter();
+        let begun = begun.map(|(partition, position)| self.begin(partition, *position));
+        self.assigned = begun.collect::<Result<_>>()?;
         self.next = 0;
         self.skipped.clear();
+        Ok(())
+    }
+
+    fn update(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        let mut assigned = Vec::with_capacity(positions.len());
+        for (partition, position) in positions {
+            let begun = self.begin(partition, *position)?;
+            let known = self.assigned.iter();
+            let mut known = known.filter(|known| known.partition == *partition);
+            assigned.push(match known.next() {
+                // Of another topic only the reader's next poll may say so.
+                Some(known) if known.from.position == begun.from.position => known.clone(),
+                _ => begun,
+            });
+        }
+        self.assigned = assigned;
+        self.next = 0;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod hops;
 mod joins_and_tables;
 mod looped;
 mod origins;
+mod own_log;
 mod policies;
 mod processors;
 mod read_ahead;

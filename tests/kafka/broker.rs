@@ -12,12 +12,28 @@ use std::time::{Duration, Instant};
 use marea::base::SystemEnv;
 use marea::log::{KafkaLog, Log};
 
+use crate::proxy::Proxy;
+
 /// A broker, stopped when it is dropped unless it was there before.
 pub struct Broker {
     pub url: String,
     directory: Option<tempfile::TempDir>,
     /// Whether it has forgotten a transaction since it was made, as far as anybody looked.
     has_forgotten: AtomicBool,
+    /// What clients have to go through, one for each broker.
+    pub proxies: Vec<Proxy>,
+}
+
+/// Where the proxy of a broker listens, so many ports after it.
+const PROXY: u16 = 3;
+
+/// How a cluster is to be.
+#[derive(Default)]
+struct Plan<'a> {
+    /// More settings: `name=value;name=value`.
+    settings: &'a str,
+    is_secure: bool,
+    is_proxied: bool,
 }
 
 /// How often brokers may forget a transaction before that is a failure.
@@ -62,6 +78,7 @@ impl Broker {
                 url: format!("kafka://{address}"),
                 directory: None,
                 has_forgotten: AtomicBool::new(false),
+                proxies: Vec::new(),
             };
             broker.refuse_topics_of_others();
             return Ok(broker);
@@ -76,26 +93,66 @@ impl Broker {
 
     /// A cluster of our own, of 1 or 3 brokers.
     pub fn cluster(brokers: u32, settings: &str) -> Result<Self, String> {
-        Self::start_own(brokers, settings, "")
+        Self::start_own(
+            brokers,
+            Self::directory_of_its_own()?,
+            Plan {
+                settings,
+                ..Plan::default()
+            },
+        )
+    }
+
+    /// A cluster that clients reach through a proxy for each broker.
+    pub fn proxied(brokers: u32) -> Result<Self, String> {
+        let plan = Plan {
+            is_proxied: true,
+            ..Plan::default()
+        };
+        Self::start_own(brokers, Self::directory_of_its_own()?, plan)
+    }
+
+    /// A broker in a directory that is there already.
+    pub fn within(directory: tempfile::TempDir, settings: &str) -> Result<Self, String> {
+        let plan = Plan {
+            settings,
+            ..Plan::default()
+        };
+        Self::start_own(1, directory, plan)
+    }
+
+    fn directory_of_its_own() -> Result<tempfile::TempDir, String> {
+        tempfile::tempdir().map_err(|error| error.to_string())
     }
 
     /// A broker of our own that listens with TLS and SASL too, see `scripts/kafka`.
     pub fn secure(settings: &str) -> Result<Self, String> {
-        Self::start_own(1, settings, "yes")
+        let plan = Plan {
+            settings,
+            is_secure: true,
+            ..Plan::default()
+        };
+        Self::start_own(1, Self::directory_of_its_own()?, plan)
     }
 
-    fn start_own(brokers: u32, settings: &str, secure: &str) -> Result<Self, String> {
+    fn start_own(
+        brokers: u32,
+        directory: tempfile::TempDir,
+        plan: Plan<'_>,
+    ) -> Result<Self, String> {
         let java = Command::new("java").arg("-version").output();
         if !java.is_ok_and(|output| output.status.success()) {
             return Err("there is no java; install Java 17 or newer".into());
         }
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let said = |yes: bool| if yes { "yes" } else { "" };
+        let first = free_port(brokers);
         let started = script()
             .arg("start")
             .arg(directory.path())
-            .args([&brokers.to_string(), &free_port(brokers).to_string()])
-            .env("KAFKA_SETTINGS", settings)
-            .env("KAFKA_SECURE", secure)
+            .args([&brokers.to_string(), &first.to_string()])
+            .env("KAFKA_SETTINGS", plan.settings)
+            .env("KAFKA_SECURE", said(plan.is_secure))
+            .env("KAFKA_PROXIED", said(plan.is_proxied))
             // Three fit where one does.
             .env("KAFKA_HEAP", if brokers == 1 { "512m" } else { "320m" })
             .output()
@@ -103,11 +160,22 @@ impl Broker {
         if !started.status.success() {
             return Err(String::from_utf8_lossy(&started.stderr).into_owned());
         }
-        let address = String::from_utf8_lossy(&started.stdout).trim().to_owned();
+        let mut address = String::from_utf8_lossy(&started.stdout).trim().to_owned();
+        let mut proxies = Vec::new();
+        if plan.is_proxied {
+            let ports = (0..brokers as u16).map(|number| first + 10 * number);
+            let ports: Vec<u16> = ports.collect();
+            proxies.extend(ports.iter().map(|port| Proxy::start(port + PROXY, *port)));
+            let places = ports
+                .iter()
+                .map(|port| format!("127.0.0.1:{}", port + PROXY));
+            address = places.collect::<Vec<_>>().join(",");
+        }
         Ok(Self {
             url: format!("kafka://{address}"),
             directory: Some(directory),
             has_forgotten: AtomicBool::new(false),
+            proxies,
         })
     }
 
@@ -167,6 +235,15 @@ impl Broker {
         std::thread::sleep(pause);
         signal("-CONT");
         true
+    }
+
+    /// Whether a broker's process is there.
+    pub fn is_alive(&self, number: u32) -> bool {
+        let directory = self.directory().expect("a broker of our own");
+        let pid = std::fs::read_to_string(directory.join(format!("broker{number}.pid")));
+        let pid = pid.expect("a pid");
+        let signalled = Command::new("kill").arg("-0").arg(pid.trim()).output();
+        signalled.is_ok_and(|output| output.status.success())
     }
 
     /// Kills a broker of our own as a crash would, or starts it again on its data.

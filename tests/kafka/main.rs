@@ -19,16 +19,20 @@ mod clients;
 mod crash;
 mod faults;
 mod interop;
+mod deleted;
+mod networks;
 mod ocean;
 #[path = "../ocean/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
+mod proxy;
 mod raw;
 mod refusals;
 mod rolling;
 mod security;
 mod soak;
 mod staging;
+mod tasks;
 mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
@@ -112,6 +116,9 @@ fn main() -> ExitCode {
         crash::CASES,
         faults::CASES,
         brokers::CASES,
+        networks::CASES,
+        deleted::CASES,
+        tasks::CASES,
         twins::CASES,
         rolling::CASES,
         staging::CASES,

@@ -71,9 +71,17 @@ enum Fault {
     KillBroker,
     FreezeBroker,
     KillAllBrokers,
+    /// What goes to a broker and comes from it takes a while.
+    SlowNetwork,
+    /// Connections with a broker are cut, over and over.
+    CutNetwork,
+    /// Nothing reaches a broker or comes from it, and nobody is told.
+    CloseNetwork,
+    /// Somebody deletes the topic of tasks.
+    DeleteTasks,
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 13] = [
     Fault::Kill,
     Fault::Freeze,
     Fault::Leave,
@@ -83,6 +91,10 @@ const FAULTS: [Fault; 9] = [
     Fault::KillBroker,
     Fault::FreezeBroker,
     Fault::KillAllBrokers,
+    Fault::SlowNetwork,
+    Fault::CutNetwork,
+    Fault::CloseNetwork,
+    Fault::DeleteTasks,
 ];
 
 /// SplitMix64: the same numbers for the same seed.
@@ -109,7 +121,7 @@ fn soak(seed: u64, life: Duration) {
     );
     let expected = undisturbed();
     tried(|| {
-        let cluster = Broker::cluster(BROKERS, "").expect("three brokers");
+        let cluster = Broker::proxied(BROKERS).expect("three brokers");
         cluster.outcome(|| live(&cluster, seed, life, &expected))
     });
 }
@@ -134,8 +146,13 @@ fn live(cluster: &Broker, seed: u64, life: Duration, expected: &(String, String)
         let pause = random.pause(PAUSE_MS);
         let at = began.elapsed().as_secs();
         let whom = match fault {
-            Fault::KillBroker | Fault::FreezeBroker => format!("broker {number}"),
+            Fault::KillBroker
+            | Fault::FreezeBroker
+            | Fault::SlowNetwork
+            | Fault::CutNetwork
+            | Fault::CloseNetwork => format!("broker {number}"),
             Fault::KillAllBrokers => "all".to_owned(),
+            Fault::DeleteTasks => "of the join".to_owned(),
             _ => instances[victim].name().to_owned(),
         };
         println!("    {at} s: {fault:?} {whom}, for {} ms", pause.as_millis());
@@ -175,6 +192,7 @@ fn happens(
     pause: Duration,
     random: &mut Random,
 ) {
+    let proxy = &cluster.proxies[number as usize - 1];
     match fault {
         Fault::Kill => victim.kill(),
         Fault::Leave => victim.leave(),
@@ -193,6 +211,20 @@ fn happens(
             cluster.stall_broker(number, pause);
         }
         Fault::KillAllBrokers => (1..=BROKERS).for_each(|broker| cluster.tell("kill", broker)),
+        Fault::SlowNetwork => proxy.delay(Duration::from_millis(50 + random.below(400))),
+        Fault::CutNetwork => {
+            for _ in 0..1 + random.below(8) {
+                proxy.cut();
+                std::thread::sleep(Duration::from_millis(random.below(500)));
+            }
+        }
+        Fault::CloseNetwork => proxy.close(true),
+        Fault::DeleteTasks => {
+            let deleted = cluster.log().delete_topics(&[join::TASKS.to_owned()]);
+            if let Err(error) = deleted {
+                println!("    not deleted: {error}");
+            }
+        }
     }
     // Longer than a session where that is the point.
     let longer = Duration::from_secs(if matches!(fault, Fault::Freeze) {
@@ -206,7 +238,9 @@ fn happens(
         Fault::KillBroker => cluster.tell("restart", number),
         // A cluster starts when most of it does: nobody waits for the first alone.
         Fault::KillAllBrokers => cluster.restart_all(BROKERS),
-        Fault::FreezeBroker => {}
+        Fault::FreezeBroker | Fault::CutNetwork | Fault::DeleteTasks => {}
+        Fault::SlowNetwork => proxy.delay(Duration::ZERO),
+        Fault::CloseNetwork => proxy.close(false),
         _ => victim.start(),
     }
 }

@@ -176,6 +176,11 @@ impl Reader for FaultyReader {
         self.reader.assign(positions)
     }
 
+    fn update(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.counts.ask()?;
+        self.reader.update(positions)
+    }
+
     fn pause(&mut self, partition: &TopicPartition, paused: bool) {
         self.reader.pause(partition, paused);
     }

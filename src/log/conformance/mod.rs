@@ -14,19 +14,23 @@
 
 mod appends;
 pub mod exact;
+mod handing_over;
 mod members;
 mod reading;
 mod staging;
 mod topics;
+mod updates;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use appends::*;
+pub use handing_over::*;
 pub use members::*;
 pub use reading::*;
 pub use staging::*;
 pub use topics::*;
+pub use updates::*;
 
 use super::{
     Batch, BatchBuilder, Commit, CommitError, Isolation, Log, Reader, Receipt, TopicSpec, Writer,
@@ -51,39 +55,7 @@ macro_rules! log_conformance {
             a_member_is_silent_by_the_given_clock
             a_heartbeat_stands_in_for_polls_up_to_their_interval
         );
-        $crate::log_conformance!(
-            $factory:
-            appended_records_are_read_in_order_with_all_they_carry
-            a_commit_is_seen_whole_or_not_at_all
-            several_batches_of_a_commit_keep_their_order
-            a_refused_commit_leaves_nothing
-            a_record_larger_than_its_topic_takes_is_refused
-            writers_at_once_get_offsets_of_their_own
-            a_writer_opened_again_fences_the_first
-            what_is_staged_is_seen_when_it_is_submitted
-            what_is_abandoned_is_never_seen
-            what_a_writer_staged_goes_with_it
-            a_refused_commit_takes_along_what_was_staged
-            what_a_zombie_staged_is_never_seen
-            topics_are_created_once_and_refused_when_they_differ
-            a_deleted_topic_is_gone_with_its_offsets
-            records_before_an_offset_are_deleted
-            a_group_is_deleted_once_it_has_no_members
-            a_reader_starts_at_its_positions
-            a_paused_partition_keeps_its_position
-            a_pause_ends_with_its_assignment
-            partitions_take_turns
-            a_waiting_reader_wakes_up_on_an_append
-            a_reader_learns_where_partitions_end
-            a_reader_is_told_what_was_deleted_before_it_came
-            a_position_beyond_the_end_is_an_error
-            tasks_are_handed_over_only_when_released
-            a_zombie_cannot_commit
-            a_member_that_goes_on_is_not_fenced_by_others
-            a_silent_member_loses_its_tasks
-            a_heartbeat_ends_with_its_place
-            members_must_agree_on_the_tasks
-        );
+        $crate::each_log_case!(log_conformance $factory:);
     };
     ($factory:path: $($case:ident)*) => {
         $(
@@ -103,130 +75,69 @@ macro_rules! log_conformance {
     };
 }
 
+/// Gives the names of all cases for every log to another macro, behind what else it is to get.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! each_log_case {
+    ($then:ident $($with:tt)*) => {
+        $crate::$then!(
+            $($with)*
+            appended_records_are_read_in_order_with_all_they_carry
+            a_commit_is_seen_whole_or_not_at_all
+            several_batches_of_a_commit_keep_their_order
+            a_refused_commit_leaves_nothing
+            a_record_larger_than_its_topic_takes_is_refused
+            writers_at_once_get_offsets_of_their_own
+            a_writer_opened_again_fences_the_first
+            what_is_staged_is_seen_when_it_is_submitted
+            what_is_abandoned_is_never_seen
+            what_a_writer_staged_goes_with_it
+            a_refused_commit_takes_along_what_was_staged
+            what_a_zombie_staged_is_never_seen
+            opening_a_writer_settles_what_its_id_left_open
+            the_end_of_a_restore_covers_what_offsets_tell
+            topics_are_created_once_and_refused_when_they_differ
+            a_deleted_topic_is_gone_with_its_offsets
+            records_before_an_offset_are_deleted
+            a_group_is_deleted_once_it_has_no_members
+            a_reader_starts_at_its_positions
+            a_reader_put_back_reaches_the_end_again
+            a_paused_partition_keeps_its_position
+            a_pause_ends_with_its_assignment
+            an_update_leaves_alone_what_stays
+            an_update_puts_the_others_where_it_says
+            an_update_that_is_refused_changes_nothing
+            partitions_take_turns
+            a_waiting_reader_wakes_up_on_an_append
+            a_reader_learns_where_partitions_end
+            a_reader_is_told_what_was_deleted_before_it_came
+            a_position_beyond_the_end_is_an_error
+            a_topic_made_anew_under_its_reader_is_an_error
+            tasks_are_handed_over_only_when_released
+            a_task_has_one_owner_whoever_comes_and_goes
+            releasing_what_is_not_held_changes_nothing
+            a_zombie_cannot_commit
+            a_member_that_goes_on_is_not_fenced_by_others
+            a_silent_member_loses_its_tasks
+            a_heartbeat_ends_with_its_place
+            members_must_agree_on_the_tasks
+        );
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! log_case_table {
+    ($($case:ident)*) => {
+        /// All cases that every log must pass, by name: for a test program that makes its own tests of them.
+        pub const CASES: &[(&str, Case)] = &[$((stringify!($case), $case)),*];
+    };
+}
+
 /// A case.
 pub type Case = fn(Factory<'_>);
 
-/// All cases that every log must pass, by name: for a test program that makes its own tests of them.
-pub const CASES: &[(&str, Case)] = &[
-    (
-        "appended_records_are_read_in_order_with_all_they_carry",
-        appended_records_are_read_in_order_with_all_they_carry,
-    ),
-    (
-        "a_commit_is_seen_whole_or_not_at_all",
-        a_commit_is_seen_whole_or_not_at_all,
-    ),
-    (
-        "several_batches_of_a_commit_keep_their_order",
-        several_batches_of_a_commit_keep_their_order,
-    ),
-    (
-        "a_refused_commit_leaves_nothing",
-        a_refused_commit_leaves_nothing,
-    ),
-    (
-        "a_record_larger_than_its_topic_takes_is_refused",
-        a_record_larger_than_its_topic_takes_is_refused,
-    ),
-    (
-        "writers_at_once_get_offsets_of_their_own",
-        writers_at_once_get_offsets_of_their_own,
-    ),
-    (
-        "a_writer_opened_again_fences_the_first",
-        a_writer_opened_again_fences_the_first,
-    ),
-    (
-        "what_is_staged_is_seen_when_it_is_submitted",
-        what_is_staged_is_seen_when_it_is_submitted,
-    ),
-    (
-        "what_is_abandoned_is_never_seen",
-        what_is_abandoned_is_never_seen,
-    ),
-    (
-        "what_a_writer_staged_goes_with_it",
-        what_a_writer_staged_goes_with_it,
-    ),
-    (
-        "a_refused_commit_takes_along_what_was_staged",
-        a_refused_commit_takes_along_what_was_staged,
-    ),
-    (
-        "what_a_zombie_staged_is_never_seen",
-        what_a_zombie_staged_is_never_seen,
-    ),
-    (
-        "topics_are_created_once_and_refused_when_they_differ",
-        topics_are_created_once_and_refused_when_they_differ,
-    ),
-    (
-        "a_deleted_topic_is_gone_with_its_offsets",
-        a_deleted_topic_is_gone_with_its_offsets,
-    ),
-    (
-        "records_before_an_offset_are_deleted",
-        records_before_an_offset_are_deleted,
-    ),
-    (
-        "a_group_is_deleted_once_it_has_no_members",
-        a_group_is_deleted_once_it_has_no_members,
-    ),
-    (
-        "a_reader_starts_at_its_positions",
-        a_reader_starts_at_its_positions,
-    ),
-    (
-        "a_reader_put_back_reaches_the_end_again",
-        a_reader_put_back_reaches_the_end_again,
-    ),
-    (
-        "a_paused_partition_keeps_its_position",
-        a_paused_partition_keeps_its_position,
-    ),
-    (
-        "a_pause_ends_with_its_assignment",
-        a_pause_ends_with_its_assignment,
-    ),
-    ("partitions_take_turns", partitions_take_turns),
-    (
-        "a_waiting_reader_wakes_up_on_an_append",
-        a_waiting_reader_wakes_up_on_an_append,
-    ),
-    (
-        "a_reader_learns_where_partitions_end",
-        a_reader_learns_where_partitions_end,
-    ),
-    (
-        "a_reader_is_told_what_was_deleted_before_it_came",
-        a_reader_is_told_what_was_deleted_before_it_came,
-    ),
-    (
-        "a_position_beyond_the_end_is_an_error",
-        a_position_beyond_the_end_is_an_error,
-    ),
-    (
-        "tasks_are_handed_over_only_when_released",
-        tasks_are_handed_over_only_when_released,
-    ),
-    ("a_zombie_cannot_commit", a_zombie_cannot_commit),
-    (
-        "a_member_that_goes_on_is_not_fenced_by_others",
-        a_member_that_goes_on_is_not_fenced_by_others,
-    ),
-    (
-        "a_silent_member_loses_its_tasks",
-        a_silent_member_loses_its_tasks,
-    ),
-    (
-        "a_heartbeat_ends_with_its_place",
-        a_heartbeat_ends_with_its_place,
-    ),
-    (
-        "members_must_agree_on_the_tasks",
-        members_must_agree_on_the_tasks,
-    ),
-];
+crate::each_log_case!(log_case_table);
 
 /// When the clocks of the cases begin.
 const NOW_MS: i64 = 1_700_000_000_000;

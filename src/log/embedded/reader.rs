@@ -20,8 +20,9 @@ impl Source for Shared {
         &self.signal
     }
 
-    fn check_partition(&self, partition: &TopicPartition) -> Result<()> {
-        self.find(partition).map(|_| ())
+    fn topic_of(&self, partition: &TopicPartition) -> Result<u64> {
+        let (topic, _) = self.find(partition)?;
+        Ok(u64::from(topic.id))
     }
 
     fn end(&self, partition: &TopicPartition) -> Result<Offset> {
@@ -41,7 +42,10 @@ impl Source for Shared {
         fetched: &mut Vec<Fetched>,
     ) -> Result<Reached> {
         self.check_open()?;
-        let (_, partition) = self.find(name)?;
+        let (topic, partition) = self.find(name)?;
+        if u64::from(topic.id) != from.topic {
+            return Err(check::made_anew(name));
+        }
         let mut taking = Taking {
             partition: &partition,
             position: from.position,

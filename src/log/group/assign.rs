@@ -9,8 +9,22 @@ use crate::base::TaskId;
 /// so do their shares of all tasks; within that, tasks stay with the member that had them.
 ///
 /// A sub-topology's tasks are alike in cost and those of two sub-topologies are not, hence the
-/// balance by sub-topology. Without members the result is empty.
-pub(super) fn assign(
+/// balance by sub-topology. Without members the result is empty. The same arguments give the same result, in
+/// whatever process: several that know them need not ask each other.
+///
+/// ```
+/// use std::collections::{BTreeMap, BTreeSet};
+/// use marea::base::TaskId;
+/// use marea::log::group::assign;
+///
+/// let tasks: BTreeSet<TaskId> = (0..4).map(|n| TaskId::new("sums", n)).collect();
+/// let alone = assign(&tasks, &BTreeSet::from(["a".to_owned()]), &BTreeMap::new());
+/// let both = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+/// let shared = assign(&tasks, &both, &alone);
+/// let stays = |task: &&TaskId| shared[*task] == "a";
+/// assert_eq!(tasks.iter().filter(stays).count(), 2);
+/// ```
+pub fn assign(
     tasks: &BTreeSet<TaskId>,
     members: &BTreeSet<String>,
     previous: &BTreeMap<TaskId, String>,

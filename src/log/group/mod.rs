@@ -1,4 +1,6 @@
-//! Groups of members within one process: who owns which task, and who is a zombie.
+//! Groups of members within one process: who owns which task, and who is a zombie. For whoever writes a log:
+//! the logs in memory and on a disk have their members from here, and so may another one whose members all
+//! come to one process. One that only needs to know who should have what takes [`assign`].
 //!
 //! ```text
 //!  join --> target = assign(tasks, members)      generation + 1 (also on leave and expulsion)
@@ -21,14 +23,56 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::assign::assign;
+pub use self::assign::assign;
 use super::check::{fenced_member, partitions_of};
 use super::{Assignment, GroupCommit, JoinRequest, MemberToken, TaskPlan};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 
-/// All groups of a log.
+/// All groups of a log. It reads no clock: whoever asks says what time it is, in milliseconds of a clock that
+/// never goes back.
+///
+/// A log keeps one behind its lock. [`crate::log::Log::join`] is [`Groups::join`]; the methods of its members are
+/// those of the same name; [`crate::log::Log::delete_group`] asks [`Groups::check_empty`] first; and
+/// [`Groups::check_commit`] comes before anything of a commit happens, under the same lock.
+///
+/// ```
+/// use marea::base::{TaskId, TopicPartition};
+/// use marea::log::group::Groups;
+/// use marea::log::{CommittedOffset, GroupCommit, JoinRequest, TaskPlan};
+///
+/// let input = TopicPartition::new("readings", 0);
+/// let request = |member: &str| JoinRequest {
+///     group: "app".into(),
+///     member: member.into(),
+///     tasks: vec![TaskPlan { task: TaskId::new("sums", 0), inputs: vec![input.clone()] }],
+///     session_timeout_ms: 30_000,
+///     max_poll_interval_ms: 60_000,
+/// };
+/// let mut groups = Groups::default();
+/// let mut first = groups.join(&request("first"), 0)?;
+/// let given = groups.poll(&mut first, 0)?.expect("the first assignment");
+/// assert_eq!(given.tasks, [TaskId::new("sums", 0)]);
+///
+/// // It says nothing for longer than its session; another one has the task.
+/// let mut second = groups.join(&request("second"), 30_001)?;
+/// let given = groups.poll(&mut second, 30_001)?.expect("an assignment");
+/// assert_eq!(given.tasks, [TaskId::new("sums", 0)]);
+///
+/// // A commit of the first would be a zombie's.
+/// let progress = CommittedOffset { offset: 7, metadata: String::new() };
+/// let commit = |seat: &marea::log::group::Seat| GroupCommit {
+///     group: "app".into(),
+///     token: Some(seat.token()),
+///     offsets: vec![(input.clone(), progress.clone())],
+/// };
+/// assert!(groups.check_commit(&commit(&first)).is_err());
+/// assert!(groups.check_commit(&commit(&second)).is_ok());
+/// # Ok::<(), marea::Error>(())
+/// ```
+///
+/// `tests/it/own_log.rs` is a whole log made of it.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub struct Groups {
     groups: BTreeMap<String, Group>,
 }
 
@@ -55,9 +99,10 @@ struct Member {
     told: Option<Vec<TaskId>>,
 }
 
-/// A member's place in its group.
+/// A member's place in its group, from [`Groups::join`]: what a log's [`crate::log::Membership`] and
+/// [`crate::log::Heartbeat`] hold. One that was expelled or replaced is told so by whatever it asks.
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub struct Seat {
     pub(super) group: String,
     pub(super) member: String,
     session: u64,
@@ -66,7 +111,13 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn token(&self) -> MemberToken {
+    /// The group's name.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// What goes into the member's commits now.
+    pub fn token(&self) -> MemberToken {
         MemberToken {
             member: self.member.clone(),
             generation: self.generation,
@@ -75,9 +126,9 @@ impl Seat {
 }
 
 impl Groups {
-    /// Takes over the generations that a log kept.
-    #[cfg(feature = "rocksdb")]
-    pub(super) fn restore(generations: impl IntoIterator<Item = (String, u64)>) -> Self {
+    /// Takes over the generations that a log kept, by group: a generation must never come twice, or the token of
+    /// a zombie from before a restart is good again.
+    pub fn restore(generations: impl IntoIterator<Item = (String, u64)>) -> Self {
         let group = |generation| Group {
             generation,
             ..Group::default()
@@ -90,12 +141,17 @@ impl Groups {
         }
     }
 
-    #[cfg(feature = "rocksdb")]
-    pub(super) fn generation(&self, group: &str) -> u64 {
+    /// The generation of a group, which grows when a member joins, leaves or is expelled; 0 if there was no such
+    /// group yet. A log that outlives its process keeps it before anybody learns what changed it.
+    pub fn generation(&self, group: &str) -> u64 {
         self.groups.get(group).map_or(0, |group| group.generation)
     }
 
-    pub(super) fn join(&mut self, request: &JoinRequest, now_ms: u64) -> Result<Seat> {
+    /// A place for a member. One of the same name loses it.
+    ///
+    /// # Errors
+    /// `Invalid` if other members have other tasks.
+    pub fn join(&mut self, request: &JoinRequest, now_ms: u64) -> Result<Seat> {
         let group = self.groups.entry(request.group.clone()).or_default();
         group.expel_silent(now_ms, Some(&request.member));
         let tasks = plans(&request.tasks);
@@ -141,7 +197,11 @@ impl Groups {
         })
     }
 
-    pub(super) fn poll(&mut self, seat: &mut Seat, now_ms: u64) -> Result<Option<Assignment>> {
+    /// The member lives, and learns what it is to own if that changed: see [`crate::log::Membership::poll`].
+    ///
+    /// # Errors
+    /// `Fenced` once the member was expelled or replaced.
+    pub fn poll(&mut self, seat: &mut Seat, now_ms: u64) -> Result<Option<Assignment>> {
         let group = self.seated(seat)?;
         group.expel_silent(now_ms, Some(&seat.member));
         let mut tasks = Vec::new();
@@ -168,7 +228,10 @@ impl Groups {
     }
 
     /// The member's process lives, whatever its worker does.
-    pub(super) fn beat(&mut self, seat: &Seat, now_ms: u64) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Fenced` once the member was expelled or replaced, or has left.
+    pub fn beat(&mut self, seat: &Seat, now_ms: u64) -> Result<()> {
         let group = self.seated(seat)?;
         if let Some(member) = group.members.get_mut(&seat.member) {
             member.last_beat_ms = now_ms;
@@ -176,7 +239,11 @@ impl Groups {
         Ok(())
     }
 
-    pub(super) fn release(&mut self, seat: &Seat, tasks: &[TaskId]) -> Result<()> {
+    /// Takes tasks back, so that others may have them. What the member does not own is passed over.
+    ///
+    /// # Errors
+    /// `Fenced` once the member was expelled or replaced.
+    pub fn release(&mut self, seat: &Seat, tasks: &[TaskId]) -> Result<()> {
         let group = self.seated(seat)?;
         for task in tasks {
             if group.owners.get(task) == Some(&seat.session) {
@@ -192,7 +259,8 @@ impl Groups {
         Ok(())
     }
 
-    pub(super) fn leave(&mut self, seat: &Seat) {
+    /// Takes back all that the member has, and its place. One that has none any more takes nobody along.
+    pub fn leave(&mut self, seat: &Seat) {
         if let Ok(group) = self.seated(seat) {
             group.remove(&seat.member);
             group.generation += 1;
@@ -200,8 +268,12 @@ impl Groups {
         }
     }
 
-    /// Refuses a commit by someone who has been replaced, expelled, or has lost the task.
-    pub(super) fn check_commit(&self, commit: &GroupCommit) -> Result<()> {
+    /// Refuses a commit by someone who has been replaced, expelled, or has lost the task. One without a token is
+    /// nobody's, and passes.
+    ///
+    /// # Errors
+    /// `Fenced`, with the reason.
+    pub fn check_commit(&self, commit: &GroupCommit) -> Result<()> {
         let Some(token) = &commit.token else {
             return Ok(());
         };
@@ -226,7 +298,10 @@ impl Groups {
     }
 
     /// Refuses to go on while the group has members.
-    pub(super) fn check_empty(&mut self, group: &str, now_ms: u64) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Invalid`; the message names one.
+    pub fn check_empty(&mut self, group: &str, now_ms: u64) -> Result<()> {
         let Some(known) = self.groups.get_mut(group) else {
             return Ok(());
         };

@@ -15,8 +15,10 @@ use super::address::Address;
 use super::admin::{LOOK, SETTLE_MS};
 use super::config::{self, CONTACT_MS, Consumer, Quiet};
 use super::contact::out_of_reach;
-use super::groups::{GroupMember, Seen};
+use super::members::{Members, Seen};
 use super::membership::Seat;
+use super::ports::HeldPorts;
+use super::purges::Purges;
 use super::questions::Questions;
 use super::reader::ReaderClient;
 use super::settings::{redacted, unreadable};
@@ -46,9 +48,14 @@ pub(super) struct Cluster {
     spare_readers: Mutex<Vec<(ReaderClient, u64)>>,
     /// By group and name: the last one of this process to join.
     seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
-    pub(super) members_seen: Seen<(Vec<GroupMember>, bool)>,
+    pub(super) members_seen: Seen<Members>,
+    /// By group: the broker that described it last.
+    pub(super) coordinators: Mutex<HashMap<String, i32>>,
     pub(super) questions: Questions,
     pub(super) topic_ids: TopicIds,
+    pub(super) purges: Purges,
+    /// Held as long as its clients look for brokers.
+    _ports: HeldPorts,
 }
 
 impl Cluster {
@@ -62,10 +69,15 @@ impl Cluster {
                 "sasl.mechanism OAUTHBEARER needs tokens: give `KafkaLog::builder()` an `oauth_token`",
             ));
         }
+        let ports = HeldPorts::default();
+        ports.hold(&address.brokers);
         let admin: AdminClient<Quiet> = create(&address)?;
         let contact = Duration::from_millis(CONTACT_MS);
         let metadata = admin.inner().fetch_metadata(None, contact);
-        metadata.map_err(|cause| out_of_reach(&address, &*env, cause))?;
+        let metadata = metadata.map_err(|cause| out_of_reach(&address, &*env, cause))?;
+        for broker in metadata.brokers() {
+            ports.hold(&format!("{}:{}", broker.host(), broker.port()));
+        }
         let id = admin.inner().fetch_cluster_id(contact);
         let id = id.ok_or_else(|| out_of_reach(&address, &*env, KafkaError::Canceled))?;
         Ok(Self {
@@ -81,8 +93,11 @@ impl Cluster {
             spare_readers: Mutex::default(),
             seats: Mutex::default(),
             members_seen: Seen::default(),
+            coordinators: Mutex::default(),
             questions: Questions::default(),
             topic_ids: TopicIds::default(),
+            purges: Purges::default(),
+            _ports: ports,
         })
     }
 

@@ -1,9 +1,6 @@
-//! Groups: what they have committed, and who is in them.
+//! Groups: what they have committed, and their end.
 
 use std::time::Duration;
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 
 use futures::executor::block_on;
 use rdkafka::admin::AdminOptions;
@@ -24,26 +21,6 @@ const TIMES_WITH_ONE_CLIENT: u32 = 4;
 
 /// How long one attempt waits for a coordinator.
 const CONTACT: Duration = Duration::from_millis(CONTACT_MS);
-
-/// A member of a group, as the brokers describe it.
-pub(super) struct GroupMember {
-    /// Its name at the broker: its own, a dash, and more.
-    pub(super) id: String,
-    /// The name of its client.
-    pub(super) client: String,
-    /// Where its process runs.
-    pub(super) host: String,
-    /// What it has, as bytes of the protocol.
-    pub(super) assignment: Vec<u8>,
-}
-
-impl GroupMember {
-    /// Whether it is the member of that name.
-    pub(super) fn is(&self, member: &str) -> bool {
-        let rest = self.id.strip_prefix(member);
-        rest.is_some_and(|rest| rest.starts_with('-'))
-    }
-}
 
 /// The question for the offsets of these.
 fn unknown_offsets(partitions: &[TopicPartition]) -> Result<TopicPartitionList> {
@@ -67,39 +44,6 @@ fn held_up(group: &str, partitions: &[TopicPartition], cause: KafkaError) -> Err
         ),
         cause,
     )
-}
-
-/// The members of groups as last seen, for all workers of this process: the question goes to every broker, and
-/// each worker would put it.
-pub(super) struct Seen<T>(Mutex<HashMap<String, (u64, Arc<T>)>>);
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T> Seen<T> {
-    /// What was seen at most so long ago, or what `look` finds now. Those that ask meanwhile wait for it.
-    fn look(
-        &self,
-        group: &str,
-        now_ms: impl Fn() -> u64,
-        age_ms: u64,
-        look: impl FnOnce() -> Result<T>,
-    ) -> Result<Arc<T>> {
-        let mut seen = lock(&self.0);
-        if let Some((at_ms, found)) = seen.get(group)
-            && now_ms() <= at_ms + age_ms
-        {
-            return Ok(Arc::clone(found));
-        }
-        // Of the moment before it was asked.
-        let at_ms = now_ms();
-        let found = Arc::new(look()?);
-        seen.insert(group.to_owned(), (at_ms, Arc::clone(&found)));
-        Ok(found)
-    }
 }
 
 impl Cluster {
@@ -185,8 +129,12 @@ impl Cluster {
         }
         let what = format!("deleting group {group}");
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
-        let options = AdminOptions::new().request_timeout(Some(CONTACT));
         let answers = loop {
+            // Named, as `describe` in `members` says why. Whoever was asked for the members is the one.
+            let coordinator = lock(&self.coordinators).get(group).copied();
+            let options = AdminOptions::new()
+                .request_timeout(Some(CONTACT))
+                .broker_id(coordinator);
             let answers = block_on(self.admin().delete_groups(&[group], &options));
             let answers = answers.map_err(|cause| failed(&what, cause))?;
             // On a cluster that has just started nobody may care for the group yet, and a request that
@@ -206,6 +154,7 @@ impl Cluster {
             if self.env.monotonic_ms() >= until_ms || !answers.iter().any(passes) {
                 break answers;
             }
+            self.members(group)?;
             self.env.sleep(LOOK);
         };
         for answer in answers {
@@ -220,74 +169,5 @@ impl Cluster {
         }
         self.forget_group(group);
         Ok(())
-    }
-
-    /// The members of a group, asked for until somebody answers.
-    pub(super) fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
-        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
-        loop {
-            match self.look_at_members(group) {
-                // Each broker is asked, and one of them may be away.
-                Err(error) if self.env.monotonic_ms() < until_ms => {
-                    tracing::debug!(%error, group, "asking for members again");
-                }
-                answer => return answer.map(|(members, _)| members),
-            }
-            self.env.sleep(LOOK);
-        }
-    }
-
-    /// The same as [`Self::look_at_members`], or what another worker saw at most so long ago.
-    pub(super) fn recent_members(
-        &self,
-        group: &str,
-        age_ms: u64,
-    ) -> Result<Arc<(Vec<GroupMember>, bool)>> {
-        let now_ms = || self.env.monotonic_ms();
-        let look = || self.look_at_members(group);
-        self.members_seen.look(group, now_ms, age_ms, look)
-    }
-
-    /// The members of a group as one attempt finds them, and whether the group is at rest.
-    pub(super) fn look_at_members(&self, group: &str) -> Result<(Vec<GroupMember>, bool)> {
-        let answer = self.admin().inner().fetch_group_list(Some(group), ATTEMPT);
-        let groups = answer
-            .map_err(|cause| failed(&format!("asking for the members of group {group}"), cause))?;
-        let Some(known) = groups.groups().iter().find(|known| known.name() == group) else {
-            return Ok((Vec::new(), false));
-        };
-        let members = known.members().iter().map(|member| GroupMember {
-            id: member.id().to_owned(),
-            client: member.client_id().to_owned(),
-            host: member.client_host().trim_start_matches('/').to_owned(),
-            assignment: member.assignment().unwrap_or_default().to_vec(),
-        });
-        Ok((members.collect(), known.state() == "Stable"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_worker_looks_for_all() {
-        let seen = Seen::default();
-        let look = |now_ms: u64, age_ms: u64, found: u64| {
-            let found = seen.look("g", || now_ms, age_ms, || Ok(found));
-            *found.expect("found")
-        };
-        assert_eq!(look(1_000, 200, 1), 1);
-        assert_eq!(look(1_200, 200, 2), 1, "seen by another");
-        assert_eq!(look(1_201, 200, 3), 3, "too long ago");
-        assert_eq!(
-            look(16_201, 15_000, 4),
-            3,
-            "who looks rarely takes what is older"
-        );
-        let failed = seen.look("other", || 0, 200, || Err(Error::invalid("away")));
-        assert!(failed.is_err());
-        let found = seen.look("other", || 0, 200, || Ok(5));
-        assert_eq!(*found.expect("asked again"), 5, "a failure is not kept");
     }
 }

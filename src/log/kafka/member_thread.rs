@@ -207,8 +207,12 @@ impl MemberThread {
     /// Who has the member's name now, as far as the brokers say.
     fn twin(&self) -> String {
         let found = self.cluster.look_at_members(&self.seat.group);
-        let (members, _) = found.unwrap_or_default();
-        match members.iter().find(|member| member.is(&self.seat.member)) {
+        let found = found.unwrap_or_default();
+        match found
+            .members
+            .iter()
+            .find(|member| member.is(&self.seat.member))
+        {
             Some(twin) => {
                 let host = &twin.host;
                 format!(", as a process on host {host} has joined under its name")

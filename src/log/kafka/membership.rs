@@ -29,12 +29,12 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 
 use super::cluster::{Cluster, lock};
-use super::groups::GroupMember;
 use super::member_thread::MemberThread;
+use super::members::GroupMember;
+use super::tasks_topic;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use crate::log::{
-    Assignment, GroupCommit, Heartbeat, JoinRequest, MemberToken, Membership, TaskPlan, TopicSpec,
-    check,
+    Assignment, GroupCommit, Heartbeat, JoinRequest, MemberToken, Membership, TaskPlan, check,
 };
 
 /// How long joining may take, in milliseconds: brokers let others come first.
@@ -139,14 +139,9 @@ impl Seat {
 impl Cluster {
     pub(super) fn join(self: &Arc<Self>, request: JoinRequest) -> Result<Box<dyn Membership>> {
         let (tasks, task_of, shape) = plan(&request.tasks);
-        let topic = format!("{}-marea-tasks", request.group);
+        let topic = tasks_topic::name_of(&request.group);
         self.check_agreement(&request, &tasks, shape)?;
-        let partitions = u32::try_from(tasks.len().max(1)).unwrap_or(u32::MAX);
-        match self.topic(&topic)? {
-            None => self.create_topics(&[TopicSpec::new(&topic, partitions)])?,
-            Some(spec) if spec.partitions < partitions => self.grow_topic(&topic, partitions)?,
-            Some(_) => {}
-        }
+        self.prepare_tasks(&request.group, tasks.len())?;
         let now_ms = self.env.monotonic_ms();
         let place = (request.group.clone(), request.member.clone());
         let mut seats = self.seats();

@@ -4,14 +4,14 @@
 //!  address, builder           where the cluster is; no secret is shown
 //!  settings, properties       what users may set, in an address or a file;  tokens: of OAUTHBEARER
 //!  config, error, convert     settings, verdicts, our words in Kafka's
-//!  cluster, contact           what all parts share; why no broker answers
+//!  cluster, contact           what all parts share; why no broker answers;  ports: of brokers that are away
 //!  admin, topic_settings      topics and ends
-//!  questions                  offsets that are asked for all the time
-//!  groups                     what groups have committed, and their members
+//!  questions, purges          offsets that are asked for all the time; records that are deleted meanwhile
+//!  groups, members            what groups have committed; who is in them
 //!  reader                     committed records of partitions assigned by hand
 //!  topic_ids                  whether a topic is still the one it was
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own;  sending, outcome
-//!  membership, member_thread  a group hands out tasks;  orphans: and all of them
+//!  membership, member_thread  a group hands out tasks, by a topic of them (tasks_topic);  orphans: and all
 //! ```
 //!
 //! What differs from the logs in this process, and is Kafka's nature: the marker that ends a
@@ -29,14 +29,18 @@ mod deliveries;
 mod error;
 mod groups;
 mod member_thread;
+mod members;
 mod membership;
 mod orphans;
 mod outcome;
+mod ports;
 mod properties;
+mod purges;
 mod questions;
 mod reader;
 mod sending;
 mod settings;
+mod tasks_topic;
 mod tokens;
 mod topic_ids;
 mod topic_settings;
@@ -142,6 +146,10 @@ impl Log for KafkaLog {
 
     fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
         self.cluster.delete_records(before)
+    }
+
+    fn purge(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.cluster.purge(before)
     }
 
     fn committed(

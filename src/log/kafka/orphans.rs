@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::cluster::Cluster;
+use super::members::Members;
 use super::membership::Seat;
 use crate::base::{Error, Result};
 
@@ -49,12 +50,14 @@ impl Orphans {
         // What another worker saw since the last look is as good.
         let seen = cluster.recent_members(&seat.group, self.pause_ms / 2);
         let orphans = match seen.as_deref() {
-            Ok((members, true)) => {
+            Ok(Members {
+                members,
+                are_settled: true,
+            }) => {
                 seat.check_shapes(members)?;
-                let assigned = members.iter().map(|member| &member.assignment);
-                let owned: BTreeSet<usize> = assigned
-                    .filter_map(|assignment| partitions_in(assignment, topic))
-                    .flatten()
+                let owned: BTreeSet<usize> = members
+                    .iter()
+                    .flat_map(|member| member.partitions_of(topic))
                     .collect();
                 let is_orphan = |task: &usize| !owned.contains(task);
                 let orphans: BTreeSet<usize> = (0..seat.tasks.len()).filter(is_orphan).collect();
@@ -63,7 +66,7 @@ impl Orphans {
                 (is_first && !orphans.is_empty()).then_some(orphans)
             }
             // Rebalancing, or out of reach: others care for that.
-            Ok((_, false)) | Err(_) => None,
+            Ok(_) | Err(_) => None,
         };
         self.pause_ms = match &orphans {
             Some(_) => LOOK_MS,
@@ -91,57 +94,5 @@ impl Orphans {
     /// Something changed: more may.
     pub(super) fn wake(&mut self, now_ms: u64) {
         *self = Self::new(now_ms);
-    }
-}
-
-/// The partitions of a topic in a member's assignment: version, then names with arrays of numbers, all
-/// big endian.
-fn partitions_in(assignment: &[u8], topic: &str) -> Option<BTreeSet<usize>> {
-    let mut rest = assignment.get(2..)?;
-    let mut take = |bytes: usize| {
-        let (taken, left) = rest.split_at_checked(bytes)?;
-        rest = left;
-        Some(taken)
-    };
-    let mut found = BTreeSet::new();
-    let number = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0_usize, |all, byte| all << 8 | usize::from(*byte))
-    };
-    for _ in 0..number(take(4)?) {
-        let length = number(take(2)?);
-        let is_it = take(length)? == topic.as_bytes();
-        for _ in 0..number(take(4)?) {
-            let partition = number(take(4)?);
-            if is_it {
-                found.insert(partition);
-            }
-        }
-    }
-    Some(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_assignment_is_read() {
-        let mut bytes = vec![0, 1, 0, 0, 0, 2];
-        for (name, partitions) in [("other", vec![7]), ("tasks", vec![0, 258])] {
-            bytes.extend((name.len() as u16).to_be_bytes());
-            bytes.extend(name.as_bytes());
-            bytes.extend((partitions.len() as u32).to_be_bytes());
-            for partition in partitions {
-                bytes.extend(u32::to_be_bytes(partition));
-            }
-        }
-        bytes.extend(u32::MAX.to_be_bytes());
-        let found = partitions_in(&bytes, "tasks");
-        assert_eq!(found, Some(BTreeSet::from([0, 258])));
-        for end in 0..bytes.len() - 4 {
-            assert_eq!(partitions_in(&bytes[..end], "tasks"), None, "{end}");
-        }
     }
 }

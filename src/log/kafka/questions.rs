@@ -62,6 +62,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Whether it was asked of these.
+    pub(super) fn is_of(&self, partitions: &[TopicPartition]) -> bool {
+        self.partitions == partitions
+    }
+
     /// The offsets in the order of the partitions; `None` if they are not known within `timeout`.
     ///
     /// # Errors

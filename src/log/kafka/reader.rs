@@ -4,12 +4,13 @@
 //! partition, until it has the bytes asked for. A position moves past what is never returned, too:
 //! the markers that end transactions, aborted records, deleted ones.
 
+mod assigning;
 mod client;
 mod positions;
 
 pub(super) use client::ReaderClient;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +20,10 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset as KafkaOffset};
 
 use self::positions::is_astray;
+use super::admin::REQUEST;
 use super::cluster::Cluster;
 use super::config::Consumer;
-use super::convert::{self, list, offset_of};
+use super::convert::{self, list};
 use super::error::failed;
 use super::questions::{Asked, Which};
 use super::topic_ids::NotedIds;
@@ -34,6 +36,8 @@ const WAIT_MS: u64 = 4;
 const WAIT_MS_MAX: u64 = 100;
 /// How long nothing must have come before a reader looks whether its positions were deleted.
 const STALLED_MS: u64 = 1_000;
+/// How long an update may keep its caller, who has other work, waiting for a broker that is away.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How many errors are passed over in one look for records.
 const ERRORS_AT_ONCE: u32 = 10_000;
 /// About what a record costs besides its key and value, in bytes.
@@ -50,10 +54,14 @@ pub(super) struct KafkaReader {
     moved_ms: u64,
     /// Where the partitions begin now, asked when nothing had come for long.
     starts: Option<Asked>,
+    /// Where those begin that an update was about, until it is made again.
+    begin_at: Option<Asked>,
     /// Where they end, asked after the last records were returned.
     ends: Option<Asked>,
     /// Whether the client has found that a position is not in its partition.
     is_astray: bool,
+    /// Whether a change of the assignment has failed halfway, so that the client may have another one.
+    is_torn: bool,
     skipped: Vec<Skipped>,
     topic_ids: NotedIds,
 }
@@ -97,8 +105,10 @@ impl KafkaReader {
             slots: Vec::new(),
             places: HashMap::new(),
             starts: None,
+            begin_at: None,
             ends: None,
             is_astray: false,
+            is_torn: false,
             skipped: Vec::new(),
             topic_ids: NotedIds::default(),
         })
@@ -125,14 +135,12 @@ impl KafkaReader {
         Ok(())
     }
 
-    /// Lets the client fetch all it has: it remembers what it was told of a partition beyond the
-    /// assignment.
-    fn end_pauses(&mut self) -> Result<()> {
-        let Some(client) = &self.client else {
-            return Ok(());
-        };
-        let mut slots = self.slots.iter_mut();
-        slots.try_for_each(|slot| Self::set_stopped(&client.consumer, slot, false))
+    /// Lets the client fetch a partition: it remembers what it was told of one beyond the assignment.
+    fn end_pause(&mut self, index: usize) -> Result<()> {
+        match &self.client {
+            Some(client) => Self::set_stopped(&client.consumer, &mut self.slots[index], false),
+            None => Ok(()),
+        }
     }
 
     /// Takes what the client has, waiting for the first of it; returns the slots that have got records,
@@ -267,67 +275,17 @@ fn take(slots: &mut [Slot], index: usize, message: &BorrowedMessage<'_>) -> Resu
 
 impl Reader for KafkaReader {
     fn assign(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
-        let partitions: Vec<TopicPartition> = positions
-            .iter()
-            .map(|(partition, _)| partition.clone())
-            .collect();
-        let topics: BTreeSet<Arc<str>> = partitions.iter().map(|at| at.topic.clone()).collect();
-        let topics: Vec<Arc<str>> = topics.into_iter().collect();
-        // Also refuses what does not exist.
-        let starts = self.cluster.start_offsets(&partitions)?;
-        self.topic_ids.note(&self.cluster, &topics)?;
-        self.skipped.clear();
-        self.is_astray = false;
-        let mut slots = Vec::with_capacity(positions.len());
-        let mut places = HashMap::new();
-        for ((partition, position), start) in positions.iter().zip(starts) {
-            let number = convert::number_of(partition)?;
-            places.insert((partition.topic.to_string(), number), slots.len());
-            let position = (*position).max(0);
-            let mut slot = Slot {
-                partition: partition.clone(),
-                number,
-                position,
-                is_stale: false,
-                paused: false,
-                stopped: false,
-                base_offset: 0,
-                builder: BatchBuilder::default(),
-            };
-            if position < start {
-                self.skipped.push(slot.skip_to(start));
-            }
-            slots.push(slot);
+        let told_later = std::mem::take(&mut self.skipped);
+        let changed = self.change(positions, |_, _| false, REQUEST);
+        if changed.is_err() {
+            self.skipped = told_later;
         }
-        let wanted = list(
-            slots
-                .iter()
-                .map(|slot| (&slot.partition, KafkaOffset::Offset(slot.position))),
-        )?;
-        self.end_pauses()?;
-        let consumer = self.consumer()?;
-        // What is fetched already is of the old assignment, also where the partition stays.
-        let assigned = consumer.unassign().and_then(|()| match wanted.count() {
-            0 => Ok(()),
-            _ => consumer.assign(&wanted),
-        });
-        assigned.map_err(|cause| failed("assigning partitions", cause))?;
-        let stands = consumer.position();
-        let stands = stands.map_err(|cause| failed("asking for positions", cause))?;
-        for element in stands.elements() {
-            let place = (element.topic().to_owned(), element.partition());
-            if let Some(index) = places.get(&place) {
-                slots[*index].is_stale = offset_of(element.offset()).is_some();
-            }
-        }
-        self.slots = slots;
-        self.places = places;
-        self.starts = None;
-        self.ends = None;
-        if let Some(client) = &mut self.client {
-            client.learn_leaders(&self.slots);
-        }
-        Ok(())
+        changed
+    }
+
+    fn update(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        let stays = |slot: &Slot, position| slot.position == position;
+        self.change(positions, stays, PATIENCE)
     }
 
     fn pause(&mut self, partition: &TopicPartition, paused: bool) {
@@ -448,7 +406,7 @@ fn tell(cause: KafkaError) -> Result<()> {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        let ended = self.end_pauses();
+        let ended = (0..self.slots.len()).try_for_each(|index| self.end_pause(index));
         if let Some(client) = self.client.take()
             && ended.is_ok()
         {

@@ -118,7 +118,8 @@ impl Worker {
         self.report(true);
     }
 
-    /// Gives the reader the inputs of all tasks, each where its fetched records end.
+    /// Gives the reader the inputs of all tasks, each where its fetched records end. Those of tasks that
+    /// stay are there already, and what was fetched of them is not fetched again.
     pub(super) fn assign_reader(&mut self) -> Result<()> {
         let mut positions: Vec<(TopicPartition, Offset)> = Vec::new();
         for open in self.tasks.values() {
@@ -134,7 +135,7 @@ impl Worker {
             }
         }
         self.reader_stale = true;
-        self.reader.assign(&positions)?;
+        self.reader.update(&positions)?;
         self.reader_stale = false;
         Ok(())
     }

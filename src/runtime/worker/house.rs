@@ -54,7 +54,7 @@ impl Worker {
                 }
             }
         }
-        match self.shared.log.delete_records(&before) {
+        match self.shared.log.purge(&before) {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::warn!(%error, "nothing was purged; the next time will do");
                 Ok(())

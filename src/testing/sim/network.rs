@@ -324,6 +324,11 @@ impl Reader for SimReader {
         self.reader.assign(positions)
     }
 
+    fn update(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()> {
+        self.shared.reach()?;
+        self.reader.update(positions)
+    }
+
     fn pause(&mut self, partition: &TopicPartition, paused: bool) {
         self.reader.pause(partition, paused);
     }

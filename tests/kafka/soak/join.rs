@@ -26,6 +26,8 @@ const PARTITIONS: u32 = 4;
 const SIDES: [&str; 2] = ["left", "right"];
 const PAIRS: &str = "pairs";
 const FEEDER: &str = "soak-feeder";
+/// The topic of its group's tasks.
+pub const TASKS: &str = "soak-join-marea-tasks";
 const CLOSE: Duration = Duration::from_secs(60);
 
 fn topology() -> Topology {

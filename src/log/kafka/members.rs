@@ -1,0 +1,318 @@
+//! Who is in a group, as its coordinator describes it: the other brokers need not be there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{CStr, CString, c_char};
+use std::sync::{Arc, Mutex};
+
+use rdkafka::bindings as native;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::MetadataBroker;
+
+use super::admin::{ATTEMPT, LOOK};
+use super::cluster::{Cluster, lock};
+use super::config::REQUEST_MS;
+use super::error::{failed, refused};
+use super::tasks_topic::name_of;
+use crate::base::{Error, ErrorKind, Result};
+
+/// A group as the brokers describe it.
+#[derive(Default)]
+pub(super) struct Members {
+    pub(super) members: Vec<GroupMember>,
+    /// Whether it is at rest: nobody is joining, and all have what they were given.
+    pub(super) are_settled: bool,
+}
+
+/// A member of a group.
+pub(super) struct GroupMember {
+    /// Its name at the broker, which ends with a part of chance.
+    pub(super) id: String,
+    /// The name that it keeps over restarts, if it is static.
+    name: Option<String>,
+    /// The name of its client.
+    pub(super) client: String,
+    /// Where its process runs.
+    pub(super) host: String,
+    /// What it has been given: topics and partitions.
+    assigned: Vec<(String, usize)>,
+}
+
+impl GroupMember {
+    /// Whether it is the member of that name.
+    pub(super) fn is(&self, member: &str) -> bool {
+        self.name.as_deref() == Some(member)
+    }
+
+    /// The partitions of a topic that it has.
+    pub(super) fn partitions_of(&self, topic: &str) -> BTreeSet<usize> {
+        let of = self.assigned.iter().filter(|(name, _)| name == topic);
+        of.map(|(_, partition)| *partition).collect()
+    }
+}
+
+/// The members of groups as last seen, for all workers of this process: each would put the question.
+pub(super) struct Seen<T>(Mutex<HashMap<String, (u64, Arc<T>)>>);
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Seen<T> {
+    /// What was seen at most so long ago, or what `look` finds now. Those that ask meanwhile wait for it.
+    fn look(
+        &self,
+        group: &str,
+        now_ms: impl Fn() -> u64,
+        age_ms: u64,
+        look: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        let mut seen = lock(&self.0);
+        if let Some((at_ms, found)) = seen.get(group)
+            && now_ms() <= at_ms + age_ms
+        {
+            return Ok(Arc::clone(found));
+        }
+        // Of the moment before it was asked.
+        let at_ms = now_ms();
+        let found = Arc::new(look()?);
+        seen.insert(group.to_owned(), (at_ms, Arc::clone(&found)));
+        Ok(found)
+    }
+}
+
+impl Cluster {
+    /// The members of a group, asked for until somebody answers.
+    pub(super) fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
+        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
+        loop {
+            match self.look_at_members(group) {
+                // The coordinator may be moving.
+                Err(error)
+                    if error.kind() == ErrorKind::Unavailable
+                        && self.env.monotonic_ms() < until_ms =>
+                {
+                    tracing::debug!(%error, group, "asking for members again");
+                }
+                answer => return answer.map(|found| found.members),
+            }
+            self.env.sleep(LOOK);
+        }
+    }
+
+    /// The same as [`Self::look_at_members`], or what another worker saw at most so long ago.
+    pub(super) fn recent_members(&self, group: &str, age_ms: u64) -> Result<Arc<Members>> {
+        let now_ms = || self.env.monotonic_ms();
+        let look = || self.look_at_members(group);
+        self.members_seen.look(group, now_ms, age_ms, look)
+    }
+
+    /// The members of a group as one attempt finds them: asks the broker that answered last, and where that is
+    /// not the group's coordinator any more, or away, the others.
+    pub(super) fn look_at_members(&self, group: &str) -> Result<Members> {
+        let name = CString::new(group)
+            .map_err(|_| Error::invalid(format!("group {group}: no such name")))?;
+        let last = lock(&self.coordinators).get(group).copied();
+        if let Some(broker) = last
+            && let Some(found) = self.said_of(group, describe(self, &name, broker))?
+        {
+            return Ok(found);
+        }
+        let what = || format!("asking for the members of group {group}");
+        // Whether the topic exists is of no interest: the answer names the brokers.
+        let topic = name_of(group);
+        let metadata = self.admin().inner().fetch_metadata(Some(&topic), ATTEMPT);
+        let metadata = metadata.map_err(|cause| failed(&what(), cause))?;
+        for broker in metadata.brokers().iter().map(MetadataBroker::id) {
+            if Some(broker) != last
+                && let Some(found) = self.said_of(group, describe(self, &name, broker))?
+            {
+                lock(&self.coordinators).insert(group.to_owned(), broker);
+                return Ok(found);
+            }
+        }
+        // On a cluster that never had a group nobody is, until somebody looks for a coordinator, as each client
+        // that has a group does by itself.
+        self.group(group)?;
+        let message = format!("{}: no broker says that the group is its own", what());
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// What a broker's answer comes to; `None` if another one is to be asked.
+    fn said_of(&self, group: &str, said: Option<Result<Members, Code>>) -> Result<Option<Members>> {
+        let what = format!("asking for the members of group {group}");
+        match said {
+            Some(Ok(found)) => Ok(Some(found)),
+            // Nobody has joined it yet.
+            Some(Err(Code::GroupIdNotFound)) => Ok(Some(Members::default())),
+            Some(Err(code)) => match refused(&what, code) {
+                error if error.kind() == ErrorKind::Unavailable => {
+                    tracing::debug!(%error, "asking another broker");
+                    Ok(None)
+                }
+                error => Err(error),
+            },
+            None => Ok(None),
+        }
+    }
+}
+
+/// A group, as a broker describes it within [`ATTEMPT`]; `None` if it does not. The binding has no call
+/// for it but one that asks every broker for all groups, so this one goes to the library below.
+///
+/// The broker is named. Left to itself the library looks for the coordinator, and where the question's time is
+/// over before that is found, it goes on with what it has freed (librdkafka 2.12: `rd_kafka_admin_coord_request`
+/// gives up its hold, and the failure that it returns is told to the same holder), which has aborted the
+/// process when the broker came back.
+#[expect(
+    unsafe_code,
+    reason = "the binding has no such call; the proof is beside it"
+)]
+fn describe(cluster: &Cluster, group: &CStr, broker: i32) -> Option<Result<Members, Code>> {
+    let client = cluster.admin().inner().native_ptr();
+    let mut names = [group.as_ptr()];
+    let wait_ms = i32::try_from(ATTEMPT.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client outlives the call, as `cluster` is borrowed. The name outlives the call that copies it.
+    // Queue, options and event are made and destroyed here, each once, the event before the queue. The
+    // result and everything in it belong to the event and are copied out before it is destroyed; indices
+    // stay below the counts that the library gives. An answer that comes after the wait finds its queue
+    // disabled, which the library allows. Null is allowed for where a reason would be written.
+    unsafe {
+        let queue = native::rd_kafka_queue_new(client);
+        let options = native::rd_kafka_AdminOptions_new(
+            client,
+            native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+        );
+        let none = std::ptr::null_mut();
+        // Values within the library's limits are not refused.
+        native::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, none, 0);
+        native::rd_kafka_AdminOptions_set_broker(options, broker, none, 0);
+        native::rd_kafka_DescribeConsumerGroups(
+            client,
+            names.as_mut_ptr(),
+            names.len(),
+            options,
+            queue,
+        );
+        native::rd_kafka_AdminOptions_destroy(options);
+        // A little longer than the library, so that it can say why there is no answer.
+        let event = native::rd_kafka_queue_poll(queue, wait_ms + 200);
+        let found = (!event.is_null()).then(|| read(event));
+        if !event.is_null() {
+            native::rd_kafka_event_destroy(event);
+        }
+        native::rd_kafka_queue_destroy(queue);
+        found.flatten()
+    }
+}
+
+/// What an answer says of the one group that was asked for.
+///
+/// # Safety
+/// The event must be a live one of the library.
+#[expect(unsafe_code, reason = "see `describe`")]
+unsafe fn read(event: *mut native::rd_kafka_event_t) -> Option<Result<Members, Code>> {
+    // SAFETY: see `describe`, which is the only one to call this.
+    unsafe {
+        let error = native::rd_kafka_event_error(event);
+        if error != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Some(Err(error.into()));
+        }
+        let result = native::rd_kafka_event_DescribeConsumerGroups_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let groups = native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+        if count == 0 {
+            return None;
+        }
+        let group = *groups;
+        let error = native::rd_kafka_ConsumerGroupDescription_error(group);
+        if !error.is_null() {
+            return Some(Err(native::rd_kafka_error_code(error).into()));
+        }
+        let state = native::rd_kafka_ConsumerGroupDescription_state(group);
+        let number = native::rd_kafka_ConsumerGroupDescription_member_count(group);
+        let member = |index| {
+            let member = native::rd_kafka_ConsumerGroupDescription_member(group, index);
+            let name = native::rd_kafka_MemberDescription_group_instance_id(member);
+            let host = text(native::rd_kafka_MemberDescription_host(member));
+            GroupMember {
+                id: text(native::rd_kafka_MemberDescription_consumer_id(member)),
+                name: (!name.is_null()).then(|| text(name)),
+                client: text(native::rd_kafka_MemberDescription_client_id(member)),
+                host: host.trim_start_matches('/').to_owned(),
+                assigned: assigned(native::rd_kafka_MemberDescription_assignment(member)),
+            }
+        };
+        Some(Ok(Members {
+            members: (0..number).map(member).collect(),
+            are_settled: state
+                == native::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE,
+        }))
+    }
+}
+
+/// # Safety
+/// The assignment must be null or a live one of the library.
+#[expect(unsafe_code, reason = "see `describe`")]
+unsafe fn assigned(assignment: *const native::rd_kafka_MemberAssignment_t) -> Vec<(String, usize)> {
+    // SAFETY: the list belongs to the assignment, and has as many elements as it says.
+    unsafe {
+        if assignment.is_null() {
+            return Vec::new();
+        }
+        let list = native::rd_kafka_MemberAssignment_partitions(assignment);
+        if list.is_null() {
+            return Vec::new();
+        }
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        let element = |index| {
+            let element = (*list).elems.add(index);
+            let partition = usize::try_from((*element).partition).ok()?;
+            Some((text((*element).topic), partition))
+        };
+        (0..count).filter_map(element).collect()
+    }
+}
+
+/// # Safety
+/// The text must be null or terminated.
+#[expect(unsafe_code, reason = "see `describe`")]
+unsafe fn text(text: *const c_char) -> String {
+    // SAFETY: texts of the library are terminated.
+    unsafe {
+        match text.is_null() {
+            true => String::new(),
+            false => CStr::from_ptr(text).to_string_lossy().into_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_looks_for_all() {
+        let seen = Seen::default();
+        let look = |now_ms: u64, age_ms: u64, found: u64| {
+            let found = seen.look("g", || now_ms, age_ms, || Ok(found));
+            *found.expect("found")
+        };
+        assert_eq!(look(1_000, 200, 1), 1);
+        assert_eq!(look(1_200, 200, 2), 1, "seen by another");
+        assert_eq!(look(1_201, 200, 3), 3, "too long ago");
+        assert_eq!(
+            look(16_201, 15_000, 4),
+            3,
+            "who looks rarely takes what is older"
+        );
+        let failed = seen.look("other", || 0, 200, || Err(Error::invalid("away")));
+        assert!(failed.is_err());
+        let found = seen.look("other", || 0, 200, || Ok(5));
+        assert_eq!(*found.expect("asked again"), 5, "a failure is not kept");
+    }
+}

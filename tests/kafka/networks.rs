@@ -1,0 +1,170 @@
+//! Networks that are slow, cut connections, or let nothing through for a while.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use marea::base::TopicPartition;
+use marea::log::{BatchBuilder, Commit, Reader, TopicSpec};
+use marea::runtime::Settings;
+
+use crate::broker::Broker;
+use crate::cases::Case;
+use crate::crash::{application, check, prepared, settings};
+
+pub const CASES: &[(&str, Case)] = &[
+    (
+        "a_slow_network_changes_nothing",
+        a_slow_network_changes_nothing,
+    ),
+    (
+        "connections_that_are_cut_change_nothing",
+        connections_that_are_cut_change_nothing,
+    ),
+    (
+        "a_network_that_lets_nothing_through_is_waited_out",
+        a_network_that_lets_nothing_through_is_waited_out,
+    ),
+    (
+        "an_update_fetches_nothing_again",
+        an_update_fetches_nothing_again,
+    ),
+];
+
+const SOON: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Runs the pipeline while something happens to the network, and looks at all that came out.
+fn disturbed(broker: &Broker, happens: impl Fn(&Broker)) {
+    if broker.directory().is_none() {
+        println!("    not done: a broker behind a proxy is started where the one broker is");
+        return;
+    }
+    let broker = Broker::proxied(1).expect("a broker");
+    let log = prepared(&broker);
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = Settings {
+        // Slow enough to be disturbed.
+        records_per_step: 1,
+        ..settings()
+    };
+    let builder = application(directory.path(), Arc::clone(&log)).settings(settings);
+    let mut running = builder.start().expect("started");
+    while running.snapshot().records < 500 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    happens(&broker);
+    println!(
+        "    it was over after {} records",
+        running.snapshot().records
+    );
+    let until = Instant::now() + DEADLINE;
+    // A drain that took too long goes on with the next call.
+    while let Err(error) = running.drain(SOON) {
+        assert!(Instant::now() < until, "drained: {error}");
+    }
+    running.close(DEADLINE).expect("closed");
+    drop(running);
+    check(directory.path(), log);
+}
+
+fn a_slow_network_changes_nothing(broker: &Broker) {
+    disturbed(broker, |broker| {
+        broker.proxies[0].delay(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_secs(8));
+        broker.proxies[0].delay(Duration::ZERO);
+    });
+}
+
+fn connections_that_are_cut_change_nothing(broker: &Broker) {
+    disturbed(broker, |broker| {
+        for pause_ms in [300, 50, 700, 20, 500, 1_000, 100].repeat(3) {
+            broker.proxies[0].cut();
+            std::thread::sleep(Duration::from_millis(pause_ms));
+        }
+    });
+}
+
+/// For less than a session and than a transaction may be open, and for longer than both.
+fn a_network_that_lets_nothing_through_is_waited_out(broker: &Broker) {
+    disturbed(broker, |broker| {
+        for pause in [4, 14] {
+            broker.proxies[0].close(true);
+            std::thread::sleep(Duration::from_secs(pause));
+            broker.proxies[0].close(false);
+            std::thread::sleep(Duration::from_secs(3));
+        }
+    });
+}
+
+/// What the client has fetched ahead of a partition that stays comes over the network once, however often
+/// others come and go beside it.
+fn an_update_fetches_nothing_again(broker: &Broker) {
+    const BYTES: usize = 4 << 20;
+    if broker.directory().is_none() {
+        println!("    not done: a broker behind a proxy is started where the one broker is");
+        return;
+    }
+    let broker = Broker::proxied(1).expect("a broker");
+    let log = broker.log();
+    log.create_topics(&[TopicSpec::new("t", 2)])
+        .expect("created");
+    let (p, q) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+    let mut builder = BatchBuilder::default();
+    // Does not get smaller by being packed.
+    let mut random = 1_u64;
+    let mut value = Vec::with_capacity(1_000);
+    for _ in 0..BYTES / 1_000 {
+        value.clear();
+        value.resize_with(1_000, || {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) as u8
+        });
+        builder.push(None, Some(&value), 1, &[]);
+    }
+    let commit = Commit {
+        appends: vec![(p.clone(), builder.seal().expect("records"))],
+        group: None,
+    };
+    let mut writer = log.writer("w").expect("a writer");
+    writer.submit(commit).expect("submitted");
+    assert!(writer.poll(SOON).expect("committed").is_some());
+    let mut reader = log.reader().expect("a reader");
+    reader.update(&[(p.clone(), 0)]).expect("assigned");
+    let take = |reader: &mut dyn Reader| {
+        let until = Instant::now() + SOON;
+        loop {
+            let fetched = reader.poll(1, Duration::from_secs(1)).expect("readable");
+            let records: u32 = fetched.iter().map(|one| one.batch.record_count()).sum();
+            if records > 0 {
+                return records;
+            }
+            assert!(Instant::now() < until, "records");
+        }
+    };
+    let mut records = take(&mut *reader);
+    // By now all of it is on its way, or here.
+    std::thread::sleep(Duration::from_secs(2));
+    let before = broker.proxies[0].answered();
+    for round in 0..20 {
+        let mut wanted = vec![(p.clone(), reader.position(&p).expect("assigned"))];
+        if round % 2 == 0 {
+            wanted.push((q.clone(), 0));
+        }
+        reader.update(&wanted).expect("assigned");
+        records += take(&mut *reader);
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let again = broker.proxies[0].answered() - before;
+    println!("    {again} bytes of {BYTES} while {records} records were read");
+    assert!(again < BYTES as u64 / 2, "{again} bytes came again");
+    while records < (BYTES / 1_000) as u32 {
+        records += take(&mut *reader);
+    }
+    assert_eq!(
+        records,
+        (BYTES / 1_000) as u32,
+        "none is lost, none comes twice"
+    );
+}

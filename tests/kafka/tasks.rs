@@ -1,0 +1,111 @@
+//! The topic of a group's tasks: it follows their number, and instances that begin at once agree on it.
+
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use marea::base::{TaskId, TopicPartition};
+use marea::log::{JoinRequest, Log, Membership, TaskPlan, TopicSpec};
+
+use crate::broker::Broker;
+use crate::cases::Case;
+
+pub const CASES: &[(&str, Case)] = &[
+    (
+        "the_topic_of_tasks_follows_their_number_once_nobody_is_there",
+        the_topic_of_tasks_follows_their_number_once_nobody_is_there,
+    ),
+    (
+        "instances_that_begin_at_once_agree_on_their_topics",
+        instances_that_begin_at_once_agree_on_their_topics,
+    ),
+];
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn join(log: &dyn Log, member: &str, tasks: u32) -> Box<dyn Membership> {
+    let plan = |number| TaskPlan {
+        task: TaskId::new("sub", number),
+        inputs: vec![TopicPartition::new("t", number)],
+    };
+    let request = JoinRequest {
+        group: "g".into(),
+        member: member.into(),
+        tasks: (0..tasks).map(plan).collect(),
+        session_timeout_ms: 10_000,
+        max_poll_interval_ms: 10_000,
+    };
+    log.join(request).expect("joined")
+}
+
+/// Follows assignments until all members together have all tasks, and each its share.
+fn share(members: &mut [Box<dyn Membership>], tasks: usize) {
+    let until = Instant::now() + DEADLINE;
+    let mut had: Vec<Vec<TaskId>> = members.iter().map(|_| Vec::new()).collect();
+    loop {
+        for (member, had) in members.iter_mut().zip(&mut had) {
+            if let Some(given) = member.poll().expect("a member") {
+                had.retain(|task| !given.tasks.contains(task));
+                member.release(had).expect("a member");
+                *had = given.tasks;
+            }
+        }
+        let shares: Vec<usize> = had.iter().map(Vec::len).collect();
+        let most = shares.iter().max().copied().unwrap_or(0);
+        let least = shares.iter().min().copied().unwrap_or(0);
+        if shares.iter().sum::<usize>() == tasks && most - least <= 1 {
+            return;
+        }
+        assert!(Instant::now() < until, "{shares:?} of {tasks}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn partitions(log: &dyn Log) -> u32 {
+    let topic = log.topic("g-marea-tasks").expect("known");
+    topic.expect("there is one").partitions
+}
+
+/// With partitions left over from a larger topology, members would have shares of nothing.
+fn the_topic_of_tasks_follows_their_number_once_nobody_is_there(broker: &Broker) {
+    let log = broker.fresh_log();
+    log.create_topics(&[TopicSpec::new("t", 9)])
+        .expect("created");
+    for tasks in [8, 3, 5, 4] {
+        let mut members = [join(&*log, "a", tasks), join(&*log, "b", tasks)];
+        share(&mut members, tasks as usize);
+        assert_eq!(partitions(&*log), tasks);
+        members.into_iter().for_each(|member| member.leave());
+        // Each begins as another process would.
+        assert!(log.committed("g", &[]).expect("an answer").is_empty());
+    }
+}
+
+/// Each instance finds topics that another one is making, growing or deleting at that moment.
+fn instances_that_begin_at_once_agree_on_their_topics(broker: &Broker) {
+    const INSTANCES: usize = 4;
+    broker.fresh_log();
+    for tasks in [4, 9, 6] {
+        let logs: Vec<Arc<dyn Log>> = (0..INSTANCES).map(|_| broker.log()).collect();
+        let begin = Barrier::new(INSTANCES);
+        let begun: Vec<Box<dyn Membership>> = std::thread::scope(|scope| {
+            let one = |(number, log): (usize, &Arc<dyn Log>)| {
+                let (log, begin) = (Arc::clone(log), &begin);
+                scope.spawn(move || {
+                    begin.wait();
+                    let specs = ["t", "x", "y"].map(|name| TopicSpec::new(name, 9));
+                    log.create_topics(&specs).expect("created");
+                    join(&*log, &format!("m{number}"), tasks)
+                })
+            };
+            let threads: Vec<_> = logs.iter().enumerate().map(one).collect();
+            let members = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"));
+            members.collect()
+        });
+        let mut members = begun;
+        share(&mut members, tasks as usize);
+        assert_eq!(partitions(&*logs[0]), tasks);
+        members.into_iter().for_each(|member| member.leave());
+    }
+}
