@@ -96,6 +96,19 @@ fn stateless() -> Topology {
     builder.build().expect("a topology")
 }
 
+/// Four filters and four maps in turn: less `pass`, and over eight, what a hop between operators costs.
+fn eight_hops() -> Topology {
+    let builder = StreamBuilder::new();
+    let mut stream = builder.stream_with("in", Consumed::with(Utf8, I64));
+    for _ in 0..4 {
+        stream = stream
+            .filter(|_, value| *value >= 0)
+            .map_values(|_, value| value + 1);
+    }
+    stream.to_with("out", Produced::with(Utf8, I64));
+    builder.build().expect("a topology")
+}
+
 fn count() -> Topology {
     let builder = StreamBuilder::new();
     builder
@@ -147,6 +160,7 @@ fn steps(criterion: &mut Criterion) {
     for (name, topology, inputs) in [
         ("pass", pass(), &["in"][..]),
         ("filter, map_values, filter_not", stateless(), &["in"]),
+        ("eight hops", eight_hops(), &["in"]),
         ("count", count(), &["in"]),
         ("windowed sum", windowed_sum(), &["in"]),
         ("join", join(), &["left", "right"]),
