@@ -12,7 +12,7 @@ use marea::base::{Env, Error, ErrorKind, ManualEnv, Offset, Result, TaskId, Topi
 use marea::log::group::{Groups, Seat};
 use marea::log::{
     Assignment, Batch, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation,
-    JoinRequest, Log, MemberToken, Membership, Reader, Receipt, Skipped, TopicSpec, Writer,
+    JoinRequest, Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, TopicSpec, Writer,
 };
 
 marea::log_conformance!(own);
@@ -240,6 +240,7 @@ impl Log for OwnLog {
             id: id.to_owned(),
             opened: *opened,
             outcome: None,
+            staged: Staged::default(),
         }))
     }
 
@@ -391,10 +392,16 @@ struct OwnWriter {
     id: String,
     opened: u64,
     outcome: Option<std::result::Result<Receipt, CommitError>>,
+    staged: Staged,
 }
 
 impl Writer for OwnWriter {
+    fn staged(&mut self) -> &mut Staged {
+        &mut self.staged
+    }
+
     fn submit(&mut self, commit: Commit) -> std::result::Result<(), CommitError> {
+        let commit = self.staged.complete(commit);
         let now_ms = self.inner.env.wall_ms();
         let mut state = self.inner.state();
         if state.writers.get(&self.id) != Some(&self.opened) {

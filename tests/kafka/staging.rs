@@ -127,7 +127,7 @@ fn pass(out: &str, closure: impl Fn(&i64) + Send + Sync + 'static) -> Topology {
             closure(&key);
             (key, value)
         })
-        .to(out, Produced::with(I64, Utf8));
+        .to_with(out, Produced::with(I64, Utf8));
     builder.build().expect("a topology")
 }
 

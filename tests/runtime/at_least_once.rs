@@ -44,8 +44,8 @@ fn filled() -> Arc<dyn Log> {
 fn outputs_that_fill_memory_are_committed_before_the_state() {
     let log = filled();
     let builder = StreamBuilder::new();
-    let stream = builder.stream("in", Consumed::with(I64, Utf8));
-    stream.to("out", Produced::with(I64, Utf8));
+    let stream = builder.stream_with("in", Consumed::with(I64, Utf8));
+    stream.to_with("out", Produced::with(I64, Utf8));
     let topology = builder.build().expect("a topology");
     let settings = Settings {
         guarantee: Guarantee::AtLeastOnce,

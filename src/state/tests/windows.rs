@@ -297,11 +297,14 @@ fn mostly_given_up(state: &mut TaskState) -> WindowStore {
 }
 
 fn long_lived() -> StoreSpec {
-    let mut spec = spec(true);
-    if let StoreKind::Window(rules) = &mut spec.kind {
-        rules.retention_ms = 600_000;
+    StoreSpec {
+        kind: StoreKind::window(WindowRules {
+            window_size_ms: 30_000,
+            retention_ms: 600_000,
+            duplicates: true,
+        }),
+        ..spec(true)
     }
-    spec
 }
 
 #[test]
