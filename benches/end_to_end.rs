@@ -11,6 +11,7 @@
 //! in=TOPIC app=ID state=DIRECTORY              readings, a new one, a temporary one
 //! guarantee=exactly_once|at_least_once workers=N commit_interval_ms=N
 //! commit_spacing_ms=N memory_mib=N (96)
+//! reach_ms=N (200)       how far apart the partners of a join may be; sensors come every KEYS / 20 ms
 //! restore=1              with the app of an earlier run and an emptied state: times the restore
 //! ```
 //!
@@ -59,6 +60,7 @@ struct Run {
     text: Option<Text>,
     state: Option<PathBuf>,
     restore: bool,
+    reach_ms: u64,
     settings: Settings,
 }
 
@@ -78,6 +80,7 @@ impl Run {
             text: None,
             state: None,
             restore: false,
+            reach_ms: 200,
             settings: Settings {
                 memory_bytes: 96 << 20,
                 ..Settings::default()
@@ -95,6 +98,7 @@ impl Run {
                 "text" if value == "json" => run.text = Some(Text::Json),
                 "text" if value == "compact" => run.text = Some(Text::Compact),
                 "state" => run.state = Some(value.into()),
+                "reach_ms" => run.reach_ms = value.parse()?,
                 "restore" => run.restore = value == "1",
                 "workers" => run.settings.workers = value.parse()?,
                 "commit_interval_ms" => run.settings.commit_interval_ms = value.parse()?,
@@ -127,7 +131,7 @@ impl Run {
         let state = self.state.clone();
         let started = Instant::now();
         let mut application = Application::builder(
-            topologies::topology(&self.topology, &self.input, self.text())?,
+            topologies::topology(&self.topology, &self.input, self.text(), self.reach_ms)?,
             &id,
         )
         .log(clock.clone())

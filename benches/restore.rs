@@ -8,7 +8,8 @@
 //!
 //! With `beside=1` only the first partition has a changelog, and what is measured is the latency of records of
 //! the others while it is restored, and then without: `beside=1 partitions=4 records=8000000 keys=8000000` restores
-//! a gigabyte. `commit_ms=N` sets how often is committed.
+//! a gigabyte. `commit_ms=N` sets how often is committed. With `moves=1` two instances share the partitions, and the one
+//! that has the first leaves: the latency of the tasks that the other had, before that and until it has restored.
 //!
 //! The changelogs are written by hand, as an application would have left them. Prints one JSON line.
 
@@ -16,6 +17,8 @@
 
 #[path = "restore/beside.rs"]
 mod beside;
+#[path = "restore/moves.rs"]
+mod moves;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -42,6 +45,7 @@ struct Run {
     partitions: u32,
     log: String,
     beside: bool,
+    moves: bool,
     settings: Settings,
 }
 
@@ -54,6 +58,7 @@ impl Run {
             partitions: 2,
             log: "memory".into(),
             beside: false,
+            moves: false,
             settings: Settings::default(),
         };
         for setting in args {
@@ -65,6 +70,7 @@ impl Run {
                 "partitions" => run.partitions = value.parse()?,
                 "log" => run.log = value.into(),
                 "beside" => run.beside = value == "1",
+                "moves" => run.moves = value == "1",
                 "commit_ms" => run.settings.commit_interval_ms = value.parse()?,
                 "threads" => run.settings.restore_threads = value.parse()?,
                 "workers" => run.settings.workers = value.parse()?,
@@ -89,6 +95,9 @@ impl Run {
         let state = place.path().join("state");
         if self.beside {
             return beside::run(self, &log, &state);
+        }
+        if self.moves {
+            return moves::run(self, &log, &state);
         }
         let (restore_s, restored, files) = self.start(&log, &state)?;
         let (reopen_s, again, _) = self.start(&log, &state)?;
@@ -116,7 +125,7 @@ impl Run {
         let mut writer = log.writer("feeder")?;
         let value = vec![b'v'; self.value_bytes];
         for partition in 0..self.partitions {
-            let records = match self.beside && partition > 0 {
+            let records = match (self.beside || self.moves) && partition > 0 {
                 true => 0,
                 false => self.records,
             };

@@ -24,8 +24,14 @@ pub enum Text {
     Compact,
 }
 
-/// The topology over the topic `input`, and over `input` followed by `2` if it is a join.
-pub fn topology(name: &str, input: &str, text: Text) -> Result<Topology, Box<dyn Error>> {
+/// The topology over the topic `input`, and over `input` followed by `2` if it is a join, whose partners are
+/// `reach_ms` apart at most.
+pub fn topology(
+    name: &str,
+    input: &str,
+    text: Text,
+    reach_ms: u64,
+) -> Result<Topology, Box<dyn Error>> {
     let builder = StreamBuilder::new();
     match (name, text) {
         ("pass", _) => builder
@@ -45,7 +51,7 @@ pub fn topology(name: &str, input: &str, text: Text) -> Result<Topology, Box<dyn
         ("sensor", Text::Json) => sensor(&builder, input, Json::<Reading>::new),
         ("sensor", Text::Compact) => sensor::<Compact, _>(&builder, input, || Fields),
         ("ocean", Text::Json) => ocean(&builder, input),
-        ("join", _) => join(&builder, input),
+        ("join", _) => join(&builder, input, reach_ms),
         (known, Text::Compact) if NAMES.contains(&known) => {
             return Err(format!("{known} is for text=json alone").into());
         }
@@ -115,8 +121,8 @@ fn averages<R: Measured + Clone + 'static>(
         .map(|window, sums| (window.key, sums))
 }
 
-/// Every reading with those of the same sensor on a second topic within 200 ms.
-fn join(builder: &StreamBuilder, input: &str) {
+/// Every reading with those of the same sensor on a second topic within a reach.
+fn join(builder: &StreamBuilder, input: &str, reach_ms: u64) {
     let left = builder.stream_with(input, Consumed::with(Clocked(Utf8), Bytes));
     let right = builder.stream_with(format!("{input}2"), Consumed::with(Utf8, Bytes));
     left.join(
@@ -126,7 +132,7 @@ fn join(builder: &StreamBuilder, input: &str) {
             joined.resize(8 + right.len(), 0);
             joined
         },
-        JoinWindows::of(Duration::from_millis(200)).grace(Duration::from_secs(3)),
+        JoinWindows::of(Duration::from_millis(reach_ms)).grace(Duration::from_secs(3)),
         StreamJoined::with("pair", Utf8, Bytes, Bytes),
     )
     .to_with("out-join", Produced::with(Utf8, Bytes));

@@ -60,11 +60,11 @@ public class Peer {
         s.to("out-ocean", Produced.with(Serdes.String(), avg()));
         s.filter((k, a) -> a.t / a.n > 17.6).to("out-alerts", Produced.with(Serdes.String(), avg()));
       }
-      // a windowed stream-stream join: every reading with the readings of the same sensor on a second topic within a second
+      // a windowed stream-stream join: every reading with the readings of the same sensor on a second topic within 200 ms, or -Dreach_ms
       case "join" -> b.stream(in, Consumed.with(Serdes.String(), Serdes.ByteArray())).join(
             b.stream(in + "2", Consumed.with(Serdes.String(), Serdes.ByteArray())),
             (l, r) -> { byte[] o = Arrays.copyOf(l, 8 + r.length); return o; },
-            JoinWindows.ofTimeDifferenceAndGrace(Duration.ofMillis(200), Duration.ofSeconds(3)),
+            JoinWindows.ofTimeDifferenceAndGrace(Duration.ofMillis(Long.getLong("reach_ms", 200)), Duration.ofSeconds(3)),
             StreamJoined.with(Serdes.String(), Serdes.ByteArray(), Serdes.ByteArray()).withName("pair"))
           .to("out-join", Produced.with(Serdes.String(), Serdes.ByteArray()));
       default -> throw new IllegalArgumentException(topo);

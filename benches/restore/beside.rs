@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use marea::base::TopicPartition;
 use marea::codec::{I64, Utf8};
 use marea::dsl::{Consumed, Grouped, Materialized, Produced, StreamBuilder};
-use marea::log::{BatchBuilder, Commit, Log};
+use marea::log::{BatchBuilder, Commit, Log, RecordRef};
 use marea::runtime::Application;
+use marea::topology::Topology;
 
 use super::{DEADLINE, Outcome, Run};
 
@@ -17,14 +18,22 @@ const RATE: u64 = 5_000;
 /// How long after a change of what goes on nothing is measured.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long the quiet run is measured.
-const QUIET: Duration = Duration::from_secs(20);
+pub const QUIET: Duration = Duration::from_secs(20);
 
 /// Latencies of records, in milliseconds.
 #[derive(Default)]
-struct Latencies(Vec<f64>);
+pub struct Latencies(Vec<f64>);
 
 impl Latencies {
-    fn at(&mut self, share: f64) -> f64 {
+    pub fn push(&mut self, latency_ms: f64) {
+        self.0.push(latency_ms);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn at(&mut self, share: f64) -> f64 {
         self.0.sort_by(f64::total_cmp);
         let last = self.0.len().saturating_sub(1);
         let number = (self.0.len() as f64 * share) as usize;
@@ -32,9 +41,8 @@ impl Latencies {
     }
 }
 
-/// One worker; its first task restores, the others take records whose values say when they were due, and
-/// write them on. First while the restore lasts, then without it.
-pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()> {
+/// The last value of each key, written on.
+pub fn topology() -> marea::Result<Topology> {
     let builder = StreamBuilder::new();
     builder
         .stream_with("in", Consumed::with(Utf8, I64))
@@ -43,6 +51,21 @@ pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()
         .to_stream()
         .present()
         .to_with("out", Produced::with(Utf8, I64));
+    builder.build()
+}
+
+/// Of a record of `out`: the partition that it came from, and how late it is.
+pub fn latency_ms(record: &RecordRef<'_>, now_ns: f64) -> Outcome<(u32, f64)> {
+    let due_ns = record.value.and_then(|value| value.first_chunk::<8>());
+    let due_ns = u64::from_be_bytes(*due_ns.ok_or("not a time")?) as f64;
+    let key = std::str::from_utf8(record.key.unwrap_or_default())?;
+    let partition = key.split('-').next().unwrap_or_default().parse()?;
+    Ok((partition, (now_ns - due_ns) / 1e6))
+}
+
+/// One worker; its first task restores, the others take records whose values say when they were due, and
+/// write them on. First while the restore lasts, then without it.
+pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()> {
     let born = Instant::now();
     let ended = AtomicBool::new(false);
     std::thread::scope(|threads| {
@@ -51,7 +74,7 @@ pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()
             ended.store(true, Ordering::Relaxed);
             fed
         });
-        let mut running = Application::builder(builder.build()?, "bench")
+        let mut running = Application::builder(topology()?, "bench")
             .log(Arc::clone(log))
             .state_directory(state)
             .settings(run.settings.clone())
@@ -64,7 +87,8 @@ pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()
     })
 }
 
-fn feed(log: &dyn Log, partitions: u32, born: Instant, ended: &AtomicBool) -> Outcome<()> {
+/// Sends records to all partitions but the first; the key begins with the partition.
+pub fn feed(log: &dyn Log, partitions: u32, born: Instant, ended: &AtomicBool) -> Outcome<()> {
     let mut writer = log.writer("load")?;
     let others = partitions - 1;
     let mut sent = 0;
@@ -73,9 +97,10 @@ fn feed(log: &dyn Log, partitions: u32, born: Instant, ended: &AtomicBool) -> Ou
         let due = now_ns * RATE / 1_000_000_000;
         let mut builders: Vec<_> = (0..others).map(|_| BatchBuilder::default()).collect();
         for number in sent..due {
-            let key = format!("sensor-{:06}", number % 10_000);
+            let at = number % u64::from(others);
+            let key = format!("{}-sensor-{:06}", at + 1, number % 10_000);
             let due_ns = (number * 1_000_000_000 / RATE).to_be_bytes();
-            let builder = &mut builders[(number % u64::from(others)) as usize];
+            let builder = &mut builders[at as usize];
             builder.push(Some(key.as_bytes()), Some(&due_ns), number as i64, &[]);
         }
         sent = due;
@@ -107,9 +132,7 @@ fn measure(running: &Application, log: &dyn Log, born: Instant, ended: &AtomicBo
             first.get_or_insert_with(Instant::now);
             let mut cursor = fetched.batch.cursor(fetched.base_offset);
             while let Some(record) = cursor.next_record()? {
-                let due_ns = record.value.and_then(|value| value.first_chunk::<8>());
-                let due_ns = u64::from_be_bytes(*due_ns.ok_or("not a time")?) as f64;
-                let latency_ms = (now_ns - due_ns) / 1e6;
+                let (_, latency_ms) = latency_ms(&record, now_ns)?;
                 match (first, restored) {
                     (Some(first), None) if first.elapsed() > SETTLE => beside.0.push(latency_ms),
                     (_, Some((at, _))) if Instant::elapsed(&at) > SETTLE => {

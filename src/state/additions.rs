@@ -8,9 +8,9 @@
 //! ```
 //!
 //! What memory holds completely is looked up there alone. The oldest slice goes when memory runs short;
-//! nothing is written for that, since the backend has had its rows from their commit on. What stays of it are
-//! the hashes of its keys ([`super::given_up`]), so that the backend is asked for few keys that it has not. Rows are never
-//! replaced or removed, so that going back is taking back the last ones.
+//! nothing is written for that, since the backend has had its rows from their commit on. The hashes of its
+//! keys stay for longer ([`super::given_up`]), so that the backend is hardly asked for what it has not. Rows
+//! are never replaced or removed: going back is taking back the last ones.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

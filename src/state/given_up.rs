@@ -57,7 +57,7 @@ impl Stretch {
 /// Whether a hash is among sorted ones. Hashes are spread evenly, so that its place is known nearly.
 fn find(hashes: &[u32], hash: u32) -> bool {
     let len = hashes.len();
-    let near = (u64::from(hash) * len as u64 >> 32) as usize;
+    let near = ((u64::from(hash) * len as u64) >> 32) as usize;
     let around = 2 * len.isqrt() + 8;
     let (from, until) = (near.saturating_sub(around), (near + around).min(len));
     let in_part = |at: usize| at == 0 || hashes[at - 1] < hash;

@@ -122,7 +122,7 @@ fn numbers(log: &dyn Log, topic: &str, partitions: u32) -> Vec<i64> {
 fn pass(out: &str, closure: impl Fn(&i64) + Send + Sync + 'static) -> Topology {
     let builder = StreamBuilder::new();
     builder
-        .stream("in", Consumed::with(I64, Utf8))
+        .stream_with("in", Consumed::with(I64, Utf8))
         .map(move |key, value: String| {
             closure(&key);
             (key, value)
