@@ -31,7 +31,7 @@ bench: prerequisites ## all benches
 compare: prerequisites ## marea and Kafka Streams in turn on a real broker; ARGS="sensor --times 1" for less
 	benches/peers/compare $(ARGS)
 
-soak: prerequisites ## 20 minutes of faults at random, on three brokers; ARGS="--seed 7 --minutes 5"
+soak: prerequisites ## 20 minutes of faults at random, on three brokers; ARGS="--seed 7 --minutes 5 --without KillAllBrokers"
 	cargo build --release --example ocean_aggregates
 	cargo test --release --test kafka -- --soak $(ARGS)
 

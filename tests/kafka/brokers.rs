@@ -1,15 +1,29 @@
 //! Three brokers, of which any may die: what was written stays, and the application goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use marea::ErrorKind;
+use marea::base::TopicPartition;
+use marea::log::Reader;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 
 use crate::broker::Broker;
-use crate::cases::Case;
+use crate::cases::{Case, commit};
 use crate::process::{Place, finish, readings, undisturbed};
 
-pub const CASES: &[(&str, Case)] = &[(
-    "each_of_three_brokers_dies_in_turn",
-    each_of_three_brokers_dies_in_turn,
-)];
+pub const CASES: &[(&str, Case)] = &[
+    (
+        "each_of_three_brokers_dies_in_turn",
+        each_of_three_brokers_dies_in_turn,
+    ),
+    (
+        "what_an_unclean_election_cuts_off_is_told",
+        what_an_unclean_election_cuts_off_is_told,
+    ),
+];
 
 /// Readings a second: all of them take about 50 s.
 const RATE: &str = "500";
@@ -47,4 +61,53 @@ fn each_of_three_brokers_dies_in_turn(broker: &Broker) {
         "{ended:#?}"
     );
     assert!(place.results() == expected, "other results");
+}
+
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Polls until the reader has come so far; the error, if there is one.
+fn read_to(reader: &mut dyn Reader, place: &TopicPartition, position: i64) -> marea::Result<()> {
+    let until = Instant::now() + DEADLINE;
+    while reader.position(place).expect("assigned") < position {
+        reader.poll(1 << 20, Duration::from_millis(200))?;
+        let stands = reader.position(place);
+        assert!(Instant::now() < until, "{stands:?} of {position}");
+    }
+    Ok(())
+}
+
+/// The one replica that has all records dies, and one that lags behind is made the leader: what was read and is
+/// no longer there is an error, whatever comes in its place.
+fn what_an_unclean_election_cuts_off_is_told(broker: &Broker) {
+    if broker.directory().is_none() {
+        println!("    not done: a cluster of three is started where the one broker is");
+        return;
+    }
+    let cluster = Broker::cluster(3, "").expect("three brokers");
+    let mut config = ClientConfig::new();
+    let address = cluster.url.trim_start_matches("kafka://");
+    config.set("bootstrap.servers", address);
+    let admin: AdminClient<DefaultClientContext> = config.create().expect("a client");
+    let topic = NewTopic::new("t", 1, TopicReplication::Variable(&[&[1, 2]]))
+        .set("unclean.leader.election.enable", "true")
+        .set("min.insync.replicas", "1");
+    let created = block_on(admin.create_topics(&[topic], &AdminOptions::new()));
+    created.expect("an answer")[0].as_ref().expect("created");
+    let log = cluster.log();
+    let place = TopicPartition::new("t", 0);
+    let mut writer = log.writer("w").expect("a writer");
+    commit(&mut *writer, &[0], 10);
+    let mut reader = log.reader().expect("a reader");
+    reader.assign(&[(place.clone(), 0)]).expect("assigned");
+    read_to(&mut *reader, &place, 10).expect("readable");
+    cluster.tell("kill", 2);
+    for _ in 0..3 {
+        commit(&mut *writer, &[0], 10);
+    }
+    read_to(&mut *reader, &place, 40).expect("readable");
+    cluster.tell("kill", 1);
+    cluster.tell("restart", 2);
+    let error = read_to(&mut *reader, &place, i64::MAX).expect_err("30 records are gone");
+    println!("    {error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }

@@ -55,7 +55,7 @@ fn a_broker_out_of_reach_is_named_within_seconds(_: &Broker) {
     }
 }
 
-fn commit(writer: &mut dyn Writer, partitions: &[u32], records: usize) {
+pub fn commit(writer: &mut dyn Writer, partitions: &[u32], records: usize) {
     let batch = |partition: &u32| {
         let mut builder = BatchBuilder::default();
         for _ in 0..records {

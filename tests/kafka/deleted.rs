@@ -24,6 +24,10 @@ pub const CASES: &[(&str, Case)] = &[
         a_deleted_changelog_ends_the_application_with_its_name,
     ),
     (
+        "a_deleted_repartition_topic_ends_the_application_with_its_name",
+        a_deleted_repartition_topic_ends_the_application_with_its_name,
+    ),
+    (
         "deleted_offsets_are_not_taken_for_a_beginning",
         deleted_offsets_are_not_taken_for_a_beginning,
     ),
@@ -82,21 +86,27 @@ fn a_deleted_topic_of_tasks_is_made_anew(broker: &Broker) {
 /// State that cannot be kept is not made: the application ends and names what is missing. It does so before
 /// it has committed anything on top.
 fn a_deleted_changelog_ends_the_application_with_its_name(broker: &Broker) {
+    ends_without(broker, |name| {
+        name.ends_with("-changelog") && !name.contains("-task-")
+    });
+}
+
+/// What was on its way is lost, and nobody goes on as if it were not.
+fn a_deleted_repartition_topic_ends_the_application_with_its_name(broker: &Broker) {
+    ends_without(broker, |name| name.ends_with("-repartition"));
+}
+
+fn ends_without(broker: &Broker, is_it: impl Fn(&str) -> bool) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
     let builder = application(directory.path(), Arc::clone(&log)).settings(slow());
     let running = builder.start().expect("started");
     wait_for_records(&running, 500);
     let names = log.topic_names().expect("names");
-    let is_changelog = |name: &&String| name.ends_with("-changelog") && !name.contains("-task-");
-    let changelog = names
-        .iter()
-        .find(is_changelog)
-        .expect("a changelog")
-        .clone();
+    let topic = names.iter().find(|name| is_it(name)).expect("a topic");
     let other = broker.log();
     other
-        .delete_topics(std::slice::from_ref(&changelog))
+        .delete_topics(std::slice::from_ref(topic))
         .expect("deleted");
     let until = Instant::now() + DEADLINE;
     let error = loop {
@@ -106,7 +116,7 @@ fn a_deleted_changelog_ends_the_application_with_its_name(broker: &Broker) {
         }
     };
     println!("    {error}");
-    assert!(error.to_string().contains(&changelog), "{error}");
+    assert!(error.to_string().contains(topic), "{error}");
 }
 
 /// An application without offsets beside changelogs would count everything again: it refuses to start.

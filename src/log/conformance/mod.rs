@@ -55,7 +55,7 @@ macro_rules! log_conformance {
             a_member_is_silent_by_the_given_clock
             a_heartbeat_stands_in_for_polls_up_to_their_interval
         );
-        $crate::each_log_case!(log_conformance $factory:);
+        $crate::each_log_case!($crate::log_conformance, $factory:);
     };
     ($factory:path: $($case:ident)*) => {
         $(
@@ -79,8 +79,8 @@ macro_rules! log_conformance {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! each_log_case {
-    ($then:ident $($with:tt)*) => {
-        $crate::$then!(
+    ($then:path, $($with:tt)*) => {
+        $then!(
             $($with)*
             appended_records_are_read_in_order_with_all_they_carry
             a_commit_is_seen_whole_or_not_at_all
@@ -137,7 +137,7 @@ macro_rules! log_case_table {
 /// A case.
 pub type Case = fn(Factory<'_>);
 
-crate::each_log_case!(log_case_table);
+crate::each_log_case!(crate::log_case_table,);
 
 /// When the clocks of the cases begin.
 const NOW_MS: i64 = 1_700_000_000_000;

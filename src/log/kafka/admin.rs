@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use super::cluster::Cluster;
 use super::config::{Consumer, REQUEST_MS};
 use super::convert::{list, number_of, offset_of};
-use super::error::{failed, refused};
+use super::error::{failed, refused, unavailable};
 use super::topic_settings::{differences, settings_of, spec_of};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{Isolation, TopicSpec, check};
@@ -326,7 +326,7 @@ impl Cluster {
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
                 Ok(None) => {}
-                Err(cause) if late => return Err(failed(&what(), cause)),
+                Err(cause) if late => return Err(self.not_told(partitions, &what(), cause)),
                 // A partition that does not exist will not do so by waiting; a leader that moves will
                 // have moved.
                 Err(cause) => {
@@ -340,6 +340,16 @@ impl Cluster {
                 }
             }
             self.env.sleep(LOOK);
+        }
+    }
+
+    /// The error for offsets that were not told in time. A client that has heard of no leader for long, as one
+    /// whose process was stopped, says of partitions that there are none: the brokers know better.
+    fn not_told(&self, partitions: &[TopicPartition], what: &str, cause: KafkaError) -> Error {
+        match unknown(&cause).then(|| self.check_exist(partitions)) {
+            Some(Ok(())) => unavailable(format!("{what}: no leader is known; try again"), cause),
+            Some(Err(error)) => error,
+            None => failed(what, cause),
         }
     }
 
@@ -397,7 +407,8 @@ impl Cluster {
         for element in answer.elements() {
             if let Err(cause) = element.error() {
                 let place = format!("{}-{}", element.topic(), element.partition());
-                return Err(failed(&format!("deleting records of {place}"), cause));
+                let what = format!("deleting records of {place}");
+                return Err(self.not_told(&partitions, &what, cause));
             }
         }
         Ok(())

@@ -176,8 +176,8 @@ fn describe(cluster: &Cluster, group: &CStr, broker: i32) -> Option<Result<Membe
     // SAFETY: the client outlives the call, as `cluster` is borrowed. The name outlives the call that copies it.
     // Queue, options and event are made and destroyed here, each once, the event before the queue. The
     // result and everything in it belong to the event and are copied out before it is destroyed; indices
-    // stay below the counts that the library gives. An answer that comes after the wait finds its queue
-    // disabled, which the library allows. Null is allowed for where a reason would be written.
+    // stay below the counts that the library gives, and texts are terminated. An answer that comes after the wait
+    // finds its queue disabled, which the library allows. Null is allowed for where a reason would be written.
     unsafe {
         let queue = native::rd_kafka_queue_new(client);
         let options = native::rd_kafka_AdminOptions_new(
@@ -188,106 +188,72 @@ fn describe(cluster: &Cluster, group: &CStr, broker: i32) -> Option<Result<Membe
         // Values within the library's limits are not refused.
         native::rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, none, 0);
         native::rd_kafka_AdminOptions_set_broker(options, broker, none, 0);
-        native::rd_kafka_DescribeConsumerGroups(
-            client,
-            names.as_mut_ptr(),
-            names.len(),
-            options,
-            queue,
-        );
+        let count = names.len();
+        native::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), count, options, queue);
         native::rd_kafka_AdminOptions_destroy(options);
         // A little longer than the library, so that it can say why there is no answer.
         let event = native::rd_kafka_queue_poll(queue, wait_ms + 200);
-        let found = (!event.is_null()).then(|| read(event));
+        let text = |text: *const c_char| match text.is_null() {
+            true => String::new(),
+            false => CStr::from_ptr(text).to_string_lossy().into_owned(),
+        };
+        let assigned = |assignment: *const native::rd_kafka_MemberAssignment_t| {
+            let list = match assignment.is_null() {
+                true => std::ptr::null(),
+                false => native::rd_kafka_MemberAssignment_partitions(assignment),
+            };
+            let count = match list.is_null() {
+                true => 0,
+                false => usize::try_from((*list).cnt).unwrap_or(0),
+            };
+            let element = |index| {
+                let element = (*list).elems.add(index);
+                let partition = usize::try_from((*element).partition).ok()?;
+                Some((text((*element).topic), partition))
+            };
+            (0..count).filter_map(element).collect()
+        };
+        let group = |group: *const native::rd_kafka_ConsumerGroupDescription_t| {
+            let error = native::rd_kafka_ConsumerGroupDescription_error(group);
+            if !error.is_null() {
+                return Err(native::rd_kafka_error_code(error).into());
+            }
+            let member = |index| {
+                let member = native::rd_kafka_ConsumerGroupDescription_member(group, index);
+                let name = native::rd_kafka_MemberDescription_group_instance_id(member);
+                let host = text(native::rd_kafka_MemberDescription_host(member));
+                GroupMember {
+                    id: text(native::rd_kafka_MemberDescription_consumer_id(member)),
+                    name: (!name.is_null()).then(|| text(name)),
+                    client: text(native::rd_kafka_MemberDescription_client_id(member)),
+                    host: host.trim_start_matches('/').to_owned(),
+                    assigned: assigned(native::rd_kafka_MemberDescription_assignment(member)),
+                }
+            };
+            let number = native::rd_kafka_ConsumerGroupDescription_member_count(group);
+            let state = native::rd_kafka_ConsumerGroupDescription_state(group);
+            Ok(Members {
+                members: (0..number).map(member).collect(),
+                are_settled: state
+                    == native::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE,
+            })
+        };
+        let mut found = None;
         if !event.is_null() {
+            let error = native::rd_kafka_event_error(event);
+            let result = native::rd_kafka_event_DescribeConsumerGroups_result(event);
+            if error != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                found = Some(Err(error.into()));
+            } else if !result.is_null() {
+                let mut count = 0;
+                let groups =
+                    native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+                found = (count > 0).then(|| group(*groups));
+            }
             native::rd_kafka_event_destroy(event);
         }
         native::rd_kafka_queue_destroy(queue);
-        found.flatten()
-    }
-}
-
-/// What an answer says of the one group that was asked for.
-///
-/// # Safety
-/// The event must be a live one of the library.
-#[expect(unsafe_code, reason = "see `describe`")]
-unsafe fn read(event: *mut native::rd_kafka_event_t) -> Option<Result<Members, Code>> {
-    // SAFETY: see `describe`, which is the only one to call this.
-    unsafe {
-        let error = native::rd_kafka_event_error(event);
-        if error != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Some(Err(error.into()));
-        }
-        let result = native::rd_kafka_event_DescribeConsumerGroups_result(event);
-        if result.is_null() {
-            return None;
-        }
-        let mut count = 0;
-        let groups = native::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
-        if count == 0 {
-            return None;
-        }
-        let group = *groups;
-        let error = native::rd_kafka_ConsumerGroupDescription_error(group);
-        if !error.is_null() {
-            return Some(Err(native::rd_kafka_error_code(error).into()));
-        }
-        let state = native::rd_kafka_ConsumerGroupDescription_state(group);
-        let number = native::rd_kafka_ConsumerGroupDescription_member_count(group);
-        let member = |index| {
-            let member = native::rd_kafka_ConsumerGroupDescription_member(group, index);
-            let name = native::rd_kafka_MemberDescription_group_instance_id(member);
-            let host = text(native::rd_kafka_MemberDescription_host(member));
-            GroupMember {
-                id: text(native::rd_kafka_MemberDescription_consumer_id(member)),
-                name: (!name.is_null()).then(|| text(name)),
-                client: text(native::rd_kafka_MemberDescription_client_id(member)),
-                host: host.trim_start_matches('/').to_owned(),
-                assigned: assigned(native::rd_kafka_MemberDescription_assignment(member)),
-            }
-        };
-        Some(Ok(Members {
-            members: (0..number).map(member).collect(),
-            are_settled: state
-                == native::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE,
-        }))
-    }
-}
-
-/// # Safety
-/// The assignment must be null or a live one of the library.
-#[expect(unsafe_code, reason = "see `describe`")]
-unsafe fn assigned(assignment: *const native::rd_kafka_MemberAssignment_t) -> Vec<(String, usize)> {
-    // SAFETY: the list belongs to the assignment, and has as many elements as it says.
-    unsafe {
-        if assignment.is_null() {
-            return Vec::new();
-        }
-        let list = native::rd_kafka_MemberAssignment_partitions(assignment);
-        if list.is_null() {
-            return Vec::new();
-        }
-        let count = usize::try_from((*list).cnt).unwrap_or(0);
-        let element = |index| {
-            let element = (*list).elems.add(index);
-            let partition = usize::try_from((*element).partition).ok()?;
-            Some((text((*element).topic), partition))
-        };
-        (0..count).filter_map(element).collect()
-    }
-}
-
-/// # Safety
-/// The text must be null or terminated.
-#[expect(unsafe_code, reason = "see `describe`")]
-unsafe fn text(text: *const c_char) -> String {
-    // SAFETY: texts of the library are terminated.
-    unsafe {
-        match text.is_null() {
-            true => String::new(),
-            false => CStr::from_ptr(text).to_string_lossy().into_owned(),
-        }
+        found
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::join::CHILD;
+use crate::broker::Inexcusable;
 use crate::process::Place;
 
 pub struct Instance {
@@ -99,7 +100,8 @@ impl Instance {
         if let Some(status) = ended
             && !(self.is_ocean && status.success())
         {
-            panic!("{} has ended with {status}:\n{}", self.name, self.said());
+            eprintln!("{} has ended with {status}:\n{}", self.name, self.said());
+            std::panic::panic_any(Inexcusable);
         }
     }
 
