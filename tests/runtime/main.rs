@@ -13,6 +13,7 @@ mod crash;
 mod drains;
 mod faulty;
 mod feedback;
+mod foreign;
 mod fsync;
 mod globals;
 mod housekeeping;
