@@ -76,18 +76,19 @@ impl<L: 'static, W: 'static> Process for Subscribe<L, W> {
         }
         let found_ms = found.as_ref().map_or(timestamp_ms, |(_, at_ms)| *at_ms);
         let row = match (subscription.instruction, found) {
-            (Instruction::End, _) | (Instruction::AnswerIfFound, None) => return Ok(()),
+            (Instruction::End, _) => return Ok(()),
             (Instruction::EndAndAnswer, _) | (_, None) => None,
             (_, Some((row, _))) => bytes_of(&*self.row, &row)?,
         };
         let Subscription {
             hash,
+            instruction,
             key,
             partition,
-            ..
         } = subscription;
         let response = Response {
             hash,
+            not_found: row.is_none() && instruction == Instruction::AnswerIfFound,
             row,
             partition,
         };
@@ -138,6 +139,7 @@ impl<L: 'static, W: 'static> Process for Tell<L, W> {
             let response = Response {
                 hash: subscription.hash,
                 row: has_row.then(|| row.clone()),
+                not_found: false,
                 partition: subscription.partition,
             };
             let mut answer = Record::new(subscription.key, response, record.timestamp_ms);

@@ -10,6 +10,7 @@ use super::layout::{Instruction, Subscription, bytes_of};
 use crate::base::{Headers, Record, Result};
 use crate::codec::SharedCodec;
 use crate::dsl::Change;
+use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
 /// A foreign key, and what is asked of it.
@@ -21,8 +22,8 @@ pub(super) struct Ask<F, K, V, L, O> {
     pub(super) key: SharedCodec<K>,
     pub(super) row: SharedCodec<V>,
     pub(super) foreign: SharedCodec<L>,
-    /// Whether a row without a partner has a result.
-    pub(super) keeps_alone: bool,
+    /// Which keys have a result, where a row without a partner has none.
+    pub(super) results: Option<KeyValueStore>,
     pub(super) types: PhantomData<fn() -> O>,
 }
 
@@ -79,7 +80,7 @@ where
         let now = self.foreign(&key, new.as_ref())?;
         let row = new.as_ref().map(|row| bytes_of(&*self.row, row));
         let hash = row.transpose()?.flatten().map(|row| hash(&row));
-        if !self.keeps_alone && new.is_some() && now.is_none() {
+        if self.results.is_some() && new.is_some() && now.is_none() {
             cx.drop_record(DropReason::NullKey);
         }
         let partition = Some(cx.partition());
@@ -93,14 +94,18 @@ where
             (foreign, subscription)
         };
         let has_moved = before.is_some() && before != now;
-        let (first, last) = match (self.keeps_alone, has_moved) {
+        let (first, last) = match (&self.results, has_moved) {
             // The new one is asked, and none too, so that there is an answer in any case.
-            (true, true) => (Some(before), Some((now, Instruction::Answer))),
-            (true, false) => (None, Some((now, Instruction::Answer))),
-            (false, true) if now.is_some() => (Some(before), Some((now, Instruction::Answer))),
-            (false, true) => (None, Some((before, Instruction::EndAndAnswer))),
-            (false, false) if now.is_some() => (None, Some((now, Instruction::AnswerIfFound))),
-            (false, false) => (None, None),
+            (None, true) => (Some(before), Some((now, Instruction::Answer))),
+            (None, false) => (None, Some((now, Instruction::Answer))),
+            (Some(_), true) if now.is_some() => (Some(before), Some((now, Instruction::Answer))),
+            (Some(_), true) => (None, Some((before, Instruction::EndAndAnswer))),
+            (Some(_), false) if now.is_some() => (None, Some((now, Instruction::AnswerIfFound))),
+            // What ends the result was asked for by a row that is no more: its answer will not count.
+            (Some(results), false) if results.get(&own_key, |row| row.is_some())? => {
+                (None, Some((None, Instruction::Answer)))
+            }
+            (Some(_), false) => (None, None),
         };
         let push = |(foreign, subscription), headers: Headers, cx: &mut Context| {
             let mut asked = Record::new(foreign, subscription, timestamp_ms);

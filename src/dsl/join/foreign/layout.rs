@@ -5,6 +5,7 @@
 //!                version 0 has no partition; it is read
 //! response       (null hash 0x80 | version 0) u8 | hash 16 bytes | right row
 //!                version 1 (ours): the right row is there and has no bytes
+//!                version 2 (ours): there is none, which matters only where a result is out
 //! combined key   length of the foreign key i32 BE | foreign key | left key
 //! ```
 //!
@@ -19,6 +20,7 @@ const WITHOUT_PARTITION: u8 = 0;
 const WITH_PARTITION: u8 = 1;
 const ROW: u8 = 0;
 const EMPTY_ROW: u8 = 1;
+const NOT_FOUND: u8 = 2;
 
 /// What the right side does with a subscription. The numbers are those of Kafka Streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub(super) enum Instruction {
     EndAndAnswer = 1,
     /// Keeps it, and answers in any case.
     Answer = 2,
-    /// Keeps it, and answers if there is a row.
+    /// Keeps it, and answers; that there is no row is news only to who has a result of an earlier one.
     AnswerIfFound = 3,
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Response {
     pub(super) hash: Option<RowHash>,
     /// The right row.
     pub(super) row: Option<Vec<u8>>,
+    /// There is no row, and none was needed: [`Instruction::AnswerIfFound`].
+    pub(super) not_found: bool,
     /// Where it goes; it is not written.
     pub(super) partition: Option<u32>,
 }
@@ -116,6 +120,7 @@ impl Codec<Response> for ResponseCodec {
     fn encode(&self, response: &Response, out: &mut Vec<u8>) -> Result<Encoded> {
         let version = match &response.row {
             Some(row) if row.is_empty() => EMPTY_ROW,
+            None if response.not_found => NOT_FOUND,
             _ => ROW,
         };
         out.push(version | response.hash.map_or(NULL_HASH, |_| 0));
@@ -128,8 +133,9 @@ impl Codec<Response> for ResponseCodec {
         let damaged = || Error::user("the bytes are no response of a join by a foreign key");
         let (flags, rest) = bytes.and_then(<[u8]>::split_first).ok_or_else(damaged)?;
         let (hash, row) = take_hash(*flags, rest).ok_or_else(damaged)?;
-        let row = match (flags & !NULL_HASH, row) {
-            (ROW, []) => None,
+        let version = flags & !NULL_HASH;
+        let row = match (version, row) {
+            (ROW | NOT_FOUND, []) => None,
             (ROW, row) => Some(row.to_vec()),
             (EMPTY_ROW, []) => Some(Vec::new()),
             _ => return Err(damaged()),
@@ -137,6 +143,7 @@ impl Codec<Response> for ResponseCodec {
         Ok(Response {
             hash,
             row,
+            not_found: version == NOT_FOUND,
             partition: None,
         })
     }

@@ -8,6 +8,11 @@
 //! The left row asks the task that has the right row, which remembers it and answers; when the right row changes,
 //! everybody who wants it is told. An answer carries the hash of the left row that asked, and is left out where
 //! that row has changed since. Source: KIP-213.
+//!
+//! So each change of a left row must see to it that an answer to *it* comes, or that no result of an earlier row is
+//! out: `<name>-results` has the keys that have one. In Kafka Streams a row that joined, was deleted, and came again
+//! without a partner before the answer to its deletion keeps its result for good; so does one whose partner goes
+//! while the row changes.
 
 mod answer;
 mod ask;
@@ -55,7 +60,8 @@ impl<V: OwnCodec, W: OwnCodec> ForeignJoined<V, W> {
 
 impl<V: 'static, W: 'static> ForeignJoined<V, W> {
     /// `name` names the topics, `<application>-<name>-subscriptions-repartition` and
-    /// `<application>-<name>-responses-repartition`, and the store `<name>-subscriptions`. `left` writes the rows of
+    /// `<application>-<name>-responses-repartition`, and the stores `<name>-subscriptions` and, of an inner join,
+    /// `<name>-results`. `left` writes the rows of
     /// this table, to tell one from the next; `right` sends those of the other one.
     pub fn with(name: impl Into<String>, left: impl Codec<V>, right: impl Codec<W>) -> Self {
         Self {
@@ -181,18 +187,25 @@ impl<K: 'static, V: 'static> Table<K, V> {
         };
         old_rows.ask();
         let store = format!("{name}-subscriptions");
+        let keys = (key.name(), Bytes.name());
+        let results = StoreSpec::new(format!("{name}-results"), StoreKind::key_value(), keys);
+        let results = (J::KIND == JoinKind::Inner).then_some(results);
+        let out = results.as_ref().map(|spec| spec.name.clone());
         let topic = TopicName::Repartition(format!("{name}-responses"));
 
         let select = Arc::new(select);
         let (own_key, own_left, own_foreign) = (key.clone(), left.clone(), foreign.clone());
         let operator = Operator::new("foreign_ask").of([self.id]).changes_key();
-        let asked = operator.add(&graph, move |_, _| {
+        let operator = results.into_iter().fold(operator, Operator::store);
+        let own_out = out.clone();
+        let asked = operator.add(&graph, move |wiring, _| {
+            let results = own_out.as_ref().map(|store| wiring.key_value(store));
             Ok(Ask {
                 select: select.clone(),
                 key: own_key.clone(),
                 row: own_left.clone(),
                 foreign: own_foreign.clone(),
-                keeps_alone: J::KIND != JoinKind::Inner,
+                results: results.transpose()?,
                 types: PhantomData,
             })
         });
@@ -271,11 +284,14 @@ impl<K: 'static, V: 'static> Table<K, V> {
 
         let (left_stores, left_view) = left_view;
         let operator = Operator::new(word).of([answered]).named(name);
-        let operator = left_stores.iter().fold(operator, Operator::uses);
-        let join = Arc::new(join);
+        let used = left_stores.iter().chain(&out);
+        let operator = used.fold(operator, Operator::uses);
+        let (join, out) = (Arc::new(join), out.clone());
         let own_key = key.clone();
         let id = operator.add(&graph, move |wiring, _| {
+            let results = out.as_ref().map(|store| wiring.key_value(store));
             Ok(Resolve {
+                results: results.transpose()?,
                 join: join.clone(),
                 key: own_key.clone(),
                 left: left.clone(),

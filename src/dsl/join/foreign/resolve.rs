@@ -12,6 +12,7 @@ use crate::base::{Record, Result};
 use crate::codec::{Codec, SharedCodec};
 use crate::dsl::Change;
 use crate::dsl::join::rows::JoinRows;
+use crate::state::KeyValueStore;
 use crate::task::{
     Context, DropReason, Edges, OutputId, Process, Push, SinkTime, Stage, Tick, TimeBound, ViewPort,
 };
@@ -61,6 +62,8 @@ pub(super) struct Resolve<J, K, V, W, R> {
     pub(super) left: SharedCodec<V>,
     pub(super) right: SharedCodec<W>,
     pub(super) rows: ViewPort<K, V>,
+    /// Which keys have a result, where a row without a partner has none.
+    pub(super) results: Option<KeyValueStore>,
     pub(super) types: PhantomData<fn() -> R>,
 }
 
@@ -89,12 +92,23 @@ where
         let current = bytes.transpose()?.flatten().map(|bytes| hash(&bytes));
         if current != record.value.hash {
             // What the row asks now is answered by itself.
-            cx.drop_record(DropReason::Superseded);
+            if !record.value.not_found {
+                cx.drop_record(DropReason::Superseded);
+            }
             return Ok(());
         }
         let right = record.value.row.as_deref();
         let right = right.map(|row| self.right.decode(Some(row))).transpose()?;
         let new = self.join.join(&key, left.as_ref(), right.as_ref());
+        if let Some(results) = &self.results {
+            let is_out = results.get(&record.key, |row| row.is_some())?;
+            if record.value.not_found && !is_out {
+                return Ok(());
+            }
+            if is_out != new.is_some() {
+                results.put(&record.key, new.is_some().then_some(&[1]))?;
+            }
+        }
         let mut joined = Record::new(key, Change::to(new), record.timestamp_ms);
         joined.headers = record.headers;
         out.push(joined, cx)

@@ -65,12 +65,17 @@ fn subscriptions_are_laid_out_as_the_peer_does_and_come_back() {
 
 #[test]
 fn responses_are_laid_out_as_the_peer_does_and_an_empty_row_is_one() {
+    let own = Some(b"0123456789abcdef");
     let response = |hash: Option<&[u8; 16]>, row: Option<&[u8]>| Response {
         hash: hash.copied(),
         row: row.map(<[u8]>::to_vec),
+        not_found: false,
         partition: None,
     };
-    let own = Some(b"0123456789abcdef");
+    let not_found = Response {
+        not_found: true,
+        ..response(own, None)
+    };
     for (meant, laid_out) in [
         (response(own, Some(b"row")), &b"\x000123456789abcdefrow"[..]),
         (response(own, None), b"\x000123456789abcdef"),
@@ -78,12 +83,13 @@ fn responses_are_laid_out_as_the_peer_does_and_an_empty_row_is_one() {
         (response(None, None), b"\x80"),
         (response(own, Some(b"")), b"\x010123456789abcdef"),
         (response(None, Some(b"")), b"\x81"),
+        (not_found, b"\x020123456789abcdef"),
     ] {
         assert_eq!(bytes(&ResponseCodec, &meant), laid_out);
         let read = ResponseCodec.decode(Some(laid_out)).expect("own bytes");
         assert_eq!(read, meant);
     }
-    for damaged in [&b""[..], b"\0short", b"\x82row", b"\x81row"] {
+    for damaged in [&b""[..], b"\0short", b"\x83row", b"\x82row", b"\x81row"] {
         assert!(ResponseCodec.decode(Some(damaged)).is_err(), "{damaged:?}");
     }
 }
