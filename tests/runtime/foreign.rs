@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use marea::Result;
 use marea::base::{TopicPartition, partition_for_key};
-use marea::dsl::{StreamBuilder, Table};
+use marea::dsl::{StreamBuilder, Suppressed, Table, TimeWindows};
 use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
-use marea::runtime::{Application, ApplicationBuilder, Settings};
+use marea::runtime::{Application, ApplicationBuilder, Settings, StateBackend};
+use marea::task::DropReason;
 use marea::testing::{Compare, InputRecord, Invariance};
 use marea::topology::Topology;
 
+use crate::counting::wait;
 use crate::crash::{abort_at, open_log};
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -288,4 +290,50 @@ fn results_do_not_depend_on_pace() {
     let outputs = [("all", Compare::LastOfEachKey)];
     let outcome = invariance.check(joined, &input(400), &outputs);
     outcome.expect("the same rows");
+}
+
+/// Windows behind the join close while it runs, and no result is late there.
+#[test]
+fn time_behind_a_join_waits_for_answers_on_their_way() {
+    let builder = StreamBuilder::new();
+    let orders = builder.table::<String, String>("orders", "orders-rows");
+    let customers = builder.table::<String, String>("customers", "customers-rows");
+    orders
+        .left_join_foreign(
+            customers,
+            |_, order| customer(order),
+            |_, order, _| order.clone(),
+            "all",
+        )
+        .to_stream()
+        .group_by("by-order", |key, _| key.clone())
+        .windowed_by(TimeWindows::of(Duration::from_millis(500)))
+        .count("counts")
+        .suppress(Suppressed::until_window_closes("final"))
+        .to_stream()
+        .present()
+        .map(|window, count| (window.key, count))
+        .to("known");
+    let directory = tempfile::tempdir().expect("a directory");
+    fill(directory.path(), &input(ORDERS));
+    let log = open_log(directory.path());
+    let mut running = Application::builder(builder.build().expect("a topology"), "test")
+        .log(log.clone())
+        .settings(Settings {
+            workers: 2,
+            commit_interval_ms: 5,
+            records_per_step: 50,
+            idle_timeout_ms: None,
+            state_backend: StateBackend::Memory,
+            ..Settings::default()
+        })
+        .start()
+        .expect("started");
+    wait("windows to close before the end", || {
+        !last(&*log, "known").is_empty()
+    });
+    running.drain(DEADLINE).expect("drained");
+    let drops = running.snapshot().drops;
+    assert_eq!(drops.of(DropReason::Late), 0, "{drops:?}");
+    running.close(DEADLINE).expect("closed");
 }
