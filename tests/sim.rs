@@ -345,9 +345,11 @@ fn a_join_by_a_foreign_key_is_whole_whatever_goes_wrong() {
         let right = (n % 8 != 0).then(|| n.to_string());
         input.push(row("right", format!("r{}", n % 9), right, n * 4));
     }
-    let topics = ["left", "right", "out"];
+    // The sides need not be partitioned alike.
+    let topics = [("left", 3), ("right", 2), ("out", 1)];
+    let topics = topics.map(|(topic, partitions)| TopicSpec::new(topic, partitions));
     let mut simulation = Simulation {
-        topics: topics.map(|topic| TopicSpec::new(topic, 3)).to_vec(),
+        topics: topics.to_vec(),
         seeds: seeds(40),
         ..Simulation::default()
     };
