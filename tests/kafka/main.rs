@@ -18,6 +18,7 @@ mod cases;
 mod clients;
 mod crash;
 mod faults;
+mod foreign;
 mod interop;
 mod ocean;
 #[path = "../ocean/process.rs"]
@@ -32,6 +33,9 @@ mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
+#[path = "../runtime/orders.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
+mod orders;
 #[path = "../runtime/pipeline.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;
@@ -109,6 +113,7 @@ fn main() -> ExitCode {
         refusals::CASES,
         raw::CASES,
         crash::CASES,
+        foreign::CASES,
         faults::CASES,
         brokers::CASES,
         twins::CASES,

@@ -1,108 +1,22 @@
 //! Joins by a foreign key over several tasks: nothing is lost, doubled or stale, whoever dies and at whatever pace.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use marea::Result;
-use marea::base::{TopicPartition, partition_for_key};
-use marea::dsl::{StreamBuilder, Suppressed, Table, TimeWindows};
-use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
+use marea::dsl::{StreamBuilder, Suppressed, TimeWindows};
+use marea::log::Log;
 use marea::runtime::{Application, ApplicationBuilder, Settings, StateBackend};
 use marea::task::DropReason;
-use marea::testing::{Compare, InputRecord, Invariance};
-use marea::topology::Topology;
+use marea::testing::{Compare, Invariance};
 
 use crate::counting::wait;
 use crate::crash::{abort_at, open_log};
+use crate::orders::{ORDERS, check, customer, expected, fill, input, last, topology};
 
 const DEADLINE: Duration = Duration::from_secs(120);
-const PARTITIONS: u32 = 4;
-const ORDERS: i64 = 6_000;
 const KILLS: usize = 10;
-
-/// Each order is `<customer>:<goods>`, or goods alone.
-fn customer(order: &str) -> Option<String> {
-    let (customer, _) = order.split_once(':')?;
-    Some(customer.to_owned())
-}
-
-fn topology() -> Result<Topology> {
-    let builder = StreamBuilder::new();
-    let orders = builder.table::<String, String>("orders", "orders-rows");
-    let customers = builder.table::<String, String>("customers", "customers-rows");
-    let write = |table: Table<String, String>, topic: &str| table.to_stream().to(topic);
-    let known = orders.clone().join_foreign(
-        customers.clone(),
-        |_, order| customer(order),
-        |_, order, name| format!("{order}+{name}"),
-        "known",
-    );
-    write(known, "known");
-    let all = orders.left_join_foreign(
-        customers,
-        |_, order| customer(order),
-        |_, order, name| format!("{order}+{name:?}"),
-        "all",
-    );
-    write(all.materialized("all-rows"), "all");
-    builder.build()
-}
-
-/// Rows of both tables that change, move to other customers, are deleted, and come again.
-fn input(count: i64) -> Vec<InputRecord> {
-    let mut input = Vec::new();
-    let mut row = |topic: &str, key: String, value: Option<String>, timestamp_ms: i64| {
-        input.push(InputRecord {
-            topic: topic.to_owned(),
-            key: Some(key.into_bytes()),
-            value: value.map(String::into_bytes),
-            timestamp_ms,
-        });
-    };
-    for n in 0..count {
-        let order = match n % 17 {
-            0 => None,
-            1 => Some(format!("goods-{n}")),
-            2 => Some(format!("nobody:{n}")),
-            _ => Some(format!("c{}:{}", n * 7 % 41, n % 5)),
-        };
-        row("orders", format!("o{}", n * 31 % 500), order, n * 3);
-        if n % 2 == 0 {
-            let name = (n % 22 != 0).then(|| format!("name-{n}"));
-            row("customers", format!("c{}", n * 13 % 37), name, n * 3 + 1);
-        }
-    }
-    input
-}
-
-/// What must come of it, of each order that has a result.
-fn expected(input: &[InputRecord]) -> [BTreeMap<String, String>; 2] {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-    let rows = |topic: &str| {
-        let mut rows = BTreeMap::new();
-        for record in input.iter().filter(|record| record.topic == topic) {
-            let key = text(record.key.as_deref().expect("a key"));
-            match &record.value {
-                Some(value) => drop(rows.insert(key, text(value))),
-                None => drop(rows.remove(&key)),
-            }
-        }
-        rows
-    };
-    let (orders, customers) = (rows("orders"), rows("customers"));
-    let (mut known, mut all) = (BTreeMap::new(), BTreeMap::new());
-    for (key, order) in orders {
-        let name = customer(&order).and_then(|customer| customers.get(&customer));
-        if let Some(name) = name {
-            known.insert(key.clone(), format!("{order}+{name}"));
-        }
-        all.insert(key, format!("{order}+{name:?}"));
-    }
-    [known, all]
-}
 
 fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
     Application::builder(topology().expect("a topology"), "test")
@@ -117,77 +31,11 @@ fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
         })
 }
 
-fn fill(directory: &Path, input: &[InputRecord]) {
-    let log = open_log(directory);
-    let topics = ["orders", "customers", "known", "all"];
-    let topics = topics.map(|topic| TopicSpec::new(topic, PARTITIONS));
-    log.create_topics(&topics).expect("topics");
-    let mut builders: BTreeMap<TopicPartition, BatchBuilder> = BTreeMap::new();
-    for record in input {
-        let key = record.key.as_deref().expect("a key");
-        let place = TopicPartition::new(&*record.topic, partition_for_key(key, PARTITIONS));
-        let builder = builders.entry(place).or_default();
-        builder.push(Some(key), record.value.as_deref(), record.timestamp_ms, &[]);
-    }
-    let sealed = builders.into_iter();
-    let sealed = sealed.map(|(place, mut builder)| (place, builder.seal().expect("records")));
-    let commit = Commit {
-        appends: sealed.collect(),
-        group: None,
-    };
-    let mut writer = log.writer("feeder").expect("a writer");
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
-}
-
 fn run_to_the_end(directory: &Path) {
     let mut running = application(directory, open_log(directory)).start();
     let running = running.as_mut().expect("started");
     running.drain(DEADLINE).expect("drained");
     running.close(DEADLINE).expect("closed");
-}
-
-/// The last row of each key, without the deleted ones.
-fn last(log: &dyn Log, topic: &str) -> BTreeMap<String, String> {
-    let places = (0..PARTITIONS).map(|partition| TopicPartition::new(topic, partition));
-    let places: Vec<_> = places.collect();
-    let ends = log.end_offsets(&places, Isolation::ReadCommitted);
-    let ends = ends.expect("ends");
-    let mut reader = log.reader().expect("a reader");
-    let starts: Vec<_> = places.iter().map(|place| (place.clone(), 0)).collect();
-    reader.assign(&starts).expect("assigned");
-    let mut rows = BTreeMap::new();
-    while places
-        .iter()
-        .zip(&ends)
-        .any(|(place, end)| reader.position(place) < Some(*end))
-    {
-        for fetched in reader.poll(1 << 20, DEADLINE).expect("records") {
-            let mut cursor = fetched.batch.cursor(fetched.base_offset);
-            while let Some(raw) = cursor.next_record().expect("intact") {
-                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-                let key = text(raw.key.expect("a key"));
-                match raw.value {
-                    Some(value) => drop(rows.insert(key, text(value))),
-                    None => drop(rows.remove(&key)),
-                }
-            }
-        }
-    }
-    rows
-}
-
-/// The rows are those that were expected; shows a few that are not.
-fn check(what: &str, found: &BTreeMap<String, String>, expected: &BTreeMap<String, String>) {
-    let keys = found.keys().chain(expected.keys());
-    let differs = |key: &&String| found.get(*key) != expected.get(*key);
-    let keys: BTreeSet<&String> = keys.filter(differs).collect();
-    let shown = keys.iter().take(5);
-    let shown: Vec<_> = shown
-        .map(|key| (key, found.get(*key), expected.get(*key)))
-        .collect();
-    let (few, all) = (keys.len(), expected.len());
-    assert!(few == 0, "{what}: {few} of {all} rows, such as {shown:?}");
 }
 
 /// Not a test of its own: what the child processes run.
@@ -225,10 +73,10 @@ fn crashes(directory: &Path, point: &str, nth: usize) -> bool {
 fn ten_kills_leave_each_row_joined_as_an_undisturbed_run_does() {
     let input = input(ORDERS);
     let calm = tempfile::tempdir().expect("a directory");
-    fill(calm.path(), &input);
+    fill(&*open_log(calm.path()), &input);
     run_to_the_end(calm.path());
     let killed = tempfile::tempdir().expect("a directory");
-    fill(killed.path(), &input);
+    fill(&*open_log(killed.path()), &input);
     let points = ["before_commit", "asked", "committed", "applied"];
     for kill in 0..KILLS {
         let point = points[kill % points.len()];
@@ -315,7 +163,7 @@ fn time_behind_a_join_waits_for_answers_on_their_way() {
         .map(|window, count| (window.key, count))
         .to("known");
     let directory = tempfile::tempdir().expect("a directory");
-    fill(directory.path(), &input(ORDERS));
+    fill(&*open_log(directory.path()), &input(ORDERS));
     let log = open_log(directory.path());
     let mut running = Application::builder(builder.build().expect("a topology"), "test")
         .log(log.clone())

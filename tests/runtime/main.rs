@@ -23,6 +23,7 @@ mod limits;
 #[path = "../it/looped.rs"]
 mod looped;
 mod open_files;
+mod orders;
 mod outage;
 mod pipeline;
 mod real_readings;
