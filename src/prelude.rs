@@ -8,9 +8,9 @@ pub use crate::base::{Header, Headers, Record};
 pub use crate::codec::Bincode;
 pub use crate::codec::{Codec, Json, Nullable, OwnCodec, Windowed, WindowedCodec};
 pub use crate::dsl::{
-    Consumed, Grouped, GroupedStream, Idle, JoinWindows, Joined, Materialized, Produced,
-    Repartitioned, Split, Stream, StreamBuilder, StreamJoined, Suppressed, Table, TimeWindows,
-    WindowedStream,
+    Consumed, ForeignJoined, GlobalTable, Grouped, GroupedStream, Idle, JoinWindows, Joined,
+    Materialized, Produced, Repartitioned, Split, Stream, StreamBuilder, StreamJoined, Suppressed,
+    Table, TimeWindows, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};
 pub use crate::runtime::{Application, Settings, StopSignal};

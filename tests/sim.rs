@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use marea::dsl::StreamBuilder;
 use marea::log::TopicSpec;
 use marea::testing::sim::Faults;
 use marea::testing::{Compare, InputRecord, Simulation};
@@ -304,5 +305,58 @@ fn what_is_sent_back_is_neither_lost_nor_late_whatever_goes_wrong() {
     let lives = simulation
         .check(|| looped::topology(&Default::default()), &input, &outputs)
         .expect("each answer");
+    println!("{} turns, {}", lives.turns, lives.faults);
+}
+
+/// A join by a foreign key, in which rows of both sides change, move and are deleted: after each life each left row
+/// is joined with what it names.
+#[test]
+fn a_join_by_a_foreign_key_is_whole_whatever_goes_wrong() {
+    let topology = || {
+        let builder = StreamBuilder::new();
+        let lefts = builder.table::<String, String>("left", "lefts");
+        let rights = builder.table::<String, String>("right", "rights");
+        let key = |_: &String, left: &String| Some(left.split_once(':')?.0.to_owned());
+        lefts
+            .left_join_foreign(
+                rights,
+                key,
+                |_, left, right| format!("{left}+{right:?}"),
+                "join",
+            )
+            .to_stream()
+            .to("out");
+        builder.build()
+    };
+    let row = |topic: &str, key: String, value: Option<String>, timestamp_ms: i64| InputRecord {
+        topic: topic.into(),
+        key: Some(key.into_bytes()),
+        value: value.map(String::into_bytes),
+        timestamp_ms,
+    };
+    let mut input = Vec::new();
+    for n in 0..250 {
+        let left = match n % 13 {
+            0 => None,
+            1 => Some(format!("nobody-{n}")),
+            _ => Some(format!("r{}:{}", n * 7 % 11, n % 3)),
+        };
+        input.push(row("left", format!("k{}", n % 30), left, n * 4));
+        let right = (n % 8 != 0).then(|| n.to_string());
+        input.push(row("right", format!("r{}", n % 9), right, n * 4));
+    }
+    // The sides need not be partitioned alike.
+    let topics = [("left", 3), ("right", 2), ("out", 1)];
+    let topics = topics.map(|(topic, partitions)| TopicSpec::new(topic, partitions));
+    let mut simulation = Simulation {
+        topics: topics.to_vec(),
+        seeds: seeds(40),
+        ..Simulation::default()
+    };
+    simulation.settings.idle_timeout_ms = None;
+    let outputs = [("out", Compare::LastOfEachKey)];
+    let lives = simulation
+        .check(topology, &input, &outputs)
+        .expect("each row");
     println!("{} turns, {}", lives.turns, lives.faults);
 }

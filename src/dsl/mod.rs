@@ -56,6 +56,7 @@ pub use aggregate::{
 pub use builder::StreamBuilder;
 pub use change::Change;
 pub(crate) use change::OldRows;
+pub use join::ForeignJoined;
 pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
 };
@@ -65,7 +66,7 @@ pub use processor::{
     TimestampedKeyValueStore, TypedStore, WindowStore,
 };
 pub use stream::{Split, Stream};
-pub use table::{Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
+pub use table::{GlobalTable, Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
 pub use windows::{JoinWindows, TimeWindows};
 
 pub use crate::task::Clock;

@@ -60,9 +60,9 @@ impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
         }
         let has_value = self.value.encode(&record.value, row)? == Encoded::Bytes;
         let partition_by = has_key.then(|| self.key.partition_bytes(key));
-        cx.write(
-            self.output,
-            partition_by,
+        let partition = cx.partition_of(self.output, partition_by);
+        cx.write_to(
+            (self.output, partition),
             has_key.then_some(key.as_slice()),
             has_value.then_some(row.as_slice()),
             record.timestamp_ms,

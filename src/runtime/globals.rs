@@ -113,6 +113,10 @@ fn step(reader: &mut dyn Reader, task: &mut Task, shared: &Shared) -> Result<()>
     }
     match fetched.is_empty() {
         true => Ok(()),
-        false => task.fill(&shared.layout.globals, shared.env.wall_ms()),
+        false => {
+            let filled = task.fill(&shared.layout.globals, shared.env.wall_ms());
+            shared.status.report_globals(*task.drops());
+            filled
+        }
     }
 }

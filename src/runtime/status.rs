@@ -173,6 +173,8 @@ pub(super) struct Status {
 struct Inner {
     state: State,
     error: Option<(ErrorKind, String)>,
+    /// What the global stores dropped.
+    global_drops: Drops,
     workers: BTreeMap<String, WorkerStatus>,
     running: usize,
 }
@@ -183,6 +185,7 @@ impl Status {
             inner: Mutex::new(Inner {
                 state: State::Starting,
                 error: None,
+                global_drops: Drops::default(),
                 workers: BTreeMap::new(),
                 running: workers,
             }),
@@ -206,6 +209,11 @@ impl Status {
         if inner.state == State::Starting && (open >= tasks || settled >= inner.running) {
             self.move_to(&mut inner, State::Running);
         }
+    }
+
+    /// What the global stores have dropped so far.
+    pub(super) fn report_globals(&self, drops: Drops) {
+        self.lock().global_drops = drops;
     }
 
     /// A worker cannot begin, since the log does not answer it.
@@ -323,7 +331,7 @@ impl Status {
             records: 0,
             commits: 0,
             lag: 0,
-            drops: Drops::default(),
+            drops: inner.global_drops,
             deleted_unread: 0,
             tasks: Vec::new(),
             restoring: Vec::new(),

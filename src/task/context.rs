@@ -32,6 +32,8 @@ pub enum DropReason {
     Expired,
     /// Its new key is null and it was to be repartitioned. The peer drops these without counting.
     NullRepartitionKey,
+    /// An answer of a join by a foreign key, whose left row has changed since it asked.
+    Superseded,
     /// A policy skipped it after an error.
     Skipped,
     /// A policy sent it to the dead letters.
@@ -39,7 +41,7 @@ pub enum DropReason {
 }
 
 /// All reasons, in the order of their counters.
-const REASONS: [DropReason; 9] = [
+const REASONS: [DropReason; 10] = [
     DropReason::NullKey,
     DropReason::NullValue,
     DropReason::Late,
@@ -47,6 +49,7 @@ const REASONS: [DropReason; 9] = [
     DropReason::Refused,
     DropReason::Expired,
     DropReason::NullRepartitionKey,
+    DropReason::Superseded,
     DropReason::Skipped,
     DropReason::DeadLetter,
 ];
@@ -62,6 +65,7 @@ impl DropReason {
             Self::Refused => "refused",
             Self::Expired => "expired",
             Self::NullRepartitionKey => "null_repartition_key",
+            Self::Superseded => "superseded",
             Self::Skipped => "skipped",
             Self::DeadLetter => "dead_letter",
         }
@@ -371,19 +375,30 @@ impl Context {
         std::mem::replace(&mut self.stage, stage)
     }
 
-    /// Writes an encoded record to an output topic, on the partition that `partition_by` hashes to,
-    /// or the task's own where there is no key.
+    /// The partition of an output topic that `partition_by` hashes to, or the task's own where there is no
+    /// key.
+    #[inline]
+    pub fn partition_of(&self, output: OutputId, partition_by: Option<&[u8]>) -> u32 {
+        let partitions = self.effects.output(output).partitions;
+        match partition_by {
+            _ if partitions == 1 => 0,
+            Some(bytes) => partition_for_key(bytes, partitions),
+            None => self.partition % partitions,
+        }
+    }
+
+    /// The partition of an output topic that the task of that number reads.
+    pub fn partition_of_task(&self, output: OutputId, task: u32) -> u32 {
+        task % self.effects.output(output).partitions
+    }
+
+    /// Writes an encoded record to a partition of an output topic.
     ///
     /// # Errors
     /// `TooLarge` when the record is larger than the topic takes, `User` when its timestamp is negative.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a record, borrowed from buffers"
-    )]
-    pub fn write(
+    pub fn write_to(
         &mut self,
-        output: OutputId,
-        partition_by: Option<&[u8]>,
+        (output, partition): (OutputId, u32),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         timestamp_ms: i64,
@@ -391,11 +406,6 @@ impl Context {
         time: Option<&(SinkTime, TimeBound)>,
     ) -> Result<()> {
         let spec = self.effects.output(output);
-        let partition = match partition_by {
-            _ if spec.partitions == 1 => 0,
-            Some(bytes) => partition_for_key(bytes, spec.partitions),
-            None => self.partition % spec.partitions,
-        };
         let mut size =
             key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
         if spec.clocked {

@@ -279,8 +279,12 @@ impl Driver {
     }
 
     /// Records dropped so far, by reason.
-    pub fn drops(&self) -> &Drops {
-        self.task.drops()
+    pub fn drops(&self) -> Drops {
+        let mut drops = *self.task.drops();
+        if let Some(globals) = self.globals.drops() {
+            drops.add(globals);
+        }
+        drops
     }
 
     fn deliver(&mut self, topic: &Arc<str>, batch: Batch) -> Result<()> {

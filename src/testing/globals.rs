@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::{Result, TaskId};
 use crate::log::Fetched;
 use crate::state::{Identity, MemoryBackend, TaskState};
-use crate::task::{ErrorPolicies, GlobalStores, Task};
+use crate::task::{Drops, ErrorPolicies, GlobalStores, Task};
 use crate::topology::{Partitions, Topology};
 
 pub(super) struct Globals {
@@ -36,6 +36,10 @@ impl Globals {
 
     pub(super) fn state(&self) -> Option<&TaskState> {
         self.task.as_ref().map(|task| &task.state)
+    }
+
+    pub(super) fn drops(&self) -> Option<&Drops> {
+        self.task.as_ref().map(Task::drops)
     }
 
     pub(super) fn reads(&self, topic: &str) -> bool {

@@ -2,6 +2,7 @@
 
 mod aggregations;
 mod joins;
+mod lookups;
 mod ocean;
 mod processors;
 mod stateless;
@@ -24,6 +25,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         stream_joins::build,
         tables::build,
         table_joins::build,
+        lookups::build,
         ocean::build,
         processors::build,
     ];
@@ -34,7 +36,12 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies of families that name their own; the suite fails without one of these too.
-pub const FAMILIES: [&[&str]; 3] = [stream_joins::NAMES, tables::NAMES, table_joins::NAMES];
+pub const FAMILIES: [&[&str]; 4] = [
+    stream_joins::NAMES,
+    tables::NAMES,
+    table_joins::NAMES,
+    lookups::NAMES,
+];
 
 /// The topologies without which the suite fails.
 pub const REQUIRED: [&str; 76] = [

@@ -224,3 +224,26 @@ fn a_table_without_a_store_is_joined_with_a_table() {
         },
     );
 }
+
+#[test]
+fn a_table_without_a_store_is_joined_by_a_foreign_key() {
+    refuses(&["\"by\"", "without a store", "materialized"], |b| {
+        let orders = b.table_without_store("orders", Consumed::<String, String>::own());
+        let customers = b.table::<String, String>("customers", "customers-rows");
+        let key = |_: &String, order: &String| order.clone();
+        let _joined = orders.join_foreign(customers, key, |_, _, name| name.clone(), "by");
+    });
+}
+
+#[test]
+fn two_joins_by_a_foreign_key_have_one_name() {
+    refuses(&["\"by-", "two"], |b| {
+        let orders = b.table::<String, String>("orders", "orders-rows");
+        let customers = b.table::<String, String>("customers", "customers-rows");
+        let key = |_: &String, order: &String| order.clone();
+        for orders in [orders.clone(), orders] {
+            let customers = customers.clone();
+            let _joined = orders.join_foreign(customers, key, |_, _, name| name.clone(), "by");
+        }
+    });
+}

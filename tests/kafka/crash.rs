@@ -14,6 +14,7 @@ use marea::runtime::{
 
 use crate::broker::Broker;
 use crate::cases::Case;
+use crate::foreign;
 use crate::pipeline::{
     append, create_topics, expected, expected_by_sensor, finals, finals_with_repeats, readings,
     topology, topology_by_sensor,
@@ -193,7 +194,7 @@ fn a_process_that_wakes_up_late_does_no_harm(broker: &Broker) {
     );
 }
 
-fn start_child(broker: &Broker, directory: &Path, point: &str, nth: u32) -> Child {
+pub fn start_child(broker: &Broker, directory: &Path, point: &str, nth: u32) -> Child {
     let plan = format!("{}|{}|{point}|{nth}", broker.url, directory.display());
     Command::new(std::env::current_exe().expect("this binary"))
         .env(CHILD, plan)
@@ -310,6 +311,7 @@ fn at_once(guarantee: &str) -> usize {
 fn with_guarantee(directory: &Path, log: Arc<dyn Log>, guarantee: &str) -> ApplicationBuilder {
     match guarantee {
         "exactly_once" => application(directory, log),
+        foreign::PLAN => foreign::application(directory, log),
         _ => Application::builder(topology_by_sensor(), id_of(directory))
             .log(log)
             .state_directory(directory)

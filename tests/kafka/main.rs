@@ -18,6 +18,7 @@ mod cases;
 mod clients;
 mod crash;
 mod faults;
+mod foreign;
 mod interop;
 mod deleted;
 mod networks;
@@ -37,6 +38,9 @@ mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
+#[path = "../runtime/orders.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
+mod orders;
 #[path = "../runtime/pipeline.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;
@@ -114,6 +118,7 @@ fn main() -> ExitCode {
         refusals::CASES,
         raw::CASES,
         crash::CASES,
+        foreign::CASES,
         faults::CASES,
         brokers::CASES,
         networks::CASES,

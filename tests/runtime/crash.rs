@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const READINGS: i64 = 40_000;
 const PARTITIONS: u32 = 2;
 
-fn open_log(directory: &Path) -> Arc<dyn Log> {
+pub fn open_log(directory: &Path) -> Arc<dyn Log> {
     let options = OpenOptions::new(SystemEnv::shared(), Budget::new(16 << 20));
     let url = format!("embedded:{}", directory.join("log").display());
     marea::log::open(&url, &options).expect("the log opens")
@@ -121,6 +121,17 @@ const POINTS: [(&str, Point); 7] = [
     ("restoring", Point::Restoring),
 ];
 
+/// Hooks that abort the process when a point is reached for the nth time.
+pub fn abort_at(point: &str, nth: u32, delay_us: u64) -> Arc<dyn Hooks> {
+    let mut points = POINTS.iter();
+    let found = points.find(|(name, _)| *name == point);
+    Arc::new(AbortAt {
+        point: found.expect("a point").1,
+        left: AtomicU32::new(nth),
+        delay_us,
+    })
+}
+
 /// Not a test of its own: what the child processes run.
 #[test]
 fn child() {
@@ -131,16 +142,8 @@ fn child() {
     let [directory, point, nth, delay_us, guarantee] = parts[..] else {
         panic!("{plan}")
     };
-    let point = POINTS
-        .iter()
-        .find(|(name, _)| *name == point)
-        .expect("a point")
-        .1;
-    let hooks = Arc::new(AbortAt {
-        point,
-        left: AtomicU32::new(nth.parse().expect("a number")),
-        delay_us: delay_us.parse().expect("a number"),
-    });
+    let number = |text: &str| text.parse().expect("a number");
+    let hooks = abort_at(point, number(nth), u64::from(number(delay_us)));
     let guarantee = match guarantee {
         "at_least_once" => Guarantee::AtLeastOnce,
         _ => Guarantee::ExactlyOnce,

@@ -10,6 +10,7 @@ use marea::dsl::{
 };
 use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
 use marea::runtime::{Application, Settings, StateBackend};
+use marea::task::DropReason;
 use marea::topology::Topology;
 use marea::{Error, ErrorKind, Result};
 
@@ -193,4 +194,54 @@ fn what_cannot_be_filled_fails_the_application_at_its_start_and_later() {
     drop(running);
     let error = start(&log).err().expect("it is still there");
     assert!(error.to_string().contains("thirteen"), "{error}");
+}
+
+/// A global table: the row that a record names is there whatever its partition, and what the table drops
+/// is counted.
+#[test]
+fn a_stream_joins_with_rows_of_any_partition() {
+    let builder = StreamBuilder::new();
+    let rates = builder.global_table::<Option<String>, i64>("rates", "rates");
+    builder
+        .stream::<String, i64>("in")
+        .join_global(
+            &rates,
+            // Each record names the row of another key.
+            |_, n| Some(format!("k{}", n % 100 + 1)),
+            |_, n, rate| n * 1_000 + rate,
+        )
+        .to("out");
+    let log = memory_log();
+    create_topics(&*log);
+    put(&*log, "rates", (1..=100).map(|n| (key(n), n)));
+    let null_key = {
+        let mut builder = BatchBuilder::default();
+        builder.push(None, Some(&7_i64.to_be_bytes()), 0, &[]);
+        builder.seal().expect("a record")
+    };
+    let commit = Commit {
+        appends: vec![(TopicPartition::new("rates", 2), null_key)],
+        group: None,
+    };
+    let mut writer = log.writer("feeder").expect("a writer");
+    writer.submit(commit).expect("submitted");
+    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+    put(&*log, "in", (0..200).map(|n| (key(n), n)));
+    let mut running = Application::builder(builder.build().expect("a topology"), "app")
+        .log(log.clone())
+        .settings(Settings {
+            workers: 2,
+            commit_interval_ms: 5,
+            state_backend: StateBackend::Memory,
+            ..Settings::default()
+        })
+        .start()
+        .expect("started");
+    running.drain(DEADLINE).expect("drained");
+    assert_eq!(running.snapshot().drops.of(DropReason::NullKey), 1);
+    running.close(DEADLINE).expect("closed");
+    let mut numbers = numbers(&*log);
+    numbers.sort_unstable();
+    let joined = (0..200).map(|n| n * 1_000 + n % 100 + 1);
+    assert_eq!(numbers, joined.collect::<Vec<_>>());
 }

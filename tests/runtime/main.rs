@@ -14,6 +14,7 @@ mod crash;
 mod drains;
 mod faulty;
 mod feedback;
+mod foreign;
 mod fsync;
 mod globals;
 mod housekeeping;
@@ -23,6 +24,7 @@ mod limits;
 #[path = "../it/looped.rs"]
 mod looped;
 mod open_files;
+mod orders;
 mod outage;
 mod pipeline;
 mod real_readings;

@@ -1,7 +1,9 @@
-//! Joins: of two streams, of a stream with a table.
+//! Joins: of two streams, of a stream with a table or a global table, of two tables.
 
+mod foreign;
 mod outer_side;
 mod rows;
+mod stream_global;
 mod stream_outer;
 mod stream_self;
 mod stream_stream;
@@ -9,4 +11,5 @@ mod stream_table;
 mod table_table;
 mod unmatched;
 
+pub use foreign::ForeignJoined;
 pub(in crate::dsl) use stream_stream::JoinReach;

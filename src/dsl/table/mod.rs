@@ -2,6 +2,7 @@
 
 mod changed_codec;
 mod filter;
+mod global;
 mod group_by;
 mod held_bytes;
 mod map_values;
@@ -14,6 +15,7 @@ mod window_view;
 
 use std::sync::Arc;
 
+pub use global::GlobalTable;
 pub(in crate::dsl) use source::{StoreView, TableSource};
 pub(in crate::dsl) use suppress::HoldSpec;
 pub use suppress::{Suppressed, Suppression, UntilTimeLimit, UntilWindowCloses};

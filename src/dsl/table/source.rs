@@ -126,7 +126,7 @@ impl StreamBuilder {
 
 /// The gate of a table's source, which sees deletions too: they pass it as they are, since there is no
 /// value to judge.
-fn nullable_gate<K: 'static, V: 'static>(gate: Gate<K, V>) -> Gate<K, Option<V>> {
+pub(super) fn nullable_gate<K: 'static, V: 'static>(gate: Gate<K, V>) -> Gate<K, Option<V>> {
     let accepts = gate.accepts.map(|accepts| -> Accepts<K, Option<V>> {
         Arc::new(move |record| match with_value(record) {
             Ok(record) => accepts(record).map(|record| record.map_value(|_, value| Some(value))),
