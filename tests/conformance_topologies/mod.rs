@@ -1,9 +1,12 @@
 //! The topologies of the conformance vectors, in Rust.
 
 mod aggregations;
+mod finals;
 mod joins;
 mod ocean;
 mod processors;
+mod sessions;
+mod sliding;
 mod stateless;
 mod stream_joins;
 mod table_joins;
@@ -26,6 +29,9 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         table_joins::build,
         ocean::build,
         processors::build,
+        sliding::build,
+        sessions::build,
+        finals::build,
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
@@ -34,7 +40,14 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies of families that name their own; the suite fails without one of these too.
-pub const FAMILIES: [&[&str]; 3] = [stream_joins::NAMES, tables::NAMES, table_joins::NAMES];
+pub const FAMILIES: [&[&str]; 6] = [
+    stream_joins::NAMES,
+    tables::NAMES,
+    table_joins::NAMES,
+    sliding::NAMES,
+    sessions::NAMES,
+    finals::NAMES,
+];
 
 /// The topologies without which the suite fails.
 pub const REQUIRED: [&str; 76] = [
