@@ -29,9 +29,13 @@ fn counts(retention: u64) -> Materialized<i64> {
     Materialized::with("counts", I64).retention(ms(retention))
 }
 
-// The stores say the retention that is Kafka Streams' default, or a day where the vectors do.
+// The stores say the retention that is Kafka Streams' default, or a day where the vectors do. A cache of Kafka
+// Streams shows rows that are past the retention too: here a longer retention does.
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
-    let by_key = || b.stream_with("in", strings()).group_by_key(grouped("by-key"));
+    let by_key = || {
+        b.stream_with("in", strings())
+            .group_by_key(grouped("by-key"))
+    };
     let ten = || TimeWindows::of(ms(10));
     let hopping = || ten().grace(ms(3)).advance_by(ms(4));
     let sliding = || SlidingWindows::of(ms(10)).grace(ms(5));
@@ -96,12 +100,12 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .to_with("out", out_longs()),
         "cached-tumbling-burst" => in_time()
             .windowed_by(ten().grace(ms(5)))
-            .count(counts(15).cached())
+            .count(counts(DAY).cached())
             .to_stream()
             .to_with("out", out_windowed_longs(10)),
         "cached-session-burst" => in_time()
             .windowed_by(SessionWindows::with_gap(ms(5)).grace(ms(20)))
-            .count(counts(25).cached())
+            .count(counts(DAY).cached())
             .to_stream()
             .to_with("out", out_session_longs()),
         _ => return false,

@@ -1,7 +1,5 @@
 use marea::codec::{I64, SessionWindowedCodec};
-use marea::dsl::{
-    Grouped, Materialized, Produced, SessionWindows, StreamBuilder, Suppressed,
-};
+use marea::dsl::{Grouped, Materialized, Produced, SessionWindows, StreamBuilder, Suppressed};
 
 use super::tables::cogrouped;
 use super::words::*;
@@ -38,7 +36,10 @@ fn texts(store: &str, retention: u64) -> Materialized<Text> {
 
 // The stores say the retention that is Kafka Streams' default: the gap and the grace.
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
-    let by_key = || b.stream_with("in", strings()).group_by_key(grouped("by-key"));
+    let by_key = || {
+        b.stream_with("in", strings())
+            .group_by_key(grouped("by-key"))
+    };
     let five = |grace| SessionWindows::with_gap(ms(5)).grace(ms(grace));
     match name {
         "session-count" => by_key()

@@ -33,7 +33,10 @@ fn fold(_: &Text, v: Text, so_far: Text) -> Text {
 
 // The stores say the retention that is Kafka Streams' default: twice the difference and the grace.
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
-    let by_key = || b.stream_with("in", strings()).group_by_key(grouped("by-key"));
+    let by_key = || {
+        b.stream_with("in", strings())
+            .group_by_key(grouped("by-key"))
+    };
     let ten = |grace| SlidingWindows::of(ms(10)).grace(ms(grace));
     match name {
         "sliding-count" => by_key()
@@ -53,10 +56,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .to_with("out", out_windowed_rows(10)),
         "sliding-reduce" => by_key()
             .windowed_by(ten(15))
-            .reduce(
-                |so_far, v| append(&so_far, read(&v)),
-                texts("reduced", 35),
-            )
+            .reduce(|so_far, v| append(&so_far, read(&v)), texts("reduced", 35))
             .to_stream()
             .to_with("out", out_windowed_rows(10)),
         "sliding-aggregate-regrouped" => by_key()

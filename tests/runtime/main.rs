@@ -8,6 +8,7 @@
 )]
 
 mod blind;
+mod closing;
 mod counting;
 mod crash;
 mod drains;

@@ -134,9 +134,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
                 };
                 match &shared.rows {
                     Rows::AllTime => unwindowed::add(graph, operator, part),
-                    Rows::Time(windows) => {
-                        time_window::add(graph, operator, part, *windows, None)
-                    }
+                    Rows::Time(windows) => time_window::add(graph, operator, part, *windows, None),
                     Rows::Sliding(windows) => sliding::add(graph, operator, part, *windows, None),
                     Rows::Sessions(sessions, merge) => {
                         session::add(graph, operator, part, (*sessions, merge.clone()), None)
@@ -186,7 +184,10 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
         let id = together::<K, A>(&graph, parts);
         Table::new(graph, id, key.clone())
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row.clone(), name.clone()))
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            )
             .cached_if(cached, &name, row)
     }
 }
@@ -263,7 +264,8 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SessionWindows> {
         let (graph, key) = (self.graph.clone(), self.key.clone());
         let sessions = session_spec(&graph, self.grouping, &store.name);
         let spec = sessions.store_spec(&graph, &store, &key);
-        let merge: SharedMerge<K, A> = Arc::new(move |key, one, other| merge(key, one, other).into());
+        let merge: SharedMerge<K, A> =
+            Arc::new(move |key, one, other| merge(key, one, other).into());
         let rows = Rows::Sessions(sessions, merge);
         let (parts, old_rows) = self.add(Arc::new(initial), &store, rows, spec);
         let id = together::<Windowed<K>, A>(&graph, parts);

@@ -140,7 +140,10 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
         });
         Table::new(self.graph, id, key.clone())
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row.clone(), name.clone()))
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            )
             .cached_if(cached, &name, row)
     }
 }

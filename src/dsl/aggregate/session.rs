@@ -7,9 +7,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::fold::{
-    Aggregation, Grouping, Groups, Initial, Part, SharedFold, SharedMerge, Verb,
-};
+use super::fold::{Aggregation, Grouping, Groups, Initial, Part, SharedFold, SharedMerge, Verb};
 use super::on_close::{LastRow, OnClose, OpenRows};
 use super::specs::{SessionSpec, session_spec};
 use super::window_time::WindowTime;
@@ -50,7 +48,9 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for SessionWindows {
         let old_rows = OldRows::default();
         let part = Part::of(&key, value, &aggregation, &old_rows);
         // Sessions are merged by all three verbs; `aggregate` is not there without a merger.
-        let merge = aggregation.merge.unwrap_or_else(|| Arc::new(|_, one, _| Some(one)));
+        let merge = aggregation
+            .merge
+            .unwrap_or_else(|| Arc::new(|_, one, _| Some(one)));
         let id = add(&graph, operator, part, (sessions, merge), on_close);
         sessions.table(graph, id, (key, old_rows), aggregation.store, emit)
     }
@@ -94,7 +94,9 @@ impl<K: Clone + 'static, V: Clone + 'static> GroupedStream<K, V, SessionWindows>
             fold: Arc::new(move |key, value, row| {
                 aggregate(key, value, row.unwrap_or_else(|| initial())).into()
             }),
-            merge: Some(Arc::new(move |key, one, other| merge(key, one, other).into())),
+            merge: Some(Arc::new(move |key, one, other| {
+                merge(key, one, other).into()
+            })),
             store: store.into(),
         })
     }
@@ -313,7 +315,8 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
     }
 
     fn close(&self, cx: &Context) {
-        self.time.close(cx, |floor_ms| self.store.set_floor_ms(floor_ms));
+        self.time
+            .close(cx, |floor_ms| self.store.set_floor_ms(floor_ms));
     }
 
     /// Sends the rows of the sessions that are closed at a time.

@@ -230,9 +230,9 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
         // If nothing begins between 0 and the record, all that the first window has is behind the record.
         found.right = found.right.or_else(|| first.clone());
         self.begin_behind_previous(arrival, &found, out, cx)?;
+        self.begin_behind(arrival, &found, out, cx)?;
         let before = first.as_deref().map_or(Before::Nothing, Before::Own);
-        self.update(arrival, 0, &before, out, cx)?;
-        self.begin_behind(arrival, &found, out, cx)
+        self.update(arrival, 0, &before, out, cx)
     }
 
     /// The window that begins behind the record before this one, now that it has this one.
@@ -364,7 +364,8 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
     }
 
     fn close(&self, cx: &Context) {
-        self.time.close(cx, |floor_ms| self.store.set_floor_ms(floor_ms));
+        self.time
+            .close(cx, |floor_ms| self.store.set_floor_ms(floor_ms));
     }
 
     /// Sends the rows of the windows that are closed at a time.

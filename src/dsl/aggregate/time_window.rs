@@ -3,9 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::fold::{
-    Aggregation, Emit, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge,
-};
+use super::fold::{Aggregation, Emit, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
 use super::on_close::{LastRow, OnClose, OpenRows};
 use super::window_time::WindowTime;
 use crate::base::{Headers, Record, Result};
@@ -234,7 +232,8 @@ struct WindowAggregate<K, V, A> {
 
 impl<K: 'static, V, A: 'static> WindowAggregate<K, V, A> {
     fn close(&self, cx: &Context) {
-        self.time.close(cx, |floor_ms| self.store.set_floor_ms(floor_ms));
+        self.time
+            .close(cx, |floor_ms| self.store.set_floor_ms(floor_ms));
     }
 
     /// Sends the rows of the windows that close at or before a time.
@@ -385,9 +384,7 @@ where
             )?;
         }
         match &self.open {
-            Some(_) if emits_after => {
-                self.emit(self.time.closing_ms(cx), Some(&headers), out, cx)
-            }
+            Some(_) if emits_after => self.emit(self.time.closing_ms(cx), Some(&headers), out, cx),
             Some(open) => open.say_held(cx),
             None => Ok(()),
         }

@@ -39,7 +39,10 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
         let id = add(&graph, operator, part);
         Table::new(graph, id, key.clone())
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row.clone(), name.clone()))
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            )
             .cached_if(cached, &name, row)
     }
 }

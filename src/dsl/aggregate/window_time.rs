@@ -24,12 +24,7 @@ pub(super) struct Lateness {
 impl WindowTime {
     /// The time of an operator over a store; of one of several over the same store by its number. Then each
     /// has a time of its own, but the slowest origin of all is waited for.
-    pub(super) fn of(
-        wiring: &Wiring<'_>,
-        id: NodeId,
-        store: &str,
-        number: Option<usize>,
-    ) -> Self {
+    pub(super) fn of(wiring: &Wiring<'_>, id: NodeId, store: &str, number: Option<usize>) -> Self {
         let (place, bound) = match number {
             None => (format!("operator/{store}"), wiring.bound(id)),
             Some(number) => (

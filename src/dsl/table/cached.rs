@@ -10,6 +10,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::held_bytes::{put_headers, put_option, take_headers, take_option, take_time};
 use super::{OldRows, Table};
@@ -18,7 +19,7 @@ use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::Change;
 use crate::dsl::operator::Operator;
 use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
-use crate::task::{Context, DropReason, Edges, HoldId, Process, Tick};
+use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
 
 impl<K: 'static, V: 'static> Table<K, V> {
     /// With a cache behind it, if its store of that name is to have one.
@@ -40,6 +41,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let operator = operator.holds_back_ms(0).flushes();
         let id = operator.add(&self.graph, move |wiring, id| {
             Ok(Cache {
+                name: held.as_str().into(),
                 key: key.clone(),
                 row: row.clone(),
                 held: wiring.store(&held)?,
@@ -60,6 +62,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
 
 /// Holds the last change of each key.
 struct Cache<K, V> {
+    name: Arc<str>,
     key: SharedCodec<K>,
     row: SharedCodec<V>,
     held: TimeOrderedStore,
@@ -141,18 +144,30 @@ impl<K: 'static, V: 'static> Cache<K, V> {
             return Ok(());
         }
         let decode = |row: Option<&[u8]>| row.map(|row| self.row.decode(Some(row))).transpose();
-        let old = match self.sends_old {
-            true => decode(held.old)?,
-            false => None,
+        let headers = take_headers(&mut &*held.headers).unwrap_or_default();
+        let timestamp_ms = held.timestamp_ms;
+        let held_row = HeldRow {
+            store: &self.name,
+            key,
+            value: held.new.unwrap_or_default(),
+            end_ms: timestamp_ms,
+            timestamp_ms,
         };
-        let new = decode(held.new)?;
-        let record = Record {
-            key: self.key.decode(Some(key))?,
-            value: Change { new, old },
-            timestamp_ms: held.timestamp_ms,
-            headers: take_headers(&mut &*held.headers).unwrap_or_default(),
-        };
-        out.push(record, cx)
+        // One that fails must not keep the others from the commit.
+        cx.release(held_row, &headers, |cx, headers| {
+            let old = match self.sends_old {
+                true => decode(held.old)?,
+                false => None,
+            };
+            let new = decode(held.new)?;
+            let record = Record {
+                key: self.key.decode(Some(key))?,
+                value: Change { new, old },
+                timestamp_ms,
+                headers,
+            };
+            out.push(record, cx)
+        })
     }
 }
 

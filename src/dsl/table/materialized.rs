@@ -46,7 +46,10 @@ impl<K: 'static, V: 'static> Table<K, V> {
         });
         let mut table = Table::new(self.graph, id, self.key)
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row.clone(), name.clone()));
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            );
         table.windows = self.windows;
         table.cached_if(cached, &name, row)
     }

@@ -120,7 +120,10 @@ impl StreamBuilder {
             None => table,
             Some(store) => table
                 .with_old_rows(old_rows)
-                .with_view(store.clone(), StoreView::make(key, value.clone(), store.clone()))
+                .with_view(
+                    store.clone(),
+                    StoreView::make(key, value.clone(), store.clone()),
+                )
                 .cached_if(cached, &store, value),
         }
     }

@@ -89,7 +89,11 @@ impl HoldSpec {
     /// Windows of which both ends are times of records. They take records until time is more than `grace_ms`
     /// past their end. Kafka Streams lets go of them a millisecond before; so it is where the store says its
     /// retention.
-    pub(in crate::dsl) fn of_inclusive<A>(size_ms: i64, grace_ms: i64, store: &Materialized<A>) -> Self {
+    pub(in crate::dsl) fn of_inclusive<A>(
+        size_ms: i64,
+        grace_ms: i64,
+        store: &Materialized<A>,
+    ) -> Self {
         let is_stated = store.retention.is_some();
         Self {
             size_ms,
