@@ -2,11 +2,9 @@ use marea::Result;
 use marea::base::Record;
 use marea::codec::I64;
 use marea::dsl::{
-    Materialized, Processor, ProcessorContext, SessionWindows, SlidingWindows, StreamBuilder,
-    TimeWindows,
+    Materialized, Processor, ProcessorContext, SlidingWindows, StreamBuilder, TimeWindows,
 };
 
-use super::sessions::out_session_longs;
 use super::words::*;
 
 pub const NAMES: &[&str] = &[
@@ -20,7 +18,6 @@ pub const NAMES: &[&str] = &[
     "headers-emit-final",
     "cached-count-burst",
     "cached-tumbling-burst",
-    "cached-session-burst",
 ];
 
 const DAY: u64 = 86_400_000;
@@ -103,11 +100,6 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .count(counts(DAY).cached())
             .to_stream()
             .to_with("out", out_windowed_longs(10)),
-        "cached-session-burst" => in_time()
-            .windowed_by(SessionWindows::with_gap(ms(5)).grace(ms(20)))
-            .count(counts(DAY).cached())
-            .to_stream()
-            .to_with("out", out_session_longs()),
         _ => return false,
     }
     true

@@ -18,7 +18,7 @@ pub const NAMES: &[&str] = &[
     "emit-final-session",
 ];
 
-pub fn out_session_longs() -> Produced<WindowedText, Option<i64>> {
+fn out_session_longs() -> Produced<WindowedText, Option<i64>> {
     Produced::with(SessionWindowedCodec(TEXT), LONG)
 }
 
