@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use marea::base::SystemEnv;
 use marea::codec::{I64, Nullable, SessionWindowedCodec, Utf8, WindowedCodec};
 use marea::dsl::{
-    Consumed, Grouped, GroupedStream, Materialized, Produced, SessionWindows, SlidingWindows,
+    Consumed, Grouped, GroupedStream, Idle, Materialized, Produced, SessionWindows, SlidingWindows,
     StreamBuilder, Suppressed, TimeWindows,
 };
 use marea::testing::{Compare, InputRecord, Invariance};
+
+use crate::counting::*;
+use crate::pipeline::memory_log;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -95,8 +99,41 @@ fn sessions_that_are_emitted_on_close_or_held_do_not_depend_on_pace() {
         .expect("all alike");
 }
 
-/// The deletions of merged sessions are older than the record that merges them, and a closed session is as old
-/// as its end: windows behind the next repartition wait for both.
+/// What a record merges is deleted with a change that is older than the record: windows behind the next
+/// repartition wait for it.
+#[test]
+fn deletions_of_merged_sessions_are_not_late_behind_them() {
+    let builder = StreamBuilder::new();
+    let records = builder.stream_with("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never));
+    let changes = records
+        .group_by(Grouped::with("by-parity", Utf8, I64), |_, value| {
+            (value % 2).to_string()
+        })
+        .windowed_by(SessionWindows::with_gap(ms(900)))
+        .count(Materialized::with("sessions", I64))
+        .to_stream();
+    final_counts(
+        changes
+            .map(|_, count| {
+                let what = if count.is_some() { "row" } else { "deletion" };
+                (what.to_owned(), 1)
+            })
+            .group_by(Grouped::with("second", Utf8, I64), |what, _| what.clone()),
+    );
+    let log = memory_log();
+    let topology = builder.build().expect("a topology");
+    let running = start(&log, 2, topology, SystemEnv::shared());
+    for round in 0..160 {
+        put(&*log, 0, &[("left", round, round * 25)]);
+        put(&*log, 1, &[("right", round + 1, round * 25 + 12)]);
+    }
+    wait("the windows to close", || {
+        counts(&*log).contains_key(&("deletion".to_owned(), 2_800))
+    });
+    assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
+}
+
+/// A closed session is as old as its end: windows behind the next repartition wait for it.
 #[test]
 fn what_stands_behind_sessions_waits_for_them() {
     let topology = || {
