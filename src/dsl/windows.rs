@@ -189,7 +189,7 @@ impl UnlimitedWindows {
         }
     }
 
-    pub(in crate::dsl) fn from_ms(self) -> i64 {
+    pub(in crate::dsl) fn start_ms(self) -> i64 {
         self.from_ms
     }
 }

@@ -26,7 +26,7 @@ impl UnlimitedWindows {
             size_ms: i64::MAX,
             advance_ms: i64::MAX,
             grace_ms: 0,
-            only_from_ms: Some(self.from_ms()),
+            only_from_ms: Some(self.start_ms()),
         }
     }
 }
