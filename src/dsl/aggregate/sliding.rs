@@ -229,8 +229,8 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
         }
         // If nothing begins between 0 and the record, all that the first window has is behind the record.
         found.right = found.right.or_else(|| first.clone());
-        self.begin_behind_previous(arrival, &found, out, cx)?;
         self.begin_behind(arrival, &found, out, cx)?;
+        self.begin_behind_previous(arrival, &found, out, cx)?;
         let before = first.as_deref().map_or(Before::Nothing, Before::Own);
         self.update(arrival, 0, &before, out, cx)
     }
