@@ -6,11 +6,13 @@
 pub use crate::base::{Header, Headers, Record};
 #[cfg(feature = "bincode")]
 pub use crate::codec::Bincode;
-pub use crate::codec::{Codec, Json, Nullable, OwnCodec, Windowed, WindowedCodec};
+pub use crate::codec::{
+    Codec, Json, Nullable, OwnCodec, SessionWindowedCodec, Windowed, WindowedCodec,
+};
 pub use crate::dsl::{
     Consumed, ForeignJoined, GlobalTable, Grouped, GroupedStream, Idle, JoinWindows, Joined,
-    Materialized, Produced, Repartitioned, Split, Stream, StreamBuilder, StreamJoined, Suppressed,
-    Table, TimeWindows, WindowedStream,
+    Materialized, Produced, Repartitioned, SessionWindows, SlidingWindows, Split, Stream,
+    StreamBuilder, StreamJoined, Suppressed, Table, TimeWindows, UnlimitedWindows, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};
 pub use crate::runtime::{Application, Settings, StopSignal};

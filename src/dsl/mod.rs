@@ -50,8 +50,8 @@ mod tests;
 mod windows;
 
 pub use aggregate::{
-    Aggregation, AllTime, CogroupedStream, Emit, GroupedStream, GroupedTable, Grouping, Groups,
-    WindowedStream, WithoutMerge,
+    Aggregation, AllTime, ClosingWindows, CogroupWindows, CogroupedStream, Emit, GroupedStream,
+    GroupedTable, Grouping, Groups, WindowedStream, WithoutMerge,
 };
 pub use builder::StreamBuilder;
 pub use change::Change;
@@ -67,7 +67,7 @@ pub use processor::{
 };
 pub use stream::{Split, Stream};
 pub use table::{GlobalTable, Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
-pub use windows::{JoinWindows, TimeWindows};
+pub use windows::{JoinWindows, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
 pub use crate::task::Clock;
 

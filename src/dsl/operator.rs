@@ -68,6 +68,12 @@ impl Operator {
         self
     }
 
+    /// Sends what it holds before each commit.
+    pub(in crate::dsl) fn flushes(mut self) -> Self {
+        self.0.calls.flushes = true;
+        self
+    }
+
     /// Adds it; `build` makes the process of each task.
     pub(in crate::dsl) fn add<P: Process>(
         self,

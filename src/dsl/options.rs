@@ -201,6 +201,7 @@ pub struct Materialized<V> {
     pub(super) medium: Medium,
     pub(super) retention: Option<Duration>,
     pub(super) logged: bool,
+    pub(super) cached: bool,
 }
 
 impl<V: OwnCodec> Materialized<V> {
@@ -231,10 +232,11 @@ impl<V: 'static> Materialized<V> {
         }
     }
 
-    /// How long its windows are kept: as asked for, or else `least_ms`, which their results need.
-    pub(super) fn retention_ms(&self, least_ms: i64) -> Result<i64> {
+    /// How long its windows are kept: as asked for, or else `spare_ms` longer than `least_ms`, which their
+    /// results need.
+    pub(super) fn retention_ms(&self, least_ms: i64, spare_ms: i64) -> Result<i64> {
         let Some(given) = self.retention else {
-            return Ok(least_ms);
+            return Ok(least_ms.saturating_add(spare_ms));
         };
         match millis(given, "a retention")? {
             given_ms if given_ms >= least_ms => Ok(given_ms),
@@ -256,6 +258,7 @@ impl<V: 'static> Materialized<V> {
             medium: Medium::Persistent,
             retention: None,
             logged: true,
+            cached: false,
         }
     }
 
@@ -267,11 +270,48 @@ impl<V: 'static> Materialized<V> {
         self
     }
 
-    /// How long a window's row can be read after it started, in stream time. The default, which is
-    /// also the peer's, is the size of the window plus its grace.
+    /// How long a row can be read after its window started, or its session ended, in stream time. At least
+    /// the size of a window plus its grace, twice the difference of a sliding one plus its grace, the gap of a session
+    /// plus its grace: that is the default of Kafka Streams.
+    ///
+    /// Without it every window and session stays readable until it has closed, to the millisecond, and results that are
+    /// emitted on close or held by `suppress` are complete and come once. Where it is stated, the rules are those of
+    /// Kafka Streams: a row that is past the retention is gone even if its session is open, results that are emitted on
+    /// close are looked for behind the record that closes them, and `suppress` closes sessions and sliding windows
+    /// a millisecond before they do.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// let hours = Duration::from_secs(3_600);
+    /// let sessions = Materialized::<i64>::named("sessions").retention(24 * hours);
+    /// # drop(sessions);
+    /// ```
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
+        self
+    }
+
+    /// Sends at most one update of each row for each commit, the last: what a row was meanwhile is not seen
+    /// downstream. It saves work where few keys change often. What is held until the commit, in
+    /// `<store>-cache-store`, counts as uncommitted in the memory number; when that is full, a commit comes early. Kafka
+    /// Streams has this on by default, here it is off. Windows that are emitted on close have one row anyway.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let readings = builder.stream::<String, String>("readings");
+    /// readings
+    ///     .group_by_key("by-sensor")
+    ///     .count(Materialized::named("counts").cached())
+    ///     .to_stream()
+    ///     .to("counts-out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn cached(mut self) -> Self {
+        self.cached = true;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::aggregate::TimeWindowSpec;
+use super::aggregate::{SessionSpec, SlidingSpec, TimeWindowSpec};
 use super::join::JoinReach;
 use crate::base::{Error, Result};
 
@@ -59,7 +59,138 @@ impl TimeWindows {
             size_ms,
             advance_ms,
             grace_ms,
+            only_from_ms: None,
         })
+    }
+}
+
+/// Sliding windows: two records of a key are in a window together if they differ by at most a time. There is
+/// a window for each set of records that is so close: one that ends with each record, and one that begins
+/// behind it where other records follow. Both ends are inclusive. Null values are dropped.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use marea::prelude::*;
+/// # let builder = StreamBuilder::new();
+/// # let readings = builder.stream::<String, f64>("readings");
+/// // How many readings a sensor has sent within any ten seconds.
+/// readings
+///     .group_by_key("by-sensor")
+///     .windowed_by(SlidingWindows::of(Duration::from_secs(10)).grace(Duration::from_secs(2)))
+///     .count("bursts")
+///     .to_stream()
+///     .to("bursts-out");
+/// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlidingWindows {
+    difference: Duration,
+    grace: Duration,
+}
+
+impl SlidingWindows {
+    /// Windows of records that differ by at most this, without grace.
+    pub fn of(difference: Duration) -> Self {
+        Self {
+            difference,
+            grace: Duration::ZERO,
+        }
+    }
+
+    /// Lets a window take records until stream time is so far past its end.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    pub(in crate::dsl) fn spec(&self) -> Result<SlidingSpec> {
+        Ok(SlidingSpec {
+            difference_ms: millis(self.difference, "a sliding window's difference")?,
+            grace_ms: millis(self.grace, "a window's grace")?,
+        })
+    }
+}
+
+/// Sessions: records of a key that follow one another within a gap. A session is from its first record to its
+/// last; one that comes between two sessions makes them one.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use marea::prelude::*;
+/// # let builder = StreamBuilder::new();
+/// # let visits = builder.stream::<String, String>("visits");
+/// visits
+///     .group_by_key("by-visitor")
+///     .windowed_by(SessionWindows::with_gap(Duration::from_secs(1_800)).grace(Duration::from_secs(60)))
+///     .count("pages-a-session")
+///     .to_stream()
+///     .to("sessions"); // each with a key that has start and end; a session that grows is deleted and written anew
+/// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionWindows {
+    gap: Duration,
+    grace: Duration,
+}
+
+impl SessionWindows {
+    /// Sessions that end when no record has come for longer than this, without grace.
+    pub fn with_gap(gap: Duration) -> Self {
+        Self {
+            gap,
+            grace: Duration::ZERO,
+        }
+    }
+
+    /// Lets a session take records until stream time is so far past its end and the gap.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    pub(in crate::dsl) fn spec(&self) -> Result<SessionSpec> {
+        let gap_ms = millis(self.gap, "a session's gap")?;
+        let grace_ms = millis(self.grace, "a session's grace")?;
+        if gap_ms == 0 {
+            return Err(Error::invalid(
+                "sessions with a gap of 0 ms; it must be at least 1 ms",
+            ));
+        }
+        Ok(SessionSpec { gap_ms, grace_ms })
+    }
+}
+
+/// One window that begins at a time and does not end. What is older is in no window.
+///
+/// ```
+/// # use marea::prelude::*;
+/// # let builder = StreamBuilder::new();
+/// # let readings = builder.stream::<String, String>("readings");
+/// readings
+///     .group_by_key("by-sensor")
+///     .windowed_by(UnlimitedWindows::from(1_767_225_600_000)) // from 2026 on
+///     .count("since-2026")
+///     .to_stream()
+///     .to("since-2026-out");
+/// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnlimitedWindows {
+    from_ms: i64,
+}
+
+impl UnlimitedWindows {
+    /// The window begins at `from_ms`, in milliseconds since 1970; earlier than 1970 is 1970.
+    pub fn from(from_ms: i64) -> Self {
+        Self {
+            from_ms: from_ms.max(0),
+        }
+    }
+
+    pub(in crate::dsl) fn start_ms(self) -> i64 {
+        self.from_ms
     }
 }
 

@@ -123,6 +123,28 @@ impl SessionStore {
         Ok(read(inner.table.borrow_mut().get(row_key)?))
     }
 
+    /// As [`SessionStore::fetch`], but a row that is past the retention of a persistent store is shown as long
+    /// as its segment lives: closed sessions are sent by this rule.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fetch_kept<R>(
+        &self,
+        key: &[u8],
+        start_ms: i64,
+        end_ms: i64,
+        read: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R> {
+        let inner = &*self.0;
+        if start_ms < 0 || end_ms < start_ms || !self.is_taken(end_ms) {
+            return Ok(read(None));
+        }
+        let row_key = &mut *inner.row_key.borrow_mut();
+        let segment = inner.layout.segment(end_ms);
+        SessionLayout::row_key_in(segment, key, (start_ms, end_ms), row_key);
+        Ok(read(inner.table.borrow_mut().get(row_key)?))
+    }
+
     /// Sets the row of the session.
     ///
     /// # Errors

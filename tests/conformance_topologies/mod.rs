@@ -1,10 +1,13 @@
 //! The topologies of the conformance vectors, in Rust.
 
 mod aggregations;
+mod finals;
 mod joins;
 mod lookups;
 mod ocean;
 mod processors;
+mod sessions;
+mod sliding;
 mod stateless;
 mod stream_joins;
 mod table_joins;
@@ -28,6 +31,9 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         lookups::build,
         ocean::build,
         processors::build,
+        sliding::build,
+        sessions::build,
+        finals::build,
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
@@ -36,11 +42,14 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies of families that name their own; the suite fails without one of these too.
-pub const FAMILIES: [&[&str]; 4] = [
+pub const FAMILIES: [&[&str]; 7] = [
     stream_joins::NAMES,
     tables::NAMES,
     table_joins::NAMES,
     lookups::NAMES,
+    sliding::NAMES,
+    sessions::NAMES,
+    finals::NAMES,
 ];
 
 /// The topologies without which the suite fails.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use marea::base::{Headers, Record};
-use marea::codec::{Bytes, Codec, I64, Nullable, Utf8, WindowedCodec};
+use marea::codec::{Bytes, Codec, I64, Nullable, SessionWindowedCodec, Utf8, WindowedCodec};
 use marea::state::Medium;
 use marea::task::{ErrorPolicies, Policy};
 use marea::testing::{Backend, Driver};
@@ -136,6 +136,10 @@ fn show(record: RawRecord, format: &Value) -> Result<Value> {
             let window = WindowedCodec::new(Utf8, size_ms).decode(key)?;
             json!({"key": window.key, "start": window.start_ms, "end": window.end_ms})
         }
+        Some("session") => {
+            let session = SessionWindowedCodec(Utf8).decode(key)?;
+            json!({"key": session.key, "start": session.start_ms, "end": session.end_ms})
+        }
         _ => json!(Nullable(Utf8).decode(key)?),
     };
     let value = record.value.as_deref();
@@ -161,18 +165,18 @@ fn rows(driver: &Driver, topology: &Topology, store: &str, kind: &str) -> Result
     let spec = topology.stores().iter().find(|spec| spec.name == store);
     let long = spec.is_some_and(|spec| spec.codecs.1 == "i64");
     let mut rows = Vec::new();
-    if kind.ends_with("window") {
+    if kind.ends_with("window") || kind == "session" {
         for (key, value, ts) in driver.window_rows(store, Utf8, Bytes)? {
             let window = json!({"key": key.key, "start": key.start_ms, "end": key.end_ms});
-            rows.push((key.key, key.start_ms, window, value, ts));
+            rows.push((key.key, (key.start_ms, key.end_ms), window, value, ts));
         }
     } else {
         for (key, value, ts) in driver.key_value_rows(store, Utf8, Bytes)? {
-            rows.push((key.clone(), 0, json!(key), value, ts));
+            rows.push((key.clone(), (0, 0), json!(key), value, ts));
         }
     }
     rows.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
-    let show = |(_, _, key, value, ts): (String, i64, Value, Vec<u8>, Option<i64>)| {
+    let show = |(_, _, key, value, ts): (String, (i64, i64), Value, Vec<u8>, Option<i64>)| {
         let mut row = json!({"key": key, "value": show_value(Some(&value), long)?});
         if let Some(ts) = ts {
             row["ts"] = json!(ts);

@@ -81,7 +81,7 @@ fn held(limit_ms: u64) -> UntilTimeLimit<Text> {
     Suppressed::until_time_limit_with("suppress", ms(limit_ms), TEXT)
 }
 
-fn cogrouped(b: &StreamBuilder) -> CogroupedStream<Text, Text> {
+pub fn cogrouped(b: &StreamBuilder) -> CogroupedStream<Text, Text> {
     let grouped = |number: u32| {
         let records = b.stream_with(format!("in{number}"), strings());
         records.group_by_key(grouped(&format!("by-key-{number}")))

@@ -36,11 +36,6 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .count(Materialized::with("counts", I64).retention(ms(100)))
             .to_stream()
             .to_with("out", out_windowed_longs(10)),
-        // A single window from 0 on is a tumbling window that never ends.
-        "unlimited-count" => by_key(b, TimeWindows::of(ms(i64::MAX as u64)))
-            .count("counts")
-            .to_stream()
-            .to_with("out", out_windowed_longs(i64::MAX)),
         "tumbling-reduce" => by_key(b, ten().grace(ms(5)))
             .reduce(|so_far, v| append(&so_far, read(&v)), kv("reduced"))
             .to_stream()

@@ -7,6 +7,7 @@
 )]
 
 mod builder_errors;
+mod closing;
 mod describe;
 mod drain;
 mod driver;

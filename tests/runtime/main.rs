@@ -9,6 +9,7 @@
 
 mod at_least_once;
 mod blind;
+mod closing;
 mod counting;
 mod crash;
 mod drains;

@@ -4,28 +4,48 @@
 
 use std::sync::Arc;
 
-use super::GroupedStream;
-use super::fold::{AllTime, Initial, SharedFold};
-use super::time_window::{TimeWindowSpec, WindowAggregate, window_retention_ms, window_spec};
-use super::unwindowed::Aggregate;
-use crate::codec::{SharedCodec, Windowed, WindowedCodec};
+use super::fold::{AllTime, Emit, Initial, Part, SharedFold, SharedMerge};
+use super::specs::{SessionSpec, SlidingSpec, session_spec, sliding_spec};
+use super::time_window::{TimeWindowSpec, window_spec};
+use super::{
+    GroupedStream, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, session, sliding,
+    time_window, unwindowed,
+};
+use crate::codec::{SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::pass::Pass;
-use crate::dsl::table::{HoldSpec, StoreView, WindowView};
-use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
+use crate::dsl::table::StoreView;
+use crate::dsl::{Change, Materialized, OldRows, Table};
 use crate::plan::LogicalId;
-use crate::state::{StoreKind, StoreSpec, WindowRules};
+use crate::state::{StoreKind, StoreSpec};
 
 /// What all streams of a cogroup share once it is known.
 struct Shared<K, A> {
     key: SharedCodec<K>,
     row: SharedCodec<A>,
     store: String,
+    cached: bool,
     initial: Arc<dyn Fn() -> A + Send + Sync>,
-    windows: Option<TimeWindowSpec>,
+    rows: Rows<K, A>,
     old_rows: OldRows,
 }
+
+/// Which rows a record belongs to.
+enum Rows<K, A> {
+    AllTime,
+    Time(TimeWindowSpec),
+    Sliding(SlidingSpec),
+    Sessions(SessionSpec, SharedMerge<K, A>),
+}
+
+/// Windows that several streams can share: all kinds.
+pub trait CogroupWindows {}
+
+impl CogroupWindows for TimeWindows {}
+impl CogroupWindows for SlidingWindows {}
+impl CogroupWindows for SessionWindows {}
+impl CogroupWindows for UnlimitedWindows {}
 
 /// Adds the node of one stream: its number among the streams, and the store if it brings it.
 type AddPart<K, A> =
@@ -91,41 +111,34 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
                     Some(spec) => operator.store(spec),
                     None => operator.uses(&shared.store),
                 };
+                let operator = match &shared.rows {
+                    Rows::Sessions(sessions, _) => operator.holds_back_ms(sessions.gap_ms),
+                    _ => operator,
+                };
                 let initial = shared.initial.clone();
                 let fold: SharedFold<K, V, A> = Arc::new(move |key, value, row| {
                     aggregate(key, value, row.unwrap_or_else(|| initial())).into()
                 });
                 let first = shared.initial.clone();
                 let first: Initial<A> = Arc::new(move || Some(first()));
-                let (key, row) = (shared.key.clone(), shared.row.clone());
-                let (store, asked) = (shared.store.clone(), shared.old_rows.clone());
-                match shared.windows {
-                    None => operator.add(graph, move |wiring, _| {
-                        Ok(Aggregate {
-                            fold: fold.clone(),
-                            store: wiring.key_value(&store)?,
-                            key: key.clone(),
-                            value: value.clone(),
-                            row: row.clone(),
-                            old: asked.are_asked().then(|| first.clone()),
-                            scratch: Default::default(),
-                        })
-                    }),
-                    Some(windows) => operator.add(graph, move |wiring, _| {
-                        Ok(WindowAggregate {
-                            fold: fold.clone(),
-                            windows,
-                            store: wiring.window(&store)?,
-                            key: key.clone(),
-                            row: row.clone(),
-                            old: asked.are_asked().then(|| first.clone()),
-                            // Each stream has a time of its own, but the slowest origin of all is waited for.
-                            observed: wiring.time(&format!("operator/{store}/{number}")),
-                            closed: wiring.time(&format!("operator/{store}/{number}/closed")),
-                            bound: wiring.bound_of_stores(&[&store]),
-                            scratch: Default::default(),
-                        })
-                    }),
+                let part = Part {
+                    key: shared.key.clone(),
+                    value,
+                    row: shared.row.clone(),
+                    store: shared.store.clone(),
+                    initial: first,
+                    fold,
+                    old_rows: shared.old_rows.clone(),
+                    cached: shared.cached,
+                    number: Some(number),
+                };
+                match &shared.rows {
+                    Rows::AllTime => unwindowed::add(graph, operator, part),
+                    Rows::Time(windows) => time_window::add(graph, operator, part, *windows, None),
+                    Rows::Sliding(windows) => sliding::add(graph, operator, part, *windows, None),
+                    Rows::Sessions(sessions, merge) => {
+                        session::add(graph, operator, part, (*sessions, merge.clone()), None)
+                    }
                 }
             }));
         self
@@ -148,7 +161,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
     ///     .to("moves-out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
-    pub fn windowed_by(self, windows: TimeWindows) -> CogroupedStream<K, A, TimeWindows> {
+    pub fn windowed_by<W: CogroupWindows>(self, windows: W) -> CogroupedStream<K, A, W> {
         CogroupedStream {
             graph: self.graph,
             key: self.key,
@@ -166,13 +179,16 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
         let store = store.into();
         let (graph, key, row) = (self.graph.clone(), self.key.clone(), store.value.clone());
         let spec = store.spec(StoreKind::key_value(), &key);
-        let name = spec.name.clone();
-        let (parts, old_rows) = self.add(Arc::new(initial), store, None, spec);
-        let operator = Operator::new("cogroup").of(parts).joins_partitions();
-        let id = operator.add(&graph, |_, _| Ok(Pass::<K, Change<A>>::default()));
+        let (name, cached) = (spec.name.clone(), store.cached);
+        let (parts, old_rows) = self.add(Arc::new(initial), &store, Rows::AllTime, spec);
+        let id = together::<K, A>(&graph, parts);
         Table::new(graph, id, key.clone())
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row, name))
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            )
+            .cached_if(cached, &name, row)
     }
 }
 
@@ -184,48 +200,114 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, TimeWindows> {
         store: impl Into<Materialized<A>>,
     ) -> Table<Windowed<K>, A> {
         let store = store.into();
-        let (graph, key, row) = (self.graph.clone(), self.key.clone(), store.value.clone());
-        let windows = window_spec(&graph, self.grouping, &store.name);
-        let rules = WindowRules {
-            window_size_ms: windows.size_ms,
-            retention_ms: window_retention_ms(&graph, windows, &store),
-            duplicates: false,
-        };
-        let spec = store.spec(StoreKind::window(rules), &key);
-        let name = spec.name.clone();
-        let (parts, old_rows) = self.add(Arc::new(initial), store, Some(windows), spec);
-        let operator = Operator::new("cogroup").of(parts).joins_partitions();
-        let id = operator.add(&graph, |_, _| Ok(Pass::<Windowed<K>, Change<A>>::default()));
-        let hold = HoldSpec {
-            size_ms: windows.size_ms,
-            grace_ms: windows.grace_ms,
-        };
-        Table::new(
-            graph,
-            id,
-            Arc::new(WindowedCodec::new(key.clone(), windows.size_ms)),
-        )
-        .with_old_rows(old_rows)
-        .with_windows(hold)
-        .with_view(name.clone(), WindowView::make(key, row, name))
+        let windows = window_spec(&self.graph, self.grouping, &store.name);
+        self.in_windows(Arc::new(initial), windows, store)
     }
 }
 
+impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, UnlimitedWindows> {
+    /// Makes the table: a row begins as `initial`. See [`CogroupedStream::windowed_by`].
+    pub fn aggregate(
+        self,
+        initial: impl Fn() -> A + Send + Sync + 'static,
+        store: impl Into<Materialized<A>>,
+    ) -> Table<Windowed<K>, A> {
+        let windows = self.grouping.spec();
+        self.in_windows(Arc::new(initial), windows, store.into())
+    }
+}
+
+impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SlidingWindows> {
+    /// Makes the table: a row begins as `initial`. See [`CogroupedStream::windowed_by`].
+    pub fn aggregate(
+        self,
+        initial: impl Fn() -> A + Send + Sync + 'static,
+        store: impl Into<Materialized<A>>,
+    ) -> Table<Windowed<K>, A> {
+        let store = store.into();
+        let (graph, key) = (self.graph.clone(), self.key.clone());
+        let windows = sliding_spec(&graph, self.grouping, &store.name);
+        let spec = windows.store_spec(&graph, &store, &key, Emit::Updates);
+        let rows = Rows::Sliding(windows);
+        let (parts, old_rows) = self.add(Arc::new(initial), &store, rows, spec);
+        let id = together::<Windowed<K>, A>(&graph, parts);
+        windows.table(graph, id, (key, old_rows), store, Emit::Updates)
+    }
+}
+
+impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SessionWindows> {
+    /// Makes the table: a row begins as `initial`, and `merge` makes one row of two where a record closes the
+    /// gap between sessions.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// # let clicks = builder.stream::<String, String>("clicks").group_by_key("clicks-by-user");
+    /// # let views = builder.stream::<String, String>("views").group_by_key("views-by-user");
+    /// clicks
+    ///     .cogroup(|_user, _click, acts: i64| acts + 1)
+    ///     .cogroup(views, |_user, _view, acts| acts + 1)
+    ///     .windowed_by(SessionWindows::with_gap(Duration::from_secs(1_800)))
+    ///     .aggregate(|| 0, |_user, earlier, later| earlier + later, "acts")
+    ///     .to_stream()
+    ///     .to("acts-out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    pub fn aggregate<M: Into<Option<A>>>(
+        self,
+        initial: impl Fn() -> A + Send + Sync + 'static,
+        merge: impl Fn(&K, A, A) -> M + Send + Sync + 'static,
+        store: impl Into<Materialized<A>>,
+    ) -> Table<Windowed<K>, A> {
+        let store = store.into();
+        let (graph, key) = (self.graph.clone(), self.key.clone());
+        let sessions = session_spec(&graph, self.grouping, &store.name);
+        let spec = sessions.store_spec(&graph, &store, &key);
+        let merge: SharedMerge<K, A> =
+            Arc::new(move |key, one, other| merge(key, one, other).into());
+        let rows = Rows::Sessions(sessions, merge);
+        let (parts, old_rows) = self.add(Arc::new(initial), &store, rows, spec);
+        let id = together::<Windowed<K>, A>(&graph, parts);
+        sessions.table(graph, id, (key, old_rows), store, Emit::Updates)
+    }
+}
+
+/// What comes of all streams, as one table.
+fn together<K: 'static, A: 'static>(graph: &SharedGraph, parts: Vec<LogicalId>) -> LogicalId {
+    let operator = Operator::new("cogroup").of(parts).joins_partitions();
+    operator.add(graph, |_, _| Ok(Pass::<K, Change<A>>::default()))
+}
+
 impl<K: Clone + 'static, A: 'static, G> CogroupedStream<K, A, G> {
+    fn in_windows(
+        self,
+        initial: Arc<dyn Fn() -> A + Send + Sync>,
+        windows: TimeWindowSpec,
+        store: Materialized<A>,
+    ) -> Table<Windowed<K>, A> {
+        let (graph, key) = (self.graph.clone(), self.key.clone());
+        let spec = windows.store_spec(&graph, &store, &key, Emit::Updates);
+        let (parts, old_rows) = self.add(initial, &store, Rows::Time(windows), spec);
+        let id = together::<Windowed<K>, A>(&graph, parts);
+        windows.table(graph, id, (key, old_rows), store, Emit::Updates)
+    }
+
     /// Adds the operators of all streams; the first brings the store.
     fn add(
         self,
         initial: Arc<dyn Fn() -> A + Send + Sync>,
-        store: Materialized<A>,
-        windows: Option<TimeWindowSpec>,
+        store: &Materialized<A>,
+        rows: Rows<K, A>,
         spec: StoreSpec,
     ) -> (Vec<LogicalId>, OldRows) {
         let shared = Shared {
             key: self.key,
-            row: store.value,
-            store: store.name,
+            row: store.value.clone(),
+            store: store.name.clone(),
+            cached: store.cached,
             initial,
-            windows,
+            rows,
             old_rows: OldRows::default(),
         };
         let mut spec = Some(spec);

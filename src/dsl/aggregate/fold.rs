@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;
-use crate::dsl::{Materialized, Table};
+use crate::dsl::{Materialized, OldRows, Table};
 use crate::plan::LogicalId;
 
 /// A fold as operators keep it: `(key, value, row so far)` to the new row, `None` deletes it.
@@ -44,6 +44,54 @@ pub struct Aggregation<K, V, A> {
     /// Only sessions ask for it.
     pub(in crate::dsl) merge: Option<SharedMerge<K, A>>,
     pub(in crate::dsl) store: Materialized<A>,
+}
+
+/// One operator of an aggregate: what it folds, into the rows of which store. A cogroup has several over one
+/// store.
+pub(super) struct Part<K, V, A> {
+    pub(super) key: SharedCodec<K>,
+    pub(super) value: SharedCodec<V>,
+    pub(super) row: SharedCodec<A>,
+    /// The name of the store.
+    pub(super) store: String,
+    pub(super) initial: Initial<A>,
+    pub(super) fold: SharedFold<K, V, A>,
+    pub(super) old_rows: OldRows,
+    /// Whether a cache stands behind it, which must know what each row was before.
+    pub(super) cached: bool,
+    /// Which of the streams of a cogroup it folds; each has a time of its own.
+    pub(super) number: Option<usize>,
+}
+
+impl<K, V, A: 'static> Part<K, V, A> {
+    /// Of the one stream that is aggregated.
+    pub(super) fn of(
+        key: &SharedCodec<K>,
+        value: SharedCodec<V>,
+        aggregation: &Aggregation<K, V, A>,
+        old_rows: &OldRows,
+    ) -> Self {
+        Self {
+            key: key.clone(),
+            value,
+            row: aggregation.store.value.clone(),
+            store: aggregation.store.name.clone(),
+            initial: aggregation.initial.clone(),
+            fold: aggregation.fold.clone(),
+            old_rows: old_rows.clone(),
+            cached: aggregation.store.cached,
+            number: None,
+        }
+    }
+
+    /// Whether old rows go along, and what the old row of a first update is: the initial value, or behind a
+    /// cache, which passes on what there was, nothing.
+    pub(super) fn old(&self) -> Option<Initial<A>> {
+        match self.cached {
+            true => Some(Arc::new(|| None)),
+            false => self.old_rows.are_asked().then(|| self.initial.clone()),
+        }
+    }
 }
 
 /// When an aggregate of windows sends its rows.

@@ -11,7 +11,7 @@ use crate::plan::LogicalId;
 /// A stream whose records of one key are together, over all time or in windows.
 #[must_use = "a grouped stream does nothing until it is aggregated"]
 pub struct GroupedStream<K, V, G = AllTime> {
-    groups: Groups<K, V>,
+    pub(super) groups: Groups<K, V>,
     grouping: G,
 }
 
@@ -38,7 +38,9 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
         }
     }
 
-    /// Cuts time into windows: each key has a row of its own in each window.
+    /// Cuts time into windows: each key has a row of its own in each window. [`TimeWindows`] are of a fixed
+    /// size, [`SlidingWindows`](crate::dsl::SlidingWindows) and [`SessionWindows`](crate::dsl::SessionWindows)
+    /// follow the records, [`UnlimitedWindows`](crate::dsl::UnlimitedWindows) begin and do not end.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -120,6 +122,20 @@ impl<K: 'static, V: 'static, G: Grouping<K, V>> GroupedStream<K, V, G> {
         })
     }
 
+    pub(super) fn groups(&self) -> &Groups<K, V> {
+        &self.groups
+    }
+
+    pub(super) fn into_groups(self) -> Groups<K, V> {
+        self.groups
+    }
+
+    pub(super) fn build<A: 'static>(self, aggregation: Aggregation<K, V, A>) -> Table<G::Key, A> {
+        self.grouping.build(self.groups, aggregation)
+    }
+}
+
+impl<K: 'static, V: 'static, G: Grouping<K, V> + WithoutMerge> GroupedStream<K, V, G> {
     /// Folds the values of each key into a row that starts as `initial`. `None` (or a null) deletes
     /// the row.
     ///
@@ -139,10 +155,7 @@ impl<K: 'static, V: 'static, G: Grouping<K, V>> GroupedStream<K, V, G> {
         initial: impl Fn() -> A + Send + Sync + 'static,
         aggregate: impl Fn(&K, V, A) -> R + Send + Sync + 'static,
         store: impl Into<Materialized<A>>,
-    ) -> Table<G::Key, A>
-    where
-        G: WithoutMerge,
-    {
+    ) -> Table<G::Key, A> {
         let initial = Arc::new(initial);
         let first = initial.clone();
         self.build(Aggregation {
@@ -154,17 +167,5 @@ impl<K: 'static, V: 'static, G: Grouping<K, V>> GroupedStream<K, V, G> {
             merge: None,
             store: store.into(),
         })
-    }
-
-    pub(super) fn groups(&self) -> &Groups<K, V> {
-        &self.groups
-    }
-
-    pub(super) fn into_groups(self) -> Groups<K, V> {
-        self.groups
-    }
-
-    fn build<A: 'static>(self, aggregation: Aggregation<K, V, A>) -> Table<G::Key, A> {
-        self.grouping.build(self.groups, aggregation)
     }
 }

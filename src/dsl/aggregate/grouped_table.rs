@@ -121,7 +121,7 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
     ) -> Table<K, A> {
         let (key, row) = (self.key, store.value.clone());
         let spec = store.spec(StoreKind::key_value(), &key);
-        let name = spec.name.clone();
+        let (name, cached) = (spec.name.clone(), store.cached);
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let fold = Arc::new(fold);
@@ -140,7 +140,11 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
         });
         Table::new(self.graph, id, key.clone())
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row, name))
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            )
+            .cached_if(cached, &name, row)
     }
 }
 

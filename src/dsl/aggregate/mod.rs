@@ -11,11 +11,21 @@ mod cogroup;
 mod fold;
 mod grouped;
 mod grouped_table;
+mod on_close;
+mod session;
+mod sliding;
+mod specs;
 mod time_window;
+mod unlimited;
 mod unwindowed;
+mod window_time;
 
-pub use cogroup::CogroupedStream;
+pub use cogroup::{CogroupWindows, CogroupedStream};
 pub use fold::{Aggregation, AllTime, Emit, Grouping, Groups, WithoutMerge};
 pub use grouped::{GroupedStream, WindowedStream};
 pub use grouped_table::GroupedTable;
+pub use on_close::ClosingWindows;
+pub(in crate::dsl) use specs::{SessionSpec, SlidingSpec};
 pub(in crate::dsl) use time_window::TimeWindowSpec;
+
+use super::windows::{SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};

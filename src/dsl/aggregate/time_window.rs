@@ -3,16 +3,19 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::fold::{Aggregation, Grouping, Groups, Initial, SharedFold, WithoutMerge};
-use crate::base::{Record, Result};
+use super::fold::{Aggregation, Emit, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
+use super::on_close::{LastRow, OnClose, OpenRows};
+use super::window_time::WindowTime;
+use crate::base::{Headers, Record, Result};
 use crate::codec::{SharedCodec, Windowed, WindowedCodec};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
-use crate::dsl::scratch::{Scratch, decode_row};
+use crate::dsl::scratch::{Scratch, decode_row, split_row};
 use crate::dsl::table::{HoldSpec, WindowView};
 use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
-use crate::state::{Put, StoreKind, TimeSlot, WindowRules, WindowStore};
-use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
+use crate::plan::LogicalId;
+use crate::state::{Put, StoreKind, StoreSpec, WindowRules, WindowStore};
+use crate::task::{Context, DropReason, Edges, Process, Tick};
 
 impl WithoutMerge for TimeWindows {}
 
@@ -24,59 +27,59 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
         groups: Groups<K, V>,
         aggregation: Aggregation<K, V, A>,
     ) -> Table<Windowed<K>, A> {
-        let Groups {
-            graph,
-            id: parent,
-            key,
-            ..
-        } = groups;
-        let Aggregation {
-            verb,
-            initial,
-            fold,
-            store,
-            ..
-        } = aggregation;
-        let windows = window_spec(&graph, self, &store.name);
-        let retention_ms = window_retention_ms(&graph, windows, &store);
-        let row = store.value.clone();
-        let rules = WindowRules {
-            window_size_ms: windows.size_ms,
-            retention_ms,
-            duplicates: false,
-        };
-        let spec = store.spec(StoreKind::window(rules), &key);
-        let name = spec.name.clone();
-        let old_rows = OldRows::default();
-        let asked = old_rows.clone();
-        let windowed_key = Arc::new(WindowedCodec::new(key.clone(), windows.size_ms));
-        let view = WindowView::make(key.clone(), row.clone(), name.clone());
-        let view_store = name.clone();
-        let word = verb.of(["window_count", "window_reduce", "window_aggregate"]);
-        let operator = Operator::new(word).of([parent]).store(spec);
-        let id = operator.add(&graph, move |wiring, id| {
-            Ok(WindowAggregate {
-                fold: fold.clone(),
-                windows,
-                store: wiring.window(&name)?,
-                key: key.clone(),
-                row: row.clone(),
-                old: asked.are_asked().then(|| initial.clone()),
-                observed: wiring.time(&format!("operator/{name}")),
-                closed: wiring.time(&format!("operator/{name}/closed")),
-                bound: wiring.bound(id),
-                scratch: RefCell::default(),
-            })
-        });
-        let hold = HoldSpec {
-            size_ms: windows.size_ms,
-            grace_ms: windows.grace_ms,
-        };
-        Table::new(graph, id, windowed_key)
-            .with_old_rows(old_rows)
-            .with_windows(hold)
-            .with_view(view_store, view)
+        let windows = window_spec(&groups.graph, self, &aggregation.store.name);
+        build(windows, groups, aggregation)
     }
+}
+
+/// Adds the operator of one stream in windows.
+pub(super) fn build<K: Clone + 'static, V: Clone + 'static, A: 'static>(
+    windows: TimeWindowSpec,
+    groups: Groups<K, V>,
+    aggregation: Aggregation<K, V, A>,
+) -> Table<Windowed<K>, A> {
+    let Groups {
+        graph,
+        id: parent,
+        key,
+        value,
+        emit,
+    } = groups;
+    let store = &aggregation.store;
+    let spec = windows.store_spec(&graph, store, &key, emit);
+    let words = ["window_count", "window_reduce", "window_aggregate"];
+    let operator = Operator::new(aggregation.verb.of(words));
+    let operator = operator.of([parent]).store(spec);
+    let behind_ms = windows.size_ms.saturating_add(windows.grace_ms);
+    let (on_close, operator) = OnClose::declare(emit, store, key.name(), behind_ms, operator);
+    let old_rows = OldRows::default();
+    let part = Part::of(&key, value, &aggregation, &old_rows);
+    let id = add(&graph, operator, part, windows, on_close);
+    windows.table(graph, id, (key, old_rows), aggregation.store, emit)
+}
+
+/// Adds an operator over a store that it has.
+pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
+    graph: &SharedGraph,
+    operator: Operator,
+    part: Part<K, V, A>,
+    windows: TimeWindowSpec,
+    on_close: Option<OnClose>,
+) -> LogicalId {
+    operator.add(graph, move |wiring, id| {
+        let open = on_close.as_ref().map(|on_close| on_close.open(wiring, id));
+        Ok(WindowAggregate {
+            fold: part.fold.clone(),
+            windows,
+            store: wiring.window(&part.store)?,
+            key: part.key.clone(),
+            row: part.row.clone(),
+            old: part.old(),
+            time: WindowTime::of(wiring, id, &part.store, part.number),
+            open: open.transpose()?,
+            scratch: RefCell::default(),
+        })
+    })
 }
 
 /// The windows in milliseconds; what is wrong with them is reported for the store.
@@ -91,21 +94,55 @@ pub(super) fn window_spec(
             size_ms: 1,
             advance_ms: 1,
             grace_ms: 0,
+            only_from_ms: None,
         }
     })
 }
 
-/// How long a store keeps the rows of windows; a retention that is too short is reported.
-pub(super) fn window_retention_ms<A: 'static>(
+/// How long a store keeps the rows of windows: as stated, or `spare_ms` longer than their results need. The rows
+/// of windows that emit on close are read a millisecond longer. What is wrong is reported.
+pub(super) fn retention_ms<A: 'static>(
     graph: &SharedGraph,
-    windows: TimeWindowSpec,
+    (least_ms, spare_ms): (i64, i64),
     store: &Materialized<A>,
+    emit: Emit,
 ) -> i64 {
-    let least_ms = windows.size_ms.saturating_add(windows.grace_ms);
-    store.retention_ms(least_ms).unwrap_or_else(|error| {
-        graph.borrow_mut().report(error);
-        least_ms
-    })
+    let retention_ms = store
+        .retention_ms(least_ms, spare_ms)
+        .unwrap_or_else(|error| {
+            graph.borrow_mut().report(error);
+            least_ms
+        });
+    match emit {
+        Emit::Updates => retention_ms,
+        Emit::OnClose => retention_ms.saturating_add(1),
+    }
+}
+
+/// The table of an aggregate in windows of a size.
+pub(super) fn windowed_table<K: 'static, A: 'static>(
+    graph: SharedGraph,
+    id: LogicalId,
+    (key, old_rows): (SharedCodec<K>, OldRows),
+    store: Materialized<A>,
+    hold: HoldSpec,
+    emit: Emit,
+) -> Table<Windowed<K>, A> {
+    let Materialized {
+        name, value: row, ..
+    } = store;
+    let windowed_key = Arc::new(WindowedCodec::new(key.clone(), hold.size_ms));
+    let view = WindowView::make(key, row.clone(), name.clone());
+    let table = Table::new(graph, id, windowed_key)
+        .with_windows(hold)
+        .with_view(name.clone(), view);
+    match emit {
+        Emit::Updates => table
+            .with_old_rows(old_rows)
+            .cached_if(store.cached, &name, row),
+        // Its rows come once; there is nothing before them.
+        Emit::OnClose => table.with_old_rows(OldRows::default()),
+    }
 }
 
 /// Windows of a fixed size, aligned to 1970: `[start, start + size)`.
@@ -117,9 +154,45 @@ pub(in crate::dsl) struct TimeWindowSpec {
     pub(in crate::dsl) advance_ms: i64,
     /// How long after its end a window takes records, in milliseconds of stream time.
     pub(in crate::dsl) grace_ms: i64,
+    /// Where there is one window alone, which does not end: its start, in milliseconds.
+    pub(in crate::dsl) only_from_ms: Option<i64>,
 }
 
 impl TimeWindowSpec {
+    /// The store of the rows.
+    pub(super) fn store_spec<K: 'static, A: 'static>(
+        &self,
+        graph: &SharedGraph,
+        store: &Materialized<A>,
+        key: &SharedCodec<K>,
+        emit: Emit,
+    ) -> StoreSpec {
+        let least_ms = self.size_ms.saturating_add(self.grace_ms);
+        let rules = WindowRules {
+            window_size_ms: self.size_ms,
+            retention_ms: retention_ms(graph, (least_ms, 0), store, emit),
+            duplicates: false,
+        };
+        store.spec(StoreKind::window(rules), key)
+    }
+
+    /// The table of the rows.
+    pub(super) fn table<K: 'static, A: 'static>(
+        &self,
+        graph: SharedGraph,
+        id: LogicalId,
+        keys: (SharedCodec<K>, OldRows),
+        store: Materialized<A>,
+        emit: Emit,
+    ) -> Table<Windowed<K>, A> {
+        let hold = HoldSpec {
+            size_ms: self.size_ms,
+            grace_ms: self.grace_ms,
+            reopens: false,
+        };
+        windowed_table(graph, id, keys, store, hold, emit)
+    }
+
     /// The starts of the windows that contain a timestamp, earliest first.
     ///
     /// Source: `TimeWindows.windowsFor`.
@@ -129,6 +202,7 @@ impl TimeWindowSpec {
             .saturating_add(self.advance_ms);
         let first = first.max(0) / self.advance_ms * self.advance_ms;
         let advance_ms = self.advance_ms;
+        let first = self.only_from_ms.unwrap_or(first);
         std::iter::successors(Some(first), move |start| start.checked_add(advance_ms))
             .take_while(move |start| *start <= timestamp_ms)
     }
@@ -142,32 +216,63 @@ impl TimeWindowSpec {
 /// Folds each record into the rows of its windows and forwards the rows.
 ///
 /// A null key is dropped; a null value counts. A window takes records until the time passes its end
-/// plus grace; which time that is, with several origins, is decision D13. A row's timestamp is the
-/// largest of the records folded into it. Source: `KStreamWindowAggregate`.
-pub(super) struct WindowAggregate<K, V, A> {
-    pub(super) fold: SharedFold<K, V, A>,
-    pub(super) windows: TimeWindowSpec,
-    pub(super) store: WindowStore,
-    pub(super) key: SharedCodec<K>,
-    pub(super) row: SharedCodec<A>,
-    pub(super) old: Option<Initial<A>>,
-    pub(super) observed: TimeSlot,
-    pub(super) closed: TimeSlot,
-    pub(super) bound: TimeBound,
-    pub(super) scratch: RefCell<Scratch>,
+/// plus grace. A row's timestamp is the largest of the records folded into it. Source:
+/// `KStreamWindowAggregate`.
+struct WindowAggregate<K, V, A> {
+    fold: SharedFold<K, V, A>,
+    windows: TimeWindowSpec,
+    store: WindowStore,
+    key: SharedCodec<K>,
+    row: SharedCodec<A>,
+    old: Option<Initial<A>>,
+    time: WindowTime,
+    open: Option<OpenRows>,
+    scratch: RefCell<Scratch>,
 }
 
-impl<K, V, A> WindowAggregate<K, V, A> {
-    /// With several origins what the slowest of them has passed is closed, for good: rows expire by
-    /// it, and a record that comes later would begin its window anew.
+impl<K: 'static, V, A: 'static> WindowAggregate<K, V, A> {
     fn close(&self, cx: &Context) {
-        if self.bound.has_several_origins() {
-            let floor_ms = cx.floor_ms(&self.bound);
-            self.store.set_floor_ms(floor_ms);
-            if floor_ms != i64::MAX {
-                self.closed.raise(floor_ms);
-            }
-        }
+        self.time
+            .close(cx, |floor_ms| self.store.set_floor_ms(floor_ms));
+    }
+
+    /// Sends the rows of the windows that close at or before a time.
+    fn emit(
+        &self,
+        time_ms: i64,
+        headers: Option<&Headers>,
+        out: &Edges<Windowed<K>, Change<A>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let Some(open) = &self.open else {
+            return Ok(());
+        };
+        let span_ms = self.windows.size_ms.saturating_add(self.windows.grace_ms);
+        let until_ms = match time_ms {
+            i64::MAX => i64::MAX,
+            _ => time_ms.saturating_sub(span_ms),
+        };
+        let none = Headers::default();
+        let headers = headers
+            .filter(|_| !self.time.has_several_origins())
+            .unwrap_or(&none);
+        open.take(until_ms, cx, |start_ms, key, cx| {
+            let copy = |row: Option<&[u8]>| row.map(<[u8]>::to_vec);
+            let Some(row) = self.store.fetch(key, start_ms, copy)? else {
+                return Ok(());
+            };
+            let (timestamp_ms, value) = split_row(&row)?;
+            let windowed = [key, &start_ms.to_be_bytes()].concat();
+            let row = LastRow {
+                key,
+                windowed: &windowed,
+                start_ms,
+                end_ms: self.windows.end_ms(start_ms),
+                value,
+                timestamp_ms,
+            };
+            open.send(&row, (&self.key, &self.row), headers, out, cx)
+        })
     }
 }
 
@@ -198,13 +303,15 @@ where
             cx.drop_record(DropReason::NullKey);
             return Ok(());
         }
-        if record_ms > self.observed.get() {
-            self.observed.set(record_ms);
+        self.time.see(record_ms);
+        let emits_after = self.open.as_ref().is_some_and(|open| open.after);
+        if self.open.is_some() && !emits_after {
+            self.emit(self.time.closing_ms(cx), Some(&headers), out, cx)?;
         }
         self.close(cx);
-        let late_ms = cx.lateness_time_ms(&self.bound, self.observed.get());
-        let late_ms = late_ms.saturating_sub(self.windows.grace_ms);
-        let closed_ms = self.closed.get().saturating_sub(self.windows.grace_ms);
+        let lateness = self.time.lateness(cx);
+        let late_ms = lateness.late_ms.saturating_sub(self.windows.grace_ms);
+        let closed_ms = lateness.closed_ms.saturating_sub(self.windows.grace_ms);
         let mut key = Some(key);
         let mut value = Some(value);
         let mut starts = self.windows.starts(record_ms).peekable();
@@ -238,6 +345,9 @@ where
             let old = self
                 .store
                 .fetch(&scratch.key, start_ms, |row| decode_row(&*self.row, row))??;
+            if let (Some(open), None) = (&self.open, &old) {
+                open.add(start_ms, &scratch.key)?;
+            }
             let (old, timestamp_ms) = match old {
                 Some((old, old_ms)) => (Some(old), record_ms.max(old_ms)),
                 None => (None, record_ms),
@@ -252,6 +362,9 @@ where
             drop(scratch);
             if put == Put::Expired {
                 cx.drop_record(DropReason::Expired);
+            }
+            if self.open.is_some() {
+                continue;
             }
             let key = Windowed {
                 key,
@@ -270,7 +383,11 @@ where
                 cx,
             )?;
         }
-        Ok(())
+        match &self.open {
+            Some(_) if emits_after => self.emit(self.time.closing_ms(cx), Some(&headers), out, cx),
+            Some(open) => open.say_held(cx),
+            None => Ok(()),
+        }
     }
 
     /// The end of the input closes all windows up to the last, so that one whose result has been final
@@ -281,11 +398,16 @@ where
         out: &Edges<Windowed<K>, Change<A>>,
         cx: &mut Context,
     ) -> Result<()> {
+        let time_ms = match tick {
+            Tick::Moved => self.time.closing_ms(cx),
+            Tick::Ended => i64::MAX,
+        };
+        self.emit(time_ms, None, out, cx)?;
         self.close(cx);
         if tick == Tick::Ended && self.store.observed_ms() >= 0 {
             let end_ms = self.windows.end_ms(self.store.observed_ms());
             let close_ms = end_ms.saturating_add(self.windows.grace_ms);
-            self.closed.raise(close_ms);
+            self.time.close_until(close_ms);
         }
         out.tick(tick, cx)
     }
@@ -301,6 +423,7 @@ mod tests {
             size_ms: 10,
             advance_ms: 3,
             grace_ms: 0,
+            only_from_ms: None,
         };
         let starts = |timestamp| hopping.starts(timestamp).collect::<Vec<_>>();
         assert_eq!(starts(0), [0]);
@@ -310,6 +433,7 @@ mod tests {
             size_ms: 10,
             advance_ms: 10,
             grace_ms: 0,
+            only_from_ms: None,
         };
         assert_eq!(tumbling.starts(19).collect::<Vec<_>>(), [10]);
         assert_eq!(tumbling.starts(i64::MAX).count(), 1);

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 
-use super::fold::{Aggregation, AllTime, Grouping, Groups, Initial, SharedFold};
+use super::fold::{Aggregation, AllTime, Grouping, Groups, Initial, Part, SharedFold};
 use crate::base::{Record, Result};
 use crate::codec::SharedCodec;
+use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::StoreView;
 use crate::dsl::{Change, OldRows, Table};
+use crate::plan::LogicalId;
 use crate::state::{KeyValueStore, StoreKind};
 use crate::task::{Context, DropReason, Edges, Process};
 
@@ -27,49 +29,55 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
             value,
             ..
         } = groups;
-        let Aggregation {
-            verb,
-            initial,
-            fold,
-            store,
-            ..
-        } = aggregation;
-        let row = store.value.clone();
+        let store = &aggregation.store;
+        let (name, row, cached) = (store.name.clone(), store.value.clone(), store.cached);
         let spec = store.spec(StoreKind::key_value(), &key);
-        let name = spec.name.clone();
-        let operator = Operator::new(verb.of(["count", "reduce", "aggregate"])).of([parent]);
+        let word = aggregation.verb.of(["count", "reduce", "aggregate"]);
+        let operator = Operator::new(word).of([parent]).store(spec);
         let old_rows = OldRows::default();
-        let asked = old_rows.clone();
-        let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
-        let id = operator.store(spec).add(&graph, move |wiring, _| {
-            Ok(Aggregate {
-                fold: fold.clone(),
-                store: wiring.key_value(&own_name)?,
-                key: own_key.clone(),
-                value: value.clone(),
-                row: own_row.clone(),
-                old: asked.are_asked().then(|| initial.clone()),
-                scratch: RefCell::default(),
-            })
-        });
+        let part = Part::of(&key, value, &aggregation, &old_rows);
+        let id = add(&graph, operator, part);
         Table::new(graph, id, key.clone())
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row, name))
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            )
+            .cached_if(cached, &name, row)
     }
+}
+
+/// Adds an operator over a store that it has.
+pub(super) fn add<K: 'static, V: 'static, A: 'static>(
+    graph: &SharedGraph,
+    operator: Operator,
+    part: Part<K, V, A>,
+) -> LogicalId {
+    operator.add(graph, move |wiring, _| {
+        Ok(Aggregate {
+            fold: part.fold.clone(),
+            store: wiring.key_value(&part.store)?,
+            key: part.key.clone(),
+            value: part.value.clone(),
+            row: part.row.clone(),
+            old: part.old(),
+            scratch: RefCell::default(),
+        })
+    })
 }
 
 /// Folds each record into the row of its key and forwards the row.
 ///
 /// A null key or a null value is dropped and counted. The row's timestamp is the largest of the
 /// records folded into it. A row that becomes null is deleted; the tombstone is forwarded.
-pub(super) struct Aggregate<K, V, A> {
-    pub(super) fold: SharedFold<K, V, A>,
-    pub(super) store: KeyValueStore,
-    pub(super) key: SharedCodec<K>,
-    pub(super) value: SharedCodec<V>,
-    pub(super) row: SharedCodec<A>,
-    pub(super) old: Option<Initial<A>>,
-    pub(super) scratch: RefCell<Scratch>,
+struct Aggregate<K, V, A> {
+    fold: SharedFold<K, V, A>,
+    store: KeyValueStore,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+    row: SharedCodec<A>,
+    old: Option<Initial<A>>,
+    scratch: RefCell<Scratch>,
 }
 
 impl<K, V, A> Process for Aggregate<K, V, A>

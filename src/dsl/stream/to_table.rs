@@ -53,7 +53,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let parent = self.graph.borrow_mut().add(node);
         let row = store.value.clone();
         let spec = store.spec(StoreKind::key_value(), &key);
-        let name = spec.name.clone();
+        let (name, cached) = (spec.name.clone(), store.cached);
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
@@ -65,7 +65,11 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         });
         Table::new(self.graph, id, key.clone())
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row, name))
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            )
+            .cached_if(cached, &name, row)
     }
 }
 

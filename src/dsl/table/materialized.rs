@@ -30,7 +30,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let store = store.into();
         let (key, row) = (self.key.clone(), store.value.clone());
         let spec = store.spec(StoreKind::key_value(), &key);
-        let name = spec.name.clone();
+        let (name, cached) = (spec.name.clone(), store.cached);
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
@@ -46,9 +46,12 @@ impl<K: 'static, V: 'static> Table<K, V> {
         });
         let mut table = Table::new(self.graph, id, self.key)
             .with_old_rows(old_rows)
-            .with_view(name.clone(), StoreView::make(key, row, name));
+            .with_view(
+                name.clone(),
+                StoreView::make(key, row.clone(), name.clone()),
+            );
         table.windows = self.windows;
-        table
+        table.cached_if(cached, &name, row)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tables: the latest row of each key, as it changes. One operator a file.
 
+mod cached;
 mod changed_codec;
 mod filter;
 mod global;
@@ -19,7 +20,7 @@ pub use global::GlobalTable;
 pub(in crate::dsl) use source::{StoreView, TableSource};
 pub(in crate::dsl) use suppress::HoldSpec;
 pub use suppress::{Suppressed, Suppression, UntilTimeLimit, UntilWindowCloses};
-pub(in crate::dsl) use window_view::WindowView;
+pub(in crate::dsl) use window_view::{SessionView, WindowView};
 
 use super::builder::SharedGraph;
 use super::{Change, OldRows};

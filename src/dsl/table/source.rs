@@ -94,6 +94,7 @@ impl StreamBuilder {
             gate: nullable_gate(consumed.gate),
         };
         let source = add_source(&self.graph, "table_source", vec![topic], nullable);
+        let cached = store.as_ref().is_some_and(|store| store.cached);
         let spec = store.map(|store| store.spec(StoreKind::key_value(), &key));
         let name = spec.as_ref().map(|spec| spec.name.clone());
         let operator = Operator::new("table").of([source]);
@@ -119,7 +120,11 @@ impl StreamBuilder {
             None => table,
             Some(store) => table
                 .with_old_rows(old_rows)
-                .with_view(store.clone(), StoreView::make(key, value, store)),
+                .with_view(
+                    store.clone(),
+                    StoreView::make(key, value.clone(), store.clone()),
+                )
+                .cached_if(cached, &store, value),
         }
     }
 }

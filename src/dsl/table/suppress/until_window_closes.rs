@@ -18,7 +18,7 @@ use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::operator::Operator;
 use crate::dsl::table::held_bytes::{put_headers, take_headers, take_time};
-use crate::dsl::{Change, Table};
+use crate::dsl::{Change, Materialized, Table};
 use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
@@ -38,6 +38,7 @@ impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V
             HoldSpec {
                 size_ms: 0,
                 grace_ms: 0,
+                reopens: false,
             }
         });
         let codecs = (table.key.name(), value.name());
@@ -79,6 +80,27 @@ pub struct HoldSpec {
     pub size_ms: i64,
     /// How long after its end a window takes records, in milliseconds.
     pub grace_ms: i64,
+    /// Whether a window that was closed may open again while there is one origin, which is Kafka Streams' rule
+    /// of sessions and sliding windows in the millisecond of their close.
+    pub reopens: bool,
+}
+
+impl HoldSpec {
+    /// Windows of which both ends are times of records. They take records until time is more than `grace_ms`
+    /// past their end. Kafka Streams lets go of them a millisecond before; so it is where the store says its
+    /// retention.
+    pub(in crate::dsl) fn of_inclusive<A>(
+        size_ms: i64,
+        grace_ms: i64,
+        store: &Materialized<A>,
+    ) -> Self {
+        let is_stated = store.retention.is_some();
+        Self {
+            size_ms,
+            grace_ms: grace_ms.saturating_add(i64::from(!is_stated)),
+            reopens: is_stated,
+        }
+    }
 }
 
 /// Holds the rows of windows until they close.
@@ -105,7 +127,8 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
     fn hold(&self, record: &Record<Windowed<K>, Change<V>>, cx: &mut Context) -> Result<()> {
         let Buffers { key, row } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;
-        if self.close_ms(end_ms) <= self.closed.get() {
+        let may_reopen = self.hold.reopens && !self.bound.has_several_origins();
+        if self.close_ms(end_ms) <= self.closed.get() && !may_reopen {
             cx.drop_record(cx.closed_reason());
             return Ok(());
         }

@@ -1,0 +1,86 @@
+//! What a windowed aggregate knows of time: what it has seen, and what has closed.
+
+use crate::state::TimeSlot;
+use crate::task::{Context, NodeId, TimeBound, Wiring};
+
+/// The time of one operator. With one origin it is the largest timestamp that was seen; with several, a
+/// record is late by its own origin's clock and windows close by the slowest of them
+/// ([ADR 0010](../../../docs/adr/0010-time-as-a-promise.md)).
+pub(super) struct WindowTime {
+    observed: TimeSlot,
+    closed: TimeSlot,
+    bound: TimeBound,
+}
+
+/// Up to where windows have closed for a record, in milliseconds, their grace not counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lateness {
+    /// By its own origin: what is older is late.
+    pub(super) late_ms: i64,
+    /// For good, by the slowest origin.
+    pub(super) closed_ms: i64,
+}
+
+impl WindowTime {
+    /// The time of an operator over a store; of one of several over the same store by its number. Then each
+    /// has a time of its own, but the slowest origin of all is waited for.
+    pub(super) fn of(wiring: &Wiring<'_>, id: NodeId, store: &str, number: Option<usize>) -> Self {
+        let (place, bound) = match number {
+            None => (format!("operator/{store}"), wiring.bound(id)),
+            Some(number) => (
+                format!("operator/{store}/{number}"),
+                wiring.bound_of_stores(&[store]),
+            ),
+        };
+        Self {
+            observed: wiring.time(&place),
+            closed: wiring.time(&format!("{place}/closed")),
+            bound,
+        }
+    }
+
+    /// A record has come.
+    #[inline]
+    pub(super) fn see(&self, timestamp_ms: i64) {
+        if timestamp_ms > self.observed.get() {
+            self.observed.set(timestamp_ms);
+        }
+    }
+
+    /// Whether records of several upstream tasks come.
+    pub(super) fn has_several_origins(&self) -> bool {
+        self.bound.has_several_origins()
+    }
+
+    /// With several origins what the slowest of them has passed is closed, for good: rows expire by it
+    /// (`set_floor` tells the store), and a record that comes later would begin its window anew.
+    #[inline]
+    pub(super) fn close(&self, cx: &Context, set_floor: impl FnOnce(i64)) {
+        if self.bound.has_several_origins() {
+            let floor_ms = cx.floor_ms(&self.bound);
+            set_floor(floor_ms);
+            if floor_ms != i64::MAX {
+                self.closed.raise(floor_ms);
+            }
+        }
+    }
+
+    /// All windows are closed up to a time, as at the end of the input.
+    pub(super) fn close_until(&self, close_ms: i64) {
+        self.closed.raise(close_ms);
+    }
+
+    /// What is late for the record that is handled.
+    #[inline]
+    pub(super) fn lateness(&self, cx: &Context) -> Lateness {
+        Lateness {
+            late_ms: cx.lateness_time_ms(&self.bound, self.observed.get()),
+            closed_ms: self.closed.get(),
+        }
+    }
+
+    /// The time by which windows close and their results go out.
+    pub(super) fn closing_ms(&self, cx: &Context) -> i64 {
+        cx.closing_time_ms(&self.bound, self.observed.get())
+    }
+}
