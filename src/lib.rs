@@ -53,7 +53,8 @@
 //!  base       ids, records, time, errors; the only door to clock, chance and threads
 //!  disk       the thin wrapper over RocksDB that log and state share
 //!  codec      bytes of keys and values
-//!  log        the trait of a partitioned log, and its backends: in memory, embedded
+//!  log        the trait of a partitioned log, and its backends: in memory, embedded, Kafka
+//!  client     typed producers and consumers of any log
 //!  state      stores: overlay, changelog, restore
 //!  task       a partition of a sub-topology as a step machine: records in, effects out
 //!  topology   the physical graph, its names, its cut into sub-topologies
@@ -68,6 +69,7 @@ pub mod base;
 pub mod disk;
 pub mod codec;
 pub mod log;
+pub mod client;
 pub mod state;
 pub mod task;
 

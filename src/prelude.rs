@@ -6,6 +6,9 @@
 pub use crate::base::{Header, Headers, Record};
 #[cfg(feature = "bincode")]
 pub use crate::codec::Bincode;
+pub use crate::client::{
+    Consumer, ConsumerOptions, ConsumerRecord, LogClients, Producer, ProducerOptions,
+};
 pub use crate::codec::{Codec, Json, Nullable, OwnCodec, Windowed, WindowedCodec};
 pub use crate::dsl::{
     Consumed, Grouped, GroupedStream, Idle, JoinWindows, Joined, Materialized, Produced,

@@ -30,4 +30,6 @@ mod sharing;
 mod slow;
 mod time;
 mod timers;
+mod typed_clients;
+mod typed_clients_on_logs;
 mod watched;
