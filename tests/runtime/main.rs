@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and its clock is the real one"
 )]
 
+mod awaited;
 mod blind;
 mod counting;
 mod crash;
