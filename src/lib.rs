@@ -31,8 +31,10 @@
 //! ```
 //!
 //! # Where to go next
+//! - three programs to begin with: `docs/guide.md`;
 //! - to write a topology: [`dsl`], and [`codec`] for what is on the topics;
 //! - to run one: [`runtime::Application`], on a log that [`open`] opens;
+//! - to write its input and read its output: the typed clients of any log, in [`client`];
 //! - to test one: [`testing::Driver`] for its results, [`testing::Invariance`] for its independence of
 //!   partitions, workers and pace;
 //! - when something fails: [`ErrorKind`] says what to do about it, [`task::ErrorPolicies`] what happens
@@ -111,3 +113,8 @@ extern crate self as marea;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The same for the programs of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+pub struct Guide;

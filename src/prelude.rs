@@ -4,19 +4,22 @@
 //! application on a log. Codecs as values (`codec::Utf8`, `codec::I64`, ...) are not here: a type has its own.
 
 pub use crate::base::{Header, Headers, Record};
-#[cfg(feature = "bincode")]
-pub use crate::codec::Bincode;
 pub use crate::client::{
     Consumer, ConsumerOptions, ConsumerRecord, LogClients, Producer, ProducerOptions,
 };
+#[cfg(feature = "bincode")]
+pub use crate::codec::Bincode;
 pub use crate::codec::{Codec, Json, Nullable, OwnCodec, Windowed, WindowedCodec};
 pub use crate::dsl::{
-    Consumed, Grouped, GroupedStream, Idle, JoinWindows, Joined, Materialized, Produced,
-    Repartitioned, Split, Stream, StreamBuilder, StreamJoined, Suppressed, Table, TimeWindows,
-    WindowedStream,
+    Clock, CogroupedStream, Consumed, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Grouped,
+    GroupedStream, GroupedTable, Idle, JoinWindows, Joined, Materialized, Processor,
+    ProcessorContext, Produced, RecordMetadata, Repartitioned, Split, Stream, StreamBuilder,
+    StreamJoined, Suppressed, Table, TimeWindows, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};
-pub use crate::runtime::{Application, Settings, StopSignal};
+pub use crate::runtime::{
+    Application, ErrorPolicies, Guarantee, Policy, Settings, StateBackend, StopSignal,
+};
 pub use crate::testing::{Driver, InputTopic, OutputTopic};
 pub use crate::topology::Topology;
 #[cfg(feature = "bincode")]
