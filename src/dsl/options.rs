@@ -268,7 +268,7 @@ impl<V: 'static> Materialized<V> {
     }
 
     /// How long a window's row can be read after it started, in stream time. The default, which is
-    /// also the peer's, is the size of the window plus its grace.
+    /// also that of Kafka Streams, is the size of the window plus its grace.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
@@ -353,7 +353,8 @@ impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
         self
     }
 
-    /// How long a record can meet partners, in stream time. The default, which is also the peer's, is
+    /// How long a record can meet partners, in stream time. The default, which is also that of Kafka
+    /// Streams, is
     /// before plus after plus grace.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {

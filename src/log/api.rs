@@ -372,7 +372,7 @@ pub trait Reader: Send {
     fn skipped(&mut self) -> Vec<Skipped>;
 
     /// Where the committed records of an assigned partition end. `None` if that is not known within
-    /// `timeout`: the question stands, look again. The log was asked after this reader returned what
+    /// `timeout`: the request stays pending; call again. The log was asked after this reader returned what
     /// it returned last, so that a record appended before one of those is counted; more records make
     /// it ask anew.
     ///
@@ -423,10 +423,10 @@ pub struct JoinRequest {
     pub member: String,
     /// All tasks of the application; every member names the same.
     pub tasks: Vec<TaskPlan>,
-    /// A member of which nothing was heard for so long, neither a poll nor a heartbeat, is expelled, in
+    /// A member of which nothing was heard for this long, neither a poll nor a heartbeat, is expelled, in
     /// milliseconds: its process is gone.
     pub session_timeout_ms: u64,
-    /// A member that has not polled for so long is expelled, in milliseconds, however steady its
+    /// A member that has not polled for this long is expelled, in milliseconds, however steady its
     /// heartbeat: its worker is stuck.
     pub max_poll_interval_ms: u64,
 }

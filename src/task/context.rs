@@ -30,7 +30,7 @@ pub enum DropReason {
     Refused,
     /// A store refused its row as older than it keeps.
     Expired,
-    /// Its new key is null and it was to be repartitioned. The peer drops these without counting.
+    /// Its new key is null and it was to be repartitioned. Kafka Streams drops these without counting.
     NullRepartitionKey,
     /// A policy skipped it after an error.
     Skipped,

@@ -142,7 +142,7 @@ impl TimeWindowSpec {
 /// Folds each record into the rows of its windows and forwards the rows.
 ///
 /// A null key is dropped; a null value counts. A window takes records until the time passes its end
-/// plus grace; which time that is, with several origins, is decision D13. A row's timestamp is the
+/// plus grace; which time that is, with several origins, is in ADR 0010. A row's timestamp is the
 /// largest of the records folded into it. Source: `KStreamWindowAggregate`.
 pub(super) struct WindowAggregate<K, V, A> {
     pub(super) fold: SharedFold<K, V, A>,
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_of_a_timestamp_are_those_of_the_peer() {
+    fn windows_of_a_timestamp_are_those_of_kafka_streams() {
         let hopping = TimeWindowSpec {
             size_ms: 10,
             advance_ms: 3,

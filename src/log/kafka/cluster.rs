@@ -42,7 +42,7 @@ pub(super) struct Cluster {
     topics: Mutex<HashMap<Arc<str>, Arc<TopicSpec>>>,
     spare_readers: Mutex<Vec<ReaderClient>>,
     /// By group and name: the last one of this process to join.
-    seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
+    local_members: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
     pub(super) members_seen: Seen<(Vec<GroupMember>, bool)>,
     pub(super) questions: Questions,
     pub(super) topic_ids: TopicIds,
@@ -76,7 +76,7 @@ impl Cluster {
             groups: Mutex::default(),
             topics: Mutex::default(),
             spare_readers: Mutex::default(),
-            seats: Mutex::default(),
+            local_members: Mutex::default(),
             members_seen: Seen::default(),
             questions: Questions::default(),
             topic_ids: TopicIds::default(),
@@ -176,8 +176,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn seats(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {
-        lock(&self.seats)
+    pub(super) fn local_members(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {
+        lock(&self.local_members)
     }
 }
 

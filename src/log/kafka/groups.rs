@@ -80,7 +80,7 @@ impl<T> Default for Seen<T> {
 }
 
 impl<T> Seen<T> {
-    /// What was seen at most so long ago, or what `look` finds now. Those that ask meanwhile wait for it.
+    /// What was seen at most this long ago, or what `look` finds now. Those that ask meanwhile wait for it.
     fn look(
         &self,
         group: &str,
@@ -171,7 +171,7 @@ impl Cluster {
         let known = self.members(group)?;
         let mut members: Vec<String> = known.into_iter().map(|member| member.id).collect();
         // Those that have not been let in yet.
-        for ((joined, member), seat) in self.seats().iter() {
+        for ((joined, member), seat) in self.local_members().iter() {
             if joined == group && lock(&seat.state).lost.is_none() {
                 members.push(member.clone());
             }
@@ -237,7 +237,7 @@ impl Cluster {
         }
     }
 
-    /// The same as [`Self::look_at_members`], or what another worker saw at most so long ago.
+    /// The same as [`Self::look_at_members`], or what another worker saw at most this long ago.
     pub(super) fn recent_members(
         &self,
         group: &str,
