@@ -199,8 +199,7 @@ fn two_consumers_share_the_partitions(log: Arc<dyn Log>) {
         .expect("created");
     let error = log
         .consumer::<String, i64>("pair", ["u"])
-        .err()
-        .expect("refused");
+        .expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     first.close();
     second.close();
