@@ -31,11 +31,13 @@
 //! ```
 //!
 //! # Where to go next
+//! - three programs to begin with: `docs/guide.md`;
 //! - to write a topology: [`dsl`], and [`codec`] for what is on the topics;
 //! - to run one: [`runtime::Application`], on a log that [`open`] opens;
+//! - to write its input and read its output: the typed clients of any log, in [`client`];
 //! - to test one: [`testing::Driver`] for its results, [`testing::Invariance`] for its independence of
 //!   partitions, workers and pace;
-//! - when something fails: [`ErrorKind`] says what to do about it, [`task::ErrorPolicies`] what happens
+//! - when something fails: [`ErrorKind`] says what to do about it, [`runtime::ErrorPolicies`] what happens
 //!   to records that cannot be handled.
 //!
 //! # Features
@@ -47,13 +49,15 @@
 //! Without any of them the log in memory is left, for tests and for a log of your own.
 //!
 //! # Layers
-//! A module knows those above it in this list and none below. This is also the order to read them in.
+//! A module knows those above it in this list and none below. This is also the order to read them in. No promise is
+//! made of `disk`, `state`, `task` and `plan`, which are public for this repository's own tests and benches.
 //!
 //! ```text
 //!  base       ids, records, time, errors; the only door to clock, chance and threads
 //!  disk       the thin wrapper over RocksDB that log and state share
 //!  codec      bytes of keys and values
-//!  log        the trait of a partitioned log, and its backends: in memory, embedded
+//!  log        the trait of a partitioned log, and its backends: in memory, embedded, Kafka
+//!  client     typed producers and consumers of any log
 //!  state      stores: overlay, changelog, restore
 //!  task       a partition of a sub-topology as a step machine: records in, effects out
 //!  topology   the physical graph, its names, its cut into sub-topologies
@@ -65,13 +69,18 @@
 //! ```
 
 pub mod base;
+#[doc(hidden)]
 pub mod disk;
 pub mod codec;
 pub mod log;
+pub mod client;
+#[doc(hidden)]
 pub mod state;
+#[doc(hidden)]
 pub mod task;
 
 pub mod topology;
+#[doc(hidden)]
 pub mod plan;
 pub mod dsl;
 pub mod runtime;
@@ -85,6 +94,8 @@ pub use codec::Json;
 #[cfg(feature = "bincode")]
 pub use marea_derive::Bincode;
 pub use marea_derive::Json;
+#[doc(no_inline)]
+pub use prelude::*;
 
 /// Opens the log that `url` names, with defaults: `memory:` (gone with the process), `embedded:DIRECTORY`
 /// or `kafka://HOST:PORT`. [`log::open`] takes options.
@@ -109,3 +120,8 @@ extern crate self as marea;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The same for the programs of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+pub struct Guide;

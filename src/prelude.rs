@@ -4,18 +4,25 @@
 //! application on a log. Codecs as values (`codec::Utf8`, `codec::I64`, ...) are not here: a type has its own.
 
 pub use crate::base::{Header, Headers, Record};
+pub use crate::client::{
+    Consumer, ConsumerOptions, ConsumerRecord, LogClients, Producer, ProducerOptions,
+};
 #[cfg(feature = "bincode")]
 pub use crate::codec::Bincode;
 pub use crate::codec::{
     Codec, Json, Nullable, OwnCodec, SessionWindowedCodec, Windowed, WindowedCodec,
 };
 pub use crate::dsl::{
-    Consumed, ForeignJoined, GlobalTable, Grouped, GroupedStream, Idle, JoinWindows, Joined,
-    Materialized, Produced, Repartitioned, SessionWindows, SlidingWindows, Split, Stream,
-    StreamBuilder, StreamJoined, Suppressed, Table, TimeWindows, UnlimitedWindows, WindowedStream,
+    Clock, CogroupedStream, Consumed, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord,
+    ForeignJoined, GlobalTable, Grouped, GroupedStream, GroupedTable, Idle, JoinWindows, Joined,
+    Materialized, Processor, ProcessorContext, Produced, RecordMetadata, Repartitioned,
+    SessionWindows, SlidingWindows, Split, Stream, StreamBuilder, StreamJoined, Suppressed, Table,
+    TimeWindows, UnlimitedWindows, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};
-pub use crate::runtime::{Application, Settings, StopSignal};
+pub use crate::runtime::{
+    Application, ErrorPolicies, Guarantee, Policy, Settings, StateBackend, StopSignal,
+};
 pub use crate::testing::{Driver, InputTopic, OutputTopic};
 pub use crate::topology::Topology;
 #[cfg(feature = "bincode")]

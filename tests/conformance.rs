@@ -1,7 +1,7 @@
 //! Runs the conformance vectors: what Kafka Streams did, record for record (`tests/conformance/`).
 //!
 //! Each file is a topology with scripts; each script runs through the driver and is compared with
-//! what the peer wrote, step by step, with what its stores held in the end, and with how many
+//! what Kafka Streams wrote, step by step, with what its stores held in the end, and with how many
 //! records it dropped. A topology with persistent stores runs over memory and over RocksDB. State
 //! rebuilt from the changelogs must be equal as well.
 //!

@@ -4,7 +4,7 @@
 //! ```text
 //!  tree       the files, and what a finding is
 //!  code       comments and strings masked, tests cut off, tokens;  paths  what `use` trees name
-//!  layers modules vendors calls names links promises machines goldens scripts     a rule, or a few akin, in each
+//!  layers modules vendors calls names links promises machines goldens scripts surface     a rule, or a few akin, in each
 //! ```
 //!
 //! A rule is a function from a path and a text to findings, so each has its own tests below it: a
@@ -55,6 +55,9 @@ mod goldens;
 
 #[path = "tidy/scripts.rs"]
 mod scripts;
+
+#[path = "tidy/surface.rs"]
+mod surface;
 
 use tree::{File, Finding, Tree};
 
@@ -175,4 +178,44 @@ fn conformance_vectors_are_json() {
 #[test]
 fn scripts_run_and_stop_at_the_first_error() {
     hold(Tree::read().all(), scripts::runnable);
+}
+
+/// A name that is added, renamed or lost is a line of a diff. `UPDATE_GOLDENS=1` rewrites the file.
+#[test]
+fn public_items_are_those_of_the_golden() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").to_owned());
+    let path = std::path::Path::new(&root).join("tests/goldens/public_items.txt");
+    let items: String = (surface::public_items(&Tree::read()).iter())
+        .map(|item| format!("{item}\n"))
+        .collect();
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::write(&path, &items).expect("the golden can be written");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    let lines = |text: &str| {
+        text.lines()
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let (before, now) = (lines(&golden), lines(&items));
+    let gone: Vec<_> = before.difference(&now).collect();
+    let new: Vec<_> = now.difference(&before).collect();
+    assert!(
+        gone.is_empty() && new.is_empty(),
+        "the public items changed; if that is wanted, say so in CHANGELOG.md and run with UPDATE_GOLDENS=1\n\
+         gone: {gone:#?}\nnew: {new:#?}"
+    );
+}
+
+#[test]
+fn the_guide_prints_the_examples() {
+    let tree = Tree::read();
+    let guide = &tree.file("docs/guide.md").text;
+    for program in ["word_count", "revenue", "ocean"] {
+        let source = &tree.file(&format!("examples/{program}.rs")).text;
+        assert!(
+            guide.contains(&format!("```rust\n{source}```\n")),
+            "docs/guide.md does not print examples/{program}.rs as it is; copy it there"
+        );
+    }
 }

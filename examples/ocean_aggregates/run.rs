@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marea::base::{Env, Error, ErrorKind, Result, SystemEnv};
-use marea::disk::Budget;
-use marea::log::{self, CommittedOffset, Log, OpenOptions};
-use marea::runtime::{Application, ApplicationBuilder, Settings, State, StopSignal};
-use marea::task::{ErrorPolicies, Policy};
+use marea::log::{self, Budget, CommittedOffset, Log, OpenOptions};
+use marea::runtime::{
+    Application, ApplicationBuilder, ErrorPolicies, Policy, Settings, State, StopSignal,
+};
 use marea::topology::Topology;
 use ocean::feed::{self, Feeder, Opener, Source};
 use ocean::generate::{self, Generator};

@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use console::{Alignment, Term, pad_str, style};
 use marea::base::{Env, Error, ErrorKind, Result, TopicPartition};
 use marea::log::{Isolation, Log};
-use marea::runtime::Snapshot;
-use marea::task::DropReason;
+use marea::runtime::{DropReason, Snapshot};
+use ocean::burst::Burst;
 use ocean::feed::Progress;
 use ocean::model::{Alert, Average};
 use ocean::results::Follower;
@@ -39,6 +39,8 @@ pub struct View {
     dead_letters: i64,
     latest: BTreeMap<String, Average>,
     last_alerts: Vec<Alert>,
+    /// The alerts of the plain lines.
+    burst: Burst,
     averages_seen: u64,
     alerts_seen: u64,
     started_ms: u64,
@@ -67,6 +69,7 @@ impl View {
             log: log.clone(),
             latest: BTreeMap::new(),
             last_alerts: Vec::new(),
+            burst: Burst::default(),
             averages_seen: 0,
             alerts_seen: 0,
             started_ms: now_ms,
@@ -102,6 +105,7 @@ impl View {
         }
         if now_ms - self.plain_ms >= PLAIN_MS {
             self.plain_ms = now_ms;
+            self.sum_up()?;
             let line = self.numbers(snapshot, fed, now_ms);
             self.line(&line)?;
         }
@@ -111,6 +115,7 @@ impl View {
     /// The last frame.
     pub fn end(&mut self, snapshot: &Snapshot, fed: &Progress) -> Result<()> {
         self.collect()?;
+        self.sum_up()?;
         if self.live {
             self.frame(snapshot, fed, self.env.monotonic_ms())?;
         }
@@ -202,14 +207,29 @@ impl View {
         if !self.live {
             for alert in &alerts {
                 let alert_ms = alert.window_start_ms;
-                let alert = plain(&alert.to_string());
-                self.line(&format!("alert  {}  {alert}", utc(alert_ms)))?;
+                if self.burst.take(alert_ms) {
+                    let alert = plain(&alert.to_string());
+                    self.line(&format!("alert  {}  {alert}", utc(alert_ms)))?;
+                }
             }
         }
         self.last_alerts.append(&mut alerts);
         let surplus = self.last_alerts.len().saturating_sub(ALERTS_SHOWN);
         self.last_alerts.drain(..surplus);
         Ok(())
+    }
+
+    /// A line for the alerts that had none.
+    fn sum_up(&mut self) -> Result<()> {
+        let Some(hidden) = self.burst.end() else {
+            return Ok(());
+        };
+        self.line(&format!(
+            "alert  {} more, of windows from {} to {}",
+            thousands(hidden.count),
+            utc(hidden.from_ms),
+            utc(hidden.to_ms)
+        ))
     }
 
     fn numbers(&self, snapshot: &Snapshot, fed: &Progress, now_ms: u64) -> String {
@@ -220,7 +240,7 @@ impl View {
             fed.done * 100.0,
             thousands(fed.lines),
             thousands(self.rate as u64),
-            thousands(snapshot.lag.max(0) as u64),
+            lag(snapshot),
             self.averages_seen,
             self.alerts_seen,
             self.dead_letters - self.dead_letters_before,
@@ -281,6 +301,12 @@ impl View {
 
 fn end(log: &dyn Log, topic: &str) -> Result<i64> {
     log.end_offset(&TopicPartition::new(topic, 0), Isolation::ReadCommitted)
+}
+
+/// How much is left to process, as far as anybody knows.
+fn lag(snapshot: &Snapshot) -> String {
+    let known = snapshot.lag.map(|lag| thousands(lag.max(0).unsigned_abs()));
+    known.unwrap_or_else(|| "unknown".to_owned())
 }
 
 fn late(snapshot: &Snapshot) -> u64 {

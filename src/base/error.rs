@@ -20,7 +20,7 @@ pub enum ErrorKind {
     /// Stored bytes are not what was written, or of a format this version cannot read. The message
     /// names the place and the cure.
     Corrupt,
-    /// A disk or a quota is full. Nothing was lost: make room and start again.
+    /// A disk or a quota is full. Nothing was lost: make room and restart.
     Full,
     /// The thing was closed before the call. Open it again if you need it.
     Closed,

@@ -1,4 +1,4 @@
-//! Which partition a key belongs to: the JVM client's rule, bit for bit (design decision D6).
+//! Which partition a key belongs to: the JVM client's rule, bit for bit.
 
 /// The 32-bit MurmurHash 2 of `bytes` with the seed that Kafka's Java client uses.
 ///

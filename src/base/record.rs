@@ -7,7 +7,7 @@ pub const NO_TIMESTAMP: i64 = -1;
 
 /// A key, a value, the time of the event and headers, moving by value from operator to operator.
 ///
-/// Where a key or a value may be absent its type is an `Option` (design decision D14).
+/// Where a key or a value may be absent its type is an `Option`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record<K, V> {
     /// What the record is about; decides its partition.

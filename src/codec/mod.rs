@@ -1,4 +1,4 @@
-//! Bytes and types: what a key or a value looks like on a topic and in a store (decisions D11, D14).
+//! Bytes and types: what a key or a value looks like on a topic and in a store.
 
 mod primitive;
 mod own;

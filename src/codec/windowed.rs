@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_windowed_key_is_laid_out_as_the_peer_does() {
+    fn a_windowed_key_is_laid_out_as_kafka_streams_does() {
         let codec = WindowedCodec::new(Utf8, 10);
         let key = Windowed {
             key: "ab".to_owned(),

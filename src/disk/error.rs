@@ -19,7 +19,7 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
     let text = cause.as_ref();
     let place = path.display();
     if text.contains("No space left") || text.contains("Disk quota exceeded") {
-        let message = format!("{doing} {place}: the disk is full; make room and start again");
+        let message = format!("{doing} {place}: the disk is full; make room and restart");
         return (ErrorKind::Full, message);
     }
     let locked = text.contains("lock hold by current process")
@@ -73,8 +73,9 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
             format!("{doing} {place}: refused by RocksDB"),
         ),
         _ => {
-            let message =
-                format!("{doing} {place}: the disk gave an error; start again when it is well");
+            let message = format!(
+                "{doing} {place}: the disk gave an error; restart once the disk is healthy"
+            );
             (ErrorKind::Unavailable, message)
         }
     }
@@ -93,7 +94,7 @@ pub(crate) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
             "the file system is read-only; choose another directory or remount it",
         ),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Full, "make room and start again")
+            (ErrorKind::Full, "make room and restart")
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => (
             ErrorKind::Invalid,
@@ -106,7 +107,7 @@ pub(crate) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
         _ if cause.raw_os_error() == Some(24) => {
             return refused(&format!("{doing} {place}")).with_source(cause);
         }
-        _ => (ErrorKind::Unavailable, "start again when the disk is well"),
+        _ => (ErrorKind::Unavailable, "restart once the disk is healthy"),
     };
     Error::new(kind, format!("{doing} {place}: {cure}")).with_source(cause)
 }

@@ -1,4 +1,4 @@
-//! The row that says what a directory holds and which version wrote it (design decision D15).
+//! The row that says what a directory holds and which version wrote it.
 //!
 //! ```text
 //! key "format"    value (little endian)

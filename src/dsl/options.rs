@@ -393,7 +393,8 @@ impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
         self
     }
 
-    /// How long a record can meet partners, in stream time. The default, which is also the peer's, is
+    /// How long a record can meet partners, in stream time. The default, which is also that of Kafka
+    /// Streams, is
     /// before plus after plus grace.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {

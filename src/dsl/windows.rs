@@ -225,7 +225,7 @@ impl JoinWindows {
         self
     }
 
-    /// The right record must be at least so much later (a negative `before` of the peer).
+    /// The right record must be at least this much later (a negative `before` in Kafka Streams).
     #[must_use]
     pub fn at_least_after(mut self, after: Duration) -> Self {
         let (ms, overflow) = signed(after);
@@ -243,7 +243,8 @@ impl JoinWindows {
         self
     }
 
-    /// The right record must be at least so much earlier (a negative `after` of the peer).
+    /// The right record must be at least this much earlier (a negative `after` in Kafka
+    /// Streams).
     #[must_use]
     pub fn at_least_before(mut self, before: Duration) -> Self {
         let (ms, overflow) = signed(before);

@@ -1,4 +1,4 @@
-//! Partitioned logs: one trait, several backends, one conformance suite (design decision D2).
+//! Partitioned logs: one trait, several backends, one conformance suite.
 //!
 //! ```text
 //!  api, commit, batch  what the layers above see
@@ -36,3 +36,5 @@ pub use embedded::EmbeddedLog;
 pub use kafka::{KafkaLog, KafkaLogBuilder};
 pub use memory::MemoryLog;
 pub use url::{OpenOptions, open};
+
+pub use crate::disk::Budget;

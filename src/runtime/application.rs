@@ -2,10 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use futures::stream::{self, Stream, StreamExt};
 
 use super::drain::Drain;
@@ -15,6 +17,7 @@ use super::layout::Layout;
 use super::liveness::Liveness;
 use super::opening::run as restore;
 use super::status::Status;
+use super::stop_signal::Signal;
 use super::watch::watch;
 use super::worker::{Ends, Shared, Worker, join};
 use super::{Settings, Snapshot, State, StateBackend, StopSignal};
@@ -242,7 +245,7 @@ impl Application {
     }
 
     /// Brings the input to its end: waits until everything that was appended before the call has been
-    /// processed, then closes what is open (decision D10) and commits. Nothing should be appended to
+    /// processed, then closes what is open and commits. Nothing should be appended to
     /// the inputs meanwhile; what comes later is processed, and may be late.
     ///
     /// # Errors
@@ -353,6 +356,47 @@ impl Application {
             }
         }
         self.close(deadline)
+    }
+
+    /// [`Application::run_until`] for those who must not block: until SIGINT or SIGTERM, then closes in good
+    /// order; or until it fails. Runs on the caller's tokio runtime and starts none. A second signal
+    /// ends the process at once.
+    ///
+    /// Dropping the future leaves the application running. Dropping the application afterwards joins its
+    /// threads, which have ended.
+    ///
+    /// ```no_run
+    /// # use marea::prelude::*;
+    /// #[tokio::main]
+    /// async fn main() -> marea::Result<()> {
+    /// #   let topology = StreamBuilder::new().build()?;
+    ///     let application = Application::builder(topology, "orders")
+    ///         .log(marea::open("embedded:./data")?)
+    ///         .state_directory("./state")
+    ///         .start()?;
+    ///     application.run().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The failure of a worker: return it from `main`, so that the process ends with a non-zero exit code.
+    /// `Invalid` outside a tokio runtime; `Unavailable` if the system gives no signals, or workers have not
+    /// stopped after 30 seconds.
+    pub async fn run(&self) -> Result<()> {
+        let signal = Signal::listen()?;
+        match select(pin!(self.ended()), pin!(signal.caught())).await {
+            Either::Left((ended, _)) => return ended,
+            Either::Right(_) => {}
+        }
+        self.shared.status.enter(State::Stopping);
+        let closing = Duration::from_millis(GIVE_UP_MS);
+        self.shared.stop(self.until_ms(closing));
+        // Workers give up by themselves; one that is stuck in a closure of the user must not hold this.
+        let Ok(ended) = tokio::time::timeout(closing, self.ended()).await else {
+            let message = format!("waited {GIVE_UP_MS} ms for the workers to stop");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        };
+        ended
     }
 
     /// Starts a thread; without it everything stops.

@@ -1,4 +1,4 @@
-//! The commit protocol (decisions D3, D4), in steps:
+//! The commit protocol, in steps:
 //!
 //! 0. Where the log gains by it, outputs go ahead (`worker/staging.rs`).
 //! 1. [`seal`]: effects are completed and taken, each store's active generation becomes the

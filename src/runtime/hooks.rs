@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A step of the commit protocol (decision D4).
+/// A step of the commit protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Point {
     /// Records were processed; the commit has not been asked for.

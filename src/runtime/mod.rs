@@ -38,3 +38,5 @@ pub use settings::{DeletedUnread, Guarantee, Settings, StateBackend};
 pub use status::{LogOutage, Snapshot, State, Stuck, TaskSnapshot, WorkerSnapshot};
 pub use stop_signal::StopSignal;
 pub(crate) use worker::Turn;
+
+pub use crate::task::{DropReason, Drops, ErrorPolicies, Policy, Stage};

@@ -73,10 +73,10 @@ pub struct Settings {
     /// Threads that open and restore tasks beside the workers. With 0 the workers do it between their
     /// steps: for simulations on one thread.
     pub restore_threads: usize,
-    /// A process that the group has not heard of for so long loses its tasks, in milliseconds. A worker
+    /// A process that the group has not heard of for this long loses its tasks, in milliseconds. A worker
     /// that is busy is heard of all the same.
     pub session_timeout_ms: u64,
-    /// A worker that has been at one record for so long loses its tasks to the others, in
+    /// A worker that has been at one record for this long loses its tasks to the others, in
     /// milliseconds: its closure may never return. Until then they wait with it.
     pub max_poll_interval_ms: u64,
     /// How long an outage of the log is waited out before the worker fails, in milliseconds: commits
@@ -95,10 +95,21 @@ pub struct Settings {
     /// How often records that nobody needs any more are deleted from internal topics, in
     /// milliseconds.
     pub purge_interval_ms: u64,
-    /// Committed rows reach the disk when the write buffers are full, and at the latest after so long,
+    /// Committed rows reach the disk when the write buffers are full, and at the latest after this long,
     /// in milliseconds; looked at as often as the interval above says. A crash costs a restart the
     /// changelog records since then.
     pub flush_interval_ms: u64,
+}
+
+impl Settings {
+    /// The defaults with rows in memory: needs no state directory, and a start reads the changelogs from the
+    /// beginning. For tests and small states.
+    pub fn in_memory() -> Self {
+        Self {
+            state_backend: StateBackend::Memory,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Settings {

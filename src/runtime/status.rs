@@ -119,8 +119,9 @@ pub struct Snapshot {
     pub records: u64,
     /// Commits since the start.
     pub commits: u64,
-    /// Records in all inputs that are not processed yet.
-    pub lag: i64,
+    /// Records in all inputs of this instance that are not processed yet. `None` while that is not known: it
+    /// has just started, opens tasks, or the log has not said where an input ends.
+    pub lag: Option<i64>,
     /// Dropped records since the start, by reason.
     pub drops: Drops,
     /// Offsets of inputs whose records were deleted before they were read, since the start.
@@ -145,7 +146,8 @@ const SETTLED_MS: u64 = 300;
 pub(super) struct WorkerStatus {
     pub(super) records: u64,
     pub(super) commits: u64,
-    pub(super) lag: i64,
+    /// `None` while it is not known.
+    pub(super) lag: Option<i64>,
     pub(super) drops: Drops,
     pub(super) deleted_unread: u64,
     /// Number of the last drain that the worker knows.
@@ -230,6 +232,7 @@ impl Status {
         status.tasks.clear();
         status.restoring.clear();
         status.waiting.clear();
+        status.lag = None;
         status.settled_at_ms = None;
         status.expelled = true;
     }
@@ -330,7 +333,7 @@ impl Status {
             state: inner.state,
             records: 0,
             commits: 0,
-            lag: 0,
+            lag: (inner.state != State::Starting && !inner.workers.is_empty()).then_some(0),
             drops: inner.global_drops,
             deleted_unread: 0,
             tasks: Vec::new(),
@@ -352,7 +355,7 @@ impl Status {
             });
             snapshot.records += worker.records;
             snapshot.commits += worker.commits;
-            snapshot.lag += worker.lag;
+            snapshot.lag = (snapshot.lag.zip(worker.lag)).map(|(others, lag)| others + lag);
             snapshot.drops.add(&worker.drops);
             snapshot.deleted_unread += worker.deleted_unread;
             snapshot.tasks.extend(worker.tasks.iter().cloned());
@@ -365,5 +368,34 @@ impl Status {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_that_is_not_known_is_not_called_0() {
+        let status = Status::new(2);
+        let lag = || status.snapshot(0, BTreeMap::new()).lag;
+        let report = |worker: &str, lag| {
+            let reported = WorkerStatus {
+                lag,
+                settled_at_ms: Some(0),
+                ..WorkerStatus::default()
+            };
+            status.report(worker, reported, 1, SETTLED_MS);
+        };
+        assert_eq!(lag(), None, "nobody has reported");
+        report("a", Some(3));
+        assert_eq!(lag(), None, "still starting: the other has not reported");
+        report("b", Some(4));
+        assert_eq!(lag(), Some(7));
+        report("b", None);
+        assert_eq!(lag(), None, "one of them does not know");
+        report("b", Some(0));
+        status.expelled("a");
+        assert_eq!(lag(), None, "what it had is with nobody that is known");
     }
 }

@@ -1,7 +1,9 @@
-//! SIGINT and SIGTERM, as a flag that can be asked.
+//! SIGINT and SIGTERM: as a flag that can be asked, and as something to await.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{self, SignalKind};
 
 use crate::base::{Error, ErrorKind, Result};
 
@@ -34,5 +36,40 @@ impl StopSignal {
     /// Whether there was one.
     pub fn is_set(&self) -> bool {
         self.caught.load(Ordering::Acquire)
+    }
+}
+
+/// The same for tasks of a tokio runtime.
+pub(super) struct Signal {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Signal {
+    /// Begins to listen; the second signal ends the process, as with [`StopSignal`].
+    pub(super) fn listen() -> Result<Self> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::invalid(
+                "`run` needs a tokio runtime; call it from `#[tokio::main]`, or call `run_until`, which blocks",
+            ));
+        }
+        StopSignal::listen()?;
+        let listen = |kind| {
+            unix::signal(kind).map_err(|cause| {
+                Error::new(ErrorKind::Unavailable, "listening for signals").with_source(cause)
+            })
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Resolves with the next one.
+    pub(super) async fn caught(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

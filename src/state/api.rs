@@ -23,7 +23,7 @@ impl WindowRules {
     }
 }
 
-/// The peer's two kinds of store differ in what they refuse and in their order, wherever they live.
+/// The two kinds of store of Kafka Streams differ in what they refuse and in their order, wherever they live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Medium {
     /// The rules of Kafka Streams' RocksDB stores: expiry by segment; ranges by segment, key, time.
@@ -63,7 +63,7 @@ pub struct StoreSpec {
     pub name: String,
     /// Its rules.
     pub kind: StoreKind,
-    /// Which kind of the peer's it behaves like.
+    /// Which of those kinds it behaves like.
     pub medium: Medium,
     /// What a row holds beside the value. A changelog holds the plain value; timestamp and headers are the
     /// record's.

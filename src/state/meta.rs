@@ -1,4 +1,4 @@
-//! The task's own rows: what the column after the stores' holds (design decisions D5, D15).
+//! The task's own rows: what the column after the stores' holds.
 //!
 //! ```text
 //! "task"                    magic "mast" | version (1) | feature bits (1) | crc32c of the rest (4) |

@@ -1,4 +1,4 @@
-//! Local state: where each byte lives, and how it commits (design decisions D4, D5, D6).
+//! Local state: where each byte lives, and how it commits.
 //!
 //! ```text
 //!  operator --put/get--> store --> overlay (active | committing) --> backend (RocksDB or memory)

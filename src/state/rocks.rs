@@ -1,4 +1,4 @@
-//! Committed rows in RocksDB: one database a task, a column family a store (design decision D5).
+//! Committed rows in RocksDB: one database a task, a column family a store.
 //!
 //! There is no write-ahead log, since the changelog is one; all columns are flushed together, so that
 //! the disk always holds some committed prefix.

@@ -58,7 +58,7 @@ impl RowLimit {
         } = self;
         let message = format!(
             "a row of store {store} has {size} bytes, its changelog takes {max_bytes}; make the row \
-             smaller, or raise the changelog topic's limit and start again"
+             smaller, or raise the changelog topic's limit and restart"
         );
         Error::new(ErrorKind::TooLarge, message)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! on the disk  segment of the end (8) | key | end (8) | start (8)     numbers big-endian, never negative
-//! changelog    key | end (8) | start (8)                              the JVM's layout (decision D6)
+//! changelog    key | end (8) | start (8)                              the JVM's layout
 //! ```
 //!
 //! Both media have one layout, so that the sessions of a key lie together; an in-memory store sorts what it

@@ -1,7 +1,7 @@
 //! The time of a store whose rows expire, and the segments that its rows are in.
 //!
 //! A store has a time of its own: the largest time of a row ever put. The operator may hold it back with
-//! a floor, the smallest clock over the origins of its input (decision D13); the smaller of the two decides
+//! a floor, the smallest clock over the origins of its input; the smaller of the two decides
 //! what is read and what is refused.
 
 use std::cell::{Cell, RefCell};

@@ -135,7 +135,7 @@ impl WindowStore {
     }
 
     /// Shows `read` the row of `key` and `start_ms`; none if it is past the retention. Where
-    /// duplicates are kept, which of them is the peer's choice: the last put, if it was of this key
+    /// duplicates are kept, which of them is as in Kafka Streams: the last put, if it was of this key
     /// and start. `read` must not use the same store.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! ```text
 //! persistent  segment (8) | key | start (8) | sequence (4)     numbers big-endian, never negative
 //! in memory   start (8)   | key | sequence (4)
-//! changelog   key | start (8) | sequence (4)                   the JVM's layout (decision D6)
+//! changelog   key | start (8) | sequence (4)                   the JVM's layout
 //! ```
 
 use super::{Medium, WindowRules};

@@ -30,7 +30,7 @@ pub enum DropReason {
     Refused,
     /// A store refused its row as older than it keeps.
     Expired,
-    /// Its new key is null and it was to be repartitioned. The peer drops these without counting.
+    /// Its new key is null and it was to be repartitioned. Kafka Streams drops these without counting.
     NullRepartitionKey,
     /// An answer of a join by a foreign key, whose left row has changed since it asked.
     Superseded,

@@ -1,4 +1,4 @@
-//! What happens to a record that cannot be handled (decision D9).
+//! What happens to a record that cannot be handled.
 
 /// Where a record failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -192,7 +192,7 @@ pub struct OutputSpec {
     /// How many tasks write it, if it is a repartition topic of this application: then the end of the
     /// input is told to its readers.
     pub origins: Option<u32>,
-    /// Whether its records carry the clock of their origin (decision D13): where there are several, or
+    /// Whether its records carry the clock of their origin: where there are several, or
     /// where its readers are several, and origins of a topic themselves.
     pub clocked: bool,
     /// To which partitions the clock goes when no record carries it.

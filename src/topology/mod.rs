@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A repartition topic separates two sub-topologies. Names come from what the user wrote, never from
-//! a counter (decision D8): a sub-topology is called after its smallest store, or else its smallest
+//! a counter: a sub-topology is called after its smallest store, or else its smallest
 //! source.
 
 mod describe;

@@ -1,4 +1,4 @@
-//! The few words that the topologies are written in: the twin of the peer side's `Vocabulary`.
+//! The few words that the topologies are written in: the twin of `Vocabulary` on the side of Kafka Streams.
 
 use std::time::Duration;
 

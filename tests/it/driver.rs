@@ -75,7 +75,7 @@ fn the_clock_moves_when_it_is_told() {
 }
 
 #[test]
-fn a_null_key_at_a_repartition_is_counted_apart_from_what_the_peer_counts() {
+fn a_null_key_at_a_repartition_is_counted_apart_from_what_kafka_streams_counts() {
     let builder = StreamBuilder::new();
     builder
         .stream_with("in", Consumed::with(Utf8, I64))

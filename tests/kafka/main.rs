@@ -41,6 +41,9 @@ mod inputs;
 #[path = "../runtime/orders.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod orders;
+#[path = "../runtime/typed_clients.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
+mod typed_clients;
 #[path = "../runtime/pipeline.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;
@@ -135,6 +138,11 @@ fn main() -> ExitCode {
     ];
     for (name, case) in own.into_iter().flatten() {
         run((*name).to_owned(), &|| case(&broker));
+    }
+    for (name, case) in typed_clients::CASES {
+        run(format!("typed_clients::{name}"), &|| {
+            case(broker.fresh_log())
+        });
     }
     println!(
         "\n{passed} passed; {} failed: {}",

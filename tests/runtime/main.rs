@@ -8,6 +8,7 @@
 )]
 
 mod at_least_once;
+mod awaited;
 mod blind;
 mod closing;
 mod counting;
@@ -34,4 +35,6 @@ mod sharing;
 mod slow;
 mod time;
 mod timers;
+mod typed_clients;
+mod typed_clients_on_logs;
 mod watched;

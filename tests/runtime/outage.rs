@@ -95,7 +95,7 @@ fn a_setting_ends_the_wait() {
         }
     };
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.message().contains("start again"), "{error}");
+    assert!(error.message().contains("restart"), "{error}");
     assert_eq!(running.snapshot().state, State::Failed);
 }
 

@@ -334,7 +334,7 @@ fn without_threads_the_workers_restore() {
     append(&*log, &readings[..10_000], 4, 500);
     let mut running = start();
     wait_for(&running, "half is read", |snapshot| {
-        snapshot.state == State::Running && snapshot.records > 10_000 && snapshot.lag == 0
+        snapshot.state == State::Running && snapshot.records > 10_000 && snapshot.lag == Some(0)
     });
     running.close(DEADLINE).expect("closed");
     append(&*log, &readings[10_000..], 4, 500);

@@ -23,6 +23,8 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("codec", &[("base", Everything)]),
     // Knows no task.
     ("log", &[("base", Everything), ("disk", Everything)]),
+    // Of any log: it knows the trait, no backend.
+    ("client", &[("base", Everything), ("codec", Everything), ("log", Everything)]),
     ("state", &[
         ("base", Everything), ("disk", Everything), ("codec", Everything),
         // The format of a changelog's records; who reads and writes the topic is the runtime's.
@@ -62,8 +64,8 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ]),
     // The names that a program needs, from wherever they are.
     ("prelude", &[
-        ("base", Everything), ("codec", Everything), ("log", Everything), ("topology", Everything),
-        ("dsl", Everything), ("runtime", Everything), ("testing", Everything),
+        ("base", Everything), ("codec", Everything), ("log", Everything), ("client", Everything),
+        ("topology", Everything), ("dsl", Everything), ("runtime", Everything), ("testing", Everything),
     ]),
 ];
 

@@ -418,7 +418,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_of_a_timestamp_are_those_of_the_peer() {
+    fn windows_of_a_timestamp_are_those_of_kafka_streams() {
         let hopping = TimeWindowSpec {
             size_ms: 10,
             advance_ms: 3,

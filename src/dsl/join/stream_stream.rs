@@ -286,7 +286,7 @@ where
             cx.drop_record(DropReason::Expired);
         }
         let from_ms = timestamp_ms.saturating_sub(self.reach.before_ms).max(0);
-        // The peer moves a reach that ends before 1970 to 1970: the record at 0 is met.
+        // Kafka Streams moves a reach that ends before 1970 to 1970: the record at 0 is met.
         let to_ms = timestamp_ms.saturating_add(self.reach.after_ms).max(0);
         if to_ms < from_ms {
             return Ok(());

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_laid_out_as_the_peer_does() {
+    fn changes_are_laid_out_as_kafka_streams_does() {
         assert_eq!(encoded(None, Some("ab")), b"ab\0");
         assert_eq!(encoded(Some("ab"), None), b"ab\x01");
         // Kafka 4.3.0 writes these bytes for new "abc", old "x".

@@ -11,7 +11,7 @@
 //! it.
 //!
 //! A tombstone that is the last goes too, but only `delete_retention_ms` after a run that left no older
-//! record of its key (the peer's delete horizon): who read such a record, read it before that run, and
+//! record of its key (Kafka's delete horizon): who read such a record, read it before that run, and
 //! has that long to reach the tombstone. Its own age would not do, since both may go in one run. A
 //! partition keeps one horizon at a time, an offset and when the run ended; the next is taken when all
 //! tombstones below it have gone.

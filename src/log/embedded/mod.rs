@@ -1,4 +1,4 @@
-//! The embedded log: durable, in this process, without a broker (design decisions D2, D3).
+//! The embedded log: durable, in this process, without a broker.
 //!
 //! ```text
 //!  writer --submit--> queue --> committer: merges what waits into ONE WriteBatch, one fsync

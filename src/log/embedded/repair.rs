@@ -81,7 +81,7 @@ impl EmbeddedLog {
     /// Makes a damaged log openable, and says what was lost. All commits before the first damage of the
     /// write-ahead log stay, none after it; batches whose files are damaged are left out. The log gets a new
     /// incarnation, so that state made from what is lost is rebuilt. The damaged files stay in the directory
-    /// `damaged.<n>` below `path`: look at the log, then delete it. A log that is well stays as it is.
+    /// `damaged.<n>` below `path`: look at the log, then delete it. An intact log stays as it is.
     ///
     /// Needs as much room on the disk as the log has, and reads all of it.
     ///
@@ -295,7 +295,7 @@ fn change_places(path: &Path) -> Result<PathBuf> {
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(damaged) = &self.damaged else {
-            return write!(f, "the log is well; nothing was changed");
+            return write!(f, "the log is intact; nothing was changed");
         };
         writeln!(
             f,

@@ -47,7 +47,7 @@ pub(super) struct Cluster {
     /// Each with when it was given back, the oldest first.
     spare_readers: Mutex<Vec<(ReaderClient, u64)>>,
     /// By group and name: the last one of this process to join.
-    seats: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
+    local_members: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
     pub(super) members_seen: Seen<Members>,
     /// By group: the broker that described it last.
     pub(super) coordinators: Mutex<HashMap<String, i32>>,
@@ -91,7 +91,7 @@ impl Cluster {
             groups: Mutex::default(),
             topics: Mutex::default(),
             spare_readers: Mutex::default(),
-            seats: Mutex::default(),
+            local_members: Mutex::default(),
             members_seen: Seen::default(),
             coordinators: Mutex::default(),
             questions: Questions::default(),
@@ -211,8 +211,8 @@ impl Cluster {
         let _ends_by_itself = self.env.spawn("marea-kafka-spares", body);
     }
 
-    pub(super) fn seats(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {
-        lock(&self.seats)
+    pub(super) fn local_members(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {
+        lock(&self.local_members)
     }
 }
 

@@ -115,7 +115,7 @@ impl Cluster {
         let known = self.members(group)?;
         let mut members: Vec<String> = known.into_iter().map(|member| member.id).collect();
         // Those that have not been let in yet.
-        for ((joined, member), seat) in self.seats().iter() {
+        for ((joined, member), seat) in self.local_members().iter() {
             if joined == group && lock(&seat.state).lost.is_none() {
                 members.push(member.clone());
             }

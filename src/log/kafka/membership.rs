@@ -144,8 +144,8 @@ impl Cluster {
         self.prepare_tasks(&request.group, tasks.len())?;
         let now_ms = self.env.monotonic_ms();
         let place = (request.group.clone(), request.member.clone());
-        let mut seats = self.seats();
-        let before = seats.get(&place).map_or(0, |seat| {
+        let mut local_members = self.local_members();
+        let before = local_members.get(&place).map_or(0, |seat| {
             seat.lose("another member of that name has joined since");
             lock(&seat.state).generation
         });
@@ -169,8 +169,8 @@ impl Cluster {
             }),
             wish: AtomicU8::new(STAY),
         });
-        seats.insert(place, Arc::clone(&seat));
-        drop(seats);
+        local_members.insert(place, Arc::clone(&seat));
+        drop(local_members);
         let thread = MemberThread::start(Arc::clone(self), Arc::clone(&seat), topic, shape)?;
         Ok(Box::new(KafkaMember {
             cluster: Arc::clone(self),
@@ -182,7 +182,7 @@ impl Cluster {
 
     /// Refuses a member whose tasks are not those of the others.
     fn check_agreement(&self, request: &JoinRequest, tasks: &[TaskId], shape: u64) -> Result<()> {
-        for ((group, member), seat) in self.seats().iter() {
+        for ((group, member), seat) in self.local_members().iter() {
             let live = lock(&seat.state).lost.is_none();
             if live && *group == request.group && *member != request.member && seat.tasks != tasks {
                 return Err(disagree(&request.group, &request.member, member));
@@ -197,7 +197,7 @@ impl Cluster {
             return Ok(None);
         };
         let place = (group.group.clone(), token.member.clone());
-        let seat = self.seats().get(&place).cloned();
+        let seat = self.local_members().get(&place).cloned();
         let missing = || {
             check::fenced_member(
                 &group.group,

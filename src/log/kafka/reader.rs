@@ -392,7 +392,7 @@ fn tell(cause: KafkaError) -> Result<()> {
         .with_source(cause)),
         // Nothing heals this client: not an outage that is waited out.
         Some(Code::Fatal) => {
-            let message = "the reader can read no more; start again";
+            let message = "the reader can read no more; restart";
             Err(Error::new(ErrorKind::Closed, message).with_source(cause))
         }
         Some(Code::TopicAuthorizationFailed) => Err(failed("reading", cause)),

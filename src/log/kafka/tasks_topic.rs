@@ -65,7 +65,7 @@ impl Cluster {
             |((of, _), seat): (&(String, String), &std::sync::Arc<super::membership::Seat>)| {
                 of == group && lock(&seat.state).lost.is_none()
             };
-        let is_here = self.seats().iter().any(lives);
+        let is_here = self.local_members().iter().any(lives);
         Ok(is_here || !self.members(group)?.is_empty())
     }
 }

@@ -189,7 +189,7 @@ impl KafkaWriter {
     }
 
     fn gone(&self) -> CommitError {
-        let message = format!("the thread of writer {} has ended; start again", self.id);
+        let message = format!("the thread of writer {} has ended; restart", self.id);
         CommitError::Fatal(Error::new(ErrorKind::Internal, message))
     }
 }

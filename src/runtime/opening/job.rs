@@ -26,7 +26,7 @@ use crate::state::{Identity, StoredState, TaskDirectory};
 
 /// How much a restore fetches at a time, in bytes.
 const FETCH_BYTES: usize = 4 << 20;
-/// Rows that were last known to be fresh so long ago are flushed when they are again, in milliseconds: a
+/// Rows that were last known to be fresh this long ago are flushed when they are again, in milliseconds: a
 /// crash after it must not find them old.
 const FLUSH_AFTER_MS: i64 = 60 * 60 * 1_000;
 

@@ -39,9 +39,9 @@ impl Worker {
             .cloned()
             .collect();
         if !revoked.is_empty() {
-            let seats = self.seats;
+            let places_lost = self.places_lost;
             let committed = self.all_committed()?;
-            if self.seats != seats {
+            if self.places_lost != places_lost {
                 // The worker was expelled meanwhile: this assignment is another's.
                 return Ok(());
             }

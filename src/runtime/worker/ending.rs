@@ -1,4 +1,4 @@
-//! Draining: a task ends when its inputs have ended (decision D10).
+//! Draining: a task ends when its inputs have ended.
 
 use std::sync::atomic::Ordering;
 

@@ -121,7 +121,7 @@ impl Worker {
         self.forget_round();
         self.settled_at_ms = None;
         self.aborts = None;
-        self.seats += 1;
+        self.places_lost += 1;
         self.shared.liveness.keep(&self.name, None);
         self.membership = Box::new(NoPlace);
         self.phase = match self.phase {

@@ -17,7 +17,7 @@ mod assignment;
 mod commits;
 mod ending;
 mod going_back;
-mod house;
+mod maintenance;
 mod outage;
 mod reading;
 mod reporting;
@@ -137,7 +137,7 @@ pub(in crate::runtime) struct Worker {
     has_caught_up: bool,
     passed_gaps_at_ms: u64,
     refreshed_at_ms: u64,
-    kept_house_at_ms: u64,
+    maintained_at_ms: u64,
     /// Commits at the time of the last purge.
     purged_commits: u64,
     reported_at_ms: u64,
@@ -145,7 +145,7 @@ pub(in crate::runtime) struct Worker {
     /// consumed is purged at once.
     short_of_room: bool,
     /// How often it has lost its place in the group.
-    seats: u64,
+    places_lost: u64,
     /// When it was fenced within the last minute, by the monotonic clock.
     fenced_at_ms: VecDeque<u64>,
     /// Number of the last drain that it knows.
@@ -210,11 +210,11 @@ impl Worker {
             has_caught_up: false,
             passed_gaps_at_ms: now_ms,
             refreshed_at_ms: now_ms,
-            kept_house_at_ms: now_ms,
+            maintained_at_ms: now_ms,
             purged_commits: 0,
             reported_at_ms: 0,
             short_of_room: false,
-            seats: 0,
+            places_lost: 0,
             fenced_at_ms: VecDeque::new(),
             drain_known: 0,
             drained_at_ms: now_ms,
@@ -317,7 +317,7 @@ impl Worker {
         }
         self.stage()?;
         self.commit_if_due()?;
-        self.keep_house()?;
+        self.maintain()?;
         if self.phase != Phase::Working {
             return Ok(Turn::Again);
         }

@@ -1,4 +1,4 @@
-//! An outage of the log is waited out, for as long as it lasts (decision D16).
+//! An outage of the log is waited out, for as long as it lasts.
 //!
 //! ```text
 //!  the log cannot be asked       Outage      ask again, later and later
@@ -162,7 +162,7 @@ impl Worker {
         Err(Error::new(
             ErrorKind::Unavailable,
             format!(
-                "the log has not answered for {waited_ms} ms, {times} times; start again, which continues \
+                "the log has not answered for {waited_ms} ms, {times} times; restart, which continues \
                  from what is committed: {reason}"
             ),
         ))

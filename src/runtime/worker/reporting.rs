@@ -14,10 +14,12 @@ impl Worker {
         }
         self.reported_at_ms = now_ms;
         let (restoring, waiting) = self.openings.report(now_ms);
+        // What a task that is not open yet has to read is not known.
+        let is_opening = !restoring.is_empty() || !waiting.is_empty();
         let mut status = WorkerStatus {
             records: self.records,
             commits: self.commits,
-            lag: 0,
+            lag: None,
             drops: self.drops,
             deleted_unread: self.deleted_unread,
             drain_known: self.drain_known,
@@ -61,9 +63,9 @@ impl Worker {
             });
         }
         let ends = self.shared.log.recent_ends(&all);
-        for (end, done) in ends.into_iter().zip(done) {
-            status.lag += end.map_or(0, |end| (end - done).max(0));
-        }
+        let lag = ends.into_iter().zip(done);
+        let lag: Option<i64> = lag.map(|(end, done)| Some((end? - done).max(0))).sum();
+        status.lag = lag.filter(|_| !is_opening);
         self.shared
             .status
             .report(&self.name, status, self.shared.layout.specs.len(), now_ms);

@@ -134,7 +134,7 @@ fn probe(state: &TaskState, put: &Put<'_>, dropped: &mut i64) -> String {
     let store: VersionedStore = state.store("store").expect("is there");
     let (key, at) = (put.key.as_bytes(), put.timestamp_ms);
     let show = |version: Option<Version<'_>>| match version {
-        // The peer's typed stores leave out until when a version is valid.
+        // Typed stores of Kafka Streams leave out until when a version is valid.
         Some(version) => format!("{}[{},)", text(version.row), version.since_ms),
         None => "null".to_owned(),
     };
@@ -164,7 +164,7 @@ fn use_lru(state: &TaskState, put: &Put<'_>, _dropped: &mut i64) -> String {
 }
 
 #[test]
-fn session_stores_do_what_the_peers_do() {
+fn session_stores_do_what_those_of_kafka_streams_do() {
     for (file, medium) in [
         ("store-session", Medium::Persistent),
         ("store-session-in-memory", Medium::InMemory),
@@ -184,7 +184,7 @@ fn session_stores_do_what_the_peers_do() {
 }
 
 #[test]
-fn versioned_stores_do_what_the_peers_do() {
+fn versioned_stores_do_what_those_of_kafka_streams_do() {
     for file in ["store-versioned", "store-versioned-segments"] {
         let rules = VersionedRules { history_ms: 50 };
         let spec = of_kind("store", StoreKind::versioned(rules));
@@ -198,7 +198,7 @@ fn versioned_stores_do_what_the_peers_do() {
 }
 
 #[test]
-fn lru_stores_do_what_the_peers_do() {
+fn lru_stores_do_what_those_of_kafka_streams_do() {
     let spec = StoreSpec {
         medium: Medium::InMemory,
         ..of_kind("store", StoreKind::lru(2))

@@ -126,7 +126,7 @@ pub(super) fn scripts(file: &str) -> Vec<Value> {
 }
 
 #[test]
-fn window_stores_do_what_the_peers_do() {
+fn window_stores_do_what_those_of_kafka_streams_do() {
     for (file, medium, duplicates) in [
         ("store-window", Medium::Persistent, false),
         ("store-window-in-memory", Medium::InMemory, false),

@@ -12,10 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use marea::base::{Env, Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
-use marea::log::{
-    Assignment, Commit, CommitError, CommittedOffset, JoinRequest, Log, Membership, Receipt,
-    TaskPlan, Writer,
-};
+use marea::log::{Assignment, CommittedOffset, JoinRequest, Log, Membership, TaskPlan};
+use marea::prelude::{OwnCodec, Producer, ProducerOptions};
 
 use crate::patience::wait_out;
 use crate::pending::Pending;
@@ -31,8 +29,8 @@ const BATCH_LINES: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// With a rate to keep: how often something is due, and how long a stop may go unheard.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a commit's answer is waited for once the feeder was told to stop, in milliseconds.
-const ANSWER_MS: u64 = 10_000;
+/// How long a commit's answer is waited for once the feeder was told to stop.
+const ANSWER: Duration = Duration::from_secs(10);
 /// A feeder whose process is silent for this long loses its turn, in milliseconds.
 const SESSION_MS: u64 = 30_000;
 /// A feeder that neither feeds nor asks whether it is its turn for this long loses it, in milliseconds: it
@@ -239,10 +237,11 @@ impl Feeding {
                 session_timeout_ms: SESSION_MS,
                 max_poll_interval_ms: POLL_MS,
             };
-            let mut seat = self.wait_out("joining its group", || self.log.join(request.clone()))?;
-            match self.take_turns(&mut *seat) {
+            let mut membership =
+                self.wait_out("joining its group", || self.log.join(request.clone()))?;
+            match self.take_turns(&mut *membership) {
                 Ok(()) => {
-                    seat.leave();
+                    membership.leave();
                     return Ok(());
                 }
                 // Silent for too long, for instance while the machine slept.
@@ -250,7 +249,7 @@ impl Feeding {
                     tracing::warn!(%error, "the feeder lost its place; joining anew");
                 }
                 Err(error) => {
-                    seat.leave();
+                    membership.leave();
                     return Err(error);
                 }
             }
@@ -266,16 +265,30 @@ impl Feeding {
         wait_out(&*self.env, || self.is_stopped(), doing, ask)
     }
 
-    fn take_turns(&mut self, seat: &mut dyn Membership) -> Result<()> {
+    /// Commits lines with the source's position, however long the log takes; once the feeder was told to
+    /// stop, for some seconds more.
+    fn producer(&self) -> Result<Producer<Vec<u8>, Vec<u8>>> {
+        let shared = Arc::clone(&self.shared);
+        let go_on = move |waited| waited < ANSWER || !shared.stop.load(Ordering::Acquire);
+        let options = ProducerOptions::default()
+            .source(GROUP)
+            .patience(go_on)
+            .env(Arc::clone(&self.env));
+        Producer::open(&self.log, READINGS, Vec::codec(), Vec::codec(), options)
+    }
+
+    fn take_turns(&mut self, membership: &mut dyn Membership) -> Result<()> {
         while !self.is_stopped() {
-            let assigned = look(seat)?;
+            let assigned = look(membership)?;
             if assigned.is_none_or(|assigned| assigned.tasks.is_empty()) {
                 self.env.sleep(TICK);
                 continue;
             }
-            // The writer first: whoever had the turn before has no say after it.
-            let (writer, known) = self.wait_out("opening the writer", || {
-                Ok((self.log.writer(GROUP)?, committed(&*self.log)?))
+            // The producer first: whoever had the turn before has no say after it.
+            let (producer, known) = self.wait_out("opening the producer", || {
+                let producer = self.producer()?;
+                let known = producer.position()?;
+                Ok((producer, known))
             })?;
             let source = (self.open)(known.as_ref())?;
             self.shared
@@ -283,15 +296,15 @@ impl Feeding {
                 .store(source.done().to_bits(), Ordering::Relaxed);
             let mut work = Work {
                 feeding: self,
-                seat,
+                membership,
                 source,
-                writer,
+                producer,
                 line: Vec::new(),
                 timed: None,
             };
             match work.run()? {
                 Turn::Done => return Ok(()),
-                Turn::Lost => seat.release(&[turn()])?,
+                Turn::Lost => membership.release(&[turn()])?,
             }
         }
         Ok(())
@@ -299,8 +312,8 @@ impl Feeding {
 }
 
 /// What the group says. A place that cannot be had now is as good as lost: the feeder joins anew.
-fn look(seat: &mut dyn Membership) -> Result<Option<Assignment>> {
-    seat.poll().map_err(|error| match error.kind() {
+fn look(membership: &mut dyn Membership) -> Result<Option<Assignment>> {
+    membership.poll().map_err(|error| match error.kind() {
         ErrorKind::Unavailable => Error::new(ErrorKind::Fenced, error.to_string()),
         _ => error,
     })
@@ -314,9 +327,9 @@ fn turn() -> TaskId {
 /// A turn.
 struct Work<'a> {
     feeding: &'a Feeding,
-    seat: &'a mut dyn Membership,
+    membership: &'a mut dyn Membership,
     source: Box<dyn Source>,
-    writer: Box<dyn Writer>,
+    producer: Producer<Vec<u8>, Vec<u8>>,
     line: Vec<u8>,
     /// Where the last line with a time went.
     timed: Option<u32>,
@@ -328,7 +341,7 @@ impl Work<'_> {
         let started_ns = env.monotonic_ns();
         let mut fed = 0u64;
         while !self.feeding.is_stopped() {
-            let assigned = look(self.seat)?;
+            let assigned = look(self.membership)?;
             if assigned.is_some_and(|assigned| assigned.tasks.is_empty()) {
                 return Ok(Turn::Lost);
             }
@@ -358,7 +371,7 @@ impl Work<'_> {
 
     /// Feeds a commit of up to `due` lines; their number, and whether the source has ended.
     fn feed(&mut self, due: usize) -> Result<(u64, bool)> {
-        let mut pending = Pending::after(self.timed);
+        let mut pending = Pending::after(self.timed, &mut self.producer);
         let outcome = loop {
             if pending.lines as usize >= due || pending.bytes >= BATCH_BYTES {
                 break Ok(false);
@@ -379,7 +392,8 @@ impl Work<'_> {
         self.timed = pending.timed;
         if lines > 0 {
             let position = self.source.position();
-            self.commit(pending.into_commit(position, self.seat.token()))?;
+            self.producer.set_token(self.membership.token());
+            self.producer.commit_at(position)?;
             self.feeding
                 .shared
                 .lines
@@ -394,69 +408,6 @@ impl Work<'_> {
             .done
             .store(self.source.done().to_bits(), Ordering::Relaxed);
         outcome.map(|end| (lines, end))
-    }
-
-    /// Commits, however long the log takes to answer.
-    fn commit(&mut self, commit: Commit) -> Result<()> {
-        let env = Arc::clone(&self.feeding.env);
-        let asked_at_ms = env.monotonic_ms();
-        let mut answer = self.submit(&commit);
-        loop {
-            let error = match answer {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => None,
-                Err(CommitError::Unknown(error)) => Some(error),
-                // Nothing of it happened: as if it had not been tried.
-                Err(CommitError::Aborted(error)) if error.kind() == ErrorKind::Unavailable => {
-                    if self.feeding.is_stopped() {
-                        return Err(error);
-                    }
-                    tracing::warn!(%error, "appending once more");
-                    env.sleep(TICK);
-                    answer = self.submit(&commit);
-                    continue;
-                }
-                Err(CommitError::Lost(error)) => {
-                    tracing::warn!(%error, "looking whether the last lines were appended");
-                    if self.has_happened(&commit)? {
-                        return Ok(());
-                    }
-                    answer = self.submit(&commit);
-                    continue;
-                }
-                Err(error) => return Err(error.into_error()),
-            };
-            if self.feeding.is_stopped() && env.monotonic_ms() >= asked_at_ms + ANSWER_MS {
-                let message = format!(
-                    "appending to {READINGS}: no answer for {ANSWER_MS} ms; restart, which continues after \
-                     the last line that was appended"
-                );
-                let late = Error::new(ErrorKind::Unavailable, message);
-                return Err(match error {
-                    Some(error) => late.with_source(error),
-                    None => late,
-                });
-            }
-            answer = self.writer.poll(TICK);
-        }
-    }
-
-    /// Opens the writer anew, which settles what it left open, and compares what the log has with what
-    /// the commit would have made of it.
-    fn has_happened(&mut self, commit: &Commit) -> Result<bool> {
-        let group = commit.group.as_ref();
-        let wanted = group.and_then(|group| Some(&group.offsets.first()?.1));
-        let log = &self.feeding.log;
-        let (writer, found) = self.feeding.wait_out("opening the writer", || {
-            Ok((log.writer(GROUP)?, committed(&**log)?))
-        })?;
-        self.writer = writer;
-        Ok(found.as_ref() == wanted)
-    }
-
-    fn submit(&mut self, commit: &Commit) -> std::result::Result<Option<Receipt>, CommitError> {
-        self.writer.submit(commit.clone())?;
-        self.writer.poll(TICK)
     }
 }
 

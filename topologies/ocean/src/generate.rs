@@ -26,7 +26,7 @@ pub struct Settings {
     pub per_second: u64,
     /// When the first reading is taken, in milliseconds since 1970.
     pub start_ms: i64,
-    /// A run begins so long after the end of the run before, by the readings' clock, in milliseconds:
+    /// A run begins this long after the end of the run before, by the readings' clock, in milliseconds:
     /// the windows of that one have closed.
     pub pause_ms: i64,
 }

@@ -19,3 +19,4 @@ pub mod generate;
 pub mod patience;
 mod pending;
 pub mod results;
+pub mod burst;

@@ -1,22 +1,18 @@
 //! Lines on their way to the log: each goes to the partition of its sensor.
 
-use std::collections::BTreeMap;
-
 use marea::base::{TopicPartition, partition_for_key};
-use marea::log::{Batch, BatchBuilder, Commit, CommittedOffset, GroupCommit, MemberToken};
+use marea::prelude::Producer;
 use serde::Deserialize;
 
-use crate::feed::{GROUP, Settings};
+use crate::feed::Settings;
 use crate::topology::{DEAD_LETTERS, READINGS};
 
 /// How much of a line that is too long a dead letter shows, in bytes.
 const RAW_SHOWN: usize = 200;
 
 /// The lines of a commit.
-#[derive(Default)]
-pub(crate) struct Pending {
-    readings: BTreeMap<u32, BatchBuilder>,
-    dead: BatchBuilder,
+pub(crate) struct Pending<'a> {
+    producer: &'a mut Producer<Vec<u8>, Vec<u8>>,
     pub(crate) lines: u64,
     pub(crate) oversized: u64,
     pub(crate) bytes: usize,
@@ -24,12 +20,15 @@ pub(crate) struct Pending {
     pub(crate) timed: Option<u32>,
 }
 
-impl Pending {
+impl<'a> Pending<'a> {
     /// The lines of a commit that follows one whose last line with a time went to that partition.
-    pub(crate) fn after(timed: Option<u32>) -> Self {
+    pub(crate) fn after(timed: Option<u32>, producer: &'a mut Producer<Vec<u8>, Vec<u8>>) -> Self {
         Self {
+            producer,
+            lines: 0,
+            oversized: 0,
+            bytes: 0,
             timed,
-            ..Self::default()
         }
     }
 
@@ -45,8 +44,8 @@ impl Pending {
             0 => self.timed.unwrap_or(own),
             _ => *self.timed.insert(own),
         };
-        let builder = self.readings.entry(partition).or_default();
-        builder.push(key, Some(line), timestamp_ms, &[]);
+        let place = TopicPartition::new(READINGS, partition);
+        (self.producer).add_bytes(&place, key, Some(line), timestamp_ms, &[]);
         self.lines += 1;
         self.bytes += line.len();
     }
@@ -58,27 +57,11 @@ impl Pending {
             "raw": shown,
         });
         let letter = letter.to_string();
-        self.dead.push(None, Some(letter.as_bytes()), 0, &[]);
+        let place = TopicPartition::new(DEAD_LETTERS, 0);
+        (self.producer).add_bytes(&place, None, Some(letter.as_bytes()), 0, &[]);
         self.lines += 1;
         self.oversized += 1;
         self.bytes += letter.len();
-    }
-
-    pub(crate) fn into_commit(mut self, position: CommittedOffset, token: MemberToken) -> Commit {
-        let readings = self.readings.iter_mut().filter_map(|(partition, builder)| {
-            Some((TopicPartition::new(READINGS, *partition), builder.seal()?))
-        });
-        let mut appends: Vec<(TopicPartition, Batch)> = readings.collect();
-        let dead = self.dead.seal();
-        appends.extend(dead.map(|batch| (TopicPartition::new(DEAD_LETTERS, 0), batch)));
-        Commit {
-            appends,
-            group: Some(GroupCommit {
-                group: GROUP.to_owned(),
-                token: Some(token),
-                offsets: vec![(TopicPartition::new(READINGS, 0), position)],
-            }),
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Held rows live in a store of their own, ordered by the end of their window, then key, then start:
 //! the order in which they come out. A window closes when the time passes its end plus grace; with
-//! several origins (decision D13) that is the least of their clocks. A row that was deleted meanwhile
+//! several origins that is the least of their clocks. A row that was deleted meanwhile
 //! never comes out. A window that was closed stays closed: an origin that was left out may come back with
 //! older records, whose rows are late here. Source: KIP-328, `KTableSuppressProcessorSupplier`.
 //!

@@ -6,17 +6,17 @@ use crate::runtime::layout::inputs;
 
 impl Worker {
     /// Flushes and purges when it is time.
-    pub(super) fn keep_house(&mut self) -> Result<()> {
+    pub(super) fn maintain(&mut self) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
         let settings = &self.shared.settings;
         if now_ms
             < self
-                .kept_house_at_ms
+                .maintained_at_ms
                 .saturating_add(settings.purge_interval_ms)
         {
             return Ok(());
         }
-        self.kept_house_at_ms = now_ms;
+        self.maintained_at_ms = now_ms;
         self.short_of_room = false;
         self.flush_what_is_due(now_ms)?;
         if self.commits == self.purged_commits {
@@ -38,7 +38,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Deletes what nobody needs any more from internal topics (decision D6).
+    /// Deletes what nobody needs any more from internal topics.
     pub(super) fn purge(&mut self) -> Result<()> {
         let mut before = Vec::new();
         for open in self.tasks.values() {

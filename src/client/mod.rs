@@ -1,0 +1,151 @@
+//! Typed clients of any log: a producer, a consumer, and what topics there are.
+//!
+//! ```
+//! use marea::prelude::*;
+//! use std::time::Duration;
+//!
+//! let log = marea::open("memory:")?;
+//! log.create_topics(&[TopicSpec::new("orders", 4)])?;
+//! log.producer::<String, f64>("orders")?.send("eu".to_owned(), 12.5)?;
+//!
+//! let mut consumer = log.consumer::<String, f64>("billing", ["orders"])?;
+//! let mut amounts = Vec::new();
+//! while amounts.is_empty() {
+//!     amounts.extend(consumer.poll(Duration::from_secs(1))?.into_iter().map(|r| r.value));
+//! }
+//! consumer.commit()?;
+//! assert_eq!(amounts, [12.5]);
+//! # Ok::<(), marea::Error>(())
+//! ```
+//!
+//! They work on every backend, since they use nothing but the [`Log`] trait: `delivery` settles what a
+//! commit came to, `producer` and `consumer` are the two ends.
+
+mod consumer;
+mod delivery;
+mod producer;
+
+use std::sync::Arc;
+
+use crate::base::{Error, ErrorKind, Result, TopicPartition};
+use crate::codec::OwnCodec;
+use crate::log::{Isolation, Log, Reader, TopicSpec};
+
+pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, Start};
+pub use producer::{Producer, ProducerOptions, Sent, SourcePosition};
+
+/// The clients of a log, by the types of keys and values.
+pub trait LogClients {
+    /// A producer into `topic`, with the types' own codecs.
+    ///
+    /// # Errors
+    /// As [`Producer::open`].
+    fn producer<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Producer<K, V>>;
+
+    /// A consumer of `topics` as a member of `group`, with the types' own codecs. A group that has
+    /// committed nothing begins with the first record.
+    ///
+    /// # Errors
+    /// As [`Consumer::open`].
+    fn consumer<K: OwnCodec, V: OwnCodec>(
+        &self,
+        group: &str,
+        topics: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Consumer<K, V>>;
+
+    /// The records of `topic` up to its end as it is now, partition by partition: for tests, tools and
+    /// small topics, since all of them are in memory.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such topic; `User` if a record does not decode; `Unavailable` when the log
+    /// does not give what it has.
+    fn records<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Vec<ConsumerRecord<K, V>>>;
+
+    /// All topics with their settings, by name. [`Log::create_topics`] and [`Log::delete_topics`] change
+    /// them.
+    ///
+    /// # Errors
+    /// `Unavailable` when the log cannot answer now.
+    fn topics(&self) -> Result<Vec<TopicSpec>>;
+}
+
+impl LogClients for Arc<dyn Log> {
+    fn producer<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Producer<K, V>> {
+        let options = ProducerOptions::default();
+        Producer::open(self, topic, K::codec(), V::codec(), options)
+    }
+
+    fn consumer<K: OwnCodec, V: OwnCodec>(
+        &self,
+        group: &str,
+        topics: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Consumer<K, V>> {
+        let options = ConsumerOptions::default();
+        Consumer::open(self, group, topics, K::codec(), V::codec(), options)
+    }
+
+    fn records<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Vec<ConsumerRecord<K, V>>> {
+        let partitions = partitions_of(&**self, topic)?;
+        let ends = self.end_offsets(&partitions, Isolation::ReadCommitted)?;
+        let mut reader = self.reader()?;
+        let (key, value) = (K::codec(), V::codec());
+        let mut records = Vec::new();
+        for (partition, end) in partitions.into_iter().zip(ends) {
+            let start = self.start_offset(&partition)?;
+            reader.assign(&[(partition.clone(), start)])?;
+            read_to(&mut *reader, &partition, end, |fetched| {
+                consumer::decode(fetched, &*key, &*value, &mut records)
+            })?;
+        }
+        Ok(records)
+    }
+
+    fn topics(&self) -> Result<Vec<TopicSpec>> {
+        let mut topics = Vec::new();
+        for name in self.topic_names()? {
+            // One that was deleted meanwhile is none.
+            topics.extend(self.topic(&name)?);
+        }
+        Ok(topics)
+    }
+}
+
+/// Reads an assigned partition up to `end`.
+fn read_to(
+    reader: &mut dyn Reader,
+    partition: &TopicPartition,
+    end: i64,
+    mut each: impl FnMut(&crate::log::Fetched) -> Result<()>,
+) -> Result<()> {
+    while let Some(before) = reader
+        .position(partition)
+        .filter(|position| *position < end)
+    {
+        for fetched in reader.poll(consumer::FETCH_BYTES, consumer::READING)? {
+            each(&fetched)?;
+        }
+        if reader.position(partition) == Some(before) {
+            let message = format!(
+                "{partition}: nothing was read from offset {before}, though the partition ends at {end}; try again"
+            );
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+    }
+    Ok(())
+}
+
+/// All partitions of a topic.
+fn partitions_of(log: &dyn Log, topic: &str) -> Result<Vec<TopicPartition>> {
+    let spec = spec_of(log, topic)?;
+    let name: Arc<str> = topic.into();
+    let partition = |number| TopicPartition::new(Arc::clone(&name), number);
+    Ok((0..spec.partitions).map(partition).collect())
+}
+
+fn spec_of(log: &dyn Log, topic: &str) -> Result<TopicSpec> {
+    log.topic(topic)?.ok_or_else(|| {
+        Error::invalid(format!(
+            "there is no topic {topic}; create it with `create_topics`"
+        ))
+    })
+}
