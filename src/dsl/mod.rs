@@ -60,9 +60,10 @@ pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
 };
 pub use processor::{
-    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, Processed, Processor,
-    ProcessorContext, RecordMetadata, StoreDeclaration, StoreRows, Stores,
-    TimestampedKeyValueStore, TypedStore, WindowStore,
+    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, LruStore, Processed,
+    Processor, ProcessorContext, RecordMetadata, SessionStore, StoreDeclaration, StoreRows,
+    StoreSessions, StoreSite, Stores, TimestampedKeyValueStore, TimestampedWindowStore, TypedStore,
+    TypedWindowStore, VersionedRecord, VersionedStore, WindowStore,
 };
 pub use stream::{Split, Stream};
 pub use table::{Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};

@@ -18,6 +18,7 @@ mod attempt;
 mod calls;
 mod context;
 mod effects;
+mod expired_puts;
 mod globals;
 mod held;
 mod input_ends;
@@ -38,6 +39,7 @@ mod wiring;
 
 pub use context::{Context, DropReason, Drops};
 pub use effects::{Effects, OutputId};
+pub use expired_puts::ExpiredPuts;
 pub use globals::{GlobalRows, GlobalStores};
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};

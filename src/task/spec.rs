@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{GlobalStores, Wiring};
+use super::{ExpiredPuts, GlobalStores, Wiring};
 use crate::base::Result;
 use crate::state::StoreSpec;
 
@@ -19,8 +19,9 @@ pub type Make = Arc<dyn Fn(&mut Wiring<'_>, NodeId) -> Result<()> + Send + Sync>
 /// A `fn(&Record<K, V>) -> Record<K, V>`, erased; present where a stream's handle was cloned.
 pub type Copier = Arc<dyn Any + Send + Sync>;
 
-/// Opens a store with its types, for nodes that find it by name: the value is downcast by who uses it.
-pub type OpenStore = Arc<dyn Fn(&Wiring<'_>) -> Result<Box<dyn Any>> + Send + Sync>;
+/// Opens a store with its types, for nodes that find it by name: the value is downcast by who uses it. What
+/// the store refuses counts for the node.
+pub type OpenStore = Arc<dyn Fn(&Wiring<'_>, &ExpiredPuts) -> Result<Box<dyn Any>> + Send + Sync>;
 
 /// How the stores that have types are opened, by name.
 #[derive(Clone, Default)]

@@ -10,8 +10,8 @@ use super::step::sink_time;
 use super::task_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
-    Copier, Edges, Effects, GlobalRows, HoldId, NodeId, NodeKind, Outlets, OutputId, Port, Process,
-    Source, TaskSpec, TimeBound, TopicName,
+    Copier, Edges, Effects, ExpiredPuts, GlobalRows, HoldId, NodeId, NodeKind, Outlets, OutputId,
+    Port, Process, Source, TaskSpec, TimeBound, TopicName,
 };
 use crate::base::{Error, Record, Result};
 use crate::state::{KeyValueStore, TaskState, TimeSlot, WindowStore};
@@ -138,18 +138,18 @@ impl<'a> Wiring<'a> {
         self.spec.globals.get(name)
     }
 
-    /// A store of the task with its types, to be downcast.
+    /// A store of the task with its types, to be downcast; puts that it refuses are counted in `expired`.
     ///
     /// # Errors
     /// `Invalid` if it was declared without types.
-    pub fn typed_store(&self, name: &str) -> Result<Box<dyn Any>> {
+    pub fn typed_store(&self, name: &str, expired: &ExpiredPuts) -> Result<Box<dyn Any>> {
         let open = self.spec.typed_stores.get(name).ok_or_else(|| {
             Error::invalid(format!(
                 "store {name:?} belongs to an operator, and its types are not known by name; declare a store \
                  of your own with `StreamBuilder::add_store`"
             ))
         })?;
-        open(self)
+        open(self, expired)
     }
 
     /// Leaves the port of a node for its parents.

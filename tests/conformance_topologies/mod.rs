@@ -5,6 +5,7 @@ mod joins;
 mod ocean;
 mod processors;
 mod stateless;
+mod stores;
 mod stream_joins;
 mod table_joins;
 mod tables;
@@ -26,6 +27,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         table_joins::build,
         ocean::build,
         processors::build,
+        stores::build,
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
@@ -34,7 +36,12 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies of families that name their own; the suite fails without one of these too.
-pub const FAMILIES: [&[&str]; 3] = [stream_joins::NAMES, tables::NAMES, table_joins::NAMES];
+pub const FAMILIES: [&[&str]; 4] = [
+    stream_joins::NAMES,
+    tables::NAMES,
+    table_joins::NAMES,
+    stores::NAMES,
+];
 
 /// The topologies without which the suite fails.
 pub const REQUIRED: [&str; 76] = [
