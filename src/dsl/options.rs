@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sink::Partitioner;
 use super::source::Gate;
 use super::windows::millis;
 use crate::base::{Error, Record, Result};
@@ -110,6 +111,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
 pub struct Produced<K, V> {
     pub(super) key: SharedCodec<K>,
     pub(super) value: SharedCodec<V>,
+    pub(super) partitioner: Option<Partitioner<K, V>>,
 }
 
 impl<K: OwnCodec, V: OwnCodec> Produced<K, V> {
@@ -131,7 +133,29 @@ impl<K: 'static, V: 'static> Produced<K, V> {
         Self {
             key: Arc::new(key),
             value: Arc::new(value),
+            partitioner: None,
         }
+    }
+
+    /// Chooses the partition of each record, from 0: `partitioner` gets the key, the value, and how many
+    /// partitions the topic has. By default it is the hash of the key, as of any producer of Kafka's. A number
+    /// that the topic does not have is an error of processing.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// let by_depth = Produced::<String, i64>::own()
+    ///     .partitioner(|_buoy, depth, partitions| (*depth / 100).unsigned_abs() as u32 % partitions);
+    /// builder.stream::<String, i64>("depths").to_with("by-depth", by_depth);
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn partitioner(
+        mut self,
+        partitioner: impl Fn(&K, &V, u32) -> u32 + Send + Sync + 'static,
+    ) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
     }
 }
 
@@ -166,6 +190,7 @@ pub struct Repartitioned<K, V> {
     pub(super) key: SharedCodec<K>,
     pub(super) value: SharedCodec<V>,
     pub(super) partitions: Option<u32>,
+    pub(super) partitioner: Option<Partitioner<K, V>>,
 }
 
 impl<K: OwnCodec, V: OwnCodec> Repartitioned<K, V> {
@@ -183,6 +208,7 @@ impl<K: 'static, V: 'static> Repartitioned<K, V> {
             key: Arc::new(key),
             value: Arc::new(value),
             partitions: None,
+            partitioner: None,
         }
     }
 
@@ -190,6 +216,27 @@ impl<K: 'static, V: 'static> Repartitioned<K, V> {
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.partitions = Some(partitions);
+        self
+    }
+
+    /// Chooses the partition of each record, as [`Produced::partitioner`] does. What is grouped or joined
+    /// behind it meets only if equal keys go to one partition.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// let by_region = Repartitioned::<String, i64>::named("by-region")
+    ///     .partitions(4)
+    ///     .partitioner(|region, _, partitions| region.len() as u32 % partitions);
+    /// builder.stream::<String, i64>("sales").repartition(by_region).to("out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn partitioner(
+        mut self,
+        partitioner: impl Fn(&K, &V, u32) -> u32 + Send + Sync + 'static,
+    ) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
         self
     }
 }

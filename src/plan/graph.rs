@@ -31,6 +31,8 @@ pub enum LogicalKind {
         /// Full name.
         topic: String,
     },
+    /// Writes topics of the user's that its records name.
+    DynamicSink,
     /// Sends records through a topic, so that equal keys meet.
     Repartition(Repartition),
     /// Reads the repartition topic of that name, to which later nodes send back. It has as many partitions

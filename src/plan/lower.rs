@@ -71,6 +71,10 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 };
                 Some(add(kind, node.operator, name, parents, make()?))
             }
+            LogicalKind::DynamicSink => {
+                let kind = NodeKind::DynamicSink;
+                Some(add(kind, node.operator, name, parents, make()?))
+            }
             LogicalKind::Operator => Some(add(
                 NodeKind::Processor,
                 node.operator,

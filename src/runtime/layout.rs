@@ -7,7 +7,7 @@ use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{ChangelogKeeps, StoreSpec};
-use crate::task::{GlobalStores, NodeId, TaskSpec};
+use crate::task::{DynamicTopic, DynamicTopics, GlobalStores, NodeId, TaskSpec};
 use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
 /// How often a task sends a clock alone to a partition at most, in milliseconds.
@@ -65,6 +65,9 @@ impl Layout {
             }
             Ok(topic.map(|topic| topic.partitions))
         })?;
+        if topology.writes_named() {
+            limits.named = named_topics(log, application)?;
+        }
         let dead_letters = dead_letters(log, settings, &mut limits)?;
         let dead_letters = dead_letters
             .as_ref()
@@ -208,6 +211,28 @@ fn check_changelogs(stores: &[StoreSpec]) -> Result<()> {
             store.name
         ))),
     }
+}
+
+/// The topics that there are for records to name: all but the application's own.
+fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
+    let own = format!("{application}-");
+    let is_own = |name: &str| {
+        let ends = ["-changelog", "-repartition"];
+        name.starts_with(&own) && ends.iter().any(|end| name.ends_with(end))
+    };
+    let mut topics = BTreeMap::new();
+    for name in log.topic_names()? {
+        if !is_own(&name)
+            && let Some(topic) = log.topic(&name)?
+        {
+            let known = DynamicTopic {
+                partitions: topic.partitions,
+                max_record_bytes: topic.max_record_bytes,
+            };
+            topics.insert(name, known);
+        }
+    }
+    Ok(DynamicTopics::Known(Arc::new(topics)))
 }
 
 fn task_changelog(application: &str, subtopology: &str) -> String {

@@ -38,6 +38,17 @@ pub enum DropReason {
     DeadLetter,
 }
 
+/// What decides the partition of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionBy<'a> {
+    /// The hash of these bytes, as everywhere.
+    Key(&'a [u8]),
+    /// The number of the task's own partition, or what is left of it in a topic that has fewer.
+    Task,
+    /// The number itself.
+    Number(u32),
+}
+
 /// All reasons, in the order of their counters.
 const REASONS: [DropReason; 9] = [
     DropReason::NullKey,
@@ -371,11 +382,11 @@ impl Context {
         std::mem::replace(&mut self.stage, stage)
     }
 
-    /// Writes an encoded record to an output topic, on the partition that `partition_by` hashes to,
-    /// or the task's own where there is no key.
+    /// Writes an encoded record to an output topic.
     ///
     /// # Errors
-    /// `TooLarge` when the record is larger than the topic takes, `User` when its timestamp is negative.
+    /// `TooLarge` when the record is larger than the topic takes, `User` when its timestamp is negative, or the
+    /// topic has no such partition.
     #[expect(
         clippy::too_many_arguments,
         reason = "the parts of a record, borrowed from buffers"
@@ -383,7 +394,7 @@ impl Context {
     pub fn write(
         &mut self,
         output: OutputId,
-        partition_by: Option<&[u8]>,
+        partition_by: PartitionBy<'_>,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         timestamp_ms: i64,
@@ -392,9 +403,16 @@ impl Context {
     ) -> Result<()> {
         let spec = self.effects.output(output);
         let partition = match partition_by {
+            PartitionBy::Number(number) if number >= spec.partitions => {
+                return Err(Error::user(format!(
+                    "a partitioner chose partition {number} of topic {}, which has {}: they count from 0",
+                    spec.topic, spec.partitions
+                )));
+            }
+            PartitionBy::Number(number) => number,
             _ if spec.partitions == 1 => 0,
-            Some(bytes) => partition_for_key(bytes, spec.partitions),
-            None => self.partition % spec.partitions,
+            PartitionBy::Key(bytes) => partition_for_key(bytes, spec.partitions),
+            PartitionBy::Task => self.partition % spec.partitions,
         };
         let mut size =
             key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();

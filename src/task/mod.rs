@@ -37,7 +37,7 @@ mod time_limit;
 mod timers;
 mod wiring;
 
-pub use context::{Context, DropReason, Drops};
+pub use context::{Context, DropReason, Drops, PartitionBy};
 pub use effects::{Effects, OutputId};
 pub use expired_puts::ExpiredPuts;
 pub use globals::{GlobalRows, GlobalStores};
@@ -50,8 +50,8 @@ pub use place::Place;
 pub use policy::{ErrorPolicies, Policy, Stage};
 pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
 pub use spec::{
-    Calls, ClocksTo, Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OpenStore, OutputSpec,
-    TaskSpec, TopicName, TypedStores,
+    Calls, ClocksTo, Copier, DynamicTopic, DynamicTopics, InputSpec, Make, NodeId, NodeKind,
+    NodeSpec, OpenStore, OutputSpec, TaskSpec, TopicName, TypedStores,
 };
 pub use step::Task;
 pub use task_time::{HeldBack, UserInput};

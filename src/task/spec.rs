@@ -89,6 +89,8 @@ pub enum NodeKind {
         /// Its name.
         topic: TopicName,
     },
+    /// Writes topics that its records name.
+    DynamicSink,
 }
 
 /// What a task calls a node for besides records.
@@ -200,6 +202,27 @@ pub struct OutputSpec {
     pub clocks: ClocksTo,
 }
 
+/// The topics that a task may write besides its outputs, where its records name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DynamicTopics {
+    /// None: no record names one.
+    #[default]
+    None,
+    /// Whatever a record names: a topic of one partition, as in a test.
+    Any,
+    /// Those that there were at the start, by full name.
+    Known(Arc<BTreeMap<String, DynamicTopic>>),
+}
+
+/// A topic that records may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DynamicTopic {
+    /// Number of its partitions.
+    pub partitions: u32,
+    /// Largest record that it takes, in bytes of key, value and headers.
+    pub max_record_bytes: usize,
+}
+
 /// Everything that one task is made of.
 #[derive(Clone, Debug)]
 pub struct TaskSpec {
@@ -217,6 +240,8 @@ pub struct TaskSpec {
     pub inputs: Vec<InputSpec>,
     /// What it writes.
     pub outputs: Vec<OutputSpec>,
+    /// What it may write besides.
+    pub dynamic: DynamicTopics,
     /// Where dead letters go: the position in `outputs`.
     pub dead_letters: Option<usize>,
     /// The stores of another task that it may read.

@@ -350,7 +350,7 @@ struct Built {
 }
 
 fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<Built> {
-    let effects = Effects::new(&spec.outputs);
+    let effects = Effects::new(&spec.outputs, spec.dynamic.clone());
     let wired = Wiring::wire(spec, state, &effects)?;
     let mut context = Context::new(effects, spec, state.marks().clone(), policies);
     context.holds = wired.holds;

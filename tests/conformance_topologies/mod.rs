@@ -44,7 +44,11 @@ pub const FAMILIES: [&[&str]; 4] = [
 ];
 
 /// The topologies without which the suite fails.
-pub const REQUIRED: [&str; 76] = [
+pub const REQUIRED: [&str; 80] = [
+    "to-dynamic",
+    "to-dynamic-by-context",
+    "timestamp-extractor",
+    "timestamp-extractor-partition-time",
     "filter",
     "filter-not",
     "map",

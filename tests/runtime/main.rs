@@ -11,6 +11,7 @@ mod blind;
 mod counting;
 mod crash;
 mod drains;
+mod dynamic;
 mod faulty;
 mod feedback;
 mod fsync;
