@@ -116,8 +116,7 @@ impl Layout {
             }
             let logged = topology.stores().iter().filter(|store| store.is_logged());
             for store in logged.filter(|store| part.stores.contains(&store.name)) {
-                let topic = TopicSpec::new(store.changelog_topic(application), count);
-                topics.push(topic.with_cleanup(cleanup(store.kind.keeps())));
+                topics.push(changelog_spec(store, application, count));
             }
         }
         log.create_topics(&topics)
@@ -192,12 +191,17 @@ fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<T
     spec.stores.iter().map(store).chain([of_task]).collect()
 }
 
-fn cleanup(keeps: ChangelogKeeps) -> Cleanup {
-    match keeps {
+fn changelog_spec(store: &StoreSpec, application: &str, partitions: u32) -> TopicSpec {
+    let mut topic = TopicSpec::new(store.changelog_topic(application), partitions);
+    topic.cleanup = match store.kind.keeps() {
         ChangelogKeeps::LastOfKeys => Cleanup::Compact,
         ChangelogKeeps::LastOfLiveKeys => Cleanup::CompactDelete,
-        ChangelogKeeps::Everything => Cleanup::Delete,
-    }
+        ChangelogKeeps::Recent(lag_ms) => {
+            topic.compaction_lag_ms = lag_ms;
+            Cleanup::Compact
+        }
+    };
+    topic
 }
 
 /// A restore from a source topic must end where the task's input is committed, which is not done yet.
