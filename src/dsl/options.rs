@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::builder::SharedGraph;
 use super::sink::Partitioner;
 use super::source::Gate;
 use super::windows::millis;
 use crate::base::{Error, Record, Result};
 use crate::codec::{Codec, OwnCodec, SharedCodec};
-use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec};
+use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, VersionedRules};
 pub use crate::topology::Idle;
 
 /// How a source reads its topic.
@@ -247,6 +248,7 @@ pub struct Materialized<V> {
     pub(super) value: SharedCodec<V>,
     pub(super) medium: Medium,
     pub(super) retention: Option<Duration>,
+    pub(super) history: Option<Duration>,
     pub(super) logged: bool,
 }
 
@@ -278,6 +280,47 @@ impl<V: 'static> Materialized<V> {
         }
     }
 
+    /// The store of a table's rows, and how many milliseconds back it knows them, if it is versioned.
+    pub(super) fn table_spec<K: 'static>(
+        &self,
+        graph: &SharedGraph,
+        key: &SharedCodec<K>,
+    ) -> (StoreSpec, Option<i64>) {
+        let spec = self.spec(StoreKind::key_value(), key);
+        let Some(history) = self.history else {
+            return (spec, None);
+        };
+        let history_ms = millis(history, "a history").unwrap_or_else(|error| {
+            let mut graph = graph.borrow_mut();
+            graph.report(error.context(format_args!("store {}", self.name)));
+            0
+        });
+        if self.medium == Medium::InMemory {
+            graph.borrow_mut().report(Error::invalid(format!(
+                "store {} is versioned and in memory; Kafka Streams has no such store: leave out one of \
+                 `versioned` and `in_memory`",
+                self.name
+            )));
+        }
+        let spec = StoreSpec {
+            kind: StoreKind::versioned(VersionedRules { history_ms }),
+            row: RowForm::Plain,
+            ..spec
+        };
+        (spec, Some(history_ms))
+    }
+
+    /// Reports a history where the store cannot have one.
+    pub(super) fn refuse_history(&self, graph: &SharedGraph) {
+        if self.history.is_some() {
+            graph.borrow_mut().report(Error::invalid(format!(
+                "store {} of an aggregation is to be versioned, which only the store of a table can be; put \
+                 `materialized` behind it",
+                self.name
+            )));
+        }
+    }
+
     /// How long its windows are kept: as asked for, or else `least_ms`, which their results need.
     pub(super) fn retention_ms(&self, least_ms: i64) -> Result<i64> {
         let Some(given) = self.retention else {
@@ -302,6 +345,7 @@ impl<V: 'static> Materialized<V> {
             value: Arc::new(value),
             medium: Medium::Persistent,
             retention: None,
+            history: None,
             logged: true,
         }
     }
@@ -322,6 +366,41 @@ impl<V: 'static> Materialized<V> {
         self
     }
 
+    /// Keeps the rows that each key had over `history`, back from the largest timestamp put: a versioned
+    /// store, for tables of topics ([`StreamBuilder::table`](crate::dsl::StreamBuilder::table),
+    /// [`Stream::to_table`](crate::dsl::Stream::to_table)) and
+    /// [`Table::materialized`](crate::dsl::Table::materialized). A stream joins with the row of its record's
+    /// time. A change that comes out of order is put into its place; joins of tables and groups, which
+    /// stand on the newest rows, leave it out, and joins count it as `out_of_order`. One older than the history is
+    /// dropped as `expired`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// let builder = StreamBuilder::new();
+    /// let rates = Materialized::named("rates").versioned(Duration::from_secs(3_600));
+    /// let rates = builder.table::<String, f64>("rates-in", rates);
+    /// builder
+    ///     .stream::<String, f64>("payments")
+    ///     .join_table(&rates, |_currency, amount, rate| amount * rate, "rated")
+    ///     .to("rated-out");
+    ///
+    /// let mut driver = Driver::new(builder.build()?)?;
+    /// let rates = driver.input_topic::<String, f64>("rates-in");
+    /// rates.pipe(&mut driver, Record::new("nok".to_owned(), 0.5, 1_000))?;
+    /// rates.pipe(&mut driver, Record::new("nok".to_owned(), 0.25, 3_000))?;
+    /// let payments = driver.input_topic::<String, f64>("payments");
+    /// payments.pipe(&mut driver, Record::new("nok".to_owned(), 8.0, 2_000))?;
+    /// let rated = driver.output_topic::<String, f64>("rated-out").read(&mut driver)?;
+    /// assert_eq!(rated[0].value, 4.0, "by the rate that there was then");
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    #[must_use]
+    pub fn versioned(mut self, history: Duration) -> Self {
+        self.history = Some(history);
+        self
+    }
+
     /// No changelog: the rows do not survive the loss of the disk or a move to another machine, and a
     /// crash loses those that were not flushed yet.
     #[must_use]
@@ -336,6 +415,7 @@ pub struct Joined<K, V> {
     pub(super) name: String,
     pub(super) key: SharedCodec<K>,
     pub(super) value: SharedCodec<V>,
+    pub(super) grace: Option<Duration>,
 }
 
 impl<K: OwnCodec, V: OwnCodec> Joined<K, V> {
@@ -353,7 +433,32 @@ impl<K: 'static, V: 'static> Joined<K, V> {
             name: name.into(),
             key: Arc::new(key),
             value: Arc::new(value),
+            grace: None,
         }
+    }
+
+    /// Waits with each record until stream time has passed it by this much, so that what the table learns
+    /// late is there; meanwhile it is kept in a store, `<name>-buffer`. Then records are joined in the order of
+    /// their timestamps. One that comes later than the grace is joined at once. The table must be
+    /// versioned ([`Materialized::versioned`]).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// let rates = Materialized::named("rates").versioned(Duration::from_secs(3_600));
+    /// let rates = builder.table::<String, f64>("rates-in", rates);
+    /// let patient = Joined::<String, f64>::named("rated").grace(Duration::from_secs(60));
+    /// builder
+    ///     .stream::<String, f64>("payments")
+    ///     .join_table(&rates, |_currency, amount, rate| amount * rate, patient)
+    ///     .to("rated-out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
     }
 }
 

@@ -87,6 +87,9 @@ pub struct LogicalNode {
     pub holds_back_ms: Option<i64>,
     /// What the task calls it for besides records.
     pub calls: Calls,
+    /// How far back the versioned table knows rows whose changes its records are, in milliseconds; some of
+    /// them are overtaken. `None` if they are not of a versioned table.
+    pub history_ms: Option<i64>,
     /// How to copy its output.
     pub copier: Option<Copier>,
     /// Builds it; a repartition has makers of its own.
@@ -107,6 +110,7 @@ impl LogicalNode {
             joins_partitions: false,
             holds_back_ms: None,
             calls: Calls::default(),
+            history_ms: None,
             copier: None,
             make: None,
         }
@@ -136,6 +140,11 @@ impl Graph {
     /// The stores that no node brought.
     pub fn stores(&self) -> &[(StoreSpec, OpenStore)] {
         &self.stores
+    }
+
+    /// A node.
+    pub fn node(&self, id: LogicalId) -> &LogicalNode {
+        &self.nodes[id.0]
     }
 
     /// A node, to be changed.

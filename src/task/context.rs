@@ -32,6 +32,8 @@ pub enum DropReason {
     Expired,
     /// Its new key is null and it was to be repartitioned. The peer drops these without counting.
     NullRepartitionKey,
+    /// A later change of its key had come before, and only the newest counts.
+    OutOfOrder,
     /// A policy skipped it after an error.
     Skipped,
     /// A policy sent it to the dead letters.
@@ -50,7 +52,7 @@ pub enum PartitionBy<'a> {
 }
 
 /// All reasons, in the order of their counters.
-const REASONS: [DropReason; 9] = [
+const REASONS: [DropReason; 10] = [
     DropReason::NullKey,
     DropReason::NullValue,
     DropReason::Late,
@@ -58,6 +60,7 @@ const REASONS: [DropReason; 9] = [
     DropReason::Refused,
     DropReason::Expired,
     DropReason::NullRepartitionKey,
+    DropReason::OutOfOrder,
     DropReason::Skipped,
     DropReason::DeadLetter,
 ];
@@ -73,6 +76,7 @@ impl DropReason {
             Self::Refused => "refused",
             Self::Expired => "expired",
             Self::NullRepartitionKey => "null_repartition_key",
+            Self::OutOfOrder => "out_of_order",
             Self::Skipped => "skipped",
             Self::DeadLetter => "dead_letter",
         }
@@ -140,6 +144,8 @@ pub struct Context {
     pub(super) origin_clock_ms: Option<i64>,
     /// Whether the current record's origin was left out for its silence and has not caught up.
     pub(super) was_silent: bool,
+    /// See [`Context::is_overtaken`].
+    pub(super) overtaken: bool,
     pub(super) marks: Marks,
     pub(super) policies: ErrorPolicies,
     pub(super) dead_letters: Option<OutputId>,
@@ -177,6 +183,7 @@ impl Context {
             late_clock_ms: None,
             origin_clock_ms: None,
             was_silent: false,
+            overtaken: false,
             marks,
             policies,
             dead_letters: spec.dead_letters.map(OutputId),

@@ -26,6 +26,7 @@ mod inputs;
 mod limits;
 mod origins;
 mod outlets;
+mod overtaken;
 mod place;
 mod policy;
 mod port;

@@ -9,6 +9,7 @@ mod stores;
 mod stream_joins;
 mod table_joins;
 mod tables;
+mod versioned;
 mod windows;
 mod words;
 
@@ -28,6 +29,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         ocean::build,
         processors::build,
         stores::build,
+        versioned::build,
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
@@ -36,11 +38,12 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies of families that name their own; the suite fails without one of these too.
-pub const FAMILIES: [&[&str]; 4] = [
+pub const FAMILIES: [&[&str]; 5] = [
     stream_joins::NAMES,
     tables::NAMES,
     table_joins::NAMES,
     stores::NAMES,
+    versioned::NAMES,
 ];
 
 /// The topologies without which the suite fails.

@@ -23,3 +23,4 @@ mod processors;
 mod read_ahead;
 mod state_at_size;
 mod timers;
+mod versioned;

@@ -165,6 +165,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
     ) -> Table<K, A> {
         let store = store.into();
         let (graph, key, row) = (self.graph.clone(), self.key.clone(), store.value.clone());
+        store.refuse_history(&graph);
         let spec = store.spec(StoreKind::key_value(), &key);
         let name = spec.name.clone();
         let (parts, old_rows) = self.add(Arc::new(initial), store, None, spec);
@@ -191,6 +192,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, TimeWindows> {
             retention_ms: window_retention_ms(&graph, windows, &store),
             duplicates: false,
         };
+        store.refuse_history(&graph);
         let spec = store.spec(StoreKind::window(rules), &key);
         let name = spec.name.clone();
         let (parts, old_rows) = self.add(Arc::new(initial), store, Some(windows), spec);

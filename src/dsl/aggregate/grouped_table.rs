@@ -120,6 +120,7 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
         store: Materialized<A>,
     ) -> Table<K, A> {
         let (key, row) = (self.key, store.value.clone());
+        store.refuse_history(&self.graph);
         let spec = store.spec(StoreKind::key_value(), &key);
         let name = spec.name.clone();
         let old_rows = OldRows::default();

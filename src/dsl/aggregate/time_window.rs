@@ -45,6 +45,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
             retention_ms,
             duplicates: false,
         };
+        store.refuse_history(&graph);
         let spec = store.spec(StoreKind::window(rules), &key);
         let name = spec.name.clone();
         let old_rows = OldRows::default();

@@ -35,6 +35,7 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
             ..
         } = aggregation;
         let row = store.value.clone();
+        store.refuse_history(&graph);
         let spec = store.spec(StoreKind::key_value(), &key);
         let name = spec.name.clone();
         let operator = Operator::new(verb.of(["count", "reduce", "aggregate"])).of([parent]);

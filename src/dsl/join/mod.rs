@@ -1,5 +1,6 @@
 //! Joins: of two streams, of a stream with a table.
 
+mod grace_buffer;
 mod outer_side;
 mod rows;
 mod stream_outer;
