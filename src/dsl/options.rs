@@ -1,15 +1,17 @@
 //! Options as values: codecs, names, limits.
 
+mod materialized;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::SharedGraph;
+pub use materialized::Materialized;
+
 use super::sink::Partitioner;
 use super::source::Gate;
-use super::windows::millis;
-use crate::base::{Error, Record, Result};
+use crate::base::Record;
 use crate::codec::{Codec, OwnCodec, SharedCodec};
-use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, VersionedRules};
+use crate::state::Medium;
 pub use crate::topology::Idle;
 
 /// How a source reads its topic.
@@ -238,174 +240,6 @@ impl<K: 'static, V: 'static> Repartitioned<K, V> {
         partitioner: impl Fn(&K, &V, u32) -> u32 + Send + Sync + 'static,
     ) -> Self {
         self.partitioner = Some(Arc::new(partitioner));
-        self
-    }
-}
-
-/// A store that holds the rows of a table.
-pub struct Materialized<V> {
-    pub(super) name: String,
-    pub(super) value: SharedCodec<V>,
-    pub(super) medium: Medium,
-    pub(super) retention: Option<Duration>,
-    pub(super) history: Option<Duration>,
-    pub(super) logged: bool,
-}
-
-impl<V: OwnCodec> Materialized<V> {
-    /// A persistent store called `name` whose rows are written with the codec that their type has. A name
-    /// alone does the same.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use marea::prelude::*;
-    /// let store = Materialized::<i64>::named("counts").in_memory().retention(Duration::from_secs(3_600));
-    /// # drop(store);
-    /// ```
-    pub fn named(name: impl Into<String>) -> Self {
-        Self::with(name, V::codec())
-    }
-}
-
-impl<V: 'static> Materialized<V> {
-    /// The store of rows behind their timestamps, of a kind, under keys of a codec.
-    pub(super) fn spec<K: 'static>(&self, kind: StoreKind, key: &SharedCodec<K>) -> StoreSpec {
-        StoreSpec {
-            name: self.name.clone(),
-            kind,
-            medium: self.medium,
-            row: RowForm::Timestamped,
-            changelog: Changelog::own_if(self.logged),
-            codecs: (key.name(), self.value.name()),
-        }
-    }
-
-    /// The store of a table's rows, and how many milliseconds back it knows them, if it is versioned.
-    pub(super) fn table_spec<K: 'static>(
-        &self,
-        graph: &SharedGraph,
-        key: &SharedCodec<K>,
-    ) -> (StoreSpec, Option<i64>) {
-        let spec = self.spec(StoreKind::key_value(), key);
-        let Some(history) = self.history else {
-            return (spec, None);
-        };
-        let history_ms = millis(history, "a history").unwrap_or_else(|error| {
-            let mut graph = graph.borrow_mut();
-            graph.report(error.context(format_args!("store {}", self.name)));
-            0
-        });
-        if self.medium == Medium::InMemory {
-            graph.borrow_mut().report(Error::invalid(format!(
-                "store {} is versioned and in memory; Kafka Streams has no such store: leave out one of \
-                 `versioned` and `in_memory`",
-                self.name
-            )));
-        }
-        let spec = StoreSpec {
-            kind: StoreKind::versioned(VersionedRules { history_ms }),
-            row: RowForm::Plain,
-            ..spec
-        };
-        (spec, Some(history_ms))
-    }
-
-    /// Reports a history where the store cannot have one.
-    pub(super) fn refuse_history(&self, graph: &SharedGraph) {
-        if self.history.is_some() {
-            graph.borrow_mut().report(Error::invalid(format!(
-                "store {} of an aggregation is to be versioned, which only the store of a table can be; put \
-                 `materialized` behind it",
-                self.name
-            )));
-        }
-    }
-
-    /// How long its windows are kept: as asked for, or else `least_ms`, which their results need.
-    pub(super) fn retention_ms(&self, least_ms: i64) -> Result<i64> {
-        let Some(given) = self.retention else {
-            return Ok(least_ms);
-        };
-        match millis(given, "a retention")? {
-            given_ms if given_ms >= least_ms => Ok(given_ms),
-            given_ms => Err(Error::invalid(format!(
-                "store {} retains {given_ms} ms, less than its windows' size plus grace, {least_ms} ms",
-                self.name
-            ))),
-        }
-    }
-}
-
-impl<V: 'static> Materialized<V> {
-    /// A persistent store called `name` whose rows are written with `value`. Its changelog is
-    /// `<application>-<name>-changelog`.
-    pub fn with(name: impl Into<String>, value: impl Codec<V>) -> Self {
-        Self {
-            name: name.into(),
-            value: Arc::new(value),
-            medium: Medium::Persistent,
-            retention: None,
-            history: None,
-            logged: true,
-        }
-    }
-
-    /// Keeps the rows in memory, with the rules of Kafka Streams' in-memory stores. The changelog
-    /// still makes them durable.
-    #[must_use]
-    pub fn in_memory(mut self) -> Self {
-        self.medium = Medium::InMemory;
-        self
-    }
-
-    /// How long a window's row can be read after it started, in stream time. The default, which is
-    /// also the peer's, is the size of the window plus its grace.
-    #[must_use]
-    pub fn retention(mut self, retention: Duration) -> Self {
-        self.retention = Some(retention);
-        self
-    }
-
-    /// Keeps the rows that each key had over `history`, back from the largest timestamp put: a versioned
-    /// store, for tables of topics ([`StreamBuilder::table`](crate::dsl::StreamBuilder::table),
-    /// [`Stream::to_table`](crate::dsl::Stream::to_table)) and
-    /// [`Table::materialized`](crate::dsl::Table::materialized). A stream joins with the row of its record's
-    /// time. A change that comes out of order is put into its place; joins of tables and groups, which
-    /// stand on the newest rows, leave it out, and joins count it as `out_of_order`. One older than the history is
-    /// dropped as `expired`.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use marea::prelude::*;
-    /// let builder = StreamBuilder::new();
-    /// let rates = Materialized::named("rates").versioned(Duration::from_secs(3_600));
-    /// let rates = builder.table::<String, f64>("rates-in", rates);
-    /// builder
-    ///     .stream::<String, f64>("payments")
-    ///     .join_table(&rates, |_currency, amount, rate| amount * rate, "rated")
-    ///     .to("rated-out");
-    ///
-    /// let mut driver = Driver::new(builder.build()?)?;
-    /// let rates = driver.input_topic::<String, f64>("rates-in");
-    /// rates.pipe(&mut driver, Record::new("nok".to_owned(), 0.5, 1_000))?;
-    /// rates.pipe(&mut driver, Record::new("nok".to_owned(), 0.25, 3_000))?;
-    /// let payments = driver.input_topic::<String, f64>("payments");
-    /// payments.pipe(&mut driver, Record::new("nok".to_owned(), 8.0, 2_000))?;
-    /// let rated = driver.output_topic::<String, f64>("rated-out").read(&mut driver)?;
-    /// assert_eq!(rated[0].value, 4.0, "by the rate that there was then");
-    /// # Ok::<(), marea::Error>(())
-    /// ```
-    #[must_use]
-    pub fn versioned(mut self, history: Duration) -> Self {
-        self.history = Some(history);
-        self
-    }
-
-    /// No changelog: the rows do not survive the loss of the disk or a move to another machine, and a
-    /// crash loses those that were not flushed yet.
-    #[must_use]
-    pub fn not_logged(mut self) -> Self {
-        self.logged = false;
         self
     }
 }

@@ -122,6 +122,7 @@ impl LogicalNode {
 pub struct Graph {
     nodes: Vec<LogicalNode>,
     stores: Vec<(StoreSpec, OpenStore)>,
+    opens: Vec<(String, OpenStore)>,
     errors: Vec<Error>,
 }
 
@@ -135,6 +136,16 @@ impl Graph {
     /// Adds a store that nodes use by name, with how to open it.
     pub fn add_store(&mut self, spec: StoreSpec, open: OpenStore) {
         self.stores.push((spec, open));
+    }
+
+    /// Says how a store that a node brings is opened by its name.
+    pub fn add_open(&mut self, store: String, open: OpenStore) {
+        self.opens.push((store, open));
+    }
+
+    /// How stores that nodes bring are opened.
+    pub fn opens(&self) -> &[(String, OpenStore)] {
+        &self.opens
     }
 
     /// The stores that no node brought.

@@ -15,7 +15,7 @@ use crate::dsl::pass::Pass;
 use crate::dsl::table::{HoldSpec, StoreView, WindowView};
 use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
 use crate::plan::LogicalId;
-use crate::state::{StoreKind, StoreSpec, WindowRules};
+use crate::state::{StoreSpec, WindowRules};
 
 /// What all streams of a cogroup share once it is known.
 struct Shared<K, A> {
@@ -165,8 +165,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
     ) -> Table<K, A> {
         let store = store.into();
         let (graph, key, row) = (self.graph.clone(), self.key.clone(), store.value.clone());
-        store.refuse_history(&graph);
-        let spec = store.spec(StoreKind::key_value(), &key);
+        let spec = store.rows_spec(&graph, &key);
         let name = spec.name.clone();
         let (parts, old_rows) = self.add(Arc::new(initial), store, None, spec);
         let operator = Operator::new("cogroup").of(parts).joins_partitions();
@@ -192,8 +191,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, TimeWindows> {
             retention_ms: window_retention_ms(&graph, windows, &store),
             duplicates: false,
         };
-        store.refuse_history(&graph);
-        let spec = store.spec(StoreKind::window(rules), &key);
+        let spec = store.windows_spec(&graph, &key, rules);
         let name = spec.name.clone();
         let (parts, old_rows) = self.add(Arc::new(initial), store, Some(windows), spec);
         let operator = Operator::new("cogroup").of(parts).joins_partitions();

@@ -11,7 +11,7 @@ use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::{HoldSpec, WindowView};
 use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
-use crate::state::{Put, StoreKind, TimeSlot, WindowRules, WindowStore};
+use crate::state::{Put, TimeSlot, WindowRules, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl WithoutMerge for TimeWindows {}
@@ -45,8 +45,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for TimeWindows {
             retention_ms,
             duplicates: false,
         };
-        store.refuse_history(&graph);
-        let spec = store.spec(StoreKind::window(rules), &key);
+        let spec = store.windows_spec(&graph, &key, rules);
         let name = spec.name.clone();
         let old_rows = OldRows::default();
         let asked = old_rows.clone();

@@ -9,7 +9,7 @@ use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::StoreView;
 use crate::dsl::{Change, OldRows, Table};
-use crate::state::{KeyValueStore, StoreKind};
+use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
 impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
@@ -35,8 +35,7 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
             ..
         } = aggregation;
         let row = store.value.clone();
-        store.refuse_history(&graph);
-        let spec = store.spec(StoreKind::key_value(), &key);
+        let spec = store.rows_spec(&graph, &key);
         let name = spec.name.clone();
         let operator = Operator::new(verb.of(["count", "reduce", "aggregate"])).of([parent]);
         let old_rows = OldRows::default();

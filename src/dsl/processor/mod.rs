@@ -29,6 +29,7 @@ pub use context::{ProcessorContext, RecordMetadata};
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor, FixedKeyRecord};
 pub use lru_store::LruStore;
 pub use session_store::{SessionStore, StoreSessions};
+pub(in crate::dsl) use stores::opens;
 pub use stores::{StoreDeclaration, StoreSite, Stores, TypedStore};
 pub use typed_stores::{KeyValueStore, TimestampedKeyValueStore};
 pub use versioned_store::{VersionedRecord, VersionedStore};
