@@ -8,15 +8,15 @@ pub use crate::base::{Header, Headers, Record};
 pub use crate::codec::Bincode;
 pub use crate::codec::{Codec, Json, Nullable, OwnCodec, Windowed, WindowedCodec};
 pub use crate::dsl::{
-    Clock, Consumed, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Grouped, GroupedStream,
-    Idle, JoinWindows, Joined, KeyValueStore, LruStore, Materialized, Processed, Processor,
-    ProcessorContext, Produced, RecordMetadata, Repartitioned, SessionStore, Split, Stores, Stream,
-    StreamBuilder, StreamJoined, Suppressed, Table, TimeWindows, TimestampedKeyValueStore,
-    TimestampedWindowStore, VersionedRecord, VersionedStore, WindowStore, WindowedStream,
+    Clock, Consumed, Direction, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Grouped,
+    GroupedStream, Idle, JoinWindows, Joined, KeyValueStore, LruStore, Materialized, Processed,
+    Processor, ProcessorContext, Produced, RecordMetadata, Repartitioned, SessionStore, Split,
+    Stores, Stream, StreamBuilder, StreamJoined, Suppressed, Table, TimeWindows,
+    TimestampedKeyValueStore, TimestampedWindowStore, VersionedRecord, VersionedStore, WindowRules,
+    WindowStore, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};
 pub use crate::runtime::{Application, Settings, StopSignal};
-pub use crate::state::{Direction, WindowRules};
 pub use crate::testing::{Driver, InputTopic, OutputTopic};
 pub use crate::topology::Topology;
 #[cfg(feature = "bincode")]

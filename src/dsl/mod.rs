@@ -69,6 +69,7 @@ pub use stream::{Split, Stream};
 pub use table::{Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
 pub use windows::{JoinWindows, TimeWindows};
 
+pub use crate::state::{Direction, Put, VersionedPut, WindowRules};
 pub use crate::task::Clock;
 
 /// The ends of a graph, for tests that put one together by hand. No promise is made of them.

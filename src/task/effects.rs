@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{ClocksTo, DynamicTopic, DynamicTopics, OutputSpec, TopicName};
+use super::{ClocksTo, DynamicTopics, OutputSpec, TopicName};
 use crate::base::{Error, Header, NO_TIMESTAMP, Result, TopicPartition};
-use crate::log::{Batch, BatchesBuilder, BatchesMark, DEFAULT_MAX_RECORD_BYTES};
+use crate::log::{Batch, BatchesBuilder, BatchesMark};
 
 /// Position of a topic in the task's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,10 +105,7 @@ impl Effects {
         }
         let found = match &self.dynamic {
             DynamicTopics::None => None,
-            DynamicTopics::Any => Some(DynamicTopic {
-                partitions: 1,
-                max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
-            }),
+            DynamicTopics::Any(topic) => Some(*topic),
             DynamicTopics::Known(topics) => topics.get(topic).copied(),
         };
         let found = found.ok_or_else(|| {

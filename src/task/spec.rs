@@ -208,8 +208,8 @@ pub enum DynamicTopics {
     /// None: no record names one.
     #[default]
     None,
-    /// Whatever a record names: a topic of one partition, as in a test.
-    Any,
+    /// Whatever a record names: each is such a topic, as in a test.
+    Any(DynamicTopic),
     /// Those that there were at the start, by full name.
     Known(Arc<BTreeMap<String, DynamicTopic>>),
 }

@@ -7,8 +7,8 @@ use super::{Partitions, SubTopology, Topology};
 use crate::log::DEFAULT_MAX_RECORD_BYTES;
 use crate::state::{Changelog, StoreSpec};
 use crate::task::{
-    ClocksTo, DynamicTopics, GlobalStores, InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec,
-    TopicName,
+    ClocksTo, DynamicTopic, DynamicTopics, GlobalStores, InputSpec, NodeId, NodeKind, OutputSpec,
+    TaskSpec, TopicName,
 };
 
 /// Limits of topics by full name, read from the log at start.
@@ -140,7 +140,10 @@ impl Topology {
         let dead_letters = dead_letters.map(|topic| (topic, 1));
         let one = Partitions::default();
         let limits = TopicLimits {
-            named: DynamicTopics::Any,
+            named: DynamicTopics::Any(DynamicTopic {
+                partitions: 1,
+                max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            }),
             ..TopicLimits::default()
         };
         self.task_spec(application, &whole, 0, &one, &limits, dead_letters)
