@@ -13,11 +13,13 @@ pub use crate::codec::{
     Codec, Json, Nullable, OwnCodec, SessionWindowedCodec, Windowed, WindowedCodec,
 };
 pub use crate::dsl::{
-    Clock, CogroupedStream, Consumed, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord,
-    ForeignJoined, GlobalTable, Grouped, GroupedStream, GroupedTable, Idle, JoinWindows, Joined,
-    Materialized, Processor, ProcessorContext, Produced, RecordMetadata, Repartitioned,
-    SessionWindows, SlidingWindows, Split, Stream, StreamBuilder, StreamJoined, Suppressed, Table,
-    TimeWindows, UnlimitedWindows, WindowedStream,
+    Clock, CogroupedStream, Consumed, Direction, FixedKeyContext, FixedKeyProcessor,
+    FixedKeyRecord, ForeignJoined, GlobalTable, Grouped, GroupedStream, GroupedTable, Idle,
+    JoinWindows, Joined, KeyValueStore, LruStore, Materialized, Processed, Processor,
+    ProcessorContext, Produced, RecordMetadata, Repartitioned, SessionStore, SessionWindows,
+    SlidingWindows, Split, Stores, Stream, StreamBuilder, StreamJoined, Suppressed, Table,
+    TimeWindows, TimestampedKeyValueStore, TimestampedWindowStore, UnlimitedWindows,
+    VersionedRecord, VersionedStore, WindowRules, WindowStore, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};
 pub use crate::runtime::{

@@ -61,14 +61,16 @@ pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
 };
 pub use processor::{
-    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, Processed, Processor,
-    ProcessorContext, RecordMetadata, StoreDeclaration, StoreRows, Stores,
-    TimestampedKeyValueStore, TypedStore, WindowStore,
+    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, LruStore, Processed,
+    Processor, ProcessorContext, RecordMetadata, SessionStore, StoreDeclaration, StoreRows,
+    StoreSessions, StoreSite, Stores, TimestampedKeyValueStore, TimestampedWindowStore, TypedStore,
+    TypedWindowStore, VersionedRecord, VersionedStore, WindowStore,
 };
 pub use stream::{Split, Stream};
 pub use table::{GlobalTable, Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
 pub use windows::{JoinWindows, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
+pub use crate::state::{Direction, Put, VersionedPut, WindowRules};
 pub use crate::task::Clock;
 
 /// The ends of a graph, for tests that put one together by hand. No promise is made of them.

@@ -1,13 +1,17 @@
 //! Options as values: codecs, names, limits.
 
+mod materialized;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use materialized::Materialized;
+
+use super::sink::Partitioner;
 use super::source::Gate;
-use super::windows::millis;
-use crate::base::{Error, Record, Result};
+use crate::base::Record;
 use crate::codec::{Codec, OwnCodec, SharedCodec};
-use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec};
+use crate::state::Medium;
 pub use crate::topology::Idle;
 
 /// How a source reads its topic.
@@ -110,6 +114,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
 pub struct Produced<K, V> {
     pub(super) key: SharedCodec<K>,
     pub(super) value: SharedCodec<V>,
+    pub(super) partitioner: Option<Partitioner<K, V>>,
 }
 
 impl<K: OwnCodec, V: OwnCodec> Produced<K, V> {
@@ -131,7 +136,29 @@ impl<K: 'static, V: 'static> Produced<K, V> {
         Self {
             key: Arc::new(key),
             value: Arc::new(value),
+            partitioner: None,
         }
+    }
+
+    /// Chooses the partition of each record, from 0: `partitioner` gets the key, the value, and how many
+    /// partitions the topic has. By default it is the hash of the key, as of any producer of Kafka's. A number
+    /// that the topic does not have is an error of processing.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// let by_depth = Produced::<String, i64>::own()
+    ///     .partitioner(|_buoy, depth, partitions| (*depth / 100).unsigned_abs() as u32 % partitions);
+    /// builder.stream::<String, i64>("depths").to_with("by-depth", by_depth);
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn partitioner(
+        mut self,
+        partitioner: impl Fn(&K, &V, u32) -> u32 + Send + Sync + 'static,
+    ) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
     }
 }
 
@@ -166,6 +193,7 @@ pub struct Repartitioned<K, V> {
     pub(super) key: SharedCodec<K>,
     pub(super) value: SharedCodec<V>,
     pub(super) partitions: Option<u32>,
+    pub(super) partitioner: Option<Partitioner<K, V>>,
 }
 
 impl<K: OwnCodec, V: OwnCodec> Repartitioned<K, V> {
@@ -183,6 +211,7 @@ impl<K: 'static, V: 'static> Repartitioned<K, V> {
             key: Arc::new(key),
             value: Arc::new(value),
             partitions: None,
+            partitioner: None,
         }
     }
 
@@ -192,134 +221,25 @@ impl<K: 'static, V: 'static> Repartitioned<K, V> {
         self.partitions = Some(partitions);
         self
     }
-}
 
-/// A store that holds the rows of a table.
-pub struct Materialized<V> {
-    pub(super) name: String,
-    pub(super) value: SharedCodec<V>,
-    pub(super) medium: Medium,
-    pub(super) retention: Option<Duration>,
-    pub(super) logged: bool,
-    pub(super) cached: bool,
-}
-
-impl<V: OwnCodec> Materialized<V> {
-    /// A persistent store called `name` whose rows are written with the codec that their type has. A name
-    /// alone does the same.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use marea::prelude::*;
-    /// let store = Materialized::<i64>::named("counts").in_memory().retention(Duration::from_secs(3_600));
-    /// # drop(store);
-    /// ```
-    pub fn named(name: impl Into<String>) -> Self {
-        Self::with(name, V::codec())
-    }
-}
-
-impl<V: 'static> Materialized<V> {
-    /// The store of rows behind their timestamps, of a kind, under keys of a codec.
-    pub(super) fn spec<K: 'static>(&self, kind: StoreKind, key: &SharedCodec<K>) -> StoreSpec {
-        StoreSpec {
-            name: self.name.clone(),
-            kind,
-            medium: self.medium,
-            row: RowForm::Timestamped,
-            changelog: Changelog::own_if(self.logged),
-            codecs: (key.name(), self.value.name()),
-        }
-    }
-
-    /// How long its windows are kept: as asked for, or else `spare_ms` longer than `least_ms`, which their
-    /// results need.
-    pub(super) fn retention_ms(&self, least_ms: i64, spare_ms: i64) -> Result<i64> {
-        let Some(given) = self.retention else {
-            return Ok(least_ms.saturating_add(spare_ms));
-        };
-        match millis(given, "a retention")? {
-            given_ms if given_ms >= least_ms => Ok(given_ms),
-            given_ms => Err(Error::invalid(format!(
-                "store {} retains {given_ms} ms, less than its windows' size plus grace, {least_ms} ms",
-                self.name
-            ))),
-        }
-    }
-}
-
-impl<V: 'static> Materialized<V> {
-    /// A persistent store called `name` whose rows are written with `value`. Its changelog is
-    /// `<application>-<name>-changelog`.
-    pub fn with(name: impl Into<String>, value: impl Codec<V>) -> Self {
-        Self {
-            name: name.into(),
-            value: Arc::new(value),
-            medium: Medium::Persistent,
-            retention: None,
-            logged: true,
-            cached: false,
-        }
-    }
-
-    /// Keeps the rows in memory, with the rules of Kafka Streams' in-memory stores. The changelog
-    /// still makes them durable.
-    #[must_use]
-    pub fn in_memory(mut self) -> Self {
-        self.medium = Medium::InMemory;
-        self
-    }
-
-    /// How long a row can be read after its window started, or its session ended, in stream time. At least
-    /// the size of a window plus its grace, twice the difference of a sliding one plus its grace, the gap of a session
-    /// plus its grace: that is the default of Kafka Streams.
-    ///
-    /// Without it every window and session stays readable until it has closed, to the millisecond, and results that are
-    /// emitted on close or held by `suppress` are complete and come once. Where it is stated, the rules are those of
-    /// Kafka Streams: a row that is past the retention is gone even if its session is open, results that are emitted on
-    /// close are looked for behind the record that closes them, and `suppress` closes sessions and sliding windows
-    /// a millisecond before they do.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use marea::prelude::*;
-    /// let hours = Duration::from_secs(3_600);
-    /// let sessions = Materialized::<i64>::named("sessions").retention(24 * hours);
-    /// # drop(sessions);
-    /// ```
-    #[must_use]
-    pub fn retention(mut self, retention: Duration) -> Self {
-        self.retention = Some(retention);
-        self
-    }
-
-    /// Sends at most one update of each row for each commit, the last: what a row was meanwhile is not seen
-    /// downstream. It saves work where few keys change often. What is held until the commit, in
-    /// `<store>-cache-store`, counts as uncommitted in the memory number; when that is full, a commit comes early. Kafka
-    /// Streams has this on by default, here it is off. Windows that are emitted on close have one row anyway.
+    /// Chooses the partition of each record, as [`Produced::partitioner`] does. What is grouped or joined
+    /// behind it meets only if equal keys go to one partition.
     ///
     /// ```
     /// # use marea::prelude::*;
     /// # let builder = StreamBuilder::new();
-    /// # let readings = builder.stream::<String, String>("readings");
-    /// readings
-    ///     .group_by_key("by-sensor")
-    ///     .count(Materialized::named("counts").cached())
-    ///     .to_stream()
-    ///     .to("counts-out");
+    /// let by_region = Repartitioned::<String, i64>::named("by-region")
+    ///     .partitions(4)
+    ///     .partitioner(|region, _, partitions| region.len() as u32 % partitions);
+    /// builder.stream::<String, i64>("sales").repartition(by_region).to("out");
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     #[must_use]
-    pub fn cached(mut self) -> Self {
-        self.cached = true;
-        self
-    }
-
-    /// No changelog: the rows do not survive the loss of the disk or a move to another machine, and a
-    /// crash loses those that were not flushed yet.
-    #[must_use]
-    pub fn not_logged(mut self) -> Self {
-        self.logged = false;
+    pub fn partitioner(
+        mut self,
+        partitioner: impl Fn(&K, &V, u32) -> u32 + Send + Sync + 'static,
+    ) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
         self
     }
 }
@@ -329,6 +249,7 @@ pub struct Joined<K, V> {
     pub(super) name: String,
     pub(super) key: SharedCodec<K>,
     pub(super) value: SharedCodec<V>,
+    pub(super) grace: Option<Duration>,
 }
 
 impl<K: OwnCodec, V: OwnCodec> Joined<K, V> {
@@ -346,7 +267,32 @@ impl<K: 'static, V: 'static> Joined<K, V> {
             name: name.into(),
             key: Arc::new(key),
             value: Arc::new(value),
+            grace: None,
         }
+    }
+
+    /// Waits with each record until stream time has passed it by this much, so that what the table learns
+    /// late is there; meanwhile it is kept in a store, `<name>-buffer`. Then records are joined in the order of
+    /// their timestamps. One that comes later than the grace is joined at once. The table must be
+    /// versioned ([`Materialized::versioned`]).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # let builder = StreamBuilder::new();
+    /// let rates = Materialized::named("rates").versioned(Duration::from_secs(3_600));
+    /// let rates = builder.table::<String, f64>("rates-in", rates);
+    /// let patient = Joined::<String, f64>::named("rated").grace(Duration::from_secs(60));
+    /// builder
+    ///     .stream::<String, f64>("payments")
+    ///     .join_table(&rates, |_currency, amount, rate| amount * rate, patient)
+    ///     .to("rated-out");
+    /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
+    /// ```
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
     }
 }
 

@@ -3,19 +3,32 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::sink::{NullKeys, Sink};
+use super::sink::{NullKeys, Partitioner, Sink};
 use super::source::StreamSource;
 use crate::codec::SharedCodec;
 use crate::plan::{LogicalId, LogicalKind, LogicalNode, Repartition};
 use crate::task::{Make, TopicName};
 
+/// The node of a repartition that nobody asked to partition otherwise.
 pub(super) fn repartition_node<K: 'static, V: 'static>(
+    parent: LogicalId,
+    name: String,
+    codecs: (SharedCodec<K>, SharedCodec<V>),
+    null_keys: NullKeys,
+    forced: bool,
+    partitions: Option<u32>,
+) -> LogicalNode {
+    partitioned_node(parent, name, codecs, null_keys, forced, partitions, None)
+}
+
+pub(super) fn partitioned_node<K: 'static, V: 'static>(
     parent: LogicalId,
     name: String,
     (key, value): (SharedCodec<K>, SharedCodec<V>),
     null_keys: NullKeys,
     forced: bool,
     partitions: Option<u32>,
+    partitioner: Option<Partitioner<K, V>>,
 ) -> LogicalNode {
     let topic = TopicName::Repartition(name.clone());
     let (sink_key, sink_value) = (key.clone(), value.clone());
@@ -29,6 +42,7 @@ pub(super) fn repartition_node<K: 'static, V: 'static>(
             null_keys,
             time,
         );
+        let sink = sink.partitioned_by(partitioner.clone());
         wiring.provide::<K, V>(id, Rc::new(sink));
         Ok(())
     });

@@ -1,11 +1,14 @@
 //! `to` and the writing side of `repartition`: encodes records for a topic.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::scratch::Scratch;
 use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
-use crate::task::{Context, DropReason, OutputId, Push, SinkTime, Stage, Tick, TimeBound};
+use crate::task::{
+    Context, DropReason, OutputId, PartitionBy, Push, SinkTime, Stage, Tick, TimeBound,
+};
 
 /// What a sink does with a record whose key is null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,13 +19,22 @@ pub enum NullKeys {
     Drop,
 }
 
+/// Chooses the partition of a record: given key, value, and how many partitions the topic has.
+pub type Partitioner<K, V> = Arc<dyn Fn(&K, &V, u32) -> u32 + Send + Sync>;
+
 /// Encodes records and appends them to the task's effects.
 pub struct Sink<K, V> {
+    encoder: Encoder<K, V>,
+    output: OutputId,
+    time: Option<(SinkTime, TimeBound)>,
+}
+
+/// Encodes records for topics.
+pub(in crate::dsl) struct Encoder<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
-    output: OutputId,
+    partitioner: Option<Partitioner<K, V>>,
     null_keys: NullKeys,
-    time: Option<(SinkTime, TimeBound)>,
     scratch: RefCell<Scratch>,
 }
 
@@ -36,21 +48,50 @@ impl<K: 'static, V: 'static> Sink<K, V> {
         time: Option<(SinkTime, TimeBound)>,
     ) -> Self {
         Self {
-            key,
-            value,
+            encoder: Encoder::new(key, value, null_keys, None),
             output,
-            null_keys,
             time,
-            scratch: RefCell::default(),
         }
+    }
+
+    /// Writes each record to the partition that `partitioner` chooses, where there is one.
+    pub fn partitioned_by(mut self, partitioner: Option<Partitioner<K, V>>) -> Self {
+        self.encoder.partitioner = partitioner;
+        self
     }
 }
 
-impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
-    fn push(&self, record: Record<K, V>, cx: &mut Context) -> Result<()> {
+impl<K: 'static, V: 'static> Encoder<K, V> {
+    pub(in crate::dsl) fn new(
+        key: SharedCodec<K>,
+        value: SharedCodec<V>,
+        null_keys: NullKeys,
+        partitioner: Option<Partitioner<K, V>>,
+    ) -> Self {
+        Self {
+            key,
+            value,
+            partitioner,
+            null_keys,
+            scratch: RefCell::default(),
+        }
+    }
+
+    /// Writes a record to an output topic.
+    pub(in crate::dsl) fn write(
+        &self,
+        record: Record<K, V>,
+        output: OutputId,
+        time: Option<&(SinkTime, TimeBound)>,
+        cx: &mut Context,
+    ) -> Result<()> {
         let Scratch { key, row } = &mut *self.scratch.borrow_mut();
         key.clear();
         row.clear();
+        let chosen = self.partitioner.as_ref().map(|choose| {
+            let partitions = cx.effects().output(output).partitions;
+            choose(&record.key, &record.value, partitions)
+        });
         let stage = cx.enter(Stage::Encode);
         let has_key = self.key.encode(&record.key, key)? == Encoded::Bytes;
         if !has_key && self.null_keys == NullKeys::Drop {
@@ -59,18 +100,29 @@ impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
             return Ok(());
         }
         let has_value = self.value.encode(&record.value, row)? == Encoded::Bytes;
-        let partition_by = has_key.then(|| self.key.partition_bytes(key));
-        let partition = cx.partition_of(self.output, partition_by);
+        let partition_by = match chosen {
+            Some(number) => PartitionBy::Number(number),
+            None if has_key => PartitionBy::Key(self.key.partition_bytes(key)),
+            None => PartitionBy::Task,
+        };
+        let partition = cx.partition_of(output, partition_by)?;
         cx.write_to(
-            (self.output, partition),
+            (output, partition),
             has_key.then_some(key.as_slice()),
             has_value.then_some(row.as_slice()),
             record.timestamp_ms,
             &record.headers,
-            self.time.as_ref(),
+            time,
         )?;
         cx.enter(stage);
         Ok(())
+    }
+}
+
+impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
+    fn push(&self, record: Record<K, V>, cx: &mut Context) -> Result<()> {
+        self.encoder
+            .write(record, self.output, self.time.as_ref(), cx)
     }
 
     fn tick(&self, tick: Tick, _cx: &mut Context) -> Result<()> {

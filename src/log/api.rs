@@ -102,6 +102,9 @@ pub struct TopicSpec {
     pub retention_bytes: Option<u64>,
     /// How long compaction keeps a tombstone, in milliseconds.
     pub delete_retention_ms: i64,
+    /// How long after it was appended a record is spared from compaction, in milliseconds: what came meanwhile
+    /// is there whole, for readers that need more than the last of each key.
+    pub compaction_lag_ms: i64,
     /// Largest record accepted: key, value and headers together, in bytes.
     pub max_record_bytes: usize,
 }
@@ -121,6 +124,7 @@ impl TopicSpec {
             retention_ms: None,
             retention_bytes: None,
             delete_retention_ms: DEFAULT_DELETE_RETENTION_MS,
+            compaction_lag_ms: 0,
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
         }
     }

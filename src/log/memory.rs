@@ -15,7 +15,7 @@ use super::{
 };
 use crate::base::{Env, Offset, Result, TaskId, TopicPartition};
 
-/// A log in memory: gone with the process. Retention and compaction do not happen.
+/// A log in memory: gone with the process. Retention and compaction, and so their limits, do not happen.
 pub struct MemoryLog {
     shared: Arc<Shared>,
 }

@@ -31,6 +31,8 @@ pub enum LogicalKind {
         /// Full name.
         topic: String,
     },
+    /// Writes topics of the user's that its records name.
+    DynamicSink,
     /// Sends records through a topic, so that equal keys meet.
     Repartition(Repartition),
     /// Reads the repartition topic of that name, to which later nodes send back. It has as many partitions
@@ -85,6 +87,9 @@ pub struct LogicalNode {
     pub holds_back_ms: Option<i64>,
     /// What the task calls it for besides records.
     pub calls: Calls,
+    /// How far back the versioned table knows rows whose changes its records are, in milliseconds; some of
+    /// them are overtaken. `None` if they are not of a versioned table.
+    pub history_ms: Option<i64>,
     /// How to copy its output.
     pub copier: Option<Copier>,
     /// Builds it; a repartition has makers of its own.
@@ -105,6 +110,7 @@ impl LogicalNode {
             joins_partitions: false,
             holds_back_ms: None,
             calls: Calls::default(),
+            history_ms: None,
             copier: None,
             make: None,
         }
@@ -116,6 +122,7 @@ impl LogicalNode {
 pub struct Graph {
     nodes: Vec<LogicalNode>,
     stores: Vec<(StoreSpec, OpenStore)>,
+    opens: Vec<(String, OpenStore)>,
     errors: Vec<Error>,
 }
 
@@ -131,9 +138,24 @@ impl Graph {
         self.stores.push((spec, open));
     }
 
+    /// Says how a store that a node brings is opened by its name.
+    pub fn add_open(&mut self, store: String, open: OpenStore) {
+        self.opens.push((store, open));
+    }
+
+    /// How stores that nodes bring are opened.
+    pub fn opens(&self) -> &[(String, OpenStore)] {
+        &self.opens
+    }
+
     /// The stores that no node brought.
     pub fn stores(&self) -> &[(StoreSpec, OpenStore)] {
         &self.stores
+    }
+
+    /// A node.
+    pub fn node(&self, id: LogicalId) -> &LogicalNode {
+        &self.nodes[id.0]
     }
 
     /// A node, to be changed.

@@ -71,6 +71,10 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 };
                 Some(add(kind, node.operator, name, parents, make()?))
             }
+            LogicalKind::DynamicSink => {
+                let kind = NodeKind::DynamicSink;
+                Some(add(kind, node.operator, name, parents, make()?))
+            }
             LogicalKind::Operator => Some(add(
                 NodeKind::Processor,
                 node.operator,
@@ -122,6 +126,7 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
         parts.stores.extend(node.stores.iter().cloned());
         outlets.push(outlet);
     }
+    parts.typed_stores.extend(graph.opens().iter().cloned());
     for (spec, open) in graph.stores() {
         parts.typed_stores.push((spec.name.clone(), open.clone()));
         parts.stores.push(spec.clone());

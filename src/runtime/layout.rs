@@ -7,7 +7,7 @@ use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{ChangelogKeeps, StoreSpec};
-use crate::task::{GlobalStores, NodeId, TaskSpec};
+use crate::task::{DynamicTopic, DynamicTopics, GlobalStores, NodeId, TaskSpec};
 use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
 /// How often a task sends a clock alone to a partition at most, in milliseconds.
@@ -65,6 +65,9 @@ impl Layout {
             }
             Ok(topic.map(|topic| topic.partitions))
         })?;
+        if topology.writes_named() {
+            limits.named = named_topics(log, application)?;
+        }
         let dead_letters = dead_letters(log, settings, &mut limits)?;
         let dead_letters = dead_letters
             .as_ref()
@@ -113,8 +116,7 @@ impl Layout {
             }
             let logged = topology.stores().iter().filter(|store| store.is_logged());
             for store in logged.filter(|store| part.stores.contains(&store.name)) {
-                let topic = TopicSpec::new(store.changelog_topic(application), count);
-                topics.push(topic.with_cleanup(cleanup(store.kind.keeps())));
+                topics.push(changelog_spec(store, application, count));
             }
         }
         log.create_topics(&topics)
@@ -189,12 +191,17 @@ fn changelogs(application: &str, task: &TaskId, spec: &TaskSpec) -> Vec<Option<T
     spec.stores.iter().map(store).chain([of_task]).collect()
 }
 
-fn cleanup(keeps: ChangelogKeeps) -> Cleanup {
-    match keeps {
+fn changelog_spec(store: &StoreSpec, application: &str, partitions: u32) -> TopicSpec {
+    let mut topic = TopicSpec::new(store.changelog_topic(application), partitions);
+    topic.cleanup = match store.kind.keeps() {
         ChangelogKeeps::LastOfKeys => Cleanup::Compact,
         ChangelogKeeps::LastOfLiveKeys => Cleanup::CompactDelete,
-        ChangelogKeeps::Everything => Cleanup::Delete,
-    }
+        ChangelogKeeps::Recent(lag_ms) => {
+            topic.compaction_lag_ms = lag_ms;
+            Cleanup::Compact
+        }
+    };
+    topic
 }
 
 /// A restore from a source topic must end where the task's input is committed, which is not done yet.
@@ -208,6 +215,28 @@ fn check_changelogs(stores: &[StoreSpec]) -> Result<()> {
             store.name
         ))),
     }
+}
+
+/// The topics that there are for records to name: all but the application's own.
+fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
+    let own = format!("{application}-");
+    let is_own = |name: &str| {
+        let ends = ["-changelog", "-repartition"];
+        name.starts_with(&own) && ends.iter().any(|end| name.ends_with(end))
+    };
+    let mut topics = BTreeMap::new();
+    for name in log.topic_names()? {
+        if !is_own(&name)
+            && let Some(topic) = log.topic(&name)?
+        {
+            let known = DynamicTopic {
+                partitions: topic.partitions,
+                max_record_bytes: topic.max_record_bytes,
+            };
+            topics.insert(name, known);
+        }
+    }
+    Ok(DynamicTopics::Known(Arc::new(topics)))
 }
 
 fn task_changelog(application: &str, subtopology: &str) -> String {

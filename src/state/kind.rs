@@ -29,8 +29,8 @@ pub enum ChangelogKeeps {
     LastOfKeys,
     /// The last of each key, until it is before [`super::TaskState::purge_before`].
     LastOfLiveKeys,
-    /// All of them.
-    Everything,
+    /// The last of each key, and all that are younger than this by wall clock, in milliseconds.
+    Recent(i64),
 }
 
 /// The rules that a store follows and the shape of its rows. Each file of `kinds` makes one.

@@ -4,11 +4,15 @@
 //! A view is owned by one operator; several views of one store see the same rows. Rows have a form:
 //! [`Plain`] is the value, [`Timestamped`] the value behind its timestamp.
 
+mod window;
+
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
-use super::{Direction, KeyValueStore, Put, RowIter, WindowIter, WindowStore, row};
+pub use window::{TimestampedWindow, Window, WindowEntry, WindowView, Windows};
+
+use super::{Direction, KeyValueStore, RowIter, row};
 use crate::base::{Error, Result};
 use crate::codec::{Codec, Encoded, SharedCodec};
 
@@ -129,6 +133,56 @@ fn encode_key<K: 'static>(codec: &dyn Codec<K>, key: &K, out: &mut Vec<u8>) -> R
     }
 }
 
+/// Bounds of keys, as bytes.
+#[derive(Clone, Debug)]
+pub struct KeyBounds(Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+impl KeyBounds {
+    /// Those of two keys.
+    ///
+    /// # Errors
+    /// `User` when a key cannot be encoded or is null.
+    pub fn encode<K: 'static>(
+        codec: &dyn Codec<K>,
+        from: Bound<&K>,
+        to: Bound<&K>,
+    ) -> Result<Self> {
+        let encode = |bound: Bound<&K>| -> Result<Bound<Vec<u8>>> {
+            let mut out = Vec::new();
+            if let Bound::Included(key) | Bound::Excluded(key) = bound {
+                encode_key(codec, key, &mut out)?;
+            }
+            Ok(bound.map(|_| out))
+        };
+        Ok(Self(encode(from)?, encode(to)?))
+    }
+
+    /// Those of all keys that begin with `prefix`.
+    pub fn of_prefix(prefix: &[u8]) -> Self {
+        let mut after = prefix.to_vec();
+        while after.pop_if(|last| *last == u8::MAX).is_some() {}
+        let to = match after.last_mut() {
+            Some(last) => {
+                *last += 1;
+                Bound::Excluded(after)
+            }
+            None => Bound::Unbounded,
+        };
+        Self(Bound::Included(prefix.to_vec()), to)
+    }
+
+    /// Both as slices.
+    pub fn as_slices(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let slice = |bound| Bound::map(bound, Vec::as_slice);
+        (slice(self.0.as_ref()), slice(self.1.as_ref()))
+    }
+
+    /// Whether a key is within.
+    pub fn contain(&self, key: &[u8]) -> bool {
+        RangeBounds::<[u8]>::contains(&self.as_slices(), key)
+    }
+}
+
 /// A key-value store with types.
 pub struct KeyValueView<K, V, F> {
     store: KeyValueStore,
@@ -159,6 +213,11 @@ impl<K: 'static, V: 'static, F: Form<V>> KeyValueView<K, V, F> {
             bytes: Bytes::new(key_codec, value_codec),
             form: PhantomData,
         }
+    }
+
+    /// The codec of its keys.
+    pub fn key_codec(&self) -> &SharedCodec<K> {
+        &self.bytes.key_codec
     }
 
     /// The row of `key`, to be read and written with the key encoded once.
@@ -197,18 +256,16 @@ impl<K: 'static, V: 'static, F: Form<V>> KeyValueView<K, V, F> {
         to: Bound<&K>,
         direction: Direction,
     ) -> Result<KeyValues<K, V, F>> {
-        let encode = |bound: Bound<&K>| -> Result<Bound<Vec<u8>>> {
-            let mut out = Vec::new();
-            if let Bound::Included(key) | Bound::Excluded(key) = bound {
-                encode_key(&*self.bytes.key_codec, key, &mut out)?;
-            }
-            Ok(bound.map(|_| out))
-        };
-        let (from, to) = (encode(from)?, encode(to)?);
-        let (from, to) = (
-            from.as_ref().map(Vec::as_slice),
-            to.as_ref().map(Vec::as_slice),
-        );
+        let bounds = KeyBounds::encode(&*self.bytes.key_codec, from, to)?;
+        self.range_of(&bounds, direction)
+    }
+
+    /// The rows whose keys' bytes lie within bounds, as [`KeyValueView::range`].
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn range_of(&self, bounds: &KeyBounds, direction: Direction) -> Result<KeyValues<K, V, F>> {
+        let (from, to) = bounds.as_slices();
         Ok(KeyValues {
             rows: self.store.range(from, to, direction)?,
             key_codec: self.bytes.key_codec.clone(),
@@ -277,184 +334,6 @@ impl<K: 'static, V: 'static, F: Form<V>> Iterator for KeyValues<K, V, F> {
             Ok(Some((key, row))) => Some(self.key_codec.decode(Some(key)).and_then(|key| {
                 let value = F::decode(&*self.value_codec, row)?;
                 Ok((key, value))
-            })),
-        }
-    }
-}
-
-/// A window store with types.
-pub struct WindowView<K, V, F> {
-    store: WindowStore,
-    bytes: Bytes<K, V>,
-    form: PhantomData<fn() -> F>,
-}
-
-/// A window store of values.
-pub type Window<K, V> = WindowView<K, V, Plain>;
-/// A window store of values with timestamps.
-pub type TimestampedWindow<K, V> = WindowView<K, V, Timestamped>;
-
-impl<K, V, F> fmt::Debug for WindowView<K, V, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.store.fmt(f)
-    }
-}
-
-impl<K: 'static, V: 'static, F: Form<V>> WindowView<K, V, F> {
-    /// A view of `store` with these codecs.
-    pub fn new(store: WindowStore, key_codec: SharedCodec<K>, value_codec: SharedCodec<V>) -> Self {
-        Self {
-            store,
-            bytes: Bytes::new(key_codec, value_codec),
-            form: PhantomData,
-        }
-    }
-
-    /// The store of bytes, for its times.
-    pub fn store(&self) -> &WindowStore {
-        &self.store
-    }
-
-    /// All windows of `key`, to be read and written with the key encoded once.
-    ///
-    /// # Errors
-    /// `User` when the key cannot be encoded or is null.
-    #[inline]
-    pub fn entry(&mut self, key: &K) -> Result<WindowEntry<'_, K, V, F>> {
-        self.bytes.encode_key(key)?;
-        Ok(WindowEntry(self))
-    }
-
-    /// The value of `key` in the window that starts at `start_ms`, as [`WindowStore::fetch`].
-    ///
-    /// # Errors
-    /// `User` when a codec refuses; those of the store.
-    pub fn fetch(&mut self, key: &K, start_ms: i64) -> Result<Option<F::Read>> {
-        self.entry(key)?.fetch(start_ms)
-    }
-
-    /// Sets that value, as [`WindowStore::put`]; a value that the codec calls null removes it.
-    ///
-    /// # Errors
-    /// As [`WindowView::fetch`].
-    pub fn put(&mut self, key: &K, start_ms: i64, value: Option<F::Write<'_>>) -> Result<Put> {
-        self.entry(key)?.put(start_ms, value)
-    }
-
-    /// The rows of one key, as [`WindowStore::fetch_range`].
-    ///
-    /// # Errors
-    /// As [`WindowView::fetch`].
-    pub fn fetch_range(
-        &mut self,
-        key: &K,
-        from_ms: i64,
-        to_ms: i64,
-        direction: Direction,
-    ) -> Result<Windows<K, V, F>> {
-        self.entry(key)?.fetch_range(from_ms, to_ms, direction)
-    }
-
-    /// The rows of all keys, as [`WindowStore::fetch_all`].
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn fetch_all(
-        &self,
-        from_ms: i64,
-        to_ms: i64,
-        direction: Direction,
-    ) -> Result<Windows<K, V, F>> {
-        Ok(self.windows(self.store.fetch_all(from_ms, to_ms, direction)?))
-    }
-
-    fn windows(&self, rows: WindowIter) -> Windows<K, V, F> {
-        Windows {
-            rows,
-            key_codec: self.bytes.key_codec.clone(),
-            value_codec: self.bytes.value_codec.clone(),
-            form: PhantomData,
-        }
-    }
-}
-
-/// A key of a [`WindowView`], encoded.
-pub struct WindowEntry<'a, K, V, F>(&'a mut WindowView<K, V, F>);
-
-impl<K, V, F> fmt::Debug for WindowEntry<'_, K, V, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WindowEntry").field(&self.0).finish()
-    }
-}
-
-impl<K: 'static, V: 'static, F: Form<V>> WindowEntry<'_, K, V, F> {
-    /// As [`WindowView::fetch`].
-    ///
-    /// # Errors
-    /// As there.
-    #[inline]
-    pub fn fetch(&self, start_ms: i64) -> Result<Option<F::Read>> {
-        let Bytes {
-            key, value_codec, ..
-        } = &self.0.bytes;
-        let read = |row: Option<&[u8]>| row.map(|row| F::decode(&**value_codec, row)).transpose();
-        self.0.store.fetch(key, start_ms, read)?
-    }
-
-    /// As [`WindowView::put`].
-    ///
-    /// # Errors
-    /// As there.
-    #[inline]
-    pub fn put(&mut self, start_ms: i64, value: Option<F::Write<'_>>) -> Result<Put> {
-        let present = self.0.bytes.encode_row::<F>(value)?;
-        let Bytes { key, row, .. } = &self.0.bytes;
-        self.0.store.put(key, start_ms, present.then_some(row))
-    }
-
-    /// As [`WindowView::fetch_range`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn fetch_range(
-        &self,
-        from_ms: i64,
-        to_ms: i64,
-        direction: Direction,
-    ) -> Result<Windows<K, V, F>> {
-        let key = &self.0.bytes.key;
-        let rows = self
-            .0
-            .store
-            .fetch_range_toward(key, from_ms, to_ms, direction)?;
-        Ok(self.0.windows(rows))
-    }
-}
-
-/// The rows of a window store, decoded one by one: key, start, value.
-pub struct Windows<K, V, F> {
-    rows: WindowIter,
-    key_codec: SharedCodec<K>,
-    value_codec: SharedCodec<V>,
-    form: PhantomData<fn() -> F>,
-}
-
-impl<K, V, F> fmt::Debug for Windows<K, V, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.rows.fmt(f)
-    }
-}
-
-impl<K: 'static, V: 'static, F: Form<V>> Iterator for Windows<K, V, F> {
-    type Item = Result<(K, i64, F::Read)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.rows.next() {
-            Err(error) => Some(Err(error)),
-            Ok(None) => None,
-            Ok(Some(row)) => Some(self.key_codec.decode(Some(row.key)).and_then(|key| {
-                let value = F::decode(&*self.value_codec, row.row)?;
-                Ok((key, row.start_ms, value))
             })),
         }
     }

@@ -8,7 +8,8 @@
 //!
 //! A row is a version that ended, ordered by when it did, or the current one. A row that ended when it began
 //! remembers a deletion that nothing else shows. The changelog has the puts as they came, which is Kafka's
-//! layout, so a restore puts them again.
+//! layout, so a restore puts them again. Behind a put that is not the newest version of its key the newest one
+//! stands once more: compaction keeps the last record of a key, which must be that one.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -152,7 +153,33 @@ impl VersionedStore {
         let until_ms = self.take(key, row, timestamp_ms)?;
         let mut rows = self.0.rows.borrow_mut();
         rows.note(key, row, timestamp_ms);
+        drop(rows);
+        if until_ms.is_some() {
+            self.note_newest(key)?;
+        }
         Ok(VersionedPut::Stored(until_ms))
+    }
+
+    /// Notes the newest version of `key`, or its deletion, once more.
+    fn note_newest(&self, key: &[u8]) -> Result<()> {
+        let newest = self.current(key, |current| {
+            current.map(|(since_ms, row)| (since_ms, row.to_vec()))
+        })?;
+        if let Some((since_ms, row)) = newest {
+            self.0.rows.borrow_mut().note(key, Some(&row), since_ms);
+            return Ok(());
+        }
+        let mut deleted_ms = None;
+        // What ended before is gone, or was overtaken by none; no version ends before 0.
+        let mut from_ms = self.0.clock.dead_until_ms().max(0) - 1;
+        while let Some(ended) = self.first_ended_after(key, from_ms)? {
+            from_ms = ended.until_ms;
+            deleted_ms = Some(ended.until_ms);
+        }
+        if let Some(deleted_ms) = deleted_ms {
+            self.0.rows.borrow_mut().note(key, None, deleted_ms);
+        }
+        Ok(())
     }
 
     /// As [`VersionedStore::put`] of what the changelog has; nothing is refused, since it was not then.

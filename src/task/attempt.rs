@@ -31,7 +31,9 @@ impl Context {
             self.effects.mark();
             self.drops
         });
+        let overtaken = self.overtaken;
         let outcome = caught(|| run(self));
+        self.overtaken = overtaken;
         if let Err(error) = &outcome
             && error.kind() == ErrorKind::TooLarge
         {

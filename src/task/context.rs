@@ -34,14 +34,27 @@ pub enum DropReason {
     NullRepartitionKey,
     /// An answer of a join by a foreign key, whose left row has changed since it asked.
     Superseded,
+    /// A later change of its key had come before, and only the newest counts.
+    OutOfOrder,
     /// A policy skipped it after an error.
     Skipped,
     /// A policy sent it to the dead letters.
     DeadLetter,
 }
 
+/// What decides the partition of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionBy<'a> {
+    /// The hash of these bytes, as everywhere.
+    Key(&'a [u8]),
+    /// The number of the task's own partition, or what is left of it in a topic that has fewer.
+    Task,
+    /// The number itself.
+    Number(u32),
+}
+
 /// All reasons, in the order of their counters.
-const REASONS: [DropReason; 10] = [
+const REASONS: [DropReason; 11] = [
     DropReason::NullKey,
     DropReason::NullValue,
     DropReason::Late,
@@ -50,6 +63,7 @@ const REASONS: [DropReason; 10] = [
     DropReason::Expired,
     DropReason::NullRepartitionKey,
     DropReason::Superseded,
+    DropReason::OutOfOrder,
     DropReason::Skipped,
     DropReason::DeadLetter,
 ];
@@ -66,6 +80,7 @@ impl DropReason {
             Self::Expired => "expired",
             Self::NullRepartitionKey => "null_repartition_key",
             Self::Superseded => "superseded",
+            Self::OutOfOrder => "out_of_order",
             Self::Skipped => "skipped",
             Self::DeadLetter => "dead_letter",
         }
@@ -133,6 +148,8 @@ pub struct Context {
     pub(super) origin_clock_ms: Option<i64>,
     /// Whether the current record's origin was left out for its silence and has not caught up.
     pub(super) was_silent: bool,
+    /// See [`Context::is_overtaken`].
+    pub(super) overtaken: bool,
     pub(super) marks: Marks,
     pub(super) policies: ErrorPolicies,
     pub(super) dead_letters: Option<OutputId>,
@@ -170,6 +187,7 @@ impl Context {
             late_clock_ms: None,
             origin_clock_ms: None,
             was_silent: false,
+            overtaken: false,
             marks,
             policies,
             dead_letters: spec.dead_letters.map(OutputId),
@@ -375,15 +393,22 @@ impl Context {
         std::mem::replace(&mut self.stage, stage)
     }
 
-    /// The partition of an output topic that `partition_by` hashes to, or the task's own where there is no
-    /// key.
+    /// The partition of an output topic that a record goes to.
+    ///
+    /// # Errors
+    /// `User` when the topic has no partition of the number that was chosen.
     #[inline]
-    pub fn partition_of(&self, output: OutputId, partition_by: Option<&[u8]>) -> u32 {
-        let partitions = self.effects.output(output).partitions;
+    pub fn partition_of(&self, output: OutputId, partition_by: PartitionBy<'_>) -> Result<u32> {
+        let spec = self.effects.output(output);
         match partition_by {
-            _ if partitions == 1 => 0,
-            Some(bytes) => partition_for_key(bytes, partitions),
-            None => self.partition % partitions,
+            PartitionBy::Number(number) if number >= spec.partitions => Err(Error::user(format!(
+                "a partitioner chose partition {number} of topic {}, which has {}: they count from 0",
+                spec.topic, spec.partitions
+            ))),
+            PartitionBy::Number(number) => Ok(number),
+            _ if spec.partitions == 1 => Ok(0),
+            PartitionBy::Key(bytes) => Ok(partition_for_key(bytes, spec.partitions)),
+            PartitionBy::Task => Ok(self.partition % spec.partitions),
         }
     }
 

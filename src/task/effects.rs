@@ -1,7 +1,10 @@
 //! The records that a task wants written, encoded as they are made.
 
-use super::{ClocksTo, OutputSpec};
-use crate::base::{Header, NO_TIMESTAMP, TopicPartition};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{ClocksTo, DynamicTopics, OutputSpec, TopicName};
+use crate::base::{Error, Header, NO_TIMESTAMP, Result, TopicPartition};
 use crate::log::{Batch, BatchesBuilder, BatchesMark};
 
 /// Position of a topic in the task's outputs.
@@ -12,6 +15,9 @@ pub struct OutputId(pub usize);
 #[derive(Debug)]
 pub struct Effects {
     topics: Vec<OutputTopic>,
+    /// The topics that records may name, and those that they did.
+    dynamic: DynamicTopics,
+    named: HashMap<Arc<str>, OutputId>,
     records: u64,
     bytes: usize,
     /// Grows with each mark; a builder saves its own mark the first time it is touched after one.
@@ -34,6 +40,16 @@ struct EffectsMark {
 struct OutputTopic {
     spec: OutputSpec,
     partitions: Vec<OutputPartition>,
+}
+
+impl OutputTopic {
+    fn new(spec: OutputSpec) -> Self {
+        let partitions = (0..spec.partitions).map(|_| OutputPartition::new());
+        Self {
+            partitions: partitions.collect(),
+            spec,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -61,15 +77,15 @@ impl OutputPartition {
 }
 
 impl Effects {
-    pub(super) fn new(outputs: &[OutputSpec]) -> Self {
-        let topics = outputs.iter().map(|spec| OutputTopic {
-            spec: spec.clone(),
-            partitions: (0..spec.partitions)
-                .map(|_| OutputPartition::new())
-                .collect(),
-        });
+    pub(super) fn new(outputs: &[OutputSpec], dynamic: DynamicTopics) -> Self {
+        let named = outputs.iter().enumerate();
+        let named = named.filter(|(_, spec)| matches!(spec.name, TopicName::External(_)));
         Self {
-            topics: topics.collect(),
+            topics: outputs.iter().cloned().map(OutputTopic::new).collect(),
+            dynamic,
+            named: named
+                .map(|(position, spec)| (spec.topic.clone(), OutputId(position)))
+                .collect(),
             records: 0,
             bytes: 0,
             epoch: 1,
@@ -77,6 +93,40 @@ impl Effects {
             marks: Vec::new(),
             clock_interval_ms: 0,
         }
+    }
+
+    /// The topic that a record names.
+    ///
+    /// # Errors
+    /// `User` if it was not there when the application started.
+    pub fn named(&mut self, topic: &str) -> Result<OutputId> {
+        if let Some(output) = self.named.get(topic) {
+            return Ok(*output);
+        }
+        let found = match &self.dynamic {
+            DynamicTopics::None => None,
+            DynamicTopics::Any(topic) => Some(*topic),
+            DynamicTopics::Known(topics) => topics.get(topic).copied(),
+        };
+        let found = found.ok_or_else(|| {
+            Error::user(format!(
+                "a record is to go to topic {topic:?}, which was not there when the application started; \
+                 create it and restart, or choose another one"
+            ))
+        })?;
+        let name: Arc<str> = topic.into();
+        let output = OutputId(self.topics.len());
+        self.topics.push(OutputTopic::new(OutputSpec {
+            topic: name.clone(),
+            partitions: found.partitions,
+            max_record_bytes: found.max_record_bytes,
+            name: TopicName::External(topic.to_owned()),
+            origins: None,
+            clocked: false,
+            clocks: ClocksTo::Used,
+        }));
+        self.named.insert(name, output);
+        Ok(output)
     }
 
     /// The topic's settings.

@@ -18,6 +18,7 @@ mod attempt;
 mod calls;
 mod context;
 mod effects;
+mod expired_puts;
 mod globals;
 mod held;
 mod input_ends;
@@ -25,6 +26,7 @@ mod inputs;
 mod limits;
 mod origins;
 mod outlets;
+mod overtaken;
 mod place;
 mod policy;
 mod port;
@@ -36,8 +38,9 @@ mod time_limit;
 mod timers;
 mod wiring;
 
-pub use context::{Context, DropReason, Drops};
+pub use context::{Context, DropReason, Drops, PartitionBy};
 pub use effects::{Effects, OutputId};
+pub use expired_puts::ExpiredPuts;
 pub use globals::{GlobalRows, GlobalStores};
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
@@ -48,8 +51,8 @@ pub use place::Place;
 pub use policy::{ErrorPolicies, Policy, Stage};
 pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
 pub use spec::{
-    Calls, ClocksTo, Copier, InputSpec, Make, NodeId, NodeKind, NodeSpec, OpenStore, OutputSpec,
-    TaskSpec, TopicName, TypedStores,
+    Calls, ClocksTo, Copier, DynamicTopic, DynamicTopics, InputSpec, Make, NodeId, NodeKind,
+    NodeSpec, OpenStore, OutputSpec, TaskSpec, TopicName, TypedStores,
 };
 pub use step::Task;
 pub use task_time::{HeldBack, UserInput};

@@ -258,6 +258,16 @@ pub trait View<K, V> {
     /// # Errors
     /// Whatever the store reports.
     fn get(&self, key: &K, context: &mut Context) -> Result<Option<(V, i64)>>;
+
+    /// The row that there was at a time and its timestamp, both in milliseconds; the current one where no
+    /// history is kept.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    fn get_at(&self, key: &K, time_ms: i64, context: &mut Context) -> Result<Option<(V, i64)>> {
+        let _ = time_ms;
+        self.get(key, context)
+    }
 }
 
 /// A shared view.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{GlobalStores, Wiring};
+use super::{ExpiredPuts, GlobalStores, Wiring};
 use crate::base::Result;
 use crate::state::StoreSpec;
 
@@ -19,8 +19,9 @@ pub type Make = Arc<dyn Fn(&mut Wiring<'_>, NodeId) -> Result<()> + Send + Sync>
 /// A `fn(&Record<K, V>) -> Record<K, V>`, erased; present where a stream's handle was cloned.
 pub type Copier = Arc<dyn Any + Send + Sync>;
 
-/// Opens a store with its types, for nodes that find it by name: the value is downcast by who uses it.
-pub type OpenStore = Arc<dyn Fn(&Wiring<'_>) -> Result<Box<dyn Any>> + Send + Sync>;
+/// Opens a store with its types, for nodes that find it by name: the value is downcast by who uses it. What
+/// the store refuses counts for the node.
+pub type OpenStore = Arc<dyn Fn(&Wiring<'_>, &ExpiredPuts) -> Result<Box<dyn Any>> + Send + Sync>;
 
 /// How the stores that have types are opened, by name.
 #[derive(Clone, Default)]
@@ -88,6 +89,8 @@ pub enum NodeKind {
         /// Its name.
         topic: TopicName,
     },
+    /// Writes topics that its records name.
+    DynamicSink,
 }
 
 /// What a task calls a node for besides records.
@@ -199,6 +202,27 @@ pub struct OutputSpec {
     pub clocks: ClocksTo,
 }
 
+/// The topics that a task may write besides its outputs, where its records name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DynamicTopics {
+    /// None: no record names one.
+    #[default]
+    None,
+    /// Whatever a record names: each is such a topic, as in a test.
+    Any(DynamicTopic),
+    /// Those that there were at the start, by full name.
+    Known(Arc<BTreeMap<String, DynamicTopic>>),
+}
+
+/// A topic that records may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DynamicTopic {
+    /// Number of its partitions.
+    pub partitions: u32,
+    /// Largest record that it takes, in bytes of key, value and headers.
+    pub max_record_bytes: usize,
+}
+
 /// Everything that one task is made of.
 #[derive(Clone, Debug)]
 pub struct TaskSpec {
@@ -216,6 +240,8 @@ pub struct TaskSpec {
     pub inputs: Vec<InputSpec>,
     /// What it writes.
     pub outputs: Vec<OutputSpec>,
+    /// What it may write besides.
+    pub dynamic: DynamicTopics,
     /// Where dead letters go: the position in `outputs`.
     pub dead_letters: Option<usize>,
     /// The stores of another task that it may read.

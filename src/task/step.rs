@@ -1,5 +1,6 @@
 //! The step machine: takes the next record, runs it through the graph, keeps the effects.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -89,6 +90,14 @@ impl Task {
     /// Its name.
     pub fn id(&self) -> &TaskId {
         &self.id
+    }
+
+    /// Opens one of its stores by name, with the types that it was declared with, to be downcast.
+    ///
+    /// # Errors
+    /// `Invalid` if there is none of that name that has types.
+    pub fn open_store(&self, name: &str) -> Result<Box<dyn Any>> {
+        Wiring::open_store(&self.spec, &self.state, &self.context.effects, name)
     }
 
     /// What it is made of.
@@ -350,7 +359,7 @@ struct Built {
 }
 
 fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<Built> {
-    let effects = Effects::new(&spec.outputs);
+    let effects = Effects::new(&spec.outputs, spec.dynamic.clone());
     let wired = Wiring::wire(spec, state, &effects)?;
     let mut context = Context::new(effects, spec, state.marks().clone(), policies);
     context.holds = wired.holds;

@@ -10,8 +10,8 @@ use super::step::sink_time;
 use super::task_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
-    Copier, Edges, Effects, GlobalRows, HoldId, NodeId, NodeKind, Outlets, OutputId, Port, Process,
-    Source, TaskSpec, TimeBound, TopicName,
+    Copier, Edges, Effects, ExpiredPuts, GlobalRows, HoldId, NodeId, NodeKind, Outlets, OutputId,
+    Port, Process, Source, TaskSpec, TimeBound, TopicName,
 };
 use crate::base::{Error, Record, Result};
 use crate::state::{KeyValueStore, TaskState, TimeSlot, WindowStore};
@@ -47,6 +47,30 @@ pub(super) struct Wired {
 }
 
 impl<'a> Wiring<'a> {
+    fn new(spec: &'a TaskSpec, state: &'a TaskState, effects: &'a Effects) -> Self {
+        let holds_back = |id: &NodeId| spec.nodes[id.0].holds_back_ms;
+        let holding = spec.members.iter().copied();
+        Self {
+            spec,
+            state,
+            effects,
+            ports: HashMap::new(),
+            sources: HashMap::new(),
+            holding: holding.filter(|id| holds_back(id).is_some()).collect(),
+            called: Vec::new(),
+        }
+    }
+
+    /// Opens a store by its name, as [`Wiring::typed_store`], outside of any node.
+    pub(super) fn open_store(
+        spec: &'a TaskSpec,
+        state: &'a TaskState,
+        effects: &'a Effects,
+        name: &str,
+    ) -> Result<Box<dyn Any>> {
+        Self::new(spec, state, effects).typed_store(name, &ExpiredPuts::default())
+    }
+
     /// Wires all nodes of a task and returns its sources.
     pub(super) fn wire(
         spec: &'a TaskSpec,
@@ -54,17 +78,7 @@ impl<'a> Wiring<'a> {
         effects: &'a Effects,
     ) -> Result<Wired> {
         let holds_back = |id: &NodeId| spec.nodes[id.0].holds_back_ms;
-        let holding = spec.members.iter().copied();
-        let holding: Vec<NodeId> = holding.filter(|id| holds_back(id).is_some()).collect();
-        let mut wiring = Self {
-            spec,
-            state,
-            effects,
-            ports: HashMap::new(),
-            sources: HashMap::new(),
-            holding,
-            called: Vec::new(),
-        };
+        let mut wiring = Self::new(spec, state, effects);
         for id in spec.members.iter().rev() {
             let make = spec.nodes[id.0].make.clone();
             make(&mut wiring, *id)?;
@@ -138,18 +152,18 @@ impl<'a> Wiring<'a> {
         self.spec.globals.get(name)
     }
 
-    /// A store of the task with its types, to be downcast.
+    /// A store of the task with its types, to be downcast; puts that it refuses are counted in `expired`.
     ///
     /// # Errors
     /// `Invalid` if it was declared without types.
-    pub fn typed_store(&self, name: &str) -> Result<Box<dyn Any>> {
+    pub fn typed_store(&self, name: &str, expired: &ExpiredPuts) -> Result<Box<dyn Any>> {
         let open = self.spec.typed_stores.get(name).ok_or_else(|| {
             Error::invalid(format!(
-                "store {name:?} belongs to an operator, and its types are not known by name; declare a store \
-                 of your own with `StreamBuilder::add_store`"
+                "store {name:?} is not one of the task's that can be opened by name: a store of your own \
+                 (`StreamBuilder::add_store`), or that of a table"
             ))
         })?;
-        open(self)
+        open(self, expired)
     }
 
     /// Leaves the port of a node for its parents.

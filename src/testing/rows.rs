@@ -1,14 +1,49 @@
 //! What a driver's stores hold, and whether their changelogs say the same.
 
+use std::any::type_name;
+
 use super::Driver;
 use crate::base::{Error, Result};
 use crate::codec::{Codec, Windowed};
+use crate::dsl::TypedStore;
 use crate::state::{MemoryBackend, StoreSpec, StoredRow, StoredState, TaskState};
 
 /// A key, its value, and its timestamp in milliseconds where the store keeps one.
 pub type StoreRow<K, V> = (K, V, Option<i64>);
 
 impl Driver {
+    /// A store by its name and type, to read it in a test, or to fill it before one: a store that was added for
+    /// processors, or that of a table or an aggregation, which is timestamped. What is written to it is
+    /// committed with the next record.
+    ///
+    /// ```
+    /// # use marea::prelude::*;
+    /// let builder = StreamBuilder::new();
+    /// let words = builder.stream::<String, String>("words");
+    /// words.group_by_key("by-key").count("counts").to_stream().to("out");
+    ///
+    /// let mut driver = Driver::new(builder.build()?)?;
+    /// let words = driver.input_topic::<String, String>("words");
+    /// words.pipe(&mut driver, Record::new("buoy-7".to_owned(), "calm".to_owned(), 1_000))?;
+    /// let counts = driver.store::<TimestampedKeyValueStore<String, i64>>("counts")?;
+    /// assert_eq!(counts.get(&"buoy-7".to_owned())?, Some((1, 1_000)));
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such store, or it has another type.
+    pub fn store<S: TypedStore>(&self, name: &str) -> Result<S> {
+        let opened = self.task.open_store(name)?;
+        let store = opened.downcast_ref::<S>().cloned();
+        store.ok_or_else(|| {
+            Error::invalid(format!(
+                "store {name:?} is no {}; ask for it with the types with which it was declared, that of a \
+                 table or an aggregation as `TimestampedKeyValueStore` or `TimestampedWindowStore`",
+                type_name::<S>()
+            ))
+        })
+    }
+
     /// The rows of a store of keys, in the order of their keys' bytes: of a key-value store, or the newest
     /// versions of a versioned one.
     ///

@@ -6,6 +6,9 @@ use super::Topology;
 use crate::state::{Changelog, Medium, StoreSpec};
 use crate::task::{NodeId, NodeKind, NodeSpec, TopicName};
 
+/// What stands for the topics that records name; no topic can have this name.
+const BY_RECORD: &str = "(by record)";
+
 impl Topology {
     /// The topology as text, for people and for golden files.
     ///
@@ -33,6 +36,7 @@ impl Topology {
                         let back = self.back(std::slice::from_ref(topic));
                         let _ = write!(out, " writes {topic}{back}");
                     }
+                    NodeKind::DynamicSink => out.push_str(" writes what its records name"),
                     NodeKind::Processor => {}
                 }
                 if !node.stores.is_empty() {
@@ -63,6 +67,7 @@ impl Topology {
                         (topics.iter().map(ToString::to_string).collect(), None)
                     }
                     NodeKind::Sink { topic } => (Vec::new(), Some(topic.to_string())),
+                    NodeKind::DynamicSink => (Vec::new(), Some(BY_RECORD.to_owned())),
                     NodeKind::Processor => (Vec::new(), None),
                 };
                 serde_json::json!({
@@ -123,6 +128,9 @@ impl Topology {
                     }
                     NodeKind::Sink { topic } => {
                         let _ = writeln!(out, "  n{} -> \"{topic}\";", id.0);
+                    }
+                    NodeKind::DynamicSink => {
+                        let _ = writeln!(out, "  n{} -> \"{BY_RECORD}\";", id.0);
                     }
                     NodeKind::Processor => {}
                 }

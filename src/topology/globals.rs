@@ -26,7 +26,7 @@ pub(super) fn take(parts: &mut TopologyParts) -> Result<Option<SubTopology>> {
     for id in &ids {
         let node = &parts.nodes[id.0];
         let name = node.name.as_deref().unwrap_or(node.operator);
-        let writes = matches!(node.kind, NodeKind::Sink { .. });
+        let writes = matches!(node.kind, NodeKind::Sink { .. } | NodeKind::DynamicSink);
         let alien = node.parents.iter().any(|parent| !ids.contains(parent));
         if writes || alien || node.calls.timers {
             return Err(Error::invalid(format!(

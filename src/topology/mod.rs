@@ -153,6 +153,11 @@ impl Topology {
         &self.idle_timeouts
     }
 
+    /// Whether some records name the topics that they go to.
+    pub fn writes_named(&self) -> bool {
+        self.subtopologies.iter().any(|part| part.writes_named)
+    }
+
     /// The user's topics that are read, sorted.
     pub fn source_topics(&self) -> Vec<String> {
         self.external(|subtopology| &subtopology.sources)

@@ -7,7 +7,8 @@ use super::{Partitions, SubTopology, Topology};
 use crate::log::DEFAULT_MAX_RECORD_BYTES;
 use crate::state::{Changelog, StoreSpec};
 use crate::task::{
-    ClocksTo, GlobalStores, InputSpec, NodeId, NodeKind, OutputSpec, TaskSpec, TopicName,
+    ClocksTo, DynamicTopic, DynamicTopics, GlobalStores, InputSpec, NodeId, NodeKind, OutputSpec,
+    TaskSpec, TopicName,
 };
 
 /// Limits of topics by full name, read from the log at start.
@@ -15,6 +16,8 @@ use crate::task::{
 pub struct TopicLimits {
     /// Largest record of each topic, in bytes.
     pub max_record_bytes: HashMap<String, usize>,
+    /// The topics that records may name.
+    pub named: DynamicTopics,
 }
 
 impl TopicLimits {
@@ -101,6 +104,10 @@ impl Topology {
             typed_stores: self.typed_stores.clone(),
             inputs,
             outputs,
+            dynamic: match subtopology.writes_named {
+                true => limits.named.clone(),
+                false => DynamicTopics::None,
+            },
             dead_letters,
             partition,
             globals: GlobalStores::default(),
@@ -120,6 +127,7 @@ impl Topology {
             nodes: nodes.filter(|id| !is_global(id)).collect(),
             sources: Vec::new(),
             sinks: Vec::new(),
+            writes_named: self.writes_named(),
             stores: stores.filter(is_read).collect(),
             in_loop: self.subtopologies().iter().any(|part| part.in_loop),
         };
@@ -130,7 +138,14 @@ impl Topology {
         whole.sinks.sort();
         whole.sinks.dedup();
         let dead_letters = dead_letters.map(|topic| (topic, 1));
-        let (one, limits) = (Partitions::default(), TopicLimits::default());
+        let one = Partitions::default();
+        let limits = TopicLimits {
+            named: DynamicTopics::Any(DynamicTopic {
+                partitions: 1,
+                max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            }),
+            ..TopicLimits::default()
+        };
         self.task_spec(application, &whole, 0, &one, &limits, dead_letters)
     }
 

@@ -16,6 +16,8 @@ pub struct SubTopology {
     pub sources: Vec<TopicName>,
     /// Topics it writes, sorted.
     pub sinks: Vec<TopicName>,
+    /// Whether it writes topics that its records name.
+    pub writes_named: bool,
     /// Names of its stores, sorted.
     pub stores: Vec<String>,
     /// Whether it feeds itself, by itself or by way of others: its sources end one by one.
@@ -96,7 +98,7 @@ pub(super) fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> 
         match &node.kind {
             NodeKind::Source { topics } => sources.extend(topics.iter().cloned()),
             NodeKind::Sink { topic } => sinks.push(topic.clone()),
-            NodeKind::Processor => {}
+            NodeKind::Processor | NodeKind::DynamicSink => {}
         }
         stores.extend(node.stores.iter().cloned());
     }
@@ -110,8 +112,10 @@ pub(super) fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> 
         .cloned()
         .or_else(|| sources.first().map(ToString::to_string));
     let name = name.ok_or_else(|| Error::internal("a part of the topology has no source"))?;
+    let names = |id: &NodeId| nodes[id.0].kind == NodeKind::DynamicSink;
     Ok(SubTopology {
         name,
+        writes_named: ids.iter().any(names),
         nodes: ids,
         sources,
         sinks,

@@ -9,9 +9,11 @@ mod processors;
 mod sessions;
 mod sliding;
 mod stateless;
+mod stores;
 mod stream_joins;
 mod table_joins;
 mod tables;
+mod versioned;
 mod windows;
 mod words;
 
@@ -34,6 +36,8 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
         sliding::build,
         sessions::build,
         finals::build,
+        stores::build,
+        versioned::build,
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
@@ -42,7 +46,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
 }
 
 /// The topologies of families that name their own; the suite fails without one of these too.
-pub const FAMILIES: [&[&str]; 7] = [
+pub const FAMILIES: [&[&str]; 9] = [
     stream_joins::NAMES,
     tables::NAMES,
     table_joins::NAMES,
@@ -50,10 +54,16 @@ pub const FAMILIES: [&[&str]; 7] = [
     sliding::NAMES,
     sessions::NAMES,
     finals::NAMES,
+    stores::NAMES,
+    versioned::NAMES,
 ];
 
 /// The topologies without which the suite fails.
-pub const REQUIRED: [&str; 76] = [
+pub const REQUIRED: [&str; 80] = [
+    "to-dynamic",
+    "to-dynamic-by-context",
+    "timestamp-extractor",
+    "timestamp-extractor-partition-time",
     "filter",
     "filter-not",
     "map",

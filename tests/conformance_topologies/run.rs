@@ -161,6 +161,9 @@ fn show_value(value: Option<&[u8]>, long: bool) -> Result<Value> {
     })
 }
 
+/// Key and window to sort by, the key as JSON, value, timestamp.
+type Row = (String, (i64, i64), Value, Vec<u8>, Option<i64>);
+
 fn rows(driver: &Driver, topology: &Topology, store: &str, kind: &str) -> Result<Vec<Value>> {
     let spec = topology.stores().iter().find(|spec| spec.name == store);
     let long = spec.is_some_and(|spec| spec.codecs.1 == "i64");
@@ -176,7 +179,7 @@ fn rows(driver: &Driver, topology: &Topology, store: &str, kind: &str) -> Result
         }
     }
     rows.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
-    let show = |(_, _, key, value, ts): (String, (i64, i64), Value, Vec<u8>, Option<i64>)| {
+    let show = |(_, _, key, value, ts): Row| {
         let mut row = json!({"key": key, "value": show_value(Some(&value), long)?});
         if let Some(ts) = ts {
             row["ts"] = json!(ts);

@@ -1,4 +1,4 @@
-use marea::dsl::StreamBuilder;
+use marea::dsl::{StreamBuilder, TimeWindows};
 
 use super::words::*;
 
@@ -143,7 +143,52 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .filter(|_, v| !starts(v, "x"))
             .to_stream()
             .to_with("out", out_rows()),
+        "to-dynamic" => b.stream_with("in", strings()).to_dynamic_with(
+            |_, v, _| match first(v) {
+                Some(first) if matches!(&*first, "x" | "y" | "z") => format!("out-{first}"),
+                _ => "out-rest".to_owned(),
+            },
+            out(),
+        ),
+        "to-dynamic-by-context" => b
+            .stream_with("in1", strings())
+            .merge(b.stream_with("in2", strings()))
+            .to_dynamic_with(
+                |_, _, record| {
+                    let record = record.expect("a record is handled");
+                    let parity = if record.offset % 2 == 0 {
+                        "even"
+                    } else {
+                        "odd"
+                    };
+                    format!("{}-{parity}", record.topic)
+                },
+                out(),
+            ),
+        "timestamp-extractor" => b
+            .stream_with(
+                "in",
+                strings().timestamps(|record, _| written(&record.value)),
+            )
+            .group_by_key(grouped("by-key"))
+            .windowed_by(TimeWindows::of(ms(10)).grace(ms(5)))
+            .count("counts")
+            .to_stream()
+            .to_with("out", out_windowed_longs(10)),
+        "timestamp-extractor-partition-time" => {
+            let extract = |v: &Text, partition_ms| written(v).or(Some(partition_ms));
+            let consumed = strings()
+                .timestamps(move |record, partition_ms| extract(&record.value, partition_ms));
+            b.stream_with("in", consumed).to_with("out", out());
+        }
         _ => return false,
     }
     true
+}
+
+/// The time before the colon of a value such as "17:x".
+fn written(value: &Text) -> Option<i64> {
+    let digits = before(value)?;
+    let is_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    ((1..=9).contains(&digits.len()) && is_digits).then(|| digits.parse().ok())?
 }

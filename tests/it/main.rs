@@ -25,3 +25,4 @@ mod processors;
 mod read_ahead;
 mod state_at_size;
 mod timers;
+mod versioned;

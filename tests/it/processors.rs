@@ -241,3 +241,54 @@ fn a_global_store_is_shown_apart_and_holds_no_parts_together() {
     let described = topology.describe();
     assert!(described.contains("global rates\n"), "{described}");
 }
+
+/// Says how often a key has been counted, from the store of the aggregation.
+struct Ask;
+
+impl Processor for Ask {
+    type KeyIn = String;
+    type ValueIn = String;
+    type KeyOut = String;
+    type ValueOut = i64;
+
+    fn process(
+        &mut self,
+        record: Record<String, String>,
+        context: &mut ProcessorContext<'_, String, i64>,
+    ) -> Result<()> {
+        let counts = context.store::<TimestampedKeyValueStore<String, i64>>("counts")?;
+        let count = counts.get(&record.key)?.map_or(0, |(count, _)| count);
+        context.forward(record.map_value(|_, _| count))
+    }
+}
+
+#[test]
+fn a_processor_and_a_test_open_the_store_of_an_aggregation() {
+    let builder = StreamBuilder::new();
+    let counts = builder
+        .stream::<String, String>("words")
+        .group_by_key("by-key")
+        .count("counts");
+    counts.to_stream().to("counts-out");
+    builder
+        .stream::<String, String>("questions")
+        .process(|| Ask, Processed::named("ask").stores(["counts"]))
+        .to("answers");
+    let mut driver = Driver::new(builder.build().expect("valid")).expect("opens");
+    let words = driver.input_topic::<String, String>("words");
+    for at_ms in [10, 20] {
+        let record = Record::new("a".to_owned(), String::new(), at_ms);
+        words.pipe(&mut driver, record).expect("piped");
+    }
+    let questions = driver.input_topic::<String, String>("questions");
+    let question = Record::new("a".to_owned(), String::new(), 30);
+    questions.pipe(&mut driver, question).expect("piped");
+    let answers = driver.output_topic::<String, i64>("answers");
+    assert_eq!(answers.read(&mut driver).expect("reads")[0].value, 2);
+    let counts = driver.store::<TimestampedKeyValueStore<String, i64>>("counts");
+    let count = counts.expect("is there").get(&"a".to_owned());
+    assert_eq!(count.expect("reads"), Some((2, 20)));
+    let error = driver.store::<KeyValueStore<String, String>>("counts");
+    let error = error.expect_err("another type").to_string();
+    assert!(error.contains("TimestampedKeyValueStore"), "{error}");
+}

@@ -14,6 +14,7 @@ mod closing;
 mod counting;
 mod crash;
 mod drains;
+mod dynamic;
 mod faulty;
 mod feedback;
 mod foreign;

@@ -59,6 +59,8 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("testing", &[
         ("base", Everything), ("codec", Everything), ("log", Everything), ("state", Everything),
         ("task", Everything), ("topology", Everything), ("runtime", Everything),
+        // Stores by their types, as processors open them.
+        ("dsl", Only(&["TypedStore"])),
         // As for the runtime.
         ("disk", Only(&["Budget"])),
     ]),

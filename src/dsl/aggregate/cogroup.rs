@@ -18,7 +18,7 @@ use crate::dsl::pass::Pass;
 use crate::dsl::table::StoreView;
 use crate::dsl::{Change, Materialized, OldRows, Table};
 use crate::plan::LogicalId;
-use crate::state::{StoreKind, StoreSpec};
+use crate::state::StoreSpec;
 
 /// What all streams of a cogroup share once it is known.
 struct Shared<K, A> {
@@ -178,7 +178,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
     ) -> Table<K, A> {
         let store = store.into();
         let (graph, key, row) = (self.graph.clone(), self.key.clone(), store.value.clone());
-        let spec = store.spec(StoreKind::key_value(), &key);
+        let spec = store.rows_spec(&graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
         let (parts, old_rows) = self.add(Arc::new(initial), &store, Rows::AllTime, spec);
         let id = together::<K, A>(&graph, parts);

@@ -12,7 +12,7 @@ use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::StoreView;
 use crate::dsl::{Change, Materialized, OldRows, Table};
 use crate::plan::LogicalId;
-use crate::state::{KeyValueStore, StoreKind};
+use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
 /// A table whose rows are together by another key.
@@ -120,7 +120,7 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
         store: Materialized<A>,
     ) -> Table<K, A> {
         let (key, row) = (self.key, store.value.clone());
-        let spec = store.spec(StoreKind::key_value(), &key);
+        let spec = store.rows_spec(&self.graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
         let old_rows = OldRows::default();
         let asked = old_rows.clone();

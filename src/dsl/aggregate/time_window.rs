@@ -14,7 +14,7 @@ use crate::dsl::scratch::{Scratch, decode_row, split_row};
 use crate::dsl::table::{HoldSpec, WindowView};
 use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
 use crate::plan::LogicalId;
-use crate::state::{Put, StoreKind, StoreSpec, WindowRules, WindowStore};
+use crate::state::{Put, StoreSpec, WindowRules, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick};
 
 impl WithoutMerge for TimeWindows {}
@@ -173,7 +173,7 @@ impl TimeWindowSpec {
             retention_ms: retention_ms(graph, (least_ms, 0), store, emit),
             duplicates: false,
         };
-        store.spec(StoreKind::window(rules), key)
+        store.windows_spec(graph, key, rules)
     }
 
     /// The table of the rows.

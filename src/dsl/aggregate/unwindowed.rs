@@ -11,7 +11,7 @@ use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::StoreView;
 use crate::dsl::{Change, OldRows, Table};
 use crate::plan::LogicalId;
-use crate::state::{KeyValueStore, StoreKind};
+use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
 impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
@@ -31,7 +31,7 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
         } = groups;
         let store = &aggregation.store;
         let (name, row, cached) = (store.name.clone(), store.value.clone(), store.cached);
-        let spec = store.spec(StoreKind::key_value(), &key);
+        let spec = store.rows_spec(&graph, &key);
         let word = aggregation.verb.of(["count", "reduce", "aggregate"]);
         let operator = Operator::new(word).of([parent]).store(spec);
         let old_rows = OldRows::default();

@@ -1,6 +1,7 @@
 //! Joins: of two streams, of a stream with a table or a global table, of two tables.
 
 mod foreign;
+mod grace_buffer;
 mod outer_side;
 mod rows;
 mod stream_global;

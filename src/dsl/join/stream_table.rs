@@ -1,11 +1,13 @@
 //! `join_table`, `left_join_table`: each record of a stream with the current row of a table.
 //!
-//! Only the stream's records make results; the table is looked at as it is when they arrive. A null
+//! Only the stream's records make results; the table is looked at as it is when they arrive, or, if it is
+//! versioned, as it was at their time. A null
 //! value is dropped and counted, and so is a null key of the inner join; the left join takes a null
 //! key for one that has no row. Source: `KStreamKTableJoinProcessor`, KIP-962.
 
 use std::sync::Arc;
 
+use super::grace_buffer::add_buffer;
 use crate::base::{Error, Record, Result};
 use crate::codec::SharedCodec;
 use crate::dsl::repartition::repartition_node;
@@ -16,7 +18,8 @@ use crate::task::{Context, DropReason, Edges, Process, ViewPort};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
     /// Joins each record with the current row of a table; a record whose key has no row makes no
-    /// result. The table must have a store.
+    /// result. The table must have a store. A versioned one ([`Materialized::versioned`](crate::dsl::Materialized::versioned))
+    /// gives the row that it had at the record's time.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -103,10 +106,19 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         + 'static,
     ) -> Stream<K, R> {
         let graph = self.graph;
-        let Joined { name, key, value } = joined;
+        let Joined {
+            name,
+            key,
+            value,
+            grace,
+        } = joined;
         let codecs = (key.clone(), value.clone());
         let node = repartition_node(self.id, name.clone(), codecs, null_keys, false, None);
-        let parent = graph.borrow_mut().add(node);
+        let mut parent = graph.borrow_mut().add(node);
+        if let Some(grace) = grace {
+            let codecs = (key.clone(), value.clone());
+            parent = add_buffer(&graph, parent, &name, codecs, (grace, table.history_ms()));
+        }
         let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
         node.joins_partitions = true;
         match table.view().cloned() {
@@ -168,7 +180,8 @@ where
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        let Some((row, _)) = self.table.get(&record.key, cx)? else {
+        let at_ms = record.timestamp_ms;
+        let Some((row, _)) = self.table.get_at(&record.key, at_ms, cx)? else {
             return Ok(());
         };
         out.push(
@@ -218,7 +231,10 @@ where
         }
         let row = match self.key.is_null(&record.key) {
             true => None,
-            false => self.table.get(&record.key, cx)?.map(|(row, _)| row),
+            false => {
+                let found = self.table.get_at(&record.key, record.timestamp_ms, cx)?;
+                found.map(|(row, _)| row)
+            }
         };
         out.push(
             record.map_value(|key, value| (self.join)(key, value, row)),

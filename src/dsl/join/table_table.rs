@@ -132,6 +132,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         other: Table<K, W>,
         join: J,
     ) -> Table<K, R> {
+        let self_history = self.history_ms();
         let graph = self.graph;
         let key = self.key;
         let below = [&self.old_rows, &other.old_rows];
@@ -143,6 +144,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
         if J::KIND == JoinKind::Outer {
             other.old_rows.iter().for_each(OldRows::ask);
         }
+        // What is overtaken takes no part: results are made of the newest rows.
+        let newest_only = (self_history.is_some(), other.history_ms().is_some());
         let (Some((left_stores, left_view)), Some((right_stores, right_view))) =
             (self.view, other.view)
         else {
@@ -164,13 +167,25 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let asked = old_rows.clone();
         let left = side("table_join_left", self.id).add(&graph, move |wiring, _| {
             let (join, key, view) = (own_join.clone(), own_key.clone(), view(wiring)?);
-            Ok(LeftTable::<J, K, V, W, R>::new(join, key, view, &asked))
+            let asked = asked.are_asked();
+            Ok(LeftTable::<J, K, V, W, R>::new(
+                join,
+                key,
+                view,
+                (asked, newest_only.0),
+            ))
         });
         let (own_join, own_key, view) = (join.clone(), key.clone(), left_view.clone());
         let asked = old_rows.clone();
         let right = side("table_join_right", other.id).add(&graph, move |wiring, _| {
             let (join, key, view) = (own_join.clone(), own_key.clone(), view(wiring)?);
-            Ok(RightTable::<J, K, V, W, R>::new(join, key, view, &asked))
+            let asked = asked.are_asked();
+            Ok(RightTable::<J, K, V, W, R>::new(
+                join,
+                key,
+                view,
+                (asked, newest_only.1),
+            ))
         });
         let operator = Operator::new(word).of([left, right]).joins_partitions();
         let id = operator.add(&graph, |_, _| Ok(Pass::<K, Change<R>>::default()));
@@ -195,22 +210,25 @@ struct LeftTable<J, K, V, W, R> {
     key: SharedCodec<K>,
     right: ViewPort<K, W>,
     sends_old: bool,
+    newest_only: bool,
     types: PhantomData<fn(V) -> R>,
 }
 
 impl<J, K, V, W, R> LeftTable<J, K, V, W, R> {
-    /// The left side of a join; `old_rows` says whether the result's old rows are asked for.
+    /// The left side of a join; whether the result's old rows are asked for, and
+    /// whether changes that are overtaken are left out.
     pub fn new(
         join: Arc<J>,
         key: SharedCodec<K>,
         right: ViewPort<K, W>,
-        old_rows: &OldRows,
+        (sends_old, newest_only): (bool, bool),
     ) -> Self {
         Self {
             join,
             key,
             right,
-            sends_old: old_rows.are_asked(),
+            sends_old,
+            newest_only,
             types: PhantomData,
         }
     }
@@ -237,6 +255,10 @@ where
     ) -> Result<()> {
         if self.key.is_null(&record.key) {
             cx.drop_record(DropReason::NullKey);
+            return Ok(());
+        }
+        if self.newest_only && cx.is_overtaken() {
+            cx.drop_record(DropReason::OutOfOrder);
             return Ok(());
         }
         let right = self.right.get(&record.key, cx)?;
@@ -268,22 +290,25 @@ struct RightTable<J, K, V, W, R> {
     key: SharedCodec<K>,
     left: ViewPort<K, V>,
     sends_old: bool,
+    newest_only: bool,
     types: PhantomData<fn(W) -> R>,
 }
 
 impl<J, K, V, W, R> RightTable<J, K, V, W, R> {
-    /// The right side of a join; `old_rows` says whether the result's old rows are asked for.
+    /// The right side of a join; whether the result's old rows are asked for, and
+    /// whether changes that are overtaken are left out.
     pub fn new(
         join: Arc<J>,
         key: SharedCodec<K>,
         left: ViewPort<K, V>,
-        old_rows: &OldRows,
+        (sends_old, newest_only): (bool, bool),
     ) -> Self {
         Self {
             join,
             key,
             left,
-            sends_old: old_rows.are_asked(),
+            sends_old,
+            newest_only,
             types: PhantomData,
         }
     }
@@ -310,6 +335,10 @@ where
     ) -> Result<()> {
         if self.key.is_null(&record.key) {
             cx.drop_record(DropReason::NullKey);
+            return Ok(());
+        }
+        if self.newest_only && cx.is_overtaken() {
+            cx.drop_record(DropReason::OutOfOrder);
             return Ok(());
         }
         let left = self.left.get(&record.key, cx)?;

@@ -1,14 +1,15 @@
 //! Rows of one value a key, of the task's own store or of a global one.
 
 use std::cell::RefCell;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::rc::Rc;
 
+use super::StoreSite;
 use crate::base::{Error, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::state::Direction;
-use crate::state::typed::{Form, KeyValueView, KeyValues};
-use crate::task::{GlobalRows, Wiring};
+use crate::state::typed::{Form, KeyBounds, KeyValueView, KeyValues};
+use crate::task::GlobalRows;
 
 /// A store of one value a key as it is reached.
 pub(super) enum Access<K, V, F> {
@@ -44,12 +45,14 @@ impl<K: 'static, V: 'static> Global<K, V> {
 }
 
 impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
-    pub(super) fn open(
-        wiring: &Wiring<'_>,
-        name: &str,
-        key: SharedCodec<K>,
-        value: SharedCodec<V>,
-    ) -> Result<Self> {
+    pub(super) fn open(site: StoreSite<'_, '_, K, V>) -> Result<Self> {
+        let StoreSite {
+            wiring,
+            name,
+            key,
+            value,
+            ..
+        } = site;
         Ok(match wiring.global_rows(name) {
             Some(rows) => Self::Global(Rc::new(Global {
                 name: name.to_owned(),
@@ -92,27 +95,27 @@ impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
         keys: impl RangeBounds<K>,
         direction: Direction,
     ) -> Result<StoreRows<K, V, F>> {
-        let (from, to): (Bound<&K>, Bound<&K>) = (keys.start_bound(), keys.end_bound());
+        let (from, to) = (keys.start_bound(), keys.end_bound());
+        let codec = match self {
+            Self::Own(view) => view.borrow().key_codec().clone(),
+            Self::Global(global) => global.key.clone(),
+        };
+        self.range_of(&KeyBounds::encode(&*codec, from, to)?, direction)
+    }
+
+    pub(super) fn range_of(
+        &self,
+        bounds: &KeyBounds,
+        direction: Direction,
+    ) -> Result<StoreRows<K, V, F>> {
         let global = match self {
             Self::Own(view) => {
-                return Ok(StoreRows(Walk::Own(
-                    view.borrow().range(from, to, direction)?,
-                )));
+                let rows = view.borrow().range_of(bounds, direction)?;
+                return Ok(StoreRows(Walk::Own(rows)));
             }
             Self::Global(global) => global,
         };
-        let encode = |bound: Bound<&K>| -> Result<Bound<Vec<u8>>> {
-            Ok(match bound {
-                Bound::Included(key) => Bound::Included(global.encode(key)?),
-                Bound::Excluded(key) => Bound::Excluded(global.encode(key)?),
-                Bound::Unbounded => Bound::Unbounded,
-            })
-        };
-        let (from, to) = (encode(from)?, encode(to)?);
-        let (from, to) = (
-            from.as_ref().map(Vec::as_slice),
-            to.as_ref().map(Vec::as_slice),
-        );
+        let (from, to) = bounds.as_slices();
         let mut rows = global.rows.range(from, to);
         if direction == Direction::Backward {
             rows.reverse();

@@ -21,6 +21,18 @@ pub struct RecordMetadata<'a> {
     pub timestamp_ms: i64,
 }
 
+impl<'a> RecordMetadata<'a> {
+    /// That of the record that the task handles, if it handles one.
+    pub(in crate::dsl) fn of(context: &'a Context) -> Option<Self> {
+        Some(Self {
+            timestamp_ms: context.record_ms()?,
+            topic: context.topic(),
+            partition: context.partition(),
+            offset: context.offset(),
+        })
+    }
+}
+
 /// What a processor sees of its task while it is called.
 pub struct ProcessorContext<'a, K, V> {
     pub(super) parts: &'a Parts<K, V>,
@@ -129,13 +141,7 @@ impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
 
     /// Where the record came from that the task handles; `None` in `init`, and in what follows from a timer.
     pub fn record_metadata(&self) -> Option<RecordMetadata<'_>> {
-        let timestamp_ms = self.context.record_ms()?;
-        Some(RecordMetadata {
-            topic: self.context.topic(),
-            partition: self.context.partition(),
-            offset: self.context.offset(),
-            timestamp_ms,
-        })
+        RecordMetadata::of(self.context)
     }
 
     /// The largest timestamp that the task has taken, the current record's included, in milliseconds; -1

@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Processor, ProcessorContext};
 use crate::base::{Record, Result};
-use crate::task::{Context, Edges, NodeId, Outlets, Process, Tick, Wiring};
+use crate::task::{
+    Context, DropReason, Edges, ExpiredPuts, NodeId, Outlets, Process, Tick, Wiring,
+};
 
 /// What a processor's context reaches.
 pub struct Parts<K, V> {
@@ -14,6 +16,8 @@ pub struct Parts<K, V> {
     pub(super) outlets: Outlets<K, V>,
     /// The stores that it is connected with, by name.
     pub(super) stores: Vec<(String, Box<dyn Any>)>,
+    /// What they refused.
+    expired: ExpiredPuts,
 }
 
 impl<K: 'static, V: 'static> Parts<K, V> {
@@ -26,6 +30,13 @@ impl<K: 'static, V: 'static> Parts<K, V> {
             parts: self,
             context,
             forwards,
+        }
+    }
+
+    /// Counts what the stores refused since the last call.
+    fn count_expired(&self, context: &mut Context) {
+        for _ in 0..self.expired.take() {
+            context.drop_record(DropReason::Expired);
         }
     }
 }
@@ -44,11 +55,13 @@ impl<P: Processor> ProcessorNode<P> {
         processor: P,
         stores: &[String],
     ) -> Result<()> {
-        let open = |name: &String| Ok((name.clone(), wiring.typed_store(name)?));
+        let expired = ExpiredPuts::default();
+        let open = |name: &String| Ok((name.clone(), wiring.typed_store(name, &expired)?));
         let parts = Parts {
             id,
             outlets: wiring.outlets(id)?,
             stores: stores.iter().map(open).collect::<Result<_>>()?,
+            expired,
         };
         let processor = RefCell::new(processor);
         wiring.add_choosing_process(id, Self { processor, parts });
@@ -72,7 +85,9 @@ impl<P: Processor> Process for ProcessorNode<P> {
         cx: &mut Context,
     ) -> Result<()> {
         let mut context = self.parts.context(cx, true);
-        self.processor.borrow_mut().process(record, &mut context)
+        let done = self.processor.borrow_mut().process(record, &mut context);
+        self.parts.count_expired(cx);
+        done
     }
 
     fn tick(&self, tick: Tick, _out: &NoEdges<P>, cx: &mut Context) -> Result<()> {
@@ -93,7 +108,9 @@ impl<P: Processor> Process for ProcessorNode<P> {
     ) -> Result<()> {
         let mut context = self.parts.context(cx, true);
         let mut processor = self.processor.borrow_mut();
-        processor.punctuate(timer, time_ms, &mut context)
+        let done = processor.punctuate(timer, time_ms, &mut context);
+        self.parts.count_expired(cx);
+        done
     }
 }
 

@@ -3,12 +3,19 @@
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{KeyValueStore, TimestampedKeyValueStore, WindowStore};
-use crate::base::Result;
+use super::{
+    KeyValueStore, LruStore, SessionStore, TimestampedKeyValueStore, TimestampedWindowStore,
+    VersionedStore, WindowStore,
+};
+use crate::base::{Error, Result};
 use crate::codec::{Codec, SharedCodec};
-use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, WindowRules};
-use crate::task::{OpenStore, Wiring};
+use crate::dsl::windows::millis;
+use crate::state::{
+    Changelog, Medium, RowForm, SessionRules, StoreKind, StoreSpec, VersionedRules, WindowRules,
+};
+use crate::task::{ExpiredPuts, OpenStore, Wiring};
 
 /// A handle of a store with its types. A clone is the same store.
 ///
@@ -23,12 +30,49 @@ pub trait TypedStore: Clone + Sized + 'static {
     ///
     /// # Errors
     /// `Internal` if the task has none of that name and kind.
-    fn open(
-        wiring: &Wiring<'_>,
-        name: &str,
-        key: SharedCodec<Self::Key>,
-        value: SharedCodec<Self::Value>,
-    ) -> Result<Self>;
+    fn open(site: StoreSite<'_, '_, Self::Key, Self::Value>) -> Result<Self>;
+}
+
+/// What a store is opened with: where it is, its name, and its codecs.
+pub struct StoreSite<'a, 'w, K, V> {
+    pub(in crate::dsl) wiring: &'a Wiring<'w>,
+    pub(in crate::dsl) name: &'a str,
+    pub(in crate::dsl) key: SharedCodec<K>,
+    pub(in crate::dsl) value: SharedCodec<V>,
+    /// Counts what it refuses.
+    pub(in crate::dsl) expired: &'a ExpiredPuts,
+}
+
+impl<K, V> StoreSite<'_, '_, K, V> {
+    /// Refuses a global store, which has one value a key.
+    pub(in crate::dsl) fn check_own(&self, kind: &str) -> Result<()> {
+        match self.wiring.global_rows(self.name) {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(format!(
+                "store {:?} is global and {kind}; a global store has one value a key",
+                self.name
+            ))),
+        }
+    }
+}
+
+/// Opens a store by its name as a handle of type `S`.
+pub(in crate::dsl) fn opens<S: TypedStore>(
+    name: String,
+    key: SharedCodec<S::Key>,
+    value: SharedCodec<S::Value>,
+) -> OpenStore {
+    Arc::new(move |wiring, expired| {
+        let (key, value) = (key.clone(), value.clone());
+        let store = S::open(StoreSite {
+            wiring,
+            name: &name,
+            key,
+            value,
+            expired,
+        })?;
+        Ok(Box::new(store) as Box<dyn Any>)
+    })
 }
 
 /// A store as it is declared, to be added with
@@ -82,11 +126,7 @@ impl<S: TypedStore> StoreDeclaration<S> {
         let Self {
             spec, key, value, ..
         } = self;
-        let name = spec.name.clone();
-        let open: OpenStore = Arc::new(move |wiring| {
-            let store = S::open(wiring, &name, key.clone(), value.clone())?;
-            Ok(Box::new(store) as Box<dyn Any>)
-        });
+        let open = opens::<S>(spec.name.clone(), key, value);
         (spec, open)
     }
 }
@@ -128,5 +168,96 @@ impl Stores {
         rules: WindowRules,
     ) -> StoreDeclaration<WindowStore<K, V>> {
         StoreDeclaration::new(name, StoreKind::window(rules), RowForm::Plain, key, value)
+    }
+
+    /// One value a key and window, with a timestamp, by the rules of windows.
+    pub fn timestamped_window<K: 'static, V: 'static>(
+        name: impl Into<String>,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+        rules: WindowRules,
+    ) -> StoreDeclaration<TimestampedWindowStore<K, V>> {
+        let kind = StoreKind::window(rules);
+        StoreDeclaration::new(name, kind, RowForm::Timestamped, key, value)
+    }
+
+    /// One value a key and session, read until its end is `retention` behind the largest end put.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # use marea::codec::{I64, Utf8};
+    /// # let builder = StreamBuilder::new();
+    /// builder.add_store(Stores::session("visits", Utf8, I64, Duration::from_secs(3_600))?);
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if the retention has more milliseconds than an `i64`.
+    pub fn session<K: 'static, V: 'static>(
+        name: impl Into<String>,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+        retention: Duration,
+    ) -> Result<StoreDeclaration<SessionStore<K, V>>> {
+        let retention_ms = millis(retention, "a retention")?;
+        let kind = StoreKind::session(SessionRules { retention_ms });
+        Ok(StoreDeclaration::new(
+            name,
+            kind,
+            RowForm::Plain,
+            key,
+            value,
+        ))
+    }
+
+    /// The values that each key had over `history`, back from the largest timestamp put.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # use marea::codec::{I64, Utf8};
+    /// # let builder = StreamBuilder::new();
+    /// builder.add_store(Stores::versioned("prices", Utf8, I64, Duration::from_secs(3_600))?);
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if the history has more milliseconds than an `i64`.
+    pub fn versioned<K: 'static, V: 'static>(
+        name: impl Into<String>,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+        history: Duration,
+    ) -> Result<StoreDeclaration<VersionedStore<K, V>>> {
+        let history_ms = millis(history, "a history")?;
+        let kind = StoreKind::versioned(VersionedRules { history_ms });
+        Ok(StoreDeclaration::new(
+            name,
+            kind,
+            RowForm::Plain,
+            key,
+            value,
+        ))
+    }
+
+    /// One value a key, of at most `entries_max` keys: the one that was used longest ago goes for a new one.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use marea::prelude::*;
+    /// # use marea::codec::{I64, Utf8};
+    /// # let builder = StreamBuilder::new();
+    /// builder.add_store(Stores::lru("recent", Utf8, I64, 1_000));
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    pub fn lru<K: 'static, V: 'static>(
+        name: impl Into<String>,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+        entries_max: usize,
+    ) -> StoreDeclaration<LruStore<K, V>> {
+        let kind = StoreKind::lru(entries_max);
+        StoreDeclaration::new(name, kind, RowForm::Plain, key, value)
     }
 }

@@ -1,27 +1,19 @@
-//! The handles by which processors use stores.
+//! The handles by which processors use stores of one value a key.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::ops::RangeBounds;
-use std::rc::Rc;
 
-use super::TypedStore;
 use super::access::{Access, StoreRows};
-use crate::base::{Error, Result};
-use crate::codec::SharedCodec;
-use crate::state::typed::{Plain, Timestamped, Window, Windows};
-use crate::state::{Direction, Put};
-use crate::task::Wiring;
+use super::{StoreSite, TypedStore};
+use crate::base::Result;
+use crate::state::Direction;
+use crate::state::typed::{KeyBounds, Plain, Timestamped};
 
 /// A store of one value a key.
 pub struct KeyValueStore<K, V>(Access<K, V, Plain>);
 
 /// A store of one value a key, with a timestamp in milliseconds.
 pub struct TimestampedKeyValueStore<K, V>(Access<K, V, Timestamped>);
-
-/// A store of one value a key and window, which is known by its start; or of several, where the rules say
-/// that duplicates are kept.
-pub struct WindowStore<K, V>(Rc<RefCell<Window<K, V>>>);
 
 macro_rules! shared {
     ($name:ident) => {
@@ -41,19 +33,13 @@ macro_rules! shared {
 
 shared!(KeyValueStore);
 shared!(TimestampedKeyValueStore);
-shared!(WindowStore);
 
 impl<K: 'static, V: 'static> TypedStore for KeyValueStore<K, V> {
     type Key = K;
     type Value = V;
 
-    fn open(
-        wiring: &Wiring<'_>,
-        name: &str,
-        key: SharedCodec<K>,
-        value: SharedCodec<V>,
-    ) -> Result<Self> {
-        Ok(Self(Access::open(wiring, name, key, value)?))
+    fn open(site: StoreSite<'_, '_, K, V>) -> Result<Self> {
+        Ok(Self(Access::open(site)?))
     }
 }
 
@@ -115,19 +101,23 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     ) -> Result<StoreRows<K, V, Plain>> {
         self.0.range(keys, direction)
     }
+
+    /// The rows whose keys begin with these bytes, as their codec writes them, in the order of the bytes.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::get`].
+    pub fn prefix_scan(&self, prefix: impl AsRef<[u8]>) -> Result<StoreRows<K, V, Plain>> {
+        let keys = KeyBounds::of_prefix(prefix.as_ref());
+        self.0.range_of(&keys, Direction::Forward)
+    }
 }
 
 impl<K: 'static, V: 'static> TypedStore for TimestampedKeyValueStore<K, V> {
     type Key = K;
     type Value = V;
 
-    fn open(
-        wiring: &Wiring<'_>,
-        name: &str,
-        key: SharedCodec<K>,
-        value: SharedCodec<V>,
-    ) -> Result<Self> {
-        Ok(Self(Access::open(wiring, name, key, value)?))
+    fn open(site: StoreSite<'_, '_, K, V>) -> Result<Self> {
+        Ok(Self(Access::open(site)?))
     }
 }
 
@@ -177,70 +167,13 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
     ) -> Result<StoreRows<K, V, Timestamped>> {
         self.0.range(keys, direction)
     }
-}
 
-impl<K: 'static, V: 'static> TypedStore for WindowStore<K, V> {
-    type Key = K;
-    type Value = V;
-
-    fn open(
-        wiring: &Wiring<'_>,
-        name: &str,
-        key: SharedCodec<K>,
-        value: SharedCodec<V>,
-    ) -> Result<Self> {
-        if wiring.global_rows(name).is_some() {
-            return Err(Error::invalid(format!(
-                "store {name:?} is global and of windows; a global store has one value a key"
-            )));
-        }
-        let view = Window::new(wiring.window(name)?, key, value);
-        Ok(Self(Rc::new(RefCell::new(view))))
-    }
-}
-
-impl<K: 'static, V: 'static> WindowStore<K, V> {
-    /// The value of a key in the window that starts at `start_ms`.
+    /// The rows whose keys begin with these bytes, as their codec writes them, in the order of the bytes.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
-    pub fn fetch(&self, key: &K, start_ms: i64) -> Result<Option<V>> {
-        self.0.borrow_mut().fetch(key, start_ms)
-    }
-
-    /// Sets that value, unless it is older than the store keeps; one that its codec calls null removes it.
-    ///
-    /// # Errors
-    /// As [`WindowStore::fetch`]; `TooLarge` if the changelog would not take the row.
-    pub fn put(&self, key: &K, value: &V, start_ms: i64) -> Result<Put> {
-        self.0.borrow_mut().put(key, start_ms, Some(value))
-    }
-
-    /// The windows of a key that start between two times, both included.
-    ///
-    /// # Errors
-    /// As [`WindowStore::fetch`].
-    pub fn fetch_range(
-        &self,
-        key: &K,
-        from_ms: i64,
-        to_ms: i64,
-        direction: Direction,
-    ) -> Result<Windows<K, V, Plain>> {
-        let mut view = self.0.borrow_mut();
-        view.fetch_range(key, from_ms, to_ms, direction)
-    }
-
-    /// The windows of all keys that start between two times, both included, in the store's order.
-    ///
-    /// # Errors
-    /// As [`WindowStore::fetch`].
-    pub fn fetch_all(
-        &self,
-        from_ms: i64,
-        to_ms: i64,
-        direction: Direction,
-    ) -> Result<Windows<K, V, Plain>> {
-        self.0.borrow().fetch_all(from_ms, to_ms, direction)
+    /// As [`TimestampedKeyValueStore::get`].
+    pub fn prefix_scan(&self, prefix: impl AsRef<[u8]>) -> Result<StoreRows<K, V, Timestamped>> {
+        let keys = KeyBounds::of_prefix(prefix.as_ref());
+        self.0.range_of(&keys, Direction::Forward)
     }
 }

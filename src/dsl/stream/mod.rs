@@ -13,6 +13,7 @@ mod repartition;
 mod select_key;
 mod split;
 mod to;
+mod to_dynamic;
 mod to_table;
 
 use std::marker::PhantomData;

@@ -2,7 +2,7 @@
 
 use super::Stream;
 use crate::dsl::Repartitioned;
-use crate::dsl::repartition::repartition_node;
+use crate::dsl::repartition::partitioned_node;
 use crate::dsl::sink::NullKeys;
 
 impl<K: 'static, V: 'static> Stream<K, V> {
@@ -24,14 +24,16 @@ impl<K: 'static, V: 'static> Stream<K, V> {
             key,
             value,
             partitions,
+            partitioner,
         } = repartitioned.into();
-        let node = repartition_node(
+        let node = partitioned_node(
             self.id,
             name,
             (key, value),
             NullKeys::Drop,
             true,
             partitions,
+            partitioner,
         );
         let id = self.graph.borrow_mut().add(node);
         Stream::new(self.graph, id)

@@ -45,6 +45,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
             let output = wiring.output(&name)?;
             let (key, value) = (produced.key.clone(), produced.value.clone());
             let sink = Sink::new(key, value, output, NullKeys::Keep, None);
+            let sink = sink.partitioned_by(produced.partitioner.clone());
             wiring.provide::<K, V>(id, Rc::new(sink));
             Ok(())
         });

@@ -6,9 +6,8 @@ use crate::codec::OwnCodec;
 use crate::dsl::operator::Operator;
 use crate::dsl::repartition::repartition_node;
 use crate::dsl::sink::NullKeys;
-use crate::dsl::table::{StoreView, TableSource};
+use crate::dsl::table::{StoreView, TableSource, VersionedSource, VersionedView};
 use crate::dsl::{Change, Grouped, Materialized, OldRows, Table};
-use crate::state::StoreKind;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
@@ -52,12 +51,24 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
         let parent = self.graph.borrow_mut().add(node);
         let row = store.value.clone();
-        let spec = store.spec(StoreKind::key_value(), &key);
+        let (spec, history_ms) = store.table_spec(&self.graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
         let operator = Operator::new("to_table").of([parent]).store(spec);
+        if history_ms.is_some() {
+            let id = operator.add(&self.graph, move |wiring, _| {
+                let (key, row) = (own_key.clone(), own_row.clone());
+                let rows = wiring.store(&own_name)?;
+                let sends_old = asked.are_asked();
+                Ok(ToTable(VersionedSource::new(key, row, rows, sends_old)))
+            });
+            return Table::new(self.graph, id, key.clone())
+                .with_history(history_ms)
+                .with_old_rows(old_rows)
+                .with_view(name.clone(), VersionedView::make(key, row, name));
+        }
         let id = operator.add(&self.graph, move |wiring, _| {
             let rows = Some(wiring.key_value(&own_name)?);
             let (key, row) = (own_key.clone(), own_row.clone());
@@ -74,9 +85,14 @@ impl<K: 'static, V: 'static> Stream<K, V> {
 }
 
 /// Makes a change of each record, as [`TableSource`] does of a topic's: a null value deletes the row.
-struct ToTable<K, V>(TableSource<K, V>);
+struct ToTable<P>(P);
 
-impl<K: 'static, V: 'static> Process for ToTable<K, V> {
+impl<K, V, P> Process for ToTable<P>
+where
+    K: 'static,
+    V: 'static,
+    P: Process<KeyIn = K, ValueIn = Option<V>, KeyOut = K, ValueOut = Change<V>>,
+{
     type KeyIn = K;
     type ValueIn = V;
     type KeyOut = K;

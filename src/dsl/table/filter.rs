@@ -27,7 +27,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
     pub fn filter(self, accepts: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
         let accepts = Arc::new(accepts);
         self.old_rows.iter().for_each(OldRows::ask);
-        let drops_redundant = self.old_rows.is_some();
+        let drops_redundant = self.old_rows.is_some() && self.history_ms().is_none();
         let own = accepts.clone();
         let operator = Operator::new("table_filter").of([self.id]);
         let id = operator.add(&self.graph, move |_, _| {
@@ -64,7 +64,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
 
 /// Passes the rows that a predicate accepts; for any other row a tombstone goes out, since it may
 /// have passed before. Where the table below sends old rows it is known whether it has: a tombstone
-/// for what is not there stays in. Source: `KTableFilter`.
+/// for what is not there stays in, unless the table is versioned. Source: `KTableFilter`.
 struct TableFilter<F, K, V> {
     accepts: Arc<F>,
     drops_redundant: bool,
@@ -114,5 +114,10 @@ where
             .below
             .get(key, cx)?
             .filter(|(row, _)| (self.accepts)(key, row)))
+    }
+
+    fn get_at(&self, key: &K, time_ms: i64, cx: &mut Context) -> Result<Option<(V, i64)>> {
+        let found = self.below.get_at(key, time_ms, cx)?;
+        Ok(found.filter(|(row, _)| (self.accepts)(key, row)))
     }
 }

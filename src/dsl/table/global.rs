@@ -1,6 +1,5 @@
 //! `global_table`: a topic as a table that every instance has all of.
 
-use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,12 +7,13 @@ use super::TableSource;
 use crate::base::Result;
 use crate::codec::{Nullable, OwnCodec, SharedCodec};
 use crate::dsl::operator::Operator;
+use crate::dsl::processor::{StoreSite, opens};
 use crate::dsl::source::StreamSource;
 use crate::dsl::table::source::nullable_gate;
 use crate::dsl::{Consumed, Materialized, StreamBuilder, TimestampedKeyValueStore, TypedStore};
 use crate::plan::LogicalKind;
 use crate::state::StoreKind;
-use crate::task::Wiring;
+use crate::task::{ExpiredPuts, Wiring};
 
 /// A table that every instance reads as a whole, so that a stream joins with it by any key, whatever its
 /// partitions: see [`Stream::join_global`](crate::dsl::Stream::join_global).
@@ -40,7 +40,14 @@ impl<K: 'static, V: 'static> GlobalTable<K, V> {
         &self,
         wiring: &Wiring<'_>,
     ) -> Result<TimestampedKeyValueStore<K, V>> {
-        TimestampedKeyValueStore::open(wiring, &self.store, self.key.clone(), self.value.clone())
+        TimestampedKeyValueStore::open(StoreSite {
+            wiring,
+            name: &self.store,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            // Nothing is put here, so that nothing is refused.
+            expired: &ExpiredPuts::default(),
+        })
     }
 }
 
@@ -120,9 +127,12 @@ impl StreamBuilder {
                 Ok(())
             });
         let spec = store.spec(StoreKind::key_value(), &table.key);
-        let own = table.clone();
-        let open = move |wiring: &Wiring<'_>| Ok(Box::new(own.open(wiring)?) as Box<dyn Any>);
-        self.graph.borrow_mut().add_store(spec, Arc::new(open));
+        let open = opens::<TimestampedKeyValueStore<K, V>>(
+            table.store.to_string(),
+            table.key.clone(),
+            table.value.clone(),
+        );
+        self.graph.borrow_mut().add_store(spec, open);
         let own = table.clone();
         let operator = Operator::new("global_table")
             .of([source])

@@ -35,6 +35,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         select: impl Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
     ) -> GroupedTable<L, W> {
         let Grouped { name, key, value } = grouped.into();
+        let newest_only = self.history_ms().is_some();
         let graph = self.graph;
         match &self.old_rows {
             Some(old_rows) => OldRows::ask(old_rows),
@@ -48,7 +49,12 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let operator = Operator::new("table_group_by").of([self.id]).changes_key();
         let id = operator.add(&graph, move |_, _| {
             let (select, key, value) = (select.clone(), own_key.clone(), own_value.clone());
-            Ok(TableGroupBy::<_, K, V, L, W>::new(select, key, value))
+            Ok(TableGroupBy::<_, K, V, L, W>::new(
+                select,
+                key,
+                value,
+                newest_only,
+            ))
         });
         let changes: SharedCodec<Change<W>> = Arc::new(ChangedCodec::new(value));
         let codecs = (key.clone(), changes);
@@ -66,16 +72,24 @@ struct TableGroupBy<F, K, V, L, W> {
     select: Arc<F>,
     key: SharedCodec<L>,
     value: SharedCodec<W>,
+    /// Whether changes that are overtaken are left out.
+    newest_only: bool,
     types: PhantomData<fn(K, V)>,
 }
 
 impl<F, K, V, L, W> TableGroupBy<F, K, V, L, W> {
     /// Groups by what `select` gives; the codecs are asked only whether something is null.
-    pub fn new(select: Arc<F>, key: SharedCodec<L>, value: SharedCodec<W>) -> Self {
+    pub fn new(
+        select: Arc<F>,
+        key: SharedCodec<L>,
+        value: SharedCodec<W>,
+        newest_only: bool,
+    ) -> Self {
         Self {
             select,
             key,
             value,
+            newest_only,
             types: PhantomData,
         }
     }
@@ -100,6 +114,10 @@ where
         out: &Edges<L, Change<W>>,
         cx: &mut Context,
     ) -> Result<()> {
+        if self.newest_only && cx.is_overtaken() {
+            // The groups have what is newer.
+            return Ok(());
+        }
         let Record {
             key,
             value: change,

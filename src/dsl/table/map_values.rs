@@ -87,6 +87,17 @@ struct MapView<F, K, V, W> {
     types: PhantomData<fn() -> W>,
 }
 
+impl<F, R, K, V, W> MapView<F, K, V, W>
+where
+    F: Fn(&K, V) -> R,
+    R: Into<Option<W>>,
+{
+    fn map(&self, key: &K, found: Option<(V, i64)>) -> Option<(W, i64)> {
+        let (row, timestamp_ms) = found?;
+        Some(((self.map)(key, row).into()?, timestamp_ms))
+    }
+}
+
 impl<F, R, K, V, W> View<K, W> for MapView<F, K, V, W>
 where
     F: Fn(&K, V) -> R,
@@ -94,9 +105,11 @@ where
 {
     fn get(&self, key: &K, cx: &mut Context) -> Result<Option<(W, i64)>> {
         let found = self.below.get(key, cx)?;
-        Ok(found.and_then(|(row, timestamp_ms)| {
-            let row = (self.map)(key, row).into()?;
-            Some((row, timestamp_ms))
-        }))
+        Ok(self.map(key, found))
+    }
+
+    fn get_at(&self, key: &K, time_ms: i64, cx: &mut Context) -> Result<Option<(W, i64)>> {
+        let found = self.below.get_at(key, time_ms, cx)?;
+        Ok(self.map(key, found))
     }
 }

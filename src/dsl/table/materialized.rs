@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 
-use super::{StoreView, Table};
+use super::{StoreView, Table, VersionedSource, VersionedView};
 use crate::base::{Record, Result};
 use crate::codec::SharedCodec;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::{Change, Materialized, OldRows};
-use crate::state::{KeyValueStore, StoreKind};
+use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -29,12 +29,26 @@ impl<K: 'static, V: 'static> Table<K, V> {
     pub fn materialized(self, store: impl Into<Materialized<V>>) -> Self {
         let store = store.into();
         let (key, row) = (self.key.clone(), store.value.clone());
-        let spec = store.spec(StoreKind::key_value(), &key);
+        let (spec, history_ms) = store.table_spec(&self.graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
         let operator = Operator::new("table_store").of([self.id]).store(spec);
+        if history_ms.is_some() {
+            let id = operator.add(&self.graph, move |wiring, _| {
+                let (key, row) = (own_key.clone(), own_row.clone());
+                let rows = wiring.store(&own_name)?;
+                let sends_old = asked.are_asked();
+                Ok(VersionedKeep(VersionedSource::new(
+                    key, row, rows, sends_old,
+                )))
+            });
+            return Table::new(self.graph, id, self.key)
+                .with_history(history_ms)
+                .with_old_rows(old_rows)
+                .with_view(name.clone(), VersionedView::make(key, row, name));
+        }
         let id = operator.add(&self.graph, move |wiring, _| {
             let rows = wiring.key_value(&own_name)?;
             Ok(TableKeep::new(
@@ -52,6 +66,26 @@ impl<K: 'static, V: 'static> Table<K, V> {
             );
         table.windows = self.windows;
         table.cached_if(cached, &name, row)
+    }
+}
+
+/// Writes each new row to a versioned store and passes it on.
+struct VersionedKeep<K, V>(VersionedSource<K, V>);
+
+impl<K: 'static, V: 'static> Process for VersionedKeep<K, V> {
+    type KeyIn = K;
+    type ValueIn = Change<V>;
+    type KeyOut = K;
+    type ValueOut = Change<V>;
+
+    fn process(
+        &self,
+        record: Record<K, Change<V>>,
+        out: &Edges<K, Change<V>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let record = record.map_value(|_, change| change.new);
+        self.0.process(record, out, cx)
     }
 }
 

@@ -5,13 +5,14 @@ mod changed_codec;
 mod filter;
 mod global;
 mod group_by;
-mod held_bytes;
+pub(in crate::dsl) mod held_bytes;
 mod map_values;
 mod materialized;
 mod source;
 mod suppress;
 mod to_stream;
 mod transform_values;
+mod versioned;
 mod window_view;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use global::GlobalTable;
 pub(in crate::dsl) use source::{StoreView, TableSource};
 pub(in crate::dsl) use suppress::HoldSpec;
 pub use suppress::{Suppressed, Suppression, UntilTimeLimit, UntilWindowCloses};
+pub(in crate::dsl) use versioned::{VersionedSource, VersionedView};
 pub(in crate::dsl) use window_view::{SessionView, WindowView};
 
 use super::builder::SharedGraph;
@@ -85,6 +87,17 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self
     }
 
+    /// Makes it one whose rows are known `history_ms` back, if it is.
+    pub(in crate::dsl) fn with_history(self, history_ms: Option<i64>) -> Self {
+        self.graph.borrow_mut().node_mut(self.id).history_ms = history_ms;
+        self
+    }
+
+    /// How far back its rows are known, if it is versioned, in milliseconds.
+    pub(in crate::dsl) fn history_ms(&self) -> Option<i64> {
+        self.graph.borrow().node(self.id).history_ms
+    }
+
     pub(in crate::dsl) fn with_windows(mut self, hold: HoldSpec) -> Self {
         self.windows = Some(hold);
         self
@@ -119,6 +132,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
         id: LogicalId,
         view: impl FnOnce(MakeView<K, V>) -> MakeView<K, W>,
     ) -> Table<K, W> {
+        let history_ms = self.history_ms();
+        self.graph.borrow_mut().node_mut(id).history_ms = history_ms;
         Table {
             graph: self.graph,
             id,

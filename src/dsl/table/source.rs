@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{OldRows, Table};
+use super::{OldRows, Table, VersionedSource, VersionedView};
 use crate::base::{Record, Result};
 use crate::codec::{Nullable, OwnCodec, SharedCodec};
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::source::{Accepts, Extract, Gate, add_source};
 use crate::dsl::{Change, Consumed, Materialized, StreamBuilder};
-use crate::state::{KeyValueStore, StoreKind};
+use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process, View, ViewPort, Wiring};
 
 impl StreamBuilder {
@@ -95,37 +95,47 @@ impl StreamBuilder {
         };
         let source = add_source(&self.graph, "table_source", vec![topic], nullable);
         let cached = store.as_ref().is_some_and(|store| store.cached);
-        let spec = store.map(|store| store.spec(StoreKind::key_value(), &key));
-        let name = spec.as_ref().map(|spec| spec.name.clone());
         let operator = Operator::new("table").of([source]);
-        let operator = match spec {
-            Some(spec) => operator.store(spec),
-            None => operator,
+        let Some((spec, history_ms)) = store.map(|store| store.table_spec(&self.graph, &key))
+        else {
+            let own_key = key.clone();
+            let id = operator.add(&self.graph, move |_, _| {
+                Ok(TableSource::new(
+                    own_key.clone(),
+                    value.clone(),
+                    None,
+                    false,
+                ))
+            });
+            return Table::new(self.graph.clone(), id, key);
         };
+        let (name, operator) = (spec.name.clone(), operator.store(spec));
         let old_rows = OldRows::default();
         let asked = old_rows.clone();
         let (own_key, own_value, own_name) = (key.clone(), value.clone(), name.clone());
-        let id = operator.add(&self.graph, move |wiring, _| {
-            let store = own_name.as_ref().map(|name| wiring.key_value(name));
-            let (key, value) = (own_key.clone(), own_value.clone());
-            Ok(TableSource::new(
-                key,
-                value,
-                store.transpose()?,
-                asked.are_asked(),
-            ))
-        });
-        let table = Table::new(self.graph.clone(), id, key.clone());
-        match name {
-            None => table,
-            Some(store) => table
+        if history_ms.is_some() {
+            let id = operator.add(&self.graph, move |wiring, _| {
+                let (key, value) = (own_key.clone(), own_value.clone());
+                let rows = wiring.store(&own_name)?;
+                Ok(VersionedSource::new(key, value, rows, asked.are_asked()))
+            });
+            return Table::new(self.graph.clone(), id, key.clone())
+                .with_history(history_ms)
                 .with_old_rows(old_rows)
-                .with_view(
-                    store.clone(),
-                    StoreView::make(key, value.clone(), store.clone()),
-                )
-                .cached_if(cached, &store, value),
+                .with_view(name.clone(), VersionedView::make(key, value, name));
         }
+        let id = operator.add(&self.graph, move |wiring, _| {
+            let (key, value) = (own_key.clone(), own_value.clone());
+            let rows = Some(wiring.key_value(&own_name)?);
+            Ok(TableSource::new(key, value, rows, asked.are_asked()))
+        });
+        Table::new(self.graph.clone(), id, key.clone())
+            .with_old_rows(old_rows)
+            .with_view(
+                name.clone(),
+                StoreView::make(key, value.clone(), name.clone()),
+            )
+            .cached_if(cached, &name, value)
     }
 }
 

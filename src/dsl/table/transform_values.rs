@@ -116,15 +116,30 @@ impl<F, K, V> TransformView<F, K, V> {
     }
 }
 
+impl<F, K, V> TransformView<F, K, V> {
+    fn transform<W>(&self, key: &K, found: Option<(V, i64)>) -> Option<(W, i64)>
+    where
+        F: Fn(&K, Option<V>) -> Option<W>,
+    {
+        let (row, timestamp_ms) = match found {
+            Some((row, timestamp_ms)) => (Some(row), timestamp_ms),
+            None => (None, crate::base::NO_TIMESTAMP),
+        };
+        (self.transform)(key, row).map(|row| (row, timestamp_ms))
+    }
+}
+
 impl<F, K, V, W> View<K, W> for TransformView<F, K, V>
 where
     F: Fn(&K, Option<V>) -> Option<W>,
 {
     fn get(&self, key: &K, cx: &mut Context) -> Result<Option<(W, i64)>> {
-        let (row, timestamp_ms) = match self.below.get(key, cx)? {
-            Some((row, timestamp_ms)) => (Some(row), timestamp_ms),
-            None => (None, crate::base::NO_TIMESTAMP),
-        };
-        Ok((self.transform)(key, row).map(|row| (row, timestamp_ms)))
+        let found = self.below.get(key, cx)?;
+        Ok(self.transform(key, found))
+    }
+
+    fn get_at(&self, key: &K, time_ms: i64, cx: &mut Context) -> Result<Option<(W, i64)>> {
+        let found = self.below.get_at(key, time_ms, cx)?;
+        Ok(self.transform(key, found))
     }
 }

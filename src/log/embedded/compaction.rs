@@ -6,6 +6,7 @@
 //!   pass 1:            ^--- last offset of each key-^        (keys in memory, up to a limit)
 //!   pass 2: ^--------- rewrite every batch ---------^        (lowest first)
 //! ```
+//! `cut` is not behind the first batch that is younger than the topic's compaction lag.
 //! A record below `cut` stays if it is the last of its key, or has no key. Rewriting goes from low to high
 //! offsets, each chunk one RocksDB write: so a crash never leaves an old value without the tombstone above
 //! it.
@@ -22,7 +23,7 @@
 
 use std::collections::HashMap;
 
-use super::format::{base_offset_of, batch_key, partition_key};
+use super::format::{PartitionRow, base_offset_of, batch_key, partition_key, peek_batch};
 use super::partition::{Partition, after};
 use super::shared::{BATCHES, PARTITIONS, Shared};
 use crate::base::{Offset, Result};
@@ -61,9 +62,14 @@ pub(super) fn compact_watched(
         shared.check_open()?;
         let row = partition.row();
         let below = (row.clean_until, row.end);
-        let (last, cut) = last_offsets(shared, partition, below, most, &mut reserved, reading)?;
+        let limits = (most, appended_before(shared, spec));
+        let (last, cut, is_young) =
+            last_offsets(shared, partition, below, limits, &mut reserved, reading)?;
+        if is_young && cut <= row.clean_until && !has_dead_tombstones(shared, spec, &row) {
+            return Ok(());
+        }
         rewrite(shared, spec, partition, &last, cut, reading)?;
-        if cut >= row.end {
+        if is_young || cut >= row.end {
             return Ok(());
         }
     }
@@ -79,16 +85,30 @@ fn stored(base: Offset, value: &[u8]) -> Result<Batch> {
     Batch::from_bytes(value.to_vec()).map_err(|error| error.context(format_args!("offset {base}")))
 }
 
+/// Batches appended after this are spared, in milliseconds since 1970.
+fn appended_before(shared: &Shared, spec: &TopicSpec) -> i64 {
+    match spec.compaction_lag_ms {
+        0 => i64::MAX,
+        lag_ms => shared.env.wall_ms().saturating_sub(lag_ms),
+    }
+}
+
+/// Whether a run would take tombstones away.
+fn has_dead_tombstones(shared: &Shared, spec: &TopicSpec, row: &PartitionRow) -> bool {
+    let age_ms = shared.env.wall_ms().saturating_sub(row.horizon_ms);
+    row.horizon > 0 && age_ms > spec.delete_retention_ms
+}
+
 /// Pass 1: the last offset of each key in the batches from `from` up to `end`, or up to where memory
-/// ended.
+/// ended, or the first batch that is too young, which the last answer tells.
 fn last_offsets(
     shared: &Shared,
     partition: &Partition,
     (from, end): (Offset, Offset),
-    most: usize,
+    (most, appended_before): (usize, i64),
     reserved: &mut Reserved,
     reading: &dyn Fn(Offset),
-) -> Result<(HashMap<Vec<u8>, Offset>, Offset)> {
+) -> Result<(HashMap<Vec<u8>, Offset>, Offset, bool)> {
     let mut last = HashMap::new();
     let mut bytes = 0;
     let mut rows = batches(shared, partition, from, end)?;
@@ -100,7 +120,10 @@ fn last_offsets(
             reserved.resize(bytes + 2 * CHUNK_BYTES + KEYS_BYTES_MIN);
         }
         if bytes > most {
-            return Ok((last, base));
+            return Ok((last, base, false));
+        }
+        if peek_batch(value)?.1 > appended_before {
+            return Ok((last, base, true));
         }
         let mut records = stored(base, value)?.cursor(base);
         while let Some(record) = records.next_record()? {
@@ -115,7 +138,7 @@ fn last_offsets(
             }
         }
     }
-    Ok((last, end))
+    Ok((last, end, false))
 }
 
 /// Pass 2.

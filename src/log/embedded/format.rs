@@ -13,7 +13,8 @@
 //!                                                              retention_ms option i64,
 //!                                                              retention_bytes option u64,
 //!                                                              delete_retention_ms i64,
-//!                                                              max_record_bytes u64
+//!                                                              max_record_bytes u64,
+//!                                                              compaction_lag_ms i64 (absent: 0)
 //! partitions  topic id u32 | partition u32                    row: start i64, end i64, bytes u64,
 //!                                                              clean_until i64, clean_bytes u64,
 //!                                                              horizon i64, horizon_ms i64
@@ -209,15 +210,18 @@ pub(super) fn topic_row(id: u32, spec: &TopicSpec) -> Vec<u8> {
         Cleanup::Compact => 1,
         Cleanup::CompactDelete => 2,
     };
-    Row::new()
+    let row = Row::new()
         .put(&id.to_le_bytes())
         .put(&spec.partitions.to_le_bytes())
         .put(&[cleanup])
         .put_option(spec.retention_ms.map(i64::to_le_bytes))
         .put_option(spec.retention_bytes.map(u64::to_le_bytes))
         .put(&spec.delete_retention_ms.to_le_bytes())
-        .put(&(spec.max_record_bytes as u64).to_le_bytes())
-        .seal()
+        .put(&(spec.max_record_bytes as u64).to_le_bytes());
+    match spec.compaction_lag_ms {
+        0 => row.seal(),
+        lag_ms => row.put(&lag_ms.to_le_bytes()).seal(),
+    }
 }
 
 pub(super) fn read_topic_row(name: &[u8], row: &[u8]) -> Result<(u32, TopicSpec)> {
@@ -240,6 +244,10 @@ pub(super) fn read_topic_row(name: &[u8], row: &[u8]) -> Result<(u32, TopicSpec)
         retention_bytes: fields.option()?.map(u64::from_le_bytes),
         delete_retention_ms: fields.i64()?,
         max_record_bytes: usize::try_from(fields.u64()?).unwrap_or(usize::MAX),
+        compaction_lag_ms: match fields.0.is_empty() {
+            true => 0,
+            false => fields.i64()?,
+        },
     };
     Ok((id, spec))
 }

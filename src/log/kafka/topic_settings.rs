@@ -25,6 +25,7 @@ pub(super) fn settings_of(spec: &TopicSpec) -> Vec<(&'static str, String)> {
         ("retention.ms", spec.retention_ms.unwrap_or(-1).to_string()),
         ("retention.bytes", retention_bytes.to_string()),
         ("delete.retention.ms", spec.delete_retention_ms.to_string()),
+        ("min.compaction.lag.ms", spec.compaction_lag_ms.to_string()),
         ("max.message.bytes", max_bytes.to_string()),
         ("message.timestamp.type", "CreateTime".to_owned()),
         // By default brokers refuse what is an hour ahead of their clock; event time may be.
@@ -49,6 +50,7 @@ pub(super) fn spec_of(name: &str, partitions: usize, settings: &ConfigResource) 
     spec.retention_ms = number("retention.ms").filter(|ms| *ms >= 0);
     spec.retention_bytes = number("retention.bytes").and_then(|bytes| u64::try_from(bytes).ok());
     spec.delete_retention_ms = number("delete.retention.ms").unwrap_or(DEFAULT_DELETE_RETENTION_MS);
+    spec.compaction_lag_ms = number("min.compaction.lag.ms").unwrap_or(0);
     if let Some(bytes) = max_bytes {
         spec.max_record_bytes = bytes.saturating_sub(FRAME_BYTES);
     }
@@ -124,6 +126,7 @@ mod tests {
         full.retention_ms = Some(7);
         full.retention_bytes = Some(8);
         full.delete_retention_ms = 9;
+        full.compaction_lag_ms = 10;
         full.max_record_bytes = 100;
         for spec in [plain, full.clone(), full.with_cleanup(Cleanup::Compact)] {
             let partitions = spec.partitions as usize;
@@ -157,8 +160,15 @@ mod tests {
                 matches!(&found[..], [(found, actual, _)] if *found == name && actual == value)
             );
         }
+        let lagging = TopicSpec {
+            compaction_lag_ms: 5,
+            ..keeps.clone()
+        };
+        let found = differences(&lagging, &stored(&keeps));
+        assert!(matches!(&found[..], [("min.compaction.lag.ms", actual, _)] if actual == "0"));
         for (name, value) in [
             ("max.message.bytes", "100000000"),
+            ("min.compaction.lag.ms", "5"),
             ("cleanup.policy", "delete,compact"),
             ("delete.retention.ms", "1"),
         ] {

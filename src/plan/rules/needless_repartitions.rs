@@ -31,9 +31,10 @@ pub(in crate::plan) fn take_out_needless_repartitions(mut graph: Graph) -> Graph
                 parent.copier = parent.copier.take().or(copier);
                 false
             }
-            LogicalKind::Operator | LogicalKind::Sink { .. } | LogicalKind::FeedbackSink { .. } => {
-                input_changed || node.changes_key
-            }
+            LogicalKind::Operator
+            | LogicalKind::Sink { .. }
+            | LogicalKind::DynamicSink
+            | LogicalKind::FeedbackSink { .. } => input_changed || node.changes_key,
         };
     }
     graph

@@ -12,6 +12,9 @@ use crate::state::overlay::SharedOverlay;
 use crate::state::versioned_key as keys;
 use crate::state::{ChangelogKeeps, Medium, StoreKind, VersionedRules, VersionedStore, row};
 
+/// A day: how much longer records are kept whole than the history is long, in milliseconds.
+const SPARED_LONGER_MS: i64 = 86_400_000;
+
 #[derive(Debug)]
 struct Versioned(VersionedRules);
 
@@ -36,10 +39,11 @@ impl Kind for Versioned {
         format!("versioned, history {} ms", self.0.history_ms)
     }
 
-    /// Compaction keeps the last record of a key, and would lose its history: it may come once topics can say
-    /// for how long records are spared from it.
+    /// The last record of a key is its newest version ([`VersionedStore::put`]). Its history must be there too:
+    /// records are spared from compaction for as long, and a day more, as Kafka Streams does, since the
+    /// history is of stream time and compaction goes by the wall clock.
     fn keeps(&self) -> ChangelogKeeps {
-        ChangelogKeeps::Everything
+        ChangelogKeeps::Recent(self.0.history_ms.saturating_add(SPARED_LONGER_MS))
     }
 
     fn mapping(&self, _medium: Medium) -> Box<dyn Mapping> {

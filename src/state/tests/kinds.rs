@@ -1,6 +1,9 @@
 //! What each kind of store keeps to beyond the vectors.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::log::BatchBuilder;
 
 fn session_spec(medium: Medium) -> StoreSpec {
     let rules = SessionRules { retention_ms: 100 };
@@ -116,7 +119,9 @@ fn the_changelogs_of_the_kinds_are_those_of_the_jvm() {
             [
                 version(Some(b"a"), 10),
                 version(Some(b"b"), 30),
-                version(None, 20)
+                version(None, 20),
+                // The newest once more, for compaction; the JVM leaves it to the lag.
+                version(Some(b"b"), 30),
             ]
         );
         let held = [&5i64.to_be_bytes()[..], b"held"].concat();
@@ -158,6 +163,40 @@ fn what_ended_before_the_history_leaves_the_disk_and_what_is_current_stays() {
         let as_of = store.get_as_of(b"old", 199_950, since);
         assert_eq!(as_of.expect("reads"), Some(2));
         assert_eq!(bench.state.purge_before(0), None, "the current is far back");
+    });
+}
+
+#[test]
+fn a_compacted_changelog_has_the_newest_version_of_each_key() {
+    let rules = VersionedRules { history_ms: 50 };
+    Bench::on_both(&[of_kind("v", StoreKind::versioned(rules))], |bench| {
+        let store: VersionedStore = bench.state.store("v").expect("is there");
+        let mut logs = Changelogs::default();
+        store.put(b"lives", Some(b"new"), 20).expect("puts");
+        store.put(b"lives", Some(b"old"), 10).expect("puts");
+        store.put(b"gone", Some(b"x"), 20).expect("puts");
+        store.put(b"gone", None, 30).expect("puts");
+        logs.commit(bench);
+        store.put(b"gone", Some(b"late"), 10).expect("puts");
+        logs.commit(bench);
+        let mut last = BTreeMap::new();
+        for (base, batch) in &logs.0[0] {
+            let mut cursor = batch.cursor(*base);
+            while let Some(record) = cursor.next_record().expect("intact") {
+                let key = record.key.unwrap_or_default().to_vec();
+                last.insert(key, (record.value.map(<[u8]>::to_vec), record.timestamp_ms));
+            }
+        }
+        let mut compacted = BatchBuilder::default();
+        for (key, (value, timestamp_ms)) in &last {
+            compacted.push(Some(key), value.as_deref(), *timestamp_ms, &[]);
+        }
+        logs.0[0] = vec![(0, compacted.seal().expect("records"))];
+        logs.restore(&mut bench.state, true, &[0, 1]);
+        let store: VersionedStore = bench.state.store("v").expect("is there");
+        let since = |version: Option<Version<'_>>| version.map(|version| version.since_ms);
+        assert_eq!(store.get(b"lives", since).expect("reads"), Some(20));
+        assert_eq!(store.get(b"gone", since).expect("reads"), None);
     });
 }
 

@@ -14,7 +14,8 @@ use crate::dsl::Change;
 use crate::dsl::join::rows::JoinRows;
 use crate::state::KeyValueStore;
 use crate::task::{
-    Context, DropReason, Edges, OutputId, Process, Push, SinkTime, Stage, Tick, TimeBound, ViewPort,
+    Context, DropReason, Edges, OutputId, PartitionBy, Process, Push, SinkTime, Stage, Tick,
+    TimeBound, ViewPort,
 };
 
 /// Writes answers to the partitions of those who asked.
@@ -33,7 +34,10 @@ impl<K: 'static> Push<Vec<u8>, Response> for Back<K> {
         ResponseCodec.encode(&record.value, response)?;
         let partition = match record.value.partition {
             Some(partition) => cx.partition_of_task(self.output, partition),
-            None => cx.partition_of(self.output, Some(self.key.partition_bytes(&record.key))),
+            None => {
+                let by_key = PartitionBy::Key(self.key.partition_bytes(&record.key));
+                cx.partition_of(self.output, by_key)?
+            }
         };
         cx.write_to(
             (self.output, partition),

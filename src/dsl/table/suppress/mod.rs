@@ -10,6 +10,7 @@ pub(in crate::dsl) use until_window_closes::HoldSpec;
 pub use until_window_closes::UntilWindowCloses;
 
 use super::Table;
+use crate::base::Error;
 use crate::codec::{Codec, OwnCodec, shared};
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -33,6 +34,11 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// # builder.build().map(|_| ()).map_err(|error| panic!("{error}")).ok();
     /// ```
     pub fn suppress(self, suppression: impl Suppression<K, V>) -> Self {
+        if self.history_ms().is_some() {
+            let message = "a versioned table is suppressed, which would hold back its history too; put `materialized` \
+                           before `suppress`, or leave `versioned` out";
+            self.graph.borrow_mut().report(Error::invalid(message));
+        }
         suppression.suppress(self)
     }
 }

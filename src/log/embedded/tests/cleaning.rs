@@ -79,6 +79,38 @@ fn a_compacted_topic_does_not_lose_old_records() {
 }
 
 #[test]
+fn what_is_younger_than_the_compaction_lag_stays_whole() {
+    let (env, log) = start(|spec| {
+        spec.cleanup = Cleanup::Compact;
+        spec.compaction_lag_ms = 100;
+    });
+    for wait_ms in [50, 50, 0] {
+        append(&log, &[(Some("a"), Some("1"))]).expect("committed");
+        env.advance_ms(wait_ms);
+    }
+    let clean = || log.clean_now().expect("cleaned");
+    clean();
+    assert_eq!(offsets(&log, 0), [0, 1, 2], "one is old enough");
+    env.advance_ms(50);
+    clean();
+    assert_eq!(offsets(&log, 0), [1, 2]);
+    append(&log, &[(Some("b"), None)]).expect("committed");
+    env.advance_ms(100);
+    clean();
+    assert_eq!(offsets(&log, 0), [2, 3]);
+    env.advance_ms(DELETE_RETENTION_MS + 1);
+    clean();
+    env.advance_ms(DELETE_RETENTION_MS + 1);
+    append(&log, &[(Some("c"), Some("1"))]).expect("committed");
+    clean();
+    assert_eq!(
+        offsets(&log, 0),
+        [2, 4],
+        "a tombstone goes though all that is new is young"
+    );
+}
+
+#[test]
 fn tombstones_stay_for_a_while_and_readers_pass_over_gaps() {
     let (env, log) = start(|spec| spec.cleanup = Cleanup::Compact);
     append(&log, &[(Some("a"), Some("1")), (Some("b"), Some("1"))]).expect("committed");

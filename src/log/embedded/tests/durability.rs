@@ -34,6 +34,7 @@ fn everything_is_there_after_reopening() {
         retention_ms: Some(i64::MAX),
         retention_bytes: Some(7 << 40),
         delete_retention_ms: 12,
+        compaction_lag_ms: 13,
         max_record_bytes: 345,
         ..topic(2)
     };

@@ -1,0 +1,185 @@
+//! Records of a stream that wait before they meet a versioned table, so that what it learns late is there.
+//!
+//! ```text
+//! row key:  timestamp i64 BE | key | number u64 BE       row:  headers | value
+//! ```
+//!
+//! They go on in the order of their timestamps, then of their keys, then as they came, when stream time has
+//! passed them by the grace. One that comes later than that goes on at once. So does one without a key or a
+//! value, which moves no time: the join drops it, or joins it with nothing. Source: `KStreamKTableJoinProcessor`, KIP-923.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{Error, Record, Result};
+use crate::codec::SharedCodec;
+use crate::dsl::builder::SharedGraph;
+use crate::dsl::operator::Operator;
+use crate::dsl::scratch::Scratch;
+use crate::dsl::table::held_bytes::{put_headers, take_headers};
+use crate::dsl::windows::millis;
+use crate::plan::LogicalId;
+use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
+use crate::task::{Context, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
+
+/// Length of the number behind a key.
+const NUMBER_LEN: usize = 8;
+
+/// Puts the buffer of the join `name` behind `parent`, before a table that knows its rows `history_ms` back.
+pub(super) fn add_buffer<K: 'static, V: 'static>(
+    graph: &SharedGraph,
+    parent: LogicalId,
+    name: &str,
+    (key, value): (SharedCodec<K>, SharedCodec<V>),
+    (grace, history_ms): (Duration, Option<i64>),
+) -> LogicalId {
+    let grace_ms = millis(grace, "a grace").and_then(|grace_ms| match history_ms {
+        Some(history_ms) if history_ms >= grace_ms => Ok(grace_ms),
+        Some(history_ms) => Err(Error::invalid(format!(
+            "a join waits {grace_ms} ms, and its table knows {history_ms} ms; give the table a longer history"
+        ))),
+        None => Err(Error::invalid(
+            "a join with a grace looks into a table without a history; make it with `Materialized::versioned`",
+        )),
+    });
+    let grace_ms = grace_ms.unwrap_or_else(|error| {
+        let error = error.context(format_args!("join {name:?}"));
+        graph.borrow_mut().report(error);
+        0
+    });
+    let store = format!("{name}-buffer");
+    let codecs = (key.name(), value.name());
+    // A record is as old when it comes out as when it came.
+    let operator = Operator::new("join_buffer")
+        .of([parent])
+        .holds_back_ms(0)
+        .store(StoreSpec::new(&*store, StoreKind::time_ordered(), codecs));
+    operator.add(graph, move |wiring, id| {
+        Ok(GraceBuffer::<K, V> {
+            grace_ms,
+            key: key.clone(),
+            value: value.clone(),
+            name: store.as_str().into(),
+            rows: wiring.store(&store)?,
+            observed: wiring.time(&format!("operator/{store}")),
+            number: wiring.time(&format!("operator/{store}/number")),
+            bound: wiring.bound(id),
+            hold_id: wiring.hold(id)?,
+            scratch: RefCell::default(),
+            types: PhantomData,
+        })
+    })
+}
+
+struct GraceBuffer<K, V> {
+    grace_ms: i64,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+    name: Arc<str>,
+    rows: TimeOrderedStore,
+    /// The largest timestamp that was seen.
+    observed: TimeSlot,
+    /// The number of the record that came last.
+    number: TimeSlot,
+    bound: TimeBound,
+    hold_id: HoldId,
+    scratch: RefCell<Scratch>,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<K: 'static, V: 'static> GraceBuffer<K, V> {
+    /// Keeps a record.
+    fn keep(&self, record: &Record<K, V>) -> Result<()> {
+        let Scratch { key, row } = &mut *self.scratch.borrow_mut();
+        key.clear();
+        row.clear();
+        put_headers(row, &record.headers);
+        self.key.encode(&record.key, key)?;
+        self.value.encode(&record.value, row)?;
+        let number = self.number.get().wrapping_add(1).max(0);
+        self.number.set(number);
+        key.extend_from_slice(&number.to_be_bytes());
+        self.rows.put(record.timestamp_ms, key, Some(row))
+    }
+
+    /// Passes on what time has passed by the grace.
+    fn release(&self, time_ms: i64, out: &Edges<K, V>, cx: &mut Context) -> Result<()> {
+        let until_ms = match time_ms {
+            i64::MAX => i64::MAX - 1,
+            _ => time_ms.saturating_sub(self.grace_ms),
+        };
+        let (mut key, mut row) = (Vec::new(), Vec::new());
+        while let Some(timestamp_ms) = self.rows.pop(until_ms, &mut key, &mut row)? {
+            cx.set_held(self.hold_id, timestamp_ms);
+            self.let_go(timestamp_ms, &key, &row, out, cx)?;
+        }
+        let oldest_ms = self.rows.first_time_ms()?;
+        cx.set_held(self.hold_id, oldest_ms.unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    fn let_go(
+        &self,
+        timestamp_ms: i64,
+        row_key: &[u8],
+        row: &[u8],
+        out: &Edges<K, V>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let damaged = || Error::corrupt("a record that waits for a table is damaged");
+        let key_len = row_key.len().checked_sub(NUMBER_LEN).ok_or_else(damaged)?;
+        let key = &row_key[..key_len];
+        let mut value = row;
+        let headers = take_headers(&mut value).ok_or_else(damaged)?;
+        let held = HeldRow {
+            store: &self.name,
+            key,
+            value,
+            end_ms: timestamp_ms.saturating_add(self.grace_ms),
+            timestamp_ms,
+        };
+        cx.release(held, &headers, |cx, headers| {
+            let record = Record {
+                key: self.key.decode(Some(key))?,
+                value: self.value.decode(Some(value))?,
+                timestamp_ms,
+                headers,
+            };
+            out.push(record, cx)
+        })
+    }
+}
+
+impl<K: 'static, V: 'static> Process for GraceBuffer<K, V> {
+    type KeyIn = K;
+    type ValueIn = V;
+    type KeyOut = K;
+    type ValueOut = V;
+
+    fn process(&self, record: Record<K, V>, out: &Edges<K, V>, cx: &mut Context) -> Result<()> {
+        if self.key.is_null(&record.key) || self.value.is_null(&record.value) {
+            return out.push(record, cx);
+        }
+        self.observed.raise(record.timestamp_ms);
+        let observed_ms = self.observed.get();
+        let late_before_ms = cx.lateness_time_ms(&self.bound, observed_ms);
+        if record.timestamp_ms < late_before_ms.saturating_sub(self.grace_ms) {
+            out.push(record, cx)?;
+        } else {
+            self.keep(&record)?;
+        }
+        let time_ms = cx.closing_time_ms(&self.bound, observed_ms);
+        self.release(time_ms, out, cx)
+    }
+
+    fn tick(&self, tick: Tick, out: &Edges<K, V>, cx: &mut Context) -> Result<()> {
+        let time_ms = match tick {
+            Tick::Moved => cx.closing_time_ms(&self.bound, self.observed.get()),
+            Tick::Ended => i64::MAX,
+        };
+        self.release(time_ms, out, cx)?;
+        out.tick(tick, cx)
+    }
+}

@@ -1,0 +1,85 @@
+//! The handle by which processors use LRU stores.
+
+use std::fmt;
+
+use super::{StoreSite, TypedStore};
+use crate::base::{Error, Result};
+use crate::codec::{Encoded, SharedCodec};
+use crate::state::kinds::lru;
+
+/// A store of one value a key, of at most so many keys: the one that was used longest ago goes for a new one.
+pub struct LruStore<K, V> {
+    rows: lru::LruStore,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+}
+
+impl<K, V> Clone for LruStore<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            rows: self.rows.clone(),
+            key: self.key.clone(),
+            value: self.value.clone(),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for LruStore<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.fmt(f)
+    }
+}
+
+impl<K: 'static, V: 'static> TypedStore for LruStore<K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn open(site: StoreSite<'_, '_, K, V>) -> Result<Self> {
+        site.check_own("an LRU store")?;
+        Ok(Self {
+            rows: site.wiring.store(site.name)?,
+            key: site.key,
+            value: site.value,
+        })
+    }
+}
+
+impl<K: 'static, V: 'static> LruStore<K, V> {
+    fn encode_key(&self, key: &K) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.key.encode(key, &mut bytes)? {
+            Encoded::Bytes => Ok(bytes),
+            Encoded::Null => Err(Error::user("a store has no row for a null key")),
+        }
+    }
+
+    /// The value of a key, which counts as used.
+    ///
+    /// # Errors
+    /// `User` when a codec refuses; those of the store.
+    pub fn get(&self, key: &K) -> Result<Option<V>> {
+        let read = |row: Option<&[u8]>| row.map(|row| self.value.decode(Some(row))).transpose();
+        self.rows.get(&self.encode_key(key)?, read)?
+    }
+
+    /// Sets the value of a key, which counts as used; one that its codec calls null deletes it.
+    ///
+    /// # Errors
+    /// As [`LruStore::get`]; `TooLarge` if the changelog would not take the row.
+    pub fn put(&self, key: &K, value: &V) -> Result<()> {
+        let mut row = Vec::new();
+        let encoded = self.value.encode(value, &mut row)?;
+        let row = (encoded == Encoded::Bytes).then_some(row);
+        self.rows.put(&self.encode_key(key)?, row.as_deref())
+    }
+
+    /// Deletes a key; returns the value that it had.
+    ///
+    /// # Errors
+    /// As [`LruStore::get`].
+    pub fn delete(&self, key: &K) -> Result<Option<V>> {
+        let had = self.get(key)?;
+        self.rows.put(&self.encode_key(key)?, None)?;
+        Ok(had)
+    }
+}

@@ -1,0 +1,188 @@
+//! The handle by which processors use session stores.
+
+use std::fmt;
+use std::ops::RangeBounds;
+
+use super::{StoreSite, TypedStore};
+use crate::base::{Error, Result};
+use crate::codec::{Encoded, SharedCodec, Windowed};
+use crate::state::typed::KeyBounds;
+use crate::state::{self, Direction, Put, SessionIter};
+use crate::task::ExpiredPuts;
+
+/// A store of one value a key and session, which is known by its start and its end: the first timestamp in it
+/// and the last.
+pub struct SessionStore<K, V> {
+    rows: state::SessionStore,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+    expired: ExpiredPuts,
+}
+
+impl<K, V> Clone for SessionStore<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            rows: self.rows.clone(),
+            key: self.key.clone(),
+            value: self.value.clone(),
+            expired: self.expired.clone(),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for SessionStore<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.fmt(f)
+    }
+}
+
+impl<K: 'static, V: 'static> TypedStore for SessionStore<K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn open(site: StoreSite<'_, '_, K, V>) -> Result<Self> {
+        site.check_own("of sessions")?;
+        Ok(Self {
+            rows: site.wiring.store(site.name)?,
+            key: site.key,
+            value: site.value,
+            expired: site.expired.clone(),
+        })
+    }
+}
+
+impl<K: 'static, V: 'static> SessionStore<K, V> {
+    fn encode_key(&self, key: &K) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.key.encode(key, &mut bytes)? {
+            Encoded::Bytes => Ok(bytes),
+            Encoded::Null => Err(Error::user("a store has no row for a null key")),
+        }
+    }
+
+    /// The value of a key in exactly this session.
+    ///
+    /// # Errors
+    /// `User` when a codec refuses; those of the store.
+    pub fn fetch(&self, key: &K, start_ms: i64, end_ms: i64) -> Result<Option<V>> {
+        let read = |row: Option<&[u8]>| row.map(|row| self.value.decode(Some(row))).transpose();
+        self.rows
+            .fetch(&self.encode_key(key)?, start_ms, end_ms, read)?
+    }
+
+    /// Sets the value of a session, unless it is older than the store keeps, which counts as a drop; one that
+    /// its codec calls null removes it.
+    ///
+    /// # Errors
+    /// As [`SessionStore::fetch`]; `User` if the session ends before it starts, `TooLarge` if the changelog
+    /// would not take the row.
+    pub fn put(&self, session: &Windowed<K>, value: &V) -> Result<Put> {
+        let mut row = Vec::new();
+        if self.value.encode(value, &mut row)? == Encoded::Null {
+            self.remove(session)?;
+            return Ok(Put::Stored);
+        }
+        let key = self.encode_key(&session.key)?;
+        let put = self
+            .rows
+            .put(&key, session.start_ms, session.end_ms, &row)?;
+        if put == Put::Expired {
+            self.expired.count();
+        }
+        Ok(put)
+    }
+
+    /// Removes a session.
+    ///
+    /// # Errors
+    /// As [`SessionStore::put`].
+    pub fn remove(&self, session: &Windowed<K>) -> Result<()> {
+        let key = self.encode_key(&session.key)?;
+        self.rows.remove(&key, session.start_ms, session.end_ms)
+    }
+
+    /// The sessions of a key that end at `earliest_end_ms` or later and start at `latest_start_ms` or earlier.
+    ///
+    /// # Errors
+    /// As [`SessionStore::fetch`].
+    pub fn find_sessions(
+        &self,
+        key: &K,
+        earliest_end_ms: i64,
+        latest_start_ms: i64,
+        direction: Direction,
+    ) -> Result<StoreSessions<K, V>> {
+        let key = self.encode_key(key)?;
+        let rows = self
+            .rows
+            .find_sessions(&key, earliest_end_ms, latest_start_ms, direction)?;
+        Ok(self.decoding(rows, None))
+    }
+
+    /// The same of the keys between two, in the store's order: a persistent one gives them by segment, key and
+    /// time, an in-memory one by time and key. It passes over those of other keys.
+    ///
+    /// # Errors
+    /// As [`SessionStore::fetch`].
+    pub fn find_keys(
+        &self,
+        keys: impl RangeBounds<K>,
+        earliest_end_ms: i64,
+        latest_start_ms: i64,
+        direction: Direction,
+    ) -> Result<StoreSessions<K, V>> {
+        let keys = KeyBounds::encode(&*self.key, keys.start_bound(), keys.end_bound())?;
+        let rows = self
+            .rows
+            .find_all(earliest_end_ms, latest_start_ms, direction)?;
+        Ok(self.decoding(rows, Some(keys)))
+    }
+
+    fn decoding(&self, rows: SessionIter, keys: Option<KeyBounds>) -> StoreSessions<K, V> {
+        StoreSessions {
+            rows,
+            keys,
+            key: self.key.clone(),
+            value: self.value.clone(),
+        }
+    }
+}
+
+/// Sessions as they were when the walk began, decoded one by one.
+#[must_use = "rows are read as they are asked for"]
+pub struct StoreSessions<K, V> {
+    rows: SessionIter,
+    /// The keys that it gives; all without.
+    keys: Option<KeyBounds>,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+}
+
+impl<K: 'static, V: 'static> Iterator for StoreSessions<K, V> {
+    type Item = Result<(Windowed<K>, V)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let row = match self.rows.next() {
+                Err(error) => return Some(Err(error)),
+                Ok(None) => return None,
+                Ok(Some(row)) => row,
+            };
+            if self
+                .keys
+                .as_ref()
+                .is_some_and(|keys| !keys.contain(row.key))
+            {
+                continue;
+            }
+            return Some(self.key.decode(Some(row.key)).and_then(|key| {
+                let session = Windowed {
+                    key,
+                    start_ms: row.start_ms,
+                    end_ms: row.end_ms,
+                };
+                Ok((session, self.value.decode(Some(row.row))?))
+            }));
+        }
+    }
+}
