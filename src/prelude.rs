@@ -12,9 +12,10 @@ pub use crate::codec::Bincode;
 pub use crate::codec::{Codec, Json, Nullable, OwnCodec, Windowed, WindowedCodec};
 pub use crate::dsl::{
     Clock, CogroupedStream, Consumed, FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Grouped,
-    GroupedStream, GroupedTable, Idle, JoinWindows, Joined, Materialized, Processor,
-    ProcessorContext, Produced, RecordMetadata, Repartitioned, Split, Stream, StreamBuilder,
-    StreamJoined, Suppressed, Table, TimeWindows, WindowedStream,
+    GroupedStream, GroupedTable, Idle, JoinWindows, Joined, KeyValueStore, Materialized, Processor,
+    ProcessorContext, Produced, RecordMetadata, Repartitioned, Split, Stores, Stream,
+    StreamBuilder, StreamJoined, Suppressed, Table, TimeWindows, TimestampedKeyValueStore,
+    WindowStore, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};
 pub use crate::runtime::{
