@@ -11,6 +11,7 @@ use crate::base::{Record, Result};
 ///
 /// ```
 /// use std::time::Duration;
+/// use marea::codec::{I64, Utf8};
 /// use marea::prelude::*;
 /// use marea::dsl::{Clock, Consumed, KeyValueStore, Processed, Processor, ProcessorContext, Produced, Stores,
 ///     StreamBuilder};
