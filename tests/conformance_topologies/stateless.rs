@@ -155,13 +155,10 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .merge(b.stream_with("in2", strings()))
             .to_dynamic_with(
                 |_, _, record| {
-                    let record = record.expect("a record is handled");
-                    let parity = if record.offset % 2 == 0 {
-                        "even"
-                    } else {
-                        "odd"
-                    };
-                    format!("{}-{parity}", record.topic)
+                    let (topic, offset) =
+                        record.map_or(("", 0), |record| (record.topic, record.offset));
+                    let parity = if offset % 2 == 0 { "even" } else { "odd" };
+                    format!("{topic}-{parity}")
                 },
                 out(),
             ),

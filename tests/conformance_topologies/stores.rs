@@ -280,7 +280,12 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
         };
         Stores::window("store", Utf8, Utf8, rules)
     };
-    let session = || Stores::session("store", Utf8, Utf8, ms(100)).expect("is short");
+    let (Ok(session), Ok(versioned)) = (
+        Stores::session("store", Utf8, Utf8, ms(100)),
+        Stores::versioned("store", Utf8, Utf8, ms(50)),
+    ) else {
+        return false;
+    };
     match name {
         "store-key-value" => probe(b, Stores::key_value("store", Utf8, Utf8), key_values),
         "store-key-value-in-memory" => probe(
@@ -301,12 +306,11 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
         "store-window" => probe(b, window(false), windows),
         "store-window-in-memory" => probe(b, window(false).in_memory(), windows),
         "store-window-duplicates" => probe(b, window(true), windows),
-        "store-session" => probe(b, session(), sessions),
-        "store-session-in-memory" => probe(b, session().in_memory(), sessions),
+        "store-session" => probe(b, session, sessions),
+        "store-session-in-memory" => probe(b, session.in_memory(), sessions),
         // How a history is cut into segments does not show.
         "store-versioned" | "store-versioned-segments" => {
-            let store = Stores::versioned("store", Utf8, Utf8, ms(50)).expect("is short");
-            probe(b, store, versions);
+            probe(b, versioned, versions);
         }
         _ => return false,
     }
