@@ -40,9 +40,9 @@
 //! 9. Records deleted by retention, compaction or [`Log::delete_records`] leave gaps; offsets are
 //!    never used twice. [a](super::conformance::records_before_an_offset_are_deleted)
 //! 10. Nothing is passed over in silence. What was deleted before a reader came is told
-//!    ([a](super::conformance::a_reader_is_told_what_was_deleted_before_it_came)); a position beyond the end is an
-//!    error ([b](super::conformance::a_position_beyond_the_end_is_an_error)); so is a topic that was made anew
-//!    ([c](super::conformance::a_topic_made_anew_under_its_reader_is_an_error)).
+//!     ([a](super::conformance::a_reader_is_told_what_was_deleted_before_it_came)); a position beyond the end is an
+//!     error ([b](super::conformance::a_position_beyond_the_end_is_an_error)); so is a topic that was made anew
+//!     ([c](super::conformance::a_topic_made_anew_under_its_reader_is_an_error)).
 //! 11. An end that [`Reader::end`] tells was asked for after the records that were returned last.
 //!     [a](super::conformance::a_reader_learns_where_partitions_end)
 //!
