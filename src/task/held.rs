@@ -38,6 +38,25 @@ impl fmt::Display for HeldRow<'_> {
 }
 
 impl Context {
+    /// Makes a record that is older than the one being handled, of which the node has promised no more: it
+    /// is late by no clock that is ahead of it. The clock that came with the record in hand may be.
+    ///
+    /// # Errors
+    /// Those of `push`.
+    pub fn push_older(
+        &mut self,
+        timestamp_ms: i64,
+        push: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let clocks = self.clocks();
+        let (late_ms, origin_ms, was_silent) = clocks;
+        let no_later = |clock_ms: i64| clock_ms.min(timestamp_ms);
+        self.set_clocks((late_ms.map(no_later), origin_ms.map(no_later), was_silent));
+        let outcome = push(self);
+        self.set_clocks(clocks);
+        outcome
+    }
+
     /// Passes on a row that was held until time passed. Its record has no origin: what comes out
     /// because time passed has an order of its own, whichever record made it pass. An error, or a
     /// panic, counts for the row: where the policy does not fail, nothing of what the row did remains,

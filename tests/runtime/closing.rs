@@ -226,3 +226,38 @@ fn what_a_cache_has_sent_does_not_depend_on_pace() {
     .check(topology, &records(500), &outputs)
     .expect("all alike");
 }
+
+/// What a record merges is deleted with a change that is older than the record: windows behind the next
+/// repartition wait for it.
+#[test]
+fn deletions_of_merged_sessions_are_not_late_behind_them() {
+    let builder = StreamBuilder::new();
+    let records = builder.stream_with("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never));
+    let changes = records
+        // Each key comes every half second: by then both inputs have passed what it had.
+        .group_by(Grouped::with("by-value", Utf8, I64), |_, value| {
+            (value % 20).to_string()
+        })
+        .windowed_by(SessionWindows::with_gap(ms(900)))
+        .count(Materialized::with("sessions", I64))
+        .to_stream();
+    final_counts(
+        changes
+            .map(|_, count| {
+                let what = if count.is_some() { "row" } else { "deletion" };
+                (what.to_owned(), 1)
+            })
+            .group_by(Grouped::with("second", Utf8, I64), |what, _| what.clone()),
+    );
+    let log = memory_log();
+    let topology = builder.build().expect("a topology");
+    let running = start(&log, 2, topology, SystemEnv::shared());
+    for round in 0..160 {
+        put(&*log, 0, &[("left", round, round * 25)]);
+        put(&*log, 1, &[("right", round + 1, round * 25 + 12)]);
+    }
+    wait("the windows to close", || {
+        counts(&*log).contains_key(&("deletion".to_owned(), 2_800))
+    });
+    assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
+}

@@ -289,7 +289,10 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
             false => None,
         };
         let bounds = (session.start_ms, session.end_ms);
-        self.forward(key.clone(), bounds, Change { new: None, old }, out, cx)
+        let change = Change { new: None, old };
+        cx.push_older(session.end_ms, |cx| {
+            self.forward(key.clone(), bounds, change, out, cx)
+        })
     }
 
     /// As in Kafka Streams a row of a session has no headers.
