@@ -13,6 +13,9 @@ use super::writer::Answer;
 use crate::base::{Error, ErrorKind, Offset, TopicPartition};
 use crate::log::{CommitError, Receipt};
 
+/// How long records that are on their way are waited for before their transaction is taken back, in milliseconds.
+const SETTLE_MS: u64 = 2_000;
+
 /// How long taking a transaction back may take before its client is given up, in milliseconds.
 const ABORT_MS: u64 = 30_000;
 
@@ -56,9 +59,25 @@ impl Transactions {
         }
     }
 
+    /// Waits for the records that are on their way, unless some have failed. A client that takes a transaction
+    /// back throws away what waits for an answer, and may then have lost count of its sequence: the next record
+    /// would end it ("Fatal error").
+    fn settle(&self) {
+        let until_ms = self.cluster.env.monotonic_ms() + SETTLE_MS;
+        let has_failed = || lock(&self.producer.context().deliveries).failure.is_some();
+        while self.producer.in_flight_count() > 0
+            && !has_failed()
+            && self.cluster.env.monotonic_ms() < until_ms
+        {
+            self.beat();
+            self.serve();
+        }
+    }
+
     /// Takes the transaction back. The client's own call does not serve what it waits for, so it is
     /// made again and again.
     pub(super) fn abort(&mut self) -> Result<(), CommitError> {
+        self.settle();
         let until_ms = self.cluster.env.monotonic_ms() + ABORT_MS;
         loop {
             self.beat();
