@@ -211,7 +211,9 @@ impl Job {
                 match holds_records(&**log, restorer, changelog, wait, &stopped)? {
                     None => return Ok(None),
                     Some(false) => {}
-                    Some(true) => return Err(state_without_offsets(layout, changelog)),
+                    Some(true) => {
+                        return Err(state_without_offsets(layout, changelog, &partitions));
+                    }
                 }
             }
         }
@@ -258,11 +260,18 @@ impl Job {
 
 /// Changelogs and offsets are committed together: changes without any offset are those of an application
 /// whose group was deleted, and reading the input anew would count it twice.
-fn state_without_offsets(layout: &layout::Layout, changelog: &TopicPartition) -> Error {
+fn state_without_offsets(
+    layout: &layout::Layout,
+    changelog: &TopicPartition,
+    inputs: &[TopicPartition],
+) -> Error {
+    let inputs: Vec<_> = inputs.iter().map(ToString::to_string).collect();
     Error::invalid(format!(
-        "{changelog} holds changes, but group {} has no committed offset: to begin anew delete the \
-         application's changelog and repartition topics as well; otherwise set the group's offsets",
-        layout.application
+        "{changelog} holds changes, but group {} has no committed offset of {} (with a topic that is deleted its \
+         offsets go too): to begin anew delete the application's changelog and repartition topics as well; \
+         otherwise set the group's offsets",
+        layout.application,
+        inputs.join(", ")
     ))
 }
 
