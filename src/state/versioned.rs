@@ -200,11 +200,14 @@ impl VersionedStore {
             current = version.map(|(since_ms, row)| (since_ms, row.to_vec()));
         })?;
         if let Some((since_ms, was)) = current.as_ref().filter(|(since_ms, _)| *since_ms <= at_ms) {
-            if *since_ms < at_ms {
+            let is_later = *since_ms < at_ms;
+            if is_later {
                 self.write_ended(key, (*since_ms, at_ms), was);
             }
             self.write_current(key, row.map(|row| (at_ms, row)));
-            if row.is_none() {
+            // A deletion at the time of the version that it deletes leaves no trace, as in Kafka Streams: what
+            // comes later and is older is the newest then.
+            if row.is_none() && is_later {
                 self.remember_deletion(key, at_ms)?;
             }
             return Ok(None);

@@ -49,6 +49,20 @@ impl Versions {
         Some((row.clone()?, *since, self.next(key, *since)))
     }
 
+    /// A deletion at the time of the newest version leaves no trace but the end of the version before.
+    fn insert(&mut self, key: u8, at: i64, row: Option<Vec<u8>>) {
+        let puts = &mut self.puts[usize::from(key)];
+        let newest_is_there = puts
+            .last_key_value()
+            .is_some_and(|(last, was)| *last == at && was.is_some());
+        let before = puts.range(..at).next_back();
+        let ended = before.is_some_and(|(_, was)| was.is_some());
+        match row.is_none() && newest_is_there && !ended {
+            true => drop(puts.remove(&at)),
+            false => drop(puts.insert(at, row)),
+        }
+    }
+
     fn act(&mut self, store: &VersionedStore, op: &VersionOp) {
         let show = |version: Option<Version<'_>>| {
             version.map(|version| (version.row.to_vec(), version.since_ms, version.until_ms))
@@ -65,7 +79,7 @@ impl Versions {
                     return;
                 }
                 self.observed_ms = self.observed_ms.max(at);
-                self.puts[usize::from(key)].insert(at, row);
+                self.insert(key, at, row);
                 assert_eq!(put, VersionedPut::Stored(self.next(key, at)), "{op:?}");
             }
             VersionOp::Get(key) => {
