@@ -106,6 +106,15 @@ pub fn begin(timestamp_ms: i64, out: &mut Vec<u8>) {
 /// As [`begin`], of a row with headers.
 pub fn begin_with_headers(timestamp_ms: i64, headers: &Headers, out: &mut Vec<u8>) {
     begin(timestamp_ms, out);
+    put_headers(headers, out);
+}
+
+/// Appends headers.
+///
+/// ```text
+/// count u32 BE, then for each: length u32 BE, name, length + 1 u32 BE (0 null), value
+/// ```
+pub fn put_headers(headers: &Headers, out: &mut Vec<u8>) {
     let put_len = |out: &mut Vec<u8>, len: usize| out.extend((len as u32).to_be_bytes());
     put_len(out, headers.as_slice().len());
     for Header { key, value } in headers.as_slice() {
@@ -133,33 +142,34 @@ pub fn split(row: &[u8]) -> Result<(i64, &[u8])> {
 /// # Errors
 /// `Corrupt` if it is too short, or a header's name is not UTF-8.
 pub fn split_with_headers(row: &[u8]) -> Result<(i64, Headers, &[u8])> {
-    let (timestamp_ms, rest) = split(row)?;
-    let (headers, value) = take_headers(rest).ok_or_else(|| too_short(row, "headers"))?;
-    Ok((timestamp_ms, headers, value))
+    let (timestamp_ms, mut rest) = split(row)?;
+    let headers = take_headers(&mut rest).ok_or_else(|| too_short(row, "headers"))?;
+    Ok((timestamp_ms, headers, rest))
 }
 
-fn take_headers(mut rest: &[u8]) -> Option<(Headers, &[u8])> {
+/// Takes headers off the front; `None` where the bytes end early, or a name is not UTF-8.
+pub fn take_headers(rest: &mut &[u8]) -> Option<Headers> {
     let take_len = |rest: &mut &[u8]| {
         let (len, after) = rest.split_first_chunk::<4>()?;
         *rest = after;
         Some(u32::from_be_bytes(*len) as usize)
     };
-    let count = take_len(&mut rest)?;
+    let count = take_len(rest)?;
     let mut headers = Vec::with_capacity(count.min(rest.len()));
     for _ in 0..count {
-        let len = take_len(&mut rest)?;
+        let len = take_len(rest)?;
         let (key, after) = rest.split_at_checked(len)?;
-        rest = after;
-        let len = take_len(&mut rest)?;
+        *rest = after;
+        let len = take_len(rest)?;
         let (value, after) = rest.split_at_checked(len.saturating_sub(1))?;
-        rest = after;
+        *rest = after;
         let key = String::from_utf8(key.to_vec()).ok()?;
         headers.push(Header {
             key,
             value: (len > 0).then(|| value.to_vec()),
         });
     }
-    Some((Headers::from_vec(headers), rest))
+    Some(Headers::from_vec(headers))
 }
 
 #[cold]

@@ -18,9 +18,9 @@ use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::Scratch;
-use crate::dsl::table::held_bytes::{put_headers, take_headers};
 use crate::dsl::windows::millis;
 use crate::plan::LogicalId;
+use crate::state::row::{put_headers, take_headers};
 use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
@@ -95,7 +95,7 @@ impl<K: 'static, V: 'static> GraceBuffer<K, V> {
         let Scratch { key, row } = &mut *self.scratch.borrow_mut();
         key.clear();
         row.clear();
-        put_headers(row, &record.headers);
+        put_headers(&record.headers, row);
         self.key.encode(&record.key, key)?;
         self.value.encode(&record.value, row)?;
         let number = self.number.get().wrapping_add(1).max(0);

@@ -12,12 +12,13 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::held_bytes::{put_headers, put_option, take_headers, take_option, take_time};
+use super::held_bytes::{put_option, take_option, take_time};
 use super::{OldRows, Table};
 use crate::base::{Error, NO_TIMESTAMP, Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::Change;
 use crate::dsl::operator::Operator;
+use crate::state::row::{put_headers, take_headers};
 use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
 
@@ -101,7 +102,7 @@ impl<K: 'static, V: 'static> Cache<K, V> {
         }
         row.clear();
         row.extend_from_slice(&record.timestamp_ms.to_be_bytes());
-        put_headers(row, &record.headers);
+        put_headers(&record.headers, row);
         let is_held = self.held.find(key, |found| match found {
             Some((_, held)) => read_held(held).map(|held| {
                 put_option(row, held.old);

@@ -1,36 +1,8 @@
-//! How an operator that holds records keeps what belongs to them.
+//! How an operator that holds records keeps what belongs to them, besides headers, which `state::row` lays out.
 //!
 //! ```text
-//! headers:  count u32 BE, then for each: length u32 BE, name, length + 1 u32 BE (0 null), value
 //! option:   length + 1 u32 BE (0 none), bytes
 //! ```
-
-use crate::base::{Header, Headers};
-
-/// Appends headers.
-pub(in crate::dsl) fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
-    put_len(out, headers.as_slice().len());
-    for Header { key, value } in headers.as_slice() {
-        put_len(out, key.len());
-        out.extend_from_slice(key.as_bytes());
-        put_option(out, value.as_deref());
-    }
-}
-
-/// Takes headers off the front; `None` where the bytes end early.
-pub(in crate::dsl) fn take_headers(rest: &mut &[u8]) -> Option<Headers> {
-    let count = take_len(rest)?;
-    let mut headers = Vec::with_capacity(count.min(rest.len()));
-    for _ in 0..count {
-        let len = take_len(rest)?;
-        let (key, after) = rest.split_at_checked(len)?;
-        *rest = after;
-        let value = take_option(rest)?.map(<[u8]>::to_vec);
-        let key = String::from_utf8(key.to_vec()).ok()?;
-        headers.push(Header { key, value });
-    }
-    Some(Headers::from_vec(headers))
-}
 
 /// Appends bytes that may be absent.
 pub(in crate::dsl) fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

@@ -24,11 +24,10 @@ use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::table::MakeView;
-use crate::dsl::table::held_bytes::{
-    put_headers, put_option, take_headers, take_option, take_time,
-};
+use crate::dsl::table::held_bytes::{put_option, take_option, take_time};
 use crate::dsl::windows::millis;
 use crate::dsl::{Change, OldRows, Table};
+use crate::state::row::{put_headers, take_headers};
 use crate::state::{KeyValueStore, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{
     Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound, View, ViewPort,
@@ -243,7 +242,7 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
         row.clear();
         row.extend_from_slice(&due_ms.to_be_bytes());
         row.extend_from_slice(&timestamp_ms.to_be_bytes());
-        put_headers(row, &record.headers);
+        put_headers(&record.headers, row);
         put_option(row, prior);
         put_option(row, old);
         let mut new = Vec::new();
@@ -434,7 +433,7 @@ mod tests {
         let mut row = Vec::new();
         row.extend_from_slice(&5i64.to_be_bytes());
         row.extend_from_slice(&3i64.to_be_bytes());
-        put_headers(&mut row, &headers);
+        put_headers(&headers, &mut row);
         put_option(&mut row, None);
         put_option(&mut row, Some(b""));
         put_option(&mut row, Some(b"new"));

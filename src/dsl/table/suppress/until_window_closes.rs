@@ -17,8 +17,9 @@ use super::Suppression;
 use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::operator::Operator;
-use crate::dsl::table::held_bytes::{put_headers, take_headers, take_time};
+use crate::dsl::table::held_bytes::take_time;
 use crate::dsl::{Change, Materialized, Table};
+use crate::state::row::{put_headers, take_headers};
 use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
@@ -139,7 +140,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         }
         row.clear();
         row.extend_from_slice(&record.timestamp_ms.to_be_bytes());
-        put_headers(row, &record.headers);
+        put_headers(&record.headers, row);
         let held = match &record.value.new {
             Some(value) => self.value.encode(value, row)? == Encoded::Bytes,
             None => false,
@@ -266,7 +267,7 @@ mod tests {
         headers.add("b", Some(Vec::new()));
         headers.add("c", Some(b"salt".to_vec()));
         let mut row = 7i64.to_be_bytes().to_vec();
-        put_headers(&mut row, &headers);
+        put_headers(&headers, &mut row);
         row.extend_from_slice(b"value");
         assert_eq!(take_row(&row).expect("intact"), (7, headers, &b"value"[..]));
         assert!(take_row(&row[..12]).is_err());
