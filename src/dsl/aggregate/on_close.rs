@@ -15,8 +15,9 @@ use super::{GroupedStream, SessionWindows, SlidingWindows, TimeWindows};
 use crate::base::{Headers, Record, Result};
 use crate::codec::{SharedCodec, Windowed};
 use crate::dsl::operator::Operator;
+use crate::dsl::scratch::split_row;
 use crate::dsl::{Change, Materialized};
-use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore};
+use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore, WindowStore};
 use crate::task::{Context, Edges, HeldRow, HoldId, NodeId, Wiring};
 
 /// Windows that close, so that each can have a last row.
@@ -151,6 +152,14 @@ impl OpenRows {
     }
 }
 
+/// The time up to which an index is due when time has come to `time_ms`: what is there closes `span_ms` later.
+pub(super) fn due_until_ms(time_ms: i64, span_ms: i64) -> i64 {
+    match time_ms {
+        i64::MAX => i64::MAX,
+        _ => time_ms.saturating_sub(span_ms),
+    }
+}
+
 /// A row that goes out.
 pub(super) struct LastRow<'a> {
     /// The bytes of its plain key.
@@ -164,6 +173,35 @@ pub(super) struct LastRow<'a> {
 }
 
 impl OpenRows {
+    /// Sends the last rows of the windows of `size_ms` milliseconds that began at `until_ms` or before.
+    pub(super) fn send_windows<K: 'static, A: 'static>(
+        &self,
+        store: &WindowStore,
+        (until_ms, size_ms): (i64, i64),
+        codecs: (&SharedCodec<K>, &SharedCodec<A>),
+        headers: &Headers,
+        out: &Edges<Windowed<K>, Change<A>>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        self.take(until_ms, cx, |start_ms, key, cx| {
+            let copy = |row: Option<&[u8]>| row.map(<[u8]>::to_vec);
+            let Some(row) = store.fetch(key, start_ms, copy)? else {
+                return Ok(());
+            };
+            let (timestamp_ms, value) = split_row(&row)?;
+            let windowed = [key, &start_ms.to_be_bytes()].concat();
+            let row = LastRow {
+                key,
+                windowed: &windowed,
+                start_ms,
+                end_ms: start_ms.saturating_add(size_ms),
+                value,
+                timestamp_ms,
+            };
+            self.send(&row, codecs, headers, out, cx)
+        })
+    }
+
     /// Sends the last row of a window, which fails alone.
     pub(super) fn send<K: 'static, A: 'static>(
         &self,

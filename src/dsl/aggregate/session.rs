@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::fold::{Aggregation, Grouping, Groups, Initial, Part, SharedFold, SharedMerge, Verb};
-use super::on_close::{LastRow, OnClose, OpenRows};
+use super::on_close::{LastRow, OnClose, OpenRows, due_until_ms};
 use super::specs::{SessionSpec, session_spec};
 use super::window_time::WindowTime;
 use super::{GroupedStream, SessionWindows};
@@ -333,14 +333,9 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
         let Some(open) = &self.open else {
             return Ok(());
         };
-        let until_ms = match time_ms {
-            i64::MAX => i64::MAX,
-            _ => time_ms.saturating_sub(self.sessions.span_ms()),
-        };
+        let until_ms = due_until_ms(time_ms, self.sessions.span_ms());
         let none = Headers::default();
-        let headers = headers
-            .filter(|_| !self.time.has_several_origins())
-            .unwrap_or(&none);
+        let headers = self.time.closing_headers(headers, &none);
         open.take(until_ms, cx, |end_ms, open_key, cx| {
             let Some((start, key)) = open_key.split_first_chunk::<START_LEN>() else {
                 return Err(Error::corrupt("the key of an open session ends early"));

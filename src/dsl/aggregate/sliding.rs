@@ -16,7 +16,7 @@ use std::cell::RefCell;
 
 use super::SlidingWindows;
 use super::fold::{Aggregation, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
-use super::on_close::{LastRow, OnClose, OpenRows};
+use super::on_close::{OnClose, OpenRows, due_until_ms};
 use super::specs::{SlidingSpec, sliding_spec};
 use super::window_time::{Lateness, WindowTime};
 use crate::base::{Headers, Record, Result};
@@ -379,31 +379,18 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
         let Some(open) = &self.open else {
             return Ok(());
         };
-        let until_ms = match time_ms {
-            i64::MAX => i64::MAX,
-            _ => time_ms.saturating_sub(self.windows.span_ms()),
-        };
+        let until_ms = due_until_ms(time_ms, self.windows.span_ms());
         let none = Headers::default();
-        let headers = headers
-            .filter(|_| !self.time.has_several_origins())
-            .unwrap_or(&none);
-        open.take(until_ms, cx, |start_ms, key, cx| {
-            let copy = |row: Option<&[u8]>| row.map(<[u8]>::to_vec);
-            let Some(row) = self.store.fetch(key, start_ms, copy)? else {
-                return Ok(());
-            };
-            let (timestamp_ms, value) = split_row(&row)?;
-            let windowed = [key, &start_ms.to_be_bytes()].concat();
-            let row = LastRow {
-                key,
-                windowed: &windowed,
-                start_ms,
-                end_ms: start_ms.saturating_add(self.windows.difference_ms),
-                value,
-                timestamp_ms,
-            };
-            open.send(&row, (&self.key, &self.row), headers, out, cx)
-        })
+        let headers = self.time.closing_headers(headers, &none);
+        let codecs = (&self.key, &self.row);
+        open.send_windows(
+            &self.store,
+            (until_ms, self.windows.difference_ms),
+            codecs,
+            headers,
+            out,
+            cx,
+        )
     }
 }
 

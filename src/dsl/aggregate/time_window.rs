@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::fold::{Aggregation, Emit, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
-use super::on_close::{LastRow, OnClose, OpenRows};
+use super::on_close::{OnClose, OpenRows, due_until_ms};
 use super::window_time::WindowTime;
 use crate::base::{Headers, Record, Result};
 use crate::codec::{SharedCodec, Windowed, WindowedCodec};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
-use crate::dsl::scratch::{Scratch, decode_row, split_row};
+use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::{HoldSpec, WindowView};
 use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
 use crate::plan::LogicalId;
@@ -247,32 +247,21 @@ impl<K: 'static, V, A: 'static> WindowAggregate<K, V, A> {
         let Some(open) = &self.open else {
             return Ok(());
         };
-        let span_ms = self.windows.size_ms.saturating_add(self.windows.grace_ms);
-        let until_ms = match time_ms {
-            i64::MAX => i64::MAX,
-            _ => time_ms.saturating_sub(span_ms),
-        };
+        let until_ms = due_until_ms(
+            time_ms,
+            self.windows.size_ms.saturating_add(self.windows.grace_ms),
+        );
         let none = Headers::default();
-        let headers = headers
-            .filter(|_| !self.time.has_several_origins())
-            .unwrap_or(&none);
-        open.take(until_ms, cx, |start_ms, key, cx| {
-            let copy = |row: Option<&[u8]>| row.map(<[u8]>::to_vec);
-            let Some(row) = self.store.fetch(key, start_ms, copy)? else {
-                return Ok(());
-            };
-            let (timestamp_ms, value) = split_row(&row)?;
-            let windowed = [key, &start_ms.to_be_bytes()].concat();
-            let row = LastRow {
-                key,
-                windowed: &windowed,
-                start_ms,
-                end_ms: self.windows.end_ms(start_ms),
-                value,
-                timestamp_ms,
-            };
-            open.send(&row, (&self.key, &self.row), headers, out, cx)
-        })
+        let headers = self.time.closing_headers(headers, &none);
+        let codecs = (&self.key, &self.row);
+        open.send_windows(
+            &self.store,
+            (until_ms, self.windows.size_ms),
+            codecs,
+            headers,
+            out,
+            cx,
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a windowed aggregate knows of time: what it has seen, and what has closed.
 
+use crate::base::Headers;
 use crate::state::TimeSlot;
 use crate::task::{Context, NodeId, TimeBound, Wiring};
 
@@ -77,6 +78,18 @@ impl WindowTime {
             late_ms: cx.lateness_time_ms(&self.bound, self.observed.get()),
             closed_ms: self.closed.get(),
         }
+    }
+
+    /// The headers of a result that closes: those of the record that made time pass, where one did. With several
+    /// origins it is chance which one that was, so that there are none.
+    pub(super) fn closing_headers<'a>(
+        &self,
+        headers: Option<&'a Headers>,
+        none: &'a Headers,
+    ) -> &'a Headers {
+        headers
+            .filter(|_| !self.has_several_origins())
+            .unwrap_or(none)
     }
 
     /// The time by which windows close and their results go out.
