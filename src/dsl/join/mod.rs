@@ -2,6 +2,7 @@
 
 mod foreign;
 mod grace_buffer;
+mod hand;
 mod outer_side;
 mod rows;
 mod stream_global;

@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::JoinReach;
+use super::hand::Hand;
 use super::rows::{JoinKind, JoinRows};
 use super::unmatched::{Unmatched, UnmatchedRow, read_row};
 use crate::base::{Headers, Record, Result};
@@ -19,47 +20,6 @@ use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::scratch::Scratch;
 use crate::state::{KeyValueStore, Put, TimeSlot, WindowStore};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
-
-/// The side of a join that a process works for.
-pub(super) trait Hand<L, R>: 'static {
-    /// What comes in on this side.
-    type Own: 'static;
-    /// What comes in on the other.
-    type Other: 'static;
-    /// Whether it is the left one.
-    const IS_LEFT: bool;
-
-    /// An own value and one of the other side as left and right.
-    fn sides<'a>(
-        own: Option<&'a Self::Own>,
-        other: Option<&'a Self::Other>,
-    ) -> (Option<&'a L>, Option<&'a R>);
-}
-
-/// The left side.
-pub(super) struct LeftHand;
-/// The right side.
-pub(super) struct RightHand;
-
-impl<L: 'static, R: 'static> Hand<L, R> for LeftHand {
-    type Own = L;
-    type Other = R;
-    const IS_LEFT: bool = true;
-
-    fn sides<'a>(own: Option<&'a L>, other: Option<&'a R>) -> (Option<&'a L>, Option<&'a R>) {
-        (own, other)
-    }
-}
-
-impl<L: 'static, R: 'static> Hand<L, R> for RightHand {
-    type Own = R;
-    type Other = L;
-    const IS_LEFT: bool = false;
-
-    fn sides<'a>(own: Option<&'a R>, other: Option<&'a L>) -> (Option<&'a L>, Option<&'a R>) {
-        (other, own)
-    }
-}
 
 /// Which records meet, seen from the left side, and for how much longer than that they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::JoinReach;
-use super::outer_side::{
-    Hand, LeftHand, OuterCodecs, OuterJoinSide, OuterReach, OuterStores, OuterTimes, RightHand,
-};
+use super::hand::{Hand, LeftHand, RightHand};
+use super::outer_side::{OuterCodecs, OuterJoinSide, OuterReach, OuterStores, OuterTimes};
 use super::rows::{JoinKind, JoinRows, LeftRows, OuterRows};
 use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;

@@ -1,0 +1,42 @@
+//! The two sides of a join of streams, told apart by type.
+
+/// The side of a join that a process works for.
+pub(super) trait Hand<L, R>: 'static {
+    /// What comes in on this side.
+    type Own: 'static;
+    /// What comes in on the other.
+    type Other: 'static;
+    /// Whether it is the left one.
+    const IS_LEFT: bool;
+
+    /// An own value and one of the other side as left and right.
+    fn sides<'a>(
+        own: Option<&'a Self::Own>,
+        other: Option<&'a Self::Other>,
+    ) -> (Option<&'a L>, Option<&'a R>);
+}
+
+/// The left side.
+pub(super) struct LeftHand;
+/// The right side.
+pub(super) struct RightHand;
+
+impl<L: 'static, R: 'static> Hand<L, R> for LeftHand {
+    type Own = L;
+    type Other = R;
+    const IS_LEFT: bool = true;
+
+    fn sides<'a>(own: Option<&'a L>, other: Option<&'a R>) -> (Option<&'a L>, Option<&'a R>) {
+        (own, other)
+    }
+}
+
+impl<L: 'static, R: 'static> Hand<L, R> for RightHand {
+    type Own = R;
+    type Other = L;
+    const IS_LEFT: bool = false;
+
+    fn sides<'a>(own: Option<&'a R>, other: Option<&'a L>) -> (Option<&'a L>, Option<&'a R>) {
+        (other, own)
+    }
+}
