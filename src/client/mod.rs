@@ -26,13 +26,19 @@ mod delivery;
 mod producer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::base::{Error, ErrorKind, Result, TopicPartition};
+use crate::base::{Env, Error, ErrorKind, Offset, Result, SystemEnv, TopicPartition};
 use crate::codec::OwnCodec;
 use crate::log::{Isolation, Log, Reader, TopicSpec};
 
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, Start};
 pub use producer::{Producer, ProducerOptions, Sent, SourcePosition};
+
+/// How long transactions that are open are waited for when a topic is read whole. Markers take milliseconds;
+/// a transaction that takes longer belongs to somebody who is still at work.
+const SETTLING_MS: u64 = 5_000;
+const SETTLING_TICK: Duration = Duration::from_millis(10);
 
 /// The clients of a log, by the types of keys and values.
 pub trait LogClients {
@@ -54,7 +60,8 @@ pub trait LogClients {
     ) -> Result<Consumer<K, V>>;
 
     /// The records of `topic` up to its end as it is now, partition by partition: for tests, tools and
-    /// small topics, since all of them are in memory.
+    /// small topics, since all of them are in memory. Whatever was acknowledged before the call is among
+    /// them; a transaction that is open is waited for, for five seconds at most.
     ///
     /// # Errors
     /// `Invalid` if there is no such topic; `User` if a record does not decode; `Unavailable` when the log
@@ -86,7 +93,7 @@ impl LogClients for Arc<dyn Log> {
 
     fn records<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Vec<ConsumerRecord<K, V>>> {
         let partitions = partitions_of(&**self, topic)?;
-        let ends = self.end_offsets(&partitions, Isolation::ReadCommitted)?;
+        let ends = settled_ends(&**self, &partitions, &*SystemEnv::shared())?;
         let mut reader = self.reader()?;
         let (key, value) = (K::codec(), V::codec());
         let mut records = Vec::new();
@@ -107,6 +114,27 @@ impl LogClients for Arc<dyn Log> {
             topics.extend(self.topic(&name)?);
         }
         Ok(topics)
+    }
+}
+
+/// Where the committed records end, once what was appended before the call is committed or taken back.
+///
+/// Kafka acknowledges a transaction when its outcome is stored, before the markers that make its records
+/// readable are in all partitions (KIP-98): who asks in between hears an end before his own records.
+fn settled_ends(
+    log: &dyn Log,
+    partitions: &[TopicPartition],
+    env: &dyn Env,
+) -> Result<Vec<Offset>> {
+    let appended = log.end_offsets(partitions, Isolation::ReadUncommitted)?;
+    let asked_at_ms = env.monotonic_ms();
+    loop {
+        let committed = log.end_offsets(partitions, Isolation::ReadCommitted)?;
+        let open = committed.iter().zip(&appended).any(|(end, all)| end < all);
+        if !open || env.monotonic_ms() - asked_at_ms >= SETTLING_MS {
+            return Ok(committed);
+        }
+        env.sleep(SETTLING_TICK);
     }
 }
 

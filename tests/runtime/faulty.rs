@@ -24,6 +24,9 @@ pub enum Fault {
     TooLarge { bytes: usize },
     /// So many times the log does not say where the changelogs of that partition end.
     HideEnds { partition: u32, times: u32 },
+    /// So many times a partition seems to end at its start to those who may see committed records only: a
+    /// commit is acknowledged before its markers are everywhere.
+    LateMarkers { times: u32 },
     /// Nothing.
     None,
 }
@@ -105,6 +108,13 @@ impl Log for FaultyLog {
         {
             self.counts.faults.fetch_add(1, Ordering::SeqCst);
             return Err(lost());
+        }
+        if let Fault::LateMarkers { times } = self.fault
+            && isolation == Isolation::ReadCommitted
+            && self.faults() < times
+        {
+            self.counts.faults.fetch_add(1, Ordering::SeqCst);
+            return self.log.start_offset(partition);
         }
         self.log.end_offset(partition, isolation)
     }
