@@ -56,6 +56,7 @@
 //!  base       ids, records, time, errors; the only door to clock, chance and threads
 //!  disk       the thin wrapper over RocksDB that log and state share
 //!  codec      bytes of keys and values
+//!  batch      encoded records, as logs keep them and tasks read and write them
 //!  log        the trait of a partitioned log, and its backends: in memory, embedded, Kafka
 //!  client     typed producers and consumers of any log
 //!  state      stores: overlay, changelog, restore
@@ -72,6 +73,7 @@ pub mod base;
 #[doc(hidden)]
 pub mod disk;
 pub mod codec;
+mod batch;
 pub mod log;
 pub mod client;
 #[doc(hidden)]

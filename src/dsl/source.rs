@@ -7,8 +7,8 @@ use super::builder::SharedGraph;
 use super::operator::Operator;
 use super::{Consumed, Stream, StreamBuilder};
 use crate::base::{Record, Result};
+use crate::batch::RecordRef;
 use crate::codec::{OwnCodec, SharedCodec};
-use crate::log::RecordRef;
 use crate::plan::{LogicalId, LogicalKind};
 use crate::task::{CLOCK_HEADER, Context, DropReason, Edges, Source, Tick};
 

@@ -74,6 +74,7 @@ use std::fmt;
 
 use super::Writer;
 use crate::base::{Offset, Result, TopicPartition};
+use crate::batch::DEFAULT_MAX_RECORD_BYTES;
 
 /// How a topic gives up old records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +112,6 @@ pub struct TopicSpec {
 
 /// Kafka's default for `delete.retention.ms`: one day.
 pub const DEFAULT_DELETE_RETENTION_MS: i64 = 86_400_000;
-/// Kafka's default for `message.max.bytes`, about 1 MiB.
-pub const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
 
 impl TopicSpec {
     /// A topic of `partitions` partitions that keeps everything.
@@ -158,7 +157,7 @@ pub struct MemberToken {
 /// Which records a query of offsets counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
-    /// Only what is committed.
+    /// Only what is committed. A commit may be acknowledged a moment before its records count here.
     ReadCommitted,
     /// Also what is being appended. The end of a restore is read so, once the group's stable offset
     /// is known. A log without open transactions answers the same for both.

@@ -1,7 +1,7 @@
 //! Partitioned logs: one trait, several backends, one conformance suite.
 //!
 //! ```text
-//!  api, commit, batch  what the layers above see
+//!  api, commit         what the layers above see
 //!  memory  embedded/  kafka/    the backends;  url picks one. The last two are features: rocksdb, kafka
 //!  group/              members, tasks and fencing, for the first two and for logs of others
 //!  turns, signal       the reader of those two, and how it waits
@@ -9,7 +9,6 @@
 //! ```
 
 mod api;
-mod batch;
 mod check;
 mod commit;
 pub mod conformance;
@@ -24,10 +23,6 @@ mod turns;
 mod url;
 
 pub use api::*;
-pub use batch::{
-    BATCH_BYTES, Batch, BatchBuilder, BatchMark, BatchesBuilder, BatchesMark, Cursor, HEADER_LEN,
-    RecordRef, Records,
-};
 pub(crate) use commit::size_of;
 pub use commit::{Commit, CommitError, GroupCommit, Receipt, Staged, Staging, Writer};
 #[cfg(feature = "rocksdb")]
@@ -37,4 +32,8 @@ pub use kafka::{KafkaLog, KafkaLogBuilder};
 pub use memory::MemoryLog;
 pub use url::{OpenOptions, open};
 
+pub use crate::batch::{
+    BATCH_BYTES, Batch, BatchBuilder, BatchMark, BatchesBuilder, BatchesMark, Cursor,
+    DEFAULT_MAX_RECORD_BYTES, Fetched, HEADER_LEN, RecordRef, Records,
+};
 pub use crate::disk::Budget;

@@ -10,16 +10,16 @@ use std::sync::mpsc::Sender;
 use super::TaskSpec;
 use super::inputs::Queue;
 use crate::base::{Offset, Result};
-use crate::log::Cursor;
+use crate::batch::Cursor;
 use crate::state::{KeyValueStore, ReadAhead, TaskState, WantedKeys};
 
 /// How many of them are on their way at a time.
 const AHEAD_MAX: usize = 4;
-/// After so many records it is asked whether it is worth it.
+/// How many records pass between two decisions whether reading ahead pays.
 const JUDGED: i64 = 4_096;
-/// It is while one of so many rows is not in memory.
+/// It pays while at least one row in this many is not in memory.
 const RARE: u64 = 8;
-/// For so many records nothing is tried again after the rows were others.
+/// How many records pass before it is tried again once the rows were in memory.
 const PAUSE: Offset = 1 << 20;
 /// Fewer keys are not worth it.
 const KEYS_MIN: usize = 32;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ClocksTo, DynamicTopics, OutputSpec, TopicName};
 use crate::base::{Error, Header, NO_TIMESTAMP, Result, TopicPartition};
-use crate::log::{Batch, BatchesBuilder, BatchesMark};
+use crate::batch::{Batch, BatchesBuilder, BatchesMark};
 
 /// Position of a topic in the task's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{CLOCK_HEADER, StepLimits, Task};
 use crate::base::Result;
-use crate::log::BatchesBuilder;
+use crate::batch::BatchesBuilder;
 
 /// The rows of a global store. A clone has the same.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::origins::Origins;
 use super::{InputSpec, Source};
 use crate::base::{Error, NO_TIMESTAMP, Offset, Result, TopicPartition};
-use crate::log::{Cursor, Fetched, RecordRef};
+use crate::batch::{Cursor, Fetched, RecordRef};
 
 /// Where a task stands in one of its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -68,7 +68,7 @@ impl Default for Pace {
 
 impl Pace {
     const MOST: usize = 32;
-    /// A look each so many nanoseconds is not felt.
+    /// Reading the clock this often, in nanoseconds, costs nothing measurable.
     const OFTEN_NS: u64 = 100_000;
     /// The step would outlast its end by about as much.
     const RARELY_NS: u64 = 1_000_000;
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes records of so many nanoseconds and bytes each; returns how many, and how often the clock
+    /// Takes records that cost this many nanoseconds and bytes each; returns how many, and how often the clock
     /// was looked at.
     fn run(pace: &mut Pace, limits: (usize, usize, u64), each: (u64, usize)) -> (usize, usize) {
         let (now_ns, looks) = (Cell::new(0), Cell::new(0));

@@ -21,8 +21,8 @@
 //! back, for all: more is coming, and who is next is a matter of pace.
 
 use crate::base::{Error, NO_TIMESTAMP, Result};
-use crate::log::RecordRef;
-use crate::state::TimeSlot;
+use crate::batch::RecordRef;
+use crate::state::{TaskState, TimeSlot};
 
 /// Name of the engine's header. It is stripped when a record is read.
 pub const CLOCK_HEADER: &str = "marea.clock";
@@ -297,8 +297,12 @@ pub struct SinkTime {
 }
 
 impl SinkTime {
-    pub(super) fn new(clock: TimeSlot, ended: TimeSlot) -> Self {
-        Self { clock, ended }
+    /// That of a topic, kept with the state.
+    pub(super) fn of(state: &TaskState, topic: &str) -> Self {
+        Self {
+            clock: state.time(&format!("sent/{topic}")),
+            ended: state.time(&format!("sent-end/{topic}")),
+        }
     }
 
     /// Moves the clock to a promise and returns it. It never goes back.

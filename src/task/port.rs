@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Context, NodeId};
 use crate::base::{Record, Result};
-use crate::log::RecordRef;
+use crate::batch::RecordRef;
 
 /// News about time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,18 +10,18 @@ use super::ahead::KeysAhead;
 use super::input_ends::InputEnds;
 use super::inputs::Queue;
 use super::limits::{Pace, Step};
-use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins, SinkTime};
+use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins};
 use super::task_time::ClockedSink;
 use super::time_bound::Reached;
 use super::time_limit::TimeLimit;
 use super::timers::Timers;
 use super::wiring::CalledNode;
 use super::{
-    Clock, Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputSpec, Place,
-    Policy, Progress, Source, Stage, StepLimits, TaskSpec, Wiring,
+    Clock, Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, Place, Policy,
+    Progress, Source, Stage, StepLimits, TaskSpec, Wiring,
 };
 use crate::base::{Error, Result, TaskId};
-use crate::log::RecordRef;
+use crate::batch::RecordRef;
 use crate::state::{ReadAhead, TaskState, TimeSlot};
 
 /// One partition of one sub-topology at work.
@@ -409,15 +409,6 @@ fn partition_times(spec: &TaskSpec, state: &TaskState) -> Vec<TimeSlot> {
     inputs
         .map(|input| state.time(&format!("partition/{}", input.topic)))
         .collect()
-}
-
-/// The clock that a task sends on a topic, kept with the state.
-pub(super) fn sink_time(state: &TaskState, output: &OutputSpec) -> SinkTime {
-    let topic = &output.topic;
-    SinkTime::new(
-        state.time(&format!("sent/{topic}")),
-        state.time(&format!("sent-end/{topic}")),
-    )
 }
 
 /// A time before 1970 is in no window; the largest number stands for the end of time.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use super::origins::SinkTime;
 use super::port::{Called, Node};
-use super::step::sink_time;
 use super::task_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
@@ -249,7 +248,7 @@ impl<'a> Wiring<'a> {
     pub fn sink_time(&self, id: NodeId, output: OutputId) -> Option<(SinkTime, TimeBound)> {
         let spec = self.effects.output(output);
         spec.origins?;
-        Some((sink_time(self.state, spec), self.bound(id)))
+        Some((SinkTime::of(self.state, &spec.topic), self.bound(id)))
     }
 
     /// The number under which a node says what it holds back.

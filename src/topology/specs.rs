@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Partitions, SubTopology, Topology};
-use crate::log::DEFAULT_MAX_RECORD_BYTES;
+use crate::batch::DEFAULT_MAX_RECORD_BYTES;
 use crate::state::{Changelog, StoreSpec};
 use crate::task::{
     ClocksTo, DynamicTopic, DynamicTopics, GlobalStores, InputSpec, NodeId, NodeKind, OutputSpec,

@@ -21,32 +21,31 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("base", &[]),
     ("disk", &[("base", Everything)]),
     ("codec", &[("base", Everything)]),
+    // Formats in memory: what logs keep, and tasks read and write.
+    ("batch", &[("base", Everything)]),
     // Knows no task.
-    ("log", &[("base", Everything), ("disk", Everything)]),
+    ("log", &[("base", Everything), ("disk", Everything), ("batch", Everything)]),
     // Of any log: it knows the trait, no backend.
     ("client", &[("base", Everything), ("codec", Everything), ("log", Everything)]),
     ("state", &[
         ("base", Everything), ("disk", Everything), ("codec", Everything),
         // The format of a changelog's records; who reads and writes the topic is the runtime's.
-        ("log", Only(&["RecordRef", "Records"])),
+        ("batch", Only(&["RecordRef", "Records"])),
     ]),
-    ("task", &[
-        ("base", Everything), ("state", Everything),
-        // Formats in memory. No log, reader, or writer: a task returns its effects.
-        ("log", Only(&["Batch", "BatchesBuilder", "BatchesMark", "Cursor", "Fetched", "RecordRef"])),
-    ]),
+    // No log, reader, or writer: a task returns its effects.
+    ("task", &[("base", Everything), ("batch", Everything), ("state", Everything)]),
     // Neither this layer nor `plan` knows an operator: they carry makers, which `dsl` made.
     ("topology", &[
         ("base", Everything), ("state", Everything), ("task", Everything),
         // The limit that holds where the log says none.
-        ("log", Only(&["DEFAULT_MAX_RECORD_BYTES"])),
+        ("batch", Only(&["DEFAULT_MAX_RECORD_BYTES"])),
     ]),
     ("plan", &[("base", Everything), ("state", Everything), ("task", Everything), ("topology", Everything)]),
     ("dsl", &[
         ("base", Everything), ("codec", Everything), ("state", Everything), ("task", Everything),
         ("topology", Everything), ("plan", Everything),
         // What a source decodes.
-        ("log", Only(&["RecordRef"])),
+        ("batch", Only(&["RecordRef"])),
     ]),
     // Runs a topology, whoever described it: no codec, operator, plan, or DSL.
     ("runtime", &[
@@ -338,21 +337,21 @@ mod tests {
 
     #[test]
     fn an_item_that_is_not_for_this_layer_is_found() {
-        assert!(messages("src/task/a.rs", "use crate::log::{Cursor, Fetched};").is_empty());
-        let findings = messages("src/task/a.rs", "\nuse crate::log::{Cursor, Log};");
+        assert!(messages("src/state/a.rs", "use crate::batch::{RecordRef, Records};").is_empty());
+        let findings = messages("src/state/a.rs", "\nuse crate::batch::{Records, Batch};");
         assert_eq!(findings.len(), 1);
         assert!(
-            findings[0].starts_with("src/task/a.rs:2: "),
+            findings[0].starts_with("src/state/a.rs:2: "),
             "{}",
             findings[0]
         );
-        assert!(findings[0].contains("names `Log`;"), "{}", findings[0]);
+        assert!(findings[0].contains("names `Batch`;"), "{}", findings[0]);
         for text in [
-            "use crate::log;",
-            "use crate::log::*;",
-            "use crate::log::{self, Cursor};",
+            "use crate::batch;",
+            "use crate::batch::*;",
+            "use crate::batch::{self, Records};",
         ] {
-            assert_eq!(messages("src/task/a.rs", text).len(), 1, "{text}");
+            assert_eq!(messages("src/state/a.rs", text).len(), 1, "{text}");
         }
     }
 
@@ -412,7 +411,7 @@ mod tests {
         assert!(
             lines
                 .iter()
-                .any(|line| line.contains("`task` no longer names log::Cursor;"))
+                .any(|line| line.contains("`state` no longer names batch::Records;"))
         );
         assert!(!lines.iter().any(|line| line.contains("`disk`")));
     }

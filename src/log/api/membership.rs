@@ -21,11 +21,11 @@ pub struct JoinRequest {
     pub member: String,
     /// All tasks of the application; every member names the same.
     pub tasks: Vec<TaskPlan>,
-    /// A member of which nothing was heard for so long, neither a poll nor a heartbeat, is expelled, in
-    /// milliseconds: its process is gone.
+    /// A member that has sent neither a poll nor a heartbeat for this long, in milliseconds, is expelled: its
+    /// process is gone.
     pub session_timeout_ms: u64,
-    /// A member that has not polled for so long is expelled, in milliseconds, however steady its
-    /// heartbeat: its worker is stuck.
+    /// A member that has not polled for this long, in milliseconds, is expelled however steady its heartbeat:
+    /// its worker is stuck.
     pub max_poll_interval_ms: u64,
 }
 

@@ -3,20 +3,7 @@
 use std::time::Duration;
 
 use crate::base::{Offset, Result, TopicPartition};
-use crate::log::Batch;
-
-/// A batch that a reader returned.
-#[derive(Clone, Debug)]
-pub struct Fetched {
-    /// Where it is from.
-    pub partition: TopicPartition,
-    /// The offset of the batch's place; records below the reader's position are to be skipped.
-    pub base_offset: Offset,
-    /// The reader's position when it was fetched: the first offset the caller has not seen.
-    pub position: Offset,
-    /// The records, never empty of them.
-    pub batch: Batch,
-}
+use crate::batch::Fetched;
 
 /// Records that were deleted before a reader came to them: retention, or a deletion by hand, was faster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +32,8 @@ pub trait Reader: Send {
     /// [`Reader::assign`]. What [`Reader::skipped`] has not told yet stays to be told.
     ///
     /// # Errors
-    /// `Invalid` if a partition does not exist. `Unavailable` if that is not known soon: the question stands,
-    /// call again with the same. After both what is assigned goes on as it was.
+    /// `Invalid` if a partition does not exist. `Unavailable` if that is not known soon: the request stays
+    /// pending; call again with the same positions. After either error the assignment is as it was before.
     fn update(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<()>;
 
     /// Stops or resumes fetching of an assigned partition, without losing its position.
@@ -68,7 +55,7 @@ pub trait Reader: Send {
     fn skipped(&mut self) -> Vec<Skipped>;
 
     /// Where the committed records of an assigned partition end. `None` if that is not known within
-    /// `timeout`: the question stands, look again. The log was asked after this reader returned what
+    /// `timeout`: the request stays pending; call again. The log was asked after this reader returned what
     /// it returned last, so that a record appended before one of those is counted; more records make
     /// it ask anew.
     ///

@@ -20,14 +20,19 @@ mod batches;
 mod builder;
 mod bytes;
 mod cursor;
+mod fetched;
 
 pub use batches::{BATCH_BYTES, BatchesBuilder, BatchesMark, Records};
 pub use builder::{BatchBuilder, BatchMark};
 pub use cursor::{Cursor, RecordRef};
+pub use fetched::Fetched;
 
 use std::sync::Arc;
 
 use crate::base::{Error, Result};
+
+/// Kafka's default for `message.max.bytes`, about 1 MiB: the largest record of a topic that says nothing else.
+pub const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
 
 /// Length of the header of a batch, in bytes.
 pub const HEADER_LEN: usize = 40;
