@@ -3,11 +3,24 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::builder::SharedGraph;
 use super::sink::{NullKeys, Partitioner, Sink};
 use super::source::StreamSource;
 use crate::codec::SharedCodec;
 use crate::plan::{LogicalId, LogicalKind, LogicalNode, Repartition};
 use crate::task::{Make, TopicName};
+
+/// Puts a repartition behind `parent`, which the plan takes out where the key has not changed.
+pub(super) fn repartition<K: 'static, V: 'static>(
+    graph: &SharedGraph,
+    parent: LogicalId,
+    name: String,
+    codecs: (SharedCodec<K>, SharedCodec<V>),
+    null_keys: NullKeys,
+) -> LogicalId {
+    let node = repartition_node(parent, name, codecs, null_keys, false, None);
+    graph.borrow_mut().add(node)
+}
 
 /// The node of a repartition that nobody asked to partition otherwise.
 pub(super) fn repartition_node<K: 'static, V: 'static>(

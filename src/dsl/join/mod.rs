@@ -3,6 +3,8 @@
 mod foreign;
 mod grace_buffer;
 mod hand;
+mod join_windows;
+mod joined_row;
 mod outer_side;
 mod rows;
 mod stream_global;
@@ -14,4 +16,3 @@ mod table_table;
 mod unmatched;
 
 pub use foreign::ForeignJoined;
-pub(in crate::dsl) use stream_stream::JoinReach;

@@ -11,13 +11,13 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::JoinReach;
 use super::hand::Hand;
 use super::rows::{JoinKind, JoinRows};
 use super::unmatched::{Unmatched, UnmatchedRow, read_row};
 use crate::base::{Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::scratch::Scratch;
+use crate::dsl::windows::JoinReach;
 use crate::state::{KeyValueStore, Put, TimeSlot, WindowStore};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 

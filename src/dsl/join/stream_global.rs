@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::joined_row::{InnerRow, JoinRow, LeftRow};
 use crate::base::{Record, Result};
 use crate::codec::{Codec, OwnCodec, SharedCodec};
 use crate::dsl::operator::Operator;
@@ -149,54 +150,6 @@ impl<K: 'static, V: 'static> Stream<K, V> {
             })
         });
         Stream::new(self.graph, id)
-    }
-}
-
-/// Makes the value of a result of a record's and of the row that it names.
-trait JoinRow<K, V, W, R>: Clone + Send + Sync + 'static {
-    /// Whether a record without a row has a result.
-    const KEEPS_ALONE: bool;
-
-    /// The value of the result, if there is one.
-    fn join(&self, key: &K, value: V, row: Option<W>) -> Option<R>;
-}
-
-/// The inner join.
-struct InnerRow<F>(Arc<F>);
-/// The left join.
-struct LeftRow<F>(Arc<F>);
-
-impl<F> Clone for InnerRow<F> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<F> Clone for LeftRow<F> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<F, K, V, W, R> JoinRow<K, V, W, R> for InnerRow<F>
-where
-    F: Fn(&K, V, W) -> R + Send + Sync + 'static,
-{
-    const KEEPS_ALONE: bool = false;
-
-    fn join(&self, key: &K, value: V, row: Option<W>) -> Option<R> {
-        Some((self.0)(key, value, row?))
-    }
-}
-
-impl<F, K, V, W, R> JoinRow<K, V, W, R> for LeftRow<F>
-where
-    F: Fn(&K, V, Option<W>) -> R + Send + Sync + 'static,
-{
-    const KEEPS_ALONE: bool = true;
-
-    fn join(&self, key: &K, value: V, row: Option<W>) -> Option<R> {
-        Some((self.0)(key, value, row))
     }
 }
 

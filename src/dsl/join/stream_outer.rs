@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use super::JoinReach;
 use super::hand::{Hand, LeftHand, RightHand};
+use super::join_windows::{merge_sides, reach_of, retention_ms, rows_of};
 use super::outer_side::{OuterCodecs, OuterJoinSide, OuterReach, OuterStores, OuterTimes};
 use super::rows::{JoinKind, JoinRows, LeftRows, OuterRows};
 use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;
-use crate::dsl::pass::Pass;
-use crate::dsl::repartition::repartition_node;
+use crate::dsl::operator::Operator;
+use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
-use crate::dsl::windows::millis;
 use crate::dsl::{JoinWindows, Stream, StreamJoined};
-use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, WindowRules};
+use crate::plan::LogicalId;
+use crate::state::{Medium, StoreKind, StoreSpec};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     /// As [`Stream::join`]; a record of this stream that finds no partner comes out with `None`, once none
@@ -107,25 +106,8 @@ where
 {
     let graph = left.graph;
     let name = joined.name;
-    let (reach, least_ms) = windows.reach().unwrap_or_else(|error| {
-        graph.borrow_mut().report(error.context(&name));
-        (
-            JoinReach {
-                before_ms: 0,
-                after_ms: 0,
-            },
-            0,
-        )
-    });
-    let given = joined.retention.map(|given| millis(given, "a retention"));
-    let retention_ms = match given {
-        None => least_ms,
-        Some(Ok(given_ms)) => given_ms.max(least_ms),
-        Some(Err(error)) => {
-            graph.borrow_mut().report(error);
-            least_ms
-        }
-    };
+    let (reach, least_ms) = reach_of(&graph, &name, &windows);
+    let retention_ms = retention_ms(&graph, least_ms, joined.retention);
     let size_ms = reach.before_ms.saturating_add(reach.after_ms);
     let (kind, right_keys) = match J::KIND {
         JoinKind::Outer => ("outer", NullKeys::Keep),
@@ -149,23 +131,16 @@ where
     };
     let (key, left_value, right_value) = sides.codecs.clone();
     let codecs = (key.clone(), left_value.clone());
-    let node_name = format!("{name}-left");
-    let node = repartition_node(left.id, node_name, codecs, NullKeys::Keep, false, None);
-    let left_parent = graph.borrow_mut().add(node);
+    let left_name = format!("{name}-left");
+    let left_parent = repartition(&graph, left.id, left_name, codecs, NullKeys::Keep);
     let codecs = (key, right_value.clone());
-    let node_name = format!("{name}-right");
-    let node = repartition_node(right.id, node_name, codecs, right_keys, false, None);
-    let right_parent = graph.borrow_mut().add(node);
+    let right_name = format!("{name}-right");
+    let right_parent = repartition(&graph, right.id, right_name, codecs, right_keys);
     let values = (left_value.clone(), right_value.clone());
     let this = sides.add::<LeftHand, R>("join_this", left_parent, values);
     let values = (right_value, left_value);
     let other = sides.add::<RightHand, R>("join_other", right_parent, values);
-    let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![this, other]);
-    node.joins_partitions = true;
-    node.make = Some(Arc::new(|wiring, id| {
-        wiring.add_process(id, Pass::<K, R>::default())
-    }));
-    let id = graph.borrow_mut().add(node);
+    let id = merge_sides::<K, R>(&graph, operator, [this, other]);
     Stream::new(graph, id)
 }
 
@@ -192,39 +167,25 @@ where
             false => (right, left),
         };
         let unmatched = self.unmatched.clone();
-        let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
-        // What waits comes out as old as it is, and is said to wait from its arrival on.
-        node.holds_back_ms = Some(0);
         let (key, left, right) = self.codecs.clone();
-        let JoinReach {
-            before_ms,
-            after_ms,
-        } = self.reach.left;
-        node.stores.push(StoreSpec {
-            name: own.clone(),
-            kind: StoreKind::window(WindowRules {
-                window_size_ms: before_ms.saturating_add(after_ms),
-                retention_ms: self.retention_ms,
-                duplicates: true,
-            }),
+        let codecs = (key.name(), own_value.name());
+        let rows = rows_of(self.reach.left, self.retention_ms);
+        let spec = StoreSpec {
             medium: self.medium,
-            row: RowForm::Plain,
-            changelog: Changelog::Own,
-            codecs: (key.name(), own_value.name()),
-        });
-        if H::IS_LEFT {
-            node.stores.push(StoreSpec {
-                name: unmatched.clone(),
-                kind: StoreKind::key_value(),
-                medium: Medium::Persistent,
-                row: RowForm::Plain,
-                changelog: Changelog::Own,
-                codecs: (key.name(), format!("{} or {}", left.name(), right.name())),
-            });
-        }
-        node.uses_stores = vec![own.clone(), other.clone(), unmatched.clone()];
+            ..StoreSpec::new(own.clone(), rows, codecs)
+        };
+        // What waits comes out as old as it is, and is said to wait from its arrival on.
+        let side = Operator::new(operator).of([parent]).holds_back_ms(0);
+        let side = side.store(spec).uses(other.clone());
+        let side = match H::IS_LEFT {
+            true => {
+                let codecs = (key.name(), format!("{} or {}", left.name(), right.name()));
+                side.store(StoreSpec::new(&*unmatched, StoreKind::key_value(), codecs))
+            }
+            false => side.uses(&*unmatched),
+        };
         let (join, reach) = (self.join.clone(), self.reach);
-        node.make = Some(Arc::new(move |wiring, id| {
+        side.add(self.graph, move |wiring, _| {
             let stores = OuterStores {
                 own: wiring.window(&own)?,
                 other: wiring.window(&other)?,
@@ -245,10 +206,15 @@ where
             };
             let bound = wiring.bound_of_stores(&[&unmatched]);
             let holds = wiring.holds_of_store(&unmatched);
-            let process =
-                OuterJoinSide::new(join.clone(), reach, stores, codecs, times, (bound, holds));
-            wiring.add_process::<OuterJoinSide<J, H, K, V, W, R>>(id, process)
-        }));
-        self.graph.borrow_mut().add(node)
+            let held = (bound, holds);
+            Ok(OuterJoinSide::<J, H, K, V, W, R>::new(
+                join.clone(),
+                reach,
+                stores,
+                codecs,
+                times,
+                held,
+            ))
+        })
     }
 }

@@ -8,15 +8,16 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::JoinReach;
+use super::join_windows::{reach_of, rows_of};
 use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::operator::Operator;
-use crate::dsl::repartition::repartition_node;
+use crate::dsl::repartition::repartition;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::sink::NullKeys;
+use crate::dsl::windows::JoinReach;
 use crate::dsl::{Grouped, JoinWindows, Stream};
-use crate::state::{Put, StoreKind, StoreSpec, TimeSlot, WindowRules, WindowStore};
+use crate::state::{Put, StoreSpec, TimeSlot, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
@@ -45,25 +46,12 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     ) -> Stream<K, R> {
         let graph = self.graph;
         let Grouped { name, key, value } = grouped.into();
-        let (reach, retention_ms) = windows.reach().unwrap_or_else(|error| {
-            graph.borrow_mut().report(error.context(&name));
-            let nothing = JoinReach {
-                before_ms: 0,
-                after_ms: 0,
-            };
-            (nothing, 0)
-        });
+        let (reach, retention_ms) = reach_of(&graph, &name, &windows);
         let store = format!("{name}-join-store");
         let codecs = (key.clone(), value.clone());
-        let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
-        let parent = graph.borrow_mut().add(node);
-        let rules = WindowRules {
-            window_size_ms: reach.before_ms.saturating_add(reach.after_ms),
-            retention_ms,
-            duplicates: true,
-        };
+        let parent = repartition(&graph, self.id, name, codecs, NullKeys::Drop);
         let codecs = (key.name(), value.name());
-        let spec = StoreSpec::new(store.clone(), StoreKind::window(rules), codecs);
+        let spec = StoreSpec::new(store.clone(), rows_of(reach, retention_ms), codecs);
         let join = Arc::new(join);
         let operator = Operator::new("join_self").of([parent]).store(spec);
         let id = operator.add(&graph, move |wiring, id| {

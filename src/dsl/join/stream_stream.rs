@@ -9,19 +9,18 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::join_windows::{merge_sides, reach_of, retention_ms, rows_of};
 use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::builder::SharedGraph;
-use crate::dsl::pass::Pass;
-use crate::dsl::repartition::repartition_node;
+use crate::dsl::operator::Operator;
+use crate::dsl::repartition::repartition;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::sink::NullKeys;
-use crate::dsl::windows::millis;
+use crate::dsl::windows::JoinReach;
 use crate::dsl::{JoinWindows, Stream, StreamJoined};
-use crate::plan::{LogicalId, LogicalKind, LogicalNode};
-use crate::state::{
-    Changelog, Medium, Put, RowForm, StoreKind, StoreSpec, WindowRules, WindowStore,
-};
+use crate::plan::LogicalId;
+use crate::state::{Medium, Put, StoreSpec, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
@@ -61,24 +60,8 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             medium,
             retention,
         } = joined.into();
-        let (reach, least_ms) = windows.reach().unwrap_or_else(|error| {
-            graph.borrow_mut().report(error.context(&name));
-            (
-                JoinReach {
-                    before_ms: 0,
-                    after_ms: 0,
-                },
-                0,
-            )
-        });
-        let retention_ms = match retention.map(|given| millis(given, "a retention")) {
-            None => least_ms,
-            Some(Ok(given_ms)) => given_ms.max(least_ms),
-            Some(Err(error)) => {
-                graph.borrow_mut().report(error);
-                least_ms
-            }
-        };
+        let (reach, least_ms) = reach_of(&graph, &name, &windows);
+        let retention_ms = retention_ms(&graph, least_ms, retention);
         let this_store = format!("{name}-this-join-store");
         let other_store = format!("{name}-other-join-store");
         let stores = JoinStores {
@@ -88,25 +71,11 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             retention_ms,
         };
         let codecs = (key.clone(), left.clone());
-        let node = repartition_node(
-            self.id,
-            format!("{name}-left"),
-            codecs,
-            NullKeys::Drop,
-            false,
-            None,
-        );
-        let this_parent = graph.borrow_mut().add(node);
+        let this_name = format!("{name}-left");
+        let this_parent = repartition(&graph, self.id, this_name, codecs, NullKeys::Drop);
         let codecs = (key.clone(), right.clone());
-        let node = repartition_node(
-            other.id,
-            format!("{name}-right"),
-            codecs,
-            NullKeys::Drop,
-            false,
-            None,
-        );
-        let other_parent = graph.borrow_mut().add(node);
+        let other_name = format!("{name}-right");
+        let other_parent = repartition(&graph, other.id, other_name, codecs, NullKeys::Drop);
 
         let join = Arc::new(join);
         let swapped = join.clone();
@@ -130,12 +99,7 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             (right, left),
             move |key: &K, value: &W, other: &V| swapped(key, other, value),
         );
-        let mut node = LogicalNode::new("join_merge", LogicalKind::Operator, vec![this, other]);
-        node.joins_partitions = true;
-        node.make = Some(Arc::new(|wiring, id| {
-            wiring.add_process(id, Pass::<K, R>::default())
-        }));
-        let id = graph.borrow_mut().add(node);
+        let id = merge_sides::<K, R>(&graph, "join_merge", [this, other]);
         Stream::new(graph, id)
     }
 }
@@ -158,47 +122,37 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
         (value, other_value): (SharedCodec<A>, SharedCodec<B>),
         join: impl Fn(&K, &A, &B) -> R + Send + Sync + 'static,
     ) -> LogicalId {
-        let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
-        node.stores.push(StoreSpec {
-            name: own.clone(),
-            kind: StoreKind::window(WindowRules {
-                window_size_ms: reach.before_ms.saturating_add(reach.after_ms),
-                retention_ms: self.retention_ms,
-                duplicates: true,
-            }),
+        let codecs = (self.key.name(), value.name());
+        let spec = StoreSpec {
             medium: self.medium,
-            row: RowForm::Plain,
-            changelog: Changelog::Own,
-            codecs: (self.key.name(), value.name()),
-        });
-        node.uses_stores = vec![own.clone(), other.clone()];
+            ..StoreSpec::new(own.clone(), rows_of(reach, self.retention_ms), codecs)
+        };
+        let side = Operator::new(operator)
+            .of([parent])
+            .store(spec)
+            .uses(other.clone());
         let key = self.key.clone();
         let join = Arc::new(join);
-        node.make = Some(Arc::new(move |wiring, id| {
+        side.add(self.graph, move |wiring, _| {
             let stores = (wiring.window(&own)?, wiring.window(&other)?);
-            let join = join.clone();
-            let join = move |key: &K, value: &A, other: &B| join(key, value, other);
             let values = (value.clone(), other_value.clone());
             let bound = wiring.bound_of_stores(&[&own, &other]);
-            let process = JoinSide::new(join, reach, stores, key.clone(), values, bound);
-            wiring.add_process::<JoinSide<_, K, A, B, R>>(id, process)
-        }));
-        self.graph.borrow_mut().add(node)
+            let join = join.clone();
+            Ok(JoinSide::<_, K, A, B, R>::new(
+                join,
+                reach,
+                stores,
+                key.clone(),
+                values,
+                bound,
+            ))
+        })
     }
-}
-
-/// How far from a record's timestamp its partners may be, in milliseconds; either may be negative.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dsl) struct JoinReach {
-    /// How much earlier.
-    pub(in crate::dsl) before_ms: i64,
-    /// How much later.
-    pub(in crate::dsl) after_ms: i64,
 }
 
 /// One side of a join: writes its records to its own store and pairs them with the other side's.
 pub(in crate::dsl) struct JoinSide<F, K, V, W, R> {
-    join: F,
+    join: Arc<F>,
     reach: JoinReach,
     own: WindowStore,
     other: WindowStore,
@@ -214,7 +168,7 @@ impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
     /// A side that writes `stores.0` and reads `stores.1`. `bound` is that of both sides: a record of
     /// either finds its partners as long as the slowest origin of the two may send them.
     fn new(
-        join: F,
+        join: Arc<F>,
         reach: JoinReach,
         stores: (WindowStore, WindowStore),
         key: SharedCodec<K>,

@@ -5,15 +5,17 @@
 //! value is dropped and counted, and so is a null key of the inner join; the left join takes a null
 //! key for one that has no row. Source: `KStreamKTableJoinProcessor`, KIP-962.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::grace_buffer::add_buffer;
+use super::joined_row::{InnerRow, JoinRow, LeftRow};
 use crate::base::{Error, Record, Result};
 use crate::codec::SharedCodec;
-use crate::dsl::repartition::repartition_node;
+use crate::dsl::operator::Operator;
+use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::{Joined, Stream, Table};
-use crate::plan::{LogicalKind, LogicalNode};
 use crate::task::{Context, DropReason, Edges, Process, ViewPort};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
@@ -37,19 +39,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         join: impl Fn(&K, V, W) -> R + Send + Sync + 'static,
         joined: impl Into<Joined<K, V>>,
     ) -> Stream<K, R> {
-        let join = Arc::new(join);
-        self.table_join(
-            "join_table",
-            NullKeys::Drop,
-            table,
-            joined.into(),
-            move |wiring, id, parts| {
-                let join = join.clone();
-                let join = move |key: &K, value: V, row: W| join(key, value, row);
-                let (key, value, view) = parts;
-                wiring.add_process(id, JoinTable::new(join, key, value, view))
-            },
-        )
+        let join = InnerRow(Arc::new(join));
+        self.table_join("join_table", table, joined.into(), join)
     }
 
     /// Joins each record with the current row of a table, or with `None` where there is none; a null
@@ -75,35 +66,16 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         join: impl Fn(&K, V, Option<W>) -> R + Send + Sync + 'static,
         joined: impl Into<Joined<K, V>>,
     ) -> Stream<K, R> {
-        let join = Arc::new(join);
-        self.table_join(
-            "left_join_table",
-            NullKeys::Keep,
-            table,
-            joined.into(),
-            move |wiring, id, parts| {
-                let join = join.clone();
-                let join = move |key: &K, value: V, row: Option<W>| join(key, value, row);
-                let (key, value, view) = parts;
-                wiring.add_process(id, LeftJoinTable::new(join, key, value, view))
-            },
-        )
+        let join = LeftRow(Arc::new(join));
+        self.table_join("left_join_table", table, joined.into(), join)
     }
 
-    fn table_join<W: 'static, R: 'static>(
+    fn table_join<W: 'static, R: 'static, J: JoinRow<K, V, W, R>>(
         self,
-        operator: &'static str,
-        null_keys: NullKeys,
+        word: &'static str,
         table: &Table<K, W>,
         joined: Joined<K, V>,
-        add: impl Fn(
-            &mut crate::task::Wiring<'_>,
-            crate::task::NodeId,
-            (SharedCodec<K>, SharedCodec<V>, crate::task::ViewPort<K, W>),
-        ) -> crate::base::Result<()>
-        + Send
-        + Sync
-        + 'static,
+        join: J,
     ) -> Stream<K, R> {
         let graph = self.graph;
         let Joined {
@@ -112,55 +84,52 @@ impl<K: 'static, V: 'static> Stream<K, V> {
             value,
             grace,
         } = joined;
+        let null_keys = match J::KEEPS_ALONE {
+            true => NullKeys::Keep,
+            false => NullKeys::Drop,
+        };
         let codecs = (key.clone(), value.clone());
-        let node = repartition_node(self.id, name.clone(), codecs, null_keys, false, None);
-        let mut parent = graph.borrow_mut().add(node);
+        let mut parent = repartition(&graph, self.id, name.clone(), codecs, null_keys);
         if let Some(grace) = grace {
             let codecs = (key.clone(), value.clone());
             parent = add_buffer(&graph, parent, &name, codecs, (grace, table.history_ms()));
         }
-        let mut node = LogicalNode::new(operator, LogicalKind::Operator, vec![parent]);
-        node.joins_partitions = true;
-        match table.view().cloned() {
-            Some((stores, view)) => {
-                node.uses_stores.extend(stores);
-                node.make = Some(Arc::new(move |wiring, id| {
-                    let view = view(wiring)?;
-                    add(wiring, id, (key.clone(), value.clone(), view))
-                }));
-            }
-            None => graph.borrow_mut().report(Error::invalid(format!(
+        let view = table.view().cloned();
+        if view.is_none() {
+            graph.borrow_mut().report(Error::invalid(format!(
                 "join {name:?} looks into a table without a store; make the table with a store: `StreamBuilder::table`"
-            ))),
+            )));
         }
-        let id = graph.borrow_mut().add(node);
+        let stores = view.iter().flat_map(|(stores, _)| stores.iter().cloned());
+        let operator = stores.fold(Operator::new(word).of([parent]), Operator::uses);
+        let id = operator.joins_partitions().add(&graph, move |wiring, _| {
+            let (_, view) = view
+                .as_ref()
+                .ok_or_else(|| Error::internal("the table of a join has no store"))?;
+            Ok(JoinTable {
+                join: join.clone(),
+                key: key.clone(),
+                value: value.clone(),
+                table: view(wiring)?,
+                types: PhantomData,
+            })
+        });
         Stream::new(graph, id)
     }
 }
 
-/// The inner join: no row, no result.
-pub struct JoinTable<F, K, V, W> {
-    join: F,
+/// Joins with the rows of a table; the codecs are asked only whether something is null.
+struct JoinTable<J, K, V, W, R> {
+    join: J,
     key: SharedCodec<K>,
     value: SharedCodec<V>,
     table: ViewPort<K, W>,
+    types: PhantomData<fn() -> R>,
 }
 
-impl<F, K, V, W> JoinTable<F, K, V, W> {
-    /// Joins with the rows of `table`; the codecs are asked only whether something is null.
-    pub fn new(join: F, key: SharedCodec<K>, value: SharedCodec<V>, table: ViewPort<K, W>) -> Self {
-        Self {
-            join,
-            key,
-            value,
-            table,
-        }
-    }
-}
-
-impl<F, R, K, V, W> Process for JoinTable<F, K, V, W>
+impl<J, R, K, V, W> Process for JoinTable<J, K, V, W, R>
 where
-    F: Fn(&K, V, W) -> R + 'static,
+    J: JoinRow<K, V, W, R>,
     R: 'static,
     K: 'static,
     V: 'static,
@@ -172,7 +141,8 @@ where
     type ValueOut = R;
 
     fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
-        if self.key.is_null(&record.key) {
+        let is_alone = self.key.is_null(&record.key);
+        if is_alone && !J::KEEPS_ALONE {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
         }
@@ -180,64 +150,27 @@ where
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        let at_ms = record.timestamp_ms;
-        let Some((row, _)) = self.table.get_at(&record.key, at_ms, cx)? else {
-            return Ok(());
+        let row = match is_alone {
+            true => None,
+            false => self.table.get_at(&record.key, record.timestamp_ms, cx)?,
         };
-        out.push(
-            record.map_value(|key, value| (self.join)(key, value, row)),
-            cx,
-        )
-    }
-}
-
-/// The left join: no row is a row of its own.
-pub struct LeftJoinTable<F, K, V, W> {
-    join: F,
-    key: SharedCodec<K>,
-    value: SharedCodec<V>,
-    table: ViewPort<K, W>,
-}
-
-impl<F, K, V, W> LeftJoinTable<F, K, V, W> {
-    /// Joins with the rows of `table`; the codecs are asked only whether something is null.
-    pub fn new(join: F, key: SharedCodec<K>, value: SharedCodec<V>, table: ViewPort<K, W>) -> Self {
-        Self {
-            join,
+        let row = row.map(|(row, _)| row);
+        let Record {
             key,
             value,
-            table,
-        }
-    }
-}
-
-impl<F, R, K, V, W> Process for LeftJoinTable<F, K, V, W>
-where
-    F: Fn(&K, V, Option<W>) -> R + 'static,
-    R: 'static,
-    K: 'static,
-    V: 'static,
-    W: 'static,
-{
-    type KeyIn = K;
-    type ValueIn = V;
-    type KeyOut = K;
-    type ValueOut = R;
-
-    fn process(&self, record: Record<K, V>, out: &Edges<K, R>, cx: &mut Context) -> Result<()> {
-        if self.value.is_null(&record.value) {
-            cx.drop_record(DropReason::NullValue);
+            timestamp_ms,
+            headers,
+        } = record;
+        let Some(value) = self.join.join(&key, value, row) else {
             return Ok(());
-        }
-        let row = match self.key.is_null(&record.key) {
-            true => None,
-            false => {
-                let found = self.table.get_at(&record.key, record.timestamp_ms, cx)?;
-                found.map(|(row, _)| row)
-            }
         };
         out.push(
-            record.map_value(|key, value| (self.join)(key, value, row)),
+            Record {
+                key,
+                value,
+                timestamp_ms,
+                headers,
+            },
             cx,
         )
     }

@@ -1,7 +1,7 @@
 //! `group_by_key`, `group_by`: brings the records of equal keys together.
 
 use super::Stream;
-use crate::dsl::repartition::repartition_node;
+use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::{Grouped, GroupedStream};
 
@@ -22,8 +22,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     pub fn group_by_key(self, grouped: impl Into<Grouped<K, V>>) -> GroupedStream<K, V> {
         let Grouped { name, key, value } = grouped.into();
         let codecs = (key.clone(), value.clone());
-        let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
-        let id = self.graph.borrow_mut().add(node);
+        let id = repartition(&self.graph, self.id, name, codecs, NullKeys::Drop);
         GroupedStream::new(self.graph, id, key, value)
     }
 

@@ -4,7 +4,7 @@ use super::Stream;
 use crate::base::{Record, Result};
 use crate::codec::OwnCodec;
 use crate::dsl::operator::Operator;
-use crate::dsl::repartition::repartition_node;
+use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::table::{StoreView, TableSource, VersionedSource, VersionedView};
 use crate::dsl::{Change, Grouped, Materialized, OldRows, Table};
@@ -48,8 +48,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let Grouped { name, key, value } = grouped.into();
         let store = store.into();
         let codecs = (key.clone(), value);
-        let node = repartition_node(self.id, name, codecs, NullKeys::Drop, false, None);
-        let parent = self.graph.borrow_mut().add(node);
+        let parent = repartition(&self.graph, self.id, name, codecs, NullKeys::Drop);
         let row = store.value.clone();
         let (spec, history_ms) = store.table_spec(&self.graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
