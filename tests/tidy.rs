@@ -4,7 +4,7 @@
 //! ```text
 //!  tree       the files, and what a finding is
 //!  code       comments and strings masked, tests cut off, tokens;  paths  what `use` trees name
-//!  layers modules vendors calls names links promises machines goldens scripts surface     a rule, or a few akin, in each
+//!  layers circles modules vendors calls names links promises machines goldens scripts surface     a rule, or a few akin, in each
 //! ```
 //!
 //! A rule is a function from a path and a text to findings, so each has its own tests below it: a
@@ -28,6 +28,9 @@ mod paths;
 
 #[path = "tidy/layers.rs"]
 mod layers;
+
+#[path = "tidy/circles.rs"]
+mod circles;
 
 #[path = "tidy/modules.rs"]
 mod modules;
@@ -100,6 +103,11 @@ fn arrows_that_are_gone_are_not_allowed() {
 }
 
 #[test]
+fn files_do_not_name_each_other_in_circles() {
+    fail_on(circles::circles(&Tree::read()));
+}
+
+#[test]
 fn every_file_is_compiled() {
     let tree = Tree::read();
     hold(tree.rust(), |file| modules::declared(file, &tree));
@@ -129,13 +137,7 @@ fn names_say_what_things_are() {
 
 #[test]
 fn files_are_short() {
-    let tree = Tree::read();
-    for file in tree.rust() {
-        if let Some(warning) = names::getting_long(file) {
-            eprintln!("warning: {warning}");
-        }
-    }
-    hold(tree.rust(), names::too_long);
+    hold(Tree::read().rust(), names::too_long);
 }
 
 #[test]

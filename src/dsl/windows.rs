@@ -1,10 +1,12 @@
 //! Windows as values.
 
+mod spec;
+
 use std::time::Duration;
 
-use super::aggregate::{SessionSpec, SlidingSpec, TimeWindowSpec};
-use super::join::JoinReach;
 use crate::base::{Error, Result};
+
+pub(in crate::dsl) use self::spec::{JoinReach, SessionSpec, SlidingSpec, TimeWindowSpec};
 
 /// Tumbling and hopping windows, aligned to 1970: `[start, start + size)`.
 ///
@@ -216,7 +218,7 @@ impl JoinWindows {
         }
     }
 
-    /// The right record may be so much earlier.
+    /// The right record may be this much earlier.
     #[must_use]
     pub fn before(mut self, before: Duration) -> Self {
         let (ms, overflow) = signed(before);
@@ -234,7 +236,7 @@ impl JoinWindows {
         self
     }
 
-    /// The right record may be so much later.
+    /// The right record may be this much later.
     #[must_use]
     pub fn after(mut self, after: Duration) -> Self {
         let (ms, overflow) = signed(after);

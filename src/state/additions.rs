@@ -235,7 +235,7 @@ impl Additions {
         }
     }
 
-    /// Takes back the last rows, down to so many that are uncommitted.
+    /// Takes back the latest rows until this many uncommitted ones are left.
     fn take_back(&mut self, left: usize) {
         while self.dirty.len() > left
             && let Some(dirty) = self.dirty.pop_back()

@@ -14,7 +14,7 @@ use super::task_state::TaskState;
 use super::times::TASK_TIME;
 use super::{NO_TIME, Rows, meta};
 use crate::base::{Error, Offset, Result};
-use crate::log::Records;
+use crate::batch::Records;
 
 /// A buffer for changes that is larger is given back, in bytes: tasks are many, and the largest commits of
 /// each rarely come together.

@@ -4,18 +4,22 @@
 //! <path>/<application>/lock        held locked while the process runs; its content means nothing
 //! <path>/<application>/instance    16 hexadecimal digits that name this instance for good
 //! <path>/<application>/tasks/<subtopology>_<partition>/
-//! <path>/<application>/tasks/<subtopology>_<partition>.<n>/       beside one that is held (`task_directory.rs`)
+//! <path>/<application>/tasks/<subtopology>_<partition>.<n>/       beside one that is held (`directory/task_directory.rs`)
 //! <path>/<application>/tasks/<subtopology>_<partition>.removed/   being deleted
 //! ```
+
+mod task_directory;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind as IoErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::task_directory::{Claims, TaskDirectory, settle};
+use self::task_directory::{Claims, settle};
 use crate::base::{Env, Error, ErrorKind, Result, TaskId};
 use crate::disk::{create_directories, from_io, sync_directory};
+
+pub use self::task_directory::TaskDirectory;
 
 /// The locked directory of an application on this machine. Dropping it frees the lock.
 #[derive(Debug)]

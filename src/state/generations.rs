@@ -1,9 +1,9 @@
 //! The commit protocol of a [`Table`]: its generations, and the undoing of one record's writes.
 
-use super::groups::Groups;
 use super::head::Head;
 use super::overlay::{Overlay, Visit};
 use super::row_limit::RowLimit;
+use super::table::groups::Groups;
 use super::table::{Older, State, Table, UndoMark, Was};
 use crate::base::Result;
 

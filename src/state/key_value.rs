@@ -3,9 +3,9 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::expected::AheadRoom;
 use super::iter::RowIter;
 use super::table::SharedTable;
+use super::table::expected::AheadRoom;
 use super::{Direction, ReadAhead, WantedKeys};
 use crate::base::{Offset, Result};
 

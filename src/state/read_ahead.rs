@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Both take parts until none is left, and neither waits for the other. An answer is a hint: what the
-//! store has learned meanwhile counts ([`super::expected`]). Keys and rows stay below a limit, whatever the
+//! store has learned meanwhile counts ([`super::table::expected`]). Keys and rows stay below a limit, whatever the
 //! rows turn out to be, and go as soon as nobody wants them.
 
 use std::fmt;

@@ -3,7 +3,7 @@
 /// How many are kept, and how much memory.
 const COUNT_MAX: usize = 4096;
 const BYTES_MAX: usize = 256 << 10;
-/// A buffer is not given to a row that leaves so much of it unused, in bytes: nobody would count it.
+/// A buffer is not given to a row that would leave this many bytes of it unused: they would not be counted.
 const WASTE_MAX: usize = 64;
 
 /// Buffers to be used again.

@@ -8,14 +8,17 @@
 //!
 //! A [`TaskState`] stays on its thread, since its stores share what they know without locks.
 
+mod replay;
+mod restore;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use self::restore::Restoring;
 use super::kind::{Mapping, Opened, Site};
 use super::marks::Marks;
 use super::meta::{self, Identity, Position};
-use super::restore::Restoring;
 use super::table::SharedBackend;
 use super::task_state::TaskState;
 use super::times::Times;
@@ -235,5 +238,20 @@ impl StoredState {
             rows: self.rows,
             scratch: Vec::new(),
         }
+    }
+}
+
+impl TaskState {
+    /// Opens the state of `task` in `backend`: [`StoredState::open`] and [`StoredState::into_state`] in one.
+    ///
+    /// # Errors
+    /// As [`StoredState::open`].
+    pub fn open(
+        task: &TaskId,
+        specs: &[StoreSpec],
+        backend: Box<dyn Backend>,
+        identity: &Identity,
+    ) -> Result<Self> {
+        Ok(StoredState::open(task, specs, backend, identity)?.into_state())
     }
 }

@@ -9,6 +9,9 @@
 //!  rollback forgets Active and Committing; `older` is the committing row under an active one.
 //! ```
 
+pub(super) mod expected;
+pub(super) mod groups;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,9 +21,9 @@ use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 
+use self::expected::Expected;
+use self::groups::Groups;
 use super::Backend;
-use super::expected::Expected;
-use super::groups::Groups;
 use super::head::Head;
 use super::index::Index;
 use super::row_limit::RowLimit;
@@ -33,7 +36,7 @@ pub(super) type SharedTable = Rc<RefCell<Table>>;
 /// What an entry costs besides its bytes: itself, its slot in the index, what the allocator adds to its
 /// bytes, and its share of what has just doubled.
 const ENTRY_BYTES: usize = 128;
-/// A row that has so much more room than it needs gives it back, in bytes.
+/// A row with this many bytes of room more than it needs gives them back.
 const MUCH_ROOM: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,13 +6,12 @@ use super::backend::Closed;
 use super::key_value::KeyValueStore;
 use super::kind::{Opened, StoredRow};
 use super::marks::Marks;
-use super::meta::{self, Identity, Position};
+use super::meta::{self, Position};
 use super::row_limit::RowLimit;
-use super::stored::StoredState;
 use super::table::SharedBackend;
 use super::times::{NamedTimes, TimeSlot, Times};
 use super::window::WindowStore;
-use super::{Backend, Rows, StoreSpec};
+use super::{Rows, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
 
 /// The stores of a task, its times, and its positions on their changelogs. Owned by one thread.
@@ -47,19 +46,6 @@ impl std::fmt::Debug for TaskState {
 }
 
 impl TaskState {
-    /// Opens the state of `task` in `backend`: [`StoredState::open`] and [`StoredState::into_state`] in one.
-    ///
-    /// # Errors
-    /// As [`StoredState::open`].
-    pub fn open(
-        task: &TaskId,
-        specs: &[StoreSpec],
-        backend: Box<dyn Backend>,
-        identity: &Identity,
-    ) -> Result<Self> {
-        Ok(StoredState::open(task, specs, backend, identity)?.into_state())
-    }
-
     /// Where the store's rows are on its changelog, as committed; `None` is its beginning. The store after
     /// the last is the task changelog.
     pub fn position(&self, store: usize) -> Option<Offset> {

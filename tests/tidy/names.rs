@@ -8,9 +8,8 @@ const EMPTY_WORDS: &[&str] = &[
     "manager", "impl", "util", "utils", "helper", "helpers", "common", "misc",
 ];
 
-/// Lines of a file of code from which on one should think of splitting it, and the most it may have.
-const LINES_LONG: usize = 500;
-const LINES_MAX: usize = 800;
+/// The most lines a file of code may have.
+const LINES_MAX: usize = 500;
 
 /// Types, traits and modules are called after what they are.
 pub fn types(file: &File) -> Vec<Finding> {
@@ -55,17 +54,7 @@ fn is_empty(name: &str) -> bool {
     EMPTY_WORDS.contains(&word.to_lowercase().as_str())
 }
 
-/// A file that is long, but not yet too long.
-pub fn getting_long(file: &File) -> Option<Finding> {
-    let lines = file.text.lines().count();
-    (lines > LINES_LONG && lines <= LINES_MAX).then(|| {
-        file.finding(
-            lines,
-            format!("{lines} lines, aim at {LINES_LONG}; think of splitting it"),
-        )
-    })
-}
-
+/// A long file is two files.
 pub fn too_long(file: &File) -> Vec<Finding> {
     let lines = file.text.lines().count();
     if lines <= LINES_MAX {
@@ -124,12 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn long_files_are_warned_of_and_then_refused() {
+    fn long_files_are_refused() {
         let file = |lines: usize| File::new("src/a.rs", &"x\n".repeat(lines));
-        assert!(getting_long(&file(500)).is_none());
-        assert!(getting_long(&file(501)).is_some());
-        assert!(getting_long(&file(801)).is_none());
-        assert!(too_long(&file(800)).is_empty());
-        assert_eq!(too_long(&file(801)).len(), 1);
+        assert!(too_long(&file(500)).is_empty());
+        assert_eq!(too_long(&file(501)).len(), 1);
     }
 }

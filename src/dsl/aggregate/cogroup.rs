@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::fold::{AllTime, Emit, Initial, Part, SharedFold, SharedMerge};
-use super::specs::{SessionSpec, SlidingSpec, session_spec, sliding_spec};
-use super::time_window::{TimeWindowSpec, window_spec};
+use super::specs::{session_spec, sliding_spec};
+use super::time_window::window_spec;
 use super::{
     GroupedStream, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, session, sliding,
     time_window, unwindowed,
@@ -16,6 +16,7 @@ use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::pass::Pass;
 use crate::dsl::table::StoreView;
+use crate::dsl::windows::{SessionSpec, SlidingSpec, TimeWindowSpec};
 use crate::dsl::{Change, Materialized, OldRows, Table};
 use crate::plan::LogicalId;
 use crate::state::StoreSpec;

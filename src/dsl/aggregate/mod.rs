@@ -25,7 +25,8 @@ pub use fold::{Aggregation, AllTime, Emit, Grouping, Groups, WithoutMerge};
 pub use grouped::{GroupedStream, WindowedStream};
 pub use grouped_table::GroupedTable;
 pub use on_close::ClosingWindows;
-pub(in crate::dsl) use specs::{SessionSpec, SlidingSpec};
-pub(in crate::dsl) use time_window::TimeWindowSpec;
 
-use super::windows::{SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
+use super::windows::{
+    SessionSpec, SessionWindows, SlidingSpec, SlidingWindows, TimeWindowSpec, TimeWindows,
+    UnlimitedWindows,
+};

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::fold::{Aggregation, Grouping, Groups, Initial, Part, SharedFold, SharedMerge, Verb};
 use super::on_close::{LastRow, OnClose, OpenRows, due_until_ms};
-use super::specs::{SessionSpec, session_spec};
+use super::specs::session_spec;
 use super::window_time::WindowTime;
-use super::{GroupedStream, SessionWindows};
+use super::{GroupedStream, SessionSpec, SessionWindows};
 use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;

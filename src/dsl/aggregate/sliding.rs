@@ -14,11 +14,11 @@
 
 use std::cell::RefCell;
 
-use super::SlidingWindows;
 use super::fold::{Aggregation, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
 use super::on_close::{OnClose, OpenRows, due_until_ms};
-use super::specs::{SlidingSpec, sliding_spec};
+use super::specs::sliding_spec;
 use super::window_time::{Lateness, WindowTime};
+use super::{SlidingSpec, SlidingWindows};
 use crate::base::{Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::fold::Emit;
 use super::time_window::{retention_ms, windowed_table};
-use super::{SessionWindows, SlidingWindows};
+use super::{SessionSpec, SessionWindows, SlidingSpec, SlidingWindows};
 use crate::codec::{SessionWindowedCodec, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::table::{HoldSpec, SessionView};
@@ -28,15 +28,6 @@ pub(super) fn sliding_spec(
             grace_ms: 0,
         }
     })
-}
-
-/// Sliding windows in milliseconds: `[start, start + difference]`, both inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dsl) struct SlidingSpec {
-    /// The largest distance of two records of a window.
-    pub(in crate::dsl) difference_ms: i64,
-    /// How long after its end a window takes records, in stream time.
-    pub(in crate::dsl) grace_ms: i64,
 }
 
 impl SlidingSpec {
@@ -91,15 +82,6 @@ pub(super) fn session_spec(
             grace_ms: 0,
         }
     })
-}
-
-/// Sessions in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dsl) struct SessionSpec {
-    /// Records of a key that are so far apart, or less, are of one session.
-    pub(in crate::dsl) gap_ms: i64,
-    /// How long after its end and the gap a session takes records, in stream time.
-    pub(in crate::dsl) grace_ms: i64,
 }
 
 impl SessionSpec {

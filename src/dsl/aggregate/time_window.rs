@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::TimeWindowSpec;
 use super::fold::{Aggregation, Emit, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
 use super::on_close::{OnClose, OpenRows, due_until_ms};
 use super::window_time::WindowTime;
@@ -145,19 +146,6 @@ pub(super) fn windowed_table<K: 'static, A: 'static>(
     }
 }
 
-/// Windows of a fixed size, aligned to 1970: `[start, start + size)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dsl) struct TimeWindowSpec {
-    /// Length of a window, in milliseconds.
-    pub(in crate::dsl) size_ms: i64,
-    /// Distance between the starts of two windows, in milliseconds; equal to the size for tumbling.
-    pub(in crate::dsl) advance_ms: i64,
-    /// How long after its end a window takes records, in milliseconds of stream time.
-    pub(in crate::dsl) grace_ms: i64,
-    /// Where there is one window alone, which does not end: its start, in milliseconds.
-    pub(in crate::dsl) only_from_ms: Option<i64>,
-}
-
 impl TimeWindowSpec {
     /// The store of the rows.
     pub(super) fn store_spec<K: 'static, A: 'static>(
@@ -191,25 +179,6 @@ impl TimeWindowSpec {
             reopens: false,
         };
         windowed_table(graph, id, keys, store, hold, emit)
-    }
-
-    /// The starts of the windows that contain a timestamp, earliest first.
-    ///
-    /// Source: `TimeWindows.windowsFor`.
-    pub(in crate::dsl) fn starts(&self, timestamp_ms: i64) -> impl Iterator<Item = i64> + use<> {
-        let first = timestamp_ms
-            .saturating_sub(self.size_ms)
-            .saturating_add(self.advance_ms);
-        let first = first.max(0) / self.advance_ms * self.advance_ms;
-        let advance_ms = self.advance_ms;
-        let first = self.only_from_ms.unwrap_or(first);
-        std::iter::successors(Some(first), move |start| start.checked_add(advance_ms))
-            .take_while(move |start| *start <= timestamp_ms)
-    }
-
-    /// The end of a window, exclusive.
-    pub(in crate::dsl) fn end_ms(&self, start_ms: i64) -> i64 {
-        start_ms.saturating_add(self.size_ms)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::base::{Error, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::state::kinds::lru;
 
-/// A store of one value a key, of at most so many keys: the one that was used longest ago goes for a new one.
+/// A store of one value per key with a limited number of keys: a new key evicts the least recently used one.
 pub struct LruStore<K, V> {
     rows: lru::LruStore,
     key: SharedCodec<K>,

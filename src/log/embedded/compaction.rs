@@ -23,9 +23,11 @@
 
 use std::collections::HashMap;
 
-use super::format::{PartitionRow, base_offset_of, batch_key, partition_key, peek_batch};
+use super::format::{
+    BATCHES, PARTITIONS, PartitionRow, base_offset_of, batch_key, partition_key, peek_batch,
+};
 use super::partition::{Partition, after};
-use super::shared::{BATCHES, PARTITIONS, Shared};
+use super::shared::Shared;
 use crate::base::{Offset, Result};
 use crate::disk::{Iter, Range, Reserved};
 use crate::log::{Batch, BatchBuilder, TopicSpec};

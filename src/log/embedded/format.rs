@@ -19,7 +19,7 @@
 //!                                                              clean_until i64, clean_bytes u64,
 //!                                                              horizon i64, horizon_ms i64
 //!                                                              (the last two: both or none)
-//! batches     topic id u32 | partition u32 | base offset u64  a batch (`log::batch`, own checksum)
+//! batches     topic id u32 | partition u32 | base offset u64  a batch (`batch`, own checksum)
 //! offsets     len u16, group | topic id u32 | partition u32   row: offset i64, metadata (rest)
 //! groups      group                                           row: generation u64
 //!
@@ -31,7 +31,7 @@
 //! see old batches.
 
 use crate::base::{Error, Offset, Result};
-use crate::disk::Format;
+use crate::disk::{Column, Format};
 use crate::log::{Cleanup, CommittedOffset, TopicSpec};
 
 pub(super) const FORMAT: Format = Format {
@@ -47,6 +47,12 @@ pub(super) const COLUMNS: [&str; 6] = [
     "offsets",
     "groups",
 ];
+pub(super) const META: Column = Column(0);
+pub(super) const TOPICS: Column = Column(1);
+pub(super) const PARTITIONS: Column = Column(2);
+pub(super) const BATCHES: Column = Column(3);
+pub(super) const OFFSETS: Column = Column(4);
+pub(super) const GROUPS: Column = Column(5);
 pub(super) const INCARNATION: &[u8] = b"incarnation";
 pub(super) const NEXT_TOPIC: &[u8] = b"next_topic";
 pub(super) const WRITTEN: &[u8] = b"written";

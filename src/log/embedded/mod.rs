@@ -33,6 +33,7 @@ mod opening;
 mod partition;
 mod point;
 mod purge;
+mod queue;
 mod reader;
 mod repair;
 mod settings;
@@ -40,6 +41,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod work_copy;
 mod writer;
 
 pub use log::{EmbeddedLog, Stats};

@@ -11,15 +11,12 @@
 
 use std::path::Path;
 
-use super::format::{self, Fields, Row};
+use super::format::{self, Fields, META, Row};
 use super::point::{self, Keeper, Mark, Point, PointFile};
-use super::repair;
 use super::settings::{Fsync, Settings};
-use super::shared::META;
+use super::work_copy;
 use crate::base::{Env, Error, ErrorKind, Result};
-use crate::disk::{
-    Database, Durability, Opened as Format, Options, Recovery, check_format, may_be_damaged,
-};
+use crate::disk::{Database, Durability, Opened as Format, Recovery, check_format, may_be_damaged};
 
 /// A database that holds all that it has to.
 #[derive(Debug)]
@@ -27,18 +24,6 @@ pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) incarnation: u128,
     pub(super) keeper: Keeper,
-}
-
-pub(super) fn options(settings: &Settings) -> Options<'_> {
-    Options {
-        path: settings.path.clone(),
-        columns: format::COLUMNS
-            .iter()
-            .map(|&name| name.to_owned())
-            .collect(),
-        budget: &settings.budget,
-        write_ahead: true,
-    }
 }
 
 /// Says what else can be done about damage.
@@ -69,7 +54,7 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
     check_not_emptied(path, before.as_ref())?;
     let every_commit = settings.fsync == Fsync::EveryCommit;
     let was_relaxed = !before.map_or(every_commit, |point| point.every_commit);
-    let options = options(settings);
+    let options = settings.options();
     // The point says whose directory it is.
     let ours = |error: Error| match before {
         Some(_) if may_be_damaged(&error) => damaged(path, error),
@@ -78,7 +63,7 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
     let (database, cut) = match Database::open(&options).map_err(ours) {
         Err(damage) if damage.kind() == ErrorKind::Corrupt && was_relaxed => {
             // RocksDB deletes what it does not know when it opens: no good where its file list is damaged.
-            let would_hold = repair::writes_to_a_point_in_time(path)?;
+            let would_hold = work_copy::writes_to_a_point_in_time(path)?;
             if before.is_some_and(|point| would_hold.is_none_or(|it| it < point.synced.writes)) {
                 return Err(with_cure(damage));
             }
@@ -94,7 +79,7 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
         return Err(with_cure(Error::corrupt(message)));
     }
     let incarnation = incarnation(&database, env)?;
-    let found = mark(&database)?;
+    let found = Mark::of(&database)?;
     if let Some(point) = &before {
         point.check(path, incarnation, found.unwrap_or_default())?;
         let known = point
@@ -143,7 +128,7 @@ fn check_not_emptied(path: &Path, point: Option<&Point>) -> Result<()> {
     if path.join("CURRENT").exists() {
         return Ok(());
     }
-    let what = if repair::is_unfinished(path) {
+    let what = if work_copy::is_unfinished(path) {
         "its repair was interrupted; repair it again"
     } else if point.is_some() {
         "the file CURRENT is missing; check the disk and restore the directory from a copy"
@@ -152,12 +137,6 @@ fn check_not_emptied(path: &Path, point: Option<&Point>) -> Result<()> {
     };
     let message = format!("opening {}: damaged data: {what}", path.display());
     Err(with_cure(Error::corrupt(message)))
-}
-
-pub(super) fn mark(database: &Database) -> Result<Option<Mark>> {
-    let mut row = Vec::new();
-    let found = database.get(META, format::WRITTEN, &mut row)?;
-    found.then(|| Mark::read(&row)).transpose()
 }
 
 fn incarnation(database: &Database, env: &dyn Env) -> Result<u128> {

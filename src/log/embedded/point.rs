@@ -20,9 +20,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind as Io, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::format::{Fields, Row};
+use super::format::{Fields, META, Row, WRITTEN};
 use crate::base::{Error, Result};
-use crate::disk::{from_io, sync_directory};
+use crate::disk::{Database, from_io, sync_directory};
 
 /// The name of the file in the log's directory.
 pub(super) const FILE: &str = "marea.point";
@@ -42,6 +42,13 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// What a database says; `None` if nothing was ever written to it.
+    pub(super) fn of(database: &Database) -> Result<Option<Self>> {
+        let mut row = Vec::new();
+        let found = database.get(META, WRITTEN, &mut row)?;
+        found.then(|| Self::read(&row)).transpose()
+    }
+
     pub(super) fn row(&self) -> Vec<u8> {
         Row::new()
             .put(&self.writes.to_le_bytes())

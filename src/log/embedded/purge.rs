@@ -6,9 +6,9 @@
 //! 2. deletes what it chose in one small write, under `writing`;
 //! 3. gives whole files back, once that write is synced, again without `writing`.
 
-use super::format::{self, batch_key, partition_key};
+use super::format::{self, BATCHES, PARTITIONS, batch_key, partition_key};
 use super::partition::Partition;
-use super::shared::{BATCHES, PARTITIONS, Shared, at};
+use super::shared::{Shared, at};
 use crate::base::{Offset, Result, TopicPartition};
 use crate::disk::Range;
 

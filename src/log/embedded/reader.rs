@@ -2,9 +2,9 @@
 
 use std::sync::PoisonError;
 
-use super::format::{base_offset_of, batch_key};
+use super::format::{BATCHES, base_offset_of, batch_key};
 use super::partition::{Partition, State, after};
-use super::shared::{BATCHES, Shared, at};
+use super::shared::{Shared, at};
 use crate::base::{Env, Offset, Result, TopicPartition};
 use crate::disk::Range;
 use crate::log::signal::Signal;

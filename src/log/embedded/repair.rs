@@ -16,26 +16,17 @@ mod salvage;
 
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::format::FORMAT;
 use super::log::EmbeddedLog;
 use super::opening;
-use super::point::{self, Mark, Point, PointFile};
+use super::point::{Mark, Point, PointFile};
 use super::settings::Settings;
-use super::shared::META;
-use crate::base::{Env, Error, ErrorKind, Offset, Result, TopicPartition};
-use crate::disk::{
-    Budget, Database, Recovery, check_format, from_io, may_be_damaged, rebuild, sync_directory,
+use super::work_copy::{
+    BUDGET_BYTES, FRESH, MOVING, READY, WORK, copy, is_unfinished, list, opened, remove, rename,
 };
-
-/// What a repair takes of memory, in bytes.
-const BUDGET_BYTES: usize = 64 << 20;
-const WORK: &str = "repair.work";
-const FRESH: &str = "repair.fresh";
-const READY: &str = "repair.ready";
-const MOVING: &str = "repair.moving";
+use crate::base::{Env, Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::disk::{Budget, Database, Recovery, from_io, may_be_damaged, rebuild, sync_directory};
 
 /// Records that are known to be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,21 +84,6 @@ impl EmbeddedLog {
         let repairing = |error: Error| error.context(format_args!("repairing {}", path.display()));
         repair(path, env).map_err(repairing)
     }
-}
-
-/// Whether the directory has to be repaired before it can be opened.
-pub(super) fn is_unfinished(path: &Path) -> bool {
-    !path.join("CURRENT").exists() && [READY, MOVING].iter().any(|part| path.join(part).exists())
-}
-
-/// How many writes the log would hold that is cut at its first damage, found out with a copy; `None` if it
-/// would not open.
-pub(super) fn writes_to_a_point_in_time(path: &Path) -> Result<Option<u64>> {
-    let work = path.join(WORK);
-    copy(path, &work, true)?;
-    let mark = opened(&work, Recovery::PointInTime).and_then(|database| opening::mark(&database));
-    remove(&work)?;
-    Ok(mark.ok().map(|mark| mark.unwrap_or_default().writes))
 }
 
 fn repair(path: &Path, env: &dyn Env) -> Result<Repair> {
@@ -172,7 +148,7 @@ fn repair(path: &Path, env: &dyn Env) -> Result<Repair> {
 /// of the others. Also says which it was.
 fn readable(path: &Path, work: &Path) -> Result<(Database, Option<String>)> {
     let writes = |database: &Database| {
-        let mark = opening::mark(database).ok().flatten();
+        let mark = Mark::of(database).ok().flatten();
         mark.unwrap_or_default().writes
     };
     // A file list that ends early opens too, and does not know the last files of rows.
@@ -192,68 +168,6 @@ fn rebuilt(path: &Path, work: &Path, write_ahead: bool) -> Result<Database> {
     copy(path, work, write_ahead)?;
     rebuild(work, &Budget::new(BUDGET_BYTES))?;
     opened(work, Recovery::Salvage)
-}
-
-fn opened(path: &Path, recovery: Recovery) -> Result<Database> {
-    let settings = Settings::new(path, Budget::new(BUDGET_BYTES));
-    let database = Database::open_recovering(&opening::options(&settings), recovery)?;
-    let mut row = Vec::new();
-    // What is left of a damaged one may have lost its format row too.
-    if recovery == Recovery::Whole || database.get(META, b"format", &mut row)? {
-        check_format(&database, META, FORMAT)?;
-    }
-    Ok(database)
-}
-
-/// The files of the directory, without the directories in it.
-fn list(path: &Path) -> Result<Vec<String>> {
-    let failed = |cause| from_io(path, "reading the directory", cause);
-    let entries = match fs::read_dir(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_type().map_err(failed)?.is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    // CURRENT names the file that names all others: first when they go, last when they come.
-    names.sort_by_key(|name| name != "CURRENT");
-    Ok(names)
-}
-
-/// Makes `to` a copy of the database in `from`, perhaps without its write-ahead log. Tables are never written
-/// again, so a link will do.
-fn copy(from: &Path, to: &Path, write_ahead: bool) -> Result<()> {
-    remove(to)?;
-    fs::create_dir(to).map_err(|cause| from_io(to, "creating the directory", cause))?;
-    for name in list(from)? {
-        let left_out = name == "LOCK" || name.starts_with("LOG") || name == point::FILE;
-        if left_out || (name.ends_with(".log") && !write_ahead) {
-            continue;
-        }
-        let (from, to) = (from.join(&name), to.join(&name));
-        if name.ends_with(".sst") && fs::hard_link(&from, &to).is_ok() {
-            continue;
-        }
-        fs::copy(&from, &to).map_err(|cause| from_io(&to, "writing", cause))?;
-    }
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            Err(from_io(path, "removing", cause))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|cause| from_io(from, "renaming", cause))
 }
 
 /// Steps 3 and 4, from wherever they were interrupted. Returns where the old files are.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::disk::Budget;
+use super::format::COLUMNS;
+use crate::disk::{Budget, Options};
 
 /// When commits are brought to the disk. The death of the process loses nothing with any of these;
 /// they differ in what the death of the machine loses.
@@ -11,10 +12,10 @@ pub enum Fsync {
     /// Before the receipt; commits that wait at the same time share one fsync. Nothing is lost.
     #[default]
     EveryCommit,
-    /// At most so many milliseconds after the receipt. Commits of that time may be lost, the latest
-    /// first, each whole.
+    /// At most this many milliseconds after the receipt. Commits of that interval may be lost, latest first,
+    /// each as a whole.
     EveryMs(u64),
-    /// When the operating system likes, and when the log is closed.
+    /// When the operating system chooses to, and when the log is closed.
     Never,
 }
 
@@ -47,6 +48,16 @@ impl Settings {
             tail_bytes: budget.bytes() / 4,
             budget,
             housekeeping_interval_ms: 30_000,
+        }
+    }
+
+    /// Those of the database.
+    pub(super) fn options(&self) -> Options<'_> {
+        Options {
+            path: self.path.clone(),
+            columns: COLUMNS.iter().map(|&name| name.to_owned()).collect(),
+            budget: &self.budget,
+            write_ahead: true,
         }
     }
 }

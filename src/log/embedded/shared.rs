@@ -5,24 +5,17 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use super::committer::Queue;
-use super::format::{self, PartitionRow, Place, Row};
+use super::format::{self, GROUPS, META, OFFSETS, PARTITIONS, PartitionRow, Place, Row, TOPICS};
 use super::opening::Opened;
 use super::partition::{Partition, Topic};
 use super::point::{Keeper, Mark};
+use super::queue::Queue;
 use super::settings::{Fsync, Settings};
 use crate::base::{Env, Error, Result, TopicPartition};
-use crate::disk::{Column, Database, Durability, Reserved, WriteBatch};
+use crate::disk::{Database, Durability, Reserved, WriteBatch};
 use crate::log::group::{Groups, Seat};
 use crate::log::signal::Signal;
 use crate::log::{CommittedOffset, check};
-
-pub(super) const META: Column = Column(0);
-pub(super) const TOPICS: Column = Column(1);
-pub(super) const PARTITIONS: Column = Column(2);
-pub(super) const BATCHES: Column = Column(3);
-pub(super) const OFFSETS: Column = Column(4);
-pub(super) const GROUPS: Column = Column(5);
 
 pub(super) struct Shared {
     pub(super) settings: Settings,
@@ -188,7 +181,7 @@ impl Shared {
         self.write_commits(batch, synced, 0)
     }
 
-    /// Writes so many commits, and with them how many there are now.
+    /// Writes this many commits, and with them the new total.
     pub(super) fn write_commits(
         &self,
         mut batch: WriteBatch,

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::format::{self, PartitionRow, batch_key, partition_key};
+use super::format::{
+    self, BATCHES, META, OFFSETS, PARTITIONS, PartitionRow, TOPICS, batch_key, partition_key,
+};
 use super::partition::{Partition, Topic};
-use super::shared::{BATCHES, META, OFFSETS, PARTITIONS, Shared, TOPICS};
+use super::shared::Shared;
 use crate::base::{Result, TopicPartition};
 use crate::disk::Range;
 use crate::log::{TopicSpec, check};

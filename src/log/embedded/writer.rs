@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::committer::{Answer, Job};
+use super::queue::{Answer, Job};
 use super::shared::Shared;
 use crate::base::{Result, TaskId};
 use crate::log::group::Seat;

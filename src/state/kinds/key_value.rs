@@ -6,10 +6,10 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use crate::base::Result;
-use crate::state::expected::Expected;
 use crate::state::kind::{Kind, Mapping, OpenStore, SameKeys, Site, StoredRow, VisitRow};
 use crate::state::overlay::SharedOverlay;
 use crate::state::table::Table;
+use crate::state::table::expected::Expected;
 use crate::state::{Direction, KeyValueStore, Medium, StoreKind};
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::log::BatchBuilder;
+use crate::batch::BatchBuilder;
 
 fn session_spec(medium: Medium) -> StoreSpec {
     let rules = SessionRules { retention_ms: 100 };

@@ -18,8 +18,8 @@ use std::ops::Bound;
 
 use super::*;
 use crate::base::TaskId;
+use crate::batch::{Batch, BatchBuilder};
 use crate::disk::Budget;
-use crate::log::{Batch, BatchBuilder};
 
 pub(super) type Line = Vec<(Vec<u8>, Vec<u8>)>;
 

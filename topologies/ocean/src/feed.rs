@@ -7,6 +7,8 @@
 //! Several instances may be told to feed. The group gives the turn to one of them; when it has fed
 //! all it has, or is gone, the next continues where the log says.
 
+mod pending;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,8 +17,8 @@ use marea::base::{Env, Error, ErrorKind, Result, TaskId, Thread, TopicPartition}
 use marea::log::{Assignment, CommittedOffset, JoinRequest, Log, Membership, TaskPlan};
 use marea::prelude::{OwnCodec, Producer, ProducerOptions};
 
+use self::pending::Pending;
 use crate::patience::wait_out;
-use crate::pending::Pending;
 use crate::topology::READINGS;
 
 /// The group whose committed offset on the readings' partition 0 is the number of lines fed; its

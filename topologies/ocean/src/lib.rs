@@ -17,6 +17,5 @@ pub mod feed;
 pub mod lines;
 pub mod generate;
 pub mod patience;
-mod pending;
 pub mod results;
 pub mod burst;

@@ -6,12 +6,11 @@ use super::{LostRecords, MovedBack, Repair};
 use crate::base::{Offset, Result, TopicPartition};
 use crate::disk::{Column, Database, Durability, Range, WriteBatch};
 use crate::log::embedded::format::{
-    self, PartitionRow, Place, Row, base_offset_of, batch_key, partition_key,
+    self, BATCHES, GROUPS, META, OFFSETS, PARTITIONS, PartitionRow, Place, Row, TOPICS,
+    base_offset_of, batch_key, partition_key,
 };
-use crate::log::embedded::opening;
 use crate::log::embedded::partition::after;
 use crate::log::embedded::point::Mark;
-use crate::log::embedded::shared::{BATCHES, GROUPS, META, OFFSETS, PARTITIONS, TOPICS};
 use crate::log::{Batch, Cleanup, TopicSpec};
 
 /// How much is written at once, in bytes.
@@ -140,7 +139,7 @@ pub(super) fn salvage(from: &Database, to: &Database, log: &Known<'_>) -> Result
     for (group, row) in rows(from, GROUPS, &mut report) {
         out.batch.put(GROUPS, &group, &row);
     }
-    let mark = opening::mark(from).ok().flatten().unwrap_or(log.written);
+    let mark = Mark::of(from).ok().flatten().unwrap_or(log.written);
     let row = Row::new().put(&log.incarnation.to_le_bytes()).seal();
     out.batch.put(META, format::INCARNATION, &row);
     let row = Row::new().put(&next_topic.to_le_bytes()).seal();

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::base::{ErrorKind, SystemEnv, TaskId};
-use crate::log::embedded::committer::{Answer, Job};
 use crate::log::embedded::compaction::compact;
+use crate::log::embedded::queue::{Answer, Job};
 use crate::log::embedded::{Fsync, Stats};
 use crate::log::{Cleanup, JoinRequest, Skipped, TaskPlan, TopicSpec};
 

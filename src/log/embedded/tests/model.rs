@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 use super::*;
 use crate::base::ErrorKind;
-use crate::log::embedded::shared::BATCHES;
+use crate::log::embedded::format::BATCHES;
 use crate::log::{Cleanup, CommittedOffset, GroupCommit, Isolation, MemoryLog, Reader, TopicSpec};
 
 mod expected;
@@ -37,7 +37,7 @@ enum Step {
     Fill(usize, u8, bool),
     /// A commit of which one part is not possible.
     Refused(usize),
-    /// Up to the batch that stands so many from the end.
+    /// Up to the batch that is this many from the end.
     PurgeBatches(usize, u8),
     /// Up to an offset, in 255ths of the partition: also in the middle of a batch.
     Purge(usize, u8),

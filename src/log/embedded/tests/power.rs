@@ -188,9 +188,9 @@ fn opens_or_can_be_repaired(path: &Path, fsync: Fsync, least: Offset, what: &str
 
 #[derive(Clone, Copy, Debug)]
 enum Damage {
-    /// The file ends after so many thousandths.
+    /// The file is cut at this many thousandths of its length.
     Cut(usize),
-    /// A bit is another, at so many thousandths.
+    /// A bit is flipped at this many thousandths of its length.
     Flip(usize),
     Gone,
 }

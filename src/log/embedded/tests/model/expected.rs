@@ -125,7 +125,7 @@ impl Model {
         partition.batches.retain(|stored| stored.next > start);
     }
 
-    /// Where the batch begins that stands so many from the end.
+    /// Where the batch begins that is this many from the end.
     pub(super) fn base_from_the_end(&self, at: &TopicPartition, number: usize) -> Offset {
         let batches = &self.partitions[at].batches;
         let stored = batches.len().checked_sub(number + 1);

@@ -4,7 +4,7 @@ use marea::base::{TopicPartition, partition_for_key};
 use marea::prelude::Producer;
 use serde::Deserialize;
 
-use crate::feed::Settings;
+use super::Settings;
 use crate::topology::{DEAD_LETTERS, READINGS};
 
 /// How much of a line that is too long a dead letter shows, in bytes.

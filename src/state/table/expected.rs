@@ -16,9 +16,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::read_ahead::{PointReads, ReadAhead, WantedKeys};
-use super::table::Table;
+use super::Table;
 use crate::base::Offset;
+use crate::state::read_ahead::{PointReads, ReadAhead, WantedKeys};
 
 /// The most keys that are read ahead at a time.
 const KEYS_MAX: usize = 1_024;
@@ -42,7 +42,7 @@ pub(crate) struct AheadRoom {
 }
 
 /// Rows that a table expects to be asked for.
-pub(super) struct Expected {
+pub(in crate::state) struct Expected {
     reads: Arc<dyn PointReads>,
     ahead: VecDeque<Ahead>,
     /// Commits so far, while anything is expected.
@@ -50,7 +50,7 @@ pub(super) struct Expected {
     /// Hashes of the keys of the last of these commits, each commit's sorted.
     noted: VecDeque<Vec<u32>>,
     /// Rows that were read alone.
-    pub(super) loads: u64,
+    pub(in crate::state) loads: u64,
 }
 
 struct Ahead {
@@ -73,7 +73,7 @@ impl Drop for Ahead {
 }
 
 impl Expected {
-    pub(super) fn new(reads: Arc<dyn PointReads>) -> Self {
+    pub(in crate::state) fn new(reads: Arc<dyn PointReads>) -> Self {
         Self {
             reads,
             ahead: VecDeque::new(),
@@ -91,7 +91,7 @@ impl Expected {
     }
 
     /// Expects nothing any more.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::state) fn clear(&mut self) {
         self.ahead.clear();
         self.noted.clear();
     }
@@ -124,7 +124,7 @@ impl Expected {
 impl Table {
     /// What it would read ahead at a time, for what is kept of rows such as it has; `None` if that is too
     /// little, all that may be on its way is, or its backend cannot.
-    pub(super) fn reads_ahead(&self) -> Option<AheadRoom> {
+    pub(in crate::state) fn reads_ahead(&self) -> Option<AheadRoom> {
         self.expected.as_ref()?;
         let bytes = self.cache_bytes / SHARE;
         let room = bytes / self.cost_of_a_row();
@@ -142,12 +142,12 @@ impl Table {
     }
 
     /// Rows that were read alone so far.
-    pub(super) fn loads(&self) -> u64 {
+    pub(in crate::state) fn loads(&self) -> u64 {
         self.expected.as_ref().map_or(0, |expected| expected.loads)
     }
 
     /// Has the rows of these keys read, up to the record `last` of an input.
-    pub(super) fn read_for(
+    pub(in crate::state) fn read_for(
         &mut self,
         keys: WantedKeys,
         input: usize,
@@ -176,7 +176,7 @@ impl Table {
     }
 
     /// The rows of the committing generation are in the backend.
-    pub(super) fn note_committed(&mut self) {
+    pub(in crate::state) fn note_committed(&mut self) {
         if let Some(expected) = &mut self.expected {
             let hash = |id: &u32| self.entries[*id as usize].hash;
             let hashes = self.committing.iter().map(hash);
@@ -186,14 +186,14 @@ impl Table {
     }
 
     /// Expects nothing any more.
-    pub(super) fn expect_nothing(&mut self) {
+    pub(in crate::state) fn expect_nothing(&mut self) {
         self.expected.iter_mut().for_each(Expected::clear);
         self.ahead_bytes = 0;
     }
 
     /// Forgets what the records of an input before `position` wanted. Returns how much is expected for
     /// those behind.
-    pub(super) fn pass(&mut self, input: usize, position: Offset) -> usize {
+    pub(in crate::state) fn pass(&mut self, input: usize, position: Offset) -> usize {
         let Some(expected) = &mut self.expected else {
             return 0;
         };
@@ -210,7 +210,7 @@ impl Table {
     }
 
     /// The entry of a key that was read ahead, or is now, among others.
-    pub(super) fn find_expected(&mut self, hash: u32, key: &[u8]) -> Option<u32> {
+    pub(in crate::state) fn find_expected(&mut self, hash: u32, key: &[u8]) -> Option<u32> {
         if self.expected.as_ref()?.ahead.is_empty() {
             return None;
         }

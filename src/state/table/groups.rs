@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{State, Table};
+use super::{State, Table};
 
 /// The entries of a table by what their keys begin with.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(in crate::state) struct Groups {
     by_number: BTreeMap<i64, Group>,
     /// How many segments are one group: those of an in-memory store are as short as its times.
     width: i64,
@@ -35,7 +35,7 @@ impl Groups {
     }
 
     /// Knows no group completely any more.
-    pub(super) fn lose_all(&mut self) {
+    pub(in crate::state) fn lose_all(&mut self) {
         let groups = self.by_number.values_mut();
         groups.for_each(|group| group.whole = false);
     }
@@ -43,7 +43,7 @@ impl Groups {
 
 impl Table {
     /// Keeps entries by segment from now on.
-    pub(super) fn know_groups(&mut self, width: i64) {
+    pub(in crate::state) fn know_groups(&mut self, width: i64) {
         self.groups = Some(Groups {
             by_number: BTreeMap::new(),
             width: width.max(1),
@@ -51,14 +51,14 @@ impl Table {
     }
 
     /// The segments that are one group with this one.
-    pub(super) fn group_of(&self, segment: i64) -> std::ops::Range<i64> {
+    pub(in crate::state) fn group_of(&self, segment: i64) -> std::ops::Range<i64> {
         let width = self.groups.as_ref().map_or(1, |groups| groups.width);
         let first = segment.div_euclid(width).saturating_mul(width);
         first..first.saturating_add(width)
     }
 
     /// There is no row yet in the group of this segment, neither here nor in the backend.
-    pub(super) fn begin_group(&mut self, segment: i64) {
+    pub(in crate::state) fn begin_group(&mut self, segment: i64) {
         if let Some(groups) = &mut self.groups {
             let number = segment.div_euclid(groups.width);
             groups.by_number.entry(number).or_default().whole = true;
@@ -66,13 +66,13 @@ impl Table {
     }
 
     /// Whether all rows of the key's segment are in the table.
-    pub(super) fn is_whole(&self, key: &[u8]) -> bool {
+    pub(in crate::state) fn is_whole(&self, key: &[u8]) -> bool {
         let group = |groups: &Groups| Some(groups.by_number.get(&groups.of(key))?.whole);
         self.groups.as_ref().and_then(group).unwrap_or(false)
     }
 
     /// An entry was made for a key.
-    pub(super) fn join_group(&mut self, id: u32, key: &[u8]) {
+    pub(in crate::state) fn join_group(&mut self, id: u32, key: &[u8]) {
         let Some(groups) = &mut self.groups else {
             return;
         };
@@ -93,14 +93,14 @@ impl Table {
     }
 
     /// A committed row leaves memory, or may have.
-    pub(super) fn lose_row(&mut self, id: u32) {
+    pub(in crate::state) fn lose_row(&mut self, id: u32) {
         if let Some(groups) = &mut self.groups {
             groups.lose(self.entries[id as usize].key());
         }
     }
 
     /// Forgets the committed rows of the groups that end at or before this segment.
-    pub(super) fn drop_groups_below(&mut self, first_live: i64) {
+    pub(in crate::state) fn drop_groups_below(&mut self, first_live: i64) {
         let Some(groups) = &mut self.groups else {
             return;
         };

@@ -14,20 +14,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::directory::{StateDirectory, remove_directory};
+use super::{StateDirectory, remove_directory};
 use crate::base::{Error, ErrorKind, Result, TaskId};
 use crate::disk::from_io;
 
 /// Who has what in this process.
 #[derive(Debug, Default)]
-pub(super) struct Claimed {
+pub(in crate::state) struct Claimed {
     /// The directories that somebody has.
     held: BTreeSet<PathBuf>,
     /// The newest number of each task that has any but the usual directory. At the start none has.
     newest: BTreeMap<TaskId, u64>,
 }
 
-pub(super) type Claims = Arc<Mutex<Claimed>>;
+pub(in crate::state) type Claims = Arc<Mutex<Claimed>>;
 
 /// A task's directory, of one owner at a time. Dropping it lets go; the database in it is closed before.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ fn parts(name: &str) -> Option<(&str, u64)> {
 }
 
 /// At start, when nobody has any: of each task the newest directory stays, under the usual name.
-pub(super) fn settle(tasks: &Path) -> Result<()> {
+pub(in crate::state) fn settle(tasks: &Path) -> Result<()> {
     let failed = |cause| from_io(tasks, "reading the state directory", cause);
     let mut numbered: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     for entry in fs::read_dir(tasks).map_err(failed)? {

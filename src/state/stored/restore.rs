@@ -6,30 +6,30 @@
 
 use std::collections::BTreeMap;
 
+use super::StoredState;
 use super::replay::Waiting;
-use super::stored::StoredState;
-use super::{Changelog, NO_TIME, RowForm, meta};
 use crate::base::{Error, Headers, Offset, Result};
-use crate::log::RecordRef;
-use crate::state::meta::Position;
+use crate::batch::RecordRef;
+use crate::state::meta::{self, Position};
+use crate::state::{Changelog, NO_TIME, RowForm};
 
 /// A part of fewer bytes is written like a commit: a file for it is not worth its while.
 const INGEST_BYTES_MIN: usize = 1 << 20;
 
 /// What is restored and not yet written. Rows wait in `StoredState::sorted`.
 #[derive(Debug, Default)]
-pub(super) struct Restoring {
+pub(in crate::state) struct Restoring {
     store: Option<usize>,
     /// Records of a store that replays them.
-    pub(super) waiting: Waiting,
+    pub(in crate::state) waiting: Waiting,
     /// The offset after the last record taken.
     next: Offset,
     /// Since when the rows know all deletions before that, in milliseconds since 1970.
     at_ms: i64,
     /// How far the records moved the store's time.
-    pub(super) observed_ms: i64,
+    pub(in crate::state) observed_ms: i64,
     /// Segments that are new, with their first offsets.
-    pub(super) segments: BTreeMap<i64, Offset>,
+    pub(in crate::state) segments: BTreeMap<i64, Offset>,
     row_key: Vec<u8>,
     /// What stands before the value in a row.
     beginning: Vec<u8>,

@@ -5,19 +5,20 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::backend::Closed;
-use super::kind::{OpenStore, SegmentMap, Site};
-use super::stored::StoredState;
-use super::times::Times;
+use super::StoredState;
 use crate::base::{Error, Offset, Result};
-use crate::log::RecordRef;
+use crate::batch::RecordRef;
+use crate::state::backend::Closed;
+use crate::state::kind::{OpenStore, SegmentMap, Site};
+use crate::state::table::SharedBackend;
+use crate::state::times::Times;
 
 /// Memory for the rows of a store while a part is replayed, in bytes.
 const CACHE_BYTES: usize = 4 << 20;
 
 /// Records that wait to be replayed, in their order. Clearing keeps the memory.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(in crate::state) struct Waiting {
     bytes: Vec<u8>,
     records: Vec<Copied>,
 }
@@ -31,7 +32,7 @@ struct Copied {
 }
 
 impl Waiting {
-    pub(super) fn push(&mut self, key: &[u8], record: &RecordRef<'_>) {
+    pub(in crate::state) fn push(&mut self, key: &[u8], record: &RecordRef<'_>) {
         let mut add = |part: &[u8]| {
             let start = self.bytes.len();
             self.bytes.extend_from_slice(part);
@@ -46,7 +47,7 @@ impl Waiting {
         self.records.push(copied);
     }
 
-    pub(super) fn byte_len(&self) -> usize {
+    pub(in crate::state) fn byte_len(&self) -> usize {
         self.bytes.len()
     }
 
@@ -69,7 +70,7 @@ impl Waiting {
         Ok(())
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::state) fn clear(&mut self) {
         self.bytes.clear();
         self.records.clear();
     }
@@ -77,7 +78,7 @@ impl Waiting {
 
 impl StoredState {
     /// Makes rows of the records that wait, into `self.rows`.
-    pub(super) fn replay(&mut self, store: usize) -> Result<()> {
+    pub(in crate::state) fn replay(&mut self, store: usize) -> Result<()> {
         if self.restoring.waiting.is_empty() {
             return Ok(());
         }
@@ -92,7 +93,7 @@ impl StoredState {
         replayed
     }
 
-    fn replay_over(&mut self, index: usize, backend: &super::table::SharedBackend) -> Result<()> {
+    fn replay_over(&mut self, index: usize, backend: &SharedBackend) -> Result<()> {
         let spec = &self.specs[index];
         let times = Times::default();
         let known: SegmentMap = self.segments[index]
