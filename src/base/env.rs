@@ -189,7 +189,7 @@ impl Chance {
         }
     }
 
-    /// Yes, once in so many times; never for 0.
+    /// True once in `n` calls on average; never for 0.
     pub(crate) fn one_in(&self, times: u32) -> bool {
         times > 0 && self.below(u64::from(times)) == 0
     }

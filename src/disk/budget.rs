@@ -10,7 +10,7 @@ use super::shares::Shares;
 
 /// The memory that all databases of a process share: a block cache, with the write buffers charged to
 /// it. What is kept in memory beside them can be [reserved](Budget::reserve): then the databases have
-/// so much less. A clone shares it.
+/// that much less. A clone shares it.
 #[derive(Clone)]
 pub struct Budget {
     pub(super) shares: Shares,

@@ -7,7 +7,7 @@ use rocksdb::ReadOptions;
 use super::{Column, Database};
 use crate::base::Result;
 
-/// One of so many reads leaves its blocks in the cache.
+/// One read in this many leaves its blocks in the cache.
 const KEPT: usize = 8;
 
 /// Where keys are many, few blocks are read twice before the cache has to give them up, and to put them

@@ -22,7 +22,7 @@ use crate::task::{Place, Task, TaskSpec};
 
 /// A record takes longer than others, in milliseconds: it is shown.
 const STUCK_MS: u64 = 1_000;
-/// It takes very long: the log says so, once in so many milliseconds.
+/// How often, in milliseconds, a closure that takes very long is logged.
 const WARN_MS: u64 = 60_000;
 /// Beats come at least this often and at most that often.
 const BEAT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

@@ -60,7 +60,7 @@ impl<T> Default for Seen<T> {
 }
 
 impl<T> Seen<T> {
-    /// What was seen at most so long ago, or what `look` finds now. Those that ask meanwhile wait for it.
+    /// What was seen no longer ago than this, or what `look` finds now. Concurrent callers wait for one answer.
     fn look(
         &self,
         group: &str,
@@ -101,7 +101,7 @@ impl Cluster {
         }
     }
 
-    /// The same as [`Self::look_at_members`], or what another worker saw at most so long ago.
+    /// The same as [`Self::look_at_members`], or what another worker saw no longer ago than this.
     pub(super) fn recent_members(&self, group: &str, age_ms: u64) -> Result<Arc<Members>> {
         let now_ms = || self.env.monotonic_ms();
         let look = || self.look_at_members(group);

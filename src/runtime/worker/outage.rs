@@ -18,7 +18,7 @@ use crate::log::{Reader, Writer};
 const BACKOFF_MS: u64 = 20;
 const BACKOFF_MS_MAX: u64 = 1_000;
 
-/// The pause after so many refusals in a row.
+/// The pause after this many refusals in a row.
 pub(super) fn backoff_ms(times: u32) -> u64 {
     (BACKOFF_MS << times.min(10)).min(BACKOFF_MS_MAX)
 }

@@ -78,7 +78,7 @@ impl Ahead {
 }
 
 impl Worker {
-    /// Lets outputs go ahead, if so many wait that it is worth it.
+    /// Lets outputs go ahead, if enough of them wait to be worth it.
     pub(super) fn stage(&mut self) -> Result<()> {
         if self.in_flight.is_some() || self.phase != Phase::Working || self.ahead.is_off {
             return Ok(());

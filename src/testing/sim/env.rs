@@ -10,7 +10,7 @@ use crate::base::{Chance, Env, Result, Thread};
 const WALL_MS: i64 = 1_700_000_000_000;
 /// What a look at the clock takes, in nanoseconds.
 const LOOK_NS: u64 = 200;
-/// Once in so many looks something has taken long: so steps end by time now and then.
+/// One look at the clock in this many finds that something took long, so that some steps end by time.
 const LONG_EVERY: u32 = 50;
 const LONG_NS: u64 = 4_000_000;
 

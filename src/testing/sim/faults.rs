@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How often each thing goes wrong: once in so many of its chances, never for 0.
+/// How often each fault happens: once in this many opportunities, never for 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
     /// Of turns: the worker dies, between two turns or at some point of a commit. It comes back after a

@@ -18,7 +18,7 @@ use crate::topology::Topology;
 
 /// The simulated application, which its internal topics are named after.
 const APPLICATION: &str = "simulation";
-/// The input comes in so many pieces, at random moments.
+/// The number of pieces that the input arrives in, at random moments.
 const PIECES: usize = 40;
 /// Turns after which a run without faults must have come to its end.
 const TURNS_MOST: u64 = 50_000;

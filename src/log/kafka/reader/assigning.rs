@@ -21,8 +21,8 @@ use crate::log::kafka::error::failed;
 use crate::log::kafka::questions::Which;
 
 impl KafkaReader {
-    /// Makes these partitions the assignment. Those whose slot `stays` at the position go on. Waits so long at
-    /// most for where the others begin; the question stands, for a call that is the same again.
+    /// Makes these partitions the assignment. Those whose slot `stays` at the position go on. Waits at most
+    /// `patience` for the starts of the others; the request stays pending for an identical later call.
     pub(super) fn change(
         &mut self,
         positions: &[(TopicPartition, Offset)],
