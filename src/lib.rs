@@ -127,3 +127,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 pub struct Guide;
+
+/// And for that of the page on migrating.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/migrating.md")]
+pub struct Migrating;
