@@ -65,6 +65,7 @@
 //!  plan       the logical graph and its rewrites
 //!  dsl        what users type: streams, tables, windows; one operator a file
 //!  runtime    workers, assignment, commits, restore
+//!  query      typed reads of what tasks have committed
 //!  testing    a driver of the real task without a log; invariance of results
 //!  prelude    the names that a program needs
 //! ```
@@ -86,6 +87,7 @@ pub mod topology;
 pub mod plan;
 pub mod dsl;
 pub mod runtime;
+pub mod query;
 pub mod testing;
 pub mod prelude;
 

@@ -23,7 +23,8 @@ pub use crate::dsl::{
 };
 pub use crate::log::{Log, TopicSpec};
 pub use crate::runtime::{
-    Application, ErrorPolicies, Guarantee, Policy, Settings, StateBackend, StopSignal,
+    Application, ErrorPolicies, Guarantee, Policy, Queries, Settings, StateBackend, StopSignal,
+    View,
 };
 pub use crate::testing::{Driver, InputTopic, OutputTopic};
 pub use crate::topology::Topology;

@@ -71,8 +71,8 @@ impl Inner {
         // SAFETY: the pointee is boxed, so it does not move with `Inner`, and nothing ever takes it
         // out or gives a mutable reference to it. What callers in this module derive from the
         // reference never outlives it: column handles are kept in `Inner::columns`, declared before
-        // `rocks` and so dropped before it; an `Iter` keeps the handle and RocksDB's iterator in
-        // fields declared before the `Arc<Inner>` that keeps the box alive. The function is visible
+        // `rocks` and so dropped before it; an `Iter` keeps the handle and RocksDB's iterator, and a
+        // `Snapshot` RocksDB's snapshot, in fields declared before the `Arc<Inner>` that keeps the box alive. The function is visible
         // in this module only, and no caller returns the reference or a derived value otherwise.
         unsafe { &*rocks }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions};
 
 use super::database::{Column, Database, Handle, Rocks};
+use super::snapshot::Snapshot;
 use crate::base::Result;
 
 /// Which keys to read: from `from`, up to and not including `to`; `None` is the end of the column.
@@ -50,8 +51,10 @@ impl Range {
 
 /// The rows of a range as they were when the iterator was made; owns its share of the database.
 pub struct Iter {
-    // The order of these three is what makes `Inner::rocks_for_parts` sound.
+    // The order of these four is what makes `Inner::rocks_for_parts` sound.
     rocks: DBRawIteratorWithThreadMode<'static, Rocks>,
+    /// What it reads; of the newest rows if there is none.
+    _snapshot: Option<Snapshot>,
     _handle: Handle,
     database: Database,
     backward: bool,
@@ -73,7 +76,7 @@ impl Database {
     /// # Errors
     /// None now; the signature leaves room.
     pub fn iter(&self, column: Column, range: Range) -> Result<Iter> {
-        Ok(self.iter_towards(column, range, false))
+        Ok(self.iter_towards(column, range, false, None))
     }
 
     /// Reads a range, largest key first.
@@ -81,10 +84,16 @@ impl Database {
     /// # Errors
     /// None now; the signature leaves room.
     pub fn iter_back(&self, column: Column, range: Range) -> Result<Iter> {
-        Ok(self.iter_towards(column, range, true))
+        Ok(self.iter_towards(column, range, true, None))
     }
 
-    fn iter_towards(&self, column: Column, range: Range, backward: bool) -> Iter {
+    pub(super) fn iter_towards(
+        &self,
+        column: Column,
+        range: Range,
+        backward: bool,
+        snapshot: Option<Snapshot>,
+    ) -> Iter {
         let handle = self.with_column(column, Handle::clone);
         let at = if range.is_empty() {
             At::End
@@ -100,11 +109,16 @@ impl Database {
                 options.set_iterate_upper_bound(to);
             }
         }
+        let rocks = match &snapshot {
+            Some(snapshot) => snapshot.raw_iterator(&handle, options),
+            None => {
+                let rocks = self.0.rocks_for_parts();
+                rocks.raw_iterator_cf_opt(&handle, options)
+            }
+        };
         Iter {
-            rocks: self
-                .0
-                .rocks_for_parts()
-                .raw_iterator_cf_opt(&handle, options),
+            rocks,
+            _snapshot: snapshot,
             _handle: handle,
             database: self.clone(),
             backward,

@@ -12,6 +12,7 @@
 //!     Column           number of a column family
 //!     WriteBatch       puts and deletes over several columns, all or nothing
 //!     Iter             a sorted range as it was when the iterator was made
+//!     Snapshot         all rows as they were when it was made
 //! ```
 
 #[cfg(feature = "rocksdb")]
@@ -39,6 +40,8 @@ mod many;
 mod open;
 mod place;
 mod shares;
+#[cfg(feature = "rocksdb")]
+mod snapshot;
 #[cfg(test)]
 #[cfg(feature = "rocksdb")]
 mod tests;
@@ -60,3 +63,5 @@ pub(crate) use open::rebuild;
 #[cfg(feature = "rocksdb")]
 pub use open::{Options, Recovery};
 pub(crate) use place::{create_directories, sync_directory};
+#[cfg(feature = "rocksdb")]
+pub use snapshot::Snapshot;

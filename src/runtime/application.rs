@@ -16,11 +16,12 @@ use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::liveness::Liveness;
 use super::opening::run as restore;
+use super::queries::CommittedTasks;
 use super::status::Status;
 use super::stop_signal::Signal;
 use super::watch::watch;
 use super::worker::{Ends, Shared, Worker, join};
-use super::{Settings, Snapshot, State, StateBackend, StopSignal};
+use super::{Queries, Settings, Snapshot, State, StateBackend, StopSignal};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
 use crate::disk::Budget;
 use crate::log::Log;
@@ -150,6 +151,7 @@ impl ApplicationBuilder {
             drain_asked: AtomicU64::new(0),
             draining: AtomicU64::new(0),
             opened: Mutex::default(),
+            committed: CommittedTasks::default(),
             restores: Arc::default(),
             settings,
         })
@@ -235,6 +237,11 @@ impl Application {
             env: SystemEnv::shared(),
             hooks: Arc::new(NoHooks),
         }
+    }
+
+    /// Reads of its stores, from any thread, while it runs: what the tasks in this process have committed.
+    pub fn queries(&self) -> Queries {
+        Queries::new(Arc::clone(&self.shared))
     }
 
     /// What it is doing now.

@@ -242,6 +242,7 @@ impl InFlight {
             open.task.state.applied(&ends)?;
             open.sealed = false;
             open.committed.clone_from(&open.committing);
+            open.registered.set_positions(&open.committed);
             open.ended = open.ending && open.task.has_ended();
         }
         hooks.reached(Point::Applied);

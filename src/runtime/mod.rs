@@ -9,6 +9,8 @@
 //!       +----- starts --> Liveness: heartbeats while workers are busy
 //! ```
 //!
+//! What tasks have committed is read by other threads beside them (`queries`).
+//!
 //! A worker never takes silence for an answer: its failure stops the application, whose state, error
 //! and exit say so. The runtime knows the log by its traits alone.
 
@@ -22,6 +24,7 @@ mod layout;
 mod liveness;
 mod open_task;
 mod opening;
+mod queries;
 mod replay;
 mod settings;
 mod status;
@@ -33,6 +36,7 @@ pub use application::{Application, ApplicationBuilder};
 pub use hooks::{Hooks, NoHooks, Point};
 pub(crate) use inline::Inline;
 pub use opening::{RestoringTask, WaitingTask};
+pub use queries::{Queries, View};
 pub use replay::{Replay, StoreSum};
 pub use settings::{DeletedUnread, Guarantee, Settings, StateBackend};
 pub use status::{LogOutage, Snapshot, State, Stuck, TaskSnapshot, WorkerSnapshot};

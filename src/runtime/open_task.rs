@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::hooks::{Hooks, Point};
 use super::layout::CLOCK_INTERVAL_MS;
 use super::opening::Ready;
+use super::queries::Registered;
 use super::worker::Shared;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{CommittedOffset, Log};
@@ -35,6 +36,8 @@ pub(super) fn seek(
 
 /// A task at work.
 pub(super) struct OpenTask {
+    /// Let go before the task's rows are closed.
+    pub(super) registered: Registered,
     pub(super) task: Task,
     /// Let go when the task's rows are closed, which stand before it.
     pub(super) _directory: Option<TaskDirectory>,
@@ -78,14 +81,14 @@ impl OpenTask {
     ///
     /// # Errors
     /// What the topology reports, with the task's name.
-    pub(super) fn of(shared: &Shared, id: &TaskId, ready: Ready) -> Result<Self> {
+    pub(super) fn of(shared: &Arc<Shared>, id: &TaskId, ready: Ready) -> Result<Self> {
         Self::wire(shared, id, ready).map_err(|error| error.context(format!("task {id}")))
     }
 
-    fn wire(shared: &Shared, id: &TaskId, ready: Ready) -> Result<Self> {
+    fn wire(shared: &Arc<Shared>, id: &TaskId, ready: Ready) -> Result<Self> {
         let Shared {
             layout, settings, ..
-        } = shared;
+        } = &**shared;
         let spec = layout.spec(id)?;
         let state = ready.stored.into_state();
         state.set_cache_bytes(settings.cache_bytes(layout.specs.len()));
@@ -104,6 +107,7 @@ impl OpenTask {
         let idle_timeouts_ms = spec.inputs.iter().map(idle).collect();
         let now_ms = shared.env.monotonic_ms();
         Ok(Self {
+            registered: Registered::new(shared, spec, &task.state, ready.inputs.clone()),
             task,
             _directory: ready.directory,
             changelogs: ready.changelogs,

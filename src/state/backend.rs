@@ -69,6 +69,9 @@ pub trait Backend: Send {
         None
     }
 
+    /// What makes snapshots of the committed rows, on any thread.
+    fn snapshots(&self) -> Arc<dyn Snapshots>;
+
     /// Whether many rows are faster to write in the order of their keys.
     fn prefers_sorted(&self) -> bool {
         false
@@ -92,6 +95,15 @@ pub trait Backend: Send {
     /// # Errors
     /// As [`Backend::write`].
     fn flush(&mut self) -> Result<()>;
+}
+
+/// Makes snapshots of a backend's rows while its owner is at work.
+pub trait Snapshots: Send + Sync {
+    /// The rows as of the last [`Backend::write`]: a backend of its own that takes no writes.
+    ///
+    /// # Errors
+    /// `Closed` once the backend is gone.
+    fn snapshot(&self) -> Result<Box<dyn Backend>>;
 }
 
 /// A walk over rows that owns what it needs.
@@ -236,6 +248,12 @@ impl Rows {
 /// What handles find after their state was dropped.
 pub(super) struct Closed;
 
+impl Snapshots for Closed {
+    fn snapshot(&self) -> Result<Box<dyn Backend>> {
+        Err(Self::error())
+    }
+}
+
 impl Closed {
     fn error() -> Error {
         let message = "the state of this task was closed; open the task again";
@@ -258,6 +276,10 @@ impl Backend for Closed {
         Err(Self::error())
     }
 
+    fn snapshots(&self) -> Arc<dyn Snapshots> {
+        Arc::new(Self)
+    }
+
     fn write(&mut self, _batch: &Rows) -> Result<()> {
         Err(Self::error())
     }
@@ -269,4 +291,9 @@ impl Backend for Closed {
     fn flush(&mut self) -> Result<()> {
         Err(Self::error())
     }
+}
+
+/// The answer of a snapshot that is written to.
+pub(super) fn read_only() -> Error {
+    Error::internal("a snapshot of a task's rows was written to")
 }

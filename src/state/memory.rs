@@ -3,17 +3,35 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::iter::{Rowset, is_empty_range};
-use super::{Backend, Direction, RowChange, Rows, Scan, SortedRows};
+use super::{Backend, Direction, RowChange, Rows, Scan, Snapshots, SortedRows};
 use crate::base::Result;
 
 type Column = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A sorted map a column.
+/// A sorted map a column. A snapshot shares the maps, and a write copies those that are shared.
 #[derive(Clone, Debug, Default)]
+struct Columns(Vec<Arc<Column>>);
+
+impl Columns {
+    fn of(&self, column: usize) -> Option<&Column> {
+        self.0.get(column).map(|rows| &**rows)
+    }
+
+    fn change(&mut self, column: usize) -> &mut Column {
+        if self.0.len() <= column {
+            self.0.resize_with(column + 1, Arc::default);
+        }
+        Arc::make_mut(&mut self.0[column])
+    }
+}
+
+/// The rows, which are shared only with those who make snapshots of them.
+#[derive(Debug, Default)]
 pub struct MemoryBackend {
-    columns: Vec<Column>,
+    columns: Arc<RwLock<Columns>>,
 }
 
 impl MemoryBackend {
@@ -22,18 +40,38 @@ impl MemoryBackend {
         Self::default()
     }
 
-    fn column(&mut self, column: usize) -> &mut Column {
-        if self.columns.len() <= column {
-            self.columns.resize_with(column + 1, Column::new);
+    fn read(&self) -> RwLockReadGuard<'_, Columns> {
+        self.columns.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&mut self) -> RwLockWriteGuard<'_, Columns> {
+        self.columns.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for MemoryBackend {
+    /// Rows of its own.
+    fn clone(&self) -> Self {
+        Self {
+            columns: Arc::new(RwLock::new(self.read().clone())),
         }
-        &mut self.columns[column]
+    }
+}
+
+impl Snapshots for RwLock<Columns> {
+    fn snapshot(&self) -> Result<Box<dyn Backend>> {
+        let columns = self.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Box::new(MemoryBackend {
+            columns: Arc::new(Self::new(columns)),
+        }))
     }
 }
 
 impl Backend for MemoryBackend {
     fn get(&self, column: usize, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
         into.clear();
-        let row = self.columns.get(column).and_then(|rows| rows.get(key));
+        let columns = self.read();
+        let row = columns.of(column).and_then(|rows| rows.get(key));
         if let Some(row) = row {
             into.extend_from_slice(row);
         }
@@ -59,7 +97,7 @@ impl Backend for MemoryBackend {
         rows_max: usize,
     ) -> Result<Box<dyn Scan>> {
         let mut copy = Rowset::default();
-        if let Some(rows) = self.columns.get(column)
+        if let Some(rows) = self.read().of(column)
             && !is_empty_range(from, to)
         {
             let range = rows.range::<[u8], _>((from, to));
@@ -72,9 +110,14 @@ impl Backend for MemoryBackend {
         Ok(Box::new(copy))
     }
 
+    fn snapshots(&self) -> Arc<dyn Snapshots> {
+        self.columns.clone()
+    }
+
     fn write(&mut self, batch: &Rows) -> Result<()> {
+        let mut columns = self.change();
         for (column, change) in batch.changes() {
-            let rows = self.column(column);
+            let rows = columns.change(column);
             match change {
                 RowChange::Put(key, row) => match rows.get_mut(key) {
                     Some(old) => {
@@ -101,7 +144,8 @@ impl Backend for MemoryBackend {
     }
 
     fn ingest(&mut self, column: usize, rows: &SortedRows) -> Result<()> {
-        let known = self.column(column);
+        let mut columns = self.change();
+        let known = columns.change(column);
         if known.is_empty() {
             // Sorted rows make a whole map faster than one by one.
             let rows = rows.iter().filter_map(|(key, row)| Some((key, row?)));

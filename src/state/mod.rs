@@ -57,7 +57,7 @@ mod window_iter;
 mod window_key;
 
 pub use api::*;
-pub use backend::{Backend, RowChange, Rows, Scan};
+pub use backend::{Backend, RowChange, Rows, Scan, Snapshots};
 pub use directory::{StateDirectory, TaskDirectory};
 pub use iter::RowIter;
 pub use key_value::KeyValueStore;

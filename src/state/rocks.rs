@@ -9,9 +9,12 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Backend, Direction, PointReads, RowChange, Rows, Scan, SortedRows, StoreSpec};
+use super::backend::read_only;
+use super::{
+    Backend, Direction, PointReads, RowChange, Rows, Scan, Snapshots, SortedRows, StoreSpec,
+};
 use crate::base::Result;
-use crate::disk::{Budget, Column, Database, Durability, Iter, Options, Range};
+use crate::disk::{Budget, Column, Database, Durability, Iter, Options, Range, Snapshot};
 
 /// The column of the task's own rows. No store can have this name: a slash is illegal in topics.
 const META_COLUMN: &str = "/task";
@@ -58,6 +61,21 @@ impl RocksBackend {
     }
 }
 
+fn range_of(from: Bound<&[u8]>, to: Bound<&[u8]>) -> Range {
+    Range {
+        from: match from {
+            Bound::Included(key) => Some(key.to_vec()),
+            Bound::Excluded(key) => Some(after(key)),
+            Bound::Unbounded => None,
+        },
+        to: match to {
+            Bound::Included(key) => Some(after(key)),
+            Bound::Excluded(key) => Some(key.to_vec()),
+            Bound::Unbounded => None,
+        },
+    }
+}
+
 /// The smallest key above `key`.
 fn after(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
@@ -75,18 +93,7 @@ impl Backend for RocksBackend {
         to: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<Box<dyn Scan>> {
-        let range = Range {
-            from: match from {
-                Bound::Included(key) => Some(key.to_vec()),
-                Bound::Excluded(key) => Some(after(key)),
-                Bound::Unbounded => None,
-            },
-            to: match to {
-                Bound::Included(key) => Some(after(key)),
-                Bound::Excluded(key) => Some(key.to_vec()),
-                Bound::Unbounded => None,
-            },
-        };
+        let range = range_of(from, to);
         let iter = match direction {
             Direction::Forward => self.database.iter(Column(column), range)?,
             Direction::Backward => self.database.iter_back(Column(column), range)?,
@@ -118,6 +125,10 @@ impl Backend for RocksBackend {
 
     fn reads(&self) -> Option<Arc<dyn PointReads>> {
         Some(Arc::new(RocksReads(self.database.clone())))
+    }
+
+    fn snapshots(&self) -> Arc<dyn Snapshots> {
+        Arc::new(RocksReads(self.database.clone()))
     }
 
     /// Neighbours are found one from the other.
@@ -167,6 +178,57 @@ impl PointReads for RocksReads {
         visit: &mut dyn FnMut(Option<&[u8]>),
     ) -> Result<()> {
         self.0.get_sorted(Column(column), keys, visit)
+    }
+}
+
+impl Snapshots for RocksReads {
+    fn snapshot(&self) -> Result<Box<dyn Backend>> {
+        Ok(Box::new(RocksSnapshot(self.0.snapshot())))
+    }
+}
+
+/// The rows as they were at one moment.
+struct RocksSnapshot(Snapshot);
+
+impl Backend for RocksSnapshot {
+    fn get(&self, column: usize, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
+        self.0.get(Column(column), key, into)
+    }
+
+    fn scan(
+        &self,
+        column: usize,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<Box<dyn Scan>> {
+        let backward = direction == Direction::Backward;
+        let rows = self.0.iter(Column(column), range_of(from, to), backward);
+        Ok(Box::new(rows))
+    }
+
+    fn snapshots(&self) -> Arc<dyn Snapshots> {
+        Arc::new(SameSnapshot(self.0.clone()))
+    }
+
+    fn write(&mut self, _: &Rows) -> Result<()> {
+        Err(read_only())
+    }
+
+    fn ingest(&mut self, _: usize, _: &SortedRows) -> Result<()> {
+        Err(read_only())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct SameSnapshot(Snapshot);
+
+impl Snapshots for SameSnapshot {
+    fn snapshot(&self) -> Result<Box<dyn Backend>> {
+        Ok(Box::new(RocksSnapshot(self.0.clone())))
     }
 }
 

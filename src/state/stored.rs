@@ -71,8 +71,30 @@ impl StoredState {
         backend: Box<dyn Backend>,
         identity: &Identity,
     ) -> Result<Self> {
+        let mut stored = Self::new(task, specs, backend);
+        stored
+            .load(identity)
+            .map_err(|error| error.context("its state"))?;
+        Ok(stored)
+    }
+
+    /// The state of `task` in a snapshot of its backend, to be read and never written.
+    ///
+    /// # Errors
+    /// `Corrupt` if bytes are damaged.
+    pub fn of_snapshot(
+        task: &TaskId,
+        specs: &[StoreSpec],
+        snapshot: Box<dyn Backend>,
+    ) -> Result<Self> {
+        let mut stored = Self::new(task, specs, snapshot);
+        stored.read_meta()?;
+        Ok(stored)
+    }
+
+    fn new(task: &TaskId, specs: &[StoreSpec], backend: Box<dyn Backend>) -> Self {
         let mapping = |spec: &StoreSpec| spec.kind.rules().mapping(spec.medium);
-        let mut stored = Self {
+        Self {
             task: task.clone(),
             specs: specs.to_vec(),
             mappings: specs.iter().map(mapping).collect(),
@@ -85,11 +107,7 @@ impl StoredState {
             part_bytes: PART_BYTES,
             sorted: SortedRows::default(),
             rows: Rows::default(),
-        };
-        stored
-            .load(identity)
-            .map_err(|error| error.context("its state"))?;
-        Ok(stored)
+        }
     }
 
     /// Reads the meta rows, or writes the first ones.
@@ -129,6 +147,13 @@ impl StoredState {
             self.backend.write(&self.rows)?;
             self.rows.clear();
         }
+        self.read_meta()
+    }
+
+    /// Reads positions, times and segments.
+    fn read_meta(&mut self) -> Result<()> {
+        let column = self.meta_column();
+        let mut row = Vec::new();
         for index in 0..=self.specs.len() {
             let key = self.position_key(index);
             if self.backend.get(column, &key, &mut row)? {

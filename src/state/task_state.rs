@@ -1,6 +1,7 @@
 //! All the state of a task, and how it commits. See `commit` for the protocol.
 
 use std::any::type_name;
+use std::sync::Arc;
 
 use super::backend::Closed;
 use super::key_value::KeyValueStore;
@@ -11,7 +12,7 @@ use super::row_limit::RowLimit;
 use super::table::SharedBackend;
 use super::times::{NamedTimes, TimeSlot, Times};
 use super::window::WindowStore;
-use super::{Rows, StoreSpec};
+use super::{Rows, Snapshots, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
 
 /// The stores of a task, its times, and its positions on their changelogs. Owned by one thread.
@@ -183,6 +184,13 @@ impl TaskState {
     /// Whether a time changed that is not committed yet.
     pub fn has_new_times(&self) -> bool {
         self.times.are_new()
+    }
+
+    /// What makes snapshots of the committed rows, on any thread: [`StoredState::of_snapshot`] reads one.
+    ///
+    /// [`StoredState::of_snapshot`]: super::StoredState::of_snapshot
+    pub fn snapshots(&self) -> Arc<dyn Snapshots> {
+        self.backend.borrow().snapshots()
     }
 
     /// Waits until everything committed is on the disk for good; for a clean close.

@@ -56,6 +56,10 @@ impl Backend for Counted {
         self.rows.scan(column, from, to, direction)
     }
 
+    fn snapshots(&self) -> std::sync::Arc<dyn marea::state::Snapshots> {
+        self.rows.snapshots()
+    }
+
     fn write(&mut self, batch: &Rows) -> marea::Result<()> {
         self.rows.write(batch)
     }

@@ -31,6 +31,7 @@ mod orders;
 mod outage;
 mod pipeline;
 mod real_readings;
+mod queries;
 mod restoring;
 mod sharing;
 mod slow;

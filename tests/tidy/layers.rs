@@ -54,6 +54,8 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
         // The memory that all tasks share; it is handed to the state, which opens the databases.
         ("disk", Only(&["Budget"])),
     ]),
+    // Reads what tasks of any topology have committed.
+    ("query", &[("base", Everything), ("codec", Everything), ("state", Everything), ("runtime", Everything)]),
     // Drives a topology, whoever described it.
     ("testing", &[
         ("base", Everything), ("codec", Everything), ("log", Everything), ("state", Everything),

@@ -39,7 +39,6 @@ pub(in crate::dsl) type MakeView<K, V> =
 ///
 /// A table over a store can be joined with; what is mapped or filtered from it is a view that computes
 /// each row when it is asked for.
-#[must_use = "a table does nothing until it ends in a stream or a join"]
 pub struct Table<K, V> {
     pub(in crate::dsl) graph: SharedGraph,
     pub(in crate::dsl) id: LogicalId,

@@ -12,6 +12,7 @@ use crate::runtime::hooks::Hooks;
 use crate::runtime::layout::Layout;
 use crate::runtime::liveness::Liveness;
 use crate::runtime::opening::RestoreQueue;
+use crate::runtime::queries::CommittedTasks;
 use crate::runtime::status::Status;
 use crate::state::StateDirectory;
 
@@ -41,6 +42,8 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) draining: AtomicU64,
     /// Tasks that were opened since the start.
     pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
+    /// Those that are open, for who reads their rows.
+    pub(in crate::runtime) committed: CommittedTasks,
     /// Tasks that wait to be opened and restored.
     pub(in crate::runtime) restores: Arc<RestoreQueue>,
 }

@@ -69,6 +69,10 @@ impl Backend for Watched {
         self.rows.scan(column, from, to, direction)
     }
 
+    fn snapshots(&self) -> std::sync::Arc<dyn crate::state::Snapshots> {
+        self.rows.snapshots()
+    }
+
     fn write(&mut self, batch: &Rows) -> crate::Result<()> {
         self.rows.write(batch)
     }

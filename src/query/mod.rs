@@ -1,0 +1,148 @@
+//! Typed reads of the stores of a running application.
+//!
+//! ```text
+//!  application.queries() --> Queries --view--> View --key_value | windows | sessions--> rows with types
+//!        any thread, cheap to clone              as of a commit of each task
+//! ```
+//!
+//! ```
+//! use marea::prelude::*;
+//! use std::time::Duration;
+//!
+//! let builder = StreamBuilder::new();
+//! let words = builder.stream::<String, String>("words");
+//! words.group_by_key("by-key").count("counts").to_stream().to("out");
+//! let log = marea::open("memory:")?;
+//! log.create_topics(&[TopicSpec::new("words", 2), TopicSpec::new("out", 2)])?;
+//! let mut words = log.producer::<String, String>("words")?;
+//! words.send("buoy-7".to_owned(), "calm".to_owned())?;
+//! let mut application = Application::builder(builder.build()?, "counter")
+//!     .log(log)
+//!     .settings(Settings::in_memory())
+//!     .start()?;
+//! application.drain(Duration::from_secs(60))?;
+//!
+//! let view = application.queries().view()?;
+//! let counts = view.key_value::<String, i64>("counts")?;
+//! assert_eq!(counts.get(&"buoy-7".to_owned())?.map(|row| row.value), Some(1));
+//! # drop(counts);
+//! # drop(view);
+//! # application.close(Duration::from_secs(60))?;
+//! # Ok::<(), marea::Error>(())
+//! ```
+//!
+//! Only committed rows are seen, those of a task all as of one commit. Rows of tasks that other instances have are
+//! not here: a get says so, and a scan gives what is here ([`View::is_complete`]).
+//!
+//! [`View::is_complete`]: crate::runtime::View::is_complete
+
+mod key_value;
+mod sessions;
+mod windows;
+
+use std::sync::Arc;
+
+use crate::base::{Error, Headers, Result, TaskId, partition_for_key};
+use crate::codec::{Encoded, SharedCodec};
+use crate::runtime::View;
+use crate::state::{RowForm, TaskState};
+
+pub use key_value::KeyValueRows;
+pub use sessions::SessionRows;
+pub use windows::WindowRows;
+
+/// A value in a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row<V> {
+    /// The value.
+    pub value: V,
+    /// The timestamp of the newest record that it is made of, where the store keeps one, in milliseconds.
+    pub timestamp_ms: Option<i64>,
+    /// Headers, where the store keeps them.
+    pub headers: Headers,
+}
+
+/// Rows one after the other, read as they are asked for.
+pub struct Found<'a, T>(Box<dyn FnMut() -> Result<Option<T>> + 'a>);
+
+impl<T> Iterator for Found<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        (self.0)().transpose()
+    }
+}
+
+impl<T> std::fmt::Debug for Found<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found").finish_non_exhaustive()
+    }
+}
+
+/// A store in a view, with the types of its rows.
+struct Typed<'a, K, V> {
+    view: &'a View,
+    store: String,
+    subtopology: &'a Arc<str>,
+    partitions: u32,
+    form: RowForm,
+    key: SharedCodec<K>,
+    value: SharedCodec<V>,
+}
+
+impl<'a, K: 'static, V: 'static> Typed<'a, K, V> {
+    fn open(
+        view: &'a View,
+        store: &str,
+        (key, value): (SharedCodec<K>, SharedCodec<V>),
+    ) -> Result<Self> {
+        let viewed = view.store(store)?;
+        let asked = (key.name(), value.name());
+        if viewed.spec.codecs != asked {
+            let (found, asked) = (&viewed.spec.codecs, &asked);
+            return Err(Error::invalid(format!(
+                "store {store:?} has keys and values of the codecs {found:?}, and is read with {asked:?}; name its types"
+            )));
+        }
+        Ok(Self {
+            view,
+            store: store.to_owned(),
+            subtopology: viewed.subtopology,
+            partitions: viewed.partitions,
+            form: viewed.spec.row,
+            key,
+            value,
+        })
+    }
+
+    fn key(&self, key: &K) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.key.encode(key, &mut bytes)? {
+            Encoded::Bytes => Ok(bytes),
+            Encoded::Null => Err(Error::user("a store has no row for a null key")),
+        }
+    }
+
+    /// The task whose rows of a key are, as Kafka's and our producers place them.
+    fn task_of(&self, key: &[u8]) -> Result<&'a TaskState> {
+        let partition = partition_for_key(self.key.partition_bytes(key), self.partitions);
+        let task = TaskId::new(Arc::clone(self.subtopology), partition);
+        self.view.task(&task)
+    }
+
+    /// The store of each task that is here, as a handle of type `S`.
+    fn stores<S: Clone + 'static>(&self) -> Result<Vec<S>> {
+        let tasks = self.view.tasks_of(self.subtopology);
+        let store = |task| self.view.task(task)?.store::<S>(&self.store);
+        tasks.map(store).collect()
+    }
+
+    fn row(&self, row: &[u8], since_ms: Option<i64>) -> Result<Row<V>> {
+        let parts = self.form.parts(row)?;
+        Ok(Row {
+            value: self.value.decode(Some(parts.value))?,
+            timestamp_ms: parts.timestamp_ms.or(since_ms),
+            headers: parts.headers,
+        })
+    }
+}

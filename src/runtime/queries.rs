@@ -1,0 +1,312 @@
+//! What tasks have committed, for readers on any thread.
+//!
+//! ```text
+//!  worker:   open task --register--> CommittedTasks <--positions-- apply (commit is definite)      close: gone
+//!  reader:   Queries::view --> a snapshot of each task's backend --> View: its rows as of one commit
+//! ```
+//!
+//! A backend holds committed rows only, and takes those of a commit in one write. So a snapshot of it is the state
+//! of its task as of some commit, and readers neither wait for workers nor make them wait.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::worker::Shared;
+use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
+use crate::state::{Backend, Snapshots, StoreSpec, StoredState, TaskState};
+use crate::task::TaskSpec;
+
+/// How often positions are looked at by who waits for one.
+const LOOK: Duration = Duration::from_millis(2);
+/// Memory that the stores of one task in a view may take for rows that were read, in bytes.
+const CACHE_BYTES: usize = 64 << 10;
+
+/// The tasks that are open in this process.
+#[derive(Default)]
+pub(super) struct CommittedTasks(Mutex<BTreeMap<TaskId, Arc<CommittedTask>>>);
+
+/// The committed rows of an open task, and how far its inputs are read in them.
+struct CommittedTask {
+    spec: Arc<TaskSpec>,
+    snapshots: Arc<dyn Snapshots>,
+    positions: Mutex<Vec<(TopicPartition, Offset)>>,
+}
+
+impl CommittedTasks {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<TaskId, Arc<CommittedTask>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a task among those that are open; dropped before its rows are closed.
+pub(super) struct Registered {
+    shared: Arc<Shared>,
+    id: TaskId,
+    task: Arc<CommittedTask>,
+}
+
+impl Registered {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        spec: &Arc<TaskSpec>,
+        state: &TaskState,
+        positions: Vec<(TopicPartition, Offset)>,
+    ) -> Self {
+        let task = Arc::new(CommittedTask {
+            spec: Arc::clone(spec),
+            snapshots: state.snapshots(),
+            positions: Mutex::new(positions),
+        });
+        let id = state.task().clone();
+        let mut open = shared.committed.open();
+        open.insert(id.clone(), Arc::clone(&task));
+        drop(open);
+        Self {
+            shared: Arc::clone(shared),
+            id,
+            task,
+        }
+    }
+
+    /// Tells how far the inputs are read, once the rows of the commit are in the backend.
+    pub(super) fn set_positions(&self, offsets: &[Offset]) {
+        let mut positions = lock(&self.task.positions);
+        for ((_, position), offset) in positions.iter_mut().zip(offsets) {
+            *position = *offset;
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut open = self.shared.committed.open();
+        // Where the task was given to another worker of this process, it is that one's by now.
+        if let Some(task) = open.get(&self.id)
+            && Arc::ptr_eq(task, &self.task)
+        {
+            open.remove(&self.id);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the stores of a running application from any thread: what its tasks in this process have committed. A
+/// clone reads the same. [`Application::queries`](super::Application::queries) makes it.
+#[derive(Clone)]
+pub struct Queries {
+    shared: Arc<Shared>,
+}
+
+impl Queries {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The rows as they are committed now, of each task as of one commit; what is committed later does not show.
+    ///
+    /// A view keeps what it shows from being freed, and its tasks' directories open: drop it when its
+    /// questions are answered, and make another one for the next.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn view(&self) -> Result<View> {
+        let tasks: Vec<_> = {
+            let open = self.shared.committed.open();
+            let tasks = open.iter();
+            tasks
+                .map(|(id, task)| (id.clone(), Arc::clone(task)))
+                .collect()
+        };
+        let mut seen = BTreeMap::new();
+        for (id, task) in tasks {
+            // Before the rows, which may be newer than this says and never older.
+            let positions = lock(&task.positions).clone();
+            let snapshot = match task.snapshots.snapshot() {
+                // It was closed meanwhile.
+                Err(error) if error.kind() == ErrorKind::Closed => continue,
+                snapshot => snapshot?,
+            };
+            let viewed = ViewedTask {
+                spec: Arc::clone(&task.spec),
+                positions,
+                snapshot: Mutex::new(Some(snapshot)),
+                state: OnceCell::new(),
+            };
+            seen.insert(id, viewed);
+        }
+        Ok(View {
+            shared: Arc::clone(&self.shared),
+            tasks: seen,
+        })
+    }
+
+    /// As [`Queries::view`], once the tasks here have committed all records before these positions: so who
+    /// produced a record reads what became of it. A partition counts where a task here reads it; others are
+    /// passed over. What a record becomes behind a repartition topic is committed later, by another task.
+    ///
+    /// # Errors
+    /// `Unavailable` if that takes longer than `patience`; those of [`Queries::view`].
+    pub fn view_at(
+        &self,
+        positions: &[(TopicPartition, Offset)],
+        patience: Duration,
+    ) -> Result<View> {
+        let env = &self.shared.env;
+        let begun_ms = env.monotonic_ms();
+        loop {
+            let view = self.view()?;
+            let reached = view.positions();
+            let behind = positions.iter().find(|(partition, wanted)| {
+                let mut reached = reached.iter();
+                reached.any(|(input, position)| input == partition && position < wanted)
+            });
+            let Some((partition, wanted)) = behind else {
+                return Ok(view);
+            };
+            if env.monotonic_ms() - begun_ms >= patience.as_millis() as u64 {
+                let message = format!(
+                    "{partition} is not read up to offset {wanted} after {} ms; wait longer, or ask for what is \
+                     there with `view`",
+                    patience.as_millis()
+                );
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            drop(view);
+            env.sleep(LOOK);
+        }
+    }
+}
+
+impl fmt::Debug for Queries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Queries")
+            .field(&self.shared.layout.application)
+            .finish()
+    }
+}
+
+/// The rows of the tasks in this process as of a commit of each: [`Queries::view`]. It stays on the thread that
+/// made it.
+pub struct View {
+    shared: Arc<Shared>,
+    tasks: BTreeMap<TaskId, ViewedTask>,
+}
+
+struct ViewedTask {
+    spec: Arc<TaskSpec>,
+    positions: Vec<(TopicPartition, Offset)>,
+    /// Until a store of it is read.
+    snapshot: Mutex<Option<Box<dyn Backend>>>,
+    state: OnceCell<TaskState>,
+}
+
+impl ViewedTask {
+    fn state(&self, id: &TaskId) -> Result<&TaskState> {
+        if let Some(state) = self.state.get() {
+            return Ok(state);
+        }
+        let snapshot = lock(&self.snapshot).take();
+        let snapshot = snapshot.ok_or_else(|| Error::internal("a view lost its snapshot"))?;
+        let state = StoredState::of_snapshot(id, &self.spec.stores, snapshot)?.into_state();
+        state.set_cache_bytes(CACHE_BYTES);
+        Ok(self.state.get_or_init(|| state))
+    }
+}
+
+/// A store in a view: what it is, of how many tasks, and those of them that are here.
+pub(crate) struct ViewedStore<'a> {
+    pub(crate) spec: &'a StoreSpec,
+    pub(crate) subtopology: &'a Arc<str>,
+    pub(crate) partitions: u32,
+}
+
+impl View {
+    /// How far the inputs of the tasks in this view were read: the rows hold what became of all records before
+    /// these positions.
+    pub fn positions(&self) -> Vec<(TopicPartition, Offset)> {
+        let tasks = self.tasks.values();
+        tasks.flat_map(|task| task.positions.clone()).collect()
+    }
+
+    /// The tasks whose rows it has.
+    pub fn tasks(&self) -> impl Iterator<Item = &TaskId> {
+        self.tasks.keys()
+    }
+
+    /// Whether all tasks that have the store are in this process, and so all its rows in this view.
+    ///
+    /// # Errors
+    /// `Invalid` if the topology has no such store.
+    pub fn is_complete(&self, store: &str) -> Result<bool> {
+        let viewed = self.store(store)?;
+        let here = self.tasks.keys();
+        let here = here.filter(|task| task.subtopology == *viewed.subtopology);
+        Ok(here.count() as u32 == viewed.partitions)
+    }
+
+    pub(crate) fn store(&self, name: &str) -> Result<ViewedStore<'_>> {
+        let specs = &self.shared.layout.specs;
+        let found = specs.iter().find_map(|(task, spec)| {
+            let mut stores = spec.stores.iter();
+            Some((task, stores.find(|store| store.name == name)?))
+        });
+        let (task, spec) = found.ok_or_else(|| {
+            let mut names: Vec<_> = specs
+                .values()
+                .flat_map(|spec| spec.stores.iter().map(|store| store.name.as_str()))
+                .collect();
+            names.sort_unstable();
+            names.dedup();
+            Error::invalid(format!(
+                "the topology has no store {name:?} that tasks keep; it has {names:?}"
+            ))
+        })?;
+        let partitions = specs
+            .keys()
+            .filter(|other| other.subtopology == task.subtopology)
+            .count();
+        Ok(ViewedStore {
+            spec,
+            subtopology: &task.subtopology,
+            partitions: partitions as u32,
+        })
+    }
+
+    /// The state of one task; `Unavailable` where it is not here.
+    pub(crate) fn task(&self, id: &TaskId) -> Result<&TaskState> {
+        match self.tasks.get(id) {
+            Some(task) => task.state(id),
+            None => {
+                let message = format!(
+                    "task {id} is not open in this process: another instance has it, or it is being restored; ask \
+                     there, or again later"
+                );
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+        }
+    }
+
+    /// The tasks of a sub-topology that are here.
+    pub(crate) fn tasks_of<'a>(
+        &'a self,
+        subtopology: &'a Arc<str>,
+    ) -> impl Iterator<Item = &'a TaskId> {
+        self.tasks
+            .keys()
+            .filter(move |task| task.subtopology == *subtopology)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("positions", &self.positions())
+            .finish_non_exhaustive()
+    }
+}
