@@ -1,0 +1,177 @@
+//! Reads of stores beside a worker that is busy: how long they take, and what they cost it.
+//!
+//! `cargo bench --bench queries -- run RECORDS [keys=100000] [reads=1000] [fetches=10] [memory_mib=256]` counts RECORDS by key
+//! and by key and minute, state in RocksDB, one worker, the memory log, and prints one JSON line: records a
+//! second, and of the point reads and window fetches, so many a second, how many were made and their p50, p99
+//! and longest in microseconds. With `reads=0 fetches=0` nothing is read: the two lines together say what reading
+//! costs. Each read makes a view of its own.
+
+#![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use marea::prelude::*;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const DEADLINE: Duration = Duration::from_secs(600);
+const PART: i64 = 5_000;
+
+struct Run {
+    records: i64,
+    keys: i64,
+    reads: u64,
+    fetches: u64,
+    memory_bytes: usize,
+}
+
+impl Run {
+    fn parse(args: &[String]) -> Outcome<Self> {
+        let [records, settings @ ..] = args else {
+            return Err("usage: run RECORDS [setting=value...]".into());
+        };
+        let mut run = Self {
+            records: records.parse()?,
+            keys: 100_000,
+            reads: 1_000,
+            fetches: 10,
+            memory_bytes: 256 << 20,
+        };
+        for setting in settings {
+            match setting.split_once('=') {
+                Some(("keys", value)) => run.keys = value.parse()?,
+                Some(("reads", value)) => run.reads = value.parse()?,
+                Some(("fetches", value)) => run.fetches = value.parse()?,
+                Some(("memory_mib", value)) => run.memory_bytes = value.parse::<usize>()? << 20,
+                _ => return Err(format!("no setting {setting}").into()),
+            }
+        }
+        Ok(run)
+    }
+
+    fn run(&self) -> Outcome<()> {
+        let log = marea::open("memory:")?;
+        log.create_topics(&[TopicSpec::new("in", 1)])?;
+        let place = tempfile::tempdir()?;
+        let mut producer = log.producer::<i64, i64>("in")?;
+        for first in (0..self.records).step_by(PART as usize) {
+            let part = first..(first + PART).min(self.records);
+            // A prime step visits the keys in an order that is hard to guess.
+            let record = |n: i64| Record::new(n * 7_919 % self.keys, 1, n / 100);
+            producer.send_all(part.map(record))?;
+        }
+        let started = Instant::now();
+        let mut application = Application::builder(topology()?, "queries")
+            .log(log)
+            .state_directory(place.path())
+            .settings(Settings {
+                memory_bytes: self.memory_bytes,
+                ..Settings::default()
+            })
+            .start()?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let readers = [(self.reads, false), (self.fetches, true)].map(|(rate, fetches)| {
+            let reader = Reader {
+                queries: application.queries(),
+                stopped: stopped.clone(),
+                rate,
+                keys: self.keys,
+                fetches,
+            };
+            std::thread::spawn(move || reader.read())
+        });
+        let result = application.drain(DEADLINE);
+        let elapsed = started.elapsed();
+        stopped.store(true, Ordering::Release);
+        let [reads, fetches] = readers.map(|reader| reader.join().map_err(|_| "a reader panicked"));
+        result?;
+        let (reads, fetches) = (summary(reads??), summary(fetches??));
+        application.close(DEADLINE)?;
+        let rate = self.records as f64 / elapsed.as_secs_f64();
+        println!("{{\"records_per_s\":{rate:.0},\"reads\":{reads},\"fetches\":{fetches}}}");
+        Ok(())
+    }
+}
+
+fn topology() -> marea::Result<Topology> {
+    let builder = StreamBuilder::new();
+    let records = builder.stream::<i64, i64>("in");
+    records.clone().group_by_key("by-key").count("counts");
+    records
+        .group_by_key("by-minute")
+        .windowed_by(TimeWindows::of(Duration::from_secs(60)))
+        .count("minutes");
+    builder.build()
+}
+
+struct Reader {
+    queries: Queries,
+    stopped: Arc<AtomicBool>,
+    rate: u64,
+    keys: i64,
+    fetches: bool,
+}
+
+impl Reader {
+    /// How long each read took. The next is due when its time has come, however long the last one took.
+    fn read(&self) -> Outcome<Vec<Duration>> {
+        let mut taken = Vec::new();
+        if self.rate == 0 {
+            return Ok(taken);
+        }
+        let every = Duration::from_secs(1) / u32::try_from(self.rate)?;
+        let begun = Instant::now();
+        let mut due = begun;
+        while !self.stopped.load(Ordering::Acquire) {
+            if let Some(wait) = due.checked_duration_since(Instant::now()) {
+                std::thread::sleep(wait);
+            }
+            let key = taken.len() as i64 * 104_729 % self.keys;
+            let asked = due.max(begun);
+            let view = self.queries.view()?;
+            if view.is_complete("counts")? {
+                match self.fetches {
+                    false => {
+                        view.key_value::<i64, i64>("counts")?.get(&key)?;
+                    }
+                    true => {
+                        let minutes = view.windows::<i64, i64>("minutes")?;
+                        minutes.fetch(&key, 0..=i64::MAX)?.count();
+                    }
+                }
+                taken.push(asked.elapsed());
+            }
+            due += every;
+        }
+        Ok(taken)
+    }
+}
+
+fn summary(mut taken: Vec<Duration>) -> String {
+    taken.sort_unstable();
+    let at = |share: f64| {
+        let place = (taken.len() as f64 * share) as usize;
+        let found = taken.get(place.min(taken.len().saturating_sub(1)));
+        found.map_or(0, Duration::as_micros)
+    };
+    format!(
+        "{{\"made\":{},\"p50_us\":{},\"p99_us\":{},\"max_us\":{}}}",
+        taken.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    )
+}
+
+fn main() -> Outcome<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<String> = args.into_iter().filter(|arg| arg != "--bench").collect();
+    match args.split_first() {
+        Some((first, rest)) if first == "run" => Run::parse(rest)?.run(),
+        // As a test: few records.
+        _ => Run::parse(&["20000".to_owned(), "keys=100".to_owned()])?.run(),
+    }
+}
