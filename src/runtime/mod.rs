@@ -16,6 +16,7 @@ mod application;
 mod commit;
 mod drain;
 mod globals;
+mod handle;
 mod hooks;
 mod inline;
 mod layout;
@@ -30,6 +31,7 @@ mod watch;
 mod worker;
 
 pub use application::{Application, ApplicationBuilder};
+pub use handle::{About, Handle};
 pub use hooks::{Hooks, NoHooks, Point};
 pub(crate) use inline::Inline;
 pub use opening::{RestoringTask, WaitingTask};

@@ -55,6 +55,8 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
         // The memory that all tasks share; it is handed to the state, which opens the databases.
         ("disk", Only(&["Budget"])),
     ]),
+    // Shows what the runtime says; the log is asked for dead letters alone.
+    ("admin", &[("base", Everything), ("log", Everything), ("runtime", Everything)]),
     // Drives a topology, whoever described it.
     ("testing", &[
         ("base", Everything), ("codec", Everything), ("log", Everything), ("state", Everything),
