@@ -37,6 +37,15 @@ mod guard;
 mod timed;
 mod server;
 mod options;
+mod words;
+mod process;
+mod exposition;
+mod metrics;
+mod health;
+mod state;
+mod feed;
+mod dead_letters;
+mod page;
 mod router;
 
 pub use guard::{Guard, Reads};
