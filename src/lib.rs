@@ -45,6 +45,7 @@
 //! - `rocksdb` (default): [`log::EmbeddedLog`], and stores whose rows outlive the process. Without it rows are in
 //!   memory, and a start reads the changelogs from the beginning.
 //! - `bincode` (default): `codec::Bincode`.
+//! - `admin`: `admin`, the metrics, health and live page of an application over HTTP.
 //!
 //! Without any of them the log in memory is left, for tests and for a log of your own.
 //!
@@ -66,6 +67,7 @@
 //!  dsl        what users type: streams, tables, windows; one operator a file
 //!  runtime    workers, assignment, commits, restore
 //!  query      typed reads of what tasks have committed
+//!  admin      metrics, health, and a live page over HTTP
 //!  testing    a driver of the real task without a log; invariance of results
 //!  prelude    the names that a program needs
 //! ```
@@ -88,6 +90,8 @@ pub mod plan;
 pub mod dsl;
 pub mod runtime;
 pub mod query;
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod testing;
 pub mod prelude;
 

@@ -127,6 +127,15 @@ impl Database {
     }
 }
 
+impl Snapshot {
+    /// Reads a range, smallest key first, or the largest.
+    pub fn iter(&self, column: Column, range: Range, backward: bool) -> Iter {
+        let snapshot = Some(self.clone());
+        self.database
+            .iter_towards(column, range, backward, snapshot)
+    }
+}
+
 impl Iter {
     /// Goes to a key, anywhere in the column: the next row is the first that is not before it, or, going
     /// back, the last that is not behind it. The iterator must be one over the whole column.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 
 use super::database::{Column, Database, Handle, Rocks};
-use super::iter::{Iter, Range};
 use crate::base::Result;
 
 /// All rows of a [`Database`] as they were when it was made: later writes do not show. A clone shares it. As
@@ -15,7 +14,7 @@ use crate::base::Result;
 pub struct Snapshot {
     // Dropped before the database, as `Inner::rocks_for_parts` asks.
     rocks: Arc<SnapshotWithThreadMode<'static, Rocks>>,
-    database: Database,
+    pub(super) database: Database,
 }
 
 impl Database {
@@ -43,13 +42,6 @@ impl Snapshot {
             value.extend_from_slice(found);
         }
         Ok(found.is_some())
-    }
-
-    /// Reads a range, smallest key first, or the largest.
-    pub fn iter(&self, column: Column, range: Range, backward: bool) -> Iter {
-        let snapshot = Some(self.clone());
-        self.database
-            .iter_towards(column, range, backward, snapshot)
     }
 
     pub(super) fn raw_iterator(

@@ -12,6 +12,7 @@ use futures::stream::{self, Stream, StreamExt};
 
 use super::drain::Drain;
 use super::globals::Filling;
+use super::handle::About;
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::liveness::Liveness;
@@ -21,7 +22,7 @@ use super::status::Status;
 use super::stop_signal::Signal;
 use super::watch::watch;
 use super::worker::{Ends, Shared, Worker, join};
-use super::{Queries, Settings, Snapshot, State, StateBackend, StopSignal};
+use super::{Handle, Queries, Settings, Snapshot, State, StateBackend, StopSignal};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
 use crate::disk::Budget;
 use crate::log::Log;
@@ -133,9 +134,18 @@ impl ApplicationBuilder {
                 ));
             }
         };
+        let memory_bytes = self.settings.memory_bytes;
         let settings = self.settings.beside(log.memory_bytes());
         let layout = Layout::prepare(&self.topology, &self.id, &*log, &settings)?;
         let databases = layout.databases(settings.state_backend);
+        let about = About {
+            guarantee: settings.guarantee,
+            workers: settings.workers,
+            tasks: layout.specs.len(),
+            memory_bytes,
+            dead_letter_topic: settings.dead_letter_topic.clone(),
+            ..About::of(&self.topology, &self.id)
+        };
         Ok(Shared {
             layout,
             log,
@@ -143,7 +153,8 @@ impl ApplicationBuilder {
             budget: Budget::new(settings.disk_bytes()).for_databases(databases),
             env: self.env,
             hooks: self.hooks,
-            status: Status::new(settings.workers),
+            status: Arc::new(Status::new(settings.workers)),
+            about: Arc::new(about),
             liveness: Liveness::default(),
             stop: AtomicBool::new(false),
             leaves: AtomicBool::new(false),
@@ -246,9 +257,12 @@ impl Application {
 
     /// What it is doing now.
     pub fn snapshot(&self) -> Snapshot {
-        let now_ms = self.shared.env.monotonic_ms();
-        let stuck = self.shared.liveness.stuck(now_ms);
-        self.shared.status.snapshot(now_ms, stuck)
+        self.handle().snapshot()
+    }
+
+    /// A view of it that others may keep: for what shows its state, above all.
+    pub fn handle(&self) -> Handle {
+        Handle::new(&self.shared)
     }
 
     /// Brings the input to its end: waits until everything that was appended before the call has been

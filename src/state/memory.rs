@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::iter::{Rowset, is_empty_range};
-use super::{Backend, Direction, RowChange, Rows, Scan, Snapshots, SortedRows};
+use super::{Backend, Direction, RowChange, RowFigures, Rows, Scan, Snapshots, SortedRows};
 use crate::base::Result;
 
 type Column = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -112,6 +112,14 @@ impl Backend for MemoryBackend {
 
     fn snapshots(&self) -> Arc<dyn Snapshots> {
         self.columns.clone()
+    }
+
+    /// The bytes would have to be counted one by one.
+    fn figures(&self, column: usize) -> RowFigures {
+        RowFigures {
+            rows: Some(self.read().of(column).map_or(0, Column::len) as u64),
+            ..RowFigures::default()
+        }
     }
 
     fn write(&mut self, batch: &Rows) -> Result<()> {

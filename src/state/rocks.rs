@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use super::backend::read_only;
 use super::{
-    Backend, Direction, PointReads, RowChange, Rows, Scan, Snapshots, SortedRows, StoreSpec,
+    Backend, Direction, PointReads, RowChange, RowFigures, Rows, Scan, Snapshots, SortedRows,
+    StoreSpec,
 };
 use crate::base::Result;
-use crate::disk::{Budget, Column, Database, Durability, Iter, Options, Range, Snapshot};
+use crate::disk::{Budget, Column, Database, Durability, Figure, Iter, Options, Range, Snapshot};
 
 /// The column of the task's own rows. No store can have this name: a slash is illegal in topics.
 const META_COLUMN: &str = "/task";
@@ -129,6 +130,17 @@ impl Backend for RocksBackend {
 
     fn snapshots(&self) -> Arc<dyn Snapshots> {
         Arc::new(RocksReads(self.database.clone()))
+    }
+
+    fn figures(&self, column: usize) -> RowFigures {
+        let of = |figure| self.database.figure(Column(column), figure);
+        RowFigures {
+            rows: of(Figure::Rows),
+            bytes: of(Figure::LiveBytes),
+            file_bytes: of(Figure::FileBytes),
+            buffer_bytes: of(Figure::BufferBytes),
+            compaction_bytes: of(Figure::CompactionBytes),
+        }
     }
 
     /// Neighbours are found one from the other.

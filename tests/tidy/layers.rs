@@ -56,6 +56,8 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ]),
     // Reads what tasks of any topology have committed.
     ("query", &[("base", Everything), ("codec", Everything), ("state", Everything), ("runtime", Everything)]),
+    // Shows what the runtime says; the log is asked for dead letters alone.
+    ("admin", &[("base", Everything), ("log", Everything), ("runtime", Everything)]),
     // Drives a topology, whoever described it.
     ("testing", &[
         ("base", Everything), ("codec", Everything), ("log", Everything), ("state", Everything),

@@ -8,6 +8,7 @@ use crate::base::{Env, TaskId};
 use crate::disk::Budget;
 use crate::log::Log;
 use crate::runtime::Settings;
+use crate::runtime::handle::About;
 use crate::runtime::hooks::Hooks;
 use crate::runtime::layout::Layout;
 use crate::runtime::liveness::Liveness;
@@ -22,14 +23,12 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) log: Arc<dyn Log>,
     pub(in crate::runtime) settings: Settings,
     pub(in crate::runtime) directory: Option<StateDirectory>,
-    #[cfg_attr(
-        not(feature = "rocksdb"),
-        allow(dead_code, reason = "there is nothing that draws on it")
-    )]
     pub(in crate::runtime) budget: Budget,
     pub(in crate::runtime) env: Arc<dyn Env>,
     pub(in crate::runtime) hooks: Arc<dyn Hooks>,
-    pub(in crate::runtime) status: Status,
+    /// Outlives this, in handles that tell how the application ended.
+    pub(in crate::runtime) status: Arc<Status>,
+    pub(in crate::runtime) about: Arc<About>,
     pub(in crate::runtime) liveness: Liveness,
     pub(in crate::runtime) stop: AtomicBool,
     /// Whether workers that stop give their places in the group back.

@@ -1,0 +1,56 @@
+//! The face of an application: metrics, health, state and a live page, over HTTP. Feature `admin`.
+//!
+//! ```text
+//!  Application -- handle --> router ---> /                 the page: is it well, where does it hang?
+//!                              |         /metrics          OpenMetrics, for a scraper
+//!                              |         /health/live, /health/ready    for a prober
+//!                              |         /topology  /state  /events     JSON, DOT, server-sent events
+//!                              |         /dead-letters     what failed, and to send it again
+//!                            Guard       Host, Origin, token: before anything else looks at a request
+//!                              |
+//!                            Server      connections, header time-out, body size
+//! ```
+//!
+//! Nothing here is on the path of a record: workers publish what they count once in a tenth of a second, and a request
+//! reads that ([`Application::snapshot`](crate::runtime::Application::snapshot)).
+//!
+//! Two ways to use it. [`serve`] binds an address and serves the application alone. A service with routes of its own
+//! nests [`router`] in its own, protects its own routes with the same [`Guard`], and serves all of it with [`Server`]:
+//!
+//! ```no_run
+//! # async fn main_of(application: marea::runtime::Application) -> marea::Result<()> {
+//! use std::future::pending;
+//! use marea::admin::{self, AdminOptions, Guard, Limits, Server};
+//!
+//! let server = Server::bind("127.0.0.1:8080".parse().unwrap(), Limits::default()).await?;
+//! let guard = Guard::for_address(server.address(), None)?;
+//! let own = axum::Router::new().route("/readings", axum::routing::get(async || "[]"));
+//! let own = guard.protect(own);
+//! let face = admin::router(application.handle(), AdminOptions::new(guard));
+//! server.serve(face.merge(own), pending()).await
+//! # }
+//! ```
+
+mod token;
+mod refusal;
+mod guard;
+mod timed;
+mod server;
+mod options;
+mod words;
+mod process;
+mod exposition;
+mod metrics;
+mod health;
+mod state;
+mod feed;
+mod dead_letters;
+mod page;
+mod router;
+
+pub use guard::{Guard, Reads};
+pub use options::{AdminOptions, Section};
+pub use refusal::Refusal;
+pub use router::{router, serve};
+pub use server::{Limits, Server};
+pub use token::Token;

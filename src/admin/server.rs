@@ -1,0 +1,181 @@
+//! Serves a router, within limits: what a client does or does not do costs a bounded amount of memory and time.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use futures::future::{Either, select};
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::timed::TimedStream;
+use crate::base::{Error, ErrorKind, Result};
+
+/// What clients may take of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time. More wait to be accepted.
+    pub connections: usize,
+    /// How long a client may take to send the head of a request, in milliseconds; then its connection is
+    /// closed. So is one on which nothing is asked for this long.
+    pub header_timeout_ms: u64,
+    /// How long a client may leave unread what it is sent, in milliseconds; then its connection is closed.
+    pub write_timeout_ms: u64,
+    /// Bytes of a head of a request.
+    pub header_bytes: usize,
+    /// Bytes of a body. A larger one fails while it is read, whatever a route allows.
+    pub body_bytes: usize,
+    /// How long requests may still take once the server is told to stop, in milliseconds.
+    pub stop_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            header_timeout_ms: 10_000,
+            write_timeout_ms: 10_000,
+            header_bytes: 16 << 10,
+            body_bytes: 64 << 10,
+            stop_ms: 2_000,
+        }
+    }
+}
+
+/// The pause after the system has refused a connection, of which there may be too many.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound address, to serve a router on.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    limits: Limits,
+}
+
+impl Server {
+    /// Binds an address; port 0 is a free one. Runs on the caller's tokio runtime, as all of it does.
+    ///
+    /// # Errors
+    /// `Unavailable` if the address cannot be bound.
+    pub async fn bind(address: SocketAddr, limits: Limits) -> Result<Self> {
+        let unable = |cause: std::io::Error| {
+            let message = format!(
+                "{address} cannot be bound; choose another port, or stop what listens there"
+            );
+            Error::new(ErrorKind::Unavailable, message).with_source(cause)
+        };
+        let listener = TcpListener::bind(address).await.map_err(unable)?;
+        let address = listener.local_addr().map_err(unable)?;
+        Ok(Self {
+            listener,
+            address,
+            limits,
+        })
+    }
+
+    /// The address that is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router` until `until` resolves: then nothing more is accepted, and what is being answered has
+    /// [`Limits::stop_ms`] to end.
+    ///
+    /// # Errors
+    /// None yet: a connection that fails costs nothing but itself.
+    pub async fn serve(self, router: Router, until: impl Future<Output = ()>) -> Result<()> {
+        let limits = self.limits;
+        let room = Arc::new(Semaphore::new(limits.connections.max(1)));
+        let (stop, stopped) = watch::channel(());
+        let mut connections = JoinSet::new();
+        let mut until = pin!(until);
+        loop {
+            let next = async {
+                // The semaphore is never closed.
+                let permit = Arc::clone(&room).acquire_owned().await.ok();
+                (permit, self.listener.accept().await)
+            };
+            let accepted = match select(&mut until, pin!(next)).await {
+                Either::Left(_) => break,
+                Either::Right((accepted, _)) => accepted,
+            };
+            while connections.try_join_next().is_some() {}
+            let (permit, accepted) = accepted;
+            let Ok((stream, _)) = accepted else {
+                sleep(PAUSE).await;
+                continue;
+            };
+            let (router, stopped) = (router.clone(), stopped.clone());
+            connections.spawn(async move {
+                connection(stream, router, limits, stopped).await;
+                drop(permit);
+            });
+        }
+        drop(stop);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(Duration::from_millis(limits.stop_ms), ended)
+            .await
+            .is_err()
+        {
+            connections.shutdown().await;
+        }
+        Ok(())
+    }
+}
+
+/// Serves one connection to its end, or until `stopped` says that the server is gone.
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<()>,
+) {
+    // Events are small and far between.
+    let _ = stream.set_nodelay(true);
+    let patience = Duration::from_millis(limits.write_timeout_ms);
+    let stream = TokioIo::new(TimedStream::new(stream, patience));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            let body = |body| Body::new(Limited::new(body, limits.body_bytes));
+            let answer = tower_service::Service::call(&mut router.clone(), request.map(body)).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
+        }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits.header_timeout_ms))
+        .max_buf_size(limits.header_bytes.max(8 << 10))
+        .serve_connection(stream, service);
+    let mut serving = pin!(serving);
+    let ended = {
+        let gone = pin!(async { while stopped.changed().await.is_ok() {} });
+        match select(serving.as_mut(), gone).await {
+            Either::Left((ended, _)) => Some(ended),
+            Either::Right(_) => None,
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection failed");
+    }
+}
