@@ -9,6 +9,7 @@
 //!
 //! The pipeline is [`topology::build`]; `examples/ocean_aggregates.rs` of marea runs it.
 
+pub mod oceans;
 pub mod model;
 pub mod codec;
 pub mod check;
