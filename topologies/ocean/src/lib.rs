@@ -7,7 +7,8 @@
 //!                                                   ocean-sums, oceans-seen: state, with changelogs
 //! ```
 //!
-//! The pipeline is [`topology::build`]; `examples/ocean_aggregates.rs` of marea runs it.
+//! The pipeline is [`topology::build`]; `examples/ocean_aggregates` of marea runs it over files, [`service`] as a
+//! service, whose simulated clients are [`sensors`].
 
 pub mod oceans;
 pub mod model;
@@ -21,3 +22,5 @@ pub mod patience;
 mod pending;
 pub mod results;
 pub mod burst;
+pub mod service;
+pub mod sensors;
