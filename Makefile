@@ -15,7 +15,7 @@ service: prerequisites ## run the ocean service on loopback; ARGS="--listen 127.
 	cargo run --release -p ocean -- $(ARGS)
 
 test: prerequisites ## all tests, those in the documentation included
-	cargo test --release --workspace --no-fail-fast
+	cargo test --release --workspace --features marea/admin --no-fail-fast
 
 verify: fmt lint docs test ## what a change must pass before it is merged
 
@@ -23,10 +23,10 @@ fmt: prerequisites ## check the format
 	cargo fmt --all --check
 
 lint: prerequisites ## clippy, warnings being errors
-	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo clippy --release --workspace --features marea/admin --all-targets -- -D warnings
 
 docs: prerequisites ## build the documentation, warnings being errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --features marea/admin --no-deps
 
 bench: prerequisites ## all benches
 	cargo bench --workspace

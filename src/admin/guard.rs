@@ -165,10 +165,16 @@ impl Guard {
             return Ok(());
         }
         let Some(token) = &self.token else {
-            return Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                "no token is set, so nothing can be changed here; start the program with one",
-            ));
+            let message = match reads {
+                true => {
+                    "no token is set, so nothing is shown here; start the program with one, or let it listen on \
+                     127.0.0.1"
+                }
+                false => {
+                    "no token is set, so nothing can be changed here; start the program with one"
+                }
+            };
+            return Err(Refusal::new(StatusCode::FORBIDDEN, message));
         };
         match token.is_shown_in(headers) {
             true => Ok(()),

@@ -38,6 +38,15 @@ mod timed;
 mod room;
 mod server;
 mod options;
+mod words;
+mod process;
+mod exposition;
+mod metrics;
+mod health;
+mod state;
+mod feed;
+mod dead_letters;
+mod page;
 mod router;
 
 pub use guard::{Guard, Reads};

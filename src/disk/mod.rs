@@ -20,6 +20,8 @@ mod budget;
 #[cfg(feature = "rocksdb")]
 mod database;
 mod error;
+#[cfg(feature = "rocksdb")]
+mod figures;
 #[cfg_attr(
     not(feature = "rocksdb"),
     allow(dead_code, reason = "there are no databases that share files")
@@ -49,6 +51,8 @@ pub use budget::{Budget, Reserved};
 #[cfg(feature = "rocksdb")]
 pub use database::{Column, Database, Durability};
 pub(crate) use error::from_io;
+#[cfg(feature = "rocksdb")]
+pub use figures::Figure;
 #[cfg(feature = "rocksdb")]
 pub use format::{Format, Opened, check_format};
 #[cfg(feature = "rocksdb")]

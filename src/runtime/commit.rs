@@ -88,6 +88,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
             continue;
         }
         sealed.outputs.extend(open.task.effects().take());
+        open.written.seal(open.task.effects());
         open.staged = false;
         open.task.state.seal()?;
         let mut builder = BatchesBuilder::default();
@@ -95,6 +96,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
             let Some(changelog) = changelog else { continue };
             open.task.state.changelog(store, &mut builder)?;
             for batch in builder.seal() {
+                open.written.seal_changes(store, &batch);
                 sealed.changes.push((changelog.clone(), batch));
             }
         }
@@ -241,6 +243,7 @@ impl InFlight {
             open.task.state.set_wall_ms(wall_ms);
             open.task.state.applied(&ends)?;
             open.sealed = false;
+            open.written.committed();
             open.committed.clone_from(&open.committing);
             open.ended = open.ending && open.task.has_ended();
         }

@@ -76,9 +76,15 @@ impl Handle {
     /// What the application is doing now.
     pub fn snapshot(&self) -> Snapshot {
         let now_ms = self.env.monotonic_ms();
-        let stuck = self.shared.upgrade();
-        let stuck = stuck.map(|shared| shared.liveness.stuck(now_ms));
-        self.status.snapshot(now_ms, stuck.unwrap_or_default())
+        let shared = self.shared.upgrade();
+        let stuck = (shared.as_ref()).map(|shared| shared.liveness.stuck(now_ms));
+        let mut snapshot = self.status.snapshot(now_ms, stuck.unwrap_or_default());
+        snapshot.memory.limit_bytes = self.about.memory_bytes as u64;
+        if let Some(shared) = shared {
+            snapshot.memory.log_bytes = shared.log.memory_bytes() as u64;
+            snapshot.memory.disk_bytes = Some(shared.budget.used_bytes() as u64);
+        }
+        snapshot
     }
 
     /// What does not change about it.

@@ -15,6 +15,7 @@
 mod application;
 mod commit;
 mod drain;
+mod figures;
 mod globals;
 mod handle;
 mod hooks;
@@ -31,6 +32,7 @@ mod watch;
 mod worker;
 
 pub use application::{Application, ApplicationBuilder};
+pub use figures::{InputSnapshot, Latencies, MemorySnapshot, StoreSnapshot, WorkerMemory};
 pub use handle::{About, Handle};
 pub use hooks::{Hooks, NoHooks, Point};
 pub(crate) use inline::Inline;
@@ -41,4 +43,7 @@ pub use status::{LogOutage, Snapshot, State, Stuck, TaskSnapshot, WorkerSnapshot
 pub use stop_signal::StopSignal;
 pub(crate) use worker::Turn;
 
-pub use crate::task::{DropReason, Drops, ErrorPolicies, Policy, Stage};
+pub use crate::state::{RowFigures, StoreFigures};
+pub use crate::task::{
+    DropReason, Drops, ErrorPolicies, Failures, HeldBack, InputFigures, Policy, Stage, Traffic,
+};

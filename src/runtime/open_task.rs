@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::figures::Written;
 use super::hooks::{Hooks, Point};
 use super::layout::CLOCK_INTERVAL_MS;
 use super::opening::Ready;
 use super::worker::Shared;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{CommittedOffset, Log};
-use crate::state::TaskDirectory;
+use crate::state::{StoreFigures, TaskDirectory};
 use crate::task::{HeldBack, InputSpec, Task};
 
 /// Puts a task's inputs at their committed offsets, or at the start of what is there.
@@ -71,6 +72,11 @@ pub(super) struct OpenTask {
     pub(super) waits: Option<(HeldBack, u64)>,
     /// The positions sealed into the commit in flight.
     pub(super) committing: Vec<Offset>,
+    /// What it has written.
+    pub(super) written: Written,
+    /// The size of its stores, and when it was asked for, by the monotonic clock.
+    pub(super) stores: Vec<StoreFigures>,
+    pub(super) stores_at_ms: Option<u64>,
 }
 
 impl OpenTask {
@@ -122,6 +128,9 @@ impl OpenTask {
             idle_timeouts_ms,
             renewed_at_ms: None,
             waits: None,
+            written: Written::default(),
+            stores: Vec::new(),
+            stores_at_ms: None,
         })
     }
 

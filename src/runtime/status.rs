@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::figures::{InputSnapshot, Latencies, MemorySnapshot, StoreSnapshot, WorkerMemory};
 use super::opening::{RestoringTask, WaitingTask};
 use crate::base::{Error, ErrorKind, Offset, TaskId, TopicPartition};
-use crate::task::{Drops, HeldBack};
+use crate::task::{Drops, HeldBack, Traffic};
 
 /// The life of an application.
 ///
@@ -54,6 +55,17 @@ pub struct TaskSnapshot {
     pub held_back: Option<HeldBack>,
     /// For how long its time has stood because of that, in milliseconds.
     pub held_back_ms: u64,
+    /// How far all of its inputs have come, in milliseconds: no window that ends after this may close. `None` before
+    /// the first record, and once all inputs have ended.
+    pub floor_ms: Option<i64>,
+    /// Its inputs, with what came in by them.
+    pub inputs: Vec<InputSnapshot>,
+    /// The topics that it has written, with what is committed there since it was opened.
+    pub outputs: Vec<(Arc<str>, Traffic)>,
+    /// Its stores.
+    pub stores: Vec<StoreSnapshot>,
+    /// What it has dropped since it was opened, by reason.
+    pub drops: Drops,
 }
 
 /// The log does not answer a worker, which waits.
@@ -108,6 +120,21 @@ pub struct WorkerSnapshot {
     /// Whether the group has given its tasks to others, as it was stuck for `max_poll_interval_ms`. It
     /// joins anew when it gets free.
     pub expelled: bool,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Commits that were aborted since the start. What they were to do was done again.
+    pub aborts: u64,
+    /// How often it has lost its place in the group since the start.
+    pub places_lost: u64,
+    /// How long its commits took.
+    pub latencies: Latencies,
+    /// When its last commit became definite, in milliseconds before now; `None` before the first.
+    pub committed_ms: Option<u64>,
+    /// When it said all this, in milliseconds before now. It does ten times a second, but for a record that takes
+    /// longer.
+    pub reported_ms: u64,
+    /// What it has in memory.
+    pub memory: WorkerMemory,
 }
 
 /// A picture of a running application.
@@ -134,6 +161,10 @@ pub struct Snapshot {
     pub waiting: Vec<WaitingTask>,
     /// All workers that have reported.
     pub workers: Vec<WorkerSnapshot>,
+    /// Workers that have not ended, whether they have reported or not.
+    pub workers_running: usize,
+    /// What is in memory.
+    pub memory: MemorySnapshot,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -161,6 +192,14 @@ pub(super) struct WorkerStatus {
     pub(super) outage: Option<(u64, String)>,
     /// Whether its tasks went to others while it was stuck.
     pub(super) expelled: bool,
+    pub(super) aborts: u64,
+    pub(super) places_lost: u64,
+    pub(super) latencies: Latencies,
+    /// When its last commit became definite, by the monotonic clock.
+    pub(super) committed_at_ms: Option<u64>,
+    /// When it reported, by the monotonic clock.
+    pub(super) reported_at_ms: u64,
+    pub(super) memory: WorkerMemory,
 }
 
 /// Shared by the workers and the handle.
@@ -197,7 +236,8 @@ impl Status {
 
     /// Takes what a worker says at `now_ms` of the monotonic clock. The application runs once all tasks are
     /// open, or, where other instances have some, once no worker has been given more for a while.
-    pub(super) fn report(&self, worker: &str, status: WorkerStatus, tasks: usize, now_ms: u64) {
+    pub(super) fn report(&self, worker: &str, mut status: WorkerStatus, tasks: usize, now_ms: u64) {
+        status.reported_at_ms = now_ms;
         let mut inner = self.lock();
         inner.workers.insert(worker.to_owned(), status);
         // While a task moves, two workers may list it.
@@ -340,6 +380,8 @@ impl Status {
             restoring: Vec::new(),
             waiting: Vec::new(),
             workers: Vec::new(),
+            workers_running: inner.running,
+            memory: MemorySnapshot::default(),
             error: inner.error.as_ref().map(|(_, message)| message.clone()),
         };
         for (name, worker) in &inner.workers {
@@ -352,7 +394,15 @@ impl Status {
                 }),
                 stuck: stuck.remove(name),
                 expelled: worker.expelled,
+                commits: worker.commits,
+                aborts: worker.aborts,
+                places_lost: worker.places_lost,
+                latencies: worker.latencies,
+                committed_ms: (worker.committed_at_ms).map(|at_ms| now_ms.saturating_sub(at_ms)),
+                reported_ms: now_ms.saturating_sub(worker.reported_at_ms),
+                memory: worker.memory,
             });
+            snapshot.memory.workers.add(&worker.memory);
             snapshot.records += worker.records;
             snapshot.commits += worker.commits;
             snapshot.lag = (snapshot.lag.zip(worker.lag)).map(|(others, lag)| others + lag);

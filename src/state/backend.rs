@@ -3,7 +3,7 @@
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use super::{Direction, PointReads, SortedRows};
+use super::{Direction, PointReads, RowFigures, SortedRows};
 use crate::base::{Error, ErrorKind, Result};
 
 /// The committed rows of one task: a column per store, in the order of the task's stores, and one
@@ -67,6 +67,12 @@ pub trait Backend: Send {
     /// where they are not.
     fn reads(&self) -> Option<Arc<dyn PointReads>> {
         None
+    }
+
+    /// What is known of the rows of a column; of a column that is not there, nothing.
+    fn figures(&self, column: usize) -> RowFigures {
+        let _ = column;
+        RowFigures::default()
     }
 
     /// Whether many rows are faster to write in the order of their keys.

@@ -9,9 +9,11 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Backend, Direction, PointReads, RowChange, Rows, Scan, SortedRows, StoreSpec};
+use super::{
+    Backend, Direction, PointReads, RowChange, RowFigures, Rows, Scan, SortedRows, StoreSpec,
+};
 use crate::base::Result;
-use crate::disk::{Budget, Column, Database, Durability, Iter, Options, Range};
+use crate::disk::{Budget, Column, Database, Durability, Figure, Iter, Options, Range};
 
 /// The column of the task's own rows. No store can have this name: a slash is illegal in topics.
 const META_COLUMN: &str = "/task";
@@ -118,6 +120,17 @@ impl Backend for RocksBackend {
 
     fn reads(&self) -> Option<Arc<dyn PointReads>> {
         Some(Arc::new(RocksReads(self.database.clone())))
+    }
+
+    fn figures(&self, column: usize) -> RowFigures {
+        let of = |figure| self.database.figure(Column(column), figure);
+        RowFigures {
+            rows: of(Figure::Rows),
+            bytes: of(Figure::LiveBytes),
+            file_bytes: of(Figure::FileBytes),
+            buffer_bytes: of(Figure::BufferBytes),
+            compaction_bytes: of(Figure::CompactionBytes),
+        }
     }
 
     /// Neighbours are found one from the other.

@@ -89,7 +89,7 @@ impl DropReason {
 
 /// How many records were dropped, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops([u64; REASONS.len()]);
+pub struct Drops([u64; REASONS.len()], pub(super) super::Failures);
 
 impl Drops {
     pub(super) fn count(&mut self, reason: DropReason) {
@@ -118,6 +118,7 @@ impl Drops {
 
     /// Adds another task's counts.
     pub fn add(&mut self, other: &Self) {
+        self.1.add(&other.1);
         self.0
             .iter_mut()
             .zip(other.0)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{ClocksTo, DynamicTopics, OutputSpec, TopicName};
+use super::{ClocksTo, DynamicTopics, OutputSpec, TopicName, Traffic};
 use crate::base::{Error, Header, NO_TIMESTAMP, Result, TopicPartition};
 use crate::log::{Batch, BatchesBuilder, BatchesMark};
 
@@ -40,6 +40,8 @@ struct EffectsMark {
 struct OutputTopic {
     spec: OutputSpec,
     partitions: Vec<OutputPartition>,
+    /// What was taken since it was asked for.
+    taken: Traffic,
 }
 
 impl OutputTopic {
@@ -47,6 +49,7 @@ impl OutputTopic {
         let partitions = (0..spec.partitions).map(|_| OutputPartition::new());
         Self {
             partitions: partitions.collect(),
+            taken: Traffic::default(),
             spec,
         }
     }
@@ -62,6 +65,8 @@ struct OutputPartition {
     said_at_ms: i64,
     /// Whether the partition is known to have had a record.
     used: bool,
+    /// Clocks alone that wait.
+    clocks_alone: u64,
 }
 
 impl OutputPartition {
@@ -72,6 +77,7 @@ impl OutputPartition {
             clock_ms: NO_TIMESTAMP,
             said_at_ms: i64::MIN,
             used: false,
+            clocks_alone: 0,
         }
     }
 }
@@ -215,6 +221,7 @@ impl Effects {
             };
             self.append(output, partition, None, None, timestamp_ms, &[], Some(mark));
             self.set_clock(output, partition, clock_ms);
+            self.topics[output.0].partitions[partition as usize].clocks_alone += 1;
         }
     }
 
@@ -297,12 +304,24 @@ impl Effects {
         for topic in &mut self.topics {
             for (partition, slot) in topic.partitions.iter_mut().enumerate() {
                 for batch in slot.builder.seal() {
+                    topic.taken.add(Traffic {
+                        records: u64::from(batch.record_count()),
+                        bytes: batch.as_bytes().len() as u64,
+                    });
                     let place = TopicPartition::new(topic.spec.topic.clone(), partition as u32);
                     batches.push((place, batch));
                 }
+                let clocks = std::mem::take(&mut slot.clocks_alone);
+                topic.taken.records = topic.taken.records.saturating_sub(clocks);
             }
         }
         batches
+    }
+
+    /// Each topic with what was taken for it since the last call.
+    pub fn take_traffic(&mut self) -> impl Iterator<Item = (&Arc<str>, Traffic)> + '_ {
+        let topics = self.topics.iter_mut();
+        topics.map(|topic| (&topic.spec.topic, std::mem::take(&mut topic.taken)))
     }
 
     /// Number of records waiting.

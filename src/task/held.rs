@@ -88,11 +88,13 @@ impl Context {
             }
             Policy::Skip => {
                 tracing::warn!(stage = stage.name(), %error, "held row skipped");
+                self.drops.count_failure(stage);
                 self.drop_record(DropReason::Skipped);
                 Ok(())
             }
             Policy::DeadLetter => {
                 tracing::warn!(stage = stage.name(), %error, "held row sent to the dead letters");
+                self.drops.count_failure(stage);
                 let mut headers = headers.as_slice().to_vec();
                 headers.push(error_header("store", row.store.to_owned()));
                 let record = (Some(row.key), Some(row.value));

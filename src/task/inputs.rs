@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::origins::Origins;
-use super::{InputSpec, Source};
+use super::{InputFigures, InputSpec, Source};
 use crate::base::{Error, NO_TIMESTAMP, Offset, Result, TopicPartition};
 use crate::log::{Cursor, Fetched, RecordRef};
 
@@ -46,6 +46,7 @@ pub(super) struct Queue {
     pub(super) time_ms: i64,
     /// Records that its source has accepted.
     pub(super) accepted: u64,
+    pub(super) figures: InputFigures,
     /// The end of the partition when last asked for.
     end: Offset,
 }
@@ -66,6 +67,7 @@ impl Queue {
             position: 0,
             time_ms: NO_TIMESTAMP,
             accepted: 0,
+            figures: InputFigures::default(),
             end: Offset::MAX,
         }
     }

@@ -113,6 +113,8 @@ impl Task {
     pub fn abort(&mut self) -> Result<()> {
         self.state.rollback()?;
         let drops = self.context.drops;
+        let queues = self.inputs.queues.iter();
+        let figures: Vec<_> = queues.map(|queue| queue.figures).collect();
         let place = Arc::clone(&self.context.place);
         let Built {
             mut context,
@@ -124,6 +126,9 @@ impl Task {
         context.place = place;
         self.context = context;
         self.inputs = inputs;
+        for (queue, figures) in self.inputs.queues.iter_mut().zip(figures) {
+            queue.figures = figures;
+        }
         self.sinks = sinks;
         self.called = called;
         self.begun = false;
@@ -259,6 +264,9 @@ impl Task {
         if std::mem::take(&mut self.ended) {
             self.sinks.iter().for_each(|sink| sink.time.forget_end());
         }
+        let taken = &mut queue.figures.taken;
+        taken.records += 1;
+        taken.bytes += raw.byte_len() as u64;
         self.handle(position, raw)
     }
 
@@ -303,7 +311,9 @@ impl Task {
         match outcome {
             Ok(()) => {
                 let accepted = u64::from(self.context.accepted);
-                self.inputs.queues[position].accepted += accepted;
+                let queue = &mut self.inputs.queues[position];
+                queue.accepted += accepted;
+                queue.figures.rejected += 1 - accepted;
                 Ok(())
             }
             Err(error) => self.failed(position, raw, error),
@@ -317,6 +327,7 @@ impl Task {
             Policy::Fail => Err(error),
             Policy::Skip | Policy::DeadLetter => {
                 tracing::warn!(task = %self.id, %error, "passed over while time moved");
+                self.context.drops.count_failure(self.context.stage);
                 self.context.drop_record(DropReason::Skipped);
                 Ok(())
             }
@@ -325,15 +336,20 @@ impl Task {
 
     fn failed(&mut self, position: usize, raw: &RecordRef<'_>, error: Error) -> Result<()> {
         let stage = self.context.stage;
-        let place = &self.inputs.queues[position].partition;
+        let queue = &mut self.inputs.queues[position];
+        let place = &queue.partition;
         match self.context.policy_of(stage, &error) {
             Policy::Skip => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "record skipped");
+                queue.figures.rejected += 1;
+                self.context.drops.count_failure(stage);
                 self.context.drop_record(DropReason::Skipped);
                 Ok(())
             }
             Policy::DeadLetter => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "dead letter");
+                queue.figures.rejected += 1;
+                self.context.drops.count_failure(stage);
                 let headers = raw.headers_without(CLOCK_HEADER)?.as_slice().to_vec();
                 let record = (raw.key, raw.value);
                 let message = error.to_string();

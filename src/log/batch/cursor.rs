@@ -141,6 +141,13 @@ pub struct RecordRef<'a> {
 }
 
 impl RecordRef<'_> {
+    /// What key, value and headers take, in bytes.
+    #[inline]
+    pub fn byte_len(&self) -> usize {
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        len(self.key) + len(self.value) + self.headers.len()
+    }
+
     /// Whether the record has no headers.
     pub fn has_no_headers(&self) -> bool {
         self.header_count == 0

@@ -64,7 +64,8 @@ impl Worker {
     }
 
     fn ask_for_outputs(&mut self) -> Result<()> {
-        self.asked_at_ms = self.shared.env.monotonic_ms();
+        self.begun_at_ns = self.shared.env.monotonic_ns();
+        self.asked_at_ms = self.begun_at_ns / 1_000_000;
         let outputs = self.take_outputs();
         self.ahead.is_asked(size_of(&outputs));
         let asked = InFlight::of_outputs(
@@ -114,7 +115,8 @@ impl Worker {
             ahead,
             ..
         } = self;
-        self.committed_at_ms = shared.env.monotonic_ms();
+        self.begun_at_ns = shared.env.monotonic_ns();
+        self.committed_at_ms = self.begun_at_ns / 1_000_000;
         let all = self.committed_at_ms > self.refreshed_at_ms + REFRESH_MS;
         if all {
             self.refreshed_at_ms = self.committed_at_ms;
@@ -170,7 +172,11 @@ impl Worker {
                     flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 }
                 self.commits += 1;
-                let answered_ms = self.shared.env.monotonic_ms();
+                let answered_ns = self.shared.env.monotonic_ns();
+                let answered_ms = answered_ns / 1_000_000;
+                self.latencies
+                    .note(answered_ns.saturating_sub(self.begun_at_ns));
+                self.definite_at_ms = Some(answered_ms);
                 self.commit_took_ms = answered_ms.saturating_sub(self.asked_at_ms);
                 tracing::debug!(took_ms = self.commit_took_ms, "commit");
                 let staging = self.writer.staging();

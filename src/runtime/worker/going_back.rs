@@ -21,8 +21,10 @@ impl Worker {
         let times = Outage::note(&mut self.aborts, now_ms, error);
         tracing::warn!(worker = %self.name, %error, times, "commit aborted; going back to what is committed");
         self.writer.abandon();
+        self.aborts_total += 1;
         for open in self.tasks.values_mut() {
             open.task.abort()?;
+            open.written.aborted();
             open.sealed = false;
             open.staged = false;
             open.ended = false;

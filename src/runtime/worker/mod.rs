@@ -41,6 +41,7 @@ use self::reading::Reading;
 use self::silence::Silence;
 use self::staging::Ahead;
 use super::commit::InFlight;
+use super::figures::Latencies;
 use super::liveness::Activity;
 use super::open_task::OpenTask;
 use super::opening::Openings;
@@ -131,8 +132,13 @@ pub(in crate::runtime) struct Worker {
     is_full: bool,
     ahead: Ahead,
     committed_at_ms: u64,
+    /// When the commit in flight was begun, by the monotonic clock.
+    begun_at_ns: u64,
     /// How long the last commit took.
     commit_took_ms: u64,
+    latencies: Latencies,
+    /// When the last commit became definite, by the monotonic clock.
+    definite_at_ms: Option<u64>,
     /// Whether there was nothing to process when records were looked for last, and none came.
     has_caught_up: bool,
     passed_gaps_at_ms: u64,
@@ -173,6 +179,7 @@ pub(in crate::runtime) struct Worker {
     deleted_unread: u64,
     records: u64,
     commits: u64,
+    aborts_total: u64,
 }
 
 impl Worker {
@@ -206,7 +213,10 @@ impl Worker {
             is_full: false,
             ahead: Ahead::default(),
             committed_at_ms: now_ms,
+            begun_at_ns: 0,
             commit_took_ms: 0,
+            latencies: Latencies::default(),
+            definite_at_ms: None,
             has_caught_up: false,
             passed_gaps_at_ms: now_ms,
             refreshed_at_ms: now_ms,
@@ -230,6 +240,7 @@ impl Worker {
             deleted_unread: 0,
             records: 0,
             commits: 0,
+            aborts_total: 0,
             shared,
         }
     }

@@ -22,10 +22,6 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) log: Arc<dyn Log>,
     pub(in crate::runtime) settings: Settings,
     pub(in crate::runtime) directory: Option<StateDirectory>,
-    #[cfg_attr(
-        not(feature = "rocksdb"),
-        allow(dead_code, reason = "there is nothing that draws on it")
-    )]
     pub(in crate::runtime) budget: Budget,
     pub(in crate::runtime) env: Arc<dyn Env>,
     pub(in crate::runtime) hooks: Arc<dyn Hooks>,

@@ -1,0 +1,190 @@
+//! Reading backwards: a log is read forwards only, so each partition gives a stretch before a bound.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+use super::letter::Letter;
+use crate::admin::Refusal;
+use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::log::{Isolation, Log};
+
+/// How much is fetched at a time, in bytes.
+const FETCH_BYTES: usize = 1 << 20;
+/// How often records are waited for, each time for so long: a page is not worth more.
+const WAITS: u32 = 50;
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Where a page ends: in each partition the offset before which the next one goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::admin) struct Cursor(BTreeMap<u32, Offset>);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for (partition, offset) in &self.0 {
+            write!(f, "{between}{partition}-{offset}")?;
+            between = ".";
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        let bound = |bound: &str| {
+            let (partition, offset) = bound.split_once('-')?;
+            let offset: Offset = offset.parse().ok()?;
+            Some((partition.parse().ok()?, offset)).filter(|_| offset >= 0)
+        };
+        let bounds: Option<_> = text.split('.').map(bound).collect();
+        bounds.map(Self).ok_or_else(|| {
+            let message =
+                "`before` is no place in the list; take it from `next` of the page before";
+            Refusal::new(StatusCode::BAD_REQUEST, message)
+        })
+    }
+}
+
+/// Some of the list.
+pub(super) struct Page {
+    pub(super) letters: Vec<Letter>,
+    /// Where the next one begins; `None` at the end.
+    pub(super) next: Option<Cursor>,
+}
+
+/// The newest letters before a cursor, by their timestamps across partitions.
+pub(super) fn page(
+    log: &dyn Log,
+    topic: &str,
+    before: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page> {
+    let spec = log.topic(topic)?;
+    let partitions = spec.map_or(0, |spec| spec.partitions);
+    let places = (0..partitions).map(|partition| TopicPartition::new(topic, partition));
+    let places: Vec<TopicPartition> = places.collect();
+    let ends = log.end_offsets(&places, Isolation::ReadCommitted)?;
+    let mut bounds = Cursor::default();
+    let mut starts = BTreeMap::new();
+    let mut stretches: Vec<Vec<Letter>> = Vec::new();
+    for (place, end) in places.iter().zip(ends) {
+        let bound = before.and_then(|cursor| cursor.0.get(&place.partition).copied());
+        let bound = bound.map_or(end, |bound| bound.min(end));
+        let start = log.start_offset(place)?;
+        starts.insert(place.partition, start);
+        let mut stretch = Vec::new();
+        let mut upper = bound;
+        // Marks of transactions take offsets too: go further back until there is enough.
+        while stretch.len() < limit && upper > start {
+            let from = upper.saturating_sub(limit as Offset * 2).max(start);
+            let mut older = read(log, place, from, upper)?;
+            older.append(&mut stretch);
+            stretch = older;
+            upper = from;
+        }
+        bounds.0.insert(place.partition, bound);
+        stretches.push(stretch);
+    }
+    let mut letters = Vec::new();
+    while letters.len() < limit {
+        let newest = stretches.iter_mut().filter(|stretch| !stretch.is_empty());
+        let newest = newest.max_by_key(|stretch| stretch.last().map(|letter| letter.timestamp_ms));
+        let Some(letter) = newest.and_then(Vec::pop) else {
+            break;
+        };
+        bounds.0.insert(letter.place.partition, letter.offset);
+        letters.push(letter);
+    }
+    let has_more = letters.len() == limit && {
+        let mut bounds = bounds.0.iter();
+        bounds.any(|(partition, bound)| starts.get(partition).is_some_and(|start| bound > start))
+    };
+    Ok(Page {
+        letters,
+        next: has_more.then_some(bounds),
+    })
+}
+
+/// The letter at a place, if it is there.
+pub(super) fn one(log: &dyn Log, place: &TopicPartition, offset: Offset) -> Result<Option<Letter>> {
+    let spec = log.topic(&place.topic)?;
+    if spec.is_none_or(|spec| place.partition >= spec.partitions) {
+        return Ok(None);
+    }
+    let end = log.end_offset(place, Isolation::ReadCommitted)?;
+    if !(log.start_offset(place)?..end).contains(&offset) {
+        return Ok(None);
+    }
+    let letters = read(log, place, offset, offset + 1)?;
+    Ok(letters.into_iter().next())
+}
+
+/// The letters from one offset on, before another that is no later than the end.
+fn read(log: &dyn Log, place: &TopicPartition, from: Offset, to: Offset) -> Result<Vec<Letter>> {
+    let mut letters = Vec::new();
+    each_record(log, place, from, to, &mut |record| {
+        letters.push(Letter::of(place, record)?);
+        Ok(())
+    })?;
+    Ok(letters)
+}
+
+/// Shows the committed records from one offset on, before another that is no later than the end.
+pub(super) fn each_record(
+    log: &dyn Log,
+    place: &TopicPartition,
+    from: Offset,
+    to: Offset,
+    visit: &mut dyn FnMut(&crate::log::RecordRef<'_>) -> Result<()>,
+) -> Result<()> {
+    if from >= to {
+        return Ok(());
+    }
+    let mut reader = log.reader()?;
+    reader.assign(&[(place.clone(), from)])?;
+    for _ in 0..WAITS {
+        if reader
+            .position(place)
+            .is_some_and(|position| position >= to)
+        {
+            return Ok(());
+        }
+        for fetched in reader.poll(FETCH_BYTES, WAIT)? {
+            let mut cursor = fetched.batch.cursor(fetched.base_offset);
+            while let Some(record) = cursor.next_record()? {
+                if (from.max(fetched.position)..to).contains(&record.offset) {
+                    visit(&record)?;
+                }
+            }
+        }
+    }
+    if reader
+        .position(place)
+        .is_some_and(|position| position >= to)
+    {
+        return Ok(());
+    }
+    let message = format!("{place} could not be read to its end in time; ask again");
+    Err(Error::new(ErrorKind::Unavailable, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_what_it_was_written_as() {
+        let cursor = Cursor(BTreeMap::from([(0, 12), (3, 0)]));
+        assert_eq!(cursor.to_string(), "0-12.3-0");
+        assert_eq!("0-12.3-0".parse::<Cursor>().expect("a cursor"), cursor);
+        for text in ["", "0", "a-1", "0-b", "0--1", "0-1.", "../../etc"] {
+            assert!(text.parse::<Cursor>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Sends a dead letter again, exactly once; the steps are in `mod.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+use super::letter::Letter;
+use super::marks;
+use crate::admin::Refusal;
+use crate::base::{Env, Error, ErrorKind, Header};
+use crate::log::{Batch, BatchBuilder, Commit, CommitError, Log, Writer};
+
+/// How long the outcome of a commit is waited for, in milliseconds, and at a time.
+const PATIENCE_MS: u64 = 20_000;
+const WAIT: Duration = Duration::from_millis(20);
+
+/// Sends dead letters again, one at a time.
+#[derive(Default)]
+pub(super) struct Redriver {
+    /// Open from one redrive to the next; dropped when anything went wrong with it.
+    writer: Option<Box<dyn Writer>>,
+}
+
+impl Redriver {
+    /// Sends one.
+    ///
+    /// # Errors
+    /// 409 if it was sent before or cannot be; 503 if the log does not answer, or another instance sends one too:
+    /// then ask again.
+    pub(super) fn send(
+        &mut self,
+        log: &Arc<dyn Log>,
+        env: &Arc<dyn Env>,
+        application: &str,
+        letter: &Letter,
+    ) -> Result<(), Refusal> {
+        let conflict = |message: String| Refusal::new(StatusCode::CONFLICT, message);
+        if let Some(refusal) = letter.refusal() {
+            return Err(conflict(refusal));
+        }
+        let Some(source) = &letter.source else {
+            return Ok(());
+        };
+        let topic = log.topic(&source.topic)?;
+        if topic.is_none_or(|topic| source.partition >= topic.partitions) {
+            return Err(conflict(format!("{source} is not there any more")));
+        }
+        marks::create(&**log, application)?;
+        let mut writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => log.writer(&format!("{application}-redrive"))?,
+        };
+        // After the writer was opened: another instance that sends now is fenced, and what it has sent is settled.
+        let mark = letter.mark();
+        if marks::read(&**log, application)?.contains(&mark) {
+            self.writer = Some(writer);
+            return Err(conflict("it was sent again before".to_owned()));
+        }
+        let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
+        let timestamp_ms = letter.timestamp_ms;
+        let record = one(key, value, timestamp_ms, &letter.headers)?;
+        let at = env.wall_ms().to_string();
+        let marked = one(
+            Some(mark.as_bytes()),
+            Some(at.as_bytes()),
+            env.wall_ms(),
+            &[],
+        )?;
+        let commit = Commit {
+            appends: vec![
+                (source.clone(), record),
+                (marks::place(application), marked),
+            ],
+            group: None,
+        };
+        deliver(&mut *writer, commit, env)?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+}
+
+/// A batch of one record.
+fn one(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    timestamp_ms: i64,
+    headers: &[Header],
+) -> Result<Batch, Error> {
+    let mut batch = BatchBuilder::default();
+    batch.push(key, value, timestamp_ms, headers);
+    let sealed = batch.seal();
+    sealed.ok_or_else(|| Error::internal("a batch of one record is empty"))
+}
+
+/// Hands over a commit and waits until it is definite.
+fn deliver(writer: &mut dyn Writer, commit: Commit, env: &Arc<dyn Env>) -> Result<(), Refusal> {
+    let until_ms = env.monotonic_ms() + PATIENCE_MS;
+    let mut answer = writer.submit(commit).map(|()| None);
+    loop {
+        match answer {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) | Err(CommitError::Unknown(_)) if env.monotonic_ms() < until_ms => {}
+            Ok(None) | Err(CommitError::Unknown(_) | CommitError::Lost(_)) => {
+                let message =
+                    "whether it was sent is not known yet; ask again: it is not sent twice";
+                return Err(Error::new(ErrorKind::Unavailable, message).into());
+            }
+            Err(error) => return Err(error.into_error().into()),
+        }
+        answer = writer.poll(WAIT);
+    }
+}

@@ -1,0 +1,90 @@
+//! What is counted of the records that go through a task, for whoever watches it.
+//!
+//! All of it is plain numbers of the task's own, which its thread adds to: no record pays for an allocation or a
+//! lock. The runtime publishes them.
+
+use super::{Drops, Stage, Task};
+use crate::base::{NO_TIMESTAMP, TopicPartition};
+
+/// Records and their size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Records.
+    pub records: u64,
+    /// What they take, in bytes.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Adds other records.
+    pub fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What has come in by one input of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputFigures {
+    /// Records taken, with the bytes of key, value and headers. What is read again after an aborted commit counts
+    /// again.
+    pub taken: Traffic,
+    /// Those of them that the source refused, or that a policy skipped or sent to the dead letters.
+    pub rejected: u64,
+}
+
+/// How many records failed without stopping the application, by stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures([u64; 3]);
+
+impl Failures {
+    const STAGES: [Stage; 3] = [Stage::Decode, Stage::Process, Stage::Encode];
+
+    pub(super) fn count(&mut self, stage: Stage) {
+        self.0[stage as usize] += 1;
+    }
+
+    /// The count of a stage.
+    pub fn of(&self, stage: Stage) -> u64 {
+        self.0[stage as usize]
+    }
+
+    /// Each stage with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (Stage, u64)> + '_ {
+        Self::STAGES.iter().map(|stage| (*stage, self.of(*stage)))
+    }
+
+    /// Adds another task's counts.
+    pub fn add(&mut self, other: &Self) {
+        let counts = self.0.iter_mut().zip(other.0);
+        counts.for_each(|(ours, theirs)| *ours += theirs);
+    }
+}
+
+impl Drops {
+    /// Counts a record that failed, besides what became of it.
+    pub(super) fn count_failure(&mut self, stage: Stage) {
+        self.1.count(stage);
+    }
+
+    /// Those of them that failed, by stage: they were skipped or sent to the dead letters.
+    pub fn failures(&self) -> &Failures {
+        &self.1
+    }
+}
+
+impl Task {
+    /// Each input with what came in by it since the task was made.
+    pub fn input_figures(&self) -> impl Iterator<Item = (&TopicPartition, InputFigures)> + '_ {
+        let queues = self.inputs.queues.iter();
+        queues.map(|queue| (&queue.partition, queue.figures))
+    }
+
+    /// How far all of its inputs have come, in milliseconds: no window that ends after this may close, whatever
+    /// operators hold back besides. `None` before the first record, and once all inputs have ended.
+    pub fn floor_ms(&self) -> Option<i64> {
+        let reached = self.context.reached.iter();
+        let floor_ms = reached.map(super::time_bound::Reached::counted_ms).min()?;
+        (floor_ms != NO_TIMESTAMP && floor_ms != i64::MAX).then_some(floor_ms)
+    }
+}

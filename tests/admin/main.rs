@@ -1,0 +1,21 @@
+//! The face of an application over real sockets: who may ask, what is answered, and what it costs.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod application;
+mod client;
+mod openmetrics;
+
+mod events;
+mod guard;
+mod health;
+mod letters;
+mod limits;
+mod metrics;
+mod page;
+mod state;
