@@ -42,7 +42,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long a commit's acknowledgement is waited for: less than clients wait.
 const COMMITTING: Duration = Duration::from_secs(20);
 /// An instance that is silent for this long loses its turn, in milliseconds.
-const SESSION_MS: u64 = 10_000;
+const SESSION_MS: u64 = 30_000;
 /// One that neither appends nor asks whether it is its turn for this long loses it, in milliseconds.
 const POLL_MS: u64 = 300_000;
 

@@ -169,6 +169,22 @@ fn a_token_is_needed_where_there_is_one() {
 }
 
 #[test]
+fn a_prober_needs_no_token_and_a_scraper_does() {
+    let place = Place::new();
+    let service = place.start(&["--token", TOKEN]);
+    let address = service.address;
+    assert_eq!(get(address, "/health/live").status, 200);
+    until("it is ready", || {
+        get(address, "/health/ready").status == 200
+    });
+    assert_eq!(get(address, "/metrics").status, 401);
+    let bearer = bearer();
+    let right = [("Authorization", &*bearer)];
+    let metrics = ask(address, "GET", "/metrics", &right, b"");
+    assert_eq!(metrics.status, 200, "{metrics:?}");
+}
+
+#[test]
 fn a_page_of_another_site_can_post_nothing() {
     let place = Place::new();
     let service = place.start(&[]);
