@@ -3,13 +3,16 @@
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
 export CARGO_TARGET_DIR ?= $(CACHE)/marea/target
 
-.PHONY: help ocean test verify fmt lint docs bench compare soak mutants prerequisites
+.PHONY: help ocean service test verify fmt lint docs bench compare soak mutants prerequisites
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 ocean: prerequisites ## run the reference pipeline: raw readings to averages and alerts per ocean
 	cargo run --release --example ocean_aggregates
+
+service: prerequisites ## run the ocean service on loopback; ARGS="--listen 127.0.0.1:9000" for settings
+	cargo run --release -p ocean -- $(ARGS)
 
 test: prerequisites ## all tests, those in the documentation included
 	cargo test --release --workspace --features marea/admin --no-fail-fast

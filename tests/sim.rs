@@ -38,6 +38,7 @@ fn readings() -> Vec<InputRecord> {
         seed: 7,
         readings: 1_200,
         per_second: 120,
+        speed: 1,
         start_ms: 1_700_000_000_000,
         pause_ms: 0,
     };

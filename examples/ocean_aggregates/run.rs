@@ -117,6 +117,7 @@ impl Setting {
                 seed: arguments.seed,
                 readings: per_second.saturating_mul(arguments.seconds),
                 per_second,
+                speed: 1,
                 start_ms: env.wall_ms(),
                 pause_ms: (windows.window_ms + windows.grace_ms + 1_000) as i64,
             };

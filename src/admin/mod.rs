@@ -35,6 +35,7 @@ mod token;
 mod refusal;
 mod guard;
 mod timed;
+mod room;
 mod server;
 mod options;
 mod words;

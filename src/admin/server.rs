@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use futures::future::{Either, select};
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -20,13 +20,15 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::room::{Arriving, Leaving, Place, Room};
 use super::timed::TimedStream;
 use crate::base::{Error, ErrorKind, Result};
 
 /// What clients may take of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time. More wait to be accepted.
+    /// Connections at a time. For one more that comes, the one goes that has waited for its client the longest, be it for
+    /// a request or for the rest of a body; if none waits, it waits to be served.
     pub connections: usize,
     /// How long a client may take to send the head of a request, in milliseconds; then its connection is
     /// closed. So is one on which nothing is asked for this long.
@@ -56,6 +58,9 @@ impl Default for Limits {
 
 /// The pause after the system has refused a connection, of which there may be too many.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a connection that was told to go is given before the next is.
+const GOING: Duration = Duration::from_millis(20);
 
 /// A bound address, to serve a router on.
 #[derive(Debug)]
@@ -92,35 +97,50 @@ impl Server {
     }
 
     /// Serves `router` until `until` resolves: then nothing more is accepted, and what is being answered has
-    /// [`Limits::stop_ms`] to end.
+    /// [`Limits::stop_ms`] to end. Handlers learn the address of a client from the extension
+    /// [`ConnectInfo<SocketAddr>`](ConnectInfo).
     ///
     /// # Errors
     /// None yet: a connection that fails costs nothing but itself.
     pub async fn serve(self, router: Router, until: impl Future<Output = ()>) -> Result<()> {
         let limits = self.limits;
-        let room = Arc::new(Semaphore::new(limits.connections.max(1)));
+        let permits = Arc::new(Semaphore::new(limits.connections.max(1)));
+        let room = Arc::new(Room::default());
         let (stop, stopped) = watch::channel(());
         let mut connections = JoinSet::new();
         let mut until = pin!(until);
         loop {
             let next = async {
-                // The semaphore is never closed.
-                let permit = Arc::clone(&room).acquire_owned().await.ok();
-                (permit, self.listener.accept().await)
+                let accepted = self.listener.accept().await;
+                // Nobody else takes a permit.
+                if permits.available_permits() == 0 {
+                    room.make();
+                }
+                loop {
+                    let free = Arc::clone(&permits).acquire_owned();
+                    match timeout(GOING, free).await {
+                        // The semaphore is never closed.
+                        Ok(permit) => break (permit.ok(), accepted),
+                        Err(_) => room.make(),
+                    }
+                }
             };
-            let accepted = match select(&mut until, pin!(next)).await {
+            let (permit, accepted) = match select(&mut until, pin!(next)).await {
                 Either::Left(_) => break,
                 Either::Right((accepted, _)) => accepted,
             };
             while connections.try_join_next().is_some() {}
-            let (permit, accepted) = accepted;
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 sleep(PAUSE).await;
                 continue;
             };
-            let (router, stopped) = (router.clone(), stopped.clone());
+            let (router, stopped, place) = (router.clone(), stopped.clone(), room.enter());
             connections.spawn(async move {
-                connection(stream, router, limits, stopped).await;
+                let own = Arc::clone(&place);
+                {
+                    let served = connection(stream, peer, router, limits, stopped, place);
+                    select(pin!(served), pin!(own.gone())).await;
+                }
                 drop(permit);
             });
         }
@@ -139,20 +159,25 @@ impl Server {
 /// Serves one connection to its end, or until `stopped` says that the server is gone.
 async fn connection(
     stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
     limits: Limits,
     mut stopped: watch::Receiver<()>,
+    place: Arc<Place>,
 ) {
     // Events are small and far between.
     let _ = stream.set_nodelay(true);
     let patience = Duration::from_millis(limits.write_timeout_ms);
     let stream = TokioIo::new(TimedStream::new(stream, patience));
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (router, place) = (router.clone(), Arc::clone(&place));
+        request.extensions_mut().insert(ConnectInfo(peer));
         async move {
-            let body = |body| Body::new(Limited::new(body, limits.body_bytes));
-            let answer = tower_service::Service::call(&mut router.clone(), request.map(body)).await;
-            Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
+            let body = |body| Arriving::new(Limited::new(body, limits.body_bytes), &place);
+            let request = request.map(|whole| Body::new(body(whole)));
+            let answer = tower_service::Service::call(&mut router.clone(), request).await;
+            let answer = answer.unwrap_or_else(|never| match never {});
+            Ok::<_, Infallible>(answer.map(|body| Leaving::new(body, &place)))
         }
     });
     let serving = http1::Builder::new()

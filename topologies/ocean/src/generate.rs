@@ -22,8 +22,10 @@ pub struct Settings {
     pub seed: u64,
     /// Readings in all.
     pub readings: u64,
-    /// Readings in a second of the readings' clock.
+    /// Readings in a second of the clock of whoever asks for them.
     pub per_second: u64,
+    /// How many times faster than that the readings' clock goes.
+    pub speed: u64,
     /// When the first reading is taken, in milliseconds since 1970.
     pub start_ms: i64,
     /// A run begins this long after the end of the run before, by the readings' clock, in milliseconds:
@@ -72,8 +74,9 @@ impl Generator {
     fn reading(&self, number: u64) -> Reading {
         let settings = &self.settings;
         let mut chance = Chance(settings.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let elapsed_ms =
-            (number.saturating_sub(self.before) * 1_000 / settings.per_second.max(1)) as i64;
+        let since = u128::from(number.saturating_sub(self.before));
+        let per_second = u128::from(settings.per_second.max(1));
+        let elapsed_ms = (since * 1_000 * u128::from(settings.speed) / per_second) as i64;
         let time_ms = settings.start_ms + elapsed_ms;
         let phase = time_ms.rem_euclid(CYCLE_MS);
         let silent = phase < CYCLE_MS * 3 / 8;
@@ -84,15 +87,17 @@ impl Generator {
             place += 1;
         }
         let ocean = &OCEANS[place];
+        // What is usual in one month is within the bounds of all others.
+        let usual = &ocean.january;
         let mut within = |(low, high): (f64, f64)| {
             let share = 0.3 + 0.4 * chance.share();
             round(low + (high - low) * share)
         };
-        let mut temperature = within(ocean.temperature);
+        let mut temperature = within(usual.temperature);
         if warm && ocean.name == "Pacific" {
-            temperature = round(temperature + 4.0);
+            temperature = round(temperature.max(ocean.bounds(time_ms).temperature.1 + 4.0));
         }
-        let (salinity, volume) = (within(ocean.salinity), within(ocean.volume));
+        let (salinity, volume) = (within(usual.salinity), within(usual.volume));
         Reading {
             sensor: format!("{}-{:02}", ocean.name.to_lowercase(), chance.below(SENSORS)),
             ocean: ocean.name.to_owned(),
@@ -179,6 +184,7 @@ mod tests {
             seed,
             readings: 20_000,
             per_second: 1_000,
+            speed: 1,
             start_ms: 1_700_000_000_000,
             pause_ms: 4_000,
         }

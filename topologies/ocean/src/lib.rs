@@ -7,8 +7,10 @@
 //!                                                   ocean-sums, oceans-seen: state, with changelogs
 //! ```
 //!
-//! The pipeline is [`topology::build`]; `examples/ocean_aggregates.rs` of marea runs it.
+//! The pipeline is [`topology::build`]; `examples/ocean_aggregates` of marea runs it over files, [`service`] as a
+//! service, whose simulated clients are [`sensors`].
 
+pub mod oceans;
 pub mod model;
 pub mod codec;
 pub mod check;
@@ -19,3 +21,5 @@ pub mod generate;
 pub mod patience;
 pub mod results;
 pub mod burst;
+pub mod service;
+pub mod sensors;

@@ -5,58 +5,7 @@ use std::fmt;
 use marea::codec::Windowed;
 use serde::{Deserialize, Serialize};
 
-/// An ocean, and the bounds of its averages. A reading outside is fine; an average outside is not.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ocean {
-    /// Its name, as readings give it.
-    pub name: &'static str,
-    /// Lowest and highest average temperature, in degrees Celsius.
-    pub temperature: (f64, f64),
-    /// Lowest and highest average salinity, in practical salinity units.
-    pub salinity: (f64, f64),
-    /// Lowest and highest average volume, in the sensors' unit.
-    pub volume: (f64, f64),
-}
-
-/// The oceans that are watched: each is expected to be heard of in every window. The bounds are those
-/// of the daily averages in `data/`, 2.6 standard deviations to either side of their mean.
-pub const OCEANS: [Ocean; 5] = [
-    Ocean {
-        name: "Arctic",
-        temperature: (-0.45, 5.71),
-        salinity: (33.49, 35.38),
-        volume: (257.71, 370.23),
-    },
-    Ocean {
-        name: "Atlantic",
-        temperature: (14.13, 19.79),
-        salinity: (34.38, 35.95),
-        volume: (735.23, 839.66),
-    },
-    Ocean {
-        name: "Indian",
-        temperature: (15.55, 22.75),
-        salinity: (34.37, 34.97),
-        volume: (764.09, 875.61),
-    },
-    Ocean {
-        name: "Pacific",
-        temperature: (17.77, 21.73),
-        salinity: (34.27, 34.75),
-        volume: (808.18, 873.99),
-    },
-    Ocean {
-        name: "Southern",
-        temperature: (-0.06, 1.15),
-        salinity: (33.8, 33.97),
-        volume: (376.72, 441.23),
-    },
-];
-
-/// The known ocean of that name.
-pub fn ocean(name: &str) -> Option<&'static Ocean> {
-    OCEANS.iter().find(|ocean| ocean.name == name)
-}
+pub use crate::oceans::{Bounds, OCEANS, Ocean, ocean};
 
 /// A reading as a sensor sends it, one JSON object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -167,15 +116,16 @@ impl Average {
         }
     }
 
-    /// An alert for each average outside its ocean's bounds; none for an ocean that is not known.
+    /// An alert for each average outside its ocean's bounds of the month; none for an ocean that is not known.
     pub fn out_of_bounds(&self) -> Vec<Alert> {
         let Some(ocean) = ocean(&self.ocean) else {
             return Vec::new();
         };
+        let bounds = ocean.bounds(self.window_start_ms);
         let quantities = [
-            ("temperature", self.temperature_avg, ocean.temperature),
-            ("salinity", self.salinity_avg, ocean.salinity),
-            ("volume", self.volume_avg, ocean.volume),
+            ("temperature", self.temperature_avg, bounds.temperature),
+            ("salinity", self.salinity_avg, bounds.salinity),
+            ("volume", self.volume_avg, bounds.volume),
         ];
         let outside = quantities
             .into_iter()
@@ -201,7 +151,7 @@ impl Average {
 pub enum AlertKind {
     /// A known ocean was not heard of in a window that others have closed.
     NoReadings,
-    /// A final average is outside its ocean's bounds.
+    /// A final average is outside its ocean's bounds of the month.
     OutOfBounds,
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use marea::base::{Error, ErrorKind, Result, TopicPartition};
+use marea::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use marea::log::{Isolation, Log, Reader};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::model::{Alert, AlertKind, Average};
 
 /// How long a reader waits for records that are there.
-const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
 const FETCH_BYTES: usize = 1 << 20;
 
 /// A result that is final: there is one for each key.
@@ -75,6 +75,18 @@ impl Follower {
         wait: Duration,
         mut each: impl FnMut(T),
     ) -> Result<()> {
+        self.poll_with(wait, |_, value| each(value))
+    }
+
+    /// The same, with the offset of each.
+    ///
+    /// # Errors
+    /// As [`Follower::poll`].
+    pub fn poll_with<T: DeserializeOwned>(
+        &mut self,
+        wait: Duration,
+        mut each: impl FnMut(Offset, T),
+    ) -> Result<()> {
         for fetched in self.reader.poll(FETCH_BYTES, wait)? {
             let mut cursor = fetched.batch.cursor(fetched.base_offset);
             while let Some(record) = cursor.next_record()? {
@@ -87,10 +99,23 @@ impl Follower {
                     Error::corrupt(format!("{place}: not what the pipeline writes"))
                         .with_source(cause)
                 })?;
-                each(value);
+                each(record.offset, value);
             }
         }
         Ok(())
+    }
+
+    /// The offset that comes next.
+    pub fn position(&self) -> Option<Offset> {
+        self.reader.position(&self.place)
+    }
+
+    /// Goes on at another offset.
+    ///
+    /// # Errors
+    /// As [`Reader::assign`].
+    pub fn seek(&mut self, offset: Offset) -> Result<()> {
+        self.reader.assign(&[(self.place.clone(), offset)])
     }
 
     /// Passes everything up to the topic's end as it is now.
@@ -102,10 +127,22 @@ impl Follower {
         log: &dyn Log,
         mut each: impl FnMut(T),
     ) -> Result<()> {
+        self.read_to_end_with(log, |_, value| each(value))
+    }
+
+    /// The same, with the offset of each.
+    ///
+    /// # Errors
+    /// As [`Follower::read_to_end`].
+    pub fn read_to_end_with<T: DeserializeOwned>(
+        &mut self,
+        log: &dyn Log,
+        mut each: impl FnMut(Offset, T),
+    ) -> Result<()> {
         let end = log.end_offset(&self.place, Isolation::ReadCommitted)?;
         let mut position = self.reader.position(&self.place);
         while position.is_some_and(|position| position < end) {
-            self.poll(WAIT, &mut each)?;
+            self.poll_with(WAIT, &mut each)?;
             let now = self.reader.position(&self.place);
             if now == position {
                 let message = format!("{}: no record before its end at {end}", self.place);

@@ -113,7 +113,9 @@ fn the_real_readings_give_the_published_averages() {
 /// A valid reading of an ocean; what a test is not about is in the middle of the bounds.
 fn reading(ocean: &str, timestamp_ms: i64) -> Reading {
     let middle = |(low, high): (f64, f64)| (low + high) / 2.0;
-    let bounds = ocean::model::ocean(ocean).unwrap_or(&OCEANS[0]);
+    let bounds = ocean::model::ocean(ocean)
+        .unwrap_or(&OCEANS[0])
+        .bounds(timestamp_ms);
     Reading {
         sensor: "s".into(),
         ocean: ocean.into(),
@@ -282,7 +284,7 @@ fn an_ocean_that_nobody_knows_has_averages_and_no_bounds() {
 
 #[test]
 fn an_average_out_of_bounds_is_an_alert_and_a_reading_out_of_bounds_is_none() {
-    let low = OCEANS[3].temperature.0;
+    let (low, high) = OCEANS[3].january.temperature;
     let readings = |factor: f64| {
         let odd = Reading {
             temperature: low - factor,
@@ -295,7 +297,7 @@ fn an_average_out_of_bounds_is_an_alert_and_a_reading_out_of_bounds_is_none() {
             .collect::<Vec<_>>()
     };
     // With the reading in the middle of the bounds the average is just inside, or outside.
-    let half = (OCEANS[3].temperature.1 - low) / 2.0;
+    let half = (high - low) / 2.0;
     assert_eq!(run(Options::default(), readings(half - 0.01)).alerts, []);
     let alerts = run(Options::default(), readings(half + 0.01)).alerts;
     assert_eq!(alerts.len(), 1, "{alerts:?}");

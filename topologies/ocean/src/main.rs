@@ -1,0 +1,68 @@
+//! The ocean pipeline as a service, and sensors that post to it.
+//!
+//! ```text
+//! cargo run --release -p ocean                           the service on loopback, its log in ./ocean-data
+//! cargo run --release -p ocean -- sensors --rate 1000    sensors that post to it
+//! ```
+//!
+//! It ends with 0 when a signal stopped it, with 2 when it cannot be run as told, with 1 when it failed.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use marea::base::{ErrorKind, Result};
+use ocean::sensors::{self, Sensors};
+use ocean::service;
+use ocean::service::settings::Given;
+
+/// Turns readings of ocean sensors, which come by HTTP, into averages and alerts per ocean, exactly once.
+///
+/// Each setting can be given as a flag, in the environment, or in a file of TOML under the same name: flags win
+/// over the environment, the environment over the file.
+#[derive(Debug, Parser)]
+#[command(version, name = "ocean", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A file of settings
+    #[arg(long, env = "OCEAN_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    given: Given,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Post readings of sensors that do not exist to a service, and say how fast it acknowledges them
+    Sensors(Sensors),
+}
+
+fn main() -> ExitCode {
+    let log = tracing_subscriber::EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(log.unwrap_or_else(|_| "warn".into()))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ocean: {error}");
+            match error.kind() {
+                ErrorKind::Invalid => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    if let Some(Command::Sensors(asked)) = &arguments.command {
+        return sensors::run(asked);
+    }
+    let file = arguments.config.as_deref().map(Given::read).transpose()?;
+    let settings = arguments.given.or(file.unwrap_or_default()).settings()?;
+    service::run(&settings)
+}

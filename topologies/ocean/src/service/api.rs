@@ -1,0 +1,147 @@
+//! The routes: what a request must be like, and what it is answered.
+
+mod posts;
+mod results;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use marea::base::{Env, ErrorKind};
+use tokio::sync::{Semaphore, watch};
+
+use super::intake::Intake;
+use super::pages::Results;
+use super::rate::Rate;
+use crate::model::{Alert, Average};
+use posts::take_readings;
+use results::{give_alerts, give_averages, stream_alerts, stream_averages};
+
+/// Bodies in memory at a time, in KiB.
+const ROOM_KIB: usize = 32 << 10;
+/// What the routes need.
+pub struct Service {
+    /// The way into the log.
+    pub intake: Intake,
+    /// Averages as they are read.
+    pub averages: Results<Average>,
+    /// Alerts as they are read.
+    pub alerts: Results<Alert>,
+    /// What an address may post.
+    pub rate: Rate,
+    /// Clocks.
+    pub env: Arc<dyn Env>,
+    /// Set when the service stops: streams end, and no more readings are taken.
+    pub stopping: watch::Receiver<bool>,
+    /// Requests with readings that are being answered.
+    posting: AtomicUsize,
+    /// Room for bodies.
+    room: Arc<Semaphore>,
+    /// Room for streams.
+    streams: Arc<Semaphore>,
+}
+
+impl Service {
+    /// What the routes need, with room for so many streams.
+    pub fn new(
+        intake: Intake,
+        averages: Results<Average>,
+        alerts: Results<Alert>,
+        rate: Rate,
+        env: Arc<dyn Env>,
+        stopping: watch::Receiver<bool>,
+        streams: usize,
+    ) -> Self {
+        Self {
+            intake,
+            averages,
+            alerts,
+            rate,
+            env,
+            stopping,
+            posting: AtomicUsize::new(0),
+            room: Arc::new(Semaphore::new(ROOM_KIB)),
+            streams: Arc::new(Semaphore::new(streams)),
+        }
+    }
+}
+
+impl Service {
+    /// Requests with readings that are being answered.
+    pub fn posting(&self) -> usize {
+        self.posting.load(Ordering::Acquire)
+    }
+}
+
+/// The service's own routes.
+pub fn routes(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/readings", post(take_readings))
+        .route("/averages", get(give_averages))
+        .route("/averages/live", get(stream_averages))
+        .route("/alerts", get(give_alerts))
+        .route("/alerts/live", get(stream_alerts))
+        // The handler has limits of its own, whose refusals say more.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(service)
+}
+
+/// An answer that is not what was asked for.
+struct Problem {
+    status: StatusCode,
+    message: String,
+    retry_seconds: Option<u64>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            retry_seconds: None,
+        }
+    }
+
+    fn busy(status: StatusCode, message: impl Into<String>, seconds: u64) -> Self {
+        Self {
+            retry_seconds: Some(seconds),
+            ..Self::new(status, message)
+        }
+    }
+}
+
+impl From<marea::Error> for Problem {
+    fn from(error: marea::Error) -> Self {
+        match error.kind() {
+            ErrorKind::Invalid => Self::new(StatusCode::BAD_REQUEST, error.to_string()),
+            ErrorKind::Unavailable | ErrorKind::Closed => {
+                Self::busy(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), 1)
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let text = serde_json::json!({ "error": self.message }).to_string();
+        let mut response = json(self.status, text);
+        if let Some(seconds) = self.retry_seconds {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+fn json(status: StatusCode, text: String) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (status, headers, text + "\n").into_response()
+}

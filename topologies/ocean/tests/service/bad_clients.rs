@@ -1,0 +1,180 @@
+//! Clients that are slow, broken or greedy are refused early, and harm nobody.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use crate::http::{connect, post, read_answer, request};
+use crate::process::{Place, Service, WINDOW_MS, everywhere, reading, until};
+
+/// A good client has its answer.
+fn is_well(address: SocketAddr) {
+    let answer = post(address, &[], everywhere(500).as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// Whether the other side has closed, whatever it said before.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+fn start(place: &Place, flags: &[&str]) -> Service {
+    place.start(&[&["--rate", "0"], flags].concat())
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let place = Place::new();
+    let service = start(&place, &[]);
+    let mut stream = connect(service.address);
+    let head = "POST /readings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut stream).unwrap().status, 413);
+    is_well(service.address);
+    // One that does not say how large it is.
+    let mut stream = connect(service.address);
+    let head = "POST /readings HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x1_0000], b"\r\n"].concat();
+    let mut sent = 0;
+    while sent < 1_000 && stream.write_all(&chunk).is_ok() {
+        sent += 1;
+    }
+    assert!(sent < 1_000, "62 MiB were taken");
+    is_well(service.address);
+    // And what is just small enough is taken.
+    let line = reading("Arctic", 500);
+    let fits = line.repeat((1 << 20) / line.len()).into_bytes();
+    let answer = post(service.address, &[], &fits);
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn half_a_body_appends_nothing() {
+    let place = Place::new();
+    let service = start(&place, &[]);
+    let whole = everywhere(500);
+    for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+        let bytes = request("POST", "/readings", &[], whole.as_bytes());
+        let mut stream = connect(service.address);
+        let head = bytes.len() - whole.len();
+        stream.write_all(&bytes[..head + cut]).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // Either way no reading is acknowledged.
+        if let Ok(answer) = read_answer(&mut stream) {
+            assert_eq!(answer.status, 400, "{answer:?}");
+        }
+    }
+    is_well(service.address);
+    post(service.address, &[], everywhere(5 * WINDOW_MS).as_bytes());
+    until("the window is there", || service.counted(WINDOW_MS) > 0);
+    assert_eq!(service.counted(WINDOW_MS), 5);
+}
+
+#[test]
+fn bytes_that_are_no_text_and_requests_that_are_none_are_refused() {
+    let place = Place::new();
+    let service = start(&place, &[]);
+    let mut body = everywhere(500).into_bytes();
+    body[12] = 0xff;
+    let answer = post(service.address, &[], &body);
+    assert_eq!(answer.status, 207, "{answer:?}");
+    assert!(
+        answer.json()["reasons"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("not UTF-8")
+    );
+    for nonsense in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /readings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"\xff\xff\xff\xff\r\n\r\n",
+    ] {
+        let mut stream = connect(service.address);
+        stream.write_all(nonsense).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        drop(stream.read_to_string(&mut answer));
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    // A head that never ends.
+    let mut stream = connect(service.address);
+    let line = format!("X-Long: {}\r\n", "x".repeat(1_000));
+    let mut sent = 0;
+    let begun = stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n");
+    while begun.is_ok() && sent < 100_000 && stream.write_all(line.as_bytes()).is_ok() {
+        sent += 1;
+    }
+    assert!(sent < 100_000, "100 MB of head were taken");
+    is_well(service.address);
+}
+
+#[test]
+fn who_sends_slowly_is_closed_while_others_are_served() {
+    let place = Place::new();
+    let service = start(&place, &[]);
+    let mut slow_head = connect(service.address);
+    slow_head.write_all(b"POST /readings HT").unwrap();
+    let mut slow_body = connect(service.address);
+    let bytes = request("POST", "/readings", &[], everywhere(500).as_bytes());
+    slow_body.write_all(&bytes[..bytes.len() - 10]).unwrap();
+    let mut idle = connect(service.address);
+    is_well(service.address);
+    // Neither would end by itself.
+    assert_eq!(read_answer(&mut slow_body).unwrap().status, 408);
+    assert!(is_closed(&mut slow_head));
+    assert!(is_closed(&mut idle));
+    is_well(service.address);
+}
+
+#[test]
+fn connections_that_do_nothing_make_room_for_those_that_do() {
+    let place = Place::new();
+    let service = start(&place, &["--connections", "16"]);
+    let mut idle = Vec::new();
+    for number in 0..100 {
+        let mut stream = connect(service.address);
+        if number % 2 == 0 {
+            stream
+                .write_all(b"POST /readings HTTP/1.1\r\nContent-Length: 100\r\n")
+                .unwrap();
+        }
+        if number % 4 == 0 {
+            stream.write_all(b"Host: localhost\r\n\r\n{").unwrap();
+        }
+        idle.push(stream);
+        if number % 10 == 0 {
+            is_well(service.address);
+        }
+    }
+    is_well(service.address);
+    // The first have been closed for those that came after.
+    assert!(is_closed(&mut idle[0]));
+    assert!(is_closed(&mut idle[1]));
+}
+
+#[test]
+fn who_posts_too_fast_is_told_when_to_come_again() {
+    let place = Place::new();
+    let service = place.start(&["--rate", "10"]);
+    let body = everywhere(500).repeat(4);
+    let mut refused = None;
+    for _ in 0..10 {
+        let answer = post(service.address, &[], body.as_bytes());
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a limit");
+    assert_eq!(refused.status, 429, "{refused:?}");
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3).contains(&seconds), "{seconds}");
+    until("it may again", || {
+        post(service.address, &[], body.as_bytes()).status == 200
+    });
+}

@@ -1,0 +1,18 @@
+//! The service as a user starts it: a process, spoken to over loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its clock is the real one"
+)]
+
+mod bad_clients;
+mod crash;
+mod http;
+mod live;
+mod posting;
+mod process;
+mod sensors;
+mod settings;

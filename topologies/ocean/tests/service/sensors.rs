@@ -1,0 +1,90 @@
+//! `ocean sensors` against a service: what they say was acknowledged is there.
+
+use crate::process::{Place, Service, TOKEN, bearer, until};
+
+#[test]
+fn sensors_post_what_they_say_to_a_service_with_a_token() {
+    let place = Place::new();
+    let service = place.start(&["--token", TOKEN]);
+    let mut command = place.program();
+    // A day of readings: sixty windows' worth at once, of which all but the last close.
+    let sensors = command
+        .args([
+            "sensors",
+            "--rate",
+            "500",
+            "--for",
+            "2s",
+            "--speed",
+            "100",
+            "--connections",
+            "1",
+        ])
+        .args([
+            "--start",
+            "2020-01-01T00:00:00Z",
+            "--url",
+            &format!("http://{}", service.address),
+        ])
+        .env("OCEAN_TOKEN", TOKEN)
+        .output()
+        .unwrap();
+    let out = String::from_utf8(sensors.stdout).unwrap();
+    assert!(
+        sensors.status.success(),
+        "{out} {:?}",
+        String::from_utf8(sensors.stderr)
+    );
+    let last = out.lines().last().unwrap();
+    assert!(last.contains("p99"), "{out}");
+    let acknowledged: i64 = last.split(' ').next().unwrap().parse().unwrap();
+    assert!(acknowledged > 0, "{out}");
+    // A later window closes those of the sensors.
+    let headers = [("Authorization", &*bearer())];
+    let later = crate::process::everywhere(1_577_836_800_000 + 10_000_000);
+    assert_eq!(
+        crate::http::post(service.address, &headers, later.as_bytes()).status,
+        200
+    );
+    until("all of them are counted", || {
+        counted(&service) == acknowledged
+    });
+}
+
+fn counted(service: &Service) -> i64 {
+    let headers = [("Authorization", &*bearer())];
+    let page = crate::http::ask(
+        service.address,
+        "GET",
+        "/averages?limit=1000",
+        &headers,
+        b"",
+    );
+    let page = page.json();
+    let averages = page["averages"].as_array().unwrap();
+    averages
+        .iter()
+        .map(|average| average["count"].as_i64().unwrap())
+        .sum()
+}
+
+#[test]
+fn a_wrong_token_ends_the_sensors_with_what_the_service_said() {
+    let place = Place::new();
+    let service = place.start(&["--token", TOKEN]);
+    let mut command = place.program();
+    let sensors = command
+        .args(["sensors", "--rate", "10", "--for", "20s"])
+        .args([
+            "--url",
+            &format!("http://{}", service.address),
+            "--token",
+            "another-secret-of-length",
+        ])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(sensors.stderr).unwrap();
+    assert_eq!(sensors.status.code(), Some(2), "{error}");
+    assert!(error.contains("401"), "{error}");
+    assert!(!error.contains("another-secret"), "{error}");
+}
