@@ -15,6 +15,7 @@ use super::globals::Filling;
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::liveness::Liveness;
+use super::moves::Moves;
 use super::opening::run as restore;
 use super::status::Status;
 use super::stop_signal::Signal;
@@ -150,6 +151,7 @@ impl ApplicationBuilder {
             drain_asked: AtomicU64::new(0),
             draining: AtomicU64::new(0),
             opened: Mutex::default(),
+            moves: Moves::default(),
             restores: Arc::default(),
             settings,
         })

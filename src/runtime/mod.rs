@@ -20,6 +20,7 @@ mod hooks;
 mod inline;
 mod layout;
 mod liveness;
+mod moves;
 mod open_task;
 mod opening;
 mod replay;

@@ -32,6 +32,7 @@ mod meta;
 mod overlay;
 mod probe;
 mod read_ahead;
+mod renamed;
 mod replay;
 mod restore;
 #[cfg(feature = "rocksdb")]
@@ -72,6 +73,7 @@ pub use memory::MemoryBackend;
 pub use meta::Identity;
 pub use read_ahead::PointReads;
 pub(crate) use read_ahead::{ReadAhead, WantedKeys};
+pub use renamed::forget_moved;
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksBackend;
 pub use row::{RowForm, RowParts};

@@ -11,6 +11,7 @@ use crate::runtime::Settings;
 use crate::runtime::hooks::Hooks;
 use crate::runtime::layout::Layout;
 use crate::runtime::liveness::Liveness;
+use crate::runtime::moves::Moves;
 use crate::runtime::opening::RestoreQueue;
 use crate::runtime::status::Status;
 use crate::state::StateDirectory;
@@ -41,6 +42,8 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) draining: AtomicU64,
     /// Tasks that were opened since the start.
     pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
+    /// Whether times are in the task changelogs where the topology wants them.
+    pub(in crate::runtime) moves: Moves,
     /// Tasks that wait to be opened and restored.
     pub(in crate::runtime) restores: Arc<RestoreQueue>,
 }
