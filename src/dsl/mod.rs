@@ -55,7 +55,6 @@ pub use aggregate::{
 };
 pub use builder::StreamBuilder;
 pub use change::Change;
-pub(crate) use change::OldRows;
 pub use join::ForeignJoined;
 pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,

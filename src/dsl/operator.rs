@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::builder::SharedGraph;
 use crate::base::Result;
-use crate::plan::{LogicalId, LogicalKind, LogicalNode};
+use crate::plan::{LogicalId, LogicalKind, LogicalNode, OldRows};
 use crate::state::StoreSpec;
 use crate::task::{NodeId, Process, Wiring};
 
@@ -71,6 +71,18 @@ impl Operator {
     /// Sends what it holds before each commit.
     pub(in crate::dsl) fn flushes(mut self) -> Self {
         self.0.calls.flushes = true;
+        self
+    }
+
+    /// What is known of the rows before its changes.
+    pub(in crate::dsl) fn old_rows(mut self, old_rows: OldRows) -> Self {
+        self.0.old_rows = old_rows;
+        self
+    }
+
+    /// Needs the old row with each change that it gets.
+    pub(in crate::dsl) fn wants_old_rows(mut self) -> Self {
+        self.0.wants_old_rows = true;
         self
     }
 

@@ -48,6 +48,20 @@ pub enum LogicalKind {
     },
 }
 
+/// What is known of the row before each change that a node sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OldRows {
+    /// Nothing: it sends no changes, or keeps no rows that it could know it from.
+    #[default]
+    Unknown,
+    /// It keeps the rows, and sends the old one where somebody wants it.
+    Kept,
+    /// There is none: each row comes once.
+    Absent,
+    /// Old rows are made of those of its parents, where these know them.
+    OfParents,
+}
+
 /// The two halves of a repartition and what is known of its topic.
 #[derive(Clone)]
 pub struct Repartition {
@@ -90,6 +104,12 @@ pub struct LogicalNode {
     /// How far back the versioned table knows rows whose changes its records are, in milliseconds; some of
     /// them are overtaken. `None` if they are not of a versioned table.
     pub history_ms: Option<i64>,
+    /// What is known of the rows before its changes.
+    pub old_rows: OldRows,
+    /// Whether it needs the old row with each change that it gets.
+    pub wants_old_rows: bool,
+    /// Whether it sends the old row with each change: what the rule `old_rows` finds.
+    pub sends_old_rows: bool,
     /// How to copy its output.
     pub copier: Option<Copier>,
     /// Builds it; a repartition has makers of its own.
@@ -111,6 +131,9 @@ impl LogicalNode {
             holds_back_ms: None,
             calls: Calls::default(),
             history_ms: None,
+            old_rows: OldRows::default(),
+            wants_old_rows: false,
+            sends_old_rows: false,
             copier: None,
             make: None,
         }
@@ -156,6 +179,19 @@ impl Graph {
     /// A node.
     pub fn node(&self, id: LogicalId) -> &LogicalNode {
         &self.nodes[id.0]
+    }
+
+    /// Whether the row before each change of a node can be known: then it may be wanted.
+    pub fn knows_old_rows(&self, id: LogicalId) -> bool {
+        let node = self.node(id);
+        match node.old_rows {
+            OldRows::Unknown => false,
+            OldRows::Kept | OldRows::Absent => true,
+            OldRows::OfParents => node
+                .parents
+                .iter()
+                .all(|parent| self.knows_old_rows(*parent)),
+        }
     }
 
     /// A node, to be changed.

@@ -1,6 +1,6 @@
 //! Logical graph to topology: every repartition becomes a sink and a source.
 
-use super::rules::take_out_needless_repartitions;
+use super::rules::{send_wanted_old_rows, take_out_needless_repartitions};
 use super::{Graph, LogicalKind};
 use crate::base::{Error, Result};
 use crate::task::{Make, NodeId, NodeKind, NodeSpec, TopicName};
@@ -14,7 +14,7 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
     if let Some(error) = graph.take_error() {
         return Err(error);
     }
-    let graph = take_out_needless_repartitions(graph);
+    let graph = send_wanted_old_rows(take_out_needless_repartitions(graph));
     let mut parts = TopologyParts::default();
     // The physical node that a logical node's records come out of.
     let mut outlets: Vec<Option<NodeId>> = Vec::with_capacity(graph.nodes().len());
@@ -39,6 +39,7 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 changes_key: node.changes_key,
                 holds_back_ms: node.holds_back_ms,
                 calls: node.calls,
+                sends_old_rows: node.sends_old_rows,
                 copier: node.copier.clone(),
                 make,
             });

@@ -16,6 +16,7 @@ use super::handle::About;
 use super::hooks::{Hooks, NoHooks};
 use super::layout::Layout;
 use super::liveness::Liveness;
+use super::moves::Moves;
 use super::opening::run as restore;
 use super::queries::CommittedTasks;
 use super::status::Status;
@@ -163,6 +164,7 @@ impl ApplicationBuilder {
             draining: AtomicU64::new(0),
             opened: Mutex::default(),
             committed: CommittedTasks::default(),
+            moves: Moves::default(),
             restores: Arc::default(),
             settings,
         })

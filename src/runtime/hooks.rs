@@ -19,6 +19,11 @@ pub enum Point {
     Flushed,
     /// A restore has written a part.
     Restoring,
+    /// The record of where times are is to be written, with the times that move. Before tasks are opened, by
+    /// whoever opens them.
+    BeforeMove,
+    /// The log has committed that.
+    Moved,
 }
 
 /// Called by workers at each [`Point`]. Made for tests: a hook may abort the process.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::moves::{self, Wanted, record_topic};
 use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
@@ -20,6 +21,8 @@ pub(super) struct Layout {
     pub(super) specs: BTreeMap<TaskId, Arc<TaskSpec>>,
     /// For each task: the changelog of each store and last of the task itself.
     pub(super) changelogs: BTreeMap<TaskId, Vec<Option<TopicPartition>>>,
+    /// What times there are, and in which task changelogs they are to be.
+    pub(super) wanted: Wanted,
     /// For each source node that says so: the silence after which it no longer holds time back, in
     /// milliseconds; `None` for never.
     pub(super) idle_timeouts_ms: BTreeMap<NodeId, Option<u64>>,
@@ -78,6 +81,7 @@ impl Layout {
             application: application.to_owned(),
             specs: BTreeMap::new(),
             changelogs: BTreeMap::new(),
+            wanted: Wanted::default(),
             idle_timeouts_ms: BTreeMap::new(),
             repartitions: Vec::new(),
             globals: GlobalStores::new(topology.global().into_iter().flat_map(names)),
@@ -113,11 +117,17 @@ impl Layout {
                 let name = task_changelog(application, &part.name);
                 let topic = TopicSpec::new(name, count);
                 topics.push(topic.with_cleanup(Cleanup::Compact));
+                layout.wanted.add(topology, application, part, count);
             }
             let logged = topology.stores().iter().filter(|store| store.is_logged());
             for store in logged.filter(|store| part.stores.contains(&store.name)) {
                 topics.push(changelog_spec(store, application, count));
             }
+        }
+        if !layout.wanted.is_empty() {
+            moves::check(log, application, &layout.wanted)?;
+            let topic = TopicSpec::new(record_topic(application), 1);
+            topics.push(topic.with_cleanup(Cleanup::Compact));
         }
         log.create_topics(&topics)
             .and_then(|()| log.check_topics(&topics))
@@ -222,7 +232,8 @@ fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
     let own = format!("{application}-");
     let is_own = |name: &str| {
         let ends = ["-changelog", "-repartition"];
-        name.starts_with(&own) && ends.iter().any(|end| name.ends_with(end))
+        name == record_topic(application)
+            || name.starts_with(&own) && ends.iter().any(|end| name.ends_with(end))
     };
     let mut topics = BTreeMap::new();
     for name in log.topic_names()? {
@@ -239,7 +250,7 @@ fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
     Ok(DynamicTopics::Known(Arc::new(topics)))
 }
 
-fn task_changelog(application: &str, subtopology: &str) -> String {
+pub(super) fn task_changelog(application: &str, subtopology: &str) -> String {
     format!("{application}-{subtopology}-task-changelog")
 }
 

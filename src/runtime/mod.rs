@@ -24,6 +24,7 @@ mod hooks;
 mod inline;
 mod layout;
 mod liveness;
+mod moves;
 mod open_task;
 mod opening;
 mod queries;

@@ -116,6 +116,17 @@ impl StateDirectory {
         self.remove(&self.task_path(task))
     }
 
+    /// Gives the directory of a task that is not open to the owner of another one, which has none yet.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::remove_task`].
+    pub fn rename_task(&self, from: &TaskId, to: &TaskDirectory) -> Result<()> {
+        let from = self.task_path(from);
+        let failed = |cause| from_io(&from, "renaming the state directory", cause);
+        fs::rename(&from, to.path()).map_err(failed)?;
+        sync_directory(&self.path.join("tasks"))
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         // Renamed first: a crash must not leave half of it under the task's name.
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -111,9 +111,19 @@ pub(super) fn position_key(store: Option<&str>) -> Vec<u8> {
 }
 
 pub(super) const TIMES: &[u8] = b"t/";
+/// Behind all of them: the byte after the slash.
+pub(super) const TIMES_END: &[u8] = b"t0";
 
 pub(super) fn segments_prefix(store: &str) -> Vec<u8> {
     [b"s/", store.as_bytes(), b"/"].concat()
+}
+
+/// Around the keys of a store's segments.
+pub(super) fn segments_range(store: &str) -> (Vec<u8>, Vec<u8>) {
+    (
+        segments_prefix(store),
+        [b"s/", store.as_bytes(), b"0"].concat(),
+    )
 }
 
 /// Shows `visit` the rows whose keys begin with `prefix`, without it, as numbers.

@@ -31,6 +31,7 @@ mod meta;
 mod overlay;
 mod probe;
 mod read_ahead;
+mod renamed;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 pub mod row;
@@ -69,6 +70,7 @@ pub use memory::MemoryBackend;
 pub use meta::Identity;
 pub use read_ahead::PointReads;
 pub(crate) use read_ahead::{ReadAhead, WantedKeys};
+pub use renamed::forget_moved;
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksBackend;
 pub use row::{RowForm, RowParts};

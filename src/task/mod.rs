@@ -36,6 +36,7 @@ mod step;
 mod task_time;
 mod time_bound;
 mod time_limit;
+mod time_of;
 mod timers;
 mod wiring;
 
@@ -59,5 +60,6 @@ pub use spec::{
 pub use step::Task;
 pub use task_time::{HeldBack, UserInput};
 pub use time_bound::{HoldId, TimeBound};
+pub(crate) use time_of::{OF_TASKS, TimeOf};
 pub use timers::Clock;
 pub use wiring::Wiring;

@@ -136,6 +136,8 @@ pub struct NodeSpec {
     pub holds_back_ms: Option<i64>,
     /// What the task calls it for besides records.
     pub calls: Calls,
+    /// Whether it sends the row before each change with it.
+    pub sends_old_rows: bool,
     /// How to copy its output records, where there is more than one child.
     pub copier: Option<Copier>,
     /// Builds it.

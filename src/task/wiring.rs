@@ -146,6 +146,11 @@ impl<'a> Wiring<'a> {
         Ok(Outlets::new(names.into_iter().zip(ports), self.copy(id)))
     }
 
+    /// Whether a node is to send the row before each change with it, since somebody wants it.
+    pub fn sends_old_rows(&self, id: NodeId) -> bool {
+        self.spec.nodes[id.0].sends_old_rows
+    }
+
     /// The rows of a global store, where that is one.
     pub fn global_rows(&self, name: &str) -> Option<GlobalRows> {
         self.spec.globals.get(name)

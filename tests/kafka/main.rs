@@ -29,6 +29,7 @@ mod process;
 mod proxy;
 mod raw;
 mod refusals;
+mod renamed;
 mod rolling;
 mod security;
 mod soak;
@@ -38,6 +39,12 @@ mod twins;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
+#[path = "../runtime/counting.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
+mod counting;
+#[path = "../runtime/renaming.rs"]
+#[allow(dead_code, reason = "shared with the tests of the runtime")]
+mod renaming;
 #[path = "../runtime/orders.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod orders;
@@ -128,6 +135,7 @@ fn main() -> ExitCode {
         deleted::CASES,
         tasks::CASES,
         twins::CASES,
+        renamed::CASES,
         rolling::CASES,
         staging::CASES,
         soak::CASES,

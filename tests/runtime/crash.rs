@@ -111,7 +111,7 @@ impl Hooks for AbortAt {
     }
 }
 
-const POINTS: [(&str, Point); 7] = [
+const POINTS: [(&str, Point); 9] = [
     ("before_commit", Point::BeforeCommit),
     ("asked", Point::Asked),
     ("committed", Point::Committed),
@@ -119,6 +119,8 @@ const POINTS: [(&str, Point); 7] = [
     ("before_flush", Point::BeforeFlush),
     ("flushed", Point::Flushed),
     ("restoring", Point::Restoring),
+    ("before_move", Point::BeforeMove),
+    ("moved", Point::Moved),
 ];
 
 /// Hooks that abort the process when a point is reached for the nth time.

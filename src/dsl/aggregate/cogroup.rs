@@ -17,8 +17,8 @@ use crate::dsl::operator::Operator;
 use crate::dsl::pass::Pass;
 use crate::dsl::table::StoreView;
 use crate::dsl::windows::{SessionSpec, SlidingSpec, TimeWindowSpec};
-use crate::dsl::{Change, Materialized, OldRows, Table};
-use crate::plan::LogicalId;
+use crate::dsl::{Change, Materialized, Table};
+use crate::plan::{LogicalId, OldRows};
 use crate::state::StoreSpec;
 
 /// What all streams of a cogroup share once it is known.
@@ -29,7 +29,6 @@ struct Shared<K, A> {
     cached: bool,
     initial: Arc<dyn Fn() -> A + Send + Sync>,
     rows: Rows<K, A>,
-    old_rows: OldRows,
 }
 
 /// Which rows a record belongs to.
@@ -108,6 +107,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
         self.parts
             .push(Box::new(move |graph, shared, number, spec| {
                 let operator = Operator::new("cogroup_part").of([parent]);
+                let operator = operator.old_rows(OldRows::Kept);
                 let operator = match spec {
                     Some(spec) => operator.store(spec),
                     None => operator.uses(&shared.store),
@@ -129,7 +129,6 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
                     store: shared.store.clone(),
                     initial: first,
                     fold,
-                    old_rows: shared.old_rows.clone(),
                     cached: shared.cached,
                     number: Some(number),
                 };
@@ -181,10 +180,9 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
         let (graph, key, row) = (self.graph.clone(), self.key.clone(), store.value.clone());
         let spec = store.rows_spec(&graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
-        let (parts, old_rows) = self.add(Arc::new(initial), &store, Rows::AllTime, spec);
+        let parts = self.add(Arc::new(initial), &store, Rows::AllTime, spec);
         let id = together::<K, A>(&graph, parts);
         Table::new(graph, id, key.clone())
-            .with_old_rows(old_rows)
             .with_view(
                 name.clone(),
                 StoreView::make(key, row.clone(), name.clone()),
@@ -230,9 +228,9 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SlidingWindows> {
         let windows = sliding_spec(&graph, self.grouping, &store.name);
         let spec = windows.store_spec(&graph, &store, &key, Emit::Updates);
         let rows = Rows::Sliding(windows);
-        let (parts, old_rows) = self.add(Arc::new(initial), &store, rows, spec);
+        let parts = self.add(Arc::new(initial), &store, rows, spec);
         let id = together::<Windowed<K>, A>(&graph, parts);
-        windows.table(graph, id, (key, old_rows), store, Emit::Updates)
+        windows.table(graph, id, key, store, Emit::Updates)
     }
 }
 
@@ -268,15 +266,16 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SessionWindows> {
         let merge: SharedMerge<K, A> =
             Arc::new(move |key, one, other| merge(key, one, other).into());
         let rows = Rows::Sessions(sessions, merge);
-        let (parts, old_rows) = self.add(Arc::new(initial), &store, rows, spec);
+        let parts = self.add(Arc::new(initial), &store, rows, spec);
         let id = together::<Windowed<K>, A>(&graph, parts);
-        sessions.table(graph, id, (key, old_rows), store, Emit::Updates)
+        sessions.table(graph, id, key, store, Emit::Updates)
     }
 }
 
 /// What comes of all streams, as one table.
 fn together<K: 'static, A: 'static>(graph: &SharedGraph, parts: Vec<LogicalId>) -> LogicalId {
     let operator = Operator::new("cogroup").of(parts).joins_partitions();
+    let operator = operator.old_rows(OldRows::OfParents);
     operator.add(graph, |_, _| Ok(Pass::<K, Change<A>>::default()))
 }
 
@@ -289,9 +288,9 @@ impl<K: Clone + 'static, A: 'static, G> CogroupedStream<K, A, G> {
     ) -> Table<Windowed<K>, A> {
         let (graph, key) = (self.graph.clone(), self.key.clone());
         let spec = windows.store_spec(&graph, &store, &key, Emit::Updates);
-        let (parts, old_rows) = self.add(initial, &store, Rows::Time(windows), spec);
+        let parts = self.add(initial, &store, Rows::Time(windows), spec);
         let id = together::<Windowed<K>, A>(&graph, parts);
-        windows.table(graph, id, (key, old_rows), store, Emit::Updates)
+        windows.table(graph, id, key, store, Emit::Updates)
     }
 
     /// Adds the operators of all streams; the first brings the store.
@@ -301,7 +300,7 @@ impl<K: Clone + 'static, A: 'static, G> CogroupedStream<K, A, G> {
         store: &Materialized<A>,
         rows: Rows<K, A>,
         spec: StoreSpec,
-    ) -> (Vec<LogicalId>, OldRows) {
+    ) -> Vec<LogicalId> {
         let shared = Shared {
             key: self.key,
             row: store.value.clone(),
@@ -309,11 +308,10 @@ impl<K: Clone + 'static, A: 'static, G> CogroupedStream<K, A, G> {
             cached: store.cached,
             initial,
             rows,
-            old_rows: OldRows::default(),
         };
         let mut spec = Some(spec);
         let parts = self.parts.into_iter().enumerate();
         let parts = parts.map(|(number, add)| add(&self.graph, &shared, number, spec.take()));
-        (parts.collect(), shared.old_rows)
+        parts.collect()
     }
 }

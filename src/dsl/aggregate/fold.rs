@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;
-use crate::dsl::{Materialized, OldRows, Table};
-use crate::plan::LogicalId;
+use crate::dsl::{Materialized, Table};
+use crate::plan::{LogicalId, OldRows};
+use crate::task::{NodeId, Wiring};
 
 /// A fold as operators keep it: `(key, value, row so far)` to the new row, `None` deletes it.
 pub(in crate::dsl) type SharedFold<K, V, A> =
@@ -56,7 +57,6 @@ pub(super) struct Part<K, V, A> {
     pub(super) store: String,
     pub(super) initial: Initial<A>,
     pub(super) fold: SharedFold<K, V, A>,
-    pub(super) old_rows: OldRows,
     /// Whether a cache stands behind it, which must know what each row was before.
     pub(super) cached: bool,
     /// Which of the streams of a cogroup it folds; each has a time of its own.
@@ -69,7 +69,6 @@ impl<K, V, A: 'static> Part<K, V, A> {
         key: &SharedCodec<K>,
         value: SharedCodec<V>,
         aggregation: &Aggregation<K, V, A>,
-        old_rows: &OldRows,
     ) -> Self {
         Self {
             key: key.clone(),
@@ -78,7 +77,6 @@ impl<K, V, A: 'static> Part<K, V, A> {
             store: aggregation.store.name.clone(),
             initial: aggregation.initial.clone(),
             fold: aggregation.fold.clone(),
-            old_rows: old_rows.clone(),
             cached: aggregation.store.cached,
             number: None,
         }
@@ -86,10 +84,10 @@ impl<K, V, A: 'static> Part<K, V, A> {
 
     /// Whether old rows go along, and what the old row of a first update is: the initial value, or behind a
     /// cache, which passes on what there was, nothing.
-    pub(super) fn old(&self) -> Option<Initial<A>> {
+    pub(super) fn old(&self, wiring: &Wiring<'_>, id: NodeId) -> Option<Initial<A>> {
         match self.cached {
             true => Some(Arc::new(|| None)),
-            false => self.old_rows.are_asked().then(|| self.initial.clone()),
+            false => wiring.sends_old_rows(id).then(|| self.initial.clone()),
         }
     }
 }
@@ -102,6 +100,16 @@ pub enum Emit {
     Updates,
     /// The last row of each window, when it closes.
     OnClose,
+}
+
+impl Emit {
+    /// What is known of the rows before its changes.
+    pub(super) fn old_rows(self) -> OldRows {
+        match self {
+            Self::Updates => OldRows::Kept,
+            Self::OnClose => OldRows::Absent,
+        }
+    }
 }
 
 /// A stream whose equal keys are together: what a grouping builds on.

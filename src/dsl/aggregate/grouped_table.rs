@@ -10,8 +10,8 @@ use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::StoreView;
-use crate::dsl::{Change, Materialized, OldRows, Table};
-use crate::plan::LogicalId;
+use crate::dsl::{Change, Materialized, Table};
+use crate::plan::{LogicalId, OldRows};
 use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
@@ -122,12 +122,11 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
         let (key, row) = (self.key, store.value.clone());
         let spec = store.rows_spec(&self.graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
-        let old_rows = OldRows::default();
-        let asked = old_rows.clone();
         let fold = Arc::new(fold);
         let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
         let operator = Operator::new(word).of([self.id]).store(spec);
-        let id = operator.add(&self.graph, move |wiring, _| {
+        let operator = operator.old_rows(OldRows::Kept);
+        let id = operator.add(&self.graph, move |wiring, id| {
             let rows = wiring.key_value(&own_name)?;
             let (key, row) = (own_key.clone(), own_row.clone());
             Ok(TableAggregate::<_, K, V, A>::new(
@@ -135,11 +134,10 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
                 rows,
                 key,
                 row,
-                &asked,
+                wiring.sends_old_rows(id),
             ))
         });
         Table::new(self.graph, id, key.clone())
-            .with_old_rows(old_rows)
             .with_view(
                 name.clone(),
                 StoreView::make(key, row.clone(), name.clone()),
@@ -246,14 +244,14 @@ impl<F, K, V, A> TableAggregate<F, K, V, A> {
         store: KeyValueStore,
         key: SharedCodec<K>,
         row: SharedCodec<A>,
-        old_rows: &OldRows,
+        sends_old: bool,
     ) -> Self {
         Self {
             fold,
             store,
             key,
             row,
-            sends_old: old_rows.are_asked(),
+            sends_old,
             scratch: RefCell::default(),
             types: PhantomData,
         }

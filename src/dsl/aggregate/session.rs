@@ -16,7 +16,7 @@ use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
-use crate::dsl::{Change, Materialized, OldRows, Table};
+use crate::dsl::{Change, Materialized, Table};
 use crate::plan::LogicalId;
 use crate::state::{Direction, Put, SessionStore};
 use crate::task::{Context, DropReason, Edges, HoldId, Process, Tick};
@@ -42,17 +42,18 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for SessionWindows {
         let words = ["session_count", "session_reduce", "session_aggregate"];
         let operator = Operator::new(aggregation.verb.of(words));
         let operator = operator.of([parent]).store(spec);
-        let operator = operator.holds_back_ms(sessions.gap_ms);
+        let operator = operator
+            .holds_back_ms(sessions.gap_ms)
+            .old_rows(emit.old_rows());
         let behind_ms = sessions.span_ms();
         let (on_close, operator) = OnClose::declare(emit, store, key.name(), behind_ms, operator);
-        let old_rows = OldRows::default();
-        let part = Part::of(&key, value, &aggregation, &old_rows);
+        let part = Part::of(&key, value, &aggregation);
         // Sessions are merged by all three verbs; `aggregate` is not there without a merger.
         let merge = aggregation
             .merge
             .unwrap_or_else(|| Arc::new(|_, one, _| Some(one)));
         let id = add(&graph, operator, part, (sessions, merge), on_close);
-        sessions.table(graph, id, (key, old_rows), aggregation.store, emit)
+        sessions.table(graph, id, key, aggregation.store, emit)
     }
 }
 
@@ -120,7 +121,7 @@ pub(super) fn add<K: Clone + 'static, V: 'static, A: 'static>(
             store: wiring.store(&part.store)?,
             key: part.key.clone(),
             row: part.row.clone(),
-            sends_old: part.old().is_some(),
+            sends_old: part.old(wiring, id).is_some(),
             cached: part.cached,
             time: WindowTime::of(wiring, id, &part.store, part.number),
             hold: wiring.hold(id)?,

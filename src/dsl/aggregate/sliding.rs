@@ -24,7 +24,7 @@ use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row, split_row};
-use crate::dsl::{Change, OldRows, Table};
+use crate::dsl::{Change, Table};
 use crate::plan::LogicalId;
 use crate::state::{Direction, Put, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick};
@@ -51,13 +51,12 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for SlidingWindows {
         let spec = windows.store_spec(&graph, store, &key, emit);
         let words = ["sliding_count", "sliding_reduce", "sliding_aggregate"];
         let operator = Operator::new(aggregation.verb.of(words));
-        let operator = operator.of([parent]).store(spec);
+        let operator = operator.of([parent]).store(spec).old_rows(emit.old_rows());
         let behind_ms = windows.span_ms();
         let (on_close, operator) = OnClose::declare(emit, store, key.name(), behind_ms, operator);
-        let old_rows = OldRows::default();
-        let part = Part::of(&key, value, &aggregation, &old_rows);
+        let part = Part::of(&key, value, &aggregation);
         let id = add(&graph, operator, part, windows, on_close);
-        windows.table(graph, id, (key, old_rows), aggregation.store, emit)
+        windows.table(graph, id, key, aggregation.store, emit)
     }
 }
 
@@ -79,7 +78,7 @@ pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
             key: part.key.clone(),
             value: part.value.clone(),
             row: part.row.clone(),
-            old: part.old(),
+            old: part.old(wiring, id),
             cached: part.cached,
             time: WindowTime::of(wiring, id, &part.store, part.number),
             open: open.transpose()?,

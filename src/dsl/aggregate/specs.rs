@@ -11,7 +11,7 @@ use super::{SessionSpec, SessionWindows, SlidingSpec, SlidingWindows};
 use crate::codec::{SessionWindowedCodec, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::table::{HoldSpec, SessionView};
-use crate::dsl::{Materialized, OldRows, Table};
+use crate::dsl::{Materialized, Table};
 use crate::plan::LogicalId;
 use crate::state::{RowForm, SessionRules, StoreKind, StoreSpec, WindowRules};
 
@@ -60,12 +60,12 @@ impl SlidingSpec {
         &self,
         graph: SharedGraph,
         id: LogicalId,
-        keys: (SharedCodec<K>, OldRows),
+        key: SharedCodec<K>,
         store: Materialized<A>,
         emit: Emit,
     ) -> Table<Windowed<K>, A> {
         let hold = HoldSpec::of_inclusive(self.difference_ms, self.grace_ms, &store);
-        windowed_table(graph, id, keys, store, hold, emit)
+        windowed_table(graph, id, key, store, hold, emit)
     }
 }
 
@@ -116,7 +116,7 @@ impl SessionSpec {
         &self,
         graph: SharedGraph,
         id: LogicalId,
-        (key, old_rows): (SharedCodec<K>, OldRows),
+        key: SharedCodec<K>,
         store: Materialized<A>,
         emit: Emit,
     ) -> Table<Windowed<K>, A> {
@@ -130,11 +130,9 @@ impl SessionSpec {
             .with_windows(hold)
             .with_view(name.clone(), view);
         match emit {
-            Emit::Updates => table
-                .with_old_rows(old_rows)
-                .cached_if(store.cached, &name, row),
-            // Its rows come once; there is nothing before them.
-            Emit::OnClose => table.with_old_rows(OldRows::default()),
+            Emit::Updates => table.cached_if(store.cached, &name, row),
+            // Each row comes once: there is nothing to merge.
+            Emit::OnClose => table,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::{HoldSpec, WindowView};
-use crate::dsl::{Change, Materialized, OldRows, Table, TimeWindows};
+use crate::dsl::{Change, Materialized, Table, TimeWindows};
 use crate::plan::LogicalId;
 use crate::state::{Put, StoreSpec, WindowRules, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick};
@@ -50,13 +50,12 @@ pub(super) fn build<K: Clone + 'static, V: Clone + 'static, A: 'static>(
     let spec = windows.store_spec(&graph, store, &key, emit);
     let words = ["window_count", "window_reduce", "window_aggregate"];
     let operator = Operator::new(aggregation.verb.of(words));
-    let operator = operator.of([parent]).store(spec);
+    let operator = operator.of([parent]).store(spec).old_rows(emit.old_rows());
     let behind_ms = windows.size_ms.saturating_add(windows.grace_ms);
     let (on_close, operator) = OnClose::declare(emit, store, key.name(), behind_ms, operator);
-    let old_rows = OldRows::default();
-    let part = Part::of(&key, value, &aggregation, &old_rows);
+    let part = Part::of(&key, value, &aggregation);
     let id = add(&graph, operator, part, windows, on_close);
-    windows.table(graph, id, (key, old_rows), aggregation.store, emit)
+    windows.table(graph, id, key, aggregation.store, emit)
 }
 
 /// Adds an operator over a store that it has.
@@ -75,7 +74,7 @@ pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
             store: wiring.window(&part.store)?,
             key: part.key.clone(),
             row: part.row.clone(),
-            old: part.old(),
+            old: part.old(wiring, id),
             time: WindowTime::of(wiring, id, &part.store, part.number),
             open: open.transpose()?,
             scratch: RefCell::default(),
@@ -124,7 +123,7 @@ pub(super) fn retention_ms<A: 'static>(
 pub(super) fn windowed_table<K: 'static, A: 'static>(
     graph: SharedGraph,
     id: LogicalId,
-    (key, old_rows): (SharedCodec<K>, OldRows),
+    key: SharedCodec<K>,
     store: Materialized<A>,
     hold: HoldSpec,
     emit: Emit,
@@ -138,11 +137,9 @@ pub(super) fn windowed_table<K: 'static, A: 'static>(
         .with_windows(hold)
         .with_view(name.clone(), view);
     match emit {
-        Emit::Updates => table
-            .with_old_rows(old_rows)
-            .cached_if(store.cached, &name, row),
-        // Its rows come once; there is nothing before them.
-        Emit::OnClose => table.with_old_rows(OldRows::default()),
+        Emit::Updates => table.cached_if(store.cached, &name, row),
+        // Each row comes once: there is nothing to merge.
+        Emit::OnClose => table,
     }
 }
 
@@ -169,7 +166,7 @@ impl TimeWindowSpec {
         &self,
         graph: SharedGraph,
         id: LogicalId,
-        keys: (SharedCodec<K>, OldRows),
+        key: SharedCodec<K>,
         store: Materialized<A>,
         emit: Emit,
     ) -> Table<Windowed<K>, A> {
@@ -178,7 +175,7 @@ impl TimeWindowSpec {
             grace_ms: self.grace_ms,
             reopens: false,
         };
-        windowed_table(graph, id, keys, store, hold, emit)
+        windowed_table(graph, id, key, store, hold, emit)
     }
 }
 

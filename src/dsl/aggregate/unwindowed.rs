@@ -9,8 +9,8 @@ use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::StoreView;
-use crate::dsl::{Change, OldRows, Table};
-use crate::plan::LogicalId;
+use crate::dsl::{Change, Table};
+use crate::plan::{LogicalId, OldRows};
 use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
@@ -34,11 +34,10 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
         let spec = store.rows_spec(&graph, &key);
         let word = aggregation.verb.of(["count", "reduce", "aggregate"]);
         let operator = Operator::new(word).of([parent]).store(spec);
-        let old_rows = OldRows::default();
-        let part = Part::of(&key, value, &aggregation, &old_rows);
+        let operator = operator.old_rows(OldRows::Kept);
+        let part = Part::of(&key, value, &aggregation);
         let id = add(&graph, operator, part);
         Table::new(graph, id, key.clone())
-            .with_old_rows(old_rows)
             .with_view(
                 name.clone(),
                 StoreView::make(key, row.clone(), name.clone()),
@@ -53,14 +52,14 @@ pub(super) fn add<K: 'static, V: 'static, A: 'static>(
     operator: Operator,
     part: Part<K, V, A>,
 ) -> LogicalId {
-    operator.add(graph, move |wiring, _| {
+    operator.add(graph, move |wiring, id| {
         Ok(Aggregate {
             fold: part.fold.clone(),
             store: wiring.key_value(&part.store)?,
             key: part.key.clone(),
             value: part.value.clone(),
             row: part.row.clone(),
-            old: part.old(),
+            old: part.old(wiring, id),
             scratch: RefCell::default(),
         })
     })

@@ -13,7 +13,8 @@ use crate::codec::SharedCodec;
 use crate::dsl::operator::Operator;
 use crate::dsl::pass::Pass;
 use crate::dsl::table::MakeView;
-use crate::dsl::{Change, Materialized, OldRows, Table};
+use crate::dsl::{Change, Materialized, Table};
+use crate::plan::OldRows;
 use crate::task::{Context, DropReason, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -135,15 +136,6 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let self_history = self.history_ms();
         let graph = self.graph;
         let key = self.key;
-        let below = [&self.old_rows, &other.old_rows];
-        let old_rows = OldRows::made_of(below.into_iter().flatten().cloned().collect());
-        if J::KIND != JoinKind::Inner {
-            // What is not there now may have been: its result must be deleted.
-            self.old_rows.iter().for_each(OldRows::ask);
-        }
-        if J::KIND == JoinKind::Outer {
-            other.old_rows.iter().for_each(OldRows::ask);
-        }
         // What is overtaken takes no part: results are made of the newest rows.
         let newest_only = (self_history.is_some(), other.history_ms().is_some());
         let (Some((left_stores, left_view)), Some((right_stores, right_view))) =
@@ -157,37 +149,45 @@ impl<K: 'static, V: 'static> Table<K, V> {
         };
         let join = Arc::new(join);
         let stores: Vec<String> = left_stores.into_iter().chain(right_stores).collect();
-        let side = |word, parent| {
-            stores
-                .iter()
-                .fold(Operator::new(word).of([parent]), Operator::uses)
+        let side = |word, parent, wants| {
+            let operator = Operator::new(word).of([parent]);
+            let operator = operator.old_rows(OldRows::OfParents);
+            let operator = match wants {
+                true => operator.wants_old_rows(),
+                false => operator,
+            };
+            stores.iter().fold(operator, Operator::uses)
         };
+        // What is not there now may have been: its result must be deleted.
+        let left_wants = J::KIND != JoinKind::Inner;
+        let right_wants = J::KIND == JoinKind::Outer;
 
         let (own_join, own_key, view) = (join.clone(), key.clone(), right_view.clone());
-        let asked = old_rows.clone();
-        let left = side("table_join_left", self.id).add(&graph, move |wiring, _| {
+        let left = side("table_join_left", self.id, left_wants);
+        let left = left.add(&graph, move |wiring, id| {
             let (join, key, view) = (own_join.clone(), own_key.clone(), view(wiring)?);
-            let asked = asked.are_asked();
+            let sends_old = wiring.sends_old_rows(id);
             Ok(LeftTable::<J, K, V, W, R>::new(
                 join,
                 key,
                 view,
-                (asked, newest_only.0),
+                (sends_old, newest_only.0),
             ))
         });
         let (own_join, own_key, view) = (join.clone(), key.clone(), left_view.clone());
-        let asked = old_rows.clone();
-        let right = side("table_join_right", other.id).add(&graph, move |wiring, _| {
+        let right = side("table_join_right", other.id, right_wants);
+        let right = right.add(&graph, move |wiring, id| {
             let (join, key, view) = (own_join.clone(), own_key.clone(), view(wiring)?);
-            let asked = asked.are_asked();
+            let sends_old = wiring.sends_old_rows(id);
             Ok(RightTable::<J, K, V, W, R>::new(
                 join,
                 key,
                 view,
-                (asked, newest_only.1),
+                (sends_old, newest_only.1),
             ))
         });
         let operator = Operator::new(word).of([left, right]).joins_partitions();
+        let operator = operator.old_rows(OldRows::OfParents);
         let id = operator.add(&graph, |_, _| Ok(Pass::<K, Change<R>>::default()));
         let make: MakeView<K, R> = Arc::new(move |wiring| {
             let (left, right) = (left_view(wiring)?, right_view(wiring)?);
@@ -198,7 +198,6 @@ impl<K: 'static, V: 'static> Table<K, V> {
             id,
             key,
             view: Some((stores, make)),
-            old_rows: Some(old_rows),
             windows: self.windows,
         }
     }
@@ -215,7 +214,7 @@ struct LeftTable<J, K, V, W, R> {
 }
 
 impl<J, K, V, W, R> LeftTable<J, K, V, W, R> {
-    /// The left side of a join; whether the result's old rows are asked for, and
+    /// The left side of a join; whether somebody wants the result's old rows, and
     /// whether changes that are overtaken are left out.
     pub fn new(
         join: Arc<J>,
@@ -295,7 +294,7 @@ struct RightTable<J, K, V, W, R> {
 }
 
 impl<J, K, V, W, R> RightTable<J, K, V, W, R> {
-    /// The right side of a join; whether the result's old rows are asked for, and
+    /// The right side of a join; whether somebody wants the result's old rows, and
     /// whether changes that are overtaken are left out.
     pub fn new(
         join: Arc<J>,

@@ -7,7 +7,8 @@ use crate::dsl::operator::Operator;
 use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::table::{StoreView, TableSource, VersionedSource, VersionedView};
-use crate::dsl::{Change, Grouped, Materialized, OldRows, Table};
+use crate::dsl::{Change, Grouped, Materialized, Table};
+use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
@@ -52,29 +53,27 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let row = store.value.clone();
         let (spec, history_ms) = store.table_spec(&self.graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
-        let old_rows = OldRows::default();
-        let asked = old_rows.clone();
         let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
         let operator = Operator::new("to_table").of([parent]).store(spec);
+        let operator = operator.old_rows(OldRows::Kept);
         if history_ms.is_some() {
-            let id = operator.add(&self.graph, move |wiring, _| {
+            let id = operator.add(&self.graph, move |wiring, id| {
                 let (key, row) = (own_key.clone(), own_row.clone());
                 let rows = wiring.store(&own_name)?;
-                let sends_old = asked.are_asked();
+                let sends_old = wiring.sends_old_rows(id);
                 Ok(ToTable(VersionedSource::new(key, row, rows, sends_old)))
             });
             return Table::new(self.graph, id, key.clone())
                 .with_history(history_ms)
-                .with_old_rows(old_rows)
                 .with_view(name.clone(), VersionedView::make(key, row, name));
         }
-        let id = operator.add(&self.graph, move |wiring, _| {
+        let id = operator.add(&self.graph, move |wiring, id| {
             let rows = Some(wiring.key_value(&own_name)?);
             let (key, row) = (own_key.clone(), own_row.clone());
-            Ok(ToTable(TableSource::new(key, row, rows, asked.are_asked())))
+            let sends_old = wiring.sends_old_rows(id);
+            Ok(ToTable(TableSource::new(key, row, rows, sends_old)))
         });
         Table::new(self.graph, id, key.clone())
-            .with_old_rows(old_rows)
             .with_view(
                 name.clone(),
                 StoreView::make(key, row.clone(), name.clone()),

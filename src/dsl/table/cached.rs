@@ -12,12 +12,13 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::Table;
 use super::held_bytes::{put_option, take_option, take_time};
-use super::{OldRows, Table};
 use crate::base::{Error, NO_TIMESTAMP, Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::Change;
 use crate::dsl::operator::Operator;
+use crate::plan::OldRows;
 use crate::state::row::{put_headers, take_headers};
 use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
@@ -28,18 +29,16 @@ impl<K: 'static, V: 'static> Table<K, V> {
         if !cached {
             return self;
         }
-        // What was there before the first change is what goes along with the last.
-        self.old_rows.iter().for_each(OldRows::ask);
         let held = format!("{store}-cache-store");
         let codecs = (self.key.name(), row.name());
         let mut spec = StoreSpec::new(held.clone(), StoreKind::time_ordered_by_key(), codecs);
         spec.changelog = Changelog::None;
-        let old_rows = OldRows::default();
-        let asked = old_rows.clone();
         let key = self.key.clone();
         // A row is said to be held from its arrival on, and comes out as old as it is.
         let operator = Operator::new("cache").of([self.id]).store(spec);
         let operator = operator.holds_back_ms(0).flushes();
+        // What was there before the first change is what goes along with the last.
+        let operator = operator.wants_old_rows().old_rows(OldRows::Kept);
         let id = operator.add(&self.graph, move |wiring, id| {
             Ok(Cache {
                 name: held.as_str().into(),
@@ -49,15 +48,11 @@ impl<K: 'static, V: 'static> Table<K, V> {
                 number: wiring.time(&format!("operator/{held}/number")),
                 oldest: wiring.time(&format!("operator/{held}/oldest")),
                 hold: wiring.hold(id)?,
-                sends_old: asked.are_asked(),
+                sends_old: wiring.sends_old_rows(id),
                 buffers: RefCell::default(),
             })
         });
-        Table {
-            id,
-            old_rows: Some(old_rows),
-            ..self
-        }
+        Table { id, ..self }
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::{MakeView, Table};
 use crate::base::{Record, Result};
+use crate::dsl::Change;
 use crate::dsl::operator::Operator;
-use crate::dsl::{Change, OldRows};
+use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -26,10 +27,10 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// ```
     pub fn filter(self, accepts: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
         let accepts = Arc::new(accepts);
-        self.old_rows.iter().for_each(OldRows::ask);
-        let drops_redundant = self.old_rows.is_some() && self.history_ms().is_none();
+        let drops_redundant = self.knows_old_rows() && self.history_ms().is_none();
         let own = accepts.clone();
         let operator = Operator::new("table_filter").of([self.id]);
+        let operator = operator.old_rows(OldRows::OfParents).wants_old_rows();
         let id = operator.add(&self.graph, move |_, _| {
             Ok(TableFilter {
                 accepts: own.clone(),

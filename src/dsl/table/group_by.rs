@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::Table;
 use super::changed_codec::ChangedCodec;
-use super::{OldRows, Table};
 use crate::base::{Error, Record, Result};
 use crate::codec::SharedCodec;
 use crate::dsl::operator::Operator;
@@ -36,17 +36,18 @@ impl<K: 'static, V: 'static> Table<K, V> {
     ) -> GroupedTable<L, W> {
         let Grouped { name, key, value } = grouped.into();
         let newest_only = self.history_ms().is_some();
+        let knows_old_rows = self.knows_old_rows();
         let graph = self.graph;
-        match &self.old_rows {
-            Some(old_rows) => OldRows::ask(old_rows),
-            None => graph.borrow_mut().report(Error::invalid(format!(
+        if !knows_old_rows {
+            graph.borrow_mut().report(Error::invalid(format!(
                 "{name:?} groups a table without a store, so that rows which leave a group are not known; \
                  make the table with `StreamBuilder::table`, or put `materialized` before `group_by`"
-            ))),
+            )));
         }
         let select = Arc::new(select);
         let (own_key, own_value) = (key.clone(), value.clone());
-        let operator = Operator::new("table_group_by").of([self.id]).changes_key();
+        let operator = Operator::new("table_group_by").of([self.id]);
+        let operator = operator.changes_key().wants_old_rows();
         let id = operator.add(&graph, move |_, _| {
             let (select, key, value) = (select.clone(), own_key.clone(), own_value.clone());
             Ok(TableGroupBy::<_, K, V, L, W>::new(

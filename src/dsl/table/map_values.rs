@@ -8,6 +8,7 @@ use super::{MakeView, Table};
 use crate::base::{Record, Result};
 use crate::dsl::Change;
 use crate::dsl::operator::Operator;
+use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -31,6 +32,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let map = Arc::new(map);
         let own = map.clone();
         let operator = Operator::new("table_map_values").of([self.id]);
+        let operator = operator.old_rows(OldRows::OfParents);
         let id = operator.add(&self.graph, move |_, _| {
             Ok(TableMapValues {
                 map: own.clone(),

@@ -7,7 +7,8 @@ use crate::base::{Record, Result};
 use crate::codec::SharedCodec;
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
-use crate::dsl::{Change, Materialized, OldRows};
+use crate::dsl::{Change, Materialized};
+use crate::plan::OldRows;
 use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
@@ -31,39 +32,35 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let (key, row) = (self.key.clone(), store.value.clone());
         let (spec, history_ms) = store.table_spec(&self.graph, &key);
         let (name, cached) = (spec.name.clone(), store.cached);
-        let old_rows = OldRows::default();
-        let asked = old_rows.clone();
         let (own_key, own_row, own_name) = (key.clone(), row.clone(), name.clone());
         let operator = Operator::new("table_store").of([self.id]).store(spec);
+        let operator = operator.old_rows(OldRows::Kept);
         if history_ms.is_some() {
-            let id = operator.add(&self.graph, move |wiring, _| {
+            let id = operator.add(&self.graph, move |wiring, id| {
                 let (key, row) = (own_key.clone(), own_row.clone());
                 let rows = wiring.store(&own_name)?;
-                let sends_old = asked.are_asked();
+                let sends_old = wiring.sends_old_rows(id);
                 Ok(VersionedKeep(VersionedSource::new(
                     key, row, rows, sends_old,
                 )))
             });
             return Table::new(self.graph, id, self.key)
                 .with_history(history_ms)
-                .with_old_rows(old_rows)
                 .with_view(name.clone(), VersionedView::make(key, row, name));
         }
-        let id = operator.add(&self.graph, move |wiring, _| {
+        let id = operator.add(&self.graph, move |wiring, id| {
             let rows = wiring.key_value(&own_name)?;
             Ok(TableKeep::new(
                 own_key.clone(),
                 own_row.clone(),
                 rows,
-                &asked,
+                wiring.sends_old_rows(id),
             ))
         });
-        let mut table = Table::new(self.graph, id, self.key)
-            .with_old_rows(old_rows)
-            .with_view(
-                name.clone(),
-                StoreView::make(key, row.clone(), name.clone()),
-            );
+        let mut table = Table::new(self.graph, id, self.key).with_view(
+            name.clone(),
+            StoreView::make(key, row.clone(), name.clone()),
+        );
         table.windows = self.windows;
         table.cached_if(cached, &name, row)
     }
@@ -89,8 +86,8 @@ impl<K: 'static, V: 'static> Process for VersionedKeep<K, V> {
     }
 }
 
-/// Writes each new row to a store and passes it on. The old row that goes along, where somebody asked
-/// for it, is the one that the store had.
+/// Writes each new row to a store and passes it on. The old row that goes along, where somebody wants
+/// it, is the one that the store had.
 struct TableKeep<K, V> {
     key: SharedCodec<K>,
     row: SharedCodec<V>,
@@ -105,13 +102,13 @@ impl<K, V> TableKeep<K, V> {
         key: SharedCodec<K>,
         row: SharedCodec<V>,
         store: KeyValueStore,
-        old_rows: &OldRows,
+        sends_old: bool,
     ) -> Self {
         Self {
             key,
             row,
             store,
-            sends_old: old_rows.are_asked(),
+            sends_old,
             scratch: RefCell::default(),
         }
     }

@@ -24,8 +24,8 @@ pub use suppress::{Suppressed, Suppression, UntilTimeLimit, UntilWindowCloses};
 pub(in crate::dsl) use versioned::{VersionedSource, VersionedView};
 pub(in crate::dsl) use window_view::{SessionView, WindowView};
 
+use super::Change;
 use super::builder::SharedGraph;
-use super::{Change, OldRows};
 use crate::base::{Record, Result};
 use crate::codec::SharedCodec;
 use crate::plan::LogicalId;
@@ -45,8 +45,6 @@ pub struct Table<K, V> {
     pub(in crate::dsl) key: SharedCodec<K>,
     /// How to look into it, and the stores that are behind.
     pub(in crate::dsl) view: Option<(Vec<String>, MakeView<K, V>)>,
-    /// How to ask for old rows, where there is a store to read them from.
-    pub(in crate::dsl) old_rows: Option<OldRows>,
     pub(in crate::dsl) windows: Option<HoldSpec>,
 }
 
@@ -59,7 +57,6 @@ impl<K: Clone + 'static, V: Clone + 'static> Clone for Table<K, V> {
             id: self.id,
             key: self.key.clone(),
             view: self.view.clone(),
-            old_rows: self.old_rows.clone(),
             windows: self.windows,
         }
     }
@@ -72,7 +69,6 @@ impl<K: 'static, V: 'static> Table<K, V> {
             id,
             key,
             view: None,
-            old_rows: None,
             windows: None,
         }
     }
@@ -102,9 +98,9 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self
     }
 
-    pub(in crate::dsl) fn with_old_rows(mut self, old_rows: OldRows) -> Self {
-        self.old_rows = Some(old_rows);
-        self
+    /// Whether the row before each change can be known.
+    pub(in crate::dsl) fn knows_old_rows(&self) -> bool {
+        self.graph.borrow().knows_old_rows(self.id)
     }
 
     pub(in crate::dsl) fn view(&self) -> Option<&(Vec<String>, MakeView<K, V>)> {
@@ -138,7 +134,6 @@ impl<K: 'static, V: 'static> Table<K, V> {
             id,
             key: self.key,
             view: self.view.map(|(stores, below)| (stores, view(below))),
-            old_rows: self.old_rows,
             windows: self.windows,
         }
     }

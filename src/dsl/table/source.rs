@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{OldRows, Table, VersionedSource, VersionedView};
+use super::{Table, VersionedSource, VersionedView};
 use crate::base::{Record, Result};
 use crate::codec::{Nullable, OwnCodec, SharedCodec};
 use crate::dsl::operator::Operator;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::source::{Accepts, Extract, Gate, add_source};
 use crate::dsl::{Change, Consumed, Materialized, StreamBuilder};
+use crate::plan::OldRows;
 use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process, View, ViewPort, Wiring};
 
@@ -110,27 +111,26 @@ impl StreamBuilder {
             return Table::new(self.graph.clone(), id, key);
         };
         let (name, operator) = (spec.name.clone(), operator.store(spec));
-        let old_rows = OldRows::default();
-        let asked = old_rows.clone();
+        let operator = operator.old_rows(OldRows::Kept);
         let (own_key, own_value, own_name) = (key.clone(), value.clone(), name.clone());
         if history_ms.is_some() {
-            let id = operator.add(&self.graph, move |wiring, _| {
+            let id = operator.add(&self.graph, move |wiring, id| {
                 let (key, value) = (own_key.clone(), own_value.clone());
                 let rows = wiring.store(&own_name)?;
-                Ok(VersionedSource::new(key, value, rows, asked.are_asked()))
+                let sends_old = wiring.sends_old_rows(id);
+                Ok(VersionedSource::new(key, value, rows, sends_old))
             });
             return Table::new(self.graph.clone(), id, key.clone())
                 .with_history(history_ms)
-                .with_old_rows(old_rows)
                 .with_view(name.clone(), VersionedView::make(key, value, name));
         }
-        let id = operator.add(&self.graph, move |wiring, _| {
+        let id = operator.add(&self.graph, move |wiring, id| {
             let (key, value) = (own_key.clone(), own_value.clone());
             let rows = Some(wiring.key_value(&own_name)?);
-            Ok(TableSource::new(key, value, rows, asked.are_asked()))
+            let sends_old = wiring.sends_old_rows(id);
+            Ok(TableSource::new(key, value, rows, sends_old))
         });
         Table::new(self.graph.clone(), id, key.clone())
-            .with_old_rows(old_rows)
             .with_view(
                 name.clone(),
                 StoreView::make(key, value.clone(), name.clone()),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::{MakeView, Table};
 use crate::base::{Record, Result};
+use crate::dsl::Change;
 use crate::dsl::operator::Operator;
-use crate::dsl::{Change, OldRows};
+use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -29,32 +30,26 @@ impl<K: 'static, V: 'static> Table<K, V> {
         transform: impl Fn(&K, Option<V>) -> Option<W> + Send + Sync + 'static,
     ) -> Table<K, W> {
         let transform = Arc::new(transform);
-        // Its old rows are those below, transformed.
-        let old_rows = self.old_rows.as_ref();
-        let old_rows = old_rows.map(|below| OldRows::made_of(vec![below.clone()]));
-        let asked = old_rows.clone();
         let own = transform.clone();
         let operator = Operator::new("table_transform_values").of([self.id]);
-        let id = operator.add(&self.graph, move |_, _| {
-            let sends_old = asked.as_ref().is_some_and(OldRows::are_asked);
+        let operator = operator.old_rows(OldRows::OfParents);
+        let id = operator.add(&self.graph, move |wiring, id| {
             Ok(TableTransformValues::<_, K, V, W>::new(
                 own.clone(),
-                sends_old,
+                wiring.sends_old_rows(id),
             ))
         });
-        let mut table = self.derived(id, |below| -> MakeView<K, W> {
+        self.derived(id, |below| -> MakeView<K, W> {
             Arc::new(move |wiring| {
                 let view = TransformView::new(transform.clone(), below(wiring)?);
                 Ok(Rc::new(view) as ViewPort<K, W>)
             })
-        });
-        table.old_rows = old_rows;
-        table
+        })
     }
 }
 
 /// Transforms the rows of a table; unlike a mapping it is called for a deletion too, and may make a row
-/// of it. Where old rows are asked for it is called for these as well. Source:
+/// of it. Where somebody wants old rows it is called for these as well. Source:
 /// `KTableTransformValues`.
 struct TableTransformValues<F, K, V, W> {
     transform: Arc<F>,
@@ -63,7 +58,7 @@ struct TableTransformValues<F, K, V, W> {
 }
 
 impl<F, K, V, W> TableTransformValues<F, K, V, W> {
-    /// Applies `transform` to each row; `sends_old` where somebody asked for old rows.
+    /// Applies `transform` to each row; `sends_old` where somebody wants old rows.
     pub fn new(transform: Arc<F>, sends_old: bool) -> Self {
         Self {
             transform,

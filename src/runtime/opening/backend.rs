@@ -1,6 +1,8 @@
 //! Where the rows of a task are: in memory, or in its directory.
 
 #[cfg(feature = "rocksdb")]
+use super::renamed::take_over;
+#[cfg(feature = "rocksdb")]
 use crate::base::ErrorKind;
 use crate::base::{Error, Result, TaskId};
 use crate::runtime::StateBackend;
@@ -47,6 +49,11 @@ fn on_disk(
     // Rows that no changelog has are not left behind.
     let rebuildable = spec.stores.iter().all(|store| store.is_logged());
     let claimed = directory.claim(task, fresh && rebuildable)?;
+    if !claimed.path().exists()
+        && let Some(homes) = shared.moves.homes()
+    {
+        take_over(shared, directory, (task, &claimed), spec, &homes)?;
+    }
     let open = || RocksBackend::open(claimed.path(), &spec.stores, &shared.budget);
     let backend = match open() {
         Err(error) if error.kind() == ErrorKind::Corrupt && rebuildable => {

@@ -21,6 +21,7 @@ use crate::log::{Cleanup, Isolation, Log, Reader};
 use crate::runtime::hooks::Point;
 use crate::runtime::layout;
 use crate::runtime::layout::inputs;
+use crate::runtime::moves::Moved;
 use crate::runtime::worker::Shared;
 use crate::state::{Identity, StoredState, TaskDirectory};
 
@@ -156,6 +157,13 @@ impl Job {
         wait: Duration,
     ) -> Result<Stepped> {
         let Some(mut work) = self.work.take() else {
+            let moved = shared.moves.step(shared, wait)?;
+            self.waits = moved == Moved::Waits;
+            match moved {
+                Moved::Done => {}
+                Moved::More => return Ok(Stepped::More),
+                Moved::Waits => return Ok(Stepped::Waits),
+            }
             self.work = self.open(restorer, shared, wait)?.map(Box::new);
             let planned = self.work.as_deref();
             self.waits = planned.is_none();

@@ -20,6 +20,8 @@ mod backend;
 mod job;
 mod progress;
 mod queue;
+#[cfg(feature = "rocksdb")]
+mod renamed;
 mod restorer;
 
 use std::collections::BTreeMap;

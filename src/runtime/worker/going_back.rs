@@ -120,6 +120,7 @@ impl Worker {
         }
         self.tasks.clear();
         self.openings.give_up_but(|_| false);
+        self.shared.moves.forget();
         self.forget_round();
         self.settled_at_ms = None;
         self.aborts = None;

@@ -12,6 +12,7 @@ use crate::runtime::handle::About;
 use crate::runtime::hooks::Hooks;
 use crate::runtime::layout::Layout;
 use crate::runtime::liveness::Liveness;
+use crate::runtime::moves::Moves;
 use crate::runtime::opening::RestoreQueue;
 use crate::runtime::queries::CommittedTasks;
 use crate::runtime::status::Status;
@@ -43,6 +44,8 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
     /// Those that are open, for who reads their rows.
     pub(in crate::runtime) committed: CommittedTasks,
+    /// Whether times are in the task changelogs where the topology wants them.
+    pub(in crate::runtime) moves: Moves,
     /// Tasks that wait to be opened and restored.
     pub(in crate::runtime) restores: Arc<RestoreQueue>,
 }

@@ -69,8 +69,8 @@ impl StoredState {
         let meta_column = self.meta_column();
         self.rows.delete(meta_column, &self.position_key(store));
         if store == self.specs.len() {
-            // "t/" up to "t0": the byte after the slash.
-            self.rows.delete_range(meta_column, meta::TIMES, b"t0");
+            self.rows
+                .delete_range(meta_column, meta::TIMES, meta::TIMES_END);
             self.times.clear();
         } else {
             self.rows.clear_column(store);

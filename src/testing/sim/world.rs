@@ -71,8 +71,9 @@ struct Death;
 
 impl Hooks for Dying {
     fn reached(&self, point: Point) {
-        // A restore is caught by itself, so that its failure costs its task alone.
-        if point == Point::Restoring || self.points.load(Ordering::Relaxed) == 0 {
+        // What opens tasks is caught by itself, so that its failure costs its task alone.
+        let opens = matches!(point, Point::Restoring | Point::BeforeMove | Point::Moved);
+        if opens || self.points.load(Ordering::Relaxed) == 0 {
             return;
         }
         if self.points.fetch_sub(1, Ordering::Relaxed) == 1 {

@@ -175,17 +175,16 @@ impl<K: 'static, V: 'static> Table<K, V> {
         J: JoinRows<K, V, W, R>,
     {
         let ForeignJoined { name, left, right } = joined;
+        let knows_old_rows = self.knows_old_rows();
+        let left_view = self.view.filter(|_| knows_old_rows);
         let (graph, key, foreign) = (self.graph, self.key, other.key);
-        let (Some(old_rows), Some(left_view), Some(right_view)) =
-            (self.old_rows, self.view, other.view)
-        else {
+        let (Some(left_view), Some(right_view)) = (left_view, other.view) else {
             graph.borrow_mut().report(Error::invalid(format!(
                 "join {name:?} looks into a table without a store; make both tables with `StreamBuilder::table`, \
                  or put `materialized` before the join"
             )));
             return Table::new(graph, self.id, key);
         };
-        old_rows.ask();
         let store = format!("{name}-subscriptions");
         let keys = (key.name(), Bytes.name());
         let results = StoreSpec::new(format!("{name}-results"), StoreKind::key_value(), keys);
@@ -195,7 +194,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
 
         let select = Arc::new(select);
         let (own_key, own_left, own_foreign) = (key.clone(), left.clone(), foreign.clone());
-        let operator = Operator::new("foreign_ask").of([self.id]).changes_key();
+        let operator = Operator::new("foreign_ask").of([self.id]);
+        let operator = operator.changes_key().wants_old_rows();
         let operator = results.into_iter().fold(operator, Operator::store);
         let own_out = out.clone();
         let asked = operator.add(&graph, move |wiring, _| {

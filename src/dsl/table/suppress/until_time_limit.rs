@@ -26,7 +26,8 @@ use crate::dsl::scratch::Scratch;
 use crate::dsl::table::MakeView;
 use crate::dsl::table::held_bytes::{put_option, take_option, take_time};
 use crate::dsl::windows::millis;
-use crate::dsl::{Change, OldRows, Table};
+use crate::dsl::{Change, Table};
+use crate::plan::OldRows;
 use crate::state::row::{put_headers, take_headers};
 use crate::state::{KeyValueStore, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{
@@ -64,8 +65,6 @@ impl<K: 'static, V: 'static> Suppression<K, V> for UntilTimeLimit<V> {
             0
         });
         let limit = LimitSpec { limit_ms, max_rows };
-        // What was there before a row was held is what the table shows meanwhile.
-        table.old_rows.iter().for_each(OldRows::ask);
         let (store, early) = (format!("{name}-store"), format!("{name}-early-store"));
         let spec = |name: &str, row: String| {
             StoreSpec::new(name, StoreKind::key_value(), (table.key.name(), row))
@@ -75,6 +74,9 @@ impl<K: 'static, V: 'static> Suppression<K, V> for UntilTimeLimit<V> {
             .of([table.id])
             .named(name)
             .holds_back_ms(0)
+            // What was there before a row was held is what the table shows meanwhile.
+            .wants_old_rows()
+            .old_rows(OldRows::OfParents)
             .store(spec(&store, row.name()))
             .store(spec(&early, "none".to_owned()));
         let codecs = (table.key.clone(), row);
@@ -111,7 +113,6 @@ impl<K: 'static, V: 'static> Suppression<K, V> for UntilTimeLimit<V> {
             id,
             key: table.key,
             view,
-            old_rows: table.old_rows.map(|below| OldRows::made_of(vec![below])),
             windows: table.windows,
         }
     }

@@ -68,7 +68,6 @@ impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V
         Table {
             id,
             view: None,
-            old_rows: None,
             ..table
         }
     }

@@ -1,0 +1,127 @@
+//! Old rows are sent where somebody wants them, and nowhere else: to read one costs a look into the store.
+//!
+//! A consumer says that it wants them. Who makes its old rows of those of its parents wants theirs in turn, so the
+//! wish goes up through filters, mappings, joins and suppressions, to the nodes that keep rows, and ends there.
+//!
+//! ```text
+//!  count ----> suppress_for ----> table_map_values ----> table_group_by
+//!  Kept        OfParents, wants   OfParents              wants
+//!  sends  <--- sends        <---- sends            <----
+//! ```
+
+use crate::plan::{Graph, LogicalId, OldRows};
+
+/// Marks the nodes that send old rows.
+pub(in crate::plan) fn send_wanted_old_rows(mut graph: Graph) -> Graph {
+    let mut wanted = vec![false; graph.nodes().len()];
+    // Children before their parents.
+    for position in (0..wanted.len()).rev() {
+        let id = LogicalId(position);
+        let sends = wanted[position] && graph.knows_old_rows(id);
+        let node = &mut graph.nodes_mut()[position];
+        node.sends_old_rows = match node.old_rows {
+            OldRows::Kept | OldRows::OfParents => sends,
+            OldRows::Absent | OldRows::Unknown => false,
+        };
+        let passes_on = node.old_rows == OldRows::OfParents && wanted[position];
+        if node.wants_old_rows || passes_on {
+            for parent in &node.parents {
+                wanted[parent.0] = true;
+            }
+        }
+    }
+    graph
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{LogicalKind, LogicalNode};
+
+    /// Nodes by what they know, what they want and who their parents are; which of them send old rows.
+    fn sending(nodes: &[(OldRows, bool, &[usize])]) -> Vec<bool> {
+        let mut graph = Graph::default();
+        for (old_rows, wants, parents) in nodes {
+            let parents = parents.iter().copied().map(LogicalId).collect();
+            let mut node = LogicalNode::new("node", LogicalKind::Operator, parents);
+            node.old_rows = *old_rows;
+            node.wants_old_rows = *wants;
+            graph.add(node);
+        }
+        let graph = send_wanted_old_rows(graph);
+        graph
+            .nodes()
+            .iter()
+            .map(|node| node.sends_old_rows)
+            .collect()
+    }
+
+    use OldRows::{Absent, Kept, OfParents, Unknown};
+
+    #[test]
+    fn a_wish_goes_up_to_who_keeps_rows_and_no_further() {
+        let chain = |wants| {
+            sending(&[
+                (Kept, false, &[]),
+                (Kept, false, &[0]),
+                (OfParents, false, &[1]),
+                (OfParents, false, &[2]),
+                (Unknown, wants, &[3]),
+            ])
+        };
+        assert_eq!(chain(true), [false, true, true, true, false]);
+        assert_eq!(chain(false), [false; 5], "nobody wants them");
+    }
+
+    #[test]
+    fn one_that_wants_them_for_itself_does_not_send_them_for_that() {
+        let nodes = [
+            (Kept, false, &[][..]),
+            (OfParents, true, &[0]),
+            (Unknown, false, &[1]),
+        ];
+        assert_eq!(sending(&nodes), [true, false, false]);
+    }
+
+    #[test]
+    fn both_sides_of_a_join_are_asked_for_what_its_consumer_wants() {
+        let join = |left, consumer| {
+            sending(&[
+                (Kept, false, &[]),
+                (Kept, false, &[]),
+                (OfParents, left, &[0]),
+                (OfParents, false, &[1]),
+                (OfParents, false, &[2, 3]),
+                (Unknown, consumer, &[4]),
+            ])
+        };
+        assert_eq!(join(false, true), [true, true, true, true, true, false]);
+        // As a left join needs it.
+        assert_eq!(join(true, false), [true, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn one_of_several_consumers_is_enough() {
+        let nodes = [
+            (Kept, false, &[][..]),
+            (Unknown, false, &[0]),
+            (Unknown, true, &[0]),
+            (Unknown, false, &[0]),
+        ];
+        assert_eq!(sending(&nodes), [true, false, false, false]);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_not_sent() {
+        let behind = |first| {
+            sending(&[
+                (first, false, &[]),
+                (OfParents, false, &[0]),
+                (Unknown, true, &[1]),
+            ])
+        };
+        assert_eq!(behind(Unknown), [false; 3]);
+        // There are none, which is known: so a mapping of them is asked, and says so.
+        assert_eq!(behind(Absent), [false, true, false]);
+    }
+}

@@ -1,0 +1,129 @@
+//! Times move with what they are of.
+//!
+//! The times of operators and timers are in the changelog of their task. A task is called after its sub-topology,
+//! and that after its smallest store: a store with a smaller name renames it. So a compacted topic,
+//! `<application>-topology`, says of each store, node with timers, source and repartition topic in which task
+//! changelog its times are. Before an instance opens its first task it compares that with its topology
+//! ([ADR 0028](../../../docs/adr/0028-times-move-with-their-nodes.md)):
+//!
+//! ```text
+//!  New
+//!   |  1  open the record's writer: whoever had it can write no more, and what that one left open is settled
+//!   |  2  read the record                         is it as the topology says? --> Settled
+//!   |  3  read the task changelogs of what moves, up to where the tasks before have committed
+//!   |  4  one commit: times in their new changelogs, deletions in the old ones, the record
+//!   v
+//!  Settled       on any failure: New again, and the job that came across it is tried again
+//! ```
+//!
+//! - *Two at once*: the one that opens the writer later fences the other, whose commit then does nothing; it
+//!   begins anew and finds the record as it wants it. So it happens once.
+//! - *A crash*: the commit happened or it did not, and the next one sees which.
+//! - *One that hangs before step 4 and wakes up when others run another topology*: they have opened the writer
+//!   since, whatever the record said, so it is fenced.
+//! - *Tasks of the topology before*: none of them works any more, since a group refuses members with other tasks.
+//!   One that was expelled may have a commit under way: step 3 asks for the group's offsets first, and what it
+//!   reads after that has all that those offsets tell of.
+
+mod homes;
+mod plan;
+mod scan;
+mod settling;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub(super) use homes::{Homes, Wanted, record_topic};
+
+use self::plan::Plan;
+use self::scan::Scan;
+use self::settling::{Settling, Step};
+use super::worker::Shared;
+use crate::base::{Result, TopicPartition};
+use crate::log::Log;
+
+/// How far an instance is with it.
+#[derive(Default)]
+pub(super) struct Moves(Mutex<Stage>);
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    New,
+    Working(Box<Settling>),
+    Settled(Arc<Homes>),
+}
+
+/// What a part of it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    Done,
+    More,
+    /// The log gave nothing.
+    Waits,
+}
+
+impl Moves {
+    /// Does a part of it, by whoever comes: others wait for that. Nothing once it is done.
+    ///
+    /// # Errors
+    /// `Invalid` for what cannot move, `Corrupt` for a record that cannot be read; `Unavailable` for what may
+    /// pass, when another instance is at it among others: then it begins anew.
+    pub(super) fn step(&self, shared: &Shared, wait: Duration) -> Result<Moved> {
+        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Stage::Settled(_) = &*stage {
+            return Ok(Moved::Done);
+        }
+        if shared.layout.wanted.is_empty() {
+            *stage = Stage::Settled(Arc::default());
+            return Ok(Moved::Done);
+        }
+        if shared.stop.load(Ordering::Acquire) {
+            return Ok(Moved::Waits);
+        }
+        // On a failure it stays new.
+        let mut settling = match std::mem::take(&mut *stage) {
+            Stage::Working(settling) => settling,
+            Stage::New | Stage::Settled(_) => Box::new(Settling::begin(shared)?),
+        };
+        let (next, moved) = match settling.step(shared, wait)? {
+            Step::Done(homes) => (Stage::Settled(Arc::new(homes)), Moved::Done),
+            Step::More => (Stage::Working(settling), Moved::More),
+            Step::Waits => (Stage::Working(settling), Moved::Waits),
+        };
+        *stage = next;
+        Ok(moved)
+    }
+
+    /// Where times are; `None` until that is settled.
+    pub(super) fn homes(&self) -> Option<Arc<Homes>> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Stage::Settled(homes) => Some(Arc::clone(homes)),
+            Stage::New | Stage::Working(_) => None,
+        }
+    }
+
+    /// A place in the group was lost: others may have run another topology since.
+    pub(super) fn forget(&self) {
+        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Stage::Settled(_) = &*stage {
+            *stage = Stage::New;
+        }
+    }
+}
+
+/// Refuses a topology whose times could not move, before anything is made for it.
+///
+/// # Errors
+/// `Invalid` for what cannot move, `Corrupt` for a record that cannot be read; those of the log.
+pub(super) fn check(log: &dyn Log, application: &str, wanted: &Wanted) -> Result<()> {
+    let topic = record_topic(application);
+    if log.topic(&topic)?.is_none() {
+        return Ok(());
+    }
+    let partition = TopicPartition::new(topic.as_str(), 0);
+    let mut found = Scan::begin(log, vec![partition.clone()])?.finish(log)?;
+    let recorded = Homes::read(&found.remove(&partition).unwrap_or_default(), &topic)?;
+    Plan::between(&recorded, wanted).check(log, application, wanted)
+}

@@ -1,0 +1,63 @@
+//! The directory that a task's rows are in when its sub-topology had another name.
+//!
+//! Rows belong to stores, and positions to the changelogs of stores: both are as good under another name, and
+//! rows without a changelog are nowhere else. The times are those of another task changelog, where what moved was
+//! deleted; they are dropped, and read from the one that has them now:
+//!
+//! ```text
+//!  tasks/<old>_<n>   1 drop times and the position on the task changelog, flush
+//!                    2 rename it to tasks/<new>_<n>
+//! ```
+//! After a crash between the two the directory has no times, which are read again under either name.
+
+use crate::base::{ErrorKind, Result, TaskId};
+use crate::runtime::moves::Homes;
+use crate::runtime::worker::Shared;
+use crate::state::{Backend, RocksBackend, StateDirectory, TaskDirectory, forget_moved};
+use crate::task::TaskSpec;
+
+/// Gives a task without a directory the one that most of its stores were in before, if that is here and no task
+/// of that name is left.
+///
+/// # Errors
+/// Those of the disk. One that is damaged stays where it is: what has a changelog is restored.
+pub(super) fn take_over(
+    shared: &Shared,
+    directory: &StateDirectory,
+    (task, claimed): (&TaskId, &TaskDirectory),
+    spec: &TaskSpec,
+    homes: &Homes,
+) -> Result<()> {
+    let was_in = |store: &str, part: &str| homes.before(store).iter().any(|name| name == part);
+    let before = spec
+        .stores
+        .iter()
+        .flat_map(|store| homes.before(&store.name));
+    let before = before.map(|part| TaskId::new(part.as_str(), task.partition));
+    let here = before
+        .filter(|old| !shared.layout.specs.contains_key(old) && directory.task_path(old).exists());
+    let stores = |old: &TaskId| {
+        let stores = spec.stores.iter();
+        stores
+            .filter(|store| was_in(&store.name, &old.subtopology))
+            .count()
+    };
+    let Some(old) = here.max_by_key(|old| (stores(old), std::cmp::Reverse(old.clone()))) else {
+        return Ok(());
+    };
+    let path = directory.task_path(&old);
+    let mut rows = match RocksBackend::open(&path, &spec.stores, &shared.budget) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            tracing::warn!(%task, %error, "the rows that the task had under another name are damaged; rebuilding them");
+            return Ok(());
+        }
+        opened => opened?,
+    };
+    let strange = |name: &str| !was_in(name, &old.subtopology);
+    forget_moved(&mut rows, &spec.stores, strange)?;
+    rows.flush()?;
+    drop(rows);
+    directory.rename_task(&old, claimed)?;
+    tracing::info!(%task, %old, "the rows of the task have been taken over from its earlier name");
+    Ok(())
+}
