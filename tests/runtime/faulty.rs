@@ -40,6 +40,7 @@ struct Counts {
     down: AtomicBool,
     commits: AtomicU32,
     faults: AtomicU32,
+    without_progress: AtomicU32,
 }
 
 impl FaultyLog {
@@ -59,6 +60,16 @@ impl FaultyLog {
     /// How often something went wrong.
     pub fn faults(&self) -> u32 {
         self.counts.faults.load(Ordering::SeqCst)
+    }
+
+    /// How many commits were submitted.
+    pub fn commits(&self) -> u32 {
+        self.counts.commits.load(Ordering::SeqCst)
+    }
+
+    /// How many of them had no offsets with them.
+    pub fn commits_without_progress(&self) -> u32 {
+        self.counts.without_progress.load(Ordering::SeqCst)
     }
 }
 
@@ -273,6 +284,13 @@ impl Writer for FaultyWriter {
             .map(|(_, batch)| batch.as_bytes().len());
         let size = self.staged_bytes() + sizes.sum::<usize>();
         let number = self.counts.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        if commit
+            .group
+            .as_ref()
+            .is_some_and(|group| group.offsets.is_empty())
+        {
+            self.counts.without_progress.fetch_add(1, Ordering::SeqCst);
+        }
         self.answer = match self.fault {
             Fault::LoseAnswer { every } if number.is_multiple_of(every) => Answer::Lost,
             Fault::Abort { every } if number.is_multiple_of(every) => Answer::Abort,

@@ -72,6 +72,7 @@ impl Worker {
             &self.shared.layout.application,
             self.membership.token(),
             &mut *self.writer,
+            &*self.shared.hooks,
         );
         self.is_asked(asked)
     }
@@ -123,17 +124,15 @@ impl Worker {
         for open in tasks.values_mut() {
             open.task.set_wall_ms(wall_ms);
         }
-        let mut sealed = seal(tasks, all)?;
+        let sealed = seal(tasks, all)?;
         if sealed.is_empty() {
             return Ok(());
         }
-        sealed.has_staged = ahead.has_begun();
         ahead.is_asked(sealed.bytes());
         let asked = InFlight::ask(
             sealed,
             &shared.layout.application,
             membership.token(),
-            shared.settings.guarantee,
             &mut **writer,
             &*shared.hooks,
         );
@@ -150,8 +149,7 @@ impl Worker {
         if now_ms < self.ask_again_at_ms {
             return Ok(());
         }
-        let token = self.membership.token();
-        let answer = flight.poll(token, &mut *self.writer, timeout);
+        let answer = flight.poll(&mut *self.writer, timeout);
         if let Some(error) = flight.take_unknown() {
             let times = Outage::note(&mut self.unanswered, self.asked_at_ms, &error);
             self.ask_again_at_ms = now_ms + backoff_ms(times);
@@ -166,9 +164,8 @@ impl Worker {
                     return Ok(());
                 };
                 let wall_ms = self.shared.env.wall_ms();
-                if !flight.is_of_outputs() {
-                    flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
-                }
+                // One of outputs alone has nothing to apply.
+                flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 self.commits += 1;
                 let answered_ms = self.shared.env.monotonic_ms();
                 self.commit_took_ms = answered_ms.saturating_sub(self.asked_at_ms);
