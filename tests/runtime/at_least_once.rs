@@ -40,7 +40,7 @@ fn fill(log: &dyn Log) {
         appends: appends.collect(),
         group: None,
     };
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     writer.poll(DEADLINE).expect("committed").expect("in time");
 }
@@ -72,7 +72,7 @@ fn progress(log: &dyn Log) -> Option<i64> {
 /// The last total of each key.
 fn totals(log: &dyn Log) -> BTreeMap<i64, i64> {
     let totals = at("totals");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(totals.clone(), 0)]).expect("assigned");
     let end = end_of(log, "totals");
     let mut last = BTreeMap::new();

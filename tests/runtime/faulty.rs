@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use marea::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
@@ -41,6 +41,8 @@ struct Counts {
     commits: AtomicU32,
     faults: AtomicU32,
     without_progress: AtomicU32,
+    reader_bytes: AtomicUsize,
+    writer_bytes: AtomicUsize,
 }
 
 impl FaultyLog {
@@ -65,6 +67,12 @@ impl FaultyLog {
     /// How many commits were submitted.
     pub fn commits(&self) -> u32 {
         self.counts.commits.load(Ordering::SeqCst)
+    }
+
+    /// What all readers so far may take of memory, and all writers, in bytes.
+    pub fn client_bytes(&self) -> (usize, usize) {
+        let of = |bytes: &AtomicUsize| bytes.load(Ordering::SeqCst);
+        (of(&self.counts.reader_bytes), of(&self.counts.writer_bytes))
     }
 
     /// How many of them had no offsets with them.
@@ -138,17 +146,19 @@ impl Log for FaultyLog {
         self.log.delete_group(group)
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
+    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
         self.counts.ask()?;
+        self.counts.reader_bytes.fetch_add(bytes, Ordering::SeqCst);
         Ok(Box::new(FaultyReader {
-            reader: self.log.reader()?,
+            reader: self.log.reader(bytes)?,
             counts: self.counts.clone(),
         }))
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
         self.counts.ask()?;
-        let writer = self.log.writer(id)?;
+        let writer = self.log.writer(id, bytes)?;
+        self.counts.writer_bytes.fetch_add(bytes, Ordering::SeqCst);
         let counts = self.counts.clone();
         Ok(Box::new(FaultyWriter {
             writer,

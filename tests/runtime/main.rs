@@ -32,6 +32,7 @@ mod outage;
 mod pipeline;
 mod real_readings;
 mod restoring;
+mod shares;
 mod sharing;
 mod slow;
 mod time;
