@@ -100,7 +100,7 @@ impl Run {
             .start()?;
         let mut feed = Feed {
             log: &*log,
-            writer: log.writer("feeder")?,
+            writer: log.writer("feeder", 8 << 20)?,
             application: &application,
             value: vec![1; self.value_bytes.max(8)],
             purges: self.log.is_none(),

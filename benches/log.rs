@@ -52,7 +52,9 @@ fn place(writer: u32) -> TopicPartition {
 }
 
 fn write(log: &dyn Log, number: u32, commits: u64) {
-    let mut writer = log.writer(&format!("w{number}")).expect("a writer");
+    let mut writer = log
+        .writer(&format!("w{number}"), 8 << 20)
+        .expect("a writer");
     let mut builder = BatchBuilder::default();
     for commit in 0..commits {
         for record in 0..RECORDS {
@@ -91,7 +93,7 @@ fn read(reader: &mut dyn Reader, records: u64) {
 /// Appends `rounds` by so many writers, each on a partition of its own, and reads along.
 fn through(log: &Arc<dyn Log>, writers: u32, rounds: u64) -> Duration {
     let env = SystemEnv::shared();
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(8 << 20).expect("a reader");
     let ends = (0..writers).map(|writer| {
         let end = log.end_offset(&place(writer), Isolation::ReadCommitted);
         (place(writer), end.expect("an end"))
@@ -158,7 +160,7 @@ fn read_later(criterion: &mut Criterion) {
         write(&*log, 0, commits);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let mut reader = log.reader().expect("a reader");
+                let mut reader = log.reader(8 << 20).expect("a reader");
                 reader.assign(&[(place(0), 0)]).expect("assigned");
                 read(&mut *reader, commits * RECORDS);
             });
@@ -170,7 +172,7 @@ fn read_later(criterion: &mut Criterion) {
 /// Values that do not compress, in batches of two: of the first key the last value stays, of the second
 /// each.
 fn fill(log: &dyn Log, topic: &str, bytes: usize) {
-    let mut writer = log.writer("fill").expect("a writer");
+    let mut writer = log.writer("fill", 8 << 20).expect("a writer");
     let mut noise = 1_u64;
     let mut value = || -> Vec<u8> {
         let words = (0..VALUE_BYTES / 8).flat_map(|_| {
@@ -241,7 +243,7 @@ fn commits_beside_cleaning(_: &mut Criterion) {
         };
         let env = SystemEnv::shared();
         let cleaning = env.spawn("cleaning", Box::new(clean)).expect("a thread");
-        let mut writer = log.writer("w").expect("a writer");
+        let mut writer = log.writer("w", 8 << 20).expect("a writer");
         let mut taken_ms = Vec::new();
         while !done.load(Ordering::SeqCst) {
             let mut builder = BatchBuilder::default();

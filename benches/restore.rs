@@ -122,7 +122,7 @@ impl Run {
             TopicSpec::new("out", 1),
             TopicSpec::new(changelog, self.partitions).with_cleanup(Cleanup::Compact),
         ])?;
-        let mut writer = log.writer("feeder")?;
+        let mut writer = log.writer("feeder", 8 << 20)?;
         let value = vec![b'v'; self.value_bytes];
         for partition in 0..self.partitions {
             let records = match (self.beside || self.moves) && partition > 0 {

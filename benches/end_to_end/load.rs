@@ -24,7 +24,7 @@ pub struct Load<'a> {
 impl Load<'_> {
     /// Appends the input, spread over the partitions, twenty readings a millisecond.
     pub fn append(&self, log: &dyn Log) -> Result<(), Box<dyn Error>> {
-        let mut writer = log.writer("loader")?;
+        let mut writer = log.writer("loader", 8 << 20)?;
         let mut value = Vec::new();
         let mut at = 0;
         while at < self.records {

@@ -89,7 +89,7 @@ pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()
 
 /// Sends records to all partitions but the first; the key begins with the partition.
 pub fn feed(log: &dyn Log, partitions: u32, born: Instant, ended: &AtomicBool) -> Outcome<()> {
-    let mut writer = log.writer("load")?;
+    let mut writer = log.writer("load", 8 << 20)?;
     let others = partitions - 1;
     let mut sent = 0;
     while !ended.load(Ordering::Relaxed) {
@@ -121,7 +121,7 @@ pub fn feed(log: &dyn Log, partitions: u32, born: Instant, ended: &AtomicBool) -
 }
 
 fn measure(running: &Application, log: &dyn Log, born: Instant, ended: &AtomicBool) -> Outcome<()> {
-    let mut reader = log.reader()?;
+    let mut reader = log.reader(8 << 20)?;
     reader.assign(&[(TopicPartition::new("out", 0), 0)])?;
     let (mut beside, mut quiet) = (Latencies::default(), Latencies::default());
     let started = Instant::now();

@@ -61,7 +61,7 @@ fn moved(
     }
     let (mut giver, taker) = (instances.remove(1), instances.remove(0));
     let stay = owned(&taker)?;
-    let mut reader = log.reader()?;
+    let mut reader = log.reader(8 << 20)?;
     let out = TopicPartition::new("out", 0);
     let end = log.end_offset(&out, marea::log::Isolation::ReadCommitted)?;
     reader.assign(&[(out, end)])?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::Delivery;
-use super::partitions_of;
+use super::{MEMORY_BYTES, partitions_of};
 use crate::base::{
     Env, Error, ErrorKind, Headers, Offset, Result, SystemEnv, TaskId, TopicPartition,
 };
@@ -42,16 +42,18 @@ pub struct ConsumerOptions {
     member: Option<String>,
     start: Start,
     session_timeout: Duration,
+    memory_bytes: usize,
     env: Arc<dyn Env>,
 }
 
 impl Default for ConsumerOptions {
-    /// A random name, from the earliest record, 45 seconds of silence, the system's clock.
+    /// A random name, from the earliest record, 45 seconds of silence, 8 MiB of memory, the system's clock.
     fn default() -> Self {
         Self {
             member: None,
             start: Start::default(),
             session_timeout: SESSION_TIMEOUT,
+            memory_bytes: MEMORY_BYTES,
             env: SystemEnv::shared(),
         }
     }
@@ -77,6 +79,13 @@ impl ConsumerOptions {
     #[must_use]
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session_timeout = timeout;
+        self
+    }
+
+    /// How much the log may fetch ahead of [`Consumer::poll`], in bytes, and copy of what is committed.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: usize) -> Self {
+        self.memory_bytes = bytes;
         self
     }
 
@@ -114,6 +123,7 @@ pub struct Consumer<K, V> {
     log: Arc<dyn Log>,
     env: Arc<dyn Env>,
     request: JoinRequest,
+    memory_bytes: usize,
     start: Start,
     key: SharedCodec<K>,
     value: SharedCodec<V>,
@@ -173,10 +183,11 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
         };
         Ok(Self {
             membership: Some(log.join(request.clone())?),
-            reader: log.reader()?,
+            reader: log.reader(options.memory_bytes)?,
             log: Arc::clone(log),
             env,
             request,
+            memory_bytes: options.memory_bytes,
             start: options.start,
             key,
             value,
@@ -241,7 +252,13 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
             none => {
                 let id = format!("{}-{}", self.request.group, self.request.member);
                 let patience = Arc::new(|waited: Duration| waited < COMMITTING);
-                none.insert(Delivery::open(&self.log, &self.env, &id, patience)?)
+                none.insert(Delivery::open(
+                    &self.log,
+                    &self.env,
+                    &id,
+                    self.memory_bytes,
+                    patience,
+                )?)
             }
         };
         delivery.deliver(&Commit {

@@ -26,6 +26,7 @@ pub(super) struct Delivery {
     log: Arc<dyn Log>,
     env: Arc<dyn Env>,
     id: String,
+    memory_bytes: usize,
     patience: Patience,
     writer: Box<dyn Writer>,
     /// A commit of unknown outcome was left: the writer takes no other.
@@ -38,13 +39,15 @@ impl Delivery {
         log: &Arc<dyn Log>,
         env: &Arc<dyn Env>,
         id: &str,
+        memory_bytes: usize,
         patience: Patience,
     ) -> Result<Self> {
         Ok(Self {
-            writer: log.writer(id)?,
+            writer: log.writer(id, memory_bytes)?,
             log: Arc::clone(log),
             env: Arc::clone(env),
             id: id.to_owned(),
+            memory_bytes,
             patience,
             unsettled: false,
         })
@@ -53,7 +56,7 @@ impl Delivery {
     /// Hands over a commit and waits until it is definite.
     pub(super) fn deliver(&mut self, commit: &Commit) -> Result<Receipt> {
         if self.unsettled {
-            self.writer = self.log.writer(&self.id)?;
+            self.writer = self.log.writer(&self.id, self.memory_bytes)?;
             self.unsettled = false;
         }
         let asked_at_ms = self.env.monotonic_ms();
@@ -116,7 +119,7 @@ impl Delivery {
         let asked_at_ms = self.env.monotonic_ms();
         loop {
             let look = || -> Result<(Box<dyn Writer>, Vec<Option<CommittedOffset>>)> {
-                let writer = self.log.writer(&self.id)?;
+                let writer = self.log.writer(&self.id, self.memory_bytes)?;
                 Ok((writer, self.log.committed(&group.group, &partitions)?))
             };
             match look() {

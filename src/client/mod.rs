@@ -32,6 +32,9 @@ use crate::base::{Env, Error, ErrorKind, Offset, Result, SystemEnv, TopicPartiti
 use crate::codec::OwnCodec;
 use crate::log::{Isolation, Log, Reader, TopicSpec};
 
+/// How much memory a client of the log may take beside what its owner has, in bytes, unless it is told.
+const MEMORY_BYTES: usize = 8 << 20;
+
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, Start};
 pub use producer::{Producer, ProducerOptions, Sent, SourcePosition};
 
@@ -94,7 +97,7 @@ impl LogClients for Arc<dyn Log> {
     fn records<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Vec<ConsumerRecord<K, V>>> {
         let partitions = partitions_of(&**self, topic)?;
         let ends = settled_ends(&**self, &partitions, &*SystemEnv::shared())?;
-        let mut reader = self.reader()?;
+        let mut reader = self.reader(MEMORY_BYTES)?;
         let (key, value) = (K::codec(), V::codec());
         let mut records = Vec::new();
         for (partition, end) in partitions.into_iter().zip(ends) {

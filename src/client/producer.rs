@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{Delivery, Patience};
-use super::spec_of;
+use super::{MEMORY_BYTES, spec_of};
 use crate::base::{
     Env, Error, Header, Offset, Record, Result, SystemEnv, TopicPartition, partition_for_key,
 };
@@ -24,15 +24,17 @@ const COMMIT_BYTES: usize = 512 << 10;
 pub struct ProducerOptions {
     source: Option<String>,
     patience: Patience,
+    memory_bytes: usize,
     env: Arc<dyn Env>,
 }
 
 impl Default for ProducerOptions {
-    /// No source, 120 seconds for an acknowledgement, the system's clock.
+    /// No source, 120 seconds for an acknowledgement, 8 MiB of memory, the system's clock.
     fn default() -> Self {
         Self {
             source: None,
             patience: Arc::new(|waited| waited < DELIVERY_TIMEOUT),
+            memory_bytes: MEMORY_BYTES,
             env: SystemEnv::shared(),
         }
     }
@@ -67,6 +69,13 @@ impl ProducerOptions {
     #[must_use]
     pub fn patience(mut self, go_on: impl Fn(Duration) -> bool + Send + Sync + 'static) -> Self {
         self.patience = Arc::new(go_on);
+        self
+    }
+
+    /// How much the log may copy of the records on their way, in bytes.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: usize) -> Self {
+        self.memory_bytes = bytes;
         self
     }
 
@@ -140,13 +149,14 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         let ProducerOptions {
             source,
             patience,
+            memory_bytes,
             env,
         } = options;
         let partitions = spec_of(&**log, topic)?.partitions;
         let turn = env.random_u64();
         let id = (source.clone()).unwrap_or_else(|| format!("producer-{:016x}", env.random_u64()));
         Ok(Self {
-            delivery: Delivery::open(log, &env, &id, patience)?,
+            delivery: Delivery::open(log, &env, &id, memory_bytes, patience)?,
             log: Arc::clone(log),
             topic: topic.into(),
             partitions,

@@ -63,6 +63,11 @@
 //! 15. Members of one group that name different tasks do not go on side by side: one of them is refused, at the
 //!     latest once they have seen each other.
 //!     [a](super::conformance::members_must_agree_on_the_tasks)
+//!
+//! Memory:
+//!
+//! 16. A reader and a writer take about as much as they were given, and with next to nothing they work all the same,
+//!     a record at a time. [a](super::conformance::what_is_larger_than_a_clients_memory_passes)
 
 mod membership;
 mod reader;
@@ -287,17 +292,21 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// `Invalid` while it has members.
     fn delete_group(&self, group: &str) -> Result<()>;
 
-    /// A reader of committed records, with nothing assigned.
+    /// A reader of committed records, with nothing assigned. What it fetches before it is asked for takes about
+    /// `bytes` of memory at most, or one record where that is more: a share of the number that bounds an
+    /// application. What it has returned is its owner's. A log that fetches nothing ahead needs none of it.
     ///
     /// # Errors
     /// `Closed` after the log was closed.
-    fn reader(&self) -> Result<Box<dyn Reader>>;
+    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>>;
 
-    /// A writer. `id` is stable over restarts: opening it again fences whoever had it.
+    /// A writer. `id` is stable over restarts: opening it again fences whoever had it. What it copies of the
+    /// records that it is given, until they are written, takes about `bytes` of memory at most, or one record where
+    /// that is more. A log that copies nothing needs none of it.
     ///
     /// # Errors
     /// `Closed` after the log was closed.
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>>;
+    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>>;
 
     /// Joins a group.
     ///

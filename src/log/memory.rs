@@ -226,11 +226,11 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
+    fn reader(&self, _bytes: usize) -> Result<Box<dyn Reader>> {
         Ok(Box::new(TurnReader::new(Arc::clone(&self.shared))))
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+    fn writer(&self, id: &str, _bytes: usize) -> Result<Box<dyn Writer>> {
         let mut state = self.shared.state();
         let opened = state.writers.entry(id.to_owned()).or_default();
         *opened += 1;

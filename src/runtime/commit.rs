@@ -3,9 +3,9 @@
 //! 0. Where the log gains by it, outputs go ahead (`worker/staging.rs`).
 //! 1. [`seal`]: effects are completed and taken, each store's active generation becomes the
 //!    committing one, changelog records are made of it.
-//! 2. [`InFlight::ask`]: everything goes to the log. Exactly once: outputs, changelogs and input
-//!    offsets in one commit. At least once: outputs first, then changelogs and offsets in one, so
-//!    that state never runs ahead of its committed input.
+//! 2. [`InFlight::ask`]: outputs, changelogs and input offsets go to the log in one commit. At least
+//!    once, outputs that fill memory may have gone before, in commits of their own
+//!    ([`InFlight::of_outputs`]).
 //! 3. [`InFlight::apply`]: after a definite commit each task's rows, positions and times go to its
 //!    backend in one write.
 //!
@@ -13,7 +13,6 @@
 
 use std::collections::BTreeMap;
 
-use super::Guarantee;
 use super::hooks::{Hooks, Point};
 use super::open_task::OpenTask;
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
@@ -28,11 +27,9 @@ pub(super) const ENDED: &str = "ended";
 /// A commit that was asked for.
 pub(super) struct InFlight {
     group: String,
-    /// At least once, while the outputs are on their way: the changelog records that come after them.
-    changes: Option<Vec<(TopicPartition, Batch)>>,
     /// Input offsets by task, to go with the changelog records.
     offsets: Vec<Progress>,
-    /// The answer to the records.
+    /// The answer.
     ends: BTreeMap<TopicPartition, Offset>,
     /// Of all records, outputs and changes.
     bytes: usize,
@@ -45,8 +42,6 @@ pub(super) struct Sealed {
     outputs: Vec<(TopicPartition, Batch)>,
     changes: Vec<(TopicPartition, Batch)>,
     offsets: Vec<Progress>,
-    /// Whether outputs went ahead of it.
-    pub(super) has_staged: bool,
 }
 
 /// What a task has read of its inputs.
@@ -76,7 +71,6 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
         outputs: Vec::new(),
         changes: Vec::new(),
         offsets: Vec::new(),
-        has_staged: false,
     };
     for (id, open) in tasks {
         let completed = open.task.before_commit();
@@ -124,36 +118,20 @@ impl InFlight {
         sealed: Sealed,
         group: &str,
         token: MemberToken,
-        guarantee: Guarantee,
         writer: &mut dyn Writer,
         hooks: &dyn Hooks,
     ) -> Result<Self, CommitError> {
         hooks.reached(Point::BeforeCommit);
-        let bytes = sealed.bytes();
-        let Sealed {
-            outputs,
-            changes,
-            offsets,
-            has_staged,
-        } = sealed;
         let mut flight = Self {
-            bytes,
+            bytes: sealed.bytes(),
             group: group.to_owned(),
-            changes: None,
-            offsets,
+            offsets: sealed.offsets,
             ends: BTreeMap::new(),
             said: None,
         };
-        let commit = match guarantee {
-            Guarantee::AtLeastOnce if has_staged || !outputs.is_empty() => {
-                flight.changes = Some(changes);
-                flight.commit_of(outputs, token, Vec::new())
-            }
-            _ => {
-                let offsets = flight.committed_offsets();
-                flight.commit_of([outputs, changes].concat(), token, offsets)
-            }
-        };
+        let mut appends = sealed.outputs;
+        appends.extend(sealed.changes);
+        let commit = flight.commit_of(appends, token, flight.committed_offsets());
         let asked = writer.submit(commit);
         flight.outcome(asked)?;
         hooks.reached(Point::Asked);
@@ -166,11 +144,12 @@ impl InFlight {
         group: &str,
         token: MemberToken,
         writer: &mut dyn Writer,
+        hooks: &dyn Hooks,
     ) -> Result<Self, CommitError> {
+        hooks.reached(Point::BeforeCommit);
         let mut flight = Self {
             bytes: size_of(&outputs),
             group: group.to_owned(),
-            changes: None,
             offsets: Vec::new(),
             ends: BTreeMap::new(),
             said: None,
@@ -178,19 +157,14 @@ impl InFlight {
         let commit = flight.commit_of(outputs, token, Vec::new());
         let asked = writer.submit(commit);
         flight.outcome(asked)?;
+        hooks.reached(Point::Asked);
         Ok(flight)
-    }
-
-    /// Whether it is of outputs alone, and no task has anything to apply.
-    pub(super) fn is_of_outputs(&self) -> bool {
-        self.offsets.is_empty()
     }
 
     /// Looks whether the answer has come; `true` when the commit is definite and [`Self::apply`] is
     /// next.
     pub(super) fn poll(
         &mut self,
-        token: MemberToken,
         writer: &mut dyn Writer,
         timeout: std::time::Duration,
     ) -> Result<bool, CommitError> {
@@ -205,13 +179,8 @@ impl InFlight {
         else {
             return Ok(false);
         };
-        self.ends.extend(ends);
-        let Some(changes) = self.changes.take() else {
-            return Ok(true);
-        };
-        let asked = writer.submit(self.commit_of(changes, token, self.committed_offsets()));
-        self.outcome(asked)?;
-        Ok(false)
+        self.ends = ends;
+        Ok(true)
     }
 
     /// What the log said when it lost the answer, each time once. It is asked again with the next

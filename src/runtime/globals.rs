@@ -78,7 +78,7 @@ fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Resu
         starts.push((place.clone(), start));
     }
     let ends = log.end_offsets(&places, Isolation::ReadCommitted)?;
-    let mut reader = log.reader()?;
+    let mut reader = log.reader(shared.settings.restore_part_bytes())?;
     reader.assign(&starts)?;
     let mut is_filled = false;
     while !shared.stop.load(Ordering::Acquire) {

@@ -54,8 +54,9 @@ pub struct Settings {
     pub commit_spacing_ms: Option<u64>,
     /// Memory for block cache, write buffers, caches, overlays, fetched and unwritten records of all
     /// workers together, in bytes; what an embedded log takes ([`Budget`](crate::disk::Budget)) is a part
-    /// of it. The process needs 64 MiB and twice the largest record beside it; a Kafka client's library
-    /// comes on top ([ADR 0014](../../docs/adr/0014-one-memory-number.md)).
+    /// of it, and so is what the clients of a log keep of records on their way. The process needs 64 MiB and
+    /// twice the largest record beside it ([ADR 0014](../../docs/adr/0014-one-memory-number.md),
+    /// [0018](../../docs/adr/0018-what-a-logs-clients-take.md)).
     pub memory_bytes: usize,
     /// What happens to records that cannot be handled.
     pub policies: ErrorPolicies,
@@ -158,17 +159,23 @@ impl Settings {
 
     /// What one worker may keep of fetched records, in bytes.
     pub(super) fn fetch_bytes(&self) -> usize {
+        (self.memory_bytes / 32 / self.workers.max(1)).max(1 << 20)
+    }
+
+    /// What the log may have fetched for one worker and not handed over yet, in bytes.
+    pub(super) fn reader_bytes(&self) -> usize {
         (self.memory_bytes / 16 / self.workers.max(1)).max(1 << 20)
     }
 
     /// What one worker may keep of what is not committed, in bytes: records to be written and changed
     /// rows, and of the commit in flight the records of the changelogs too. The log and RocksDB copy what
-    /// they write, so the memory number has this twice.
+    /// they write, so the memory number has this twice: as much is the writer's.
     pub(super) fn uncommitted_bytes(&self) -> usize {
         (self.memory_bytes * 5 / 32 / self.workers.max(1)).max(1 << 20)
     }
 
-    /// What one thread may keep of restored rows that are not written yet, in bytes.
+    /// What one thread may keep of restored rows that are not written yet, in bytes; and what the log may have
+    /// fetched for it. Both are of the room of tasks that are not there yet.
     pub(super) fn restore_part_bytes(&self) -> usize {
         // They are sorted from one half of it into the other.
         (self.memory_bytes / 16 / self.restore_threads.max(1)).clamp(1 << 20, 16 << 20)
@@ -176,7 +183,7 @@ impl Settings {
 
     /// The budget of RocksDB, in bytes.
     pub(super) fn disk_bytes(&self) -> usize {
-        self.memory_bytes / 2
+        self.memory_bytes / 32 * 15
     }
 
     /// What one task may keep of clean rows, in bytes.
@@ -212,7 +219,8 @@ mod tests {
                 ..Settings::default()
             };
             // What is not committed is there twice for a moment.
-            let each = settings.fetch_bytes() + 2 * settings.uncommitted_bytes();
+            let fetched = settings.fetch_bytes() + settings.reader_bytes();
+            let each = fetched + 2 * settings.uncommitted_bytes();
             let all = settings.disk_bytes() + settings.cache_bytes(1) + workers * each;
             assert!(all <= settings.memory_bytes, "{workers}: {all}");
         }

@@ -422,7 +422,7 @@ fn wait_for_silence(
 }
 
 fn append(log: &dyn Log, input: &[InputRecord], way: Way) -> Result<()> {
-    let mut writer = log.writer("invariance-input")?;
+    let mut writer = log.writer("invariance-input", 1 << 20)?;
     for chunk in input.chunks(way.batch_size.max(1)) {
         let mut builders: BTreeMap<TopicPartition, BatchBuilder> = BTreeMap::new();
         for record in chunk {
@@ -451,7 +451,7 @@ fn append(log: &dyn Log, input: &[InputRecord], way: Way) -> Result<()> {
 pub(super) fn read(log: &dyn Log, topic: &str, compare: Compare) -> Result<Output> {
     let partition = TopicPartition::new(topic, 0);
     let end = log.end_offset(&partition, Isolation::ReadCommitted)?;
-    let mut reader = log.reader()?;
+    let mut reader = log.reader(1 << 20)?;
     reader.assign(&[(partition.clone(), 0)])?;
     let mut last = BTreeMap::new();
     let mut every = Output::new();

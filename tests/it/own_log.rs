@@ -223,7 +223,7 @@ impl Log for OwnLog {
         Ok(())
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
+    fn reader(&self, _bytes: usize) -> Result<Box<dyn Reader>> {
         Ok(Box::new(OwnReader {
             inner: Arc::clone(&self.0),
             assigned: Vec::new(),
@@ -231,7 +231,7 @@ impl Log for OwnLog {
         }))
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+    fn writer(&self, id: &str, _bytes: usize) -> Result<Box<dyn Writer>> {
         let mut state = self.0.state();
         let opened = state.writers.entry(id.to_owned()).or_default();
         *opened += 1;

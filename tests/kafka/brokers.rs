@@ -95,9 +95,9 @@ fn what_an_unclean_election_cuts_off_is_told(broker: &Broker) {
     created.expect("an answer")[0].as_ref().expect("created");
     let log = cluster.log();
     let place = TopicPartition::new("t", 0);
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     commit(&mut *writer, &[0], 10);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(place.clone(), 0)]).expect("assigned");
     read_to(&mut *reader, &place, 10).expect("readable");
     cluster.tell("kill", 2);

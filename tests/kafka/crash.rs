@@ -125,7 +125,7 @@ pub fn check(directory: &Path, log: Arc<dyn Log>) {
 fn print_records(log: &dyn Log, partition: &TopicPartition) {
     let end = log.end_offset(partition, Isolation::ReadUncommitted);
     let end = end.expect("an end");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(partition.clone(), 0)]).expect("assigned");
     let until = Instant::now() + DEADLINE;
     while reader.position(partition).is_some_and(|at| at < end) && Instant::now() < until {

@@ -74,7 +74,7 @@ fn commit_as(log: &dyn Log, writer: &str, token: MemberToken) -> Result<(), Comm
         offset: 1,
         metadata: String::new(),
     };
-    let mut writer = log.writer(writer).expect("a writer");
+    let mut writer = log.writer(writer, 1 << 20).expect("a writer");
     writer.submit(Commit {
         appends: vec![(
             TopicPartition::new("t", 0),
@@ -119,7 +119,7 @@ fn a_broker_that_stalls_leaves_no_doubt(broker: &Broker) {
     let stop = Arc::new(AtomicBool::new(false));
     let (writing, ended, at) = (Arc::clone(&log), Arc::clone(&stop), place.clone());
     let thread = std::thread::spawn(move || {
-        let mut writer = writing.writer("w").expect("a writer");
+        let mut writer = writing.writer("w", 1 << 20).expect("a writer");
         let (mut number, mut aborted, mut unknown) = (0_u32, 0, 0);
         while !ended.load(Ordering::SeqCst) {
             let mut builder = BatchBuilder::default();
@@ -161,7 +161,7 @@ fn a_broker_that_stalls_leaves_no_doubt(broker: &Broker) {
     let end = log
         .end_offset(&place, Isolation::ReadUncommitted)
         .expect("an end");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(place.clone(), 0)]).expect("assigned");
     let mut numbers = Vec::new();
     while reader.position(&place).expect("assigned") < end {

@@ -133,7 +133,7 @@ fn topic_partitions(topic: &str, partitions: u32) -> Vec<TopicPartition> {
 fn read(log: &dyn Log, topic: &str, partitions: u32) -> marea::Result<Vec<Line>> {
     let partitions = topic_partitions(topic, partitions);
     let ends = log.end_offsets(&partitions, Isolation::ReadCommitted)?;
-    let mut reader = log.reader()?;
+    let mut reader = log.reader(1 << 20)?;
     let starts: Vec<_> = partitions.iter().map(|one| (one.clone(), 0)).collect();
     reader.assign(&starts)?;
     let mut lines = Vec::new();
@@ -185,7 +185,9 @@ fn write(log: &dyn Log, topic: &str, records: &[Line]) {
         appends: sealed.collect(),
         group: None,
     };
-    let mut writer = log.writer(&format!("writer-of-{topic}")).expect("a writer");
+    let mut writer = log
+        .writer(&format!("writer-of-{topic}"), 1 << 20)
+        .expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
 }

@@ -127,10 +127,10 @@ fn an_update_fetches_nothing_again(broker: &Broker) {
         appends: vec![(p.clone(), builder.seal().expect("records"))],
         group: None,
     };
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(SOON).expect("committed").is_some());
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.update(&[(p.clone(), 0)]).expect("assigned");
     let take = |reader: &mut dyn Reader| {
         let until = Instant::now() + SOON;

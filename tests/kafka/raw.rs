@@ -23,7 +23,7 @@ fn a_header_whose_name_is_not_utf8_is_read(broker: &Broker) {
     for name in names {
         produce(&broker.address(0), "t", name);
     }
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader
         .assign(&[(TopicPartition::new("t", 0), 0)])
         .expect("assigned");

@@ -208,7 +208,7 @@ fn many_records_go_to_a_topic_of_small_batches(broker: &Broker) {
         builder.seal().expect("records")
     };
     let batches = [batch(1_000, 0), batch(200, 20)];
-    let mut writer = log.writer("small").expect("a writer");
+    let mut writer = log.writer("small", 1 << 20).expect("a writer");
     for batch in batches {
         let commit = Commit {
             appends: vec![(TopicPartition::new("t", 0), batch)],
@@ -227,7 +227,7 @@ fn a_record_above_the_brokers_limit_is_named(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 1)])
         .expect("created");
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let mut commit = |bytes: usize| {
         let mut builder = BatchBuilder::default();
         // What cannot be compressed.

@@ -162,9 +162,11 @@ fn tells(error: &Error, causes: &[&str]) {
 fn write_and_read(log: &KafkaLog, topic: &str) {
     log.create_topics(&[TopicSpec::new(topic, 1)])
         .expect("created");
-    let mut writer = log.writer(&format!("{topic}-writer")).expect("a writer");
+    let mut writer = log
+        .writer(&format!("{topic}-writer"), 1 << 20)
+        .expect("a writer");
     write(&mut *writer, topic);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader
         .assign(&[(TopicPartition::new(topic, 0), 0)])
         .expect("assigned");
@@ -230,8 +232,8 @@ fn tokens_are_renewed(_: &Broker) {
     let log = log.expect("let in");
     log.create_topics(&[TopicSpec::new("t", 1)])
         .expect("created");
-    let mut writer = log.writer("writer").expect("a writer");
-    let mut reader = log.reader().expect("a reader");
+    let mut writer = log.writer("writer", 1 << 20).expect("a writer");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader
         .assign(&[(TopicPartition::new("t", 0), 0)])
         .expect("assigned");

@@ -61,7 +61,7 @@ fn commit(writer: &mut dyn Writer, commit: Commit) {
 
 /// Numbers from 0 on, with values of that size, in the partitions in turn.
 fn fill(log: &dyn Log, topic: &str, partitions: u32, count: i64, size: usize) {
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     let value = "v".repeat(size);
     for first in (0..count).step_by(10_000) {
         let mut builders: Vec<BatchesBuilder> = Vec::new();
@@ -93,7 +93,7 @@ fn numbers(log: &dyn Log, topic: &str, partitions: u32) -> Vec<i64> {
         .collect();
     let ends = log.end_offsets(&places, Isolation::ReadUncommitted);
     let ends = ends.expect("ends");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     let starts: Vec<_> = places.iter().map(|place| (place.clone(), 0)).collect();
     reader.assign(&starts).expect("assigned");
     let mut found = Vec::new();
@@ -164,7 +164,7 @@ fn a_commit_that_waits_takes_no_processor(broker: &Broker) {
     log.create_topics(&[TopicSpec::new("in", 1)])
         .expect("created");
     fill(&*log, "in", 1, 1, 10);
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let mut batch = BatchBuilder::default();
     batch.push(None, Some(b"x"), 1, &[]);
     let appends = vec![(
@@ -323,7 +323,7 @@ fn members_come_and_go_while_outputs_go_ahead(broker: &Broker) {
 /// Brokers allow 15 minutes unless they are told otherwise.
 fn a_time_that_the_brokers_do_not_allow_is_named(broker: &Broker) {
     let log = log_with_timeout(broker, 3_600_000);
-    let error = log.writer("w").err().expect("too long");
+    let error = log.writer("w", 1 << 20).err().expect("too long");
     assert_eq!(error.kind(), marea::ErrorKind::Invalid, "{error}");
     let said = error.to_string();
     assert!(said.contains("transaction.max.timeout.ms"), "{said}");

@@ -10,7 +10,7 @@ pub type Row = (String, Vec<u8>, i64);
 
 /// Writes rows to a partition.
 pub fn put(log: &dyn Log, topic: &str, partition: u32, rows: impl Iterator<Item = Row>) {
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     let mut builder = BatchBuilder::default();
     let mut send = |builder: &mut BatchBuilder| {
         let Some(batch) = builder.seal() else { return };
@@ -54,7 +54,7 @@ pub fn size(log: &dyn Log) -> usize {
             let place = TopicPartition::new(topic.as_str(), number);
             let end = log.end_offset(&place, Isolation::ReadCommitted);
             let end = end.expect("an end");
-            let mut reader = log.reader().expect("a reader");
+            let mut reader = log.reader(1 << 20).expect("a reader");
             reader.assign(&[(place.clone(), 0)]).expect("assigned");
             while reader.position(&place).is_some_and(|at| at < end) {
                 let fetched = reader.poll(1 << 20, Duration::from_secs(10));

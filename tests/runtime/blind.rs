@@ -102,12 +102,12 @@ impl Log for BlindLog {
         self.log.delete_group(group)
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
-        self.log.reader()
+    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
+        self.log.reader(bytes)
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
-        self.log.writer(id)
+    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
+        self.log.writer(id, bytes)
     }
 
     fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {

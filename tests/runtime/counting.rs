@@ -97,7 +97,7 @@ impl Env for SteppedEnv {
 pub type Row = (&'static str, i64, i64);
 
 pub fn put(log: &dyn Log, partition: u32, rows: &[Row]) {
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     let mut builder = BatchBuilder::default();
     for (key, value, timestamp_ms) in rows {
         let (key, value) = (key.as_bytes(), value.to_be_bytes());
@@ -182,7 +182,7 @@ pub fn finals(log: &dyn Log) -> i64 {
 /// All final counts, each of which must come once.
 pub fn counts(log: &dyn Log) -> BTreeMap<(String, i64), i64> {
     let out = TopicPartition::new("out", 0);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(out.clone(), 0)]).expect("assigned");
     let mut counts = BTreeMap::new();
     while reader.position(&out) < Some(finals(log)) {

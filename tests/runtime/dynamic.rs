@@ -71,7 +71,7 @@ fn records_go_to_the_topics_and_partitions_that_functions_choose() {
         records.push(Some(topic.as_bytes()), Some(&value), 0, &[]);
     }
     let batch = records.seal().expect("records");
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     writer
         .submit(Commit {
             appends: vec![(TopicPartition::new("in", 1), batch)],

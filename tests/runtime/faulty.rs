@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use marea::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
@@ -27,6 +27,8 @@ pub enum Fault {
     /// So many times a partition seems to end at its start to those who may see committed records only: a
     /// commit is acknowledged before its markers are everywhere.
     LateMarkers { times: u32 },
+    /// No commit is answered before [`FaultyLog::release`], and nothing goes ahead of one.
+    Held,
     /// Nothing.
     None,
 }
@@ -43,6 +45,10 @@ struct Counts {
     down: AtomicBool,
     commits: AtomicU32,
     faults: AtomicU32,
+    without_progress: AtomicU32,
+    released: AtomicBool,
+    reader_bytes: AtomicUsize,
+    writer_bytes: AtomicUsize,
 }
 
 impl FaultyLog {
@@ -62,6 +68,27 @@ impl FaultyLog {
     /// How often something went wrong.
     pub fn faults(&self) -> u32 {
         self.counts.faults.load(Ordering::SeqCst)
+    }
+
+    /// From now on commits are answered.
+    pub fn release(&self) {
+        self.counts.released.store(true, Ordering::SeqCst);
+    }
+
+    /// How many commits were submitted.
+    pub fn commits(&self) -> u32 {
+        self.counts.commits.load(Ordering::SeqCst)
+    }
+
+    /// What all readers so far may take of memory, and all writers, in bytes.
+    pub fn client_bytes(&self) -> (usize, usize) {
+        let of = |bytes: &AtomicUsize| bytes.load(Ordering::SeqCst);
+        (of(&self.counts.reader_bytes), of(&self.counts.writer_bytes))
+    }
+
+    /// How many of them had no offsets with them.
+    pub fn commits_without_progress(&self) -> u32 {
+        self.counts.without_progress.load(Ordering::SeqCst)
     }
 }
 
@@ -137,17 +164,19 @@ impl Log for FaultyLog {
         self.log.delete_group(group)
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
+    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
         self.counts.ask()?;
+        self.counts.reader_bytes.fetch_add(bytes, Ordering::SeqCst);
         Ok(Box::new(FaultyReader {
-            reader: self.log.reader()?,
+            reader: self.log.reader(bytes)?,
             counts: self.counts.clone(),
         }))
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
         self.counts.ask()?;
-        let writer = self.log.writer(id)?;
+        let writer = self.log.writer(id, bytes)?;
+        self.counts.writer_bytes.fetch_add(bytes, Ordering::SeqCst);
         let counts = self.counts.clone();
         Ok(Box::new(FaultyWriter {
             writer,
@@ -265,7 +294,8 @@ impl Writer for FaultyWriter {
 
     /// A few records at a time, so that commits fail of which parts went ahead.
     fn staging(&self) -> Option<Staging> {
-        Some(Staging {
+        let stages = !matches!(self.fault, Fault::Held);
+        stages.then_some(Staging {
             from_bytes: 2_000,
             within: Duration::from_secs(1),
         })
@@ -283,6 +313,13 @@ impl Writer for FaultyWriter {
             .map(|(_, batch)| batch.as_bytes().len());
         let size = self.staged_bytes() + sizes.sum::<usize>();
         let number = self.counts.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        if commit
+            .group
+            .as_ref()
+            .is_some_and(|group| group.offsets.is_empty())
+        {
+            self.counts.without_progress.fetch_add(1, Ordering::SeqCst);
+        }
         self.answer = match self.fault {
             Fault::LoseAnswer { every } if number.is_multiple_of(every) => Answer::Lost,
             Fault::Abort { every } if number.is_multiple_of(every) => Answer::Abort,
@@ -308,6 +345,10 @@ impl Writer for FaultyWriter {
 
     fn poll(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
         self.counts.ask().map_err(CommitError::Unknown)?;
+        let is_released = self.counts.released.load(Ordering::SeqCst);
+        if matches!(self.fault, Fault::Held) && !is_released {
+            return Ok(None);
+        }
         match self.answer {
             Answer::Good => self.writer.poll(timeout),
             // Asked again, the log answers.

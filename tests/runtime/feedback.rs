@@ -41,7 +41,7 @@ fn put(log: &dyn Log, topic: &str, rows: &[Row]) {
         appends: builders.into_iter().map(batch).collect(),
         group: None,
     };
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
 }
@@ -52,7 +52,7 @@ fn read(log: &dyn Log, topic: &str) -> Vec<(String, String)> {
     let places: Vec<_> = places.collect();
     let ends = log.end_offsets(&places, Isolation::ReadCommitted);
     let ends = ends.expect("ends");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     let starts: Vec<_> = places.iter().map(|place| (place.clone(), 0)).collect();
     reader.assign(&starts).expect("assigned");
     let mut records = Vec::new();

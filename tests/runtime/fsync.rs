@@ -29,7 +29,7 @@ fn child() {
     let log = Arc::new(EmbeddedLog::open(settings, SystemEnv::shared()).expect("opens"));
     log.create_topics(&[TopicSpec::new("t", 1)])
         .expect("created");
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     for _ in 0..commits.parse::<u32>().expect("a number") {
         let mut batch = BatchBuilder::default();
         batch.push(Some(b"k"), Some(b"v"), 0, &[]);

@@ -79,7 +79,7 @@ fn put(log: &dyn Log, topic: &str, rows: impl Iterator<Item = (String, i64)>) {
         let place = TopicPartition::new(topic, number as u32 % PARTITIONS);
         appends.push((place, builder.seal().expect("a record")));
     }
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     let commit = Commit {
         appends,
         group: None,
@@ -109,7 +109,7 @@ fn results(log: &dyn Log) -> i64 {
 /// All numbers that were written, in their order.
 fn numbers(log: &dyn Log) -> Vec<i64> {
     let out = TopicPartition::new("out", 0);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(out.clone(), 0)]).expect("assigned");
     let mut numbers = Vec::new();
     while reader.position(&out) < Some(results(log)) {
@@ -223,7 +223,7 @@ fn a_stream_joins_with_rows_of_any_partition() {
         appends: vec![(TopicPartition::new("rates", 2), null_key)],
         group: None,
     };
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
     put(&*log, "in", (0..200).map(|n| (key(n), n)));

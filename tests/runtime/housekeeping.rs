@@ -34,7 +34,7 @@ fn sizes(log: &dyn Log) -> BTreeMap<String, (i64, i64)> {
                 .expect("an end");
             let start = log.start_offset(&place).expect("a start");
             given += end;
-            let mut reader = log.reader().expect("a reader");
+            let mut reader = log.reader(1 << 20).expect("a reader");
             reader.assign(&[(place.clone(), start)]).expect("assigned");
             while reader
                 .position(&place)

@@ -54,7 +54,7 @@ fn times_out(log: &dyn Log) -> Vec<i64> {
     let end = log
         .end_offset(&place, Isolation::ReadCommitted)
         .expect("an end");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(place.clone(), 0)]).expect("assigned");
     let mut times_ms = Vec::new();
     while reader.position(&place).expect("assigned") < end {
@@ -76,7 +76,7 @@ fn a_backlog_larger_than_the_memory_starves_no_input() {
 pub fn starves_no_input(log: Arc<dyn Log>) {
     create_topics(&*log);
     let value = "x".repeat(1_000);
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     for chunk in 0..20 {
         append(&mut *writer, chunk * 1_000..(chunk + 1) * 1_000, &value);
     }
@@ -104,7 +104,7 @@ pub fn wait_for_each_other(log: Arc<dyn Log>) {
         ..Settings::default()
     };
     let mut running = application(&log, settings);
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     for chunk in 0..200 {
         append(&mut *writer, chunk * 100..(chunk + 1) * 100, "x");
         if chunk % 20 == 0 {

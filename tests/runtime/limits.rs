@@ -48,7 +48,7 @@ fn put(log: &dyn Log, partition: u32, rows: &[(&str, String, i64)]) {
         appends: vec![(TopicPartition::new("in", partition), batch)],
         group: None,
     };
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("written").is_some());
 }
@@ -98,7 +98,7 @@ fn letters(log: &dyn Log) -> Vec<String> {
     let place = TopicPartition::new("dead", 0);
     let end = log.end_offset(&place, Isolation::ReadCommitted);
     let end = end.expect("an end");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(place.clone(), 0)]).expect("assigned");
     let mut found = Vec::new();
     while reader.position(&place).is_some_and(|at| at < end) {

@@ -114,7 +114,7 @@ pub fn fill(log: &dyn Log, input: &[InputRecord]) {
         appends: sealed.collect(),
         group: None,
     };
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
 }
@@ -125,7 +125,7 @@ pub fn last(log: &dyn Log, topic: &str) -> BTreeMap<String, String> {
     let places: Vec<_> = places.collect();
     let ends = log.end_offsets(&places, Isolation::ReadCommitted);
     let ends = ends.expect("ends");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     let starts: Vec<_> = places.iter().map(|place| (place.clone(), 0)).collect();
     reader.assign(&starts).expect("assigned");
     let mut rows = BTreeMap::new();

@@ -116,7 +116,7 @@ pub fn create_topics(log: &dyn Log, partitions: u32) {
 
 /// Appends readings in batches, each sensor on its own partition.
 pub fn append(log: &dyn Log, readings: &[Reading], partitions: u32, batch: usize) {
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     for chunk in readings.chunks(batch) {
         let mut builders: BTreeMap<u32, BatchBuilder> = BTreeMap::new();
         for (sensor, ocean, value, timestamp) in chunk {
@@ -170,7 +170,7 @@ fn read_finals(
     let end = log
         .end_offset(&partition, Isolation::ReadUncommitted)
         .expect("an end");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(partition.clone(), 0)]).expect("assigned");
     let mut finals = BTreeMap::new();
     while reader.position(&partition).expect("assigned") < end {

@@ -92,7 +92,7 @@ fn averages(log: &Arc<dyn Log>) -> Vec<Average> {
 }
 
 fn append(log: &dyn Log, readings: &[(Reading, &str)], partitions: u32) {
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     for chunk in readings.chunks(500) {
         let mut builders: Vec<BatchBuilder> = Vec::new();
         builders.resize_with(partitions as usize, BatchBuilder::default);

@@ -115,7 +115,7 @@ pub fn put(log: &dyn Log, partition: u32, rows: impl Iterator<Item = (String, i6
         )],
         group: None,
     };
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
 }
@@ -185,7 +185,7 @@ pub type Rows = BTreeMap<(u32, String), (Option<Vec<u8>>, u32)>;
 
 pub fn rows(log: &dyn Log, topic: &str) -> Rows {
     let mut rows = Rows::new();
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     for (place, end) in ends(log, topic) {
         reader.assign(&[(place.clone(), 0)]).expect("assigned");
         while reader.position(&place) < Some(end) {

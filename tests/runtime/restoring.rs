@@ -53,7 +53,7 @@ fn put(log: &dyn Log, topic: &str, partition: u32, keys: impl Iterator<Item = i6
         builder.push(Some(name.as_bytes()), Some(&key.to_be_bytes()), key, &[]);
     }
     let batch = builder.seal().expect("records");
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     let commit = Commit {
         appends: vec![(TopicPartition::new(topic, partition), batch)],
         group: None,

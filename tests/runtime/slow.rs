@@ -20,7 +20,7 @@ fn filled(partitions: u32, records: i64) -> Arc<dyn Log> {
     let log = memory_log();
     log.create_topics(&[TopicSpec::new("in", partitions), TopicSpec::new("out", 1)])
         .expect("created");
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     for partition in 0..partitions {
         let mut builder = BatchBuilder::default();
         let key = format!("k{partition}");

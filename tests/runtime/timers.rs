@@ -73,7 +73,7 @@ fn start(log: &Arc<dyn Log>, directory: &Path, topology: Topology) -> Applicatio
 /// All results, keys with values.
 fn results(log: &dyn Log) -> Vec<(String, i64)> {
     let out = TopicPartition::new("out", 0);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(out.clone(), 0)]).expect("assigned");
     let mut results = Vec::new();
     while reader.position(&out) < Some(finals(log)) {

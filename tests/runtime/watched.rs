@@ -36,7 +36,7 @@ fn start(log: &Arc<dyn Log>, deleted_unread: DeletedUnread) -> Application {
 }
 
 fn append(log: &dyn Log, records: usize) {
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     for _ in 0..records {
         let mut builder = BatchBuilder::default();
         builder.push(Some(b"k"), Some(b"v"), 1, &[]);

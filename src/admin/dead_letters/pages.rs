@@ -146,7 +146,7 @@ pub(super) fn each_record(
     if from >= to {
         return Ok(());
     }
-    let mut reader = log.reader()?;
+    let mut reader = log.reader(FETCH_BYTES)?;
     reader.assign(&[(place.clone(), from)])?;
     for _ in 0..WAITS {
         if reader

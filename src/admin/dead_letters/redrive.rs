@@ -14,6 +14,8 @@ use crate::log::{Batch, BatchBuilder, Commit, CommitError, Log, Writer};
 /// How long the outcome of a commit is waited for, in milliseconds, and at a time.
 const PATIENCE_MS: u64 = 20_000;
 const WAIT: Duration = Duration::from_millis(20);
+/// What the writer may keep of a letter, in bytes.
+const WRITER_BYTES: usize = 1 << 20;
 
 /// Sends dead letters again, one at a time.
 #[derive(Default)]
@@ -49,7 +51,7 @@ impl Redriver {
         marks::create(&**log, application)?;
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            None => log.writer(&format!("{application}-redrive"))?,
+            None => log.writer(&format!("{application}-redrive"), WRITER_BYTES)?,
         };
         // After the writer was opened: another instance that sends now is fenced, and what it has sent is settled.
         let mark = letter.mark();

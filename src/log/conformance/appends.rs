@@ -35,10 +35,10 @@ pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'
         appends: vec![(at("t", 0), builder.seal().expect("records"))],
         group: None,
     };
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let receipt = try_commit(&mut *writer, commit).expect("committed");
     assert_eq!(receipt.ends, [(at("t", 0), 6)].into());
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(at("t", 0), 0)]).expect("assigned");
     let mut fetched = Vec::new();
     eventually("the records", || {
@@ -65,7 +65,7 @@ pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'
 /// A commit of records on two partitions and of progress is all there, or nothing of it.
 pub fn a_commit_is_seen_whole_or_not_at_all(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     for n in 0..20_i64 {
         let mut commit = appends(&[(&at("t", 0), &["x"]), (&at("t", 1), &["x"])]);
         let committed = CommittedOffset {
@@ -101,7 +101,7 @@ pub fn a_commit_is_seen_whole_or_not_at_all(factory: Factory<'_>) {
 pub fn several_batches_of_a_commit_keep_their_order(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let commit = appends(&[
         (&p, &["a", "b"]),
         (&q, &["x"]),
@@ -120,7 +120,7 @@ pub fn several_batches_of_a_commit_keep_their_order(factory: Factory<'_>) {
 /// An unknown partition aborts the whole commit, and the writer can go on.
 pub fn a_refused_commit_leaves_nothing(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     for unknown in [at("t", 1), at("u", 0)] {
         let commit = appends(&[(&at("t", 0), &["x"]), (&unknown, &["x"])]);
         let refused = try_commit(&mut *writer, commit).expect_err("no such partition");
@@ -142,7 +142,7 @@ pub fn a_record_larger_than_its_topic_takes_is_refused(factory: Factory<'_>) {
     let mut spec = TopicSpec::new("t", 1);
     spec.max_record_bytes = 100;
     log.create_topics(&[spec]).expect("created");
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let fits = "x".repeat(100);
     let many = appends(&[(&at("t", 0), &[&fits, &fits, &fits])]);
     try_commit(&mut *writer, many).expect("each record fits");
@@ -180,7 +180,7 @@ pub fn writers_at_once_get_offsets_of_their_own(factory: Factory<'_>) {
         .map(|w| {
             let log = Arc::clone(&log);
             let body = move || {
-                let mut writer = log.writer(&format!("w{w}")).expect("a writer");
+                let mut writer = log.writer(&format!("w{w}"), 1 << 20).expect("a writer");
                 for n in 0..COMMITS {
                     let (one, two) = (format!("{w} {:03}", 2 * n), format!("{w} {:03}", 2 * n + 1));
                     let values: &[&str] = &[&one, &two];
@@ -214,10 +214,10 @@ pub fn writers_at_once_get_offsets_of_their_own(factory: Factory<'_>) {
 pub fn a_writer_opened_again_fences_the_first(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let place = at("t", 0);
-    let mut first = log.writer("w").expect("a writer");
+    let mut first = log.writer("w", 1 << 20).expect("a writer");
     try_commit(&mut *first, appends(&[(&place, &["a"])])).expect("committed");
-    let mut other = log.writer("v").expect("a writer");
-    let mut second = log.writer("w").expect("a writer");
+    let mut other = log.writer("v", 1 << 20).expect("a writer");
+    let mut second = log.writer("w", 1 << 20).expect("a writer");
     let refused = try_commit(&mut *first, appends(&[(&place, &["b"])])).expect_err("fenced");
     let CommitError::Fenced(error) = refused else {
         panic!("fenced, not {refused}");
@@ -226,4 +226,29 @@ pub fn a_writer_opened_again_fences_the_first(factory: Factory<'_>) {
     try_commit(&mut *second, appends(&[(&place, &["c"])])).expect("committed");
     try_commit(&mut *other, appends(&[(&place, &["d"])])).expect("another id is not fenced");
     assert_eq!(values(&*log, &place), ["a", "c", "d"]);
+}
+
+/// A reader and a writer that may take next to no memory give and take what they are asked for all the same: large
+/// records, and many small ones.
+pub fn what_is_larger_than_a_clients_memory_passes(factory: Factory<'_>) {
+    let log = start_with(factory, "t", 2);
+    let (p, q) = (at("t", 0), at("t", 1));
+    let mut writer = log.writer("w", 1).expect("a writer");
+    let large = ["a", "b", "c"].map(|letter| letter.repeat(900_000));
+    let many: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let [a, b, c] = &large;
+    let commit = appends(&[(&p, &[a]), (&q, &many), (&p, &[b]), (&p, &[c])]);
+    try_commit(&mut *writer, commit).expect("committed");
+    let mut reader = log.reader(1).expect("a reader");
+    reader
+        .assign(&[(p.clone(), 0), (q.clone(), 0)])
+        .expect("assigned");
+    let read = drain(&*log, &mut *reader, &[&p, &q]);
+    let of = |partition: u32| -> Vec<&str> {
+        let records = read.iter().filter(|(number, ..)| *number == partition);
+        records.map(|(.., value)| value.as_str()).collect()
+    };
+    assert!(of(0) == [a, b, c], "large ones");
+    assert!(of(1) == many, "small ones");
 }

@@ -14,7 +14,7 @@ use super::members::{
 pub fn batches_carry_the_wall_clock_of_their_append(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     append(&*log, &at("t", 0), &["x"]);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(at("t", 0), 0)]).expect("assigned");
     let fetched = reader.poll(1, Duration::ZERO).expect("readable");
     assert_eq!(fetched[0].batch.append_time_ms(), NOW_MS);
@@ -26,7 +26,7 @@ pub fn offsets_have_no_gaps(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
     assert_eq!(append(&*log, &p, &["a", "b"]), 2);
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let unknown = appends(&[(&p, &["x"]), (&at("t", 2), &["x"])]);
     try_commit(&mut *writer, unknown).expect_err("no such partition");
     try_commit(&mut *writer, Commit::default()).expect("an empty commit");
@@ -40,7 +40,7 @@ pub fn offsets_have_no_gaps(factory: Factory<'_>) {
         (3, 3)
     );
     assert_eq!(append(&*log, &p, &["d", "e"]), 5);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(p.clone(), 4)]).expect("assigned");
     let fetched = reader.poll(1, Duration::ZERO).expect("readable");
     assert_eq!((fetched[0].base_offset, fetched[0].position), (3, 4));
@@ -57,7 +57,7 @@ pub fn a_commit_of_two_partitions_is_seen_at_once(factory: Factory<'_>) {
         &*env,
         "writes",
         Box::new(move || {
-            let mut writer = writing.writer("w").expect("a writer");
+            let mut writer = writing.writer("w", 1 << 20).expect("a writer");
             for n in 0..300_i64 {
                 let mut commit = appends(&[(&at("t", 0), &["x"]), (&at("t", 1), &["x"])]);
                 let committed = CommittedOffset {
@@ -110,7 +110,7 @@ pub fn partitions_take_exact_turns(factory: Factory<'_>) {
             append(&*log, &at("t", partition), &["x"]);
         }
     }
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     let all: Vec<_> = (0..3).map(|partition| (at("t", partition), 0)).collect();
     reader.assign(&all).expect("assigned");
     for round in 1..=5 {

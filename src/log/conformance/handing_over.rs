@@ -31,7 +31,7 @@ fn progress(log: &dyn Log, mark: &TopicPartition) -> Offset {
 pub fn opening_a_writer_settles_what_its_id_left_open(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (place, mark) = (at("t", 0), at("t", 1));
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let mut known = 0;
     for round in 0..6 {
         // An answer may still come while the next one opens.
@@ -40,7 +40,7 @@ pub fn opening_a_writer_settles_what_its_id_left_open(factory: Factory<'_>) {
         if round % 2 == 0 {
             let _ = writer.poll(LOOK);
         }
-        let next = log.writer("w").expect("a writer");
+        let next = log.writer("w", 1 << 20).expect("a writer");
         let seen = progress(&*log, &mark);
         assert!((known..=known + 1).contains(&seen), "{known}, then {seen}");
         for _ in 0..5 {
@@ -68,7 +68,7 @@ pub fn the_end_of_a_restore_covers_what_offsets_tell(factory: Factory<'_>) {
     let env = SystemEnv::shared();
     let (writing, to, with) = (Arc::clone(&log), place.clone(), mark.clone());
     let body = move || {
-        let mut writer = writing.writer("w").expect("a writer");
+        let mut writer = writing.writer("w", 1 << 20).expect("a writer");
         for count in 1..=COMMITS {
             try_commit(&mut *writer, counted(&to, &with, count)).expect("committed");
         }

@@ -68,7 +68,7 @@ pub(super) fn commit_as(log: &dyn Log, token: MemberToken, input: u32) -> Result
         token: Some(token),
         offsets: vec![(at("t", input), committed)],
     });
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     try_commit(&mut *writer, commit).map(|_| ())
 }
 

@@ -87,6 +87,7 @@ macro_rules! each_log_case {
             several_batches_of_a_commit_keep_their_order
             a_refused_commit_leaves_nothing
             a_record_larger_than_its_topic_takes_is_refused
+            what_is_larger_than_a_clients_memory_passes
             writers_at_once_get_offsets_of_their_own
             a_writer_opened_again_fences_the_first
             what_is_staged_is_seen_when_it_is_submitted
@@ -188,7 +189,7 @@ fn try_commit(writer: &mut dyn Writer, commit: Commit) -> Result<Receipt, Commit
 }
 
 fn append(log: &dyn Log, place: &TopicPartition, values: &[&str]) -> Offset {
-    let mut writer = log.writer("appender").expect("a writer");
+    let mut writer = log.writer("appender", 1 << 20).expect("a writer");
     let receipt = try_commit(&mut *writer, appends(&[(place, values)])).expect("committed");
     receipt.ends[place]
 }
@@ -237,7 +238,7 @@ fn drain(
 
 /// Offsets and values of a partition from `position` on.
 fn read(log: &dyn Log, place: &TopicPartition, position: Offset) -> Vec<(Offset, String)> {
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader
         .assign(&[(place.clone(), position)])
         .expect("it exists");

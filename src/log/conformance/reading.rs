@@ -11,7 +11,7 @@ pub fn a_reader_starts_at_its_positions(factory: Factory<'_>) {
     append(&*log, &p, &["a", "b", "c"]);
     append(&*log, &p, &["d"]);
     append(&*log, &q, &["x"]);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     assert!(
         reader
             .poll(1, Duration::ZERO)
@@ -64,7 +64,7 @@ pub fn a_reader_put_back_reaches_the_end_again(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let p = at("t", 0);
     append(&*log, &p, &["a", "b"]);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(p.clone(), 0)]).expect("assigned");
     assert_eq!(drain(&*log, &mut *reader, &[&p]).len(), 2);
     for position in [1, 2, 0].repeat(10) {
@@ -78,7 +78,7 @@ pub fn a_reader_put_back_reaches_the_end_again(factory: Factory<'_>) {
 pub fn a_paused_partition_keeps_its_position(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader
         .assign(&[(p.clone(), 0), (q.clone(), 0)])
         .expect("assigned");
@@ -109,7 +109,7 @@ pub fn a_pause_ends_with_its_assignment(factory: Factory<'_>) {
     let texts = |records: Vec<(u32, Offset, String)>| -> Vec<String> {
         records.into_iter().map(|(_, _, text)| text).collect()
     };
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader
         .assign(&[(p.clone(), 0), (q.clone(), 0)])
         .expect("assigned");
@@ -125,7 +125,7 @@ pub fn a_pause_ends_with_its_assignment(factory: Factory<'_>) {
     append(&*log, &p, &["b"]);
     reader.poll(1 << 20, LOOK).expect("readable");
     drop(reader);
-    let mut reader = log.reader().expect("another reader");
+    let mut reader = log.reader(1 << 20).expect("another reader");
     reader.assign(&[(p.clone(), 0)]).expect("assigned");
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a", "b"]);
 }
@@ -138,7 +138,7 @@ pub fn partitions_take_turns(factory: Factory<'_>) {
             append(&*log, &at("t", partition), &["x"]);
         }
     }
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     let all: Vec<_> = (0..3).map(|partition| (at("t", partition), 0)).collect();
     reader.assign(&all).expect("assigned");
     let mut records = 0;
@@ -162,7 +162,7 @@ pub fn a_waiting_reader_wakes_up_on_an_append(factory: Factory<'_>) {
     let env = SystemEnv::shared();
     let waiting = Arc::clone(&log);
     let body = move || {
-        let mut reader = waiting.reader().expect("a reader");
+        let mut reader = waiting.reader(1 << 20).expect("a reader");
         reader.assign(&[(at("t", 0), 0)]).expect("assigned");
         let fetched = reader.poll(1 << 20, LONG * 3).expect("readable");
         assert_eq!(fetched.len(), 1);
@@ -180,7 +180,7 @@ pub fn a_waiting_reader_wakes_up_on_an_append(factory: Factory<'_>) {
 pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
     let log = start_with(factory, "t", 3);
     let (p, q, empty) = (at("t", 0), at("t", 1), at("t", 2));
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     let all: Vec<_> = (0..3).map(|partition| (at("t", partition), 0)).collect();
     reader.assign(&all).expect("assigned");
     for round in 1..8 {
@@ -221,7 +221,7 @@ pub fn a_reader_is_told_what_was_deleted_before_it_came(factory: Factory<'_>) {
     append(&*log, &q, &["x"]);
     let third = read(&*log, &p, 0)[2].0;
     log.delete_records(&[(p.clone(), third)]).expect("deleted");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     let told = |reader: &mut dyn Reader, from, to| {
         let gap = Skipped {
             partition: p.clone(),
@@ -263,7 +263,7 @@ pub fn a_position_beyond_the_end_is_an_error(factory: Factory<'_>) {
     append(&*log, &p, &["a"]);
     let end = log.end_offset(&p, Isolation::ReadUncommitted);
     let beyond = end.expect("an end") + 5;
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(p.clone(), beyond)]).expect("assigned");
     let mut error = None;
     eventually("an error", || {

@@ -42,9 +42,9 @@ fn assert_unseen(log: &dyn Log, reader: &mut dyn Reader, place: &TopicPartition,
 pub fn what_is_staged_is_seen_when_it_is_submitted(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     assert_eq!(writer.staged_bytes(), 0);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(p.clone(), 0)]).expect("assigned");
     writer
         .stage(appends(&[(&p, &["a"])]).appends)
@@ -77,7 +77,7 @@ pub fn what_is_staged_is_seen_when_it_is_submitted(factory: Factory<'_>) {
     drop(writer);
     assert_eq!(letters(&*log, &p), ["a", "b", "d", "f", "g"]);
     assert_eq!(letters(&*log, &q), ["c", "e"]);
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     // A commit of nothing but what was staged.
     let part = appends(&[(&q, &[&b, &c, &d])]);
     try_in_parts(&mut *writer, part, Commit::default()).expect("committed");
@@ -88,7 +88,7 @@ pub fn what_is_staged_is_seen_when_it_is_submitted(factory: Factory<'_>) {
 pub fn what_is_abandoned_is_never_seen(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let place = at("t", 0);
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     writer.abandon();
     let many = [large("a"), large("b"), large("c")];
     let many: [&str; 3] = [&many[0], &many[1], &many[2]];
@@ -118,11 +118,11 @@ pub fn what_a_writer_staged_goes_with_it(factory: Factory<'_>) {
     let place = at("t", 0);
     let many = [large("a"), large("b"), large("c")];
     let many: [&str; 3] = [&many[0], &many[1], &many[2]];
-    let mut first = log.writer("w").expect("a writer");
+    let mut first = log.writer("w", 1 << 20).expect("a writer");
     first
         .stage(appends(&[(&place, &many)]).appends)
         .expect("staged");
-    let mut second = log.writer("w").expect("a writer");
+    let mut second = log.writer("w", 1 << 20).expect("a writer");
     try_commit(&mut *second, appends(&[(&place, &["x"])])).expect("committed");
     let refused = try_in_parts(
         &mut *first,
@@ -148,7 +148,7 @@ pub fn what_a_writer_staged_goes_with_it(factory: Factory<'_>) {
 pub fn a_refused_commit_takes_along_what_was_staged(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let (place, unknown) = (at("t", 0), at("u", 0));
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let many = [large("a"), large("b"), large("c")];
     let many: [&str; 3] = [&many[0], &many[1], &many[2]];
     let part = |place: &TopicPartition| appends(&[(place, &many)]);
@@ -191,7 +191,7 @@ pub fn what_a_zombie_staged_is_never_seen(factory: Factory<'_>) {
         });
         commit
     };
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let part = || appends(&[(&out, &many)]);
     try_in_parts(&mut *writer, part(), commit(old.clone())).expect("its own");
     writer.stage(part().appends).expect("staged");

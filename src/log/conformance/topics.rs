@@ -15,7 +15,7 @@ fn record_progress(log: &dyn Log, place: &TopicPartition, offset: Offset) {
             offsets: vec![(place.clone(), committed)],
         }),
     };
-    let mut writer = log.writer("feeder").expect("a writer");
+    let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     try_commit(&mut *writer, commit).expect("committed");
 }
 
@@ -59,7 +59,7 @@ pub fn topics_are_created_once_and_refused_when_they_differ(factory: Factory<'_>
             .end_offset(&unknown, Isolation::ReadUncommitted)
             .expect_err("unknown");
         assert_eq!(error.kind(), ErrorKind::Invalid);
-        let mut reader = log.reader().expect("a reader");
+        let mut reader = log.reader(1 << 20).expect("a reader");
         let error = reader.assign(&[(unknown, 0)]).expect_err("unknown");
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
@@ -103,7 +103,7 @@ pub fn records_before_an_offset_are_deleted(factory: Factory<'_>) {
     append(&*log, &p, &["a", "b", "c"]);
     append(&*log, &p, &["d"]);
     append(&*log, &q, &["x"]);
-    let mut behind = log.reader().expect("a reader");
+    let mut behind = log.reader(1 << 20).expect("a reader");
     behind.assign(&[(p.clone(), 0)]).expect("assigned");
     let last = append(&*log, &p, &["e"]) - 1;
     log.delete_records(&[(p.clone(), 2), (q.clone(), 0)])
@@ -127,7 +127,7 @@ pub fn records_before_an_offset_are_deleted(factory: Factory<'_>) {
     log.delete_records(&[(p.clone(), 1)])
         .expect("below the start: nothing to do");
     assert_eq!(values(&*log, &p), left);
-    let mut waiting = log.reader().expect("a reader");
+    let mut waiting = log.reader(1 << 20).expect("a reader");
     waiting.assign(&[(p.clone(), last)]).expect("assigned");
     log.delete_records(&[(p.clone(), 99)])
         .expect("above the end: all");

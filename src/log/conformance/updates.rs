@@ -26,7 +26,7 @@ pub fn an_update_leaves_alone_what_stays(factory: Factory<'_>) {
     append(&*log, &p, &["a"]);
     let second = read(&*log, &p, 0)[1].0;
     log.delete_records(&[(p.clone(), second)]).expect("deleted");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.update(&[(p.clone(), 0)]).expect("assigned");
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a"]);
     reader.pause(&p, true);
@@ -79,7 +79,7 @@ pub fn an_update_puts_the_others_where_it_says(factory: Factory<'_>) {
     }
     append(&*log, &q, &["x"]);
     let offsets: Vec<Offset> = read(&*log, &p, 0).into_iter().map(|(at, _)| at).collect();
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader
         .assign(&[(p.clone(), 0), (q.clone(), 0)])
         .expect("assigned");
@@ -108,7 +108,7 @@ pub fn an_update_that_is_refused_changes_nothing(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let p = at("t", 0);
     append(&*log, &p, &["a"]);
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.update(&[(p.clone(), 0)]).expect("assigned");
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a"]);
     let mut wanted = stands(&*reader, &[&p]);
@@ -133,7 +133,7 @@ pub fn a_topic_made_anew_under_its_reader_is_an_error(factory: Factory<'_>) {
     for value in ["a", "b"] {
         append(&*log, &p, &[value]);
     }
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(p.clone(), 0)]).expect("assigned");
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a", "b"]);
     log.delete_topics(&["t".to_owned()]).expect("deleted");

@@ -190,12 +190,12 @@ impl Log for EmbeddedLog {
         self.shared.delete_group(group)
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
+    fn reader(&self, _bytes: usize) -> Result<Box<dyn Reader>> {
         self.shared.check_open()?;
         Ok(Box::new(TurnReader::new(Arc::clone(&self.shared))))
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+    fn writer(&self, id: &str, _bytes: usize) -> Result<Box<dyn Writer>> {
         self.shared.check_open()?;
         // Under the lock: what the previous holder has in flight is either done or will be refused.
         let mut writing = self.shared.writing();

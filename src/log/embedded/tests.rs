@@ -80,7 +80,7 @@ fn batch(records: &[(Option<&str>, Option<&str>)]) -> Batch {
 }
 
 fn commit(log: &dyn Log, commit: Commit) -> Result<Receipt, CommitError> {
-    let mut writer = log.writer("w").expect("a writer");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
     writer.submit(commit)?;
     Ok(writer.poll(LONG)?.expect("an answer in time"))
 }
@@ -98,7 +98,7 @@ fn append(log: &dyn Log, records: &[(Option<&str>, Option<&str>)]) -> Result<Rec
 
 /// Offset, key, value of what partition 0 holds from `position` on.
 fn read(log: &dyn Log, position: Offset) -> Vec<(Offset, Option<String>, Option<String>)> {
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(at(0), position)]).expect("assigned");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut records = Vec::new();

@@ -1,6 +1,6 @@
-//! Topics, and the ends of partitions.
+//! Topics: what there is, and what is made, changed and deleted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -9,12 +9,12 @@ use rdkafka::admin::{
     AdminOptions, ConfigResourceResult, NewPartitions, NewTopic, OwnedResourceSpecifier,
     ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::Consumer as _;
+use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::cluster::Cluster;
-use super::config::{Consumer, REQUEST_MS};
-use super::convert::{list, number_of, offset_of};
+use super::config::{Consumer, Quiet, REQUEST_MS};
+use super::convert::list;
 use super::error::{failed, refused, unavailable};
 use super::topic_settings::{differences, settings_of, spec_of};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
@@ -286,66 +286,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// The first or the last offset of each partition, in their order, with one question to each
-    /// broker.
-    fn offsets(
-        &self,
-        partitions: &[TopicPartition],
-        which: KafkaOffset,
-        committed: bool,
-    ) -> Result<Vec<Offset>> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let client = self.ends(committed)?;
-        let until_ms = self.env.monotonic_ms() + REQUEST_MS;
-        loop {
-            hear_out(client);
-            let asked = list(partitions.iter().map(|partition| (partition, which)))?;
-            let what = || format!("asking for the offsets of {}", names(partitions));
-            let answer = client.offsets_for_times(asked, ATTEMPT);
-            let late = self.env.monotonic_ms() >= until_ms;
-            let found = match answer {
-                Ok(answer) => {
-                    let mut found = Vec::with_capacity(partitions.len());
-                    for (element, partition) in answer.elements().iter().zip(partitions) {
-                        let place = (element.topic(), element.partition());
-                        debug_assert_eq!(place, (&*partition.topic, number_of(partition)?));
-                        found.push(element.error().map(|()| offset_of(element.offset())));
-                    }
-                    found
-                        .into_iter()
-                        .collect::<Result<Option<Vec<_>>, KafkaError>>()
-                }
-                Err(cause) => Err(cause),
-            };
-            match found {
-                Ok(Some(offsets)) => return Ok(offsets),
-                Ok(None) if late => {
-                    let message = format!("{}: no answer; try again", what());
-                    return Err(Error::new(ErrorKind::Unavailable, message));
-                }
-                Ok(None) => {}
-                Err(cause) if late => return Err(self.not_told(partitions, &what(), cause)),
-                // A partition that does not exist will not do so by waiting; a leader that moves will
-                // have moved.
-                Err(cause) => {
-                    tracing::debug!(%cause, "asking for offsets again");
-                    if unknown(&cause) {
-                        self.check_exist(partitions)?;
-                    }
-                    // It subscribes to nothing, so it has no other reason to look.
-                    let topics = partitions.iter().map(|one| &*one.topic).collect();
-                    learn_leaders(client, &topics, ATTEMPT);
-                }
-            }
-            self.env.sleep(LOOK);
-        }
-    }
-
     /// The error for offsets that were not told in time. A client that has heard of no leader for long, as one
     /// whose process was stopped, says of partitions that there are none: the brokers know better.
-    fn not_told(&self, partitions: &[TopicPartition], what: &str, cause: KafkaError) -> Error {
+    pub(super) fn not_told(
+        &self,
+        partitions: &[TopicPartition],
+        what: &str,
+        cause: KafkaError,
+    ) -> Error {
         match unknown(&cause).then(|| self.check_exist(partitions)) {
             Some(Ok(())) => unavailable(format!("{what}: no leader is known; try again"), cause),
             Some(Err(error)) => error,
@@ -353,10 +301,15 @@ impl Cluster {
         }
     }
 
-    fn check_exist(&self, partitions: &[TopicPartition]) -> Result<()> {
+    pub(super) fn check_exist(&self, partitions: &[TopicPartition]) -> Result<()> {
         // The broker that is asked may not have heard of a new topic yet.
         let until_ms = self.env.monotonic_ms() + SETTLE_MS;
+        let mut last: BTreeMap<&str, &TopicPartition> = BTreeMap::new();
         for partition in partitions {
+            let known = last.entry(&partition.topic).or_insert(partition);
+            *known = (*known).max(partition);
+        }
+        for partition in last.into_values() {
             loop {
                 let count = self.partition_count(&partition.topic)?.unwrap_or(0);
                 if (partition.partition as usize) < count {
@@ -369,22 +322,6 @@ impl Cluster {
             }
         }
         Ok(())
-    }
-
-    pub(super) fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Offset>> {
-        self.offsets(partitions, KafkaOffset::Beginning, true)
-    }
-
-    pub(super) fn end_offsets(
-        &self,
-        partitions: &[TopicPartition],
-        isolation: Isolation,
-    ) -> Result<Vec<Offset>> {
-        self.offsets(
-            partitions,
-            KafkaOffset::End,
-            isolation == Isolation::ReadCommitted,
-        )
     }
 
     pub(super) fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
@@ -445,7 +382,11 @@ pub(super) fn hear_out(client: &Consumer) {
 /// Makes a client learn who leads the partitions of topics, waiting for each answer at most that long.
 /// Whether it has learnt of all: by itself it looks for what it does not know, or finds to be wrong, late
 /// or never.
-pub(super) fn learn_leaders(client: &Consumer, topics: &BTreeSet<&str>, wait: Duration) -> bool {
+pub(super) fn learn_leaders(
+    client: &Client<Quiet>,
+    topics: &BTreeSet<&str>,
+    wait: Duration,
+) -> bool {
     let asked: Vec<Option<&str>> = match topics.len() > TOPICS_ASKED_ALONE {
         true => vec![None],
         false => topics.iter().copied().map(Some).collect(),
@@ -462,7 +403,13 @@ pub(super) fn learn_leaders(client: &Consumer, topics: &BTreeSet<&str>, wait: Du
 pub(super) fn unknown(cause: &KafkaError) -> bool {
     matches!(
         cause.rdkafka_error_code(),
-        Some(Code::UnknownTopicOrPartition | Code::UnknownPartition | Code::UnknownTopic)
+        Some(
+            Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::UnknownTopic
+                // Of no partition of the question a leader is known.
+                | Code::NoEnt
+        )
     )
 }
 
@@ -474,7 +421,7 @@ fn withheld(name: &str) -> Error {
     ))
 }
 
-fn names(partitions: &[TopicPartition]) -> String {
+pub(super) fn names(partitions: &[TopicPartition]) -> String {
     match partitions {
         [] => "no partition".to_owned(),
         [one] => one.to_string(),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
@@ -26,11 +26,6 @@ use super::topic_ids::TopicIds;
 use crate::base::{Env, Error, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 
-/// How many unused readers are kept: connecting a new one takes longer than most restores, and as many restore at
-/// once. Each has threads and connections, so after a while without use one is enough, in milliseconds.
-const SPARE_READERS: usize = 4;
-const SPARE_MS: u64 = 10_000;
-
 pub(super) struct Cluster {
     pub(super) address: Address,
     pub(super) env: Arc<dyn Env>,
@@ -38,14 +33,12 @@ pub(super) struct Cluster {
     admin: AdminClient<Quiet>,
     /// When it gets its next token.
     admin_token_ms: AtomicI64,
-    committed: OnceLock<Consumer>,
-    uncommitted: OnceLock<Consumer>,
     /// Asks about a group's offsets, one for each group.
     groups: Mutex<HashMap<String, Arc<Consumer>>>,
     /// As last seen; deleting a topic here forgets it.
     topics: Mutex<HashMap<Arc<str>, Arc<TopicSpec>>>,
-    /// Each with when it was given back, the oldest first.
-    spare_readers: Mutex<Vec<(ReaderClient, u64)>>,
+    /// The last reader that was dropped, for the next one of its size: to connect takes longer than most restores.
+    spare_reader: Mutex<Option<ReaderClient>>,
     /// By group and name: the last one of this process to join.
     local_members: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
     pub(super) members_seen: Seen<Members>,
@@ -86,11 +79,9 @@ impl Cluster {
             incarnation: incarnation(&id),
             admin,
             admin_token_ms: AtomicI64::new(0),
-            committed: OnceLock::new(),
-            uncommitted: OnceLock::new(),
             groups: Mutex::default(),
             topics: Mutex::default(),
-            spare_readers: Mutex::default(),
+            spare_reader: Mutex::default(),
             local_members: Mutex::default(),
             members_seen: Seen::default(),
             coordinators: Mutex::default(),
@@ -106,19 +97,6 @@ impl Cluster {
         let tokens = &self.address.tokens;
         tokens.renew(self.admin.inner(), &self.admin_token_ms);
         &self.admin
-    }
-
-    /// A client that counts committed records, or all.
-    pub(super) fn ends(&self, committed: bool) -> Result<&Consumer> {
-        let (cell, isolation) = match committed {
-            true => (&self.committed, "read_committed"),
-            false => (&self.uncommitted, "read_uncommitted"),
-        };
-        if let Some(client) = cell.get() {
-            return Ok(client);
-        }
-        let made = config::consumer(&self.address, &self.address.offsets(isolation))?;
-        Ok(cell.get_or_init(|| made))
     }
 
     /// A client that knows a group without being a member.
@@ -173,42 +151,26 @@ impl Cluster {
         lock(&self.topics).clear();
     }
 
-    pub(super) fn take_reader(&self) -> Result<ReaderClient> {
-        if let Some((client, _)) = lock(&self.spare_readers).pop() {
+    pub(super) fn take_reader(&self, bytes: usize) -> Result<ReaderClient> {
+        let spare = lock(&self.spare_reader).take_if(|spare| spare.bytes == bytes);
+        if let Some(client) = spare {
             return Ok(client);
         }
-        Ok(ReaderClient::new(config::consumer(
-            &self.address,
-            &self.address.reader(),
-        )?))
+        let consumer = config::consumer(&self.address, &self.address.reader(bytes))?;
+        Ok(ReaderClient::new(consumer, bytes))
     }
 
-    /// Keeps a reader for the next one that needs it.
+    /// Keeps a reader for the next one that needs it, in place of the one that is kept.
     pub(super) fn give_back_reader(&self, client: ReaderClient) {
         if client.consumer.unassign().is_err() {
             return;
         }
-        let mut spare = lock(&self.spare_readers);
-        if spare.len() < SPARE_READERS {
-            spare.push((client, self.env.monotonic_ms()));
-        }
-    }
-
-    /// Lets readers go that nobody has needed for long, but for one.
-    pub(super) fn drop_idle_readers(&self) {
-        let now_ms = self.env.monotonic_ms();
-        let mut spare = lock(&self.spare_readers);
-        let is_idle = |(_, since_ms): &&(ReaderClient, u64)| now_ms > since_ms + SPARE_MS;
-        let idle = spare.iter().take_while(is_idle).count();
-        let idle = idle.min(spare.len().saturating_sub(1));
-        if idle == 0 {
+        let Some(spare) = lock(&self.spare_reader).replace(client) else {
             return;
-        }
-        let idle: Vec<_> = spare.drain(..idle).collect();
-        drop(spare);
+        };
         // The end of a client waits for its threads.
-        let body = Box::new(move || drop(idle));
-        let _ends_by_itself = self.env.spawn("marea-kafka-spares", body);
+        let body = Box::new(move || drop(spare));
+        let _ends_by_itself = self.env.spawn("marea-kafka-spare", body);
     }
 
     pub(super) fn local_members(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {

@@ -55,13 +55,6 @@ impl Address {
         self.base()
     }
 
-    /// For questions about the ends of partitions.
-    pub(super) fn offsets(&self, isolation: &str) -> ClientConfig {
-        let mut config = self.base();
-        config.set("isolation.level", isolation);
-        config
-    }
-
     /// For questions about a group. Never subscribes, so it is no member.
     pub(super) fn group(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
@@ -78,7 +71,11 @@ impl Address {
         config
     }
 
-    pub(super) fn reader(&self) -> ClientConfig {
+    /// What is fetched ahead takes about so many bytes: half of them are for the records that wait, with a limit on
+    /// their number for those that are small, an eighth for the answer of a broker that is being fetched.
+    pub(super) fn reader(&self, bytes: usize) -> ClientConfig {
+        let bytes = bytes.max(READER_BYTES_MIN);
+        let answer_bytes = (bytes / 8).max(ANSWER_BYTES_MIN).to_string();
         let mut config = self.base();
         // The client wants one to assign partitions by hand; nothing is ever committed under it.
         config.set("group.id", "marea-reader");
@@ -87,16 +84,35 @@ impl Address {
         config.set("isolation.level", "read_committed");
         // Nothing is passed over in silence: the reader is told, looks why, and says so.
         config.set("auto.offset.reset", "error");
-        // Each message waits in some hundred bytes of the client besides its own.
-        config.set("queued.min.messages", "20000");
-        config.set("queued.max.messages.kbytes", "8192");
+        config.set(
+            "queued.max.messages.kbytes",
+            (bytes / 2 / 1_000).to_string(),
+        );
+        config.set(
+            "queued.min.messages",
+            (bytes / 2 / FETCHED_BYTES).to_string(),
+        );
+        config.set("fetch.message.max.bytes", &answer_bytes);
+        if !self.sets_fetches() {
+            config.set("fetch.max.bytes", &answer_bytes);
+        }
         // With the default of one second a queue that was full for a moment idles for the rest of it.
         config.set("fetch.queue.backoff.ms", "5");
         config.set("fetch.error.backoff.ms", "50");
         // A partition that is assigned or resumed waits for the fetch that is under way.
         config.set("fetch.wait.max.ms", "50");
         config.set("check.crcs", "true");
-        self.apply(config)
+        let mut config = self.apply(config);
+        if !self.sets_fetches() {
+            // Is of records that are written. The client wants no more of it than what is fetched at once.
+            config.set("message.max.bytes", "1000");
+        }
+        config
+    }
+
+    /// Whether the user says how much is fetched at once.
+    fn sets_fetches(&self) -> bool {
+        self.value(&["fetch.max.bytes"]).is_some()
     }
 
     /// How long a transaction may be open before the brokers abort it, in milliseconds.
@@ -107,7 +123,10 @@ impl Address {
             .unwrap_or(TRANSACTION_MS)
     }
 
-    pub(super) fn writer(&self, id: &str) -> ClientConfig {
+    /// The queue of copies takes about so many bytes.
+    pub(super) fn writer(&self, id: &str, bytes: usize) -> ClientConfig {
+        let queue_bytes = bytes.max(QUEUE_BYTES_MIN);
+        let messages = (bytes / QUEUED_BYTES).max(QUEUED_MESSAGES_MIN);
         let mut config = self.base();
         config.set("transactional.id", id);
         // What is not delivered by then is of a transaction that is over.
@@ -119,8 +138,11 @@ impl Address {
         config.set("batch.size", BATCH_BYTES.to_string());
         // The brokers know each topic's limit; this one must only not be in the way.
         config.set("message.max.bytes", "1000000000");
-        config.set("queue.buffering.max.kbytes", "65536");
-        config.set("queue.buffering.max.messages", "200000");
+        config.set(
+            "queue.buffering.max.kbytes",
+            (queue_bytes / 1_024).to_string(),
+        );
+        config.set("queue.buffering.max.messages", messages.to_string());
         config.set("compression.type", "lz4");
         self.apply(config)
     }
@@ -148,6 +170,21 @@ impl Address {
         self.apply(config)
     }
 }
+
+/// The least that a reader is made for, in bytes.
+const READER_BYTES_MIN: usize = 1 << 20;
+/// The least that is fetched at once, in bytes: an answer for each few records would cost more than it saves. A
+/// batch that is larger comes whole.
+const ANSWER_BYTES_MIN: usize = 256 << 10;
+/// What a small record takes that was fetched, with what the client has for it besides, in bytes.
+const FETCHED_BYTES: usize = 512;
+
+/// The least that a writer's queue takes, in bytes: a record that is larger than the queue never gets into it. Who
+/// gives records has no more of them than the number anyhow, but for one that is larger.
+const QUEUE_BYTES_MIN: usize = 16 << 20;
+/// What a small record takes in the queue, with what the client has for it besides, in bytes.
+const QUEUED_BYTES: usize = 384;
+const QUEUED_MESSAGES_MIN: usize = 1_000;
 
 /// How many bytes the client puts into one batch of a partition. Topics that take less are flushed
 /// more often.
@@ -215,4 +252,91 @@ pub(super) fn not_made(cause: KafkaError) -> Error {
         other => other.to_string(),
     };
     Error::invalid(format!("the Kafka client refuses its settings: {said}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(config: &ClientConfig, name: &str) -> usize {
+        let value = config.get(name);
+        let value = value.unwrap_or_else(|| panic!("{name} is not set"));
+        value.parse().expect("a number")
+    }
+
+    fn address(settings: &str) -> Address {
+        Address::parse(&format!("kafka://a:1{settings}")).expect("good")
+    }
+
+    #[test]
+    fn what_a_reader_fetches_ahead_is_of_its_number() {
+        for bytes in [2 << 20, 8 << 20, 100 << 20] {
+            let config = address("").reader(bytes);
+            let waiting = number(&config, "queued.max.messages.kbytes") * 1_000;
+            let fetched = number(&config, "fetch.max.bytes");
+            assert!(waiting + fetched <= bytes, "{bytes}: {waiting} {fetched}");
+            assert!(waiting + fetched >= bytes / 2, "{bytes}: all of it is used");
+            assert!(number(&config, "queued.min.messages") * FETCHED_BYTES <= bytes / 2);
+            assert!(number(&config, "fetch.message.max.bytes") <= fetched);
+            assert!(
+                consumer(&address(""), &config).is_ok(),
+                "the client takes it"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_writer_copies_is_of_its_number() {
+        for bytes in [16 << 20, 100 << 20] {
+            let config = address("").writer("w", bytes);
+            let queued = number(&config, "queue.buffering.max.kbytes") * 1_024;
+            assert!(queued <= bytes && queued >= bytes / 2, "{bytes}: {queued}");
+            let messages = number(&config, "queue.buffering.max.messages");
+            assert!(messages * QUEUED_BYTES <= bytes, "{bytes}: {messages}");
+        }
+    }
+
+    /// One without memory to speak of works too: the client takes its settings, and a large record fits.
+    #[test]
+    fn the_least_is_enough_for_a_record() {
+        let address = address("");
+        let config = address.reader(0);
+        assert!(consumer(&address, &config).is_ok(), "the client takes it");
+        let config = address.writer("w", 0);
+        assert!(number(&config, "queue.buffering.max.kbytes") >= 16 << 10);
+        assert!(number(&config, "queue.buffering.max.messages") > 0);
+    }
+
+    #[test]
+    fn what_the_user_sets_holds() {
+        let set = [
+            ("queued.max.messages.kbytes", 77_777),
+            ("queued.min.messages", 77),
+            ("fetch.max.bytes", 7_777_777),
+            ("fetch.message.max.bytes", 777_777),
+            ("message.max.bytes", 2_000_000),
+            ("queue.buffering.max.kbytes", 7_777),
+            ("queue.buffering.max.messages", 777),
+        ];
+        let settings: Vec<String> = set
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let address = address(&format!("?{}", settings.join("&")));
+        let (reader, writer) = (address.reader(4 << 20), address.writer("w", 4 << 20));
+        for (name, value) in set {
+            assert_eq!(number(&reader, name), value, "{name}");
+            assert_eq!(number(&writer, name), value, "{name}");
+        }
+        assert!(consumer(&address, &reader).is_ok(), "the client takes it");
+    }
+
+    /// What is for records that are written must not keep a reader from being made.
+    #[test]
+    fn large_records_that_are_written_change_no_reader() {
+        let address = address("?message.max.bytes=50000000");
+        let reader = address.reader(4 << 20);
+        assert_eq!(number(&reader, "fetch.max.bytes"), 512 << 10);
+        assert!(consumer(&address, &reader).is_ok(), "the client takes it");
+    }
 }

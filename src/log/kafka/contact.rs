@@ -124,7 +124,7 @@ impl ClientContext for Ear {
 impl ConsumerContext for Ear {}
 
 fn reason(address: &Address, env: &dyn Env) -> Option<Heard> {
-    let mut config = address.reader();
+    let mut config = address.reader(0);
     if config.log_level as i32 <= RDKafkaLogLevel::Warning as i32 {
         config.set_log_level(RDKafkaLogLevel::Info);
     }

@@ -5,13 +5,22 @@
 //!  settings, properties       what users may set, in an address or a file;  tokens: of OAUTHBEARER
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster, contact           what all parts share; why no broker answers;  ports: of brokers that are away
-//!  admin, topic_settings      topics and ends
+//!  admin, topic_settings      topics;  ends: where partitions begin and end
 //!  questions, purges          offsets that are asked for all the time; records that are deleted meanwhile
 //!  groups, members            what groups have committed; who is in them
 //!  reader                     committed records of partitions assigned by hand
 //!  topic_ids                  whether a topic is still the one it was
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own;  sending, outcome
 //!  membership, member_thread  a group hands out tasks, by a topic of them (tasks_topic);  orphans: and all
+//! ```
+//!
+//! Clients of the library, each with about four threads ([ADR 0018](../../../docs/adr/0018-what-a-logs-clients-take.md)):
+//!
+//! ```text
+//!  of each worker    a reader, a writer, a member of the group
+//!  of the log        one for questions; one for each group whose offsets are asked for; a spare reader
+//!  while tasks are   a reader for each thread that restores
+//!  restored
 //! ```
 //!
 //! What differs from the logs in this process, and is Kafka's nature: the marker that ends a
@@ -26,6 +35,7 @@ mod config;
 mod contact;
 mod convert;
 mod deliveries;
+mod ends;
 mod error;
 mod groups;
 mod member_thread;
@@ -164,12 +174,14 @@ impl Log for KafkaLog {
         self.cluster.delete_group(group)
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(KafkaReader::new(Arc::clone(&self.cluster))?))
+    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
+        let cluster = Arc::clone(&self.cluster);
+        Ok(Box::new(KafkaReader::new(cluster, bytes)?))
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
-        Ok(Box::new(KafkaWriter::open(Arc::clone(&self.cluster), id)?))
+    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
+        let cluster = Arc::clone(&self.cluster);
+        Ok(Box::new(KafkaWriter::open(cluster, id, bytes)?))
     }
 
     fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {

@@ -217,7 +217,6 @@ fn answer_all(cluster: &Weak<Cluster>, questions: &Receiver<Question>) {
         if waiting.iter().any(|one| matches!(one, Question::TopicIds)) {
             cluster.look_at_topic_ids();
         }
-        cluster.drop_idle_readers();
     }
 }
 

@@ -96,8 +96,9 @@ impl Slot {
 }
 
 impl KafkaReader {
-    pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self> {
-        let client = Some(cluster.take_reader()?);
+    /// One whose client keeps about so many bytes of what it has fetched.
+    pub(super) fn new(cluster: Arc<Cluster>, bytes: usize) -> Result<Self> {
+        let client = Some(cluster.take_reader(bytes)?);
         Ok(Self {
             moved_ms: cluster.env.monotonic_ms(),
             cluster,

@@ -72,6 +72,13 @@ impl Transactions {
             match self.producer.send(message) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
+                    let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+                    let bytes = len(back.key) + len(back.payload);
+                    if self.producer.in_flight_count() == 0 {
+                        return Err(Stop::Ours(CommitError::Aborted(too_large(
+                            back.topic, bytes,
+                        ))));
+                    }
                     self.check_time(until_ms)?;
                     self.serve();
                     message = back;
@@ -80,4 +87,12 @@ impl Transactions {
             }
         }
     }
+}
+
+/// The error for a record that does not get into an empty queue.
+fn too_large(topic: &str, bytes: usize) -> Error {
+    Error::invalid(format!(
+        "a record of {bytes} bytes for topic {topic} is larger than the queue of the Kafka client: give the \
+         application more memory, or set queue.buffering.max.kbytes in the log's address"
+    ))
 }

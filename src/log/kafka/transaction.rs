@@ -90,11 +90,12 @@ impl Transactions {
     pub(super) fn open(
         cluster: Arc<Cluster>,
         id: &str,
+        bytes: usize,
         pulse: Arc<Pulse>,
         load: Arc<Load>,
         failure: Arc<Failure>,
     ) -> Result<Self> {
-        let config = cluster.address.writer(id);
+        let config = cluster.address.writer(id, bytes);
         let context = Context::new(&cluster.address.tokens, Arc::clone(&load));
         let producer: BaseProducer<Context> =
             BaseProducer::from_config_and_context(&config, context).map_err(config::not_made)?;

@@ -95,12 +95,14 @@ pub(super) struct Part {
 
 impl KafkaWriter {
     /// Opens the id, which fences whoever had it, and ends what that one left open.
-    pub(super) fn open(cluster: Arc<Cluster>, id: &str) -> Result<Self> {
+    /// Its client keeps copies of about so many bytes of records.
+    pub(super) fn open(cluster: Arc<Cluster>, id: &str, bytes: usize) -> Result<Self> {
         let (pulse, load) = (Arc::new(Pulse::default()), Arc::new(Load::default()));
         let failure = Arc::new(Failure::default());
         let transactions = Transactions::open(
             Arc::clone(&cluster),
             id,
+            bytes,
             Arc::clone(&pulse),
             Arc::clone(&load),
             Arc::clone(&failure),

@@ -40,7 +40,7 @@ impl Scan {
             .iter()
             .map(|partition| (partition.clone(), Contents::new()));
         Ok(Self {
-            reader: log.reader()?,
+            reader: log.reader(FETCH_BYTES)?,
             found: found.collect(),
             left: partitions.into_iter().zip(ends).collect(),
             is_assigned: false,

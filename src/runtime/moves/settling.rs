@@ -15,6 +15,9 @@ use crate::runtime::worker::Shared;
 use crate::state::TASK_TIME;
 use crate::task::TimeOf;
 
+/// What the writer of the record may keep of it, in bytes.
+const WRITER_BYTES: usize = 1 << 20;
+
 pub(super) struct Settling {
     record: TopicPartition,
     writer: Box<dyn Writer>,
@@ -41,7 +44,7 @@ impl Settling {
     pub(super) fn begin(shared: &Shared) -> Result<Self> {
         let topic = record_topic(&shared.layout.application);
         // Called like the topic: no worker's is. Two that open it at once may fence each other.
-        let writer = shared.log.writer(&topic).map_err(later)?;
+        let writer = shared.log.writer(&topic, WRITER_BYTES).map_err(later)?;
         let record = TopicPartition::new(topic, 0);
         let stage = Stage::Record(Scan::begin(&*shared.log, vec![record.clone()])?);
         Ok(Self {

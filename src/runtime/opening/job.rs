@@ -216,7 +216,7 @@ impl Job {
                     shared.stop.load(Ordering::Acquire)
                         || self.ticket.cancelled.load(Ordering::Acquire)
                 };
-                match holds_records(&**log, restorer, changelog, wait, &stopped)? {
+                match holds_records(shared, restorer, changelog, wait, &stopped)? {
                     None => return Ok(None),
                     Some(false) => {}
                     Some(true) => {
@@ -357,7 +357,7 @@ impl Work {
             stored.begin_restore(*store, *from_scratch)?;
             *begun = true;
         }
-        let reader = reader(&mut restorer.reader, &*shared.log)?;
+        let reader = reader(&mut restorer.reader, shared)?;
         if restorer.reads != Some((number, self.at)) {
             reader.assign(&[(partition.clone(), *next)])?;
             restorer.reads = Some((number, self.at));
@@ -392,11 +392,14 @@ impl Work {
 
 fn reader<'a>(
     kept: &'a mut Option<Box<dyn Reader>>,
-    log: &dyn Log,
+    shared: &Shared,
 ) -> Result<&'a mut Box<dyn Reader>> {
     match kept {
         Some(reader) => Ok(reader),
-        none => Ok(none.insert(log.reader()?)),
+        none => {
+            let bytes = shared.settings.restore_part_bytes();
+            Ok(none.insert(shared.log.reader(bytes)?))
+        }
     }
 }
 
@@ -428,19 +431,19 @@ fn has_forgotten(
 /// Whether a partition has any committed record. That its end has moved does not say so: in some logs
 /// what was aborted leaves a gap. `None` if it was stopped before that was known.
 fn holds_records(
-    log: &dyn Log,
+    shared: &Shared,
     restorer: &mut Restorer,
     partition: &TopicPartition,
     wait: Duration,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Option<bool>> {
-    let end = log.end_offset(partition, Isolation::ReadCommitted)?;
-    if end <= log.start_offset(partition)? {
+    let end = shared.log.end_offset(partition, Isolation::ReadCommitted)?;
+    if end <= shared.log.start_offset(partition)? {
         // Purged or not, it once held some if it has an end.
         return Ok(Some(end > 0));
     }
     restorer.reads = None;
-    let reader = reader(&mut restorer.reader, log)?;
+    let reader = reader(&mut restorer.reader, shared)?;
     reader.assign(&[(partition.clone(), 0)])?;
     while reader
         .position(partition)

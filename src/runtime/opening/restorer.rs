@@ -16,8 +16,11 @@ const WAIT: Duration = Duration::from_millis(100);
 /// assigned anew takes a moment on some logs. In milliseconds.
 const TURN_MS: u64 = 250;
 
-/// Opens and restores one task at a time, in steps. It keeps its reader from job to job: to make one takes
-/// a while on some logs.
+/// How long a reader is kept that has nothing to read, in milliseconds.
+const IDLE_MS: u64 = 10_000;
+
+/// Opens and restores one task at a time, in steps. It keeps its reader from job to job, since to make one takes
+/// a while on some logs, and for a while after the last: a reader has threads and connections there.
 #[derive(Default)]
 pub(in crate::runtime) struct Restorer {
     pub(super) reader: Option<Box<dyn Reader>>,
@@ -25,6 +28,9 @@ pub(in crate::runtime) struct Restorer {
     pub(super) reads: Option<(u64, usize)>,
     job: Option<Job>,
     turn_until_ms: u64,
+    /// When it had a job last, and whether its reader has been told since that there is none.
+    worked_at_ms: u64,
+    is_at_rest: bool,
 }
 
 /// The body of a thread that restores until the application stops.
@@ -43,8 +49,11 @@ impl Restorer {
             self.turn_until_ms = shared.env.monotonic_ms() + TURN_MS;
             Some(job)
         }) else {
+            self.rest(shared.env.monotonic_ms());
             return;
         };
+        self.worked_at_ms = shared.env.monotonic_ms();
+        self.is_at_rest = false;
         if job.ticket.cancelled.load(Ordering::Acquire) {
             return;
         }
@@ -69,6 +78,20 @@ impl Restorer {
                 drop(job);
                 ticket.answer(Err(error));
             }
+        }
+    }
+
+    /// There is no job. What was read for the last one is not to be read on while its task writes there.
+    fn rest(&mut self, now_ms: u64) {
+        let Some(reader) = &mut self.reader else {
+            return;
+        };
+        let is_over = now_ms >= self.worked_at_ms + IDLE_MS;
+        let has_begun = self.is_at_rest || reader.assign(&[]).is_ok();
+        self.is_at_rest = true;
+        self.reads = None;
+        if is_over || !has_begun {
+            self.reader = None;
         }
     }
 

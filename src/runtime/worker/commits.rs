@@ -9,8 +9,8 @@ use crate::log::{CommitError, size_of};
 use crate::runtime::Guarantee;
 use crate::runtime::commit::{InFlight, seal};
 
-/// So many times what the last commit took is left to the log before the next, unless the interval is over: it
-/// has others to serve, and commits that queue up there take longer and longer.
+/// So many times what a commit took last that was asked for without a backlog is left to the log before the next,
+/// unless the interval is over: it has others to serve, and commits that queue up there take longer and longer.
 const SPACING_COMMITS: u64 = 4;
 
 impl Worker {
@@ -73,6 +73,7 @@ impl Worker {
             &self.shared.layout.application,
             self.membership.token(),
             &mut *self.writer,
+            &*self.shared.hooks,
         );
         self.is_asked(asked)
     }
@@ -81,6 +82,7 @@ impl Worker {
         match asked {
             Ok(flight) => {
                 self.in_flight = Some(flight);
+                self.asked_caught_up = self.has_caught_up;
                 Ok(())
             }
             Err(error) => self.commit_failed(error),
@@ -125,17 +127,15 @@ impl Worker {
         for open in tasks.values_mut() {
             open.task.set_wall_ms(wall_ms);
         }
-        let mut sealed = seal(tasks, all)?;
+        let sealed = seal(tasks, all)?;
         if sealed.is_empty() {
             return Ok(());
         }
-        sealed.has_staged = ahead.has_begun();
         ahead.is_asked(sealed.bytes());
         let asked = InFlight::ask(
             sealed,
             &shared.layout.application,
             membership.token(),
-            shared.settings.guarantee,
             &mut **writer,
             &*shared.hooks,
         );
@@ -152,8 +152,7 @@ impl Worker {
         if now_ms < self.ask_again_at_ms {
             return Ok(());
         }
-        let token = self.membership.token();
-        let answer = flight.poll(token, &mut *self.writer, timeout);
+        let answer = flight.poll(&mut *self.writer, timeout);
         if let Some(error) = flight.take_unknown() {
             let times = Outage::note(&mut self.unanswered, self.asked_at_ms, &error);
             self.ask_again_at_ms = now_ms + backoff_ms(times);
@@ -168,19 +167,21 @@ impl Worker {
                     return Ok(());
                 };
                 let wall_ms = self.shared.env.wall_ms();
-                if !flight.is_of_outputs() {
-                    flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
-                }
+                // One of outputs alone has nothing to apply.
+                flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 self.commits += 1;
                 let answered_ns = self.shared.env.monotonic_ns();
                 let answered_ms = answered_ns / 1_000_000;
                 self.latencies
                     .note(answered_ns.saturating_sub(self.begun_at_ns));
                 self.definite_at_ms = Some(answered_ms);
-                self.commit_took_ms = answered_ms.saturating_sub(self.asked_at_ms);
-                tracing::debug!(took_ms = self.commit_took_ms, "commit");
+                let took_ms = answered_ms.saturating_sub(self.asked_at_ms);
+                tracing::debug!(took_ms, "commit");
+                if self.asked_caught_up {
+                    self.commit_took_ms = took_ms;
+                }
                 let staging = self.writer.staging();
-                self.ahead.succeeded(self.commit_took_ms, staging);
+                self.ahead.succeeded(took_ms, staging);
                 self.aborts = None;
                 match self.short_of_room {
                     true => self.purge(),

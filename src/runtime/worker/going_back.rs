@@ -139,7 +139,8 @@ impl Worker {
         self.assign_reader().map_err(of_log)?;
         let application = &self.shared.layout.application;
         let id = format!("{application}-{}", self.name);
-        self.writer = self.shared.log.writer(&id).map_err(of_log)?;
+        let bytes = self.shared.settings.uncommitted_bytes();
+        self.writer = self.shared.log.writer(&id, bytes).map_err(of_log)?;
         self.membership = join(&self.shared, &self.name).map_err(of_log)?;
         let heartbeat = self.membership.heartbeat();
         self.shared.liveness.keep(&self.name, Some(heartbeat));

@@ -134,11 +134,13 @@ pub(in crate::runtime) struct Worker {
     committed_at_ms: u64,
     /// When the commit in flight was begun, by the monotonic clock.
     begun_at_ns: u64,
-    /// How long the last commit took.
-    commit_took_ms: u64,
     latencies: Latencies,
     /// When the last commit became definite, by the monotonic clock.
     definite_at_ms: Option<u64>,
+    /// How long the last commit took that it asked for when it had caught up; one of a backlog takes longer.
+    commit_took_ms: u64,
+    /// Whether it had caught up when it asked for the one in flight.
+    asked_caught_up: bool,
     /// Whether there was nothing to process when records were looked for last, and none came.
     has_caught_up: bool,
     passed_gaps_at_ms: u64,
@@ -217,6 +219,7 @@ impl Worker {
             commit_took_ms: 0,
             latencies: Latencies::default(),
             definite_at_ms: None,
+            asked_caught_up: false,
             has_caught_up: false,
             passed_gaps_at_ms: now_ms,
             refreshed_at_ms: now_ms,

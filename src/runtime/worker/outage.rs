@@ -87,8 +87,10 @@ impl Ends {
     pub(in crate::runtime) fn open(shared: &Shared, name: &str) -> Result<Self> {
         let id = format!("{}-{name}", shared.layout.application);
         Ok(Self {
-            reader: shared.log.reader()?,
-            writer: shared.log.writer(&id)?,
+            reader: shared.log.reader(shared.settings.reader_bytes())?,
+            writer: shared
+                .log
+                .writer(&id, shared.settings.uncommitted_bytes())?,
         })
     }
 

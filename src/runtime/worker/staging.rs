@@ -68,10 +68,6 @@ impl Ahead {
         self.until_ms = None;
     }
 
-    pub(super) fn has_begun(&self) -> bool {
-        self.until_ms.is_some()
-    }
-
     pub(super) fn until_ms(&self) -> u64 {
         self.until_ms.unwrap_or(u64::MAX)
     }

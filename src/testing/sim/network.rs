@@ -207,18 +207,18 @@ impl Log for Network {
         self.log.delete_group(group)
     }
 
-    fn reader(&self) -> Result<Box<dyn Reader>> {
+    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
         self.shared.reach()?;
         Ok(Box::new(SimReader {
-            reader: self.log.reader()?,
+            reader: self.log.reader(bytes)?,
             shared: Arc::clone(&self.shared),
         }))
     }
 
-    fn writer(&self, id: &str) -> Result<Box<dyn Writer>> {
+    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
         self.shared.reach()?;
         Ok(Box::new(SimWriter {
-            below: Arc::new(Mutex::new(self.log.writer(id)?)),
+            below: Arc::new(Mutex::new(self.log.writer(id, bytes)?)),
             shared: Arc::clone(&self.shared),
             answer: None,
             in_vain: 0,

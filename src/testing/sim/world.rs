@@ -108,7 +108,7 @@ impl<'a> World<'a> {
         Ok(Self {
             simulation,
             topology,
-            feeder: log.writer("feeder")?,
+            feeder: log.writer("feeder", 1 << 20)?,
             env,
             log,
             network,

@@ -123,7 +123,7 @@ impl Feeder {
 
 fn open(log: &dyn Log) -> Box<dyn Writer> {
     loop {
-        match log.writer(FEEDER) {
+        match log.writer(FEEDER, 1 << 20) {
             Ok(writer) => return writer,
             Err(error) => eprintln!("the feeder waits: {error}"),
         }
@@ -198,7 +198,7 @@ fn pairs(log: &dyn Log) -> BTreeMap<i64, u32> {
         let end = log
             .end_offset(&place, Isolation::ReadCommitted)
             .expect("an end");
-        let mut reader = log.reader().expect("a reader");
+        let mut reader = log.reader(1 << 20).expect("a reader");
         reader.assign(&[(place.clone(), 0)]).expect("assigned");
         while reader.position(&place).is_some_and(|at| at < end) {
             for fetched in reader

@@ -61,7 +61,7 @@ impl Follower {
     /// As [`Log::reader`] and [`Reader::assign`].
     pub fn new(log: &dyn Log, topic: &str, offset: i64) -> Result<Self> {
         let place = TopicPartition::new(topic, 0);
-        let mut reader = log.reader()?;
+        let mut reader = log.reader(1 << 20)?;
         reader.assign(&[(place.clone(), offset)])?;
         Ok(Self { reader, place })
     }

@@ -191,7 +191,7 @@ fn appended(
     for partition in 0..partitions {
         let place = TopicPartition::new(topic, partition);
         let end = log.end_offset(&place, Isolation::ReadCommitted).unwrap();
-        let mut reader = log.reader().unwrap();
+        let mut reader = log.reader(1 << 20).unwrap();
         reader.assign(&[(place.clone(), 0)]).unwrap();
         while reader.position(&place).unwrap() < end {
             for fetched in reader

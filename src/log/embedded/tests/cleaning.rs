@@ -116,7 +116,7 @@ fn tombstones_stay_for_a_while_and_readers_pass_over_gaps() {
     append(&log, &[(Some("a"), Some("1")), (Some("b"), Some("1"))]).expect("committed");
     append(&log, &[(Some("a"), None)]).expect("committed");
     append(&log, &[(Some("c"), Some("1")), (Some("b"), Some("2"))]).expect("committed");
-    let mut behind = log.reader().expect("a reader");
+    let mut behind = log.reader(1 << 20).expect("a reader");
     behind.assign(&[(at(0), 1)]).expect("assigned");
     log.clean_now().expect("cleaned");
     assert_eq!(offsets(&log, 0), [2, 3, 4], "the tombstone is young");
@@ -150,7 +150,7 @@ fn who_read_a_value_has_time_to_reach_its_tombstone_however_old_that_is() {
         append(&log, &[(Some("a"), Some("1"))]).expect("committed");
         append(&log, &[(Some("a"), None)]).expect("committed");
         env.advance_ms(10 * DELETE_RETENTION_MS);
-        let mut slow = log.reader().expect("a reader");
+        let mut slow = log.reader(1 << 20).expect("a reader");
         slow.assign(&[(at(0), 0)]).expect("assigned");
         assert_eq!(slow.poll(1, Duration::ZERO).expect("read").len(), 1);
         log.clean_now().expect("cleaned");
@@ -195,7 +195,7 @@ fn a_reader_whose_rest_was_compacted_away_reaches_the_end() {
     log.clean_now().expect("cleaned");
     env.advance_ms(DELETE_RETENTION_MS + 1);
     log.clean_now().expect("cleaned");
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(at(0), 0)]).expect("assigned");
     assert!(reader.poll(1, Duration::ZERO).expect("readable").is_empty());
     assert_eq!(

@@ -302,7 +302,7 @@ fn a_flipped_byte_is_found_and_its_place_named() {
     database.write(write, Durability::Synced).expect("written");
     drop(database);
     let log = open(&path, SystemEnv::shared());
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(at(0), 0)]).expect("assigned");
     assert_eq!(
         reader
@@ -409,8 +409,8 @@ fn the_fsync_policy_decides_how_often_the_disk_is_synced() {
 fn after_closing_everyone_is_told() {
     let log = open(&directory(), SystemEnv::shared());
     log.create_topics(&[topic(1)]).expect("created");
-    let mut writer = log.writer("w").expect("a writer");
-    let mut reader = log.reader().expect("a reader");
+    let mut writer = log.writer("w", 1 << 20).expect("a writer");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(at(0), 0)]).expect("assigned");
     let appends = vec![(at(0), batch(&[(None, None)]))];
     writer
@@ -430,7 +430,7 @@ fn after_closing_everyone_is_told() {
         ErrorKind::Closed
     );
     assert_eq!(
-        log.reader().map(|_| ()).expect_err("closed").kind(),
+        log.reader(1 << 20).map(|_| ()).expect_err("closed").kind(),
         ErrorKind::Closed
     );
     log.close().expect("again");

@@ -131,9 +131,9 @@ fn a_reader_that_lost_records_to_the_retention_says_so() {
     for _ in 0..6 {
         append(&log, &[(None, Some("x"))]).expect("committed");
     }
-    let mut reader = log.reader().expect("a reader");
+    let mut reader = log.reader(1 << 20).expect("a reader");
     reader.assign(&[(at(0), 2)]).expect("assigned");
-    let mut ahead = log.reader().expect("a reader");
+    let mut ahead = log.reader(1 << 20).expect("a reader");
     ahead.assign(&[(at(0), 4)]).expect("assigned");
     log.delete_records(&[(at(0), 4)]).expect("deleted");
     assert!(!ahead.poll(1, Duration::ZERO).expect("read").is_empty());

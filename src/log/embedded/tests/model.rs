@@ -253,7 +253,7 @@ impl Pair {
             let wanted = self.model.memory.committed(group, &places).expect("known");
             prop_assert_eq!(wanted, log.committed(group, &places).expect("known"));
         }
-        let mut reader = log.reader().expect("a reader");
+        let mut reader = log.reader(1 << 20).expect("a reader");
         for at in &places {
             let start = log.start_offset(at).expect("known");
             prop_assert_eq!(self.model.start(at), start, "start of {}", at);

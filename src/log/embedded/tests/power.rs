@@ -88,7 +88,7 @@ fn left(fsync: Fsync) -> PathBuf {
 
 /// The offsets that can be read of each partition, and its end. What is read is what was written.
 fn readable(log: &EmbeddedLog, p: u32) -> crate::base::Result<(BTreeSet<Offset>, Offset)> {
-    let mut reader = log.reader()?;
+    let mut reader = log.reader(1 << 20)?;
     reader.assign(&[(at(p), 0)])?;
     let mut offsets = BTreeSet::new();
     loop {

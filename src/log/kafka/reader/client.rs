@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::consumer::Consumer as _;
+
 use super::{STALLED_MS, Slot};
 use crate::log::kafka::admin::learn_leaders;
 use crate::log::kafka::config::Consumer;
@@ -11,14 +13,17 @@ use crate::log::kafka::config::Consumer;
 /// A client that reads; kept for the next reader when one is dropped.
 pub(in crate::log::kafka) struct ReaderClient {
     pub(in crate::log::kafka) consumer: Consumer,
+    /// What it was made for.
+    pub(in crate::log::kafka) bytes: usize,
     /// The topics whose leaders it has been made to learn.
     known: BTreeSet<Arc<str>>,
 }
 
 impl ReaderClient {
-    pub(in crate::log::kafka) fn new(consumer: Consumer) -> Self {
+    pub(in crate::log::kafka) fn new(consumer: Consumer, bytes: usize) -> Self {
         Self {
             consumer,
+            bytes,
             known: BTreeSet::new(),
         }
     }
@@ -32,7 +37,8 @@ impl ReaderClient {
             .cloned()
             .collect();
         let names = new.iter().map(|topic| &**topic).collect();
-        if learn_leaders(&self.consumer, &names, Duration::from_millis(STALLED_MS)) {
+        let wait = Duration::from_millis(STALLED_MS);
+        if learn_leaders(self.consumer.client(), &names, wait) {
             self.known.extend(new);
         }
     }

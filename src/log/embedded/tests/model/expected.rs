@@ -189,7 +189,7 @@ impl Model {
 
     pub(super) fn records(&self, at: &TopicPartition) -> Vec<Seen> {
         let partition = &self.partitions[at];
-        let mut reader = self.memory.reader().expect("a reader");
+        let mut reader = self.memory.reader(1 << 20).expect("a reader");
         let mut records = all(&mut *reader, at, 0);
         records.retain(|seen| !partition.compacted.contains(&seen.offset));
         records
