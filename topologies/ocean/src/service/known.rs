@@ -46,8 +46,8 @@ pub struct Request {
 
 /// Tells one body from another: its length and its CRC-32C, for mistakes, not for attacks.
 pub fn mark(body: &[u8], strict: bool) -> u64 {
-    let length = (body.len() as u64) << 1 | u64::from(strict);
-    length << 32 | u64::from(crc32c::crc32c(body))
+    let length = ((body.len() as u64) << 1) | u64::from(strict);
+    (length << 32) | u64::from(crc32c::crc32c(body))
 }
 
 /// What is known of a key.
@@ -213,7 +213,7 @@ impl Index {
 
     fn hash(&self, key: &str) -> u128 {
         let (high, low) = &self.seeds;
-        u128::from(high.hash_one(key)) << 64 | u128::from(low.hash_one(key))
+        (u128::from(high.hash_one(key)) << 64) | u128::from(low.hash_one(key))
     }
 }
 
