@@ -10,7 +10,7 @@ use crate::paths::use_paths;
 use crate::tree::{File, Finding, Tree};
 
 /// Files that still name each other, by what their paths begin with.
-const OPEN: &[&str] = &["src/log/kafka/", "src/runtime/"];
+const OPEN: &[&str] = &["src/runtime/"];
 
 /// A module's path from the root of its crate.
 type Module = Vec<String>;

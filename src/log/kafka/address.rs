@@ -7,7 +7,8 @@ use std::path::Path;
 use percent_encoding::percent_decode_str;
 
 use super::properties;
-use super::settings::{self, Secret};
+use super::settings;
+use super::settings::Secret;
 use super::tokens::Tokens;
 use crate::base::{Error, Result};
 use crate::log::url::shown;

@@ -1,10 +1,19 @@
 //! What all parts of a Kafka log share: the address, the clients that ask questions, what is known of
 //! topics, and the members that live in this process.
 
+pub(super) mod admin;
+mod ends;
+mod groups;
+pub(super) mod members;
+mod purges;
+pub(super) mod questions;
+pub(super) mod tasks_topic;
+pub(super) mod topic_ids;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
@@ -12,17 +21,20 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 
 use super::address::Address;
-use super::admin::{LOOK, SETTLE_MS};
-use super::config::{self, CONTACT_MS, Consumer, Quiet};
+use super::cluster::members::{Members, Seen};
+use super::cluster::purges::Purges;
+use super::cluster::questions::Questions;
+use super::cluster::topic_ids::TopicIds;
+use super::config;
+use super::config::{Consumer, Quiet};
 use super::contact::out_of_reach;
-use super::members::{Members, Seen};
-use super::membership::Seat;
+use super::locks::lock;
 use super::ports::HeldPorts;
-use super::purges::Purges;
-use super::questions::Questions;
-use super::reader::ReaderClient;
+use super::reader_client::ReaderClient;
+use super::seat::Seat;
 use super::settings::{redacted, unreadable};
-use super::topic_ids::TopicIds;
+use super::waits::CONTACT_MS;
+use super::waits::{LOOK, SETTLE_MS};
 use crate::base::{Env, Error, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 
@@ -200,10 +212,6 @@ fn incarnation(id: &str) -> u128 {
     id.bytes().fold(BASIS, |hash, byte| {
         (hash ^ u128::from(byte)).wrapping_mul(PRIME)
     })
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Cluster {

@@ -12,11 +12,6 @@ use super::settings::hidden;
 use super::tokens::Tokens;
 use crate::base::{Error, Result};
 
-/// How long a question to the brokers may take before it is given up, in milliseconds.
-pub(super) const REQUEST_MS: u64 = 30_000;
-/// How long the first contact may take, in milliseconds: an address that is wrong should be noticed
-/// soon.
-pub(super) const CONTACT_MS: u64 = 5_000;
 /// How long a transaction may be open before the brokers abort it, in milliseconds, unless the user's settings
 /// say otherwise.
 const TRANSACTION_MS: u64 = 60_000;

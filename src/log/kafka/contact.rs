@@ -14,11 +14,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::address::Address;
-use super::cluster::lock;
-use super::config::{CONTACT_MS, log_line};
+use super::config::log_line;
 use super::error::unavailable;
+use super::locks::lock;
 use super::settings::redacted;
 use super::tokens::Tokens;
+use super::waits::CONTACT_MS;
 use crate::base::{Env, Error, ErrorKind};
 
 /// How long the second client may try, in milliseconds; it stops at the first refusal, or when all brokers

@@ -10,8 +10,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
-use super::cluster::lock;
 use super::config::log_line;
+use super::locks::lock;
 use super::tokens::Tokens;
 use crate::base::Offset;
 

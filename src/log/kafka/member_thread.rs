@@ -13,12 +13,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::cluster::{Cluster, lock};
-use super::config::{self, log_line};
+use super::cluster::Cluster;
+use super::config;
+use super::config::log_line;
 use super::convert::list;
 use super::error::failed;
-use super::membership::{CLIENT_PREFIX, LEAVE, STAY, Seat, VANISH};
+use super::locks::lock;
 use super::orphans::Orphans;
+use super::seat::{CLIENT_PREFIX, LEAVE, STAY, Seat, VANISH};
 use super::tokens::Tokens;
 use crate::base::{Error, ErrorKind, Result, Thread, TopicPartition};
 

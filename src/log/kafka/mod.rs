@@ -5,13 +5,14 @@
 //!  settings, properties       what users may set, in an address or a file;  tokens: of OAUTHBEARER
 //!  config, error, convert     settings, verdicts, our words in Kafka's
 //!  cluster, contact           what all parts share; why no broker answers;  ports: of brokers that are away
-//!  admin, topic_settings      topics;  ends: where partitions begin and end
-//!  questions, purges          offsets that are asked for all the time; records that are deleted meanwhile
-//!  groups, members            what groups have committed; who is in them
+//!  cluster/                   what it is asked:
+//!    admin, topic_settings    topics;  ends: where partitions begin and end
+//!    questions, purges        offsets that are asked for all the time; records that are deleted meanwhile
+//!    groups, members          what groups have committed; who is in them
+//!    topic_ids                whether a topic is still the one it was
 //!  reader                     committed records of partitions assigned by hand
-//!  topic_ids                  whether a topic is still the one it was
 //!  writer, transaction        a commit is one transaction, on a thread of the writer's own;  sending, outcome
-//!  membership, member_thread  a group hands out tasks, by a topic of them (tasks_topic);  orphans: and all
+//!  membership, member_thread  a group hands out tasks, by a topic of them (tasks_topic);  orphans: and all;  seat: a member's place
 //! ```
 //!
 //! Clients of the library, each with about four threads ([ADR 0018](../../../docs/adr/0018-what-a-logs-clients-take.md)):
@@ -28,33 +29,31 @@
 //! come back cut otherwise; the wall clock of an append is not known.
 
 mod address;
-mod admin;
 mod builder;
 mod cluster;
 mod config;
 mod contact;
 mod convert;
 mod deliveries;
-mod ends;
 mod error;
-mod groups;
+mod jobs;
+mod leaders;
+mod locks;
 mod member_thread;
-mod members;
 mod membership;
 mod orphans;
 mod outcome;
 mod ports;
 mod properties;
-mod purges;
-mod questions;
 mod reader;
+mod reader_client;
+mod seat;
 mod sending;
 mod settings;
-mod tasks_topic;
 mod tokens;
-mod topic_ids;
 mod topic_settings;
 mod transaction;
+mod waits;
 mod writer;
 
 pub use self::builder::KafkaLogBuilder;
@@ -63,10 +62,10 @@ pub use self::tokens::OauthToken;
 
 use std::sync::Arc;
 
-use self::address::Address;
-use self::cluster::Cluster;
-use self::reader::KafkaReader;
-use self::writer::KafkaWriter;
+use super::kafka::address::Address;
+use super::kafka::cluster::Cluster;
+use super::kafka::reader::KafkaReader;
+use super::kafka::writer::KafkaWriter;
 use super::{CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer};
 use crate::base::{Env, Offset, Result, TopicPartition};
 

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use super::cluster::Cluster;
-use super::members::Members;
-use super::membership::Seat;
+use super::cluster::members::Members;
+use super::seat::Seat;
 use crate::base::{Error, Result};
 
 /// How often a member looks, first and at most, in milliseconds: the longer nothing has changed the

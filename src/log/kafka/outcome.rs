@@ -6,10 +6,10 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
 
-use super::cluster::lock;
 use super::error::{Verdict, dead_writer, failed, judge};
+use super::jobs::Answer;
+use super::locks::lock;
 use super::transaction::{CALL, Transactions};
-use super::writer::Answer;
 use crate::base::{Error, ErrorKind, Offset, TopicPartition};
 use crate::log::{CommitError, Receipt};
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
-use super::cluster::lock;
+use super::locks::lock;
 
 /// Ports that are bound until this is dropped.
 #[derive(Default)]

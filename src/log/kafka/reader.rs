@@ -5,10 +5,7 @@
 //! the markers that end transactions, aborted records, deleted ones.
 
 mod assigning;
-mod client;
 mod positions;
-
-pub(super) use client::ReaderClient;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,14 +16,16 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset as KafkaOffset};
 
-use self::positions::is_astray;
-use super::admin::REQUEST;
 use super::cluster::Cluster;
+use super::cluster::questions::{Asked, Which};
+use super::cluster::topic_ids::NotedIds;
 use super::config::Consumer;
-use super::convert::{self, list};
+use super::convert;
+use super::convert::list;
 use super::error::failed;
-use super::questions::{Asked, Which};
-use super::topic_ids::NotedIds;
+use super::reader::positions::is_astray;
+use super::reader_client::ReaderClient;
+use super::waits::REQUEST;
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{BatchBuilder, Fetched, Reader, Skipped, check};
 

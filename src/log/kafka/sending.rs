@@ -6,8 +6,8 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 use super::config::BATCH_BYTES;
 use super::convert::{number_of, outgoing, size_at_most};
 use super::deliveries::{Ticket, weight};
+use super::jobs::Part;
 use super::transaction::{Stop, Transactions};
-use super::writer::Part;
 use crate::base::Error;
 use crate::log::CommitError;
 

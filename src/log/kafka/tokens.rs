@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext, OAuthToken as ClientToken};
 
-use super::cluster::lock;
+use super::locks::lock;
 use super::settings::Secret;
 use crate::base::{Env, Error, ErrorKind, Result};
 

@@ -28,12 +28,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::cluster::{Cluster, lock};
-use super::config::{self, REQUEST_MS};
+use super::cluster::Cluster;
+use super::config;
 use super::convert::list;
 use super::deliveries::{Context, Deliveries, Load};
 use super::error::{Verdict, failed, judge};
-use super::writer::{Answer, Failure, Job, Part, Pulse};
+use super::jobs::{Answer, Failure, Job, Part, Pulse};
+use super::locks::lock;
+use super::waits::REQUEST_MS;
 use crate::base::{Error, ErrorKind, Result, TopicPartition};
 use crate::log::{CommitError, GroupCommit, Receipt, size_of};
 

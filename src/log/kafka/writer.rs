@@ -9,20 +9,17 @@
 //! ```
 //! Each transaction has a number, so that parts of one that has failed meanwhile are passed over.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::cluster::{Cluster, lock};
+use super::cluster::Cluster;
 use super::deliveries::Load;
+use super::jobs::{Answer, Failure, Job, Part, Pulse};
+use super::locks::lock;
 use super::transaction::Transactions;
 use crate::base::{Error, ErrorKind, Result, TopicPartition};
-use crate::log::{
-    Batch, Commit, CommitError, GroupCommit, Receipt, Staged, Staging, Writer, check, size_of,
-};
-
-pub(super) type Answer = Result<Receipt, CommitError>;
+use crate::log::{Batch, Commit, CommitError, Receipt, Staged, Staging, Writer, check, size_of};
 
 pub(super) struct KafkaWriter {
     cluster: Arc<Cluster>,
@@ -41,23 +38,6 @@ pub(super) struct KafkaWriter {
     has_begun: bool,
 }
 
-/// Why the parts of a commit that went ahead are lost, by the commit's number, until the owner hears of it.
-pub(super) type Failure = Mutex<Option<(u64, CommitError)>>;
-
-/// When the writer's thread last came back from a call of the client, by the monotonic clock.
-#[derive(Default)]
-pub(super) struct Pulse(AtomicU64);
-
-impl Pulse {
-    pub(super) fn beat(&self, now_ms: u64) {
-        self.0.store(now_ms, Ordering::Relaxed);
-    }
-
-    fn silent_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.0.load(Ordering::Relaxed))
-    }
-}
-
 /// A call of the client that takes longer never comes back, in milliseconds: each is given a fraction of
 /// it. Librdkafka 2.12 does so in `rd_kafka_send_offsets_to_transaction` when the coordinator moves at the
 /// wrong moment.
@@ -71,27 +51,6 @@ const STAGE_BYTES: usize = 1 << 20;
 
 /// How long a writer that is dropped waits for what it staged to be taken back.
 const LAST_WAIT: Duration = Duration::from_secs(1);
-
-/// What the thread is to do.
-pub(super) enum Job {
-    /// Parts of a commit that go ahead.
-    Stage(Part),
-    Commit(Part, Option<GroupCommit>),
-    /// Takes back what went ahead.
-    Abandon {
-        done: Sender<()>,
-    },
-}
-
-/// Appends that passed the checks.
-pub(super) struct Part {
-    /// Of the commit.
-    pub(super) number: u64,
-    pub(super) appends: Vec<(TopicPartition, Batch)>,
-    /// For each append: the bytes after which its topic wants a batch to end, if that is less than
-    /// the client's own limit.
-    pub(super) limits: Vec<Option<usize>>,
-}
 
 impl KafkaWriter {
     /// Opens the id, which fences whoever had it, and ends what that one left open.

@@ -13,12 +13,12 @@ use std::time::Duration;
 use rdkafka::Offset as KafkaOffset;
 use rdkafka::consumer::Consumer as _;
 
-use super::{KafkaReader, Slot};
+use super::{KafkaReader, STALLED_MS, Slot};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::BatchBuilder;
+use crate::log::kafka::cluster::questions::Which;
 use crate::log::kafka::convert::{self, list, offset_of};
 use crate::log::kafka::error::failed;
-use crate::log::kafka::questions::Which;
 
 impl KafkaReader {
     /// Makes these partitions the assignment. Those whose slot `stays` at the position go on. Waits at most
@@ -82,7 +82,8 @@ impl KafkaReader {
         self.starts = None;
         self.ends = None;
         if let Some(client) = &mut self.client {
-            client.learn_leaders(&self.slots);
+            let topics = self.slots.iter().map(|slot| &slot.partition.topic);
+            client.learn_leaders(topics, Duration::from_millis(STALLED_MS));
         }
         Ok(())
     }

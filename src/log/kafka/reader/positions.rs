@@ -8,9 +8,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::{KafkaReader, STALLED_MS, Slot};
 use crate::base::{ErrorKind, Offset, Result, TopicPartition};
+use crate::log::kafka::cluster::questions::Which;
 use crate::log::kafka::convert::offset_of;
 use crate::log::kafka::error::failed;
-use crate::log::kafka::questions::Which;
 use crate::log::{Isolation, Reader, check};
 
 impl KafkaReader {

@@ -9,40 +9,30 @@ use rdkafka::admin::{
     AdminOptions, ConfigResourceResult, NewPartitions, NewTopic, OwnedResourceSpecifier,
     ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::cluster::Cluster;
-use super::config::{Consumer, Quiet, REQUEST_MS};
-use super::convert::list;
-use super::error::{failed, refused, unavailable};
-use super::topic_settings::{differences, settings_of, spec_of};
+use super::Cluster;
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::log::kafka::config::Consumer;
+use crate::log::kafka::convert::list;
+use crate::log::kafka::error::{failed, refused, unavailable};
+use crate::log::kafka::topic_settings::{differences, settings_of, spec_of};
+use crate::log::kafka::waits::{LOOK, REQUEST, REQUEST_MS, SETTLE_MS};
 use crate::log::{Isolation, TopicSpec, check};
 
-pub(super) const REQUEST: Duration = Duration::from_millis(REQUEST_MS);
-/// How long one attempt at a question that is asked all the time may take: a broker that comes back is
-/// noticed by the next one.
-pub(super) const ATTEMPT: Duration = Duration::from_millis(1_500);
-/// How long a new topic's settings may take to be known to all brokers, in milliseconds.
-pub(super) const SETTLE_MS: u64 = 3_000;
 /// How long a broker may take to hear of a topic whose settings are asked for, in milliseconds, and how often it
 /// is asked: one that has just been started lags behind.
 const UNHEARD_MS: u64 = 8_000;
 const UNHEARD_LOOK: Duration = Duration::from_millis(100);
-/// Up to how many topics are asked for one by one; more are all asked for at once.
-const TOPICS_ASKED_ALONE: usize = 8;
-/// How often brokers are asked whether they know of a change yet.
-pub(super) const LOOK: Duration = Duration::from_millis(10);
 
-pub(super) fn options() -> AdminOptions {
+pub(in crate::log::kafka) fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(REQUEST))
         .operation_timeout(Some(REQUEST))
 }
 
 impl Cluster {
-    pub(super) fn create_topics(&self, specs: &[TopicSpec]) -> Result<()> {
+    pub(in crate::log::kafka) fn create_topics(&self, specs: &[TopicSpec]) -> Result<()> {
         let mut missing: Vec<&TopicSpec> = Vec::new();
         for spec in specs {
             check::check_spec(spec)?;
@@ -109,7 +99,7 @@ impl Cluster {
     }
 
     /// See [`crate::log::Log::check_topics`].
-    pub(super) fn check_topics(&self, specs: &[TopicSpec]) -> Result<()> {
+    pub(in crate::log::kafka) fn check_topics(&self, specs: &[TopicSpec]) -> Result<()> {
         if specs.is_empty() {
             return Ok(());
         }
@@ -148,7 +138,7 @@ impl Cluster {
     }
 
     /// Raises the number of a topic's partitions.
-    pub(super) fn grow_topic(&self, name: &str, partitions: u32) -> Result<()> {
+    pub(in crate::log::kafka) fn grow_topic(&self, name: &str, partitions: u32) -> Result<()> {
         let grown = [NewPartitions::new(name, partitions as usize)];
         let answers = block_on(self.admin().create_partitions(&grown, &options()));
         for answer in answers.map_err(|cause| failed("adding partitions", cause))? {
@@ -193,7 +183,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
+    pub(in crate::log::kafka) fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
         let Some(partitions) = self.partition_count(name)? else {
             return Ok(None);
         };
@@ -253,7 +243,7 @@ impl Cluster {
     }
 
     /// All names but those that Kafka itself uses.
-    pub(super) fn topic_names(&self) -> Result<Vec<String>> {
+    pub(in crate::log::kafka) fn topic_names(&self) -> Result<Vec<String>> {
         let metadata = self.admin().inner().fetch_metadata(None, REQUEST);
         let metadata = metadata.map_err(|cause| failed("listing topics", cause))?;
         let names: BTreeSet<String> = metadata
@@ -265,7 +255,7 @@ impl Cluster {
         Ok(names.into_iter().collect())
     }
 
-    pub(super) fn delete_topics(&self, names: &[String]) -> Result<()> {
+    pub(in crate::log::kafka) fn delete_topics(&self, names: &[String]) -> Result<()> {
         self.forget_topics();
         if names.is_empty() {
             return Ok(());
@@ -288,7 +278,7 @@ impl Cluster {
 
     /// The error for offsets that were not told in time. A client that has heard of no leader for long, as one
     /// whose process was stopped, says of partitions that there are none: the brokers know better.
-    pub(super) fn not_told(
+    pub(in crate::log::kafka) fn not_told(
         &self,
         partitions: &[TopicPartition],
         what: &str,
@@ -301,7 +291,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn check_exist(&self, partitions: &[TopicPartition]) -> Result<()> {
+    pub(in crate::log::kafka) fn check_exist(&self, partitions: &[TopicPartition]) -> Result<()> {
         // The broker that is asked may not have heard of a new topic yet.
         let until_ms = self.env.monotonic_ms() + SETTLE_MS;
         let mut last: BTreeMap<&str, &TopicPartition> = BTreeMap::new();
@@ -324,7 +314,10 @@ impl Cluster {
         Ok(())
     }
 
-    pub(super) fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
+    pub(in crate::log::kafka) fn delete_records(
+        &self,
+        before: &[(TopicPartition, Offset)],
+    ) -> Result<()> {
         let partitions: Vec<TopicPartition> = before
             .iter()
             .map(|(partition, _)| partition.clone())
@@ -371,7 +364,7 @@ impl Cluster {
 }
 
 /// Takes what a client has to say on the side, lost connections mostly; nobody else does.
-pub(super) fn hear_out(client: &Consumer) {
+pub(in crate::log::kafka) fn hear_out(client: &Consumer) {
     for _ in 0..1_000 {
         if client.poll(Duration::ZERO).is_none() {
             return;
@@ -379,28 +372,7 @@ pub(super) fn hear_out(client: &Consumer) {
     }
 }
 
-/// Makes a client learn who leads the partitions of topics, waiting for each answer at most that long.
-/// Whether it has learnt of all: by itself it looks for what it does not know, or finds to be wrong, late
-/// or never.
-pub(super) fn learn_leaders(
-    client: &Client<Quiet>,
-    topics: &BTreeSet<&str>,
-    wait: Duration,
-) -> bool {
-    let asked: Vec<Option<&str>> = match topics.len() > TOPICS_ASKED_ALONE {
-        true => vec![None],
-        false => topics.iter().copied().map(Some).collect(),
-    };
-    asked.into_iter().all(|topic| {
-        let answer = client.fetch_metadata(topic, wait);
-        if let Err(cause) = &answer {
-            tracing::debug!(%cause, topic, "asking for leaders");
-        }
-        answer.is_ok()
-    })
-}
-
-pub(super) fn unknown(cause: &KafkaError) -> bool {
+pub(in crate::log::kafka) fn unknown(cause: &KafkaError) -> bool {
     matches!(
         cause.rdkafka_error_code(),
         Some(
@@ -421,7 +393,7 @@ fn withheld(name: &str) -> Error {
     ))
 }
 
-pub(super) fn names(partitions: &[TopicPartition]) -> String {
+pub(in crate::log::kafka) fn names(partitions: &[TopicPartition]) -> String {
     match partitions {
         [] => "no partition".to_owned(),
         [one] => one.to_string(),

@@ -1,13 +1,14 @@
 //! The topic whose partitions are the tasks of a group: made, grown, and made anew when their number changes.
 
-use super::admin::{LOOK, SETTLE_MS};
-use super::cluster::{Cluster, lock};
-use super::config::REQUEST_MS;
+use super::Cluster;
 use crate::base::{ErrorKind, Result};
 use crate::log::TopicSpec;
+use crate::log::kafka::locks::lock;
+use crate::log::kafka::waits::REQUEST_MS;
+use crate::log::kafka::waits::{LOOK, SETTLE_MS};
 
 /// The name of a group's topic of tasks.
-pub(super) fn name_of(group: &str) -> String {
+pub(in crate::log::kafka) fn name_of(group: &str) -> String {
     format!("{group}-marea-tasks")
 }
 
@@ -21,7 +22,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `Unavailable` if it has not become so in time.
-    pub(super) fn prepare_tasks(&self, group: &str, tasks: usize) -> Result<()> {
+    pub(in crate::log::kafka) fn prepare_tasks(&self, group: &str, tasks: usize) -> Result<()> {
         let name = name_of(group);
         let partitions = u32::try_from(tasks.max(1)).unwrap_or(u32::MAX);
         let began_ms = self.env.monotonic_ms();
@@ -61,10 +62,10 @@ impl Cluster {
 
     /// Whether the group has members, those of this process that have not been let in yet among them.
     fn has_members(&self, group: &str) -> Result<bool> {
-        let lives =
-            |((of, _), seat): (&(String, String), &std::sync::Arc<super::membership::Seat>)| {
-                of == group && lock(&seat.state).lost.is_none()
-            };
+        let lives = |((of, _), seat): (
+            &(String, String),
+            &std::sync::Arc<crate::log::kafka::seat::Seat>,
+        )| { of == group && lock(&seat.state).lost.is_none() };
         let is_here = self.local_members().iter().any(lives);
         Ok(is_here || !self.members(group)?.is_empty())
     }

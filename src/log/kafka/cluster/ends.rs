@@ -11,12 +11,14 @@ use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::admin::{ATTEMPT, LOOK, learn_leaders, names, unknown};
-use super::cluster::Cluster;
-use super::config::REQUEST_MS;
-use super::convert::{list, number_of, offset_of};
+use super::Cluster;
+use super::admin::{names, unknown};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::Isolation;
+use crate::log::kafka::convert::{list, number_of, offset_of};
+use crate::log::kafka::leaders::learn_leaders;
+use crate::log::kafka::waits::REQUEST_MS;
+use crate::log::kafka::waits::{ATTEMPT, LOOK};
 
 /// What was said of one partition: its topic and number, and the offset.
 struct Told {
@@ -26,7 +28,10 @@ struct Told {
 }
 
 impl Cluster {
-    pub(super) fn start_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Offset>> {
+    pub(in crate::log::kafka) fn start_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Offset>> {
         self.offsets(
             partitions,
             KafkaOffset::Beginning,
@@ -34,7 +39,7 @@ impl Cluster {
         )
     }
 
-    pub(super) fn end_offsets(
+    pub(in crate::log::kafka) fn end_offsets(
         &self,
         partitions: &[TopicPartition],
         isolation: Isolation,

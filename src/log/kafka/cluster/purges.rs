@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::cluster::{Cluster, lock};
+use super::Cluster;
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::log::kafka::locks::lock;
 
 /// What waits to be deleted.
 #[derive(Default)]
-pub(super) struct Purges(Mutex<State>);
+pub(in crate::log::kafka) struct Purges(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -31,7 +32,10 @@ impl State {
 
 impl Cluster {
     /// See [`crate::log::Log::purge`].
-    pub(super) fn purge(self: &Arc<Self>, before: &[(TopicPartition, Offset)]) -> Result<()> {
+    pub(in crate::log::kafka) fn purge(
+        self: &Arc<Self>,
+        before: &[(TopicPartition, Offset)],
+    ) -> Result<()> {
         let mut state = lock(&self.purges.0);
         if let Some((kind, why)) = state.refused.take() {
             return Err(Error::new(kind, why));

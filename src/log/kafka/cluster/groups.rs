@@ -8,13 +8,16 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::admin::{ATTEMPT, LOOK, hear_out, unknown};
-use super::cluster::{Cluster, lock};
-use super::config::{self, CONTACT_MS, REQUEST_MS};
-use super::convert::{list, offset_of};
-use super::error::{failed, refused, unavailable};
+use super::Cluster;
+use super::admin::{hear_out, unknown};
 use crate::base::{Error, Result, TopicPartition};
 use crate::log::CommittedOffset;
+use crate::log::kafka::config;
+use crate::log::kafka::convert::{list, offset_of};
+use crate::log::kafka::error::{failed, refused, unavailable};
+use crate::log::kafka::locks::lock;
+use crate::log::kafka::waits::{ATTEMPT, LOOK};
+use crate::log::kafka::waits::{CONTACT_MS, REQUEST_MS};
 
 /// How often a client of a group is asked in vain before another takes its place.
 const TIMES_WITH_ONE_CLIENT: u32 = 4;
@@ -47,7 +50,7 @@ fn held_up(group: &str, partitions: &[TopicPartition], cause: KafkaError) -> Err
 }
 
 impl Cluster {
-    pub(super) fn committed(
+    pub(in crate::log::kafka) fn committed(
         &self,
         group: &str,
         partitions: &[TopicPartition],
@@ -111,7 +114,7 @@ impl Cluster {
         asked().is_ok()
     }
 
-    pub(super) fn delete_group(&self, group: &str) -> Result<()> {
+    pub(in crate::log::kafka) fn delete_group(&self, group: &str) -> Result<()> {
         let known = self.members(group)?;
         let mut members: Vec<String> = known.into_iter().map(|member| member.id).collect();
         // Those that have not been let in yet.

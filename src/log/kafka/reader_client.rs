@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 
-use super::{STALLED_MS, Slot};
-use crate::log::kafka::admin::learn_leaders;
-use crate::log::kafka::config::Consumer;
+use super::config::Consumer;
+use super::leaders::learn_leaders;
 
 /// A client that reads; kept for the next reader when one is dropped.
 pub(in crate::log::kafka) struct ReaderClient {
@@ -30,14 +29,16 @@ impl ReaderClient {
 
     /// Makes the client learn who leads the partitions. By itself it looks for what it does not know
     /// once a second, and until then fetches nothing.
-    pub(super) fn learn_leaders(&mut self, slots: &[Slot]) {
-        let topics = slots.iter().map(|slot| &slot.partition.topic);
+    pub(in crate::log::kafka) fn learn_leaders<'a>(
+        &mut self,
+        topics: impl Iterator<Item = &'a Arc<str>>,
+        wait: Duration,
+    ) {
         let new: BTreeSet<Arc<str>> = topics
             .filter(|topic| !self.known.contains(*topic))
             .cloned()
             .collect();
         let names = new.iter().map(|topic| &**topic).collect();
-        let wait = Duration::from_millis(STALLED_MS);
         if learn_leaders(self.consumer.client(), &names, wait) {
             self.known.extend(new);
         }

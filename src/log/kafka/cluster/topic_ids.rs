@@ -12,19 +12,20 @@ use std::sync::{Arc, Mutex};
 
 use rdkafka::bindings as native;
 
-use super::admin::ATTEMPT;
-use super::cluster::{Cluster, lock};
+use super::Cluster;
 use crate::base::{Error, Result};
+use crate::log::kafka::locks::lock;
+use crate::log::kafka::waits::ATTEMPT;
 
 /// How often ids are looked at, in milliseconds.
 const LOOK_MS: u64 = 1_000;
 
 /// A topic's id.
-pub(super) type TopicId = u128;
+pub(in crate::log::kafka) type TopicId = u128;
 
 /// What is known of topics that some reader has.
 #[derive(Default)]
-pub(super) struct TopicIds {
+pub(in crate::log::kafka) struct TopicIds {
     known: Mutex<HashMap<Arc<str>, TopicId>>,
     /// Grows when an id changes.
     changes: AtomicU64,
@@ -34,7 +35,7 @@ pub(super) struct TopicIds {
 
 /// The ids of what one reader is assigned, as they were when it got it.
 #[derive(Default)]
-pub(super) struct NotedIds {
+pub(in crate::log::kafka) struct NotedIds {
     noted: HashMap<Arc<str>, TopicId>,
     changes: u64,
 }
@@ -44,7 +45,11 @@ impl NotedIds {
     ///
     /// # Errors
     /// `Unavailable` when the brokers cannot say now.
-    pub(super) fn note(&mut self, cluster: &Cluster, topics: &[Arc<str>]) -> Result<()> {
+    pub(in crate::log::kafka) fn note(
+        &mut self,
+        cluster: &Cluster,
+        topics: &[Arc<str>],
+    ) -> Result<()> {
         self.noted.retain(|topic, _| topics.contains(topic));
         let is_new = |topic: &&Arc<str>| !self.noted.contains_key(*topic);
         let new: Vec<Arc<str>> = topics.iter().filter(is_new).cloned().collect();
@@ -61,7 +66,7 @@ impl NotedIds {
     ///
     /// # Errors
     /// `Corrupt` if so: the message names it.
-    pub(super) fn check(&mut self, cluster: &Cluster) -> Result<()> {
+    pub(in crate::log::kafka) fn check(&mut self, cluster: &Cluster) -> Result<()> {
         let changes = cluster.topic_ids.changes.load(Ordering::Acquire);
         if changes == self.changes {
             return Ok(());
@@ -84,7 +89,7 @@ impl NotedIds {
 
 impl TopicIds {
     /// Whether it is time to ask for them again.
-    pub(super) fn are_due(&self, now_ms: u64) -> bool {
+    pub(in crate::log::kafka) fn are_due(&self, now_ms: u64) -> bool {
         let asked_ms = self.asked_ms.load(Ordering::Relaxed);
         now_ms >= asked_ms + LOOK_MS
             && self
@@ -106,7 +111,7 @@ impl TopicIds {
 
 impl Cluster {
     /// Asks once more for the ids that readers have noted.
-    pub(super) fn look_at_topic_ids(&self) {
+    pub(in crate::log::kafka) fn look_at_topic_ids(&self) {
         let known = lock(&self.topic_ids.known);
         let topics: Vec<Arc<str>> = known.keys().cloned().collect();
         drop(known);

@@ -8,50 +8,51 @@ use rdkafka::bindings as native;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::metadata::MetadataBroker;
 
-use super::admin::{ATTEMPT, LOOK};
-use super::cluster::{Cluster, lock};
-use super::config::REQUEST_MS;
-use super::error::{failed, refused};
+use super::Cluster;
 use super::tasks_topic::name_of;
 use crate::base::{Error, ErrorKind, Result};
+use crate::log::kafka::error::{failed, refused};
+use crate::log::kafka::locks::lock;
+use crate::log::kafka::waits::REQUEST_MS;
+use crate::log::kafka::waits::{ATTEMPT, LOOK};
 
 /// A group as the brokers describe it.
 #[derive(Default)]
-pub(super) struct Members {
-    pub(super) members: Vec<GroupMember>,
+pub(in crate::log::kafka) struct Members {
+    pub(in crate::log::kafka) members: Vec<GroupMember>,
     /// Whether it is at rest: nobody is joining, and all have what they were given.
-    pub(super) are_settled: bool,
+    pub(in crate::log::kafka) are_settled: bool,
 }
 
 /// A member of a group.
-pub(super) struct GroupMember {
+pub(in crate::log::kafka) struct GroupMember {
     /// Its name at the broker, which ends with a part of chance.
-    pub(super) id: String,
+    pub(in crate::log::kafka) id: String,
     /// The name that it keeps over restarts, if it is static.
     name: Option<String>,
     /// The name of its client.
-    pub(super) client: String,
+    pub(in crate::log::kafka) client: String,
     /// Where its process runs.
-    pub(super) host: String,
+    pub(in crate::log::kafka) host: String,
     /// What it has been given: topics and partitions.
     assigned: Vec<(String, usize)>,
 }
 
 impl GroupMember {
     /// Whether it is the member of that name.
-    pub(super) fn is(&self, member: &str) -> bool {
+    pub(in crate::log::kafka) fn is(&self, member: &str) -> bool {
         self.name.as_deref() == Some(member)
     }
 
     /// The partitions of a topic that it has.
-    pub(super) fn partitions_of(&self, topic: &str) -> BTreeSet<usize> {
+    pub(in crate::log::kafka) fn partitions_of(&self, topic: &str) -> BTreeSet<usize> {
         let of = self.assigned.iter().filter(|(name, _)| name == topic);
         of.map(|(_, partition)| *partition).collect()
     }
 }
 
 /// The members of groups as last seen, for all workers of this process: each would put the question.
-pub(super) struct Seen<T>(Mutex<HashMap<String, (u64, Arc<T>)>>);
+pub(in crate::log::kafka) struct Seen<T>(Mutex<HashMap<String, (u64, Arc<T>)>>);
 
 impl<T> Default for Seen<T> {
     fn default() -> Self {
@@ -84,7 +85,7 @@ impl<T> Seen<T> {
 
 impl Cluster {
     /// The members of a group, asked for until somebody answers.
-    pub(super) fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
+    pub(in crate::log::kafka) fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         loop {
             match self.look_at_members(group) {
@@ -102,7 +103,11 @@ impl Cluster {
     }
 
     /// The same as [`Self::look_at_members`], or what another worker saw no longer ago than this.
-    pub(super) fn recent_members(&self, group: &str, age_ms: u64) -> Result<Arc<Members>> {
+    pub(in crate::log::kafka) fn recent_members(
+        &self,
+        group: &str,
+        age_ms: u64,
+    ) -> Result<Arc<Members>> {
         let now_ms = || self.env.monotonic_ms();
         let look = || self.look_at_members(group);
         self.members_seen.look(group, now_ms, age_ms, look)
@@ -110,7 +115,7 @@ impl Cluster {
 
     /// The members of a group as one attempt finds them: asks the broker that answered last, and where that is
     /// not the group's coordinator any more, or away, the others.
-    pub(super) fn look_at_members(&self, group: &str) -> Result<Members> {
+    pub(in crate::log::kafka) fn look_at_members(&self, group: &str) -> Result<Members> {
         let name = CString::new(group)
             .map_err(|_| Error::invalid(format!("group {group}: no such name")))?;
         let last = lock(&self.coordinators).get(group).copied();

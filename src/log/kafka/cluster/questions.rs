@@ -6,15 +6,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use super::cluster::{Cluster, lock};
+use super::Cluster;
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::Isolation;
+use crate::log::kafka::locks::lock;
 
 /// How old an end may be that [`Cluster::recent_ends`] knows without asking again, in milliseconds.
 const RECENT_MS: u64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Which {
+pub(in crate::log::kafka) enum Which {
     Starts,
     /// Of committed records.
     Ends,
@@ -39,7 +40,7 @@ type Answer = std::result::Result<Vec<Offset>, (ErrorKind, String)>;
 
 /// The way to the thread, and what is known of ends.
 #[derive(Default)]
-pub(super) struct Questions {
+pub(in crate::log::kafka) struct Questions {
     thread: Mutex<Option<Sender<Question>>>,
     recent_ends: Mutex<Recent>,
     recent_high_watermarks: Mutex<Recent>,
@@ -55,7 +56,7 @@ struct Recent {
 }
 
 /// A question that was put, and its answer once there is one.
-pub(super) struct Asked {
+pub(in crate::log::kafka) struct Asked {
     partitions: Vec<TopicPartition>,
     answer: Receiver<Answer>,
     known: Option<Vec<Offset>>,
@@ -63,7 +64,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Whether it was asked of these.
-    pub(super) fn is_of(&self, partitions: &[TopicPartition]) -> bool {
+    pub(in crate::log::kafka) fn is_of(&self, partitions: &[TopicPartition]) -> bool {
         self.partitions == partitions
     }
 
@@ -71,7 +72,7 @@ impl Asked {
     ///
     /// # Errors
     /// `Unavailable` when the brokers could not say: ask again. `Invalid` if a partition does not exist.
-    pub(super) fn look(
+    pub(in crate::log::kafka) fn look(
         &mut self,
         timeout: Duration,
     ) -> Result<Option<(&[TopicPartition], &[Offset])>> {
@@ -94,7 +95,7 @@ impl Asked {
 
 impl Cluster {
     /// Asks and does not wait.
-    pub(super) fn ask(
+    pub(in crate::log::kafka) fn ask(
         self: &Arc<Self>,
         which: Which,
         partitions: Vec<TopicPartition>,
@@ -113,7 +114,7 @@ impl Cluster {
     }
 
     /// Asks whether topics are still those that they were, if that was not done just now.
-    pub(super) fn watch_topic_ids(self: &Arc<Self>, now_ms: u64) -> Result<()> {
+    pub(in crate::log::kafka) fn watch_topic_ids(self: &Arc<Self>, now_ms: u64) -> Result<()> {
         match self.topic_ids.are_due(now_ms) {
             true => self.put(Question::TopicIds),
             false => Ok(()),
@@ -139,7 +140,7 @@ impl Cluster {
     }
 
     /// The ends of committed records as last heard; `None` for those of which nothing was heard yet.
-    pub(super) fn recent_ends(
+    pub(in crate::log::kafka) fn recent_ends(
         self: &Arc<Self>,
         partitions: &[TopicPartition],
     ) -> Vec<Option<Offset>> {
@@ -149,7 +150,7 @@ impl Cluster {
     }
 
     /// The ends of all records as last heard, each with its age in milliseconds.
-    pub(super) fn recent_high_watermarks(
+    pub(in crate::log::kafka) fn recent_high_watermarks(
         self: &Arc<Self>,
         partitions: &[TopicPartition],
     ) -> Vec<Option<(Offset, u64)>> {
