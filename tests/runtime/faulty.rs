@@ -24,6 +24,8 @@ pub enum Fault {
     TooLarge { bytes: usize },
     /// So many times the log does not say where the changelogs of that partition end.
     HideEnds { partition: u32, times: u32 },
+    /// No commit is answered before [`FaultyLog::release`], and nothing goes ahead of one.
+    Held,
     /// Nothing.
     None,
 }
@@ -41,6 +43,7 @@ struct Counts {
     commits: AtomicU32,
     faults: AtomicU32,
     without_progress: AtomicU32,
+    released: AtomicBool,
     reader_bytes: AtomicUsize,
     writer_bytes: AtomicUsize,
 }
@@ -62,6 +65,11 @@ impl FaultyLog {
     /// How often something went wrong.
     pub fn faults(&self) -> u32 {
         self.counts.faults.load(Ordering::SeqCst)
+    }
+
+    /// From now on commits are answered.
+    pub fn release(&self) {
+        self.counts.released.store(true, Ordering::SeqCst);
     }
 
     /// How many commits were submitted.
@@ -276,7 +284,8 @@ impl Writer for FaultyWriter {
 
     /// A few records at a time, so that commits fail of which parts went ahead.
     fn staging(&self) -> Option<Staging> {
-        Some(Staging {
+        let stages = !matches!(self.fault, Fault::Held);
+        stages.then_some(Staging {
             from_bytes: 2_000,
             within: Duration::from_secs(1),
         })
@@ -326,6 +335,10 @@ impl Writer for FaultyWriter {
 
     fn poll(&mut self, timeout: Duration) -> Result<Option<Receipt>, CommitError> {
         self.counts.ask().map_err(CommitError::Unknown)?;
+        let is_released = self.counts.released.load(Ordering::SeqCst);
+        if matches!(self.fault, Fault::Held) && !is_released {
+            return Ok(None);
+        }
         match self.answer {
             Answer::Good => self.writer.poll(timeout),
             // Asked again, the log answers.

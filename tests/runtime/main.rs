@@ -35,6 +35,7 @@ mod restoring;
 mod shares;
 mod sharing;
 mod slow;
+mod spacing;
 mod time;
 mod timers;
 mod typed_clients;

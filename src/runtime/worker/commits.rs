@@ -9,8 +9,8 @@ use crate::log::{CommitError, size_of};
 use crate::runtime::Guarantee;
 use crate::runtime::commit::{InFlight, seal};
 
-/// So many times what the last commit took is left to the log before the next, unless the interval is over: it
-/// has others to serve, and commits that queue up there take longer and longer.
+/// So many times what a commit took last that was asked for without a backlog is left to the log before the next,
+/// unless the interval is over: it has others to serve, and commits that queue up there take longer and longer.
 const SPACING_COMMITS: u64 = 4;
 
 impl Worker {
@@ -81,6 +81,7 @@ impl Worker {
         match asked {
             Ok(flight) => {
                 self.in_flight = Some(flight);
+                self.asked_caught_up = self.has_caught_up;
                 Ok(())
             }
             Err(error) => self.commit_failed(error),
@@ -168,10 +169,13 @@ impl Worker {
                 flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 self.commits += 1;
                 let answered_ms = self.shared.env.monotonic_ms();
-                self.commit_took_ms = answered_ms.saturating_sub(self.asked_at_ms);
-                tracing::debug!(took_ms = self.commit_took_ms, "commit");
+                let took_ms = answered_ms.saturating_sub(self.asked_at_ms);
+                tracing::debug!(took_ms, "commit");
+                if self.asked_caught_up {
+                    self.commit_took_ms = took_ms;
+                }
                 let staging = self.writer.staging();
-                self.ahead.succeeded(self.commit_took_ms, staging);
+                self.ahead.succeeded(took_ms, staging);
                 self.aborts = None;
                 match self.short_of_room {
                     true => self.purge(),

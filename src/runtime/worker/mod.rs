@@ -131,8 +131,10 @@ pub(in crate::runtime) struct Worker {
     is_full: bool,
     ahead: Ahead,
     committed_at_ms: u64,
-    /// How long the last commit took.
+    /// How long the last commit took that it asked for when it had caught up; one of a backlog takes longer.
     commit_took_ms: u64,
+    /// Whether it had caught up when it asked for the one in flight.
+    asked_caught_up: bool,
     /// Whether there was nothing to process when records were looked for last, and none came.
     has_caught_up: bool,
     passed_gaps_at_ms: u64,
@@ -207,6 +209,7 @@ impl Worker {
             ahead: Ahead::default(),
             committed_at_ms: now_ms,
             commit_took_ms: 0,
+            asked_caught_up: false,
             has_caught_up: false,
             passed_gaps_at_ms: now_ms,
             refreshed_at_ms: now_ms,
