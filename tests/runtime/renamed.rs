@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 
 use marea::log::Log;
-use marea::runtime::{ApplicationBuilder, Guarantee, Settings, StateBackend};
+use marea::runtime::{ApplicationBuilder, Guarantee, Hooks, Point, Settings, StateBackend};
 
 use crate::counting::{DEADLINE, wait};
 use crate::crash::{abort_at, open_log};
@@ -105,6 +106,19 @@ fn an_application_without_a_record_goes_on_and_gets_one() {
     assert_eq!(record(&*log), first);
 }
 
+/// Nobody writes where times are before two are about to.
+#[derive(Debug, Default)]
+struct Meeting(AtomicU32);
+
+impl Hooks for Meeting {
+    fn reached(&self, point: Point) {
+        if point == Point::BeforeMove {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            wait("another one", || self.0.load(Ordering::SeqCst) >= 2);
+        }
+    }
+}
+
 #[test]
 fn one_of_several_instances_moves_them_once() {
     const INSTANCES: usize = 3;
@@ -113,11 +127,13 @@ fn one_of_several_instances_moves_them_once() {
     run_first(&log, builder(&log, Shape::Before));
     feed_second(&*log);
     let barrier = Barrier::new(INSTANCES);
+    let meeting = Arc::new(Meeting::default());
     std::thread::scope(|scope| {
         for _ in 0..INSTANCES {
             scope.spawn(|| {
                 barrier.wait();
-                let mut running = builder(&log, Shape::After).start().expect("started");
+                let running = builder(&log, Shape::After).hooks(meeting.clone()).start();
+                let mut running = running.expect("started");
                 running.drain(DEADLINE).expect("drained");
                 // None goes before all have come.
                 barrier.wait();
