@@ -89,18 +89,13 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
         for store in stores {
             walks.push(store.range(from, to, Direction::Forward)?);
         }
-        let mut walks = walks.into_iter();
-        let mut walk: Option<RowIter> = walks.next();
-        Ok(Found(Box::new(move || {
-            while let Some(rows) = &mut walk {
-                if let Some((key, row)) = rows.next()? {
-                    let key = self.0.key.decode(Some(key))?;
-                    return Ok(Some((key, self.0.row(row, None)?)));
-                }
-                walk = walks.next();
-            }
-            Ok(None)
-        })))
+        Ok(Found::in_turn(walks, |rows: &mut RowIter| {
+            let Some((key, row)) = rows.next()? else {
+                return Ok(None);
+            };
+            let key = self.0.key.decode(Some(key))?;
+            Ok(Some((key, self.0.row(row, None)?)))
+        }))
     }
 }
 

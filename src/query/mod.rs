@@ -65,6 +65,26 @@ pub struct Row<V> {
 /// Rows one after the other, read as they are asked for.
 pub struct Found<'a, T>(Box<dyn FnMut() -> Result<Option<T>> + 'a>);
 
+impl<'a, T> Found<'a, T> {
+    /// The rows of several walks, those of each task behind those of the one before.
+    fn in_turn<W: 'a>(
+        walks: Vec<W>,
+        mut next: impl FnMut(&mut W) -> Result<Option<T>> + 'a,
+    ) -> Self {
+        let mut walks = walks.into_iter();
+        let mut walk = walks.next();
+        Self(Box::new(move || {
+            while let Some(rows) = &mut walk {
+                if let Some(row) = next(rows)? {
+                    return Ok(Some(row));
+                }
+                walk = walks.next();
+            }
+            Ok(None)
+        }))
+    }
+}
+
 impl<T> Iterator for Found<'_, T> {
     type Item = Result<T>;
 

@@ -59,22 +59,17 @@ impl<K: 'static, V: 'static> SessionRows<'_, K, V> {
     }
 
     fn found(&self, walks: Vec<SessionIter>) -> Found<'_, (Windowed<K>, Row<V>)> {
-        let mut walks = walks.into_iter();
-        let mut walk = walks.next();
-        Found(Box::new(move || {
-            while let Some(rows) = &mut walk {
-                if let Some(row) = rows.next()? {
-                    let session = Windowed {
-                        key: self.0.key.decode(Some(row.key))?,
-                        start_ms: row.start_ms,
-                        end_ms: row.end_ms,
-                    };
-                    return Ok(Some((session, self.0.row(row.row, None)?)));
-                }
-                walk = walks.next();
-            }
-            Ok(None)
-        }))
+        Found::in_turn(walks, |rows: &mut SessionIter| {
+            let Some(row) = rows.next()? else {
+                return Ok(None);
+            };
+            let session = Windowed {
+                key: self.0.key.decode(Some(row.key))?,
+                start_ms: row.start_ms,
+                end_ms: row.end_ms,
+            };
+            Ok(Some((session, self.0.row(row.row, None)?)))
+        })
     }
 }
 

@@ -82,22 +82,17 @@ impl<K: 'static, V: 'static> WindowRows<'_, K, V> {
     }
 
     fn found(&self, walks: Vec<WindowIter>, size_ms: i64) -> Found<'_, (Windowed<K>, Row<V>)> {
-        let mut walks = walks.into_iter();
-        let mut walk = walks.next();
-        Found(Box::new(move || {
-            while let Some(rows) = &mut walk {
-                if let Some(row) = rows.next()? {
-                    let window = Windowed {
-                        key: self.0.key.decode(Some(row.key))?,
-                        start_ms: row.start_ms,
-                        end_ms: row.start_ms.saturating_add(size_ms),
-                    };
-                    return Ok(Some((window, self.0.row(row.row, None)?)));
-                }
-                walk = walks.next();
-            }
-            Ok(None)
-        }))
+        Found::in_turn(walks, move |rows: &mut WindowIter| {
+            let Some(row) = rows.next()? else {
+                return Ok(None);
+            };
+            let window = Windowed {
+                key: self.0.key.decode(Some(row.key))?,
+                start_ms: row.start_ms,
+                end_ms: row.start_ms.saturating_add(size_ms),
+            };
+            Ok(Some((window, self.0.row(row.row, None)?)))
+        })
     }
 }
 

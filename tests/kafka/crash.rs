@@ -57,8 +57,9 @@ pub const CASES: &[(&str, Case)] = &[
 pub const CHILD: &str = "MAREA_TEST_KAFKA_CHILD";
 
 const DEADLINE: Duration = Duration::from_secs(90);
-/// How soon a restart must work: far sooner than a session or a transaction times out.
-const AGAIN: Duration = Duration::from_secs(5);
+/// How long sessions and transactions of processes that crash last, in milliseconds: whoever waited for one of them
+/// would miss the deadline.
+const OUTLASTS_MS: u64 = 600_000;
 const PARTITIONS: u32 = 2;
 const READINGS: i64 = 20_000;
 
@@ -271,7 +272,7 @@ fn crash_at(broker: &Broker, steps: &[(&str, u32)], guarantee: &str) {
         crashed += usize::from(!status.success());
     }
     assert!(crashed * 2 >= steps.len(), "{crashed} children crashed");
-    let builder = with_guarantee(directory.path(), Arc::clone(&log), guarantee);
+    let builder = with_guarantee(directory.path(), patient(&broker.url), guarantee);
     let started = Instant::now();
     let mut running = builder.start().expect("started");
     while running.snapshot().tasks.len() < 2 * PARTITIONS as usize / at_once(guarantee) {
@@ -281,10 +282,6 @@ fn crash_at(broker: &Broker, steps: &[(&str, u32)], guarantee: &str) {
     println!(
         "    {crashed} crashes; at work again after {} ms",
         started.elapsed().as_millis()
-    );
-    assert!(
-        started.elapsed() < AGAIN,
-        "no session or transaction is waited for"
     );
     running.drain(DEADLINE).expect("drained");
     running.close(DEADLINE).expect("closed");
@@ -308,15 +305,26 @@ fn at_once(guarantee: &str) -> usize {
     1 + usize::from(guarantee == "at_least_once")
 }
 
+/// The cluster, with transactions that outlast a test.
+fn patient(url: &str) -> Arc<dyn Log> {
+    let first = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{first}transaction.timeout.ms={OUTLASTS_MS}");
+    Arc::new(KafkaLog::connect(&url, SystemEnv::shared()).expect("the broker answers"))
+}
+
 fn with_guarantee(directory: &Path, log: Arc<dyn Log>, guarantee: &str) -> ApplicationBuilder {
     match guarantee {
-        "exactly_once" => application(directory, log),
+        "exactly_once" => application(directory, log).settings(Settings {
+            session_timeout_ms: OUTLASTS_MS,
+            ..settings()
+        }),
         foreign::PLAN => foreign::application(directory, log),
         _ => Application::builder(topology_by_sensor(), id_of(directory))
             .log(log)
             .state_directory(directory)
             .settings(Settings {
                 guarantee: Guarantee::AtLeastOnce,
+                session_timeout_ms: OUTLASTS_MS,
                 ..settings()
             }),
     }
@@ -366,7 +374,7 @@ pub fn child(plan: &str) {
         _ => panic!("{plan}"),
     };
     let left = AtomicU32::new(nth.parse().expect("a number"));
-    let log = Arc::new(KafkaLog::connect(url, SystemEnv::shared()).expect("the broker answers"));
+    let log = patient(url);
     let hooks = Arc::new(AbortAt { point, left });
     run_to_the_end(with_guarantee(Path::new(directory), log, guarantee).hooks(hooks));
 }

@@ -29,9 +29,9 @@ pub struct Service {
     /// The way into the log.
     pub intake: Intake,
     /// Averages as they are read.
-    pub averages: Results<Average>,
+    pub averages: Arc<Results<Average>>,
     /// Alerts as they are read.
-    pub alerts: Results<Alert>,
+    pub alerts: Arc<Results<Alert>>,
     /// What an address may post.
     pub rate: Rate,
     /// Clocks.
@@ -50,8 +50,8 @@ impl Service {
     /// What the routes need, with room for so many streams.
     pub fn new(
         intake: Intake,
-        averages: Results<Average>,
-        alerts: Results<Alert>,
+        averages: Arc<Results<Average>>,
+        alerts: Arc<Results<Alert>>,
         rate: Rate,
         env: Arc<dyn Env>,
         stopping: watch::Receiver<bool>,

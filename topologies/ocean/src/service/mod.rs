@@ -3,7 +3,7 @@
 //! ```text
 //!  POST /readings --> post (each line checked) --> intake --> log --> pipeline --> log --> pages --> GET /averages
 //!                                                    \--> known: idempotency keys                   GET /alerts
-//!  settings: flags, environment, a file           rate: what an address may post                   .../live
+//!  settings: flags, environment, a file           rate: what an address may post      overview     .../live
 //! ```
 //! Guard, server, metrics, health and the page are marea's own ([`marea::admin`]); here are the routes that an ocean
 //! needs. `docs/service.md` is for those who run it, ADR 0031 says why it is as it is.
@@ -14,6 +14,7 @@ pub mod known;
 pub mod intake;
 pub mod rate;
 pub mod pages;
+pub mod overview;
 pub mod api;
 
 use std::fs;
@@ -99,10 +100,14 @@ pub fn run(settings: &Settings) -> Result<()> {
         partitions,
         keys: settings.keys,
     };
+    let follow = |topic| Results::follow(Arc::clone(&log), Arc::clone(&env), topic);
+    let averages = Arc::new(follow(AVERAGES)?);
+    let alerts = Arc::new(Results::follow(Arc::clone(&log), Arc::clone(&env), ALERTS)?);
+    let section = overview::section(Arc::clone(&averages), Arc::clone(&alerts));
     let service = Arc::new(Service::new(
         Intake::start(Arc::clone(&log), Arc::clone(&env), intake_settings)?,
-        Results::follow(Arc::clone(&log), Arc::clone(&env), AVERAGES)?,
-        Results::follow(Arc::clone(&log), Arc::clone(&env), ALERTS)?,
+        averages,
+        alerts,
         Rate::new(settings.rate),
         Arc::clone(&env),
         stopped,
@@ -114,8 +119,11 @@ pub fn run(settings: &Settings) -> Result<()> {
         // On loopback, where whoever is on this machine may post.
         None => guard.protect_place(own),
     };
-    let options = AdminOptions::new(guard).title("ocean");
-    let router = admin::router(application.handle(), options).merge(own);
+    let assets = guard.protect_place(overview::assets());
+    let options = AdminOptions::new(guard).title("ocean").section(section);
+    let router = admin::router(application.handle(), options)
+        .merge(own)
+        .merge(assets);
     say(&format!("listening on http://{}", server.address()))?;
     let failed = runtime.block_on(async {
         let mut failed = None;

@@ -59,18 +59,22 @@ struct Shared {
 }
 
 impl<T: Final + 'static> Results<T> {
-    /// Begins to follow the topic from its end on.
+    /// Begins to follow the topic; what is in memory begins with the last results that are there.
     ///
     /// # Errors
     /// As [`Log::end_offset`] and [`Env::spawn`].
     pub fn follow(log: Arc<dyn Log>, env: Arc<dyn Env>, topic: &str) -> Result<Self> {
         let place = TopicPartition::new(topic, 0);
         let end = log.end_offset(&place, Isolation::ReadCommitted)?;
+        let first = log
+            .start_offset(&place)?
+            .max(end - RECENT as Offset)
+            .min(end);
         let shared = Arc::new(Shared {
             log,
             env: Arc::clone(&env),
             place,
-            recent: Mutex::new(Recent::from(end)),
+            recent: Mutex::new(Recent::from(first)),
             end: watch::Sender::new(end),
             readers: Semaphore::new(READERS),
             stop: AtomicBool::new(false),
@@ -94,6 +98,14 @@ impl<T: Final + 'static> Results<T> {
     /// The end of the results, whenever it moves.
     pub fn end(&self) -> watch::Receiver<Offset> {
         self.shared.end.subscribe()
+    }
+
+    /// The last results that are in memory, at most so many, the oldest first.
+    pub fn latest(&self, limit: usize) -> Vec<Arc<str>> {
+        let recent = self.shared.recent();
+        let begin = recent.events.len().saturating_sub(limit);
+        let events = recent.events.range(begin..);
+        events.map(|(_, text)| Arc::clone(text)).collect()
     }
 
     /// Up to `limit` results from an offset on.
@@ -147,7 +159,7 @@ impl Shared {
             drop(recent);
             self.end.send_if_modified(|known| {
                 let moved = *known < end;
-                *known = end;
+                *known = end.max(*known);
                 moved
             });
         }

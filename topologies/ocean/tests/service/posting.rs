@@ -38,6 +38,15 @@ fn posted_readings_appear_as_averages_and_alerts() {
             .filter(|alert| alert["alert"] == "no_readings");
         silent.count() == 4
     });
+    // The page says the same.
+    let shown = get(address, "/state").json()["sections"]["oceans"].clone();
+    let arctic = shown["oceans"].as_array().unwrap().iter();
+    let arctic = arctic.clone().find(|ocean| ocean["name"] == "Arctic");
+    let arctic = arctic.unwrap();
+    assert_eq!(arctic["windows"].as_array().unwrap().len(), 2, "{shown}");
+    assert!(arctic["bounds"]["salinity"].is_array(), "{shown}");
+    let shown = shown["alerts"].as_array().unwrap().len();
+    assert_eq!(shown, alerts().as_array().unwrap().len());
     // 2.5 degrees are cold for the Pacific.
     let alerts = alerts();
     let mut cold = alerts
@@ -49,6 +58,34 @@ fn posted_readings_appear_as_averages_and_alerts() {
         cold.any(|alert| alert["quantity"] == "temperature"),
         "{alerts}"
     );
+}
+
+#[test]
+fn the_page_has_the_oceans_and_what_they_load() {
+    let place = Place::new();
+    let service = place.start(&["--token", TOKEN]);
+    let page = get(service.address, "/");
+    assert_eq!(page.status, 200);
+    let text = page.body;
+    assert!(text.contains("data-section=\"oceans\""), "{text}");
+    for (path, kind) in [
+        ("/oceans.js", "text/javascript"),
+        ("/oceans.css", "text/css"),
+    ] {
+        assert!(text.contains(&path[1..]), "{path} is not loaded");
+        // As the page itself, without the token: there is nothing in it that others may not see.
+        let asset = get(service.address, path);
+        assert_eq!(asset.status, 200, "{path}");
+        assert_eq!(asset.header("content-type"), Some(kind));
+        let foreign = ask(
+            service.address,
+            "GET",
+            path,
+            &[("Origin", "http://elsewhere")],
+            b"",
+        );
+        assert_eq!(foreign.status, 403, "{path}");
+    }
 }
 
 #[test]
