@@ -298,8 +298,3 @@ impl Backend for Closed {
         Err(Self::error())
     }
 }
-
-/// The answer of a snapshot that is written to.
-pub(super) fn read_only() -> Error {
-    Error::internal("a snapshot of a task's rows was written to")
-}

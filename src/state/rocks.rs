@@ -9,12 +9,11 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::backend::read_only;
 use super::{
     Backend, Direction, PointReads, RowChange, RowFigures, Rows, Scan, Snapshots, SortedRows,
     StoreSpec,
 };
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::disk::{Budget, Column, Database, Durability, Figure, Iter, Options, Range, Snapshot};
 
 /// The column of the task's own rows. No store can have this name: a slash is illegal in topics.
@@ -248,4 +247,9 @@ impl Scan for Iter {
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         Self::next(self)
     }
+}
+
+/// The answer of a snapshot that is written to.
+fn read_only() -> Error {
+    Error::internal("a snapshot of a task's rows was written to")
 }

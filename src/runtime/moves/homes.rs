@@ -102,6 +102,13 @@ impl Homes {
     }
 
     /// The sub-topologies that have had a store before, the last one first.
+    #[cfg_attr(
+        not(feature = "rocksdb"),
+        allow(
+            dead_code,
+            reason = "there are no directories that could have other names"
+        )
+    )]
     pub(in crate::runtime) fn before(&self, store: &str) -> &[String] {
         let names = self.0.get(&TimeOf::Store(store.to_owned()));
         names.and_then(|names| names.get(1..)).unwrap_or_default()

@@ -97,6 +97,13 @@ impl Moves {
     }
 
     /// Where times are; `None` until that is settled.
+    #[cfg_attr(
+        not(feature = "rocksdb"),
+        allow(
+            dead_code,
+            reason = "there are no directories that could have other names"
+        )
+    )]
     pub(super) fn homes(&self) -> Option<Arc<Homes>> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Stage::Settled(homes) => Some(Arc::clone(homes)),
