@@ -83,7 +83,7 @@ impl Outcome {
 pub struct Posted {
     /// Its key, if it has one.
     pub key: Option<String>,
-    /// The body's [`known::mark`].
+    /// The body's [`super::known::mark`].
     pub body: u64,
     /// What of it is to be appended, and what is said once it is.
     pub checked: Checked,
