@@ -15,8 +15,8 @@ use crate::runtime::worker::Shared;
 use crate::state::TASK_TIME;
 use crate::task::TimeOf;
 
-/// What the writer of the record may keep of it, in bytes.
-const WRITER_BYTES: usize = 1 << 20;
+/// What its writer may keep of a commit, in bytes: the least that a log can do with, since it is one small commit.
+const WRITER_BYTES: usize = 0;
 
 pub(super) struct Settling {
     record: TopicPartition,
