@@ -1,6 +1,7 @@
 //! Rows of one value a key: of tables, aggregations without windows, and stores of processors.
 
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use super::{Found, Row, Typed};
 use crate::base::Result;
@@ -34,10 +35,7 @@ impl View {
         key: impl Codec<K>,
         value: impl Codec<V>,
     ) -> Result<KeyValueRows<'_, K, V>> {
-        let codecs = (
-            std::sync::Arc::new(key) as _,
-            std::sync::Arc::new(value) as _,
-        );
+        let codecs = (Arc::new(key) as _, Arc::new(value) as _);
         Ok(KeyValueRows(Typed::open(self, store, codecs)?))
     }
 }

@@ -8,7 +8,7 @@
 //! A backend holds committed rows only, and takes those of a commit in one write. So a snapshot of it is the state
 //! of its task as of some commit, and readers neither wait for workers nor make them wait.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,16 @@ struct CommittedTask {
 
 impl CommittedTasks {
     fn open(&self) -> MutexGuard<'_, BTreeMap<TaskId, Arc<CommittedTask>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
+    }
+
+    /// How far the inputs of all open tasks are read in what they have committed.
+    fn positions(&self) -> Vec<(TopicPartition, Offset)> {
+        let open = self.open();
+        let tasks = open.values();
+        tasks
+            .flat_map(|task| lock(&task.positions).clone())
+            .collect()
     }
 }
 
@@ -135,7 +144,7 @@ impl Queries {
             let viewed = ViewedTask {
                 spec: Arc::clone(&task.spec),
                 positions,
-                snapshot: Mutex::new(Some(snapshot)),
+                snapshot: Cell::new(Some(snapshot)),
                 state: OnceCell::new(),
             };
             seen.insert(id, viewed);
@@ -160,14 +169,18 @@ impl Queries {
         let env = &self.shared.env;
         let begun_ms = env.monotonic_ms();
         loop {
-            let view = self.view()?;
-            let reached = view.positions();
-            let behind = positions.iter().find(|(partition, wanted)| {
-                let mut reached = reached.iter();
-                reached.any(|(input, position)| input == partition && position < wanted)
-            });
-            let Some((partition, wanted)) = behind else {
-                return Ok(view);
+            // A view for each look would cost rows in memory a copy at each commit meanwhile.
+            let reached = self.shared.committed.positions();
+            let (partition, wanted) = match first_behind(&reached, positions) {
+                Some(behind) => behind,
+                None => {
+                    let view = self.view()?;
+                    // A task that was opened in between has its own say.
+                    match first_behind(&view.positions(), positions) {
+                        Some(behind) => behind,
+                        None => return Ok(view),
+                    }
+                }
             };
             if env.monotonic_ms() - begun_ms >= patience.as_millis() as u64 {
                 let message = format!(
@@ -177,10 +190,20 @@ impl Queries {
                 );
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
-            drop(view);
             env.sleep(LOOK);
         }
     }
+}
+
+/// The first of the wanted positions that a task has not reached; partitions that no task reads are passed over.
+fn first_behind<'a>(
+    reached: &[(TopicPartition, Offset)],
+    wanted: &'a [(TopicPartition, Offset)],
+) -> Option<&'a (TopicPartition, Offset)> {
+    wanted.iter().find(|(partition, wanted)| {
+        let mut reached = reached.iter();
+        reached.any(|(input, position)| input == partition && position < wanted)
+    })
 }
 
 impl fmt::Debug for Queries {
@@ -202,7 +225,7 @@ struct ViewedTask {
     spec: Arc<TaskSpec>,
     positions: Vec<(TopicPartition, Offset)>,
     /// Until a store of it is read.
-    snapshot: Mutex<Option<Box<dyn Backend>>>,
+    snapshot: Cell<Option<Box<dyn Backend>>>,
     state: OnceCell<TaskState>,
 }
 
@@ -211,7 +234,7 @@ impl ViewedTask {
         if let Some(state) = self.state.get() {
             return Ok(state);
         }
-        let snapshot = lock(&self.snapshot).take();
+        let snapshot = self.snapshot.take();
         let snapshot = snapshot.ok_or_else(|| Error::internal("a view lost its snapshot"))?;
         let state = StoredState::of_snapshot(id, &self.spec.stores, snapshot)?.into_state();
         state.set_cache_bytes(CACHE_BYTES);
@@ -245,8 +268,7 @@ impl View {
     /// `Invalid` if the topology has no such store.
     pub fn is_complete(&self, store: &str) -> Result<bool> {
         let viewed = self.store(store)?;
-        let here = self.tasks.keys();
-        let here = here.filter(|task| task.subtopology == *viewed.subtopology);
+        let here = self.tasks_of(viewed.subtopology);
         Ok(here.count() as u32 == viewed.partitions)
     }
 

@@ -219,7 +219,7 @@ impl Backend for RocksSnapshot {
     }
 
     fn snapshots(&self) -> Arc<dyn Snapshots> {
-        Arc::new(SameSnapshot(self.0.clone()))
+        Arc::new(self.0.clone())
     }
 
     fn write(&mut self, _: &Rows) -> Result<()> {
@@ -235,11 +235,9 @@ impl Backend for RocksSnapshot {
     }
 }
 
-struct SameSnapshot(Snapshot);
-
-impl Snapshots for SameSnapshot {
+impl Snapshots for Snapshot {
     fn snapshot(&self) -> Result<Box<dyn Backend>> {
-        Ok(Box::new(RocksSnapshot(self.0.clone())))
+        Ok(Box::new(RocksSnapshot(self.clone())))
     }
 }
 
