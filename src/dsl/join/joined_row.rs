@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::base::{Record, Result};
+use crate::task::{Context, Edges};
+
 /// Makes the value of a result of a record's and of the row that it meets in a table.
 pub(super) trait JoinRow<K, V, W, R>: Clone + Send + Sync + 'static {
     /// Whether a record without a row has a result.
@@ -9,6 +12,34 @@ pub(super) trait JoinRow<K, V, W, R>: Clone + Send + Sync + 'static {
 
     /// The value of the result, if there is one.
     fn join(&self, key: &K, value: V, row: Option<W>) -> Option<R>;
+
+    /// Sends the result on, if there is one, as the record that made it: with its key, time and headers.
+    fn push(
+        &self,
+        record: Record<K, V>,
+        row: Option<W>,
+        out: &Edges<K, R>,
+        cx: &mut Context,
+    ) -> Result<()> {
+        let Record {
+            key,
+            value,
+            timestamp_ms,
+            headers,
+        } = record;
+        let Some(value) = self.join(&key, value, row) else {
+            return Ok(());
+        };
+        out.push(
+            Record {
+                key,
+                value,
+                timestamp_ms,
+                headers,
+            },
+            cx,
+        )
+    }
 }
 
 /// The inner join.

@@ -193,23 +193,6 @@ where
                 return Ok(());
             }
         };
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        let Some(value) = self.join.join(&key, value, row) else {
-            return Ok(());
-        };
-        out.push(
-            Record {
-                key,
-                value,
-                timestamp_ms,
-                headers,
-            },
-            cx,
-        )
+        self.join.push(record, row, out, cx)
     }
 }

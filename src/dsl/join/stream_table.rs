@@ -155,23 +155,6 @@ where
             false => self.table.get_at(&record.key, record.timestamp_ms, cx)?,
         };
         let row = row.map(|(row, _)| row);
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        let Some(value) = self.join.join(&key, value, row) else {
-            return Ok(());
-        };
-        out.push(
-            Record {
-                key,
-                value,
-                timestamp_ms,
-                headers,
-            },
-            cx,
-        )
+        self.join.push(record, row, out, cx)
     }
 }
