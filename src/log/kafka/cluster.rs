@@ -33,8 +33,7 @@ use super::ports::HeldPorts;
 use super::reader_client::ReaderClient;
 use super::seat::Seat;
 use super::settings::{redacted, unreadable};
-use super::waits::CONTACT_MS;
-use super::waits::{LOOK, SETTLE_MS};
+use super::waits::{CONTACT_MS, LOOK, SETTLE_MS};
 use crate::base::{Env, Error, Result, TopicPartition};
 use crate::log::{TopicSpec, check};
 

@@ -28,9 +28,8 @@ use std::time::Duration;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 
-use super::cluster::Cluster;
 use super::cluster::members::GroupMember;
-use super::cluster::tasks_topic;
+use super::cluster::{Cluster, tasks_topic};
 use super::locks::lock;
 use super::member_thread::MemberThread;
 use super::seat::{CLIENT_PREFIX, LEAVE, STAY, Seat, State, VANISH};

@@ -17,8 +17,7 @@ use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::Isolation;
 use crate::log::kafka::convert::{list, number_of, offset_of};
 use crate::log::kafka::leaders::learn_leaders;
-use crate::log::kafka::waits::REQUEST_MS;
-use crate::log::kafka::waits::{ATTEMPT, LOOK};
+use crate::log::kafka::waits::{ATTEMPT, LOOK, REQUEST_MS};
 
 /// What was said of one partition: its topic and number, and the offset.
 struct Told {

@@ -16,8 +16,7 @@ use crate::log::kafka::config;
 use crate::log::kafka::convert::{list, offset_of};
 use crate::log::kafka::error::{failed, refused, unavailable};
 use crate::log::kafka::locks::lock;
-use crate::log::kafka::waits::{ATTEMPT, LOOK};
-use crate::log::kafka::waits::{CONTACT_MS, REQUEST_MS};
+use crate::log::kafka::waits::{ATTEMPT, CONTACT_MS, LOOK, REQUEST_MS};
 
 /// How often a client of a group is asked in vain before another takes its place.
 const TIMES_WITH_ONE_CLIENT: u32 = 4;

@@ -13,8 +13,7 @@ use super::tasks_topic::name_of;
 use crate::base::{Error, ErrorKind, Result};
 use crate::log::kafka::error::{failed, refused};
 use crate::log::kafka::locks::lock;
-use crate::log::kafka::waits::REQUEST_MS;
-use crate::log::kafka::waits::{ATTEMPT, LOOK};
+use crate::log::kafka::waits::{ATTEMPT, LOOK, REQUEST_MS};
 
 /// A group as the brokers describe it.
 #[derive(Default)]

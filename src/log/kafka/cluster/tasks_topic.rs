@@ -4,8 +4,7 @@ use super::Cluster;
 use crate::base::{ErrorKind, Result};
 use crate::log::TopicSpec;
 use crate::log::kafka::locks::lock;
-use crate::log::kafka::waits::REQUEST_MS;
-use crate::log::kafka::waits::{LOOK, SETTLE_MS};
+use crate::log::kafka::waits::{LOOK, REQUEST_MS, SETTLE_MS};
 
 /// The name of a group's topic of tasks.
 pub(in crate::log::kafka) fn name_of(group: &str) -> String {

@@ -100,9 +100,9 @@ pub fn run(settings: &Settings) -> Result<()> {
         partitions,
         keys: settings.keys,
     };
-    let follow = |topic| Results::follow(Arc::clone(&log), Arc::clone(&env), topic);
-    let averages = Arc::new(follow(AVERAGES)?);
-    let alerts = Arc::new(Results::follow(Arc::clone(&log), Arc::clone(&env), ALERTS)?);
+    let averages = Results::follow(Arc::clone(&log), Arc::clone(&env), AVERAGES)?;
+    let alerts = Results::follow(Arc::clone(&log), Arc::clone(&env), ALERTS)?;
+    let (averages, alerts) = (Arc::new(averages), Arc::new(alerts));
     let section = overview::section(Arc::clone(&averages), Arc::clone(&alerts));
     let service = Arc::new(Service::new(
         Intake::start(Arc::clone(&log), Arc::clone(&env), intake_settings)?,
