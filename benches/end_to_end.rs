@@ -2,7 +2,8 @@
 //! [setting=value...]`, the twin of `benches/peers/peer run`.
 //!
 //! Topologies: `pass`, `filter`, `sensor` (averages of 10 s by key, every update out), `count`, `ocean`
-//! (re-keyed by ocean, averages, alerts), `join`. Settings:
+//! (re-keyed by ocean, averages, alerts), `join`; and `bare`, on Kafka alone: `pass` with its client and without
+//! this library. Settings:
 //!
 //! ```text
 //! bootstrap=HOST:PORT    on Kafka, whose topic `in` holds RECORDS records (benches/peers/peer load)
@@ -20,6 +21,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
 
+#[path = "end_to_end/bare.rs"]
+mod bare;
 #[path = "end_to_end/load.rs"]
 mod load;
 #[path = "end_to_end/process.rs"]
@@ -127,6 +130,19 @@ impl Run {
         )?;
         let partitions = self.prepare(&*log, url.starts_with("kafka:"))?;
         let id = self.id();
+        if let ("bare", Some(bootstrap)) = (&*self.topology, url.strip_prefix("kafka://")) {
+            let bare = bare::Bare {
+                bootstrap,
+                input: &self.input,
+                app: &id,
+                partitions,
+                workers: self.settings.workers,
+                records: self.records,
+                commit_interval: Duration::from_millis(self.settings.commit_interval_ms),
+                is_exactly_once: self.settings.guarantee == Guarantee::ExactlyOnce,
+            };
+            return bare.run();
+        }
         let clock = RestoreClock::new(log.clone());
         let state = self.state.clone();
         let started = Instant::now();

@@ -9,10 +9,11 @@ use marea::log::{KafkaLog, Log, TopicSpec};
 use marea::runtime::Settings;
 
 use crate::broker::{Broker, script};
+use crate::cases::OwnCase;
 use crate::crash::{application, check, prepared, settings};
 use crate::process::{Place, readings, run};
 
-pub const CASES: &[(&str, fn(&Broker))] = &[
+pub const CASES: &[(&str, OwnCase)] = &[
     ("what_is_not_allowed_is_named", what_is_not_allowed_is_named),
     (
         "the_rights_in_the_docs_are_enough",
@@ -73,8 +74,8 @@ impl Rules {
     }
 }
 
-/// On a broker of its own, whatever the other tests use: rules are not theirs to bear.
-fn what_is_not_allowed_is_named(_: &Broker) {
+/// On a broker of its own: rules are not for other tests to bear.
+fn what_is_not_allowed_is_named() {
     let rules = Rules::of(Broker::own(SETTINGS).expect("a broker with rules"));
     let log = rules.broker.log();
     log.create_topics(&[TopicSpec::new("ocean-averages", 1)])
@@ -122,7 +123,7 @@ fn rights(application: &str) -> Vec<String> {
 }
 
 /// Everybody but the tests themselves may do only what a rule says.
-fn the_rights_in_the_docs_are_enough(_: &Broker) {
+fn the_rights_in_the_docs_are_enough() {
     let rules = Rules::of(
         Broker::secure(
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer;\

@@ -11,10 +11,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use crate::broker::Broker;
-use crate::cases::{Case, commit};
+use crate::cases::{OwnCase, commit};
 use crate::process::{Place, finish, readings, undisturbed};
 
-pub const CASES: &[(&str, Case)] = &[
+pub const CASES: &[(&str, OwnCase)] = &[
     (
         "each_of_three_brokers_dies_in_turn",
         each_of_three_brokers_dies_in_turn,
@@ -33,11 +33,7 @@ const CALM: Duration = Duration::from_secs(3);
 const AWAY: Duration = Duration::from_secs(9);
 
 /// Leaders, coordinators of groups and of transactions move with each death; the results do not change.
-fn each_of_three_brokers_dies_in_turn(broker: &Broker) {
-    if broker.directory().is_none() {
-        println!("    not done: a cluster of three is started where the one broker is");
-        return;
-    }
+fn each_of_three_brokers_dies_in_turn() {
     let expected = undisturbed();
     let cluster = Broker::cluster(3, "").expect("three brokers");
     let place = Place::new();
@@ -78,11 +74,7 @@ fn read_to(reader: &mut dyn Reader, place: &TopicPartition, position: i64) -> ma
 
 /// The one replica that has all records dies, and one that lags behind is made the leader: what was read and is
 /// no longer there is an error, whatever comes in its place.
-fn what_an_unclean_election_cuts_off_is_told(broker: &Broker) {
-    if broker.directory().is_none() {
-        println!("    not done: a cluster of three is started where the one broker is");
-        return;
-    }
+fn what_an_unclean_election_cuts_off_is_told() {
     let cluster = Broker::cluster(3, "").expect("three brokers");
     let mut config = ClientConfig::new();
     let address = cluster.url.trim_start_matches("kafka://");

@@ -18,6 +18,8 @@ use crate::crash::{application, id_of, prepared, settings};
 use crate::inputs;
 
 pub type Case = fn(&Broker);
+/// A case that starts brokers of its own.
+pub type OwnCase = fn();
 
 pub const CASES: &[(&str, Case)] = &[
     (

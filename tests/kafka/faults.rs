@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::broker::{Broker, tried};
-use crate::cases::Case;
+use crate::cases::{Case, OwnCase};
 use crate::crash::{application, check, prepared, settings};
 use crate::staging::log_with_timeout;
 
@@ -27,16 +27,19 @@ pub const CASES: &[(&str, Case)] = &[
         a_broker_that_stalls_leaves_no_doubt,
     ),
     (
+        "a_transaction_that_stays_open_is_named",
+        a_transaction_that_stays_open_is_named,
+    ),
+];
+
+pub const OWN_CASES: &[(&str, OwnCase)] = &[
+    (
         "a_broker_is_away_for_a_moment",
         a_broker_is_away_for_a_moment,
     ),
     (
         "a_broker_is_away_for_longer_than_a_transaction_may_be_open",
         a_broker_is_away_for_longer_than_a_transaction_may_be_open,
-    ),
-    (
-        "a_transaction_that_stays_open_is_named",
-        a_transaction_that_stays_open_is_named,
     ),
 ];
 
@@ -186,22 +189,19 @@ fn a_broker_that_stalls_leaves_no_doubt(broker: &Broker) {
     );
 }
 
-fn a_broker_is_away_for_a_moment(broker: &Broker) {
-    broker_is_away(broker, 2, 60_000)
+fn a_broker_is_away_for_a_moment() {
+    broker_is_away(2, 60_000);
 }
 
-fn a_broker_is_away_for_longer_than_a_transaction_may_be_open(broker: &Broker) {
-    broker_is_away(broker, 14, 10_000);
+fn a_broker_is_away_for_longer_than_a_transaction_may_be_open() {
+    broker_is_away(14, 10_000);
 }
 
-fn broker_is_away(broker: &Broker, seconds: u64, transaction_ms: u64) {
-    match broker.directory() {
-        None => println!("    not done: the broker is not ours to kill"),
-        Some(_) => tried(|| {
-            let broker = Broker::own("").expect("a broker");
-            broker.outcome(|| the_broker_is_away(&broker, seconds, transaction_ms))
-        }),
-    }
+fn broker_is_away(seconds: u64, transaction_ms: u64) {
+    tried(|| {
+        let broker = Broker::own("").expect("a broker");
+        broker.outcome(|| the_broker_is_away(&broker, seconds, transaction_ms))
+    });
 }
 
 fn the_broker_is_away(broker: &Broker, seconds: u64, transaction_ms: u64) {

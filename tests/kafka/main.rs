@@ -56,17 +56,45 @@ mod typed_clients;
 mod pipeline;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode};
 use std::time::Instant;
 
 use broker::Broker;
+use cases::{Case, OwnCase};
 use marea::log::conformance::CASES;
 
+/// Set for the process that runs the cases with brokers of their own, beside those on the common broker: either
+/// kind waits for brokers most of the time.
+const OWN: &str = "MAREA_KAFKA_OWN_CASES";
+
+const COMMON_CASES: [&[(&str, Case)]; 14] = [
+    cases::CASES,
+    refusals::CASES,
+    raw::CASES,
+    crash::CASES,
+    foreign::CASES,
+    faults::CASES,
+    deleted::CASES,
+    tasks::CASES,
+    twins::CASES,
+    renamed::CASES,
+    rolling::CASES,
+    staging::CASES,
+    interop::CASES,
+    ocean::CASES,
+];
+const OWN_CASES: [&[(&str, OwnCase)]; 8] = [
+    faults::OWN_CASES,
+    brokers::CASES,
+    networks::CASES,
+    deleted::OWN_CASES,
+    staging::OWN_CASES,
+    soak::CASES,
+    authorisation::CASES,
+    security::CASES,
+];
+
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
     if std::env::args().any(|word| word == "--list") {
         return ExitCode::SUCCESS;
     }
@@ -89,7 +117,13 @@ fn main() -> ExitCode {
     if arguments.iter().any(|word| word == "--soak") {
         return soak::run(&arguments);
     }
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
+    let mut results = Results::wanted(&arguments);
+    if std::env::var_os(OWN).is_some() {
+        for (name, case) in OWN_CASES.into_iter().flatten() {
+            results.run(name, case);
+        }
+        return results.said();
+    }
     let broker = match Broker::start() {
         Ok(broker) => broker,
         Err(why) => {
@@ -99,9 +133,70 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(required));
         }
     };
-    let (mut passed, mut failed) = (0, Vec::new());
-    let mut run = |name: String, case: &dyn Fn()| {
-        if !is_wanted(&name) {
+    let beside = own_cases(&broker, &results, &arguments);
+    for (name, case) in CASES {
+        results.run(&format!("conformance::{name}"), || {
+            case(&|_| broker.fresh_log())
+        });
+    }
+    for (name, case) in COMMON_CASES.into_iter().flatten() {
+        results.run(name, || case(&broker));
+    }
+    for (name, case) in typed_clients::CASES {
+        results.run(&format!("typed_clients::{name}"), || {
+            case(broker.fresh_log())
+        });
+    }
+    if let Some(mut child) = beside {
+        let ended = child.wait();
+        if !ended.is_ok_and(|status| status.success()) {
+            results
+                .failed
+                .push("cases with brokers of their own, see above".to_owned());
+        }
+    }
+    results.said()
+}
+
+/// Starts the cases that have brokers of their own, if any is wanted. They write where this process does.
+fn own_cases(broker: &Broker, results: &Results, arguments: &[String]) -> Option<Child> {
+    let mut names = OWN_CASES.into_iter().flatten().map(|(name, _)| name);
+    if !names.any(|name| results.is_wanted(name)) {
+        return None;
+    }
+    if broker.directory().is_none() {
+        println!("not done: cases that start brokers of their own, since the broker is not ours");
+        return None;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let child = Command::new(program).args(arguments).env(OWN, "1").spawn();
+    Some(child.expect("started"))
+}
+
+/// What became of the cases that are wanted.
+struct Results {
+    /// Parts of names; all are wanted without any.
+    words: Vec<String>,
+    passed: u32,
+    failed: Vec<String>,
+}
+
+impl Results {
+    fn wanted(arguments: &[String]) -> Self {
+        let words = arguments.iter().filter(|word| !word.starts_with('-'));
+        Self {
+            words: words.cloned().collect(),
+            passed: 0,
+            failed: Vec::new(),
+        }
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| name.contains(word))
+    }
+
+    fn run(&mut self, name: &str, case: impl FnOnce()) {
+        if !self.is_wanted(name) {
             return;
         }
         let started = Instant::now();
@@ -110,52 +205,22 @@ fn main() -> ExitCode {
         match outcome {
             Ok(()) => {
                 println!("test {name} ... ok ({elapsed_ms} ms)");
-                passed += 1;
+                self.passed += 1;
             }
             Err(_) => {
                 println!("test {name} ... FAILED ({elapsed_ms} ms)");
-                failed.push(name);
+                self.failed.push(name.to_owned());
             }
         }
-    };
-    for (name, case) in CASES {
-        run(format!("conformance::{name}"), &|| {
-            case(&|_| broker.fresh_log())
-        });
     }
-    let own = [
-        cases::CASES,
-        refusals::CASES,
-        raw::CASES,
-        crash::CASES,
-        foreign::CASES,
-        faults::CASES,
-        brokers::CASES,
-        networks::CASES,
-        deleted::CASES,
-        tasks::CASES,
-        twins::CASES,
-        renamed::CASES,
-        rolling::CASES,
-        staging::CASES,
-        soak::CASES,
-        interop::CASES,
-        authorisation::CASES,
-        security::CASES,
-        ocean::CASES,
-    ];
-    for (name, case) in own.into_iter().flatten() {
-        run((*name).to_owned(), &|| case(&broker));
+
+    fn said(&self) -> ExitCode {
+        println!(
+            "\n{} passed; {} failed: {}",
+            self.passed,
+            self.failed.len(),
+            self.failed.join(", ")
+        );
+        ExitCode::from(u8::from(!self.failed.is_empty()))
     }
-    for (name, case) in typed_clients::CASES {
-        run(format!("typed_clients::{name}"), &|| {
-            case(broker.fresh_log())
-        });
-    }
-    println!(
-        "\n{passed} passed; {} failed: {}",
-        failed.len(),
-        failed.join(", ")
-    );
-    ExitCode::from(u8::from(!failed.is_empty()))
 }

@@ -12,8 +12,9 @@ use marea::log::{
 };
 
 use crate::broker::Broker;
+use crate::cases::OwnCase;
 
-pub const CASES: &[(&str, fn(&Broker))] = &[
+pub const CASES: &[(&str, OwnCase)] = &[
     (
         "secured_listeners_let_in_whom_they_know_and_tell_others_why",
         secured_listeners_let_in_whom_they_know_and_tell_others_why,
@@ -66,7 +67,7 @@ impl Way<'_> {
 }
 
 /// On a broker of its own, whose listeners differ.
-fn secured_listeners_let_in_whom_they_know_and_tell_others_why(_: &Broker) {
+fn secured_listeners_let_in_whom_they_know_and_tell_others_why() {
     let broker = Broker::secure("").expect("a broker with secured listeners");
     let tls = broker.directory().expect("our own").join("tls");
     let way = Way {
@@ -213,7 +214,7 @@ fn read(reader: &mut dyn Reader) {
 const TOKEN_MS: i64 = 4_000;
 
 /// Brokers close connections whose token is over and is not renewed.
-fn tokens_are_renewed(_: &Broker) {
+fn tokens_are_renewed() {
     let broker = Broker::secure("connections.max.reauth.ms=600000").expect("a broker");
     let asked = Arc::new(AtomicUsize::new(0));
     let source = {
