@@ -24,7 +24,7 @@ const VENDORS: &[Vendor] = &[
     Vendor {
         name: "rdkafka",
         scope: "",
-        allowed: &["src/log/kafka/", "tests/kafka/"],
+        allowed: &["src/log/kafka/", "tests/kafka/", "benches/end_to_end/bare.rs"],
         tests: false,
     },
     // The limit on open files.
