@@ -1,9 +1,9 @@
-//! marea is a stream-processing library: what Kafka's Streams API is to the JVM.
+//! marea is a stream processing library: for Rust what the Kafka Streams API is for the JVM.
 //!
-//! A program declares a topology, from input topics over operators to output topics. marea runs it on
-//! worker threads, keeps its state in stores backed by changelog topics, and commits outputs, state
-//! and input offsets together, so that a crash neither loses nor doubles a result. The log is a
-//! trait; the one that lives in the process needs no broker.
+//! A program declares a topology, from input topics through operators to output topics. marea runs it on
+//! worker threads, keeps its state in stores backed by changelog topics, and commits outputs, state and
+//! input offsets together, so that a crash neither loses nor duplicates a result. The log is a trait; one
+//! implementation lives in the process and needs no broker.
 //!
 //! ```
 //! use marea::prelude::*;
@@ -31,45 +31,46 @@
 //! ```
 //!
 //! # Where to go next
-//! - three programs to begin with: `docs/guide.md`;
-//! - to write a topology: [`dsl`], and [`codec`] for what is on the topics;
-//! - to run one: [`runtime::Application`], on a log that [`open`] opens;
+//! - three programs to start with: `docs/guide.md`;
+//! - to write a topology: [`dsl`], and [`codec`] for the formats on topics;
+//! - to run one: [`runtime::Application`], on a log opened with [`open`];
 //! - to write its input and read its output: the typed clients of any log, in [`client`];
 //! - to test one: [`testing::Driver`] for its results, [`testing::Invariance`] for its independence of
 //!   partitions, workers and pace;
-//! - when something fails: [`ErrorKind`] says what to do about it, [`runtime::ErrorPolicies`] what happens
-//!   to records that cannot be handled.
+//! - when something fails: [`ErrorKind`] says what to do about it, [`runtime::ErrorPolicies`] what
+//!   happens to records that cannot be handled.
 //!
 //! # Features
 //! - `kafka` (default): [`log::KafkaLog`]; needs OpenSSL. `gssapi` adds Kerberos to it, and needs libsasl2.
-//! - `rocksdb` (default): [`log::EmbeddedLog`], and stores whose rows outlive the process. Without it rows are in
-//!   memory, and a start reads the changelogs from the beginning.
+//! - `rocksdb` (default): [`log::EmbeddedLog`], and stores whose rows outlive the process. Without it,
+//!   rows are in memory, and a start reads the changelogs from the beginning.
 //! - `bincode` (default): `codec::Bincode`.
 //! - `admin`: `admin`, the metrics, health and live page of an application over HTTP.
 //!
-//! Without any of them the log in memory is left, for tests and for a log of your own.
+//! Without any of them, only the memory log is available, for tests and for custom logs.
 //!
 //! # Layers
-//! A module knows those above it in this list and none below. This is also the order to read them in. No promise is
-//! made of `disk`, `state`, `task` and `plan`, which are public for this repository's own tests and benches.
+//! A module uses those above it in this list and none below. This is also the order in which to read
+//! them. `disk`, `state`, `task` and `plan` are public only for this repository's own tests and benches;
+//! their API is not stable.
 //!
 //! ```text
-//!  base       ids, records, time, errors; the only door to clock, chance and threads
+//!  base       ids, records, time, errors; the only access to clock, randomness and threads
 //!  disk       the thin wrapper over RocksDB that log and state share
 //!  codec      bytes of keys and values
-//!  batch      encoded records, as logs keep them and tasks read and write them
+//!  batch      encoded records, as logs store them and tasks read and write them
 //!  log        the trait of a partitioned log, and its backends: in memory, embedded, Kafka
 //!  client     typed producers and consumers of any log
 //!  state      stores: overlay, changelog, restore
 //!  task       a partition of a sub-topology as a step machine: records in, effects out
-//!  topology   the physical graph, its names, its cut into sub-topologies
+//!  topology   the physical graph, its names, its division into sub-topologies
 //!  plan       the logical graph and its rewrites
-//!  dsl        what users type: streams, tables, windows; one operator a file
+//!  dsl        the API for users: streams, tables, windows; one operator per file
 //!  runtime    workers, assignment, commits, restore
-//!  query      typed reads of what tasks have committed
+//!  query      typed reads of committed rows
 //!  admin      metrics, health, and a live page over HTTP
-//!  testing    a driver of the real task without a log; invariance of results
-//!  prelude    the names that a program needs
+//!  testing    a driver that runs the real task without a log; invariance of results
+//!  prelude    the names that programs need
 //! ```
 
 pub mod base;
@@ -105,7 +106,7 @@ pub use marea_derive::Json;
 #[doc(no_inline)]
 pub use prelude::*;
 
-/// Opens the log that `url` names, with defaults: `memory:` (gone with the process), `embedded:DIRECTORY`
+/// Opens the log that `url` names, with defaults: `memory:` (lost with the process), `embedded:DIRECTORY`
 /// or `kafka://HOST:PORT`. [`log::open`] takes options.
 ///
 /// ```
@@ -121,20 +122,20 @@ pub fn open(url: &str) -> Result<std::sync::Arc<dyn log::Log>> {
     log::open(url, &log::OpenOptions::default())
 }
 
-// What the derives write begins with the name of this crate.
+// The code that the derives generate refers to this crate by its name.
 extern crate self as marea;
 
-/// Compiles and runs the programs of the README, so that they cannot rot.
+/// Compiles and runs the programs in the README, so that they cannot rot.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-/// The same for the programs of the guide.
+/// The same for the programs in the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 pub struct Guide;
 
-/// And for that of the page on migrating.
+/// And for the page on migrating.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/migrating.md")]
 pub struct Migrating;

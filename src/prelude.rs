@@ -1,7 +1,8 @@
-//! What a program needs: `use marea::prelude::*;`.
+//! The names that programs need: `use marea::prelude::*;`.
 //!
-//! Topologies, windows and options, codecs by type, the test driver, and what it takes to run an
-//! application on a log. Codecs as values (`codec::Utf8`, `codec::I64`, ...) are not here: a type has its own.
+//! Topologies, windows and options, codecs by type, the test driver, and what is needed to run an
+//! application on a log. Codecs as values (`codec::Utf8`, `codec::I64`, ...) are not included: each type
+//! has its own.
 
 pub use crate::base::{Header, Headers, Record};
 pub use crate::client::{

@@ -1,4 +1,4 @@
-//! Reads typed records as a member of a group, and commits how far it has come.
+//! Reads typed records as a member of a group, and commits its progress.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use crate::log::{
 
 /// About what one poll returns, in bytes.
 pub(super) const FETCH_BYTES: usize = 1 << 20;
-/// How long records that exist are waited for.
+/// How long to wait for records that exist.
 pub(super) const READING: Duration = Duration::from_secs(10);
-/// How often a waiting consumer looks at its group.
+/// How often a waiting consumer checks its group.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a commit's acknowledgement is waited for.
+/// How long to wait for a commit's acknowledgement.
 const COMMITTING: Duration = Duration::from_secs(60);
 /// As Kafka's `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Where a group begins in a partition of which it has committed nothing.
+/// Where a group starts in a partition for which it has committed nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// With the first record that is left.
+    /// At the first record that still exists.
     #[default]
     Earliest,
-    /// With what is appended from now on.
+    /// At the records appended from now on.
     Latest,
 }
 
-/// How a consumer works; [`Default`] is right for most.
+/// Options of a consumer; [`Default`] is right for most.
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
     member: Option<String>,
@@ -47,7 +47,7 @@ pub struct ConsumerOptions {
 }
 
 impl Default for ConsumerOptions {
-    /// A random name, from the earliest record, 45 seconds of silence, 8 MiB of memory, the system's clock.
+    /// A random name, from the earliest record, 45 seconds of silence, 8 MiB of memory, the system clock.
     fn default() -> Self {
         Self {
             member: None,
@@ -60,15 +60,15 @@ impl Default for ConsumerOptions {
 }
 
 impl ConsumerOptions {
-    /// A name that stays the same over restarts: a consumer that is back in time has its partitions again,
-    /// and one that is opened with the name of another takes its place.
+    /// A name that stays the same across restarts: a consumer that returns in time gets its partitions
+    /// back, and opening a consumer with the name of another one replaces it.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>) -> Self {
         self.member = Some(name.into());
         self
     }
 
-    /// Where the group begins.
+    /// Where the group starts.
     #[must_use]
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
@@ -97,28 +97,28 @@ impl ConsumerOptions {
     }
 }
 
-/// A record and where it is.
+/// A record and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerRecord<K, V> {
     /// Its topic and partition.
     pub partition: TopicPartition,
     /// Its offset there.
     pub offset: Offset,
-    /// What it is about.
+    /// Its subject.
     pub key: K,
-    /// What it says.
+    /// Its content.
     pub value: V,
     /// When it happened, in milliseconds since 1970.
     pub timestamp_ms: i64,
-    /// What travels along.
+    /// Its headers.
     pub headers: Headers,
 }
 
 /// A member of a group that reads topics; see [`LogClients::consumer`](super::LogClients::consumer).
 ///
-/// The consumers of a group share the partitions of its topics, and all name the same ones. What
-/// [`Consumer::poll`] returned counts as done after [`Consumer::commit`]; after a crash, or when a partition
-/// goes to another member, the records after the last commit come again.
+/// The consumers of a group share the partitions of its topics, and must all name the same topics.
+/// Records returned by [`Consumer::poll`] count as done after [`Consumer::commit`]; after a crash, or
+/// when a partition moves to another member, the records after the last commit are returned again.
 pub struct Consumer<K, V> {
     log: Arc<dyn Log>,
     env: Arc<dyn Env>,
@@ -132,19 +132,19 @@ pub struct Consumer<K, V> {
     membership: Option<Box<dyn Membership>>,
     /// Opened by the first commit.
     delivery: Option<Delivery>,
-    /// The partitions it has, each with the offset after the last record that was returned.
+    /// The assigned partitions, each with the offset after the last record that was returned.
     positions: BTreeMap<TopicPartition, Offset>,
     /// What was returned since the last commit.
     uncommitted: BTreeSet<TopicPartition>,
-    /// Read, not yet decoded.
+    /// Read but not decoded yet.
     fetched: VecDeque<Fetched>,
 }
 
 impl<K: 'static, V: 'static> Consumer<K, V> {
-    /// Joins a group with codecs and options of its own.
+    /// Joins a group with explicit codecs and options.
     ///
     /// # Errors
-    /// `Invalid` if a topic does not exist, or the other members of the group read other topics; as
+    /// `Invalid` if a topic does not exist, or the other members of the group read other topics; else as
     /// [`Log::join`].
     pub fn open(
         log: &Arc<dyn Log>,
@@ -198,12 +198,14 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
         })
     }
 
-    /// The next records, of one partition in their order; waits up to `timeout` for the first. None is no
-    /// error: there is nothing new, or the group has given this member no partition yet.
+    /// The next records, in order within their partition; waits up to `timeout` for the first. An empty
+    /// result is not an error: there is nothing new, or the group has not assigned a partition to this
+    /// member yet.
     ///
     /// # Errors
-    /// `User`, naming topic, partition and offset, if a record does not decode: fetched records before it
-    /// are returned first. [`Consumer::seek`] to the offset after it passes it over. Else as [`Reader::poll`].
+    /// `User`, naming topic, partition and offset, if a record does not decode; records fetched before it
+    /// are returned first. To skip it, [`Consumer::seek`] to the offset after it. Else as
+    /// [`Reader::poll`].
     pub fn poll(&mut self, timeout: Duration) -> Result<Vec<ConsumerRecord<K, V>>> {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         let until_ms = self.env.monotonic_ms().saturating_add(timeout_ms);
@@ -228,8 +230,8 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
     /// Commits that all records returned so far are done.
     ///
     /// # Errors
-    /// `Fenced` if the group has moved on meanwhile: what was not committed comes again, here or at another
-    /// member. `Unavailable` if the log does not answer; call it again.
+    /// `Fenced` if the group has moved on in the meantime: uncommitted records are returned again, here
+    /// or to another member. `Unavailable` if the log does not answer; call it again.
     pub fn commit(&mut self) -> Result<()> {
         let done = self.uncommitted.iter();
         let offsets: Vec<_> = done
@@ -272,7 +274,7 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
     /// Continues a partition at `offset`.
     ///
     /// # Errors
-    /// `Invalid` if the partition is not one of this member's now.
+    /// `Invalid` if the partition is not assigned to this member now.
     pub fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()> {
         let Some(position) = self.positions.get_mut(partition) else {
             return Err(Error::invalid(format!(
@@ -284,20 +286,20 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
         self.read_on()
     }
 
-    /// The partitions that this member has now; they change in [`Consumer::poll`].
+    /// The partitions assigned to this member now; they change in [`Consumer::poll`].
     pub fn assignment(&self) -> Vec<TopicPartition> {
         self.positions.keys().cloned().collect()
     }
 
-    /// Leaves the group, so that the others need not wait for the session to end. What was not committed
-    /// comes again.
+    /// Leaves the group, so that the others need not wait for the session to time out. Uncommitted
+    /// records are returned again.
     pub fn close(mut self) {
         if let Some(membership) = self.membership.take() {
             membership.leave();
         }
     }
 
-    /// Takes up what the group gives, and gives back what it takes.
+    /// Starts reading newly assigned partitions, and gives up revoked ones.
     fn follow_group(&mut self) -> Result<()> {
         let membership = match &mut self.membership {
             Some(membership) => membership,
@@ -348,7 +350,7 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
         self.read_on()
     }
 
-    /// Reads from the positions on; what was read and not returned is read again.
+    /// Reads from the positions; records that were read but not returned are read again.
     fn read_on(&mut self) -> Result<()> {
         self.fetched.clear();
         let positions = &self.positions;
@@ -380,7 +382,7 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
             }
             if let Err(error) = outcome {
                 self.fetched.push_front(fetched);
-                // It comes again, alone.
+                // It will be returned again, alone.
                 return if records.is_empty() {
                     Err(error)
                 } else {
@@ -404,7 +406,7 @@ impl<K, V> std::fmt::Debug for Consumer<K, V> {
     }
 }
 
-/// Decodes what of a batch is at its position or behind it.
+/// Decodes the records of a batch at or after its position.
 pub(super) fn decode<K: 'static, V: 'static>(
     fetched: &Fetched,
     key: &dyn Codec<K>,

@@ -3,11 +3,12 @@
 //! ```text
 //!  submit --> Ok                          appended
 //!     ^  \--> Unknown      poll again     until it is known, or patience ends
-//!     |  \--> Aborted      nothing of it is there: submit again if the log was only away
-//!     |  \--> Lost         open the writer anew, which settles it; the position tells what happened
-//!     +---------------------- it did not
+//!     |  \--> Aborted      nothing of it is there: submit again if the log was only unavailable
+//!     |  \--> Lost         reopen the writer, which settles it; the position shows what happened
+//!     +---------------------- it was not committed
 //! ```
-//! A commit that carries a position can always be settled. One without cannot after `Lost`, and says so.
+//! A commit that carries a position can always be settled. One without a position cannot be settled after
+//! `Lost`, and reports that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use std::time::Duration;
 use crate::base::{Env, Error, ErrorKind, Result};
 use crate::log::{Commit, CommitError, CommittedOffset, GroupCommit, Log, Receipt, Writer};
 
-/// How long an answer is waited for at a time, and the pause between two attempts.
+/// How long to wait for an answer at a time, and the pause between two attempts.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Says whether to go on, given how long a commit has been waited for.
+/// Decides whether to continue, given how long a commit has been waited for.
 pub(super) type Patience = Arc<dyn Fn(Duration) -> bool + Send + Sync>;
 
-/// The way to the log of one client.
+/// The connection of one client to the log.
 pub(super) struct Delivery {
     log: Arc<dyn Log>,
     env: Arc<dyn Env>,
@@ -29,12 +30,12 @@ pub(super) struct Delivery {
     memory_bytes: usize,
     patience: Patience,
     writer: Box<dyn Writer>,
-    /// A commit of unknown outcome was left: the writer takes no other.
+    /// A commit of unknown outcome was abandoned: the writer accepts no other.
     unsettled: bool,
 }
 
 impl Delivery {
-    /// Fences whoever had the id before.
+    /// Fences the previous owner of the id.
     pub(super) fn open(
         log: &Arc<dyn Log>,
         env: &Arc<dyn Env>,
@@ -53,7 +54,7 @@ impl Delivery {
         })
     }
 
-    /// Hands over a commit and waits until it is definite.
+    /// Submits a commit and waits until its outcome is definite.
     pub(super) fn deliver(&mut self, commit: &Commit) -> Result<Receipt> {
         if self.unsettled {
             self.writer = self.log.writer(&self.id, self.memory_bytes)?;
@@ -108,8 +109,8 @@ impl Delivery {
         self.writer.poll(TICK)
     }
 
-    /// Opens the writer anew, which settles what it left open, and compares what the log has with what
-    /// the commit would have made of it.
+    /// Reopens the writer, which settles what it left open, and compares the log with what the commit
+    /// would have written.
     fn has_happened(&mut self, group: &GroupCommit) -> Result<bool> {
         let partitions: Vec<_> = group
             .offsets
@@ -142,7 +143,7 @@ impl Delivery {
     }
 }
 
-/// The error when patience ended first.
+/// The error if patience ended first.
 fn late(commit: &Commit, waited_ms: u64, absent: bool, cause: Option<Error>) -> Error {
     let topic = commit.appends.first();
     let topic = topic.map_or("the log", |(place, _)| &*place.topic);

@@ -1,4 +1,4 @@
-//! Typed clients of any log: a producer, a consumer, and what topics there are.
+//! Typed clients for any log: a producer, a consumer, and a list of topics.
 //!
 //! ```
 //! use marea::prelude::*;
@@ -18,8 +18,8 @@
 //! # Ok::<(), marea::Error>(())
 //! ```
 //!
-//! They work on every backend, since they use nothing but the [`Log`] trait: `delivery` settles what a
-//! commit came to, `producer` and `consumer` are the two ends.
+//! They work on every backend, since they use only the [`Log`] trait: `delivery` determines the outcome
+//! of a commit, `producer` and `consumer` are the two ends.
 
 mod consumer;
 mod delivery;
@@ -32,27 +32,27 @@ use crate::base::{Env, Error, ErrorKind, Offset, Result, SystemEnv, TopicPartiti
 use crate::codec::OwnCodec;
 use crate::log::{Isolation, Log, Reader, TopicSpec};
 
-/// How much memory a client of the log may take beside what its owner has, in bytes, unless it is told.
+/// How much memory a client of the log may use in addition to its owner's, in bytes, unless set.
 const MEMORY_BYTES: usize = 8 << 20;
 
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, Start};
 pub use producer::{Producer, ProducerOptions, Sent, SourcePosition};
 
-/// How long transactions that are open are waited for when a topic is read whole. Markers take milliseconds;
-/// a transaction that takes longer belongs to somebody who is still at work.
+/// How long to wait for open transactions when a whole topic is read. Markers take milliseconds; a
+/// transaction that takes longer belongs to a writer that is still working.
 const SETTLING_MS: u64 = 5_000;
 const SETTLING_TICK: Duration = Duration::from_millis(10);
 
-/// The clients of a log, by the types of keys and values.
+/// The clients of a log, typed by key and value.
 pub trait LogClients {
-    /// A producer into `topic`, with the types' own codecs.
+    /// A producer for `topic`, with the types' own codecs.
     ///
     /// # Errors
     /// As [`Producer::open`].
     fn producer<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Producer<K, V>>;
 
     /// A consumer of `topics` as a member of `group`, with the types' own codecs. A group that has
-    /// committed nothing begins with the first record.
+    /// committed nothing starts at the first record.
     ///
     /// # Errors
     /// As [`Consumer::open`].
@@ -62,20 +62,20 @@ pub trait LogClients {
         topics: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Consumer<K, V>>;
 
-    /// The records of `topic` up to its end as it is now, partition by partition: for tests, tools and
-    /// small topics, since all of them are in memory. Whatever was acknowledged before the call is among
-    /// them; a transaction that is open is waited for, for five seconds at most.
+    /// The records of `topic` up to its current end, partition by partition: for tests, tools and small
+    /// topics, since all of them are held in memory. Everything acknowledged before the call is included;
+    /// open transactions are waited for, for five seconds at most.
     ///
     /// # Errors
-    /// `Invalid` if there is no such topic; `User` if a record does not decode; `Unavailable` when the log
-    /// does not give what it has.
+    /// `Invalid` if there is no such topic; `User` if a record does not decode; `Unavailable` if the log
+    /// does not deliver the records.
     fn records<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> Result<Vec<ConsumerRecord<K, V>>>;
 
     /// All topics with their settings, by name. [`Log::create_topics`] and [`Log::delete_topics`] change
     /// them.
     ///
     /// # Errors
-    /// `Unavailable` when the log cannot answer now.
+    /// `Unavailable` if the log cannot answer now.
     fn topics(&self) -> Result<Vec<TopicSpec>>;
 }
 
@@ -113,17 +113,18 @@ impl LogClients for Arc<dyn Log> {
     fn topics(&self) -> Result<Vec<TopicSpec>> {
         let mut topics = Vec::new();
         for name in self.topic_names()? {
-            // One that was deleted meanwhile is none.
+            // A topic that was deleted in the meantime is left out.
             topics.extend(self.topic(&name)?);
         }
         Ok(topics)
     }
 }
 
-/// Where the committed records end, once what was appended before the call is committed or taken back.
+/// Where the committed records end, once everything appended before the call is committed or aborted.
 ///
 /// Kafka acknowledges a transaction when its outcome is stored, before the markers that make its records
-/// readable are in all partitions (KIP-98): who asks in between hears an end before his own records.
+/// readable are in all partitions (KIP-98): a client that asks in between sees an end before its own
+/// records.
 fn settled_ends(
     log: &dyn Log,
     partitions: &[TopicPartition],

@@ -1,4 +1,5 @@
-//! Writes typed records, acknowledged, and with a source's position if they must be there exactly once.
+//! Writes typed records with acknowledgement, together with a source's position if they must be written
+//! exactly once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,13 +14,13 @@ use crate::base::{
 use crate::codec::{Encoded, SharedCodec};
 use crate::log::{BatchBuilder, Commit, CommittedOffset, GroupCommit, Log, MemberToken, Receipt};
 
-/// How long an acknowledgement is waited for unless the options say otherwise: Kafka's
+/// How long to wait for an acknowledgement unless the options say otherwise: Kafka's
 /// `delivery.timeout.ms`.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
-/// `send_all` commits whenever this much is encoded, in bytes.
+/// `send_all` commits whenever this many bytes are encoded.
 const COMMIT_BYTES: usize = 512 << 10;
 
-/// How a producer works; [`Default`] is right for most.
+/// Options of a producer; [`Default`] is right for most.
 #[derive(Clone)]
 pub struct ProducerOptions {
     source: Option<String>,
@@ -29,7 +30,7 @@ pub struct ProducerOptions {
 }
 
 impl Default for ProducerOptions {
-    /// No source, 120 seconds for an acknowledgement, 8 MiB of memory, the system's clock.
+    /// No source, 120 seconds for an acknowledgement, 8 MiB of memory, the system clock.
     fn default() -> Self {
         Self {
             source: None,
@@ -50,29 +51,29 @@ impl fmt::Debug for ProducerOptions {
 
 impl ProducerOptions {
     /// Feeds exactly once from a source: records are committed together with the source's position
-    /// ([`Producer::commit_at`]), under this name, and [`Producer::position`] says where to continue. There
-    /// is one producer of a name: opening another fences the first.
+    /// ([`Producer::commit_at`]), under this name, and [`Producer::position`] says where to continue.
+    /// Only one producer of a name can be active: opening another fences the first.
     #[must_use]
     pub fn source(mut self, name: impl Into<String>) -> Self {
         self.source = Some(name.into());
         self
     }
 
-    /// How long an acknowledgement is waited for.
+    /// How long to wait for an acknowledgement.
     #[must_use]
     pub fn delivery_timeout(self, timeout: Duration) -> Self {
         self.patience(move |waited| waited < timeout)
     }
 
-    /// Waits for an acknowledgement as long as `go_on` says so, given how long it has been; it is asked
-    /// some fifty times a second.
+    /// Waits for an acknowledgement as long as `go_on` returns true, given how long the wait has lasted;
+    /// it is called some fifty times a second.
     #[must_use]
     pub fn patience(mut self, go_on: impl Fn(Duration) -> bool + Send + Sync + 'static) -> Self {
         self.patience = Arc::new(go_on);
         self
     }
 
-    /// How much the log may copy of the records on their way, in bytes.
+    /// How many bytes of records in flight the log may copy.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Self {
         self.memory_bytes = bytes;
@@ -87,7 +88,7 @@ impl ProducerOptions {
     }
 }
 
-/// Where an acknowledged record is.
+/// The position of an acknowledged record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Its topic and partition.
@@ -96,10 +97,11 @@ pub struct Sent {
     pub offset: Offset,
 }
 
-/// A typed way into a topic; see [`LogClients::producer`](super::LogClients::producer).
+/// A typed producer for one topic; see [`LogClients::producer`](super::LogClients::producer).
 ///
-/// A record goes to the partition of its key, by Kafka's rule; those without a key take turns. What was
-/// sent is acknowledged when a method returns: committed, and as durable as the log makes commits.
+/// A record goes to the partition of its key, by Kafka's rule; records without a key rotate over the
+/// partitions. When a method returns, the records sent are acknowledged: committed, and as durable as the
+/// log makes commits.
 ///
 /// ```
 /// use marea::prelude::*;
@@ -128,17 +130,17 @@ pub struct Producer<K, V> {
     delivery: Delivery,
     pending: BTreeMap<TopicPartition, BatchBuilder>,
     pending_bytes: usize,
-    /// Where the next record without a key goes; changes with each commit.
+    /// The partition for the next record without a key; changes with each commit.
     turn: u32,
     key_bytes: Vec<u8>,
     value_bytes: Vec<u8>,
 }
 
 impl<K: 'static, V: 'static> Producer<K, V> {
-    /// Opens a producer with codecs and options of its own.
+    /// Opens a producer with explicit codecs and options.
     ///
     /// # Errors
-    /// `Invalid` if there is no such topic; as [`Log::writer`].
+    /// `Invalid` if there is no such topic; else as [`Log::writer`].
     pub fn open(
         log: &Arc<dyn Log>,
         topic: &str,
@@ -182,12 +184,12 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         self.send_record(&Record::new(key, value, timestamp_ms))
     }
 
-    /// Sends a record with its timestamp and headers, and waits for the acknowledgement. What was added
-    /// before goes with it.
+    /// Sends a record with its timestamp and headers, and waits for the acknowledgement. Records added
+    /// before are committed with it.
     ///
     /// # Errors
-    /// `User` if it does not encode, `TooLarge` if the topic takes none of its size: then nothing was sent.
-    /// `Unavailable` if no acknowledgement came in time; the message says what is known.
+    /// `User` if it does not encode, `TooLarge` if it is too large for the topic: in both cases nothing
+    /// was sent. `Unavailable` if no acknowledgement came in time; the message says what is known.
     pub fn send_record(&mut self, record: &Record<K, V>) -> Result<Sent> {
         let partition = self.add(record)?;
         let receipt = self.commit()?;
@@ -196,11 +198,11 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         Ok(Sent { partition, offset })
     }
 
-    /// Sends many records, a commit for about half a MiB of them, and waits for the acknowledgement of the
-    /// last; their number.
+    /// Sends many records, in commits of about half a MiB, and waits for the acknowledgement of the last;
+    /// returns their number.
     ///
     /// # Errors
-    /// As [`Producer::send_record`]. Commits before the one that failed stand.
+    /// As [`Producer::send_record`]. Commits before the failed one remain.
     pub fn send_all(&mut self, records: impl IntoIterator<Item = Record<K, V>>) -> Result<usize> {
         let mut sent = 0;
         for record in records {
@@ -214,10 +216,10 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         Ok(sent)
     }
 
-    /// Encodes a record for the next commit; its partition.
+    /// Encodes a record for the next commit; returns its partition.
     ///
     /// # Errors
-    /// `User` if it does not encode; those added before stay.
+    /// `User` if it does not encode; records added before stay.
     pub fn add(&mut self, record: &Record<K, V>) -> Result<TopicPartition> {
         let (mut key, mut value) = (
             std::mem::take(&mut self.key_bytes),
@@ -247,8 +249,8 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         added.map_err(|error| error.context(format!("a record for {}", self.topic)))
     }
 
-    /// Puts a record of bytes into the next commit, into any partition of any topic: what a producer does
-    /// with lines that it cannot understand.
+    /// Adds a record of raw bytes to the next commit, for any partition of any topic: useful for lines
+    /// that a producer cannot parse.
     pub fn add_bytes(
         &mut self,
         partition: &TopicPartition,
@@ -262,11 +264,11 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         self.pending_bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
     }
 
-    /// Commits what was added, all of it or nothing, and waits for the acknowledgement.
+    /// Commits the added records, all or nothing, and waits for the acknowledgement.
     ///
     /// # Errors
-    /// As [`Producer::send_record`]; what was added is dropped then. `Invalid` for a producer of a source:
-    /// its records need a position.
+    /// As [`Producer::send_record`]; the added records are then dropped. `Invalid` for a producer of a
+    /// source: its records need a position.
     pub fn commit(&mut self) -> Result<Receipt> {
         if self.source.is_some() {
             return Err(Error::invalid(
@@ -276,13 +278,14 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         self.deliver(None)
     }
 
-    /// Commits what was added together with the source's position after it: all of it or nothing. After a
-    /// crash [`Producer::position`] is this, and the records are there, or neither.
+    /// Commits the added records together with the source's position after them: all of it or nothing.
+    /// After a crash, either [`Producer::position`] is this position and the records are there, or
+    /// neither.
     ///
     /// # Errors
-    /// As [`Producer::send_record`]; what was added is dropped then, and [`Producer::position`] tells whether
-    /// it is in the log. `Fenced` once another producer of the source was opened: stop. `Invalid` if
-    /// the options named no source.
+    /// As [`Producer::send_record`]; the added records are then dropped, and [`Producer::position`] tells
+    /// whether they are in the log. `Fenced` once another producer of the source was opened: stop.
+    /// `Invalid` if the options named no source.
     pub fn commit_at(&mut self, position: impl Into<SourcePosition>) -> Result<()> {
         let Some(source) = self.source.clone() else {
             return Err(Error::invalid(
@@ -297,8 +300,8 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         self.deliver(Some(group)).map(drop)
     }
 
-    /// Where the source continues: what the last [`Producer::commit_at`] said, of this producer or one
-    /// before it. `None` if nothing was committed.
+    /// Where the source continues: the position of the last [`Producer::commit_at`], by this producer or
+    /// an earlier one. `None` if nothing was committed.
     ///
     /// # Errors
     /// As [`Log::committed`]; `Invalid` if the options named no source.
@@ -312,8 +315,8 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         Ok(found.into_iter().next().flatten())
     }
 
-    /// From now on commits count only while the member has its place in the source's group: for producers
-    /// that take turns. The token changes with every assignment.
+    /// From now on, commits count only while the member keeps its place in the source's group: for
+    /// producers that take turns. The token changes with every assignment.
     pub fn set_token(&mut self, token: MemberToken) {
         self.token = Some(token);
     }
@@ -339,7 +342,8 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     }
 }
 
-/// How far a source has been fed: a number, such as of lines, with a note where more must be known.
+/// How far a source has been fed: a number, such as a line number, with a note if more information is
+/// needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcePosition(CommittedOffset);
 

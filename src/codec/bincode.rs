@@ -1,6 +1,6 @@
-//! bincode, for types that serde knows: smaller and quicker than JSON, and readable by Rust alone.
+//! bincode, for types that implement serde: smaller and faster than JSON, but readable only from Rust.
 //!
-//! This is the one file that names the crate; none of marea's own formats uses it.
+//! This is the only file that names the crate; none of marea's own formats uses it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,13 +10,13 @@ use super::{Codec, Encoded, OwnCodec, Serializable, SharedCodec, shared};
 use crate::base::{Error, Result};
 use ::bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 
-/// The longest encoding, in bytes. A broker takes a fraction of it.
+/// The longest encoding, in bytes. A broker accepts only a fraction of it.
 const ENCODED_BYTES_MAX: usize = 32 << 20;
 
-/// bincode charges a number its full width, sixteen bytes at most, though it may take one.
+/// bincode charges a number its full width, at most sixteen bytes, though it may take one.
 const DECODE_LIMIT: usize = 16 * ENCODED_BYTES_MAX;
 
-/// Without a limit a corrupt length would ask for all the memory there is, and abort the process.
+/// Without a limit, a corrupt length would request all available memory and abort the process.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_LIMIT>> =
     config::standard().with_limit::<DECODE_LIMIT>();
 
@@ -38,7 +38,7 @@ pub struct Bincode<T>(
 );
 
 impl<T> Bincode<T> {
-    /// The codec of `T` itself in bincode's format, to be given where a codec is asked for.
+    /// The codec of `T` itself in bincode's format, for places where a codec is required.
     ///
     /// ```
     /// # use marea::codec::{Bincode, Utf8};
@@ -94,7 +94,7 @@ impl<T: Serializable + 'static> Codec<Bincode<T>> for Wrapped<T> {
 /// Values in bincode 2's standard format: little-endian, numbers of variable length, fields in
 /// order of declaration and without names.
 ///
-/// Adding, removing or reordering a field changes the format, and nothing in the bytes tells; use
+/// Adding, removing or reordering a field changes the format, and the bytes do not show it; use
 /// [`JsonCodec`](super::JsonCodec) for topics that outlive a release of your types, or that others read.
 ///
 /// ```
@@ -111,8 +111,8 @@ impl<T: Serializable + 'static> Codec<Bincode<T>> for Wrapped<T> {
 /// # Ok::<(), marea::Error>(())
 /// ```
 ///
-/// Maps without an order break the law of [`Codec`] that equal values have equal bytes: use a
-/// `BTreeMap`. So do types that ask serde what comes next (`#[serde(untagged)]`, `flatten`, JSON values): the
+/// Unordered maps break the law of [`Codec`] that equal values have equal bytes: use a `BTreeMap`. Types
+/// that ask serde what comes next (`#[serde(untagged)]`, `flatten`, JSON values) do not work either: the
 /// format does not say, and decoding fails.
 pub struct BincodeCodec<T>(PhantomData<fn() -> T>);
 
@@ -123,7 +123,7 @@ impl<T> BincodeCodec<T> {
     }
 }
 
-// Derives would ask `T` for what only the marker needs.
+// Derives would require bounds on `T` that only the marker needs.
 impl<T> Clone for BincodeCodec<T> {
     fn clone(&self) -> Self {
         *self
@@ -163,7 +163,7 @@ impl<T: Serializable + 'static> Codec<T> for BincodeCodec<T> {
             ::bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|cause| {
                 Error::user("the bytes are not the bincode value expected").with_source(cause)
             })?;
-        // Bytes left over mean another type wrote them, even where the beginning happens to fit.
+        // Leftover bytes mean that another type wrote them, even if the beginning happens to fit.
         if read != bytes.len() {
             return Err(Error::user(format!(
                 "the bincode value ends after {read} of {} bytes; another type was written here",

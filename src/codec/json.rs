@@ -1,4 +1,4 @@
-//! JSON, for types that serde knows.
+//! JSON, for types that implement serde.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,7 +25,7 @@ pub struct Json<T>(
 );
 
 impl<T> Json<T> {
-    /// The codec of `T` itself as JSON, to be given where a codec is asked for.
+    /// The codec of `T` itself as JSON, for places where a codec is required.
     ///
     /// ```
     /// # use marea::codec::{Json, Utf8};
@@ -94,10 +94,10 @@ impl<T: Serializable + 'static> Codec<Json<T>> for Wrapped<T> {
 /// # Ok::<(), marea::Error>(())
 /// ```
 ///
-/// The law of [`Codec`] is then the type's to keep. Three kinds of type break it: maps without an order (use a
-/// `BTreeMap`), so equal values have unequal bytes; numbers that JSON lacks (a NaN becomes `null`);
-/// and in a key, `f64`, which may come back off by its last bit. A `None` becomes the text `null`,
-/// which deletes nothing: wrap the codec in [`Nullable`](super::Nullable) where absence must be a null.
+/// It is then up to the type to keep the law of [`Codec`]. Three kinds of types break it: unordered maps
+/// (use a `BTreeMap`), because equal values have unequal bytes; numbers that JSON lacks (a NaN becomes
+/// `null`); and, in a key, `f64`, whose last bit may change. A `None` becomes the text `null`, which
+/// deletes nothing: wrap the codec in [`Nullable`](super::Nullable) if absence must be a null.
 pub struct JsonCodec<T>(PhantomData<fn() -> T>);
 
 impl<T> JsonCodec<T> {
@@ -107,7 +107,7 @@ impl<T> JsonCodec<T> {
     }
 }
 
-// Derives would ask `T` for what only the marker needs.
+// Derives would require bounds on `T` that only the marker needs.
 impl<T> Clone for JsonCodec<T> {
     fn clone(&self) -> Self {
         *self

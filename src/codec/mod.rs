@@ -1,4 +1,4 @@
-//! Bytes and types: what a key or a value looks like on a topic and in a store.
+//! Encoding of types as bytes: how a key or a value is represented on a topic and in a store.
 
 mod primitive;
 mod own;
@@ -24,10 +24,10 @@ pub use primitive::{Bool, Bytes, F32, F64, I16, I32, I64, U32, U64, Unit, Utf8};
 pub use tuple::Tuple;
 pub use windowed::{SessionWindowedCodec, Windowed, WindowedCodec};
 
-/// Whether [`Codec::encode`] wrote bytes or found a null.
+/// Whether [`Codec::encode`] wrote bytes or the value was null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoded {
-    /// The value is null: nothing was written. In a table and on a compacted topic that deletes the key.
+    /// The value is null: nothing was written. In a table and on a compacted topic this deletes the key.
     Null,
     /// The encoding, possibly empty, was appended.
     Bytes,
@@ -35,9 +35,9 @@ pub enum Encoded {
 
 /// Turns values of `T` into bytes and back.
 ///
-/// The law: `decode(encode(x)) == x` for every `x`, and equal values have equal bytes, since bytes are
-/// compared when keys are looked up. A codec whose `T` cannot be absent never returns
-/// [`Encoded::Null`] and refuses `None`; wrap it in [`Nullable`] to get a codec of `Option<T>`.
+/// The law: `decode(encode(x)) == x` for every `x`, and equal values have equal bytes, since keys are
+/// compared as bytes in lookups. A codec whose `T` cannot be absent never returns [`Encoded::Null`] and
+/// refuses `None`; wrap it in [`Nullable`] to get a codec for `Option<T>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no codec of `{T}`",
     note = "use `marea::codec::Nullable(codec)` for an `Option`, `Json::new()` for a serde type, or implement `Codec<{T}>`"
@@ -49,32 +49,32 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// `User` when the value cannot be encoded; `out` is then truncated by the caller.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded>;
 
-    /// Makes a value of bytes, `None` being null.
+    /// Decodes a value from bytes; `None` is null.
     ///
     /// # Errors
     /// `User` when the bytes are not an encoding; the caller adds topic, partition and offset.
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T>;
 
-    /// Whether `value` encodes as null. Operators ask this for their null rules.
+    /// Whether `value` encodes as null. Operators use this for their null rules.
     fn is_null(&self, value: &T) -> bool {
         let _ = value;
         false
     }
 
-    /// The part of an encoded key that decides its partition: all of it, but for windowed keys,
-    /// which go where the plain key goes.
+    /// The part of an encoded key that determines its partition: all of it, except for windowed keys,
+    /// which go to the partition of the plain key.
     fn partition_bytes<'a>(&self, encoded: &'a [u8]) -> &'a [u8] {
         encoded
     }
 
-    /// A short stable name of the format, kept with the state that it wrote; a change is noticed.
+    /// A short stable name of the format, stored with the state written in it; a change is detected.
     fn name(&self) -> String;
 }
 
 /// A codec as operators hold it.
 pub type SharedCodec<T> = Arc<dyn Codec<T>>;
 
-/// Puts a codec behind the pointer that operators share.
+/// Wraps a codec in the pointer that operators share.
 pub fn shared<T: 'static>(codec: impl Codec<T>) -> SharedCodec<T> {
     Arc::new(codec)
 }

@@ -1,4 +1,4 @@
-//! Options over any codec.
+//! Options of values of any codec.
 
 use super::{Codec, Encoded};
 use crate::base::Result;
@@ -15,7 +15,7 @@ use crate::base::Result;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nullable<C>(
-    /// The codec of values that are there.
+    /// The codec for values that are present.
     pub C,
 );
 

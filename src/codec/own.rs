@@ -1,4 +1,4 @@
-//! The codec that a type has of its own, so that streams of it need none as an argument.
+//! The codec that belongs to a type, so that streams of it need no codec as an argument.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,10 +7,10 @@ use super::{
     Bool, Bytes, F32, F64, I16, I32, I64, Nullable, SharedCodec, U32, U64, Unit, Utf8, shared,
 };
 
-/// A type that knows how it is written on topics and in stores.
+/// A type that knows how it is encoded on topics and in stores.
 ///
-/// `String`, numbers, `bool`, `Vec<u8>` (the bytes as they are), `Option` (`None` is null), tuples and
-/// [`Windowed`](super::Windowed) have a codec. A type of yours that serde knows gets one by a derive:
+/// `String`, numbers, `bool`, `Vec<u8>` (raw bytes), `Option` (`None` is null), tuples and
+/// [`Windowed`](super::Windowed) have a codec. Your own types that implement serde get one by a derive:
 ///
 /// ```
 /// use marea::codec::OwnCodec;
@@ -23,8 +23,8 @@ use super::{
 /// # Ok::<(), marea::Error>(())
 /// ```
 ///
-/// A type of another crate goes through [`Json`](super::Json) or `Bincode`; one with a format of its
-/// own implements this trait. Every method of the DSL that uses it has a form that takes codecs instead.
+/// For a type of another crate use [`Json`](super::Json) or `Bincode`; a type with its own format
+/// implements this trait. Every method of the DSL that uses it has a variant that takes codecs instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no codec of its own",
     label = "how is this written on a topic?",
@@ -36,7 +36,8 @@ pub trait OwnCodec: Sized + 'static {
     fn codec() -> SharedCodec<Self>;
 }
 
-/// What serde can write and read: all that [`JsonCodec`](super::JsonCodec) and `BincodeCodec` ask for.
+/// What serde can write and read: the only requirement of [`JsonCodec`](super::JsonCodec) and
+/// `BincodeCodec`.
 #[diagnostic::on_unimplemented(
     message = "serde can not write and read `{Self}`",
     note = "derive both: `#[derive(serde::Serialize, serde::Deserialize)]`"

@@ -7,7 +7,7 @@ use crate::base::{Error, Result};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8;
 
-/// Bytes as they are.
+/// Raw bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bytes;
 
@@ -28,7 +28,7 @@ impl Codec<String> for Utf8 {
     }
 }
 
-/// Numbers of a fixed length, big-endian.
+/// Fixed-length big-endian numbers.
 macro_rules! numbers {
     ($($(#[$about:meta])* $codec:ident of $type:ty, $name:literal;)*) => {$(
         $(#[$about])*
@@ -59,10 +59,10 @@ numbers! {
     I32 of i32, "i32";
     /// A signed 64-bit number, eight bytes big-endian, as Kafka's `LongSerializer`.
     I64 of i64, "i64";
-    /// An unsigned 32-bit number, four bytes big-endian. Kafka has no serialiser of it; its
+    /// An unsigned 32-bit number, four bytes big-endian. Kafka has no serialiser for it; its
     /// `IntegerDeserializer` reads numbers below 2^31.
     U32 of u32, "u32";
-    /// An unsigned 64-bit number, eight bytes big-endian. Kafka has no serialiser of it; its
+    /// An unsigned 64-bit number, eight bytes big-endian. Kafka has no serialiser for it; its
     /// `LongDeserializer` reads numbers below 2^63.
     U64 of u64, "u64";
     /// A 32-bit floating-point number, four bytes big-endian, as Kafka's `FloatSerializer`.
@@ -71,7 +71,7 @@ numbers! {
     F64 of f64, "f64";
 }
 
-/// A truth value, one byte, 0 or 1, as Kafka's `BooleanSerializer`.
+/// A boolean, one byte, 0 or 1, as Kafka's `BooleanSerializer`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bool;
 
@@ -97,8 +97,8 @@ impl Codec<bool> for Bool {
     }
 }
 
-/// Nothing: always null, as Kafka's `VoidSerializer`. Operators treat it as any null, so that a stream
-/// of such values cannot be aggregated.
+/// Nothing: always null, as Kafka's `VoidSerializer`. Operators treat it like any null, so a stream of
+/// such values cannot be aggregated.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unit;
 

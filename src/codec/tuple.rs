@@ -1,4 +1,4 @@
-//! Several values in one key or value, one after the other.
+//! Several values in one key or value, one after another.
 
 use super::{Codec, Encoded, OwnCodec, SharedCodec, shared};
 use crate::base::{Error, Result};
@@ -12,7 +12,7 @@ const NULL: u32 = u32::MAX;
 /// for each part:  length u32 BE (all ones for null) | bytes
 /// ```
 ///
-/// The format is marea's own: Kafka has no serialiser of tuples. A tuple is never null, its parts may be.
+/// The format is marea's own: Kafka has no tuple serialiser. A tuple is never null, but its parts may be.
 ///
 /// ```
 /// use marea::codec::{Codec, I64, Tuple, Utf8};

@@ -1,4 +1,4 @@
-//! Keys of windowed tables: the key and the window it is about.
+//! Keys of windowed tables: the plain key and its window.
 
 use super::{Codec, Encoded, OwnCodec, SharedCodec, shared};
 use crate::base::{Error, Result};
@@ -14,8 +14,8 @@ pub struct Windowed<K> {
     pub end_ms: i64,
 }
 
-/// Writes `key | start (8 bytes, big-endian)`, as Kafka Streams' `TimeWindowedSerializer`: rows of a
-/// key are in order of time. The end is not written; the reader adds the size.
+/// Writes `key | start (8 bytes, big-endian)`, as Kafka Streams' `TimeWindowedSerializer`: rows of a key
+/// are in time order. The end is not written; the reader adds the size.
 ///
 /// A record goes to the partition of its plain key.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,7 @@ impl<K, C: Codec<K>> Codec<Windowed<K>> for WindowedCodec<C> {
 }
 
 /// Writes `key | end (8 bytes, big-endian) | start (8 bytes)`, as Kafka Streams'
-/// `SessionWindowedSerializer`: both bounds are in the bytes, so that windows of any size can be read.
+/// `SessionWindowedSerializer`: both bounds are written, so that windows of any size can be read.
 ///
 /// A record goes to the partition of its plain key.
 #[derive(Clone, Copy, Debug)]
@@ -130,8 +130,8 @@ impl<K, C: Codec<K>> Codec<Windowed<K>> for SessionWindowedCodec<C> {
     }
 }
 
-/// Both bounds are written ([`SessionWindowedCodec`]), so that a reader need not know the size. Topics
-/// that Kafka Streams' `TimeWindowedSerde` reads or writes take a [`WindowedCodec`].
+/// Both bounds are written ([`SessionWindowedCodec`]), so that a reader need not know the size. For
+/// topics that Kafka Streams' `TimeWindowedSerde` reads or writes, use a [`WindowedCodec`].
 impl<K: OwnCodec> OwnCodec for Windowed<K> {
     fn codec() -> SharedCodec<Self> {
         shared(SessionWindowedCodec(K::codec()))

@@ -4,8 +4,8 @@ use super::Driver;
 use crate::base::Result;
 
 impl Driver {
-    /// Ends the input: windows that are open close, upstream before downstream, and what they give
-    /// is processed to its end. Records may follow; they find the windows closed.
+    /// Ends the input: open windows close, upstream before downstream, and their results are processed to
+    /// the end. Records may follow, but find the windows closed.
     ///
     /// # Errors
     /// As [`Driver::pipe_batch`].

@@ -1,4 +1,4 @@
-//! The driver itself: pipes a record, runs the task, commits, feeds internal topics back.
+//! The driver itself: pipes a record, runs the task, commits, and feeds internal topics back.
 
 #[cfg(feature = "rocksdb")]
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::topology::Topology;
 #[cfg(feature = "rocksdb")]
 const BUDGET_BYTES: usize = 16 << 20;
 
-/// A driver's log is its own, so that rows which another left in a directory are of no use to it.
+/// Each driver has its own log, so rows that another driver left in a directory are useless to it.
 fn next_incarnation() -> u128 {
     static DRIVERS: AtomicU64 = AtomicU64::new(1);
     let driver = DRIVERS.fetch_add(1, Ordering::Relaxed);
@@ -33,11 +33,11 @@ fn next_incarnation() -> u128 {
 /// Where a driver keeps committed rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// In memory; they go with the driver.
+    /// In memory; they are lost with the driver.
     #[default]
     Memory,
-    /// In a RocksDB in this directory, as a service does. Rows that are there already are dropped:
-    /// each driver begins with an empty log.
+    /// In a RocksDB database in this directory, as in a service. Existing rows are dropped: each driver
+    /// starts with an empty log.
     #[cfg(feature = "rocksdb")]
     RocksDb(PathBuf),
 }
@@ -55,7 +55,7 @@ pub struct DriverBuilder {
 }
 
 impl DriverBuilder {
-    /// Sets the application's name, with which internal topics begin; `driver` by default.
+    /// Sets the application's name, the prefix of internal topics; `driver` by default.
     pub fn application(mut self, name: impl Into<String>) -> Self {
         self.application = name.into();
         self
@@ -73,13 +73,13 @@ impl DriverBuilder {
         self
     }
 
-    /// Names the topic of the dead letters.
+    /// Names the dead-letter topic.
     pub fn dead_letters(mut self, topic: impl Into<String>) -> Self {
         self.dead_letters = Some(topic.into());
         self
     }
 
-    /// Sets how many bytes of committed rows are kept at hand; 0 reads each from the backend.
+    /// Sets how many bytes of committed rows are cached; 0 reads each row from the backend.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
         self
@@ -88,8 +88,8 @@ impl DriverBuilder {
     /// Wires the topology as one task.
     ///
     /// # Errors
-    /// `Invalid` when a policy sends dead letters and no topic is named, or when the directory
-    /// belongs to something else; those of the backend.
+    /// `Invalid` if a policy sends dead letters but no topic is named, or if the directory belongs to
+    /// something else; else those of the backend.
     pub fn build(self) -> Result<Driver> {
         if self.policies.sends_dead_letters() && self.dead_letters.is_none() {
             return Err(Error::invalid(
@@ -139,7 +139,7 @@ impl DriverBuilder {
 }
 
 /// Runs a topology in a test: the real task over in-memory topics of one partition, with a clock that
-/// only the test moves. The whole topology is one task.
+/// advances only when the test advances it. The whole topology is one task.
 ///
 /// ```
 /// use marea::prelude::*;
@@ -175,7 +175,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Begins to describe a driver of a topology.
+    /// Starts building a driver for a topology.
     pub fn builder(topology: Topology) -> DriverBuilder {
         DriverBuilder {
             topology,
@@ -187,7 +187,7 @@ impl Driver {
         }
     }
 
-    /// Drives a topology with the defaults: state in memory, errors reported where they occur.
+    /// A driver for a topology with the defaults: state in memory, errors reported where they occur.
     ///
     /// # Errors
     /// As [`DriverBuilder::build`].
@@ -195,12 +195,12 @@ impl Driver {
         Self::builder(topology).build()
     }
 
-    /// A typed way into a topic that the topology reads, with the codecs of the types.
+    /// A typed writer for a topic that the topology reads, with the codecs of the types.
     pub fn input_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> InputTopic<K, V> {
         self.input_topic_with(topic, K::codec(), V::codec())
     }
 
-    /// As [`Driver::input_topic`], with these codecs.
+    /// As [`Driver::input_topic`], with explicit codecs.
     pub fn input_topic_with<K: 'static, V: 'static>(
         &self,
         topic: &str,
@@ -210,13 +210,13 @@ impl Driver {
         InputTopic::new(topic, Arc::new(key), Arc::new(value))
     }
 
-    /// A typed way to read what the topology wrote to a topic, with the codecs of the types.
+    /// A typed reader of what the topology wrote to a topic, with the codecs of the types.
     pub fn output_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> OutputTopic<K, V> {
         self.output_topic_with(topic, K::codec(), V::codec())
     }
 
-    /// A typed way to read what the topology wrote to a topic, an internal one included
-    /// (`<application>-<name>-repartition`).
+    /// A typed reader of what the topology wrote to a topic, including an internal one
+    /// (`<application>-<name>-repartition`), with explicit codecs.
     pub fn output_topic_with<K: 'static, V: 'static>(
         &self,
         topic: &str,
@@ -227,13 +227,13 @@ impl Driver {
     }
 
     /// Appends a batch of encoded records to a topic that the topology reads and processes them, and
-    /// all that follows from them, to the end; each record is committed by itself. An
+    /// everything that follows from them, to the end; each record is committed separately. An
     /// [`InputTopic`] does this for typed records.
     ///
     /// # Errors
-    /// `Invalid` if the topology does not read the topic. An error of a record whose policy is to
-    /// fail: the record is then passed over, with what it did since the last commit, and the driver
-    /// can be used further.
+    /// `Invalid` if the topology does not read the topic. An error of a record whose policy is to fail:
+    /// the record is then skipped, everything it did since the last commit is undone, and the driver
+    /// remains usable.
     pub fn pipe_batch(&mut self, topic: &str, batch: Batch) -> Result<()> {
         if self.globals.reads(topic) {
             let fetched = self.topics.append(&topic.into(), batch);
@@ -252,12 +252,12 @@ impl Driver {
         self.run_to_the_end()
     }
 
-    /// Moves the wall clock by the whole duration, then fires the timers that are due by it, each once,
-    /// commits, and processes what follows.
+    /// Advances the wall clock by the whole duration, then fires the timers that are due by then, each
+    /// once, commits, and processes what follows.
     ///
     /// # Errors
-    /// An error of a timer whose policy is to fail: what it did is undone, it stays due, and the driver can
-    /// be used further.
+    /// An error of a timer whose policy is to fail: what it did is undone, it stays due, and the driver
+    /// remains usable.
     pub fn advance_wall_clock(&mut self, by: Duration) -> Result<()> {
         let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.wall_ms = self.wall_ms.saturating_add(by_ms);
@@ -294,7 +294,7 @@ impl Driver {
         self.task.inputs.set_end(&fetched.partition, end, 0)
     }
 
-    /// Processes what is in the queues and what follows from it.
+    /// Processes what is in the queues and everything that follows from it.
     pub(super) fn run_to_the_end(&mut self) -> Result<()> {
         loop {
             match self.task.process(StepLimits::records(1), self.wall_ms) {
@@ -305,7 +305,7 @@ impl Driver {
         }
     }
 
-    /// Goes back to the last commit and passes over what is in the queues.
+    /// Returns to the last commit and skips what is in the queues.
     pub(super) fn abort(&mut self, error: Error) -> Result<Error> {
         self.task.abort()?;
         self.tell_ends()?;
@@ -339,7 +339,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The changelog of a store; that of the task behind the last one.
+    /// The changelog of a store; that of the task comes last.
     pub(super) fn changelog_topic(&self, store: usize) -> Arc<str> {
         let application = &self.identity.application;
         match self.task.state.specs().get(store) {
@@ -348,7 +348,7 @@ impl Driver {
         }
     }
 
-    /// Seeks every input to the end of its topic, so that an empty one is not waited for.
+    /// Moves every input to the end of its topic, so that an empty one is not waited for.
     fn tell_ends(&mut self) -> Result<()> {
         let spec = self.task.spec().clone();
         for input in &spec.inputs {

@@ -1,4 +1,4 @@
-//! The global stores of a driver: a task of their own, which takes each record at once.
+//! The global stores of a driver: a separate task, which takes each record at once.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Globals {
         })
     }
 
-    /// Takes records, all of them before anybody else takes any.
+    /// Takes records, all of them before any other task takes any.
     pub(super) fn fill(&mut self, fetched: &Fetched, wall_ms: i64) -> Result<()> {
         let Some(task) = &mut self.task else {
             return Ok(());
@@ -64,7 +64,7 @@ impl Globals {
             .map(|input| input.partition)
             .collect();
         for place in places {
-            // Nobody waits here for another partition.
+            // Nothing here waits for another partition.
             task.inputs.set_end(&place, 0, 0)?;
         }
         task.fill(&self.stores, wall_ms)

@@ -1,4 +1,4 @@
-//! The same input gives the same output, whoever does the work and at whatever pace.
+//! The same input gives the same output, whatever the distribution of work and the pace.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +12,8 @@ use crate::topology::Topology;
 
 /// How long one run may take.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// How often a run that is not drained is looked at, and how long each hop may take to tell the next
-/// how far time has come, in milliseconds: clocks alone come once a second.
+/// How often a run that is not drained is checked, and how long each hop may take to tell the next one
+/// how far time has advanced, in milliseconds: clocks without records are sent once a second.
 const LOOK: Duration = Duration::from_millis(10);
 const HOPS_MS: u64 = 3_000;
 
@@ -30,7 +30,7 @@ pub struct InputRecord {
     pub timestamp_ms: i64,
 }
 
-/// What of an output topic is compared.
+/// What is compared for an output topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// The last record of each key: for topics that hold every update.
@@ -42,13 +42,14 @@ pub enum Compare {
 /// Output records with their number of occurrences, or the last of each key.
 pub(super) type Output = BTreeMap<(Option<Vec<u8>>, Option<Vec<u8>>), usize>;
 
-/// Runs a topology under every combination of its lists, on logs in memory, and compares the final
-/// outputs with those of the first combination. Each run ends by draining: what is equal holds where
-/// disorder stays within grace, so that nothing is late.
+/// Runs a topology under every combination of its lists, on memory logs, and compares the final outputs
+/// with those of the first combination. Each run ends by draining. The outputs must be equal provided
+/// that disorder stays within the grace, so that nothing is late.
 ///
-/// Then runs that are not drained: the input stops, and what is final by then (windows that close while it
-/// runs, or once all inputs are silent) must be part of the drained results, and the same with any
-/// workers and whichever partitions are empty. This is asked of outputs of which every record is compared.
+/// Then come runs that are not drained: the input stops, and results that are final by then (from windows
+/// that close while it runs, or once all inputs are silent) must be part of the drained results, and must
+/// be the same for any number of workers and whichever partitions are empty. This applies only to outputs
+/// of which every record is compared.
 ///
 /// ```
 /// use marea::prelude::*;
@@ -77,26 +78,25 @@ pub(super) type Output = BTreeMap<(Option<Vec<u8>>, Option<Vec<u8>>), usize>;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Invariance {
-    /// Numbers of partitions of every input topic.
+    /// Numbers of partitions for every input topic.
     pub partitions: Vec<u32>,
     /// Numbers of workers.
     pub workers: Vec<usize>,
-    /// Numbers of records that are appended, and taken by a task, at a time.
+    /// Numbers of records that are appended, and processed by a task, at a time.
     pub batch_sizes: Vec<usize>,
     /// Commit intervals, in milliseconds.
     pub commit_intervals_ms: Vec<u64>,
     /// Whether the input is appended before the application starts (a backlog), while it runs, or
-    /// both in turn.
+    /// alternately both.
     pub backlog: Vec<bool>,
-    /// Numbers of partitions of each input that get no records, one after another over the
-    /// combinations.
+    /// Numbers of partitions of each input that get no records; the combinations cycle through them.
     pub empty_partitions: Vec<u32>,
-    /// How often the application is stopped in the middle and started again, one after another over the
-    /// combinations.
+    /// How often the application is stopped in the middle and restarted; the combinations cycle through
+    /// them.
     pub restarts: Vec<u32>,
-    /// After how much silence windows no longer wait for an input in the runs that are not drained, in
-    /// milliseconds; `None` leaves those runs out. Do so for a topology whose windows stand directly
-    /// behind an input: they close by what their own partition has seen.
+    /// In the runs that are not drained, the silence after which windows no longer wait for an input, in
+    /// milliseconds; `None` leaves those runs out. Use `None` for a topology whose windows directly
+    /// follow an input: they close by what their own partition has seen.
     pub idle_timeout_ms: Option<u64>,
 }
 
@@ -159,8 +159,8 @@ impl Invariance {
     /// created here; output topics have one partition.
     ///
     /// # Errors
-    /// `User` if two combinations differ, naming both and the first record that differs; what the
-    /// topology or the runtime report.
+    /// `User` if two combinations differ, naming both and the first record that differs; else errors of
+    /// the topology or the runtime.
     pub fn check(
         &self,
         topology: impl Fn() -> Result<Topology>,
@@ -181,8 +181,8 @@ impl Invariance {
         let Some((_, drained)) = first else {
             return Ok(());
         };
-        // With one origin windows close by what they have seen; with several by how far all inputs
-        // have come, which is never less.
+        // With one origin, windows close by the timestamps they have seen; with several, by how far all
+        // inputs have come, which is never less.
         let (mut single, mut several) = (None, None);
         for way in self.undrained_ways() {
             let found = run(way, topology()?, input, outputs)
@@ -222,7 +222,8 @@ impl Invariance {
                     workers,
                     batch_size,
                     commit_interval_ms,
-                    // Fed while it runs, an input could be silent only because the feeder is held up.
+                    // If it were fed while it runs, an input could be silent only because the feeder is
+                    // held up.
                     backlog: true,
                     empty_partitions: number as u32 % 2,
                     restarts: 0,
@@ -267,7 +268,7 @@ fn in_turn(list: &[u32], number: usize) -> u32 {
     }
 }
 
-/// What is final in one run must be in another.
+/// Results that are final in one run must be present in the other.
 fn check_part(
     way: &str,
     outputs: &[(&str, Compare)],
@@ -373,14 +374,14 @@ fn run(
     outputs
         .iter()
         .map(|(topic, compare)| match (way.idle_timeout_ms, compare) {
-            // Without an end the last update may be any.
+            // Without an end, the last update may be any of them.
             (Some(_), Compare::LastOfEachKey) => Ok(Output::new()),
             _ => read(&*log, topic, *compare),
         })
         .collect()
 }
 
-/// How many records of the user's topics have been taken.
+/// How many records of the user's topics have been processed.
 fn read_of(application: &Application, sources: &[String]) -> i64 {
     let tasks = application.snapshot().tasks;
     let positions = tasks.iter().flat_map(|task| &task.positions);
@@ -389,8 +390,8 @@ fn read_of(application: &Application, sources: &[String]) -> i64 {
     of_user.map(|(_, offset)| offset).sum()
 }
 
-/// Waits until all is read and the outputs have not grown for long enough that every hop has seen the
-/// silence of the one before.
+/// Waits until everything is read and the outputs have stopped growing for long enough that every hop has
+/// noticed the silence of the previous one.
 fn wait_for_silence(
     log: &dyn Log,
     application: &Application,
@@ -413,7 +414,7 @@ fn wait_for_silence(
             return Err(Error::user("the input was not read to its end in time"));
         }
         let now = ends()?;
-        // Not by the lag: those who are silent say so again and again on topics in between.
+        // Not by the lag: silent tasks keep sending clocks on the topics in between.
         if now != last || !is_read() {
             (last, since_ms) = (now, env.monotonic_ms());
         }

@@ -11,11 +11,11 @@ use crate::log::{Batch, Fetched};
 struct MemoryTopic {
     batches: Vec<(Offset, Batch)>,
     end: Offset,
-    /// Batches that a reader of the topic has had.
+    /// Batches that the topic's reader has received.
     batches_read: usize,
 }
 
-/// All topics, made when they are first written.
+/// All topics, created when they are first written.
 #[derive(Debug, Default)]
 pub(super) struct MemoryTopics(BTreeMap<Arc<str>, MemoryTopic>);
 
@@ -34,7 +34,7 @@ impl MemoryTopics {
         }
     }
 
-    /// The offset after the last record, 0 for a topic that nothing was written to.
+    /// The offset after the last record, 0 for a topic that was never written.
     pub(super) fn end(&self, topic: &str) -> Offset {
         self.0.get(topic).map_or(0, |log| log.end)
     }
@@ -44,7 +44,7 @@ impl MemoryTopics {
         self.0.get(topic).map_or(&[], |log| &log.batches)
     }
 
-    /// The batches that were not read yet; they count as read from now on.
+    /// The batches that have not been read yet; they count as read from now on.
     pub(super) fn unread(&mut self, topic: &str) -> &[(Offset, Batch)] {
         let Some(log) = self.0.get_mut(topic) else {
             return &[];

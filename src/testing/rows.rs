@@ -1,4 +1,4 @@
-//! What a driver's stores hold, and whether their changelogs say the same.
+//! The contents of a driver's stores, and whether their changelogs agree.
 
 use std::any::type_name;
 
@@ -8,12 +8,12 @@ use crate::codec::{Codec, Windowed};
 use crate::dsl::TypedStore;
 use crate::state::{MemoryBackend, StoreSpec, StoredRow, StoredState, TaskState};
 
-/// A key, its value, and its timestamp in milliseconds where the store keeps one.
+/// A key, its value, and its timestamp in milliseconds if the store keeps one.
 pub type StoreRow<K, V> = (K, V, Option<i64>);
 
 impl Driver {
-    /// A store by its name and type, to read it in a test, or to fill it before one: a store that was added for
-    /// processors, or that of a table or an aggregation, which is timestamped. What is written to it is
+    /// A store by its name and type, to read it in a test or to fill it before one: a store that was
+    /// added for processors, or that of a table or an aggregation, which is timestamped. Writes to it are
     /// committed with the next record.
     ///
     /// ```
@@ -44,7 +44,7 @@ impl Driver {
         })
     }
 
-    /// The rows of a store of keys, in the order of their keys' bytes: of a key-value store, or the newest
+    /// The rows of a store of keys, in the byte order of their keys: of a key-value store, or the newest
     /// versions of a versioned one.
     ///
     /// # Errors
@@ -58,11 +58,11 @@ impl Driver {
         self.rows(store, value, |row| key.decode(Some(row.key)))
     }
 
-    /// The rows of a window or session store that are still read, in the order of the store: of a
-    /// persistent one by segment, key and time, of an in-memory one by time and key.
+    /// The rows of a window or session store that can still be read, in the order of the store: for a
+    /// persistent one by segment, key and time, for an in-memory one by time and key.
     ///
     /// # Errors
-    /// As [`Driver::key_value_rows`]; and `Invalid` if the rows have no windows.
+    /// As [`Driver::key_value_rows`]; `Invalid` if the rows have no windows.
     pub fn window_rows<K, V>(
         &self,
         store: &str,
@@ -99,10 +99,10 @@ impl Driver {
     }
 
     /// Rebuilds all state from the changelogs into memory, as after the loss of a disk, and returns
-    /// whether it reads like the driver's own. Stores without a changelog are left out.
+    /// whether it is equal to the driver's own. Stores without a changelog are left out.
     ///
     /// # Errors
-    /// Those of a restore.
+    /// As those of a restore.
     pub fn rebuild_and_compare(&self) -> Result<bool> {
         let own = &self.task.state;
         let backend = Box::new(MemoryBackend::new());
@@ -127,7 +127,7 @@ impl Driver {
         Ok(pairs.all(|(ours, theirs)| !logged(&ours.0) || ours == theirs))
     }
 
-    /// The state that has the store: that of the task, unless it is global.
+    /// The state that contains the store: that of the task, unless the store is global.
     fn state_of(&self, store: &str) -> &TaskState {
         let global = self.globals.state();
         let has_store = |state: &&TaskState| state.specs().iter().any(|spec| spec.name == store);

@@ -1,4 +1,4 @@
-//! Typed ends of a driver's topics.
+//! Typed access to a driver's topics.
 
 use super::Driver;
 use crate::base::{Record, Result};
@@ -6,7 +6,7 @@ use crate::codec::{Encoded, SharedCodec};
 use crate::log::BatchBuilder;
 use crate::task::CLOCK_HEADER;
 
-/// A typed way into a topic that a topology reads; see [`Driver::input_topic`].
+/// A typed writer for a topic that a topology reads; see [`Driver::input_topic`].
 pub struct InputTopic<K, V> {
     topic: String,
     key: SharedCodec<K>,
@@ -19,7 +19,7 @@ impl<K: 'static, V: 'static> InputTopic<K, V> {
         Self { topic, key, value }
     }
 
-    /// Writes a record to the topic and processes it, and all that follows from it, to the end.
+    /// Writes a record to the topic and processes it, and everything that follows from it, to the end.
     ///
     /// # Errors
     /// `User` if the record does not encode; else as [`Driver::pipe_batch`].
@@ -41,7 +41,7 @@ impl<K: 'static, V: 'static> InputTopic<K, V> {
     }
 }
 
-/// A typed way to read a topic that a topology writes; see [`Driver::output_topic`].
+/// A typed reader for a topic that a topology writes; see [`Driver::output_topic`].
 pub struct OutputTopic<K, V> {
     topic: String,
     key: SharedCodec<K>,
@@ -54,7 +54,7 @@ impl<K: 'static, V: 'static> OutputTopic<K, V> {
         Self { topic, key, value }
     }
 
-    /// The records written since the topic was last read, in order; none if nothing writes it.
+    /// The records written since the topic was last read, in order; none if nothing writes to it.
     ///
     /// # Errors
     /// `User`, naming topic and offset, if a record does not decode.

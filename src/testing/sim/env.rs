@@ -1,4 +1,4 @@
-//! Clock and chance of a simulation. There are no threads.
+//! Clock and randomness of a simulation. There are no threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +8,13 @@ use crate::base::{Chance, Env, Result, Thread};
 
 /// When the wall clock of a simulation begins: 14 November 2023.
 const WALL_MS: i64 = 1_700_000_000_000;
-/// What a look at the clock takes, in nanoseconds.
+/// How much time reading the clock takes, in nanoseconds.
 const LOOK_NS: u64 = 200;
-/// One look at the clock in this many finds that something took long, so that some steps end by time.
+/// Once in this many reads of the clock, something took long, so that some steps end by time.
 const LONG_EVERY: u32 = 50;
 const LONG_NS: u64 = 4_000_000;
 
-/// A clock that moves a little whenever somebody looks, and otherwise when told.
+/// A clock that advances a little whenever it is read, and otherwise when told to.
 #[derive(Debug)]
 pub(super) struct SimEnv {
     now_ns: AtomicU64,
@@ -29,12 +29,12 @@ impl SimEnv {
         })
     }
 
-    /// The clock, without moving it.
+    /// The time, without advancing it.
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ns.load(Ordering::Relaxed) / 1_000_000
     }
 
-    /// Moves the clock on, unless it is there.
+    /// Advances the clock to a time, unless it is already there.
     pub(super) fn advance_to_ms(&self, ms: u64) {
         let ns = ms.saturating_mul(1_000_000);
         self.now_ns.fetch_max(ns, Ordering::Relaxed);
@@ -62,7 +62,7 @@ impl Env for SimEnv {
         self.chance.next_u64()
     }
 
-    /// Runs the body to its end, here and now.
+    /// Runs the body to its end, immediately.
     fn spawn(&self, _name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Thread> {
         body();
         Ok(Thread::ended())

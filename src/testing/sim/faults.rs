@@ -5,26 +5,27 @@ use std::fmt;
 /// How often each fault happens: once in this many opportunities, never for 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
-    /// Of turns: the worker dies, between two turns or at some point of a commit. It comes back after a
+    /// Per turn: the worker dies, between two turns or at some point of a commit. It comes back after a
     /// while, under its old name or a new one.
     pub crash: u32,
-    /// Of turns: the whole instance stands still for longer than its session, and goes on as if nothing
+    /// Per turn: the whole instance freezes for longer than its session, and then continues as if nothing
     /// had happened.
     pub freeze: u32,
-    /// Of turns: the worker is stuck for longer than `max_poll_interval_ms` while its heart beats.
+    /// Per turn: the worker is stuck for longer than `max_poll_interval_ms` while its heartbeats
+    /// continue.
     pub block: u32,
-    /// Of turns: the log cannot be reached by anybody for a while.
+    /// Per turn: the log is unreachable for a while.
     pub outage: u32,
-    /// Of commits: none of it happens.
+    /// Per commit: none of it happens.
     pub abort: u32,
-    /// Of commits: it happens, and its answer is lost and has to be asked for more than once.
+    /// Per commit: it happens, but its answer is lost and has to be asked for more than once.
     pub lose_answer: u32,
-    /// Of commits: it reaches the log late, perhaps when its writer is long gone.
+    /// Per commit: it reaches the log late, perhaps long after its writer is gone.
     pub late: u32,
 }
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// No faults.
     pub const NONE: Self = Self {
         crash: 0,
         freeze: 0,
@@ -37,7 +38,7 @@ impl Faults {
 }
 
 impl Default for Faults {
-    /// All of it, each some times in a run.
+    /// All faults, each several times per run.
     fn default() -> Self {
         Self {
             crash: 60,
@@ -51,7 +52,7 @@ impl Default for Faults {
     }
 }
 
-/// How often each thing went wrong.
+/// How often each fault happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounts {
     /// See [`Faults::crash`].
@@ -68,7 +69,7 @@ pub struct FaultCounts {
     pub lost_answers: u64,
     /// See [`Faults::late`].
     pub late: u64,
-    /// Commits that the log refused as those of a zombie.
+    /// Commits that the log refused because they came from a zombie.
     pub fenced: u64,
 }
 

@@ -1,16 +1,16 @@
-//! Many lives of an application, each made by a seed, on one thread and in no time.
+//! Many lives of an application, each made from a seed, on one thread and in simulated time.
 //!
 //! ```text
 //!  seed --> clock, chance --> whose turn is it? --> worker.turn() --> network --> log in memory
 //!                                  |                                     |
 //!                                  +-- dies, freezes, blocks             +-- loses, delays, breaks
 //! ```
-//! Workers, commit protocol, groups and tasks are the real ones; what is made up is the clock, which moves
-//! when it is looked at, who has the next turn, and what goes wrong ([`Faults`]). The same seed gives the
-//! same life, so that what went wrong once can be had again, under a debugger or with more output.
+//! Workers, commit protocol, groups and tasks are the real ones; simulated are the clock, which advances
+//! when it is read, the choice of the next turn, and the faults ([`Faults`]). The same seed gives the
+//! same life, so a failure can be reproduced under a debugger or with more output.
 //!
-//! After each life the input is drained without faults, and the outputs must be those of a run in which
-//! nothing went wrong: each record exactly once.
+//! After each life the input is drained without faults, and the outputs must be those of a run without
+//! faults: each record exactly once.
 
 mod env;
 mod faults;
@@ -68,21 +68,21 @@ use crate::topology::Topology;
 pub struct Simulation {
     /// The topics that the topology reads and writes.
     pub topics: Vec<TopicSpec>,
-    /// Instances of one worker each.
+    /// Number of instances, each with one worker.
     pub workers: usize,
-    /// The seeds. After a failure: the one that the message names.
+    /// The seeds. To reproduce a failure, use the one named in its message.
     pub seeds: Range<u64>,
-    /// Turns in which things go wrong, at least: as many more as it takes to feed the input.
+    /// The minimum number of turns with faults: there are as many more as it takes to feed the input.
     pub turns: u64,
-    /// What goes wrong, and how often.
+    /// Which faults occur, and how often.
     pub faults: Faults,
-    /// The settings of each instance. Time-outs are by the simulated clock; state is kept in memory, and
+    /// The settings of each instance. Time-outs use the simulated clock; state is kept in memory, and
     /// restored between the steps of its worker (`restore_threads: 0`).
     pub settings: Settings,
 }
 
 impl Default for Simulation {
-    /// Three workers with short time-outs, 200 seeds, everything going wrong some times in each.
+    /// Three workers with short time-outs, 200 seeds, every fault several times in each.
     fn default() -> Self {
         Self {
             topics: Vec::new(),
@@ -108,22 +108,22 @@ impl Default for Simulation {
 /// One life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// Equal for two runs of a seed in which the same happened.
+    /// Equal for two runs of a seed in which the same events happened.
     pub trace: u64,
     /// Turns of all workers together.
     pub turns: u64,
-    /// What went wrong.
+    /// The faults that happened.
     pub faults: FaultCounts,
 }
 
-/// What all seeds came to together.
+/// The totals of all seeds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lives {
     /// Number of seeds.
     pub seeds: u64,
     /// Turns of all workers together.
     pub turns: u64,
-    /// What went wrong.
+    /// The faults that happened.
     pub faults: FaultCounts,
 }
 
@@ -131,8 +131,8 @@ impl Simulation {
     /// Runs every seed over `input` and compares the `outputs` with those of a run without faults.
     ///
     /// # Errors
-    /// `User` if a seed's outputs differ; what the topology or the runtime report. The message names the
-    /// seed, how to run it again, and the end of what happened.
+    /// `User` if a seed's outputs differ; else errors of the topology or the runtime. The message names
+    /// the seed, how to run it again, and the last events.
     pub fn check(
         &self,
         topology: impl Fn() -> Result<Topology>,
@@ -153,7 +153,7 @@ impl Simulation {
         Ok(lives)
     }
 
-    /// Runs one seed and compares nothing.
+    /// Runs one seed without comparing anything.
     ///
     /// # Errors
     /// As [`Simulation::check`].

@@ -1,11 +1,11 @@
-//! A log that is reached over something that loses, delays and breaks.
+//! A log behind a network that loses, delays and breaks messages.
 //!
 //! ```text
 //!  worker -- submit --> SimWriter --> on its way --(its time has come)--> the log below
 //!            poll   <-- the answer <-----------------------------------------+
 //! ```
-//! A commit on its way arrives whatever becomes of who sent it: the log below must tell whether it is a
-//! zombie's.
+//! A commit in flight arrives even if its sender is gone: the log below must detect whether it comes from
+//! a zombie.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,16 +19,16 @@ use crate::log::{
     Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, Staging, TopicSpec, Writer,
 };
 
-/// Longest way of a commit, and of one that is late, in milliseconds.
+/// Longest delay of a commit, and of a late one, in milliseconds.
 const WAY_MS: u64 = 15;
 const LATE_MS: u64 = 1_500;
-/// How often a lost answer is asked for in vain, at most.
+/// How often, at most, a lost answer is requested in vain.
 const IN_VAIN: u64 = 3;
-/// From how many bytes outputs are staged, and for how long at most.
+/// The number of bytes from which outputs are staged, and the longest time for which they are.
 const STAGE_BYTES: usize = 300;
 const STAGED_FOR: Duration = Duration::from_secs(1);
 
-/// A log and the way to it.
+/// A log and the network in front of it.
 pub(super) struct Network {
     log: Arc<dyn Log>,
     shared: Arc<Shared>,
@@ -42,7 +42,7 @@ struct Shared {
 struct State {
     faults: Faults,
     counts: FaultCounts,
-    /// Until when nobody reaches the log.
+    /// Until when the log is unreachable.
     down_until_ms: u64,
     on_their_way: Vec<OnItsWay>,
 }
@@ -72,7 +72,7 @@ impl Network {
         }
     }
 
-    /// Nothing goes wrong any more.
+    /// From now on there are no faults.
     pub(super) fn calm(&self) {
         let mut state = self.shared.state();
         state.faults = Faults::NONE;
@@ -83,14 +83,14 @@ impl Network {
         self.shared.state().counts
     }
 
-    /// Nobody reaches the log until then.
+    /// Makes the log unreachable until then.
     pub(super) fn break_until_ms(&self, ms: u64) {
         let mut state = self.shared.state();
         state.counts.outages += 1;
         state.down_until_ms = ms;
     }
 
-    /// Hands the commits whose time has come to the log below.
+    /// Delivers the commits that are due to the log below.
     pub(super) fn deliver(&self) {
         let now_ms = self.shared.env.now_ms();
         let mut state = self.shared.state();
@@ -240,7 +240,7 @@ struct SimWriter {
     shared: Arc<Shared>,
     /// Of the commit in flight.
     answer: Option<Answer>,
-    /// How often its answer is still asked for in vain.
+    /// How many more times its answer will be requested in vain.
     in_vain: u64,
     staged: Staged,
 }
@@ -250,7 +250,7 @@ impl Writer for SimWriter {
         &mut self.staged
     }
 
-    /// So that outputs go ahead of their commits here, too, in parts of a few records.
+    /// So that outputs are sent ahead of their commits here too, in parts of a few records.
     fn staging(&self) -> Option<Staging> {
         Some(Staging {
             from_bytes: STAGE_BYTES,
@@ -333,7 +333,7 @@ impl Reader for SimReader {
         self.reader.pause(partition, paused);
     }
 
-    /// Nothing comes while somebody waits: there is nobody else.
+    /// Nothing arrives while a caller waits: there is nobody else.
     fn poll(&mut self, max_bytes: usize, _: Duration) -> Result<Vec<Fetched>> {
         self.shared.reach()?;
         self.reader.poll(max_bytes, Duration::ZERO)

@@ -1,9 +1,9 @@
-//! What happened in a run, as a number that two equal runs have in common, and its end in words.
+//! The events of a run, as a hash that two equal runs share, and the last events in words.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-/// Events that are kept in words.
+/// Number of events kept in words.
 const KEPT: usize = 60;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Trace {
         }
     }
 
-    /// Something that is no turn.
+    /// An event that is not a turn.
     pub(super) fn say(
         &mut self,
         at_ms: u64,
@@ -69,7 +69,7 @@ impl Trace {
             .for_each(|byte| self.mix(u64::from(byte)));
         self.mix(event.number);
         self.mix(event.records);
-        // Of turns only those in which something was done are worth reading.
+        // Only turns in which something was done are worth reading.
         if let ("turn", Some(instance)) = (event.what, event.instance)
             && self.records.insert(instance, event.records) == Some(event.records)
         {
@@ -81,7 +81,7 @@ impl Trace {
         self.kept.push_back(event);
     }
 
-    /// Takes a number into account.
+    /// Adds a number to the hash.
     pub(super) fn mix(&mut self, number: u64) {
         // FNV-1a, a word at a time.
         self.hash = (self.hash ^ number).wrapping_mul(0x0100_0000_01b3);

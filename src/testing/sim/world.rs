@@ -1,4 +1,4 @@
-//! One run: instances, the network between them and the log, the input, and who is next.
+//! One run: instances, the network between them and the log, the input, and whose turn it is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,11 +16,11 @@ use crate::runtime::{Application, Hooks, Inline, Point, Settings, Turn};
 use crate::testing::InputRecord;
 use crate::topology::Topology;
 
-/// The simulated application, which its internal topics are named after.
+/// The name of the simulated application, the prefix of its internal topics.
 const APPLICATION: &str = "simulation";
 /// The number of pieces that the input arrives in, at random moments.
 const PIECES: usize = 40;
-/// Turns after which a run without faults must have come to its end.
+/// Number of turns after which a run without faults must have finished.
 const TURNS_MOST: u64 = 50_000;
 
 /// One run of a seed.
@@ -31,7 +31,8 @@ pub(super) struct World<'a> {
     /// Below the network.
     log: Arc<dyn Log>,
     network: Arc<Network>,
-    /// Apart from that of the workers: what they do with theirs does not change what happens to them.
+    /// Separate from the workers' randomness: what they do with theirs does not change what happens to
+    /// them.
     chance: Chance,
     faults: Faults,
     counts: FaultCounts,
@@ -44,9 +45,9 @@ pub(super) struct World<'a> {
     pub(super) trace: Trace,
 }
 
-/// Where an instance of the application runs, if it does.
+/// Where an instance of the application runs, if it is running.
 struct Place {
-    /// Grows when it comes back under a new name.
+    /// Incremented when it comes back under a new name.
     name: u64,
     instance: Option<Inline>,
     hooks: Arc<Dying>,
@@ -54,7 +55,7 @@ struct Place {
     wake_at_ms: u64,
     /// Whether it has no turn until then, whatever happens.
     still: bool,
-    /// Whether its heart stands still too.
+    /// Whether its heartbeats stop too.
     frozen: bool,
     ended: bool,
 }
@@ -62,22 +63,22 @@ struct Place {
 /// Lets the worker die at some point of a commit.
 #[derive(Debug, Default)]
 struct Dying {
-    /// At the how manyeth point from now; 0 for never.
+    /// After how many points from now; 0 for never.
     points: AtomicU64,
 }
 
-/// What a worker dies with.
+/// The payload with which a worker dies.
 struct Death;
 
 impl Hooks for Dying {
     fn reached(&self, point: Point) {
-        // What opens tasks is caught by itself, so that its failure costs its task alone.
+        // The code that opens tasks catches panics itself, so that a failure affects only its task.
         let opens = matches!(point, Point::Restoring | Point::BeforeMove | Point::Moved);
         if opens || self.points.load(Ordering::Relaxed) == 0 {
             return;
         }
         if self.points.fetch_sub(1, Ordering::Relaxed) == 1 {
-            // Not a panic: nothing is printed, and nobody but the world catches it.
+            // Not a panic: nothing is printed, and only the world catches it.
             resume_unwind(Box::new(Death));
         }
     }
@@ -126,7 +127,7 @@ impl<'a> World<'a> {
         })
     }
 
-    /// What it has come to below the network.
+    /// The result below the network.
     pub(super) fn log(&self) -> &dyn Log {
         &*self.log
     }
@@ -141,7 +142,7 @@ impl<'a> World<'a> {
         self.turns
     }
 
-    /// Runs while things go wrong, then to the end of the input, then stops everybody.
+    /// Runs with faults, then to the end of the input, then stops all instances.
     pub(super) fn run(&mut self) -> Result<()> {
         while !self.input.is_empty() || self.turns < self.simulation.turns {
             if self.chance.one_in(8) {
@@ -167,7 +168,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Nothing goes wrong from now on; what stands still goes on in its time.
+    /// From now on there are no faults; frozen instances continue in due time.
     fn calm(&mut self) {
         self.faults = Faults::NONE;
         self.network.calm();
@@ -176,7 +177,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Drains and stops every instance, as their owners do; whether all have ended.
+    /// Drains and stops every instance, as their owners would; returns whether all have ended.
     fn have_ended(&mut self) -> bool {
         for place in &mut self.places {
             if let Some(instance) = &mut place.instance
@@ -188,7 +189,7 @@ impl<'a> World<'a> {
         self.places.iter().all(|place| place.ended)
     }
 
-    /// Whoever is next, at the time when it is due.
+    /// The next instance, at the time when its turn is due.
     fn step(&mut self) -> Result<()> {
         self.turns += 1;
         let chosen = self.choose();
@@ -211,8 +212,8 @@ impl<'a> World<'a> {
         self.turn(chosen)
     }
 
-    /// One of those that are due, moving the clock to the first if none is; now and then one that is
-    /// not.
+    /// One of the instances that are due, advancing the clock to the first if none is; occasionally one
+    /// that is not.
     fn choose(&mut self) -> usize {
         let now_ms = self.env.now_ms();
         let due = |place: &Place| !place.ended && place.wake_at_ms <= now_ms;
@@ -237,7 +238,7 @@ impl<'a> World<'a> {
         wanted.map(|(position, _)| position).collect()
     }
 
-    /// Whether the instance has no turn because of what happens to it.
+    /// Whether a fault keeps the instance from taking turns.
     fn go_wrong(&mut self, chosen: usize) -> bool {
         let now_ms = self.env.now_ms();
         let settings = &self.simulation.settings;
@@ -304,7 +305,7 @@ impl<'a> World<'a> {
                 place.instance = Some(instance);
                 self.trace.say(now_ms, Some(chosen), "comes up", place.name);
             }
-            // In an outage nobody can start.
+            // No instance can start during an outage.
             Err(error) if error.kind() == crate::base::ErrorKind::Unavailable => {
                 place.wake_at_ms = now_ms + 50;
                 self.trace.say(now_ms, Some(chosen), "cannot start", 0);
@@ -343,7 +344,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// The hearts of all that do not stand still.
+    /// Sends the heartbeats of all instances that are not frozen.
     fn beat(&mut self) {
         let now_ms = self.env.now_ms();
         if now_ms < self.beat_at_ms {
@@ -387,7 +388,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Half as long again, or up to twice as long.
+/// One and a half to two and a half times as long.
 fn longer_than(ms: u64, chance: &Chance) -> u64 {
     ms + ms / 2 + chance.below(ms)
 }
