@@ -1,4 +1,4 @@
-//! Where a topology starts.
+//! The start of a topology.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,10 +32,10 @@ impl StreamBuilder {
         Self::default()
     }
 
-    /// Checks the topology and cuts it into tasks.
+    /// Validates the topology and divides it into tasks.
     ///
     /// # Errors
-    /// `Invalid` with a sentence that names the node and the cure.
+    /// `Invalid` with a message that names the node and the remedy.
     pub fn build(self) -> Result<Topology> {
         lower(self.graph.take())
     }

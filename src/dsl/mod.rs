@@ -1,4 +1,4 @@
-//! The surface that users type: typed handles over a logical graph.
+//! The API for users: typed handles over a logical graph.
 //!
 //! ```
 //! use marea::prelude::*;
@@ -18,7 +18,7 @@
 //! # Ok::<(), marea::Error>(())
 //! ```
 //!
-//! What does not fit together does not compile:
+//! Operators whose types do not fit do not compile:
 //!
 //! ```compile_fail
 //! # use marea::prelude::*;
@@ -28,8 +28,8 @@
 //!     .to_with("lengths", Produced::<String, i64>::own()); // the values are text
 //! ```
 //!
-//! A handle is consumed by the method that uses it; clone it to use a stream twice, which needs
-//! records that can be cloned. Options are values: what needs a codec or a name takes one.
+//! A method consumes the handle it is called on; clone the handle to use a stream twice, which requires
+//! records that can be cloned. Options are values: a method that needs a codec or a name takes one.
 
 mod aggregate;
 mod builder;
@@ -72,7 +72,7 @@ pub use windows::{JoinWindows, SessionWindows, SlidingWindows, TimeWindows, Unli
 pub use crate::state::{Direction, Put, VersionedPut, WindowRules};
 pub use crate::task::Clock;
 
-/// The ends of a graph, for tests that put one together by hand. No promise is made of them.
+/// The ends of a graph, for tests that build one by hand. Not part of the stable API.
 #[doc(hidden)]
 pub mod ends {
     pub use super::sink::{NullKeys, Sink};

@@ -1,7 +1,8 @@
-//! How an operator enters the graph: what the plan learns about it, and how its process is built.
+//! How an operator is added to the graph: what the plan learns about it, and how its process is built.
 //!
 //! Every operator is added here, by [`Operator::add`]: its description as data, and a closure that builds
-//! the process for each task. What has no [`Process`] (a sink, a split) leaves its own port: [`Operator::make`].
+//! the process for each task. A node without a [`Process`] (a sink, a split) provides its own port:
+//! [`Operator::make`].
 
 use std::sync::Arc;
 
@@ -11,11 +12,11 @@ use crate::plan::{LogicalId, LogicalKind, LogicalNode, OldRows};
 use crate::state::StoreSpec;
 use crate::task::{NodeId, Process, Wiring};
 
-/// An operator, before it is added.
+/// An operator that has not been added yet.
 pub(in crate::dsl) struct Operator(LogicalNode);
 
 impl Operator {
-    /// An operator without stores that keeps the key; `word` is the DSL's word for it.
+    /// An operator without stores that keeps the key; `word` is its name in the DSL.
     pub(in crate::dsl) fn new(word: &'static str) -> Self {
         Self::of_kind(word, LogicalKind::Operator)
     }
@@ -31,19 +32,19 @@ impl Operator {
         self
     }
 
-    /// Has a name of the user's, for descriptions.
+    /// Has a user-defined name, for descriptions.
     pub(in crate::dsl) fn named(mut self, name: impl Into<String>) -> Self {
         self.0.name = Some(name.into());
         self
     }
 
-    /// May give its records other keys than those that they came with.
+    /// May change the keys of its records.
     pub(in crate::dsl) fn changes_key(mut self) -> Self {
         self.0.changes_key = true;
         self
     }
 
-    /// Needs inputs that are partitioned alike.
+    /// Requires co-partitioned inputs.
     pub(in crate::dsl) fn joins_partitions(mut self) -> Self {
         self.0.joins_partitions = true;
         self
@@ -56,31 +57,31 @@ impl Operator {
         self
     }
 
-    /// Uses a store that another node brings.
+    /// Uses a store that another node owns.
     pub(in crate::dsl) fn uses(mut self, store: impl Into<String>) -> Self {
         self.0.uses_stores.push(store.into());
         self
     }
 
-    /// Makes records later that are up to `ms` milliseconds behind the time that has reached it.
+    /// Later sends records that are up to `ms` milliseconds behind the time that has reached it.
     pub(in crate::dsl) fn holds_back_ms(mut self, ms: i64) -> Self {
         self.0.holds_back_ms = Some(ms);
         self
     }
 
-    /// Sends what it holds before each commit.
+    /// Sends what it is holding before each commit.
     pub(in crate::dsl) fn flushes(mut self) -> Self {
         self.0.calls.flushes = true;
         self
     }
 
-    /// What is known of the rows before its changes.
+    /// What is known about the rows before its changes.
     pub(in crate::dsl) fn old_rows(mut self, old_rows: OldRows) -> Self {
         self.0.old_rows = old_rows;
         self
     }
 
-    /// Needs the old row with each change that it gets.
+    /// Needs the old row with each change that it receives.
     pub(in crate::dsl) fn wants_old_rows(mut self) -> Self {
         self.0.wants_old_rows = true;
         self
@@ -98,7 +99,7 @@ impl Operator {
         })
     }
 
-    /// Adds it; `make` leaves its port in the wiring of each task.
+    /// Adds it; `make` stores its port in the wiring of each task.
     pub(in crate::dsl) fn make(
         mut self,
         graph: &SharedGraph,

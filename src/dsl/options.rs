@@ -23,7 +23,7 @@ pub struct Consumed<K, V> {
 }
 
 impl<K: OwnCodec, V: OwnCodec> Consumed<K, V> {
-    /// Reads keys and values with the codecs that their types have.
+    /// Reads keys and values with the types' own codecs.
     pub fn own() -> Self {
         Self::with(K::codec(), V::codec())
     }
@@ -46,12 +46,12 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
         }
     }
 
-    /// How long a partition may be silent, by wall clock, before it no longer holds back the time of
-    /// tasks behind a repartition topic: a duration, or [`Idle::Never`]. Without this it is
+    /// How long, by the wall clock, a partition may be silent before tasks behind a repartition topic no
+    /// longer wait for it: a duration, or [`Idle::Never`]. The default is
     /// [`Settings::idle_timeout_ms`](crate::runtime::Settings::idle_timeout_ms), 10 seconds unless set.
-    /// What comes after all, and finds its window closed, is counted as `closed_while_idle`.
+    /// If records arrive after all and find their window closed, they are counted as `closed_while_idle`.
     ///
-    /// Use `Never` where partitions are fed one after another, as a history may be.
+    /// Use `Never` if partitions are fed one after another, for example with historical data.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -66,9 +66,9 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
         self
     }
 
-    /// Takes only the records for which `accepts` holds. Others are counted as `refused` and move no
-    /// time, unlike those that a `filter` leaves out: so that one sensor with a wrong clock does not
-    /// make late what the others send.
+    /// Accepts only the records for which `accepts` returns true. Others are counted as `refused` and do
+    /// not advance time, unlike records removed by a `filter`: so a sensor with a wrong clock does not
+    /// make the records of others late.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -86,9 +86,9 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
         self
     }
 
-    /// Takes the time of a record, in milliseconds since 1970, from the record: `extract` gets it with
-    /// the timestamp that it has in its topic, and the largest timestamp that its partition has had,
-    /// -1 at first. `None`, or a negative number, refuses the record as [`Consumed::accept`] does.
+    /// Extracts the time of a record, in milliseconds since 1970: `extract` gets the record with the
+    /// timestamp it has in its topic, and the largest timestamp seen so far in its partition, -1 at
+    /// first. `None`, or a negative number, refuses the record as [`Consumed::accept`] does. This is
     /// Kafka Streams' `TimestampExtractor`.
     ///
     /// ```
@@ -118,7 +118,7 @@ pub struct Produced<K, V> {
 }
 
 impl<K: OwnCodec, V: OwnCodec> Produced<K, V> {
-    /// Writes keys and values with the codecs that their types have.
+    /// Writes keys and values with the types' own codecs.
     pub fn own() -> Self {
         Self::with(K::codec(), V::codec())
     }
@@ -140,9 +140,9 @@ impl<K: 'static, V: 'static> Produced<K, V> {
         }
     }
 
-    /// Chooses the partition of each record, from 0: `partitioner` gets the key, the value, and how many
-    /// partitions the topic has. By default it is the hash of the key, as of any producer of Kafka's. A number
-    /// that the topic does not have is an error of processing.
+    /// Chooses the partition of each record, from 0: `partitioner` gets the key, the value, and the
+    /// number of partitions of the topic. By default it is the hash of the key, as in any Kafka producer.
+    /// A number that the topic does not have is an error of processing.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -162,7 +162,7 @@ impl<K: 'static, V: 'static> Produced<K, V> {
     }
 }
 
-/// How records of equal keys are brought together, should their key have changed.
+/// How records of equal keys are brought together if their key has changed.
 pub struct Grouped<K, V> {
     pub(super) name: String,
     pub(super) key: SharedCodec<K>,
@@ -170,7 +170,7 @@ pub struct Grouped<K, V> {
 }
 
 impl<K: OwnCodec, V: OwnCodec> Grouped<K, V> {
-    /// Under this name, with the codecs that the types have. A name alone does the same.
+    /// With this name, and with the types' own codecs. A plain name does the same.
     pub fn named(name: impl Into<String>) -> Self {
         Self::with(name, K::codec(), V::codec())
     }
@@ -187,7 +187,7 @@ impl<K: 'static, V: 'static> Grouped<K, V> {
     }
 }
 
-/// A repartition topic that the user asks for.
+/// A repartition topic requested by the user.
 pub struct Repartitioned<K, V> {
     pub(super) name: String,
     pub(super) key: SharedCodec<K>,
@@ -197,7 +197,7 @@ pub struct Repartitioned<K, V> {
 }
 
 impl<K: OwnCodec, V: OwnCodec> Repartitioned<K, V> {
-    /// Under this name, with the codecs that the types have. A name alone does the same.
+    /// With this name, and with the types' own codecs. A plain name does the same.
     pub fn named(name: impl Into<String>) -> Self {
         Self::with(name, K::codec(), V::codec())
     }
@@ -222,8 +222,8 @@ impl<K: 'static, V: 'static> Repartitioned<K, V> {
         self
     }
 
-    /// Chooses the partition of each record, as [`Produced::partitioner`] does. What is grouped or joined
-    /// behind it meets only if equal keys go to one partition.
+    /// Chooses the partition of each record, as [`Produced::partitioner`] does. Groupings and joins
+    /// behind it work only if equal keys go to the same partition.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -244,7 +244,7 @@ impl<K: 'static, V: 'static> Repartitioned<K, V> {
     }
 }
 
-/// How the records of a stream meet a table.
+/// Options for a join of a stream with a table.
 pub struct Joined<K, V> {
     pub(super) name: String,
     pub(super) key: SharedCodec<K>,
@@ -253,15 +253,14 @@ pub struct Joined<K, V> {
 }
 
 impl<K: OwnCodec, V: OwnCodec> Joined<K, V> {
-    /// Under this name, with the codecs that the types have. A name alone does the same.
+    /// With this name, and with the types' own codecs. A plain name does the same.
     pub fn named(name: impl Into<String>) -> Self {
         Self::with(name, K::codec(), V::codec())
     }
 }
 
 impl<K: 'static, V: 'static> Joined<K, V> {
-    /// `name` names the repartition topic, should the stream's key have changed; the codecs are the
-    /// stream's.
+    /// `name` names the repartition topic, if the stream's key has changed; the codecs are the stream's.
     pub fn with(name: impl Into<String>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
         Self {
             name: name.into(),
@@ -271,9 +270,9 @@ impl<K: 'static, V: 'static> Joined<K, V> {
         }
     }
 
-    /// Waits with each record until stream time has passed it by this much, so that what the table learns
-    /// late is there; meanwhile it is kept in a store, `<name>-buffer`. Then records are joined in the order of
-    /// their timestamps. One that comes later than the grace is joined at once. The table must be
+    /// Holds each record until stream time has passed it by this much, so that late rows of the table are
+    /// there; meanwhile it is kept in a store, `<name>-buffer`. Then records are joined in the order of
+    /// their timestamps. A record that arrives later than the grace is joined at once. The table must be
     /// versioned ([`Materialized::versioned`]).
     ///
     /// ```
@@ -307,7 +306,7 @@ pub struct StreamJoined<K, V, W> {
 }
 
 impl<K: OwnCodec, V: OwnCodec, W: OwnCodec> StreamJoined<K, V, W> {
-    /// Under this name, with the codecs that the types have. A name alone does the same.
+    /// With this name, and with the types' own codecs. A plain name does the same.
     pub fn named(name: impl Into<String>) -> Self {
         Self::with(name, K::codec(), V::codec(), W::codec())
     }
@@ -315,7 +314,7 @@ impl<K: OwnCodec, V: OwnCodec, W: OwnCodec> StreamJoined<K, V, W> {
 
 impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
     /// `name` names the stores, `<name>-this-join-store` and `<name>-other-join-store`, and the
-    /// repartition topics `<name>-left` and `<name>-right`, should a key have changed.
+    /// repartition topics `<name>-left` and `<name>-right`, if a key has changed.
     pub fn with(
         name: impl Into<String>,
         key: impl Codec<K>,
@@ -339,9 +338,8 @@ impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
         self
     }
 
-    /// How long a record can meet partners, in stream time. The default, which is also that of Kafka
-    /// Streams, is
-    /// before plus after plus grace.
+    /// How long a record can meet partners, in stream time. The default, as in Kafka Streams, is before
+    /// plus after plus grace.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
@@ -349,7 +347,7 @@ impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
     }
 }
 
-/// A name alone stands for the options under that name, with the codecs that the types have.
+/// A plain name stands for the options with that name and the types' own codecs.
 macro_rules! from_names {
     ($($options:ident<$($of:ident),+>;)*) => {$(
         impl<$($of: OwnCodec),+> From<&str> for $options<$($of),+> {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use crate::base::{Record, Result};
 use crate::task::{Context, Edges, Process};
 
-/// Passes every record on unchanged. A merge is this with several parents.
+/// Forwards every record unchanged. A merge is this node with several parents.
 pub struct Pass<K, V>(PhantomData<fn(K, V)>);
 
 impl<K, V> Default for Pass<K, V> {

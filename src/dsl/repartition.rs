@@ -1,4 +1,4 @@
-//! The logical node of a repartition: makers of both halves, with their codecs inside.
+//! The logical node of a repartition: makers of both halves, including their codecs.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::codec::SharedCodec;
 use crate::plan::{LogicalId, LogicalKind, LogicalNode, Repartition};
 use crate::task::{Make, TopicName};
 
-/// Puts a repartition behind `parent`, which the plan takes out where the key has not changed.
+/// Inserts a repartition behind `parent`, which the plan removes if the key has not changed.
 pub(super) fn repartition<K: 'static, V: 'static>(
     graph: &SharedGraph,
     parent: LogicalId,
@@ -22,7 +22,7 @@ pub(super) fn repartition<K: 'static, V: 'static>(
     graph.borrow_mut().add(node)
 }
 
-/// The node of a repartition that nobody asked to partition otherwise.
+/// The node of a repartition without user-defined partitioning.
 pub(super) fn repartition_node<K: 'static, V: 'static>(
     parent: LogicalId,
     name: String,

@@ -4,7 +4,7 @@ use crate::base::Result;
 use crate::codec::{Codec, Encoded};
 use crate::state::row;
 
-/// A key and a row being encoded; an operator keeps one and allocates nothing per record.
+/// Buffers for a key and a row being encoded; an operator keeps one and allocates nothing per record.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) key: Vec<u8>,

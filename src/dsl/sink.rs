@@ -15,11 +15,11 @@ use crate::task::{
 pub enum NullKeys {
     /// Writes it, to the partition of the task's own number.
     Keep,
-    /// Drops it, under a reason of its own: behind a repartition nobody could use it.
+    /// Drops it, under its own reason: behind a repartition it would be of no use.
     Drop,
 }
 
-/// Chooses the partition of a record: given key, value, and how many partitions the topic has.
+/// Chooses the partition of a record, given key, value, and the number of partitions of the topic.
 pub type Partitioner<K, V> = Arc<dyn Fn(&K, &V, u32) -> u32 + Send + Sync>;
 
 /// Encodes records and appends them to the task's effects.
@@ -39,7 +39,7 @@ pub(in crate::dsl) struct Encoder<K, V> {
 }
 
 impl<K: 'static, V: 'static> Sink<K, V> {
-    /// A sink of an output topic; `time` where the topic's records carry the task's clock.
+    /// A sink of an output topic; `time` if the topic's records carry the task's clock.
     pub fn new(
         key: SharedCodec<K>,
         value: SharedCodec<V>,
@@ -54,7 +54,7 @@ impl<K: 'static, V: 'static> Sink<K, V> {
         }
     }
 
-    /// Writes each record to the partition that `partitioner` chooses, where there is one.
+    /// Writes each record to the partition that `partitioner` chooses, if there is one.
     pub fn partitioned_by(mut self, partitioner: Option<Partitioner<K, V>>) -> Self {
         self.encoder.partitioner = partitioner;
         self
@@ -126,7 +126,7 @@ impl<K: 'static, V: 'static> Push<K, V> for Sink<K, V> {
     }
 
     fn tick(&self, tick: Tick, _cx: &mut Context) -> Result<()> {
-        // How far time has come is promised with each record and at the commit.
+        // Each record, and the commit, promise how far time has advanced.
         if let (Some((time, _)), Tick::Ended) = (&self.time, tick) {
             time.end();
         }

@@ -13,8 +13,8 @@ use crate::plan::{LogicalId, LogicalKind};
 use crate::task::{CLOCK_HEADER, Context, DropReason, Edges, Source, Tick};
 
 impl StreamBuilder {
-    /// Reads a topic as a stream: each record says that something happened. Keys and values have the
-    /// codecs of their types.
+    /// Reads a topic as a stream: each record describes an event. Keys and values have the codecs of
+    /// their types.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -101,16 +101,16 @@ pub(super) fn add_source<K: 'static, V: 'static>(
     })
 }
 
-/// Whether a source takes a record, which is handed through: `None` refuses it.
+/// Whether a source accepts a record; the record is passed through, and `None` refuses it.
 pub type Accepts<K, V> = Arc<dyn Fn(Record<K, V>) -> Option<Record<K, V>> + Send + Sync>;
-/// The time of a record, given the largest that its partition has had; `None` refuses it.
+/// The time of a record, given the largest in its partition so far; `None` refuses it.
 pub type Extract<K, V> = Arc<dyn Fn(Record<K, V>, i64) -> Option<i64> + Send + Sync>;
 
-/// What a source does with a record before it moves time.
+/// What a source does with a record before it advances time.
 pub struct Gate<K, V> {
-    /// Which records it takes; all without.
+    /// Which records it accepts; all if not set.
     pub accepts: Option<Accepts<K, V>>,
-    /// Where a record's time comes from; from its topic without.
+    /// Where a record's time comes from; its topic if not set.
     pub extract: Option<Extract<K, V>>,
 }
 
@@ -132,7 +132,7 @@ impl<K, V> Clone for Gate<K, V> {
     }
 }
 
-/// Decodes key, value and headers and starts the record on its way.
+/// Decodes key, value and headers and sends the record on its way.
 pub struct StreamSource<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
@@ -141,7 +141,7 @@ pub struct StreamSource<K, V> {
 }
 
 impl<K: 'static, V: 'static> StreamSource<K, V> {
-    /// A source with its codecs and its children, which takes every record.
+    /// A source with its codecs and its children, which accepts every record.
     pub fn new(key: SharedCodec<K>, value: SharedCodec<V>, out: Edges<K, V>) -> Self {
         Self::with_gate(key, value, Gate::default(), out)
     }

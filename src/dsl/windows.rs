@@ -33,14 +33,14 @@ impl TimeWindows {
         }
     }
 
-    /// Lets a window start every `advance`: windows overlap where that is less than their size.
+    /// Lets a window start every `advance`: windows overlap if that is less than their size.
     #[must_use]
     pub fn advance_by(mut self, advance: Duration) -> Self {
         self.advance = advance;
         self
     }
 
-    /// Lets a window take records until stream time is so far past its end.
+    /// Lets a window accept records until stream time is this far past its end.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -66,9 +66,9 @@ impl TimeWindows {
     }
 }
 
-/// Sliding windows: two records of a key are in a window together if they differ by at most a time. There is
-/// a window for each set of records that is so close: one that ends with each record, and one that begins
-/// behind it where other records follow. Both ends are inclusive. Null values are dropped.
+/// Sliding windows: two records of a key share a window if their timestamps differ by at most a given
+/// time. There is a window for each set of such records: one that ends with each record, and one that
+/// starts after it if other records follow. Both ends are inclusive. Null values are dropped.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -91,7 +91,7 @@ pub struct SlidingWindows {
 }
 
 impl SlidingWindows {
-    /// Windows of records that differ by at most this, without grace.
+    /// Windows of records whose timestamps differ by at most this, without grace.
     pub fn of(difference: Duration) -> Self {
         Self {
             difference,
@@ -99,7 +99,7 @@ impl SlidingWindows {
         }
     }
 
-    /// Lets a window take records until stream time is so far past its end.
+    /// Lets a window accept records until stream time is this far past its end.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -114,8 +114,8 @@ impl SlidingWindows {
     }
 }
 
-/// Sessions: records of a key that follow one another within a gap. A session is from its first record to its
-/// last; one that comes between two sessions makes them one.
+/// Sessions: records of a key that follow one another within a gap. A session lasts from its first record
+/// to its last; a record between two sessions merges them into one.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -137,7 +137,7 @@ pub struct SessionWindows {
 }
 
 impl SessionWindows {
-    /// Sessions that end when no record has come for longer than this, without grace.
+    /// Sessions that end when no record has arrived for longer than this, without grace.
     pub fn with_gap(gap: Duration) -> Self {
         Self {
             gap,
@@ -145,7 +145,7 @@ impl SessionWindows {
         }
     }
 
-    /// Lets a session take records until stream time is so far past its end and the gap.
+    /// Lets a session accept records until stream time is this far past its end and the gap.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -164,7 +164,7 @@ impl SessionWindows {
     }
 }
 
-/// One window that begins at a time and does not end. What is older is in no window.
+/// One window with a start but no end. Older records are in no window.
 ///
 /// ```
 /// # use marea::prelude::*;
@@ -184,7 +184,7 @@ pub struct UnlimitedWindows {
 }
 
 impl UnlimitedWindows {
-    /// The window begins at `from_ms`, in milliseconds since 1970; earlier than 1970 is 1970.
+    /// The window starts at `from_ms`, in milliseconds since 1970; a time before 1970 counts as 1970.
     pub fn from(from_ms: i64) -> Self {
         Self {
             from_ms: from_ms.max(0),
@@ -255,7 +255,7 @@ impl JoinWindows {
         self
     }
 
-    /// How much longer a record is kept to meet records that come out of order.
+    /// How much longer a record is kept to meet records that arrive out of order.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;

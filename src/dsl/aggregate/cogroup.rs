@@ -1,6 +1,6 @@
-//! `cogroup`: several streams folded into the rows of one table, each by a closure of its own.
+//! `cogroup`: several streams folded into the rows of one table, each with its own closure.
 //!
-//! Every stream has an operator of its own over the common store; in windows each has a time of its own too.
+//! Every stream has its own operator over the shared store; with windows, each also has its own time.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::dsl::{Change, Materialized, Table};
 use crate::plan::{LogicalId, OldRows};
 use crate::state::StoreSpec;
 
-/// What all streams of a cogroup share once it is known.
+/// What all streams of a cogroup share, once it is known.
 struct Shared<K, A> {
     key: SharedCodec<K>,
     row: SharedCodec<A>,
@@ -39,7 +39,7 @@ enum Rows<K, A> {
     Sessions(SessionSpec, SharedMerge<K, A>),
 }
 
-/// Windows that several streams can share: all kinds.
+/// Windows that several streams can share: all kinds of windows.
 pub trait CogroupWindows {}
 
 impl CogroupWindows for TimeWindows {}
@@ -47,7 +47,7 @@ impl CogroupWindows for SlidingWindows {}
 impl CogroupWindows for SessionWindows {}
 impl CogroupWindows for UnlimitedWindows {}
 
-/// Adds the node of one stream: its number among the streams, and the store if it brings it.
+/// Adds the node of one stream, given its number among the streams and, for the first, the store.
 type AddPart<K, A> =
     Box<dyn FnOnce(&SharedGraph, &Shared<K, A>, usize, Option<StoreSpec>) -> LogicalId>;
 
@@ -61,7 +61,7 @@ pub struct CogroupedStream<K, A, G = AllTime> {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> GroupedStream<K, V> {
-    /// Begins a table that several streams make together: `aggregate` folds the records of this one into
+    /// Starts a table that several streams build together: `aggregate` folds the records of this one into
     /// the row of their key.
     ///
     /// ```
@@ -95,8 +95,7 @@ impl<K: Clone + 'static, V: Clone + 'static> GroupedStream<K, V> {
 }
 
 impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
-    /// Adds a stream, with the closure that folds it into the common row. See
-    /// [`GroupedStream::cogroup`].
+    /// Adds a stream and the closure that folds it into the shared row. See [`GroupedStream::cogroup`].
     pub fn cogroup<V: Clone + 'static, R: Into<Option<A>> + 'static>(
         mut self,
         stream: GroupedStream<K, V>,
@@ -144,7 +143,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
         self
     }
 
-    /// Cuts time into windows. Each stream has a time of its own there.
+    /// Divides time into windows, in which each stream has its own time.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -170,7 +169,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
         }
     }
 
-    /// Makes the table: a row begins as `initial`. See [`GroupedStream::cogroup`].
+    /// Creates the table: each row starts as `initial`. See [`GroupedStream::cogroup`].
     pub fn aggregate(
         self,
         initial: impl Fn() -> A + Send + Sync + 'static,
@@ -192,7 +191,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A> {
 }
 
 impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, TimeWindows> {
-    /// Makes the table: a row begins as `initial`. See [`CogroupedStream::windowed_by`].
+    /// Creates the table: each row starts as `initial`. See [`CogroupedStream::windowed_by`].
     pub fn aggregate(
         self,
         initial: impl Fn() -> A + Send + Sync + 'static,
@@ -205,7 +204,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, TimeWindows> {
 }
 
 impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, UnlimitedWindows> {
-    /// Makes the table: a row begins as `initial`. See [`CogroupedStream::windowed_by`].
+    /// Creates the table: each row starts as `initial`. See [`CogroupedStream::windowed_by`].
     pub fn aggregate(
         self,
         initial: impl Fn() -> A + Send + Sync + 'static,
@@ -217,7 +216,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, UnlimitedWindows> {
 }
 
 impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SlidingWindows> {
-    /// Makes the table: a row begins as `initial`. See [`CogroupedStream::windowed_by`].
+    /// Creates the table: each row starts as `initial`. See [`CogroupedStream::windowed_by`].
     pub fn aggregate(
         self,
         initial: impl Fn() -> A + Send + Sync + 'static,
@@ -235,8 +234,8 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SlidingWindows> {
 }
 
 impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SessionWindows> {
-    /// Makes the table: a row begins as `initial`, and `merge` makes one row of two where a record closes the
-    /// gap between sessions.
+    /// Creates the table: each row starts as `initial`, and `merge` combines two rows into one when a
+    /// record closes the gap between sessions.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -272,7 +271,7 @@ impl<K: Clone + 'static, A: 'static> CogroupedStream<K, A, SessionWindows> {
     }
 }
 
-/// What comes of all streams, as one table.
+/// The result of all streams, as one table.
 fn together<K: 'static, A: 'static>(graph: &SharedGraph, parts: Vec<LogicalId>) -> LogicalId {
     let operator = Operator::new("cogroup").of(parts).joins_partitions();
     let operator = operator.old_rows(OldRows::OfParents);
@@ -293,7 +292,7 @@ impl<K: Clone + 'static, A: 'static, G> CogroupedStream<K, A, G> {
         windows.table(graph, id, key, store, Emit::Updates)
     }
 
-    /// Adds the operators of all streams; the first brings the store.
+    /// Adds the operators of all streams; the first one brings the store.
     fn add(
         self,
         initial: Arc<dyn Fn() -> A + Send + Sync>,

@@ -1,4 +1,5 @@
-//! What the aggregates of all groupings share: what is folded, and into what.
+//! What the aggregates of all groupings have in common: the values that are folded, and the rows they are
+//! folded into.
 
 use std::sync::Arc;
 
@@ -12,13 +13,13 @@ use crate::task::{NodeId, Wiring};
 pub(in crate::dsl) type SharedFold<K, V, A> =
     Arc<dyn Fn(&K, V, Option<A>) -> Option<A> + Send + Sync>;
 
-/// Two rows of one key as one, where sessions meet.
+/// Merges two rows of one key, when sessions meet.
 pub(in crate::dsl) type SharedMerge<K, A> = Arc<dyn Fn(&K, A, A) -> Option<A> + Send + Sync>;
 
-/// What the old row of an aggregate's first update is: the initial value, or nothing for a reduction.
+/// The old row of an aggregate's first update: the initial value, or nothing for a reduction.
 pub(in crate::dsl) type Initial<A> = Arc<dyn Fn() -> Option<A> + Send + Sync>;
 
-/// Which of the three aggregates it is; descriptions say it.
+/// Which of the three aggregates it is; used in descriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dsl) enum Verb {
     Count,
@@ -42,12 +43,12 @@ pub struct Aggregation<K, V, A> {
     pub(in crate::dsl) verb: Verb,
     pub(in crate::dsl) initial: Initial<A>,
     pub(in crate::dsl) fold: SharedFold<K, V, A>,
-    /// Only sessions ask for it.
+    /// Used only by sessions.
     pub(in crate::dsl) merge: Option<SharedMerge<K, A>>,
     pub(in crate::dsl) store: Materialized<A>,
 }
 
-/// One operator of an aggregate: what it folds, into the rows of which store. A cogroup has several over one
+/// One operator of an aggregate: what it folds, and the store of its rows. A cogroup has several over one
 /// store.
 pub(super) struct Part<K, V, A> {
     pub(super) key: SharedCodec<K>,
@@ -57,9 +58,9 @@ pub(super) struct Part<K, V, A> {
     pub(super) store: String,
     pub(super) initial: Initial<A>,
     pub(super) fold: SharedFold<K, V, A>,
-    /// Whether a cache stands behind it, which must know what each row was before.
+    /// Whether a cache follows it, which needs to know each row's previous value.
     pub(super) cached: bool,
-    /// Which of the streams of a cogroup it folds; each has a time of its own.
+    /// Which stream of a cogroup it folds; each has its own time.
     pub(super) number: Option<usize>,
 }
 
@@ -82,8 +83,8 @@ impl<K, V, A: 'static> Part<K, V, A> {
         }
     }
 
-    /// Whether old rows go along, and what the old row of a first update is: the initial value, or behind a
-    /// cache, which passes on what there was, nothing.
+    /// Whether old rows are sent too, and the old row of a first update: the initial value, or nothing if
+    /// a cache follows, which passes on what there was before.
     pub(super) fn old(&self, wiring: &Wiring<'_>, id: NodeId) -> Option<Initial<A>> {
         match self.cached {
             true => Some(Arc::new(|| None)),
@@ -103,7 +104,7 @@ pub enum Emit {
 }
 
 impl Emit {
-    /// What is known of the rows before its changes.
+    /// What is known about the rows before its changes.
     pub(super) fn old_rows(self) -> OldRows {
         match self {
             Self::Updates => OldRows::Kept,
@@ -112,7 +113,7 @@ impl Emit {
     }
 }
 
-/// A stream whose equal keys are together: what a grouping builds on.
+/// A stream whose equal keys are together: the basis of a grouping.
 pub struct Groups<K, V> {
     pub(in crate::dsl) graph: SharedGraph,
     pub(in crate::dsl) id: LogicalId,
@@ -143,7 +144,7 @@ pub trait Grouping<K, V>: Sized {
 /// A grouping whose rows never become one: all but sessions.
 pub trait WithoutMerge {}
 
-/// One row a key, over all time.
+/// One row per key, over all time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllTime;
 

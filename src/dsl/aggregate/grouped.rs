@@ -8,7 +8,7 @@ use crate::dsl::builder::SharedGraph;
 use crate::dsl::{Materialized, Table, TimeWindows};
 use crate::plan::LogicalId;
 
-/// A stream whose records of one key are together, over all time or in windows.
+/// A stream in which the records of each key are together, over all time or in windows.
 #[must_use = "a grouped stream does nothing until it is aggregated"]
 pub struct GroupedStream<K, V, G = AllTime> {
     pub(super) groups: Groups<K, V>,
@@ -38,9 +38,10 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
         }
     }
 
-    /// Cuts time into windows: each key has a row of its own in each window. [`TimeWindows`] are of a fixed
-    /// size, [`SlidingWindows`](crate::dsl::SlidingWindows) and [`SessionWindows`](crate::dsl::SessionWindows)
-    /// follow the records, [`UnlimitedWindows`](crate::dsl::UnlimitedWindows) begin and do not end.
+    /// Divides time into windows: each key has its own row in each window. [`TimeWindows`] have a fixed
+    /// size, [`SlidingWindows`](crate::dsl::SlidingWindows) and
+    /// [`SessionWindows`](crate::dsl::SessionWindows) follow the records, and
+    /// [`UnlimitedWindows`](crate::dsl::UnlimitedWindows) have a start but no end.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -64,9 +65,9 @@ impl<K: 'static, V: 'static> GroupedStream<K, V> {
 }
 
 impl<K: 'static, V: 'static, G: Grouping<K, V>> GroupedStream<K, V, G> {
-    /// Counts the records of each key, in each window if there are any. A record with a null key is dropped
-    /// and counted as such; so is a null value, but in tumbling, hopping and session windows, where it
-    /// counts. A record whose window has closed is late: dropped and counted.
+    /// Counts the records of each key, per window if there are any. A record with a null key is dropped
+    /// and counted as such; so is one with a null value, except in tumbling, hopping and session windows,
+    /// where it counts. A record whose window has closed is late: it is dropped and counted.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -88,8 +89,8 @@ impl<K: 'static, V: 'static, G: Grouping<K, V>> GroupedStream<K, V, G> {
         })
     }
 
-    /// Combines the values of each key, two at a time; the first is taken as it is. `None` (or a
-    /// null) deletes the row.
+    /// Combines the values of each key, two at a time; the first is used as is. `None` (or a null)
+    /// deletes the row.
     ///
     /// ```
     /// # use marea::prelude::*;

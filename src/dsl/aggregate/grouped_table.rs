@@ -1,4 +1,4 @@
-//! `count`, `reduce`, `aggregate` of a grouped table: rows leave their group and enter it.
+//! `count`, `reduce`, `aggregate` of a grouped table: rows leave one group and enter another.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use crate::plan::{LogicalId, OldRows};
 use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
-/// A table whose rows are together by another key.
+/// A table whose rows are grouped by another key.
 #[must_use = "a grouped table does nothing until it is aggregated"]
 pub struct GroupedTable<K, V> {
     graph: SharedGraph,
@@ -43,8 +43,8 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
         self.fold("table_count", CountRows, store.into())
     }
 
-    /// Combines the rows of each group: `add` puts one in, `subtract` takes one out. The first is taken
-    /// as it is; `None` deletes the group's row.
+    /// Combines the rows of each group: `add` adds one, `subtract` removes one. The first is used as is;
+    /// `None` deletes the group's row.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -70,8 +70,8 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
         self.fold("table_reduce", fold, store.into())
     }
 
-    /// Folds the rows of each group into one that starts as `initial`: `add` puts one in, `subtract`
-    /// takes one out. `None` deletes the group's row.
+    /// Folds the rows of each group into one that starts as `initial`: `add` adds one, `subtract` removes
+    /// one. `None` deletes the group's row.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -148,10 +148,10 @@ impl<K: 'static, V: 'static> GroupedTable<K, V> {
 
 /// How rows enter a group and leave it.
 trait TableFold<K, V, A>: Send + Sync + 'static {
-    /// The group's row with another one in it; `None` so far where it has no row.
+    /// The group's row after adding a row to it; `so_far` is `None` if the group has no row yet.
     fn add(&self, key: &K, row: V, so_far: Option<A>) -> Option<A>;
 
-    /// The group's row without a row that was in it; `None` deletes it.
+    /// The group's row after removing a row from it; `None` deletes it.
     fn subtract(&self, key: &K, row: V, so_far: A) -> Option<A>;
 }
 
@@ -168,11 +168,11 @@ impl<K, V> TableFold<K, V, i64> for CountRows {
     }
 }
 
-/// A group's rows combined two at a time; the first is taken as it is.
+/// A group's rows combined two at a time; the first is used as is.
 struct ReduceRows<F, G> {
-    /// Combines the row so far with one that enters.
+    /// Combines the current row with one that enters.
     pub add: Arc<F>,
-    /// Takes one that leaves out of the row so far.
+    /// Removes a leaving row from the current row.
     pub subtract: Arc<G>,
 }
 
@@ -195,13 +195,13 @@ where
     }
 }
 
-/// A group's rows folded into one of another type.
+/// A group's rows folded into a row of another type.
 struct FoldRows<I, F, G> {
-    /// What a group begins with.
+    /// The initial row of a group.
     pub initial: Arc<I>,
-    /// Folds a row in that enters.
+    /// Folds in a row that enters.
     pub add: Arc<F>,
-    /// Takes a row out that leaves.
+    /// Removes a row that leaves.
     pub subtract: Arc<G>,
 }
 
@@ -222,10 +222,10 @@ where
     }
 }
 
-/// Takes each old row out of its group's row, and each new one in.
+/// Removes each old row from its group's row, and adds each new one.
 ///
-/// The subtractor is not called where the group has no row; a row that becomes null is deleted, and the
-/// tombstone goes out. The timestamp is the larger of the record's and the row's. Source:
+/// The subtractor is not called if the group has no row; a row that becomes null is deleted, and the
+/// tombstone is forwarded. The timestamp is the larger of the record's and the row's. Source:
 /// `KTableAggregate`, `KTableReduce`.
 struct TableAggregate<F, K, V, A> {
     fold: Arc<F>,

@@ -1,11 +1,11 @@
-//! `count`, `reduce`, `aggregate` of grouped streams: once, over a trait of groupings.
+//! `count`, `reduce`, `aggregate` of grouped streams: implemented once, over a trait of groupings.
 //!
 //! ```text
 //!  GroupedStream<K, V, G>  --count | reduce | aggregate-->  Aggregation  --G: Grouping-->  Table<G::Key, A>
 //! ```
 //!
-//! What is aggregated is the same over all time, in windows and in sessions; a [`Grouping`] knows which rows
-//! a record belongs to and builds the operator that keeps them.
+//! The aggregation itself is the same over all time, in windows and in sessions; a [`Grouping`] knows
+//! which rows a record belongs to and builds the operator that keeps them.
 
 mod cogroup;
 mod fold;

@@ -1,12 +1,12 @@
-//! `emit_on_close`: windows and sessions whose last row goes out when they close, and no other.
+//! `emit_on_close`: windows and sessions send one row, their last, when they close.
 //!
-//! The rows are in the store of the aggregate. Beside it is an index of those that have not gone out,
-//! `<store>-open-store`, in the order in which they do: windows by start, then key; sessions by end, then start,
-//! then key. So nothing is walked over but what is due.
+//! The rows are in the store of the aggregate. An additional index, `<store>-open-store`, lists those
+//! that have not been sent, in the order in which they will be: windows by start, then key; sessions by
+//! end, then start, then key. So only rows that are due are visited.
 //!
-//! Results go out before the record that closes their window is put, while the store still shows them all.
-//! Kafka Streams puts it first, so that a jump of time loses windows; a retention that is stated does the same.
-//! Source: KIP-825, `AbstractKStreamTimeWindowAggregateProcessor`.
+//! Results are sent before the record that closes their window is put, while the store still shows them
+//! all. Kafka Streams puts it first, so that a jump of time loses windows; an explicit retention has the
+//! same effect here. Source: KIP-825, `AbstractKStreamTimeWindowAggregateProcessor`.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::dsl::{Change, Materialized};
 use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore, WindowStore};
 use crate::task::{Context, Edges, HeldRow, HoldId, NodeId, Wiring};
 
-/// Windows that close, so that each can have a last row.
+/// Windows that close, so that each can have a final row.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` never closes, so that nothing would come out",
     note = "`emit_on_close` needs `TimeWindows`, `SlidingWindows` or `SessionWindows`"
@@ -32,13 +32,13 @@ impl ClosingWindows for SlidingWindows {}
 impl ClosingWindows for SessionWindows {}
 
 impl<K: 'static, V: 'static, W: ClosingWindows> GroupedStream<K, V, W> {
-    /// Sends one row for each window or session, its last, when it has closed, and no updates before. A row has
-    /// the headers of the record that closed its window. Nothing is lost however far time jumps, unless the
-    /// store's [`retention`](Materialized::retention) is stated: then rows that are past it stay unsent, as in
-    /// Kafka Streams.
+    /// Sends one row for each window or session, its last, when it has closed, and no updates before. A
+    /// row has the headers of the record that closed its window. Nothing is lost however far time jumps,
+    /// unless the store's [`retention`](Materialized::retention) is set explicitly: then rows past it are
+    /// not sent, as in Kafka Streams.
     ///
-    /// Unlike [`Table::suppress`](crate::dsl::Table::suppress) it keeps no second copy of the rows; what is
-    /// open is in an index called `<store>-open-store`.
+    /// Unlike [`Table::suppress`](crate::dsl::Table::suppress) it keeps no second copy of the rows; open
+    /// windows are listed in an index called `<store>-open-store`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -60,20 +60,20 @@ impl<K: 'static, V: 'static, W: ClosingWindows> GroupedStream<K, V, W> {
     }
 }
 
-/// What an operator that emits on close is declared with.
+/// The declaration of an operator that emits on close.
 #[derive(Clone, Debug)]
 pub(super) struct OnClose {
     /// The store of the index.
     index: String,
     /// The store of the rows.
     rows: Arc<str>,
-    /// Whether results go out behind the put of the record that closes them.
+    /// Whether results are sent after the put of the record that closes them.
     after: bool,
 }
 
 impl OnClose {
-    /// If that is asked for: adds the index to the operator. `behind_ms` is how far behind time a row may be
-    /// that goes out.
+    /// If emitting on close is configured: adds the index to the operator. `behind_ms` is how far behind
+    /// the current time a sent row may be.
     pub(super) fn declare<A: 'static>(
         emit: Emit,
         store: &Materialized<A>,
@@ -108,27 +108,27 @@ impl OnClose {
     }
 }
 
-/// The windows or sessions whose row has not gone out, by time and what the operator makes the key.
+/// The windows or sessions whose row has not been sent, by time and by the key that the operator builds.
 pub(super) struct OpenRows {
     index: TimeOrderedStore,
     rows: Arc<str>,
     hold: HoldId,
-    /// Whether results go out behind the put of the record that closes them.
+    /// Whether results are sent after the put of the record that closes them.
     pub(super) after: bool,
 }
 
 impl OpenRows {
-    /// A window or session has a row.
+    /// A window or session now has a row.
     pub(super) fn add(&self, time_ms: i64, key: &[u8]) -> Result<()> {
         self.index.put(time_ms, key, Some(&[]))
     }
 
-    /// A session has become part of another one.
+    /// A session has been merged into another one.
     pub(super) fn remove(&self, time_ms: i64, key: &[u8]) -> Result<()> {
         self.index.put(time_ms, key, None)
     }
 
-    /// Takes out all up to a time, in order.
+    /// Takes out all entries up to a time, in order.
     pub(super) fn take(
         &self,
         until_ms: i64,
@@ -137,14 +137,14 @@ impl OpenRows {
     ) -> Result<()> {
         let (mut key, mut row) = (Vec::new(), Vec::new());
         while let Some(time_ms) = self.index.pop(until_ms, &mut key, &mut row)? {
-            // What follows from this row may be as old as its window.
+            // Records that follow from this row may be as old as its window.
             cx.set_held(self.hold, time_ms);
             let_go(time_ms, &key, cx)?;
         }
         self.say_held(cx)
     }
 
-    /// Says how old the oldest row is that has not gone out.
+    /// Reports how old the oldest row is that has not been sent.
     pub(super) fn say_held(&self, cx: &mut Context) -> Result<()> {
         let first_ms = self.index.first_time_ms()?.unwrap_or(i64::MAX);
         cx.set_held(self.hold, first_ms);
@@ -152,7 +152,7 @@ impl OpenRows {
     }
 }
 
-/// The time up to which an index is due when time has come to `time_ms`: what is there closes `span_ms` later.
+/// The time up to which an index is due when time has reached `time_ms`: entries there close `span_ms` later.
 pub(super) fn due_until_ms(time_ms: i64, span_ms: i64) -> i64 {
     match time_ms {
         i64::MAX => i64::MAX,
@@ -160,7 +160,7 @@ pub(super) fn due_until_ms(time_ms: i64, span_ms: i64) -> i64 {
     }
 }
 
-/// A row that goes out.
+/// A row that is sent.
 pub(super) struct LastRow<'a> {
     /// The bytes of its plain key.
     pub(super) key: &'a [u8],
@@ -202,7 +202,7 @@ impl OpenRows {
         })
     }
 
-    /// Sends the last row of a window, which fails alone.
+    /// Sends the last row of a window; if this fails, only this row fails.
     pub(super) fn send<K: 'static, A: 'static>(
         &self,
         row: &LastRow<'_>,

@@ -1,8 +1,9 @@
-//! Aggregates in sessions: one row a key and run of records without a gap.
+//! Aggregates in sessions: one row per key and run of records without a gap.
 //!
-//! A record joins all sessions of its key that it is close to: their rows are merged, in the order of their
-//! ends, and folded with the record; what was merged is deleted, with a change for each. A session's row has
-//! no timestamp of its own: it is as old as its end. Source: `KStreamSessionWindowAggregate`.
+//! A record joins all sessions of its key that are close to it: their rows are merged, in the order of
+//! their ends, and folded with the record; the merged sessions are deleted, with a change for each. A
+//! session's row has no timestamp of its own: it is as old as its end. Source:
+//! `KStreamSessionWindowAggregate`.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for SessionWindows {
         let behind_ms = sessions.span_ms();
         let (on_close, operator) = OnClose::declare(emit, store, key.name(), behind_ms, operator);
         let part = Part::of(&key, value, &aggregation);
-        // Sessions are merged by all three verbs; `aggregate` is not there without a merger.
+        // All three verbs merge sessions; `aggregate` requires a merger.
         let merge = aggregation
             .merge
             .unwrap_or_else(|| Arc::new(|_, one, _| Some(one)));
@@ -58,9 +59,9 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for SessionWindows {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> GroupedStream<K, V, SessionWindows> {
-    /// Folds the values of each session into a row that starts as `initial`; `merge` makes one row of two
-    /// where a record closes the gap between sessions. A fresh row is merged too, as the first, so that
-    /// `initial` must change nothing. `None` (or a null) deletes the row.
+    /// Folds the values of each session into a row that starts as `initial`; `merge` combines two rows
+    /// into one when a record closes the gap between sessions. A fresh row is merged too, as the first,
+    /// so merging with `initial` must change nothing. `None` (or a null) deletes the row.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -103,7 +104,7 @@ impl<K: Clone + 'static, V: Clone + 'static> GroupedStream<K, V, SessionWindows>
     }
 }
 
-/// Adds an operator over a store that it has.
+/// Adds an operator over a store that already exists.
 pub(super) fn add<K: Clone + 'static, V: 'static, A: 'static>(
     graph: &SharedGraph,
     operator: Operator,
@@ -131,10 +132,10 @@ pub(super) fn add<K: Clone + 'static, V: 'static, A: 'static>(
     })
 }
 
-/// Folds each record into the session that it belongs to, which may take in others.
+/// Folds each record into the session it belongs to, which may absorb others.
 ///
-/// A null key is dropped; a null value counts. Late is what makes a session that has closed, not the record
-/// alone.
+/// A null key is dropped; a null value counts. A record is late if it would extend a session that has
+/// closed, even if the record alone would not be late.
 struct SessionAggregate<K, V, A> {
     fold: SharedFold<K, V, A>,
     merge: SharedMerge<K, A>,
@@ -157,7 +158,7 @@ struct Buffers {
     open: Vec<u8>,
 }
 
-/// A session as it was found.
+/// A session as found in the store.
 struct Found {
     start_ms: i64,
     end_ms: i64,
@@ -169,8 +170,8 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
         self.row.decode(Some(row))
     }
 
-    /// The sessions that a record of that time is close to, by end.
-    /// One that has closed for good is left alone.
+    /// The sessions that are close to a record of that time, by end.
+    /// A session that has closed for good is not touched.
     fn find(&self, key: &[u8], timestamp_ms: i64, closed_until_ms: i64) -> Result<Vec<Found>> {
         let gap_ms = self.sessions.gap_ms;
         let (earliest_ms, latest_ms) = (
@@ -229,7 +230,7 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
                 self.delete(&record.key, key, session, out, cx)?;
             }
         } else if let Some(same) = found.first().filter(|_| self.cached) {
-            // Kafka Streams says nothing of this row; a cache must know of it.
+            // Kafka Streams sends nothing for this row; a cache must know of it.
             old = Some(self.decode(&same.row)?);
         }
         let new = (self.fold)(&record.key, record.value, row).filter(|row| !self.row.is_null(row));
@@ -269,7 +270,7 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
         Ok(())
     }
 
-    /// Deletes a session that has become part of another one.
+    /// Deletes a session that was merged into another one.
     fn delete(
         &self,
         key: &K,
@@ -296,7 +297,7 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
         })
     }
 
-    /// As in Kafka Streams a row of a session has no headers.
+    /// As in Kafka Streams, the row of a session has no headers.
     fn forward(
         &self,
         key: K,
@@ -359,7 +360,7 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
         })
     }
 
-    /// Without an index nothing is held; what is behind time by a gap are the deletions of merged sessions.
+    /// Without an index nothing is held; only the deletions of merged sessions are behind time, by a gap.
     fn say_held(&self, cx: &mut Context) -> Result<()> {
         match &self.open {
             Some(open) => open.say_held(cx),
@@ -373,7 +374,7 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
 
 const START_LEN: usize = 8;
 
-/// What a session is called in the index of its end: so that sessions of one end come by start, then key.
+/// The key of a session in the index of its end: it orders sessions with the same end by start, then key.
 fn open_key(start_ms: i64, key: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&start_ms.to_be_bytes());

@@ -1,9 +1,9 @@
-//! Aggregates in sliding windows: one row a key and set of records that are close to one another.
+//! Aggregates in sliding windows: one row per key and set of records that are close to one another.
 //!
-//! A record makes the window that ends with it, and one that begins behind it if anything is there. Each
-//! window of the key that it falls into gets it too. Before the first difference has passed no window can end
-//! with a record; what is older shares the window that begins at 0. Source: KIP-450,
-//! `KStreamSlidingWindowAggregate`.
+//! A record creates the window that ends with it, and one that starts after it if that contains any
+//! record. Each window of the key that contains the record's timestamp also receives it. No window can
+//! end with a record earlier than the first difference; older records share the window that starts at 0.
+//! Source: KIP-450, `KStreamSlidingWindowAggregate`.
 //!
 //! ```text
 //! records     ----a-------b----          difference 10
@@ -60,7 +60,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for SlidingWindows {
     }
 }
 
-/// Adds an operator over a store that it has.
+/// Adds an operator over a store that already exists.
 pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
     graph: &SharedGraph,
     operator: Operator,
@@ -87,10 +87,10 @@ pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
     })
 }
 
-/// Folds each record into the rows of the windows that it makes or falls into.
+/// Folds each record into the rows of the windows that it creates or falls into.
 ///
-/// A null key and a null value are dropped. A row's timestamp is the largest of its records: the windows of
-/// a key are found by it.
+/// Records with a null key or a null value are dropped. A row's timestamp is the largest of its records:
+/// it is used to find the windows of a key.
 struct SlidingAggregate<K, V, A> {
     fold: SharedFold<K, V, A>,
     initial: Initial<A>,
@@ -106,24 +106,24 @@ struct SlidingAggregate<K, V, A> {
     scratch: RefCell<Scratch>,
 }
 
-/// A record on its way through the windows of its key.
+/// A record while it is folded into the windows of its key.
 struct Arrival<'a, K, V> {
     record: &'a Record<K, V>,
     key: &'a [u8],
     lateness: Lateness,
 }
 
-/// What a window has before a record comes in.
+/// The content of a window before a record is added.
 enum Before<'a> {
     /// The initial row.
     Nothing,
     /// Its own row, `timestamp | value`.
     Own(&'a [u8]),
-    /// That of a window whose records it has too.
+    /// The row of a window whose records it also contains.
     Of(&'a [u8]),
 }
 
-/// What the windows of a key say about a record.
+/// What the existing windows of a key imply for a record.
 #[derive(Default)]
 struct Found {
     starts: Vec<i64>,
@@ -138,7 +138,7 @@ struct Found {
 }
 
 impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, A> {
-    /// The rows of the key's windows from a start on up to the one behind the record.
+    /// The rows of the key's windows from a start up to the window after the record.
     fn rows(
         &self,
         arrival: &Arrival<'_, K, V>,
@@ -180,7 +180,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
                 found.has_left = true;
                 self.update(arrival, start_ms, &Before::Own(&row), out, cx)?;
                 if last_ms >= timestamp_ms {
-                    // A record of the same time was here and made the other windows.
+                    // An earlier record of the same time has created the other windows.
                     return Ok(());
                 }
                 found.previous_ms = Some(last_ms);
@@ -203,7 +203,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
         self.begin_behind(arrival, &found, out, cx)
     }
 
-    /// As [`Self::take`], for a record that is no older than the first difference.
+    /// As [`Self::take`], for a record whose timestamp lies within the first difference.
     fn take_early(
         &self,
         arrival: &Arrival<'_, K, V>,
@@ -226,7 +226,8 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
                 found.has_right = true;
             }
         }
-        // If nothing begins between 0 and the record, all that the first window has is behind the record.
+        // If nothing starts between 0 and the record, all records in the first window are after the
+        // record.
         found.right = found.right.or_else(|| first.clone());
         self.begin_behind(arrival, &found, out, cx)?;
         self.begin_behind_previous(arrival, &found, out, cx)?;
@@ -234,7 +235,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
         self.update(arrival, 0, &before, out, cx)
     }
 
-    /// The window that begins behind the record before this one, now that it has this one.
+    /// The window that starts after the record before this one, now that it contains this one.
     fn begin_behind_previous(
         &self,
         arrival: &Arrival<'_, K, V>,
@@ -252,7 +253,7 @@ impl<K: Clone + 'static, V: Clone + 'static, A: 'static> SlidingAggregate<K, V, 
         self.update(arrival, start_ms, &Before::Nothing, out, cx)
     }
 
-    /// The window that begins behind the record, if it is not empty; the record is not in it.
+    /// The window that starts after the record, if it is not empty; it does not contain the record.
     fn begin_behind(
         &self,
         arrival: &Arrival<'_, K, V>,

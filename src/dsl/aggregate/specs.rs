@@ -1,7 +1,8 @@
-//! Sliding windows and sessions in milliseconds: how long their store keeps rows, and what their table is.
+//! Sliding windows and sessions in milliseconds: how long their store keeps rows, and the type of their
+//! table.
 //!
-//! Both ends of such a window are times of records, so that it is open a millisecond longer than one whose end is
-//! exclusive.
+//! Both ends of such a window are timestamps of records, so it is open a millisecond longer than a window
+//! with an exclusive end.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::dsl::{Materialized, Table};
 use crate::plan::LogicalId;
 use crate::state::{RowForm, SessionRules, StoreKind, StoreSpec, WindowRules};
 
-/// The windows in milliseconds; what is wrong with them is reported for the store.
+/// The windows in milliseconds; errors in them are reported for the store.
 pub(super) fn sliding_spec(
     graph: &SharedGraph,
     windows: SlidingWindows,
@@ -31,7 +32,7 @@ pub(super) fn sliding_spec(
 }
 
 impl SlidingSpec {
-    /// How far behind time the start of a window is that has just closed.
+    /// How far behind the current time the start of a window is that has just closed.
     pub(super) fn span_ms(&self) -> i64 {
         let last_ms = self.difference_ms.saturating_add(self.grace_ms);
         last_ms.saturating_add(1)
@@ -69,7 +70,7 @@ impl SlidingSpec {
     }
 }
 
-/// The sessions in milliseconds; what is wrong with them is reported for the store.
+/// The sessions in milliseconds; errors in them are reported for the store.
 pub(super) fn session_spec(
     graph: &SharedGraph,
     sessions: SessionWindows,
@@ -90,7 +91,7 @@ impl SessionSpec {
         self.gap_ms.saturating_add(self.grace_ms)
     }
 
-    /// How far behind time the end of a session is that has just closed.
+    /// How far behind the current time the end of a session is that has just closed.
     pub(super) fn span_ms(&self) -> i64 {
         self.open_ms().saturating_add(1)
     }
@@ -131,7 +132,7 @@ impl SessionSpec {
             .with_view(name.clone(), view);
         match emit {
             Emit::Updates => table.cached_if(store.cached, &name, row),
-            // Each row comes once: there is nothing to merge.
+            // Each row is sent once: there is nothing to merge.
             Emit::OnClose => table,
         }
     }

@@ -1,4 +1,4 @@
-//! Aggregates in tumbling and hopping windows: one row a key and window.
+//! Aggregates in tumbling and hopping windows: one row per key and window.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(super) fn build<K: Clone + 'static, V: Clone + 'static, A: 'static>(
     windows.table(graph, id, key, aggregation.store, emit)
 }
 
-/// Adds an operator over a store that it has.
+/// Adds an operator over a store that already exists.
 pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
     graph: &SharedGraph,
     operator: Operator,
@@ -82,7 +82,7 @@ pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
     })
 }
 
-/// The windows in milliseconds; what is wrong with them is reported for the store.
+/// The windows in milliseconds; errors in them are reported for the store.
 pub(super) fn window_spec(
     graph: &SharedGraph,
     windows: TimeWindows,
@@ -99,8 +99,8 @@ pub(super) fn window_spec(
     })
 }
 
-/// How long a store keeps the rows of windows: as stated, or `spare_ms` longer than their results need. The rows
-/// of windows that emit on close are read a millisecond longer. What is wrong is reported.
+/// How long a store keeps the rows of windows: as set explicitly, or `spare_ms` longer than their results
+/// need. The rows of windows that emit on close are read a millisecond longer. Errors are reported.
 pub(super) fn retention_ms<A: 'static>(
     graph: &SharedGraph,
     (least_ms, spare_ms): (i64, i64),
@@ -138,7 +138,7 @@ pub(super) fn windowed_table<K: 'static, A: 'static>(
         .with_view(name.clone(), view);
     match emit {
         Emit::Updates => table.cached_if(store.cached, &name, row),
-        // Each row comes once: there is nothing to merge.
+        // Each row is sent once: there is nothing to merge.
         Emit::OnClose => table,
     }
 }
@@ -181,9 +181,9 @@ impl TimeWindowSpec {
 
 /// Folds each record into the rows of its windows and forwards the rows.
 ///
-/// A null key is dropped; a null value counts. A window takes records until the time passes its end
-/// plus grace. A row's timestamp is the largest of the records folded into it. Source:
-/// `KStreamWindowAggregate`.
+/// A record with a null key is dropped; one with a null value counts. A window accepts records until the
+/// time passes its end plus grace. A row's timestamp is the largest of the records folded into it.
+/// Source: `KStreamWindowAggregate`.
 struct WindowAggregate<K, V, A> {
     fold: SharedFold<K, V, A>,
     windows: TimeWindowSpec,
@@ -280,7 +280,7 @@ where
                 cx.drop_record(cx.closed_reason());
                 continue;
             }
-            // The last window takes key and value; a tumbling window has no other.
+            // The last window takes ownership of key and value; a tumbling window is the only one.
             let last = starts.peek().is_none();
             let take = |slot: &mut Option<K>| if last { slot.take() } else { slot.clone() };
             let Some(key) = take(&mut key) else { break };
@@ -345,8 +345,8 @@ where
         }
     }
 
-    /// The end of the input closes all windows up to the last, so that one whose result has been final
-    /// does not open again, whatever the clocks of those who go on.
+    /// The end of the input closes all windows up to the last, so that a window with a final result does
+    /// not open again, whatever the clocks of origins that continue.
     fn tick(
         &self,
         tick: Tick,

@@ -1,4 +1,4 @@
-//! Aggregates in the one window that begins at a time and does not end.
+//! Aggregates in a single window that has a start but no end.
 
 use super::fold::{Aggregation, Grouping, Groups, WithoutMerge};
 use super::{TimeWindowSpec, UnlimitedWindows, time_window};
@@ -20,7 +20,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Grouping<K, V> for UnlimitedWindows
 }
 
 impl UnlimitedWindows {
-    /// One window, of which the end is the end of time; what is older is in none, and not counted as dropped.
+    /// One window, whose end is the end of time; older records are in no window, and are not counted as
+    /// dropped.
     pub(super) fn spec(self) -> TimeWindowSpec {
         TimeWindowSpec {
             size_ms: i64::MAX,

@@ -1,4 +1,4 @@
-//! Aggregates over all time: one row a key.
+//! Aggregates over all time: one row per key.
 
 use std::cell::RefCell;
 
@@ -46,7 +46,7 @@ impl<K: 'static, V: 'static> Grouping<K, V> for AllTime {
     }
 }
 
-/// Adds an operator over a store that it has.
+/// Adds an operator over a store that already exists.
 pub(super) fn add<K: 'static, V: 'static, A: 'static>(
     graph: &SharedGraph,
     operator: Operator,

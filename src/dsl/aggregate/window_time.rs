@@ -1,4 +1,4 @@
-//! What a windowed aggregate knows of time: what it has seen, and what has closed.
+//! What a windowed aggregate knows about time: what it has seen, and what has closed.
 
 use crate::base::Headers;
 use crate::state::TimeSlot;
@@ -13,18 +13,18 @@ pub(super) struct WindowTime {
     bound: TimeBound,
 }
 
-/// Up to where windows have closed for a record, in milliseconds, their grace not counted.
+/// Up to where windows have closed for a record, in milliseconds, without their grace.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lateness {
-    /// By its own origin: what is older is late.
+    /// According to its own origin: older windows are late.
     pub(super) late_ms: i64,
-    /// For good, by the slowest origin.
+    /// For good, according to the slowest origin.
     pub(super) closed_ms: i64,
 }
 
 impl WindowTime {
-    /// The time of an operator over a store; of one of several over the same store by its number. Then each
-    /// has a time of its own, but the slowest origin of all is waited for.
+    /// The time of an operator over a store; for one of several operators over the same store, given its
+    /// number. In that case each has its own time, but all of them wait for the slowest origin.
     pub(super) fn of(wiring: &Wiring<'_>, id: NodeId, store: &str, number: Option<usize>) -> Self {
         let (place, bound) = match number {
             None => (format!("operator/{store}"), wiring.bound(id)),
@@ -48,13 +48,13 @@ impl WindowTime {
         }
     }
 
-    /// Whether records of several upstream tasks come.
+    /// Whether records of several upstream tasks arrive.
     pub(super) fn has_several_origins(&self) -> bool {
         self.bound.has_several_origins()
     }
 
-    /// With several origins what the slowest of them has passed is closed, for good: rows expire by it
-    /// (`set_floor` tells the store), and a record that comes later would begin its window anew.
+    /// With several origins, windows that the slowest of them has passed are closed for good: rows expire
+    /// by it (`set_floor` tells the store), and a later record would start its window again.
     #[inline]
     pub(super) fn close(&self, cx: &Context, set_floor: impl FnOnce(i64)) {
         if self.bound.has_several_origins() {
@@ -66,12 +66,12 @@ impl WindowTime {
         }
     }
 
-    /// All windows are closed up to a time, as at the end of the input.
+    /// Marks all windows as closed up to a time, as at the end of the input.
     pub(super) fn close_until(&self, close_ms: i64) {
         self.closed.raise(close_ms);
     }
 
-    /// What is late for the record that is handled.
+    /// Where lateness starts for the current record.
     #[inline]
     pub(super) fn lateness(&self, cx: &Context) -> Lateness {
         Lateness {
@@ -80,8 +80,8 @@ impl WindowTime {
         }
     }
 
-    /// The headers of a result that closes: those of the record that made time pass, where one did. With several
-    /// origins it is chance which one that was, so that there are none.
+    /// The headers of a result sent on close: those of the record that advanced time, if there was one.
+    /// With several origins it is a matter of chance which record that was, so there are none.
     pub(super) fn closing_headers<'a>(
         &self,
         headers: Option<&'a Headers>,
@@ -92,7 +92,7 @@ impl WindowTime {
             .unwrap_or(none)
     }
 
-    /// The time by which windows close and their results go out.
+    /// The time by which windows close and their results are sent.
     pub(super) fn closing_ms(&self, cx: &Context) -> i64 {
         cx.closing_time_ms(&self.bound, self.observed.get())
     }

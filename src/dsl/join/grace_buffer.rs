@@ -1,12 +1,14 @@
-//! Records of a stream that wait before they meet a versioned table, so that what it learns late is there.
+//! Records of a stream that wait before they meet a versioned table, so that late rows of the table are
+//! there.
 //!
 //! ```text
 //! row key:  timestamp i64 BE | key | number u64 BE       row:  headers | value
 //! ```
 //!
-//! They go on in the order of their timestamps, then of their keys, then as they came, when stream time has
-//! passed them by the grace. One that comes later than that goes on at once. So does one without a key or a
-//! value, which moves no time: the join drops it, or joins it with nothing. Source: `KStreamKTableJoinProcessor`, KIP-923.
+//! They are passed on in the order of their timestamps, then of their keys, then of their arrival, when
+//! stream time has passed them by the grace. A record that arrives later than that is passed on at once.
+//! So is one without a key or a value, which does not advance time: the join drops it, or joins it with
+//! nothing. Source: `KStreamKTableJoinProcessor`, KIP-923.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -24,10 +26,11 @@ use crate::state::row::{put_headers, take_headers};
 use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
-/// Length of the number behind a key.
+/// Length of the number after a key.
 const NUMBER_LEN: usize = 8;
 
-/// Puts the buffer of the join `name` behind `parent`, before a table that knows its rows `history_ms` back.
+/// Inserts the buffer of the join `name` after `parent`, before a table whose rows are known `history_ms`
+/// back.
 pub(super) fn add_buffer<K: 'static, V: 'static>(
     graph: &SharedGraph,
     parent: LogicalId,
@@ -51,7 +54,7 @@ pub(super) fn add_buffer<K: 'static, V: 'static>(
     });
     let store = format!("{name}-buffer");
     let codecs = (key.name(), value.name());
-    // A record is as old when it comes out as when it came.
+    // A record keeps its timestamp while it is held.
     let operator = Operator::new("join_buffer")
         .of([parent])
         .holds_back_ms(0)
@@ -79,9 +82,9 @@ struct GraceBuffer<K, V> {
     value: SharedCodec<V>,
     name: Arc<str>,
     rows: TimeOrderedStore,
-    /// The largest timestamp that was seen.
+    /// The largest timestamp seen.
     observed: TimeSlot,
-    /// The number of the record that came last.
+    /// The number of the latest record.
     number: TimeSlot,
     bound: TimeBound,
     hold_id: HoldId,
@@ -90,7 +93,7 @@ struct GraceBuffer<K, V> {
 }
 
 impl<K: 'static, V: 'static> GraceBuffer<K, V> {
-    /// Keeps a record.
+    /// Holds a record.
     fn keep(&self, record: &Record<K, V>) -> Result<()> {
         let Scratch { key, row } = &mut *self.scratch.borrow_mut();
         key.clear();
@@ -104,7 +107,7 @@ impl<K: 'static, V: 'static> GraceBuffer<K, V> {
         self.rows.put(record.timestamp_ms, key, Some(row))
     }
 
-    /// Passes on what time has passed by the grace.
+    /// Passes on records that time has passed by the grace.
     fn release(&self, time_ms: i64, out: &Edges<K, V>, cx: &mut Context) -> Result<()> {
         let until_ms = match time_ms {
             i64::MAX => i64::MAX - 1,

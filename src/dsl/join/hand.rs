@@ -1,15 +1,15 @@
-//! The two sides of a join of streams, told apart by type.
+//! The two sides of a join of streams, distinguished by type.
 
 /// The side of a join that a process works for.
 pub(super) trait Hand<L, R>: 'static {
-    /// What comes in on this side.
+    /// Type of the values on this side.
     type Own: 'static;
-    /// What comes in on the other.
+    /// Type of the values on the other side.
     type Other: 'static;
     /// Whether it is the left one.
     const IS_LEFT: bool;
 
-    /// An own value and one of the other side as left and right.
+    /// A value of this side and one of the other side, as left and right.
     fn sides<'a>(
         own: Option<&'a Self::Own>,
         other: Option<&'a Self::Other>,

@@ -1,4 +1,5 @@
-//! What joins of streams make of their windows: how far a record reaches, and how long its store keeps rows.
+//! How joins of streams interpret their windows: how far a record reaches, and how long its store keeps
+//! rows.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::dsl::windows::{JoinReach, millis};
 use crate::plan::LogicalId;
 use crate::state::{StoreKind, WindowRules};
 
-/// The reach of the left side and the least retention, in milliseconds; what is wrong with the windows is
+/// The reach of the left side and the minimum retention, in milliseconds; errors in the windows are
 /// reported for the join.
 pub(super) fn reach_of(graph: &SharedGraph, name: &str, windows: &JoinWindows) -> (JoinReach, i64) {
     windows.reach().unwrap_or_else(|error| {
@@ -23,7 +24,7 @@ pub(super) fn reach_of(graph: &SharedGraph, name: &str, windows: &JoinWindows) -
     })
 }
 
-/// The retention that the user chose, or else the least, in milliseconds.
+/// The retention that the user chose, or else the minimum, in milliseconds.
 pub(super) fn retention_ms(graph: &SharedGraph, least_ms: i64, given: Option<Duration>) -> i64 {
     match given.map(|given| millis(given, "a retention")) {
         None => least_ms,
@@ -44,7 +45,7 @@ pub(super) fn rows_of(reach: JoinReach, retention_ms: i64) -> StoreKind {
     })
 }
 
-/// Brings the results of both sides together, which have to be partitioned alike.
+/// Merges the results of both sides, which must be co-partitioned.
 pub(super) fn merge_sides<K: 'static, R: 'static>(
     graph: &SharedGraph,
     word: &'static str,

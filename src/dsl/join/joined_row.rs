@@ -1,11 +1,11 @@
-//! What a stream's record and a table's row make: for joins with tables and with global tables.
+//! The result of a stream's record and a table's row, for joins with tables and with global tables.
 
 use std::sync::Arc;
 
 use crate::base::{Record, Result};
 use crate::task::{Context, Edges};
 
-/// Makes the value of a result of a record's and of the row that it meets in a table.
+/// Computes the value of a result from a record and the table row that it meets.
 pub(super) trait JoinRow<K, V, W, R>: Clone + Send + Sync + 'static {
     /// Whether a record without a row has a result.
     const KEEPS_ALONE: bool;
@@ -13,7 +13,7 @@ pub(super) trait JoinRow<K, V, W, R>: Clone + Send + Sync + 'static {
     /// The value of the result, if there is one.
     fn join(&self, key: &K, value: V, row: Option<W>) -> Option<R>;
 
-    /// Sends the result on, if there is one, as the record that made it: with its key, time and headers.
+    /// Forwards the result, if there is one, with the key, time and headers of its record.
     fn push(
         &self,
         record: Record<K, V>,

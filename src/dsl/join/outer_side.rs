@@ -1,11 +1,11 @@
-//! `left_join` and `outer_join` of two streams: what finds no partner comes out alone, when none can come
-//! any more.
+//! `left_join` and `outer_join` of two streams: a record without a partner is sent alone when none can
+//! arrive any more.
 //!
-//! With one origin the rule is Kafka Streams', to the record: what waits is looked at when a record moves
-//! the time of the join, and an older record that finds no partner once time has passed its window does
-//! not wait, grace or not. With several origins a record gives up when the slowest of them has passed its
-//! window and the grace, whichever record it was that moved time; then results depend on nobody's pace.
-//! Source: `KStreamKStreamJoin`.
+//! With one origin the rule matches Kafka Streams record by record: waiting records are checked when a
+//! record advances the time of the join, and an older record without a partner does not wait once time
+//! has passed its window, grace or not. With several origins a record gives up when the slowest of them
+//! has passed its window and the grace, whichever record advanced time; results then do not depend on
+//! pace. Source: `KStreamKStreamJoin`.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -21,17 +21,17 @@ use crate::dsl::windows::JoinReach;
 use crate::state::{KeyValueStore, Put, TimeSlot, WindowStore};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
 
-/// Which records meet, seen from the left side, and for how much longer than that they may.
+/// Which records meet, seen from the left side, and for how much longer they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OuterReach {
     /// Where the partners of a left record are.
     pub left: JoinReach,
-    /// How long after that a record still waits, in milliseconds.
+    /// How much longer a record waits after that, in milliseconds.
     pub grace_ms: i64,
 }
 
 impl OuterReach {
-    /// How long after its timestamp a record of a side may find partners, grace included.
+    /// How long after its timestamp a record of a side may find partners, including grace.
     fn waits_ms(&self, is_left: bool) -> i64 {
         let after_ms = match is_left {
             true => self.left.after_ms,
@@ -44,22 +44,22 @@ impl OuterReach {
 /// The times that both sides of an outer join share, kept with the state.
 #[derive(Clone)]
 pub(super) struct OuterTimes {
-    /// The largest timestamp that either has seen.
+    /// The largest timestamp seen on either side.
     pub observed: TimeSlot,
-    /// The timestamp that was looked at last, where it may be that of a record that waits; with one
-    /// origin nobody looks again before this one's time has come, as in Kafka Streams.
+    /// The timestamp of the last check, which may be that of a waiting record; with one origin there is
+    /// no other check before that time, as in Kafka Streams.
     pub looked_at: TimeSlot,
-    /// Whether the left input has ended, and the right one.
+    /// Whether the left input has ended, and whether the right one has.
     pub ended: (TimeSlot, TimeSlot),
 }
 
 /// The stores of an outer join, seen from one side.
 pub(super) struct OuterStores {
-    /// Where the side puts its records.
+    /// Where the side stores its records.
     pub own: WindowStore,
     /// Where it looks for partners.
     pub other: WindowStore,
-    /// What waits on either side, and the store's name.
+    /// The waiting records of both sides, and the store's name.
     pub unmatched: (Arc<str>, KeyValueStore),
 }
 
@@ -93,8 +93,8 @@ pub(super) struct OuterJoinSide<J, H: Hand<L, R>, K, L, R, Out> {
 }
 
 impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
-    /// A side of a join. `bound` is that of both sides, and `holds` are the numbers under which both say
-    /// what waits.
+    /// A side of a join. `bound` is that of both sides, and `holds` are the numbers under which both
+    /// sides report what is waiting.
     pub fn new(
         join: Arc<J>,
         reach: OuterReach,
@@ -134,7 +134,7 @@ impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
         }
     }
 
-    /// Rows stay for as long as the slowest origin of either side may send a partner.
+    /// Rows are kept for as long as the slowest origin of either side may send a partner.
     fn hold_back(&self, cx: &Context) {
         if self.bound.has_several_origins() {
             let floor_ms = cx.floor_ms(&self.bound);
@@ -143,7 +143,7 @@ impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
         }
     }
 
-    /// What waits may still come out, with its own timestamp.
+    /// Waiting records may still be sent, with their own timestamps.
     fn say_held(&self, cx: &mut Context) -> Result<()> {
         let oldest_ms = self.unmatched.first_ms()?.unwrap_or(i64::MAX);
         for hold in &self.holds {
@@ -152,7 +152,7 @@ impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
         Ok(())
     }
 
-    /// The slots of what this side has of both.
+    /// The slots of this side in both.
     fn ended(&self) -> (&TimeSlot, &TimeSlot) {
         let (left, right) = &self.times.ended;
         match H::IS_LEFT {
@@ -171,7 +171,7 @@ where
     R: 'static,
     Out: 'static,
 {
-    /// Whether a record of this side comes out alone where it has no partner.
+    /// Whether a record of this side is sent alone if it has no partner.
     const IS_OUTER: bool = match J::KIND {
         JoinKind::Inner => false,
         JoinKind::Left => H::IS_LEFT,
@@ -183,8 +183,8 @@ where
         self.join.join(key, left, right)
     }
 
-    /// Lets go what has waited for long enough when time has reached `time_ms`. `looks_on` where it is
-    /// to be known how far the next look may wait.
+    /// Sends what has waited long enough when time has reached `time_ms`. `looks_on` if the caller needs
+    /// to know how long the next check may wait.
     fn release(
         &self,
         time_ms: i64,
@@ -198,7 +198,7 @@ where
         let Some(first_ms) = self.unmatched.first_ms()? else {
             return Ok(());
         };
-        // Nothing that is younger can have waited for long enough.
+        // Nothing younger can have waited long enough.
         let least_ms = self.reach.waits_ms(true).min(self.reach.waits_ms(false));
         let last_ms = match (time_ms, looks_on) {
             (i64::MAX, _) => i64::MAX,
@@ -226,7 +226,7 @@ where
                         true => open.0 = true,
                         false => open.1 = true,
                     }
-                    // Kafka Streams looks at each record, so that a second one of the row ends its look.
+                    // Kafka Streams checks record by record, so a second record of the row ends its scan.
                     if open == (true, true) && row.values.count() > 1 {
                         return Ok(());
                     }
@@ -243,7 +243,7 @@ where
         Ok(())
     }
 
-    /// The records of a row come out alone.
+    /// The records of a row are sent alone.
     fn let_go(
         &self,
         row: &UnmatchedRow<'_>,
@@ -289,8 +289,8 @@ where
         Ok(())
     }
 
-    /// What is due when a record of the timestamp comes: with several origins what all of them have
-    /// passed, with one what Kafka Streams would look for now.
+    /// What is due when a record of the timestamp arrives: with several origins, what all of them have
+    /// passed; with one, what Kafka Streams would look for now.
     fn release_due(
         &self,
         timestamp_ms: i64,
@@ -317,7 +317,7 @@ where
         self.release(observed_ms, true, headers, out, cx)
     }
 
-    /// No partner is there now: waits for one, or comes out at once where none may come.
+    /// There is no partner now: the record waits for one, or is sent at once if none may arrive.
     fn wait_for_partner(
         &self,
         record: Record<K, H::Own>,
@@ -436,8 +436,8 @@ where
         self.say_held(cx)
     }
 
-    /// What waits gives up when both inputs have ended, and not before: the other one may still bring its
-    /// partner. Those behind are told then, since only then nothing comes any more.
+    /// Waiting records give up when both inputs have ended, and not before: the other one may still bring
+    /// their partner. Nodes downstream are told only then, since only then nothing more will arrive.
     fn tick(&self, tick: Tick, out: &Edges<K, Out>, cx: &mut Context) -> Result<()> {
         self.hold_back(cx);
         let none = Headers::default();

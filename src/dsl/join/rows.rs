@@ -1,10 +1,10 @@
-//! Which results a join has, and what each is made of: for joins of tables and of streams.
+//! Which results a join has, and how each is made: for joins of tables and of streams.
 
 use std::sync::Arc;
 
-/// Makes the row of a result of the rows of both sides; `None` where that is none.
+/// Makes the result row from the rows of both sides; `None` if there is no result.
 pub(in crate::dsl) trait JoinRows<K, V, W, R>: Send + Sync + 'static {
-    /// Which sides may be without a row.
+    /// Which sides may be missing.
     const KIND: JoinKind;
 
     /// The row of the result.

@@ -1,8 +1,9 @@
-//! `join_global`, `left_join_global`: each record of a stream with a row of a global table, under a key of its own.
+//! `join_global`, `left_join_global`: joins each record of a stream with a row of a global table, by a
+//! key of its choice.
 //!
-//! Only the stream's records make results; the table is looked at as it is when they arrive. A null
-//! value is dropped and counted, and so is a record of the inner join that names no row; the record's own key
-//! may be null. Source: `KStreamKTableJoinProcessor` under `KStreamGlobalKTableJoin`.
+//! Only the stream's records produce results; they see the table as it is when they arrive. A record with
+//! a null value is dropped and counted, and so is a record of the inner join that refers to no row; the
+//! record's own key may be null. Source: `KStreamKTableJoinProcessor` under `KStreamGlobalKTableJoin`.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use crate::dsl::{GlobalTable, Stream, TimestampedKeyValueStore};
 use crate::task::{Context, DropReason, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Joins each record with the row of a global table that it names: `key` gives its key, or `None`. A record that
-    /// names none, or one that is not there, makes no result. The stream needs no repartition.
+    /// Joins each record with the row of a global table that it refers to: `key` returns the row's key,
+    /// or `None`. A record that refers to no row, or to one that does not exist, has no result. The
+    /// stream needs no repartition.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -45,7 +47,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         self.join_global_with(table, key, join, V::codec())
     }
 
-    /// As [`Stream::join_global`]; the codec is asked whether a value is null.
+    /// As [`Stream::join_global`]; the codec is only used to check whether a value is null.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -69,7 +71,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         self.global("join_global", table, key, join, Arc::new(value))
     }
 
-    /// As [`Stream::join_global`]; a record that names no row, or one that is not there, is joined with `None`.
+    /// As [`Stream::join_global`]; a record that refers to no row, or to one that does not exist, is
+    /// joined with `None`.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -97,7 +100,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         self.left_join_global_with(table, key, join, V::codec())
     }
 
-    /// As [`Stream::left_join_global`]; the codec is asked whether a value is null.
+    /// As [`Stream::left_join_global`]; the codec is only used to check whether a value is null.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -153,7 +156,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Looks the row up that a record names.
+/// Looks up the row that a record refers to.
 struct JoinGlobal<F, J, K, V, L, W, O, R> {
     select: Arc<F>,
     join: J,

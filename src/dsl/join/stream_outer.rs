@@ -1,4 +1,4 @@
-//! `left_join` and `outer_join` of two streams: the methods, and their place in the graph.
+//! `left_join` and `outer_join` of two streams: the methods, and the nodes they create.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::plan::LogicalId;
 use crate::state::{Medium, StoreKind, StoreSpec};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
-    /// As [`Stream::join`]; a record of this stream that finds no partner comes out with `None`, once none
-    /// can come any more, with its own timestamp. A null key finds none.
+    /// As [`Stream::join`]; a record of this stream without a partner is sent with `None`, once none can
+    /// arrive any more, with its own timestamp. A null key has no partner.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -46,8 +46,8 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
         join_all("left_join", (self, other), join, windows, joined.into())
     }
 
-    /// As [`Stream::join`]; a record of either stream that finds no partner comes out with `None` for the
-    /// other, once none can come any more, with its own timestamp. A null key finds none.
+    /// As [`Stream::join`]; a record of either stream without a partner is sent with `None` for the
+    /// other, once none can arrive any more, with its own timestamp. A null key has no partner.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -174,7 +174,8 @@ where
             medium: self.medium,
             ..StoreSpec::new(own.clone(), rows, codecs)
         };
-        // What waits comes out as old as it is, and is said to wait from its arrival on.
+        // Waiting records are sent with their own timestamps, and are reported as waiting from their
+        // arrival on.
         let side = Operator::new(operator).of([parent]).holds_back_ms(0);
         let side = side.store(spec).uses(other.clone());
         let side = match H::IS_LEFT {

@@ -1,8 +1,9 @@
 //! A stream joined with itself, over one store.
 //!
-//! Results come as from two sides with a store each: the record with those before it, then those with the
-//! record, itself among them by timestamp. Only at the edge of the retention the two differ: a record that
-//! is older than what the store keeps does not meet itself. Source: `KStreamKStreamSelfJoin`.
+//! Results are produced as from two sides with a store each: the record with those before it, then those
+//! with the record, including itself, by timestamp. The only difference is at the edge of the retention:
+//! a record that is older than what the store keeps does not meet itself. Source:
+//! `KStreamKStreamSelfJoin`.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -21,8 +22,8 @@ use crate::state::{Put, StoreSpec, TimeSlot, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
-    /// Joins the stream with itself: each record meets those of its key that are close to it, both ways
-    /// round, and itself. Kept in one store, `<name>-join-store`, where joining a clone needs two.
+    /// Joins the stream with itself: each record meets the close records of its key in both directions,
+    /// and itself. It needs only one store, `<name>-join-store`, where joining a clone needs two.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -104,7 +105,7 @@ impl<F, K, V, R> SelfJoin<F, K, V, R> {
         }
     }
 
-    /// Rows stay for as long as the slowest origin may send a partner.
+    /// Rows are kept for as long as the slowest origin may send a partner.
     fn hold_back(&self, cx: &Context) {
         if self.bound.has_several_origins() {
             self.store.set_floor_ms(cx.floor_ms(&self.bound));
@@ -112,7 +113,7 @@ impl<F, K, V, R> SelfJoin<F, K, V, R> {
     }
 
     /// Whether a record of this age meets itself: Kafka Streams draws the line a millisecond earlier than
-    /// the store does.
+    /// the store.
     fn is_kept(&self, timestamp_ms: i64, cx: &Context) -> bool {
         let time_ms = match self.bound.has_several_origins() {
             true => cx.floor_ms(&self.bound).min(self.observed.get()),

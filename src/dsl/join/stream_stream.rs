@@ -1,9 +1,9 @@
-//! `join` of two streams: pairs records of one key whose timestamps are close.
+//! `join` of two streams: pairs records of the same key whose timestamps are close.
 //!
-//! Each side keeps its records in a window store and looks into the other's. A result has the larger
-//! of the two timestamps and the headers of the record that made it. A record with a null key or a
-//! null value is dropped and counted. There is no drop of late records as such: a record meets what
-//! the other store still shows. Source: `KStreamKStreamJoin`.
+//! Each side stores its records in a window store and looks into the other's. A result has the larger of
+//! the two timestamps and the headers of the record that produced it. A record with a null key or a null
+//! value is dropped and counted. Late records are not dropped as such: a record meets whatever the other
+//! store still shows. Source: `KStreamKStreamJoin`.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -24,9 +24,9 @@ use crate::state::{Medium, Put, StoreSpec, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
-    /// Pairs each record with the records of another stream that have the same key and a timestamp
-    /// close to its own. Both must be partitioned alike; where a key has changed, a repartition is
-    /// put before the join.
+    /// Pairs each record with the records of another stream that have the same key and a timestamp close
+    /// to its own. Both must be co-partitioned; if a key has changed, a repartition is inserted before
+    /// the join.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -191,7 +191,7 @@ impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
 }
 
 impl<F, K, V, W, R> JoinSide<F, K, V, W, R> {
-    /// Rows stay for as long as the slowest origin of either side may send a partner.
+    /// Rows are kept for as long as the slowest origin of either side may send a partner.
     fn hold_back(&self, cx: &Context) {
         if self.bound.has_several_origins() {
             let floor_ms = cx.floor_ms(&self.bound);
@@ -240,7 +240,7 @@ where
             cx.drop_record(DropReason::Expired);
         }
         let from_ms = timestamp_ms.saturating_sub(self.reach.before_ms).max(0);
-        // Kafka Streams moves a reach that ends before 1970 to 1970: the record at 0 is met.
+        // Kafka Streams clips a range that ends before 1970 at 1970, so a record at 0 is met.
         let to_ms = timestamp_ms.saturating_add(self.reach.after_ms).max(0);
         if to_ms < from_ms {
             return Ok(());

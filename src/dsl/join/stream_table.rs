@@ -1,9 +1,9 @@
-//! `join_table`, `left_join_table`: each record of a stream with the current row of a table.
+//! `join_table`, `left_join_table`: joins each record of a stream with the current row of a table.
 //!
-//! Only the stream's records make results; the table is looked at as it is when they arrive, or, if it is
-//! versioned, as it was at their time. A null
-//! value is dropped and counted, and so is a null key of the inner join; the left join takes a null
-//! key for one that has no row. Source: `KStreamKTableJoinProcessor`, KIP-962.
+//! Only the stream's records produce results; they see the table as it is when they arrive or, if it is
+//! versioned, as it was at their time. A record with a null value is dropped and counted, and so is one
+//! with a null key in the inner join; the left join treats a null key as one that has no row. Source:
+//! `KStreamKTableJoinProcessor`, KIP-962.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -19,9 +19,10 @@ use crate::dsl::{Joined, Stream, Table};
 use crate::task::{Context, DropReason, Edges, Process, ViewPort};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Joins each record with the current row of a table; a record whose key has no row makes no
-    /// result. The table must have a store. A versioned one ([`Materialized::versioned`](crate::dsl::Materialized::versioned))
-    /// gives the row that it had at the record's time.
+    /// Joins each record with the current row of a table; a record whose key has no row has no result.
+    /// The table must have a store. A versioned one
+    /// ([`Materialized::versioned`](crate::dsl::Materialized::versioned)) supplies the row that was valid
+    /// at the record's time.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -43,8 +44,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         self.table_join("join_table", table, joined.into(), join)
     }
 
-    /// Joins each record with the current row of a table, or with `None` where there is none; a null
-    /// key has none. The table must have a store.
+    /// Joins each record with the current row of a table, or with `None` if there is none, as for a null
+    /// key. The table must have a store.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -118,7 +119,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Joins with the rows of a table; the codecs are asked only whether something is null.
+/// Joins with the rows of a table; the codecs are only used to check for null.
 struct JoinTable<J, K, V, W, R> {
     join: J,
     key: SharedCodec<K>,

@@ -1,4 +1,4 @@
-//! Joins of two tables: what changes on either side changes the result's row of the same key.
+//! Joins of two tables: a change on either side changes the result row of the same key.
 //!
 //! A result has the larger of the two timestamps and the headers of the record that made it. Source:
 //! `KTableKTableInnerJoin`, `-LeftJoin`, `-RightJoin`, `-OuterJoin`.
@@ -18,8 +18,8 @@ use crate::plan::OldRows;
 use crate::task::{Context, DropReason, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Joins with the row that another table has under the same key: a table of the keys that both have,
-    /// whose rows are kept in a store. Both tables must have stores.
+    /// Joins with the row that another table has under the same key: the result contains the keys that
+    /// both have, and its rows are kept in a store. Both tables must have stores.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -41,8 +41,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self.join_without_store(other, join).materialized(store)
     }
 
-    /// As [`Table::join`]; a row that the other table has none for is joined with `None`: a table of the keys
-    /// that this one has.
+    /// As [`Table::join`]; a row without a counterpart in the other table is joined with `None`: the
+    /// result has all keys of this table.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -65,7 +65,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             .materialized(store)
     }
 
-    /// As [`Table::join`]; a row of either table is joined with `None` where the other has none.
+    /// As [`Table::join`]; a row of either table is joined with `None` if the other has none.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -88,7 +88,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             .materialized(store)
     }
 
-    /// As [`Table::join`], without a store of its own: looked into, it joins what the two tables have.
+    /// As [`Table::join`], without a store of its own: a lookup computes the join of the two tables.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -136,7 +136,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let self_history = self.history_ms();
         let graph = self.graph;
         let key = self.key;
-        // What is overtaken takes no part: results are made of the newest rows.
+        // Out-of-order changes take no part: results are computed from the newest rows.
         let newest_only = (self_history.is_some(), other.history_ms().is_some());
         let (Some((left_stores, left_view)), Some((right_stores, right_view))) =
             (self.view, other.view)
@@ -158,7 +158,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             };
             stores.iter().fold(operator, Operator::uses)
         };
-        // What is not there now may have been: its result must be deleted.
+        // A row that is missing now may have existed: its result must be deleted.
         let left_wants = J::KIND != JoinKind::Inner;
         let right_wants = J::KIND == JoinKind::Outer;
 
@@ -203,7 +203,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
     }
 }
 
-/// The changes of the left table against the rows of the right one.
+/// Joins the changes of the left table with the rows of the right one.
 struct LeftTable<J, K, V, W, R> {
     join: Arc<J>,
     key: SharedCodec<K>,
@@ -214,8 +214,8 @@ struct LeftTable<J, K, V, W, R> {
 }
 
 impl<J, K, V, W, R> LeftTable<J, K, V, W, R> {
-    /// The left side of a join; whether somebody wants the result's old rows, and
-    /// whether changes that are overtaken are left out.
+    /// The left side of a join; whether the result's old rows are needed, and whether out-of-order
+    /// changes are left out.
     pub fn new(
         join: Arc<J>,
         key: SharedCodec<K>,
@@ -283,7 +283,7 @@ where
     }
 }
 
-/// The changes of the right table against the rows of the left one.
+/// Joins the changes of the right table with the rows of the left one.
 struct RightTable<J, K, V, W, R> {
     join: Arc<J>,
     key: SharedCodec<K>,
@@ -294,8 +294,8 @@ struct RightTable<J, K, V, W, R> {
 }
 
 impl<J, K, V, W, R> RightTable<J, K, V, W, R> {
-    /// The right side of a join; whether somebody wants the result's old rows, and
-    /// whether changes that are overtaken are left out.
+    /// The right side of a join; whether the result's old rows are needed, and whether out-of-order
+    /// changes are left out.
     pub fn new(
         join: Arc<J>,
         key: SharedCodec<K>,
@@ -392,7 +392,7 @@ where
     }
 }
 
-/// A row and its timestamp, which is before all others where there is no row.
+/// A row and its timestamp, which is before all others if there is no row.
 fn apart<V>(found: Option<(V, i64)>) -> (Option<V>, i64) {
     match found {
         Some((row, timestamp_ms)) => (Some(row), timestamp_ms),

@@ -1,6 +1,5 @@
-//! Records of a left or outer join of streams that wait for a partner, in the order in which they give
-//! up waiting: by timestamp, those of the right side before those of the left, then by key, then as they
-//! came.
+//! Records of a left or outer join of streams that wait for a partner, in the order in which they give up
+//! waiting: by timestamp, those of the right side before those of the left, then by key, then by arrival.
 //!
 //! ```text
 //! row key:  timestamp i64 BE | side (0 right, 1 left) | key       row:  (length u32 BE | value)...
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use crate::base::{Error, Result};
 use crate::state::{Direction, KeyValueStore, RowIter, TimeOrderedStore};
 
-/// Length of the timestamp and the side in front of a key.
+/// Length of the timestamp and the side before a key.
 const PREFIX_LEN: usize = 9;
 
 /// The store of both sides' unmatched records.
@@ -66,7 +65,7 @@ impl Unmatched {
         self.store.put(row_key, Some(&row))
     }
 
-    /// A partner has come for the records of this side, timestamp and key.
+    /// A partner has arrived for the records of this side, timestamp and key.
     pub(super) fn remove(&self, timestamp_ms: i64, is_left: bool, key: &[u8]) -> Result<()> {
         let row_key = &mut *self.row_key.borrow_mut();
         make_row_key(timestamp_ms, is_left, key, row_key);
@@ -76,12 +75,12 @@ impl Unmatched {
         Ok(())
     }
 
-    /// The oldest timestamp that waits.
+    /// The oldest waiting timestamp.
     pub(super) fn first_ms(&self) -> Result<Option<i64>> {
         self.ordered.first_time_ms()
     }
 
-    /// What waits with timestamps in `from_ms..=to_ms`, as it is now.
+    /// The waiting records with timestamps in `from_ms..=to_ms`, as of now.
     pub(super) fn range(&self, from_ms: i64, to_ms: i64) -> Result<RowIter> {
         let from = from_ms.to_be_bytes();
         let mut to = to_ms.to_be_bytes().to_vec();
@@ -101,7 +100,7 @@ fn make_row_key(timestamp_ms: i64, is_left: bool, key: &[u8], row_key: &mut Vec<
     row_key.extend_from_slice(key);
 }
 
-/// Reads what [`Unmatched::range`] gives.
+/// Reads the result of [`Unmatched::range`].
 pub(super) fn read_row<'a>(row_key: &'a [u8], row: &'a [u8]) -> Result<UnmatchedRow<'a>> {
     let damaged = || Error::corrupt("a record that waits for a partner has a damaged key");
     let (prefix, key) = row_key.split_at_checked(PREFIX_LEN).ok_or_else(damaged)?;
@@ -114,7 +113,7 @@ pub(super) fn read_row<'a>(row_key: &'a [u8], row: &'a [u8]) -> Result<Unmatched
     })
 }
 
-/// The values of a row, in the order in which they came.
+/// The values of a row, in the order of their arrival.
 #[derive(Clone, Copy)]
 pub(super) struct UnmatchedValues<'a>(&'a [u8]);
 

@@ -23,8 +23,8 @@ pub struct Materialized<V> {
 }
 
 impl<V: OwnCodec> Materialized<V> {
-    /// A persistent store called `name` whose rows are written with the codec that their type has. A name
-    /// alone does the same.
+    /// A persistent store called `name` whose rows are encoded with their type's own codec. A plain name
+    /// does the same.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -38,7 +38,7 @@ impl<V: OwnCodec> Materialized<V> {
 }
 
 impl<V: 'static> Materialized<V> {
-    /// The store of rows behind their timestamps, of a kind, under keys of a codec.
+    /// A store of a given kind for rows preceded by their timestamps, with keys of a codec.
     pub(in crate::dsl) fn spec<K: 'static>(
         &self,
         kind: StoreKind,
@@ -54,7 +54,8 @@ impl<V: 'static> Materialized<V> {
         }
     }
 
-    /// The store of a table's rows, and how many milliseconds back it knows them, if it is versioned.
+    /// The store of a table's rows, and how many milliseconds back their history goes, if it is
+    /// versioned.
     pub(in crate::dsl) fn table_spec<K: 'static>(
         &self,
         graph: &SharedGraph,
@@ -86,7 +87,7 @@ impl<V: 'static> Materialized<V> {
         (spec, Some(history_ms))
     }
 
-    /// The store of an aggregation's rows, which processors may open as well.
+    /// The store of an aggregation's rows, which processors may open too.
     pub(in crate::dsl) fn rows_spec<K: 'static>(
         &self,
         graph: &SharedGraph,
@@ -109,7 +110,7 @@ impl<V: 'static> Materialized<V> {
         self.spec(StoreKind::window(rules), key)
     }
 
-    /// Says as what processors find the store by its name.
+    /// Registers the type with which processors find the store by its name.
     pub(in crate::dsl) fn opened_as<S: TypedStore<Value = V>>(
         &self,
         graph: &SharedGraph,
@@ -119,7 +120,7 @@ impl<V: 'static> Materialized<V> {
         graph.borrow_mut().add_open(self.name.clone(), open);
     }
 
-    /// Reports a history where the store cannot have one.
+    /// Reports a history if the store cannot have one.
     fn refuse_history(&self, graph: &SharedGraph) {
         if self.history.is_some() {
             graph.borrow_mut().report(Error::invalid(format!(
@@ -130,8 +131,8 @@ impl<V: 'static> Materialized<V> {
         }
     }
 
-    /// How long its windows are kept: as asked for, or else `spare_ms` longer than `least_ms`, which their
-    /// results need.
+    /// How long its windows are kept: as requested, or else `spare_ms` longer than `least_ms`, which
+    /// their results need.
     pub(in crate::dsl) fn retention_ms(&self, least_ms: i64, spare_ms: i64) -> Result<i64> {
         let Some(given) = self.retention else {
             return Ok(least_ms.saturating_add(spare_ms));
@@ -147,7 +148,7 @@ impl<V: 'static> Materialized<V> {
 }
 
 impl<V: 'static> Materialized<V> {
-    /// A persistent store called `name` whose rows are written with `value`. Its changelog is
+    /// A persistent store called `name` whose rows are encoded with `value`. Its changelog is
     /// `<application>-<name>-changelog`.
     pub fn with(name: impl Into<String>, value: impl Codec<V>) -> Self {
         Self {
@@ -161,23 +162,23 @@ impl<V: 'static> Materialized<V> {
         }
     }
 
-    /// Keeps the rows in memory, with the rules of Kafka Streams' in-memory stores. The changelog
-    /// still makes them durable.
+    /// Keeps the rows in memory, under the rules of Kafka Streams' in-memory stores. The changelog still
+    /// makes them durable.
     #[must_use]
     pub fn in_memory(mut self) -> Self {
         self.medium = Medium::InMemory;
         self
     }
 
-    /// How long a row can be read after its window started, or its session ended, in stream time. At least
-    /// the size of a window plus its grace, twice the difference of a sliding one plus its grace, the gap of a session
-    /// plus its grace: that is the default of Kafka Streams.
+    /// How long a row can be read after its window started, or its session ended, in stream time. The
+    /// minimum is the size of a window plus its grace, twice the difference of a sliding one plus its
+    /// grace, or the gap of a session plus its grace, which is also the default of Kafka Streams.
     ///
-    /// Without it every window and session stays readable until it has closed, to the millisecond, and results that are
-    /// emitted on close or held by `suppress` are complete and come once. Where it is stated, the rules are those of
-    /// Kafka Streams: a row that is past the retention is gone even if its session is open, results that are emitted on
-    /// close are looked for behind the record that closes them, and `suppress` closes sessions and sliding windows
-    /// a millisecond before they do.
+    /// If it is not set, every window and session stays readable until it has closed, to the millisecond,
+    /// and results that are emitted on close or held by `suppress` are complete and are sent once. If it
+    /// is set, the rules are those of Kafka Streams: a row past the retention is gone even if its session
+    /// is open, results that are emitted on close are looked up after the record that closes them is put,
+    /// and `suppress` closes sessions and sliding windows a millisecond early.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -195,10 +196,10 @@ impl<V: 'static> Materialized<V> {
     /// Keeps the rows that each key had over `history`, back from the largest timestamp put: a versioned
     /// store, for tables of topics ([`StreamBuilder::table`](crate::dsl::StreamBuilder::table),
     /// [`Stream::to_table`](crate::dsl::Stream::to_table)) and
-    /// [`Table::materialized`](crate::dsl::Table::materialized). A stream joins with the row of its record's
-    /// time. A change that comes out of order is put into its place; joins of tables and groups, which
-    /// stand on the newest rows, leave it out, and joins count it as `out_of_order`. One older than the history is
-    /// dropped as `expired`.
+    /// [`Table::materialized`](crate::dsl::Table::materialized). A stream joins with the row valid at its
+    /// record's time. An out-of-order change is inserted where it belongs; joins of tables and groups,
+    /// which use only the newest rows, ignore it, and joins count it as `out_of_order`. A change older
+    /// than the history is dropped as `expired`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -227,10 +228,11 @@ impl<V: 'static> Materialized<V> {
         self
     }
 
-    /// Sends at most one update of each row for each commit, the last: what a row was meanwhile is not seen
-    /// downstream. It saves work where few keys change often. What is held until the commit, in
-    /// `<store>-cache-store`, counts as uncommitted in the memory number; when that is full, a commit comes early. Kafka
-    /// Streams has this on by default, here it is off. Windows that are emitted on close have one row anyway.
+    /// Sends at most one update of each row per commit, the last: intermediate values are not seen
+    /// downstream. This saves work if few keys change often. What is held until the commit, in
+    /// `<store>-cache-store`, counts as uncommitted in the memory number; when that is full, a commit
+    /// comes early. Kafka Streams has this on by default; here it is off. Windows that are emitted on
+    /// close have one row anyway.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -250,7 +252,7 @@ impl<V: 'static> Materialized<V> {
     }
 
     /// No changelog: the rows do not survive the loss of the disk or a move to another machine, and a
-    /// crash loses those that were not flushed yet.
+    /// crash loses the rows that were not flushed yet.
     #[must_use]
     pub fn not_logged(mut self) -> Self {
         self.logged = false;

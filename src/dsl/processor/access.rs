@@ -1,4 +1,4 @@
-//! Rows of one value a key, of the task's own store or of a global one.
+//! Access to rows of one value per key, in the task's own store or a global one.
 
 use std::cell::RefCell;
 use std::ops::RangeBounds;
@@ -11,7 +11,7 @@ use crate::state::Direction;
 use crate::state::typed::{Form, KeyBounds, KeyValueView, KeyValues};
 use crate::task::GlobalRows;
 
-/// A store of one value a key as it is reached.
+/// Access to a store of one value per key.
 pub(super) enum Access<K, V, F> {
     Own(Rc<RefCell<KeyValueView<K, V, F>>>),
     Global(Rc<Global<K, V>>),
@@ -135,7 +135,7 @@ enum Walk<K, V, F> {
     },
 }
 
-/// The rows of a range as they were when it began, decoded one by one.
+/// The rows of a range as of its start, decoded one by one.
 #[must_use = "rows are read as they are asked for"]
 pub struct StoreRows<K, V, F>(Walk<K, V, F>);
 

@@ -1,13 +1,13 @@
-//! What a user writes: a processor, and how it is put into the topology.
+//! What users implement: a processor, and its options.
 
 use super::ProcessorContext;
 use crate::base::{Record, Result};
 
-/// A step of a topology that the user writes. One is made for each task, on whose thread it stays.
+/// A user-defined step of a topology. One is created for each task, and stays on the task's thread.
 ///
-/// Fields do not survive an abort or a restart; stores and timers do. An error, or a panic, follows the
-/// policy of processing ([`ErrorPolicies`](crate::task::ErrorPolicies)): where that does not fail, what the
-/// record did to stores, timers and children is undone, what it did to fields is not.
+/// Fields do not survive an abort or a restart; stores and timers do. An error or a panic follows the
+/// policy for processing ([`ErrorPolicies`](crate::task::ErrorPolicies)): unless the policy is to fail,
+/// what the record did to stores, timers and children is undone, but what it did to fields is not.
 ///
 /// ```
 /// use std::time::Duration;
@@ -72,20 +72,20 @@ use crate::base::{Record, Result};
 /// # Ok::<(), marea::Error>(())
 /// ```
 pub trait Processor: 'static {
-    /// Type of the key that comes in.
+    /// Type of the incoming key.
     type KeyIn: 'static;
-    /// Type of the value that comes in.
+    /// Type of the incoming value.
     type ValueIn: 'static;
-    /// Type of the key that goes out.
+    /// Type of the outgoing key.
     type KeyOut: 'static;
-    /// Type of the value that goes out.
+    /// Type of the outgoing value.
     type ValueOut: 'static;
 
-    /// Begins, before the first record, and after an abort once more: the place to set timers. Nothing can
-    /// be forwarded yet.
+    /// Called before the first record, and again after an abort: the place to set timers. Nothing can be
+    /// forwarded yet.
     ///
     /// # Errors
-    /// Whatever it cannot begin with; the application fails.
+    /// Any error that keeps it from starting; the application fails.
     fn init(
         &mut self,
         context: &mut ProcessorContext<'_, Self::KeyOut, Self::ValueOut>,
@@ -94,18 +94,18 @@ pub trait Processor: 'static {
         Ok(())
     }
 
-    /// Handles a record and forwards what follows from it, any number of records.
+    /// Handles a record and forwards any number of records.
     ///
     /// # Errors
-    /// Whatever it cannot handle; the policy of processing decides what becomes of the record.
+    /// Any error in handling the record; the policy for processing decides what happens to it.
     fn process(
         &mut self,
         record: Record<Self::KeyIn, Self::ValueIn>,
         context: &mut ProcessorContext<'_, Self::KeyOut, Self::ValueOut>,
     ) -> Result<()>;
 
-    /// Handles a timer that is due: `time_ms` is the stream time or the wall clock as it is now, which may
-    /// be later than the time for which it was set. Where several intervals have passed it fires once.
+    /// Handles a timer that is due: `time_ms` is the current stream time or wall clock, which may be
+    /// later than the time for which the timer was set. If several intervals have passed, it fires once.
     ///
     /// # Errors
     /// As [`Processor::process`]. A timer that was skipped fires again at its next time.
@@ -119,11 +119,11 @@ pub trait Processor: 'static {
         Ok(())
     }
 
-    /// Ends, when its task is closed or aborts. Nothing can be written or forwarded any more.
+    /// Called when its task is closed or aborts. Nothing can be written or forwarded any more.
     fn close(&mut self) {}
 }
 
-/// The name of a processor, and the stores that it uses. Converts from a name.
+/// The name of a processor, and the stores that it uses. Can be converted from a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Processed {
     pub(super) name: String,
@@ -132,7 +132,7 @@ pub struct Processed {
 }
 
 impl Processed {
-    /// The name is that of the processor among all operators; its timers are kept under it.
+    /// The name identifies the processor among all operators; its timers are stored under it.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -141,15 +141,15 @@ impl Processed {
         }
     }
 
-    /// Connects stores by name. Processors that share a store are parts of one sub-topology.
+    /// Connects stores by name. Processors that share a store belong to the same sub-topology.
     #[must_use]
     pub fn stores<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.stores.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Says that it sets no timers, so that they need no topic: a task with timers, or a store, has one in
-    /// which times are kept.
+    /// Declares that it sets no timers, so that they need no topic: a task with timers or a store has a
+    /// topic in which times are stored.
     #[must_use]
     pub fn without_timers(mut self) -> Self {
         self.timers = false;

@@ -1,4 +1,4 @@
-//! What a processor sees of its task.
+//! What a processor can access of its task.
 
 use std::any::type_name;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use super::node::Parts;
 use crate::base::{Error, Offset, Record, Result};
 use crate::task::{Clock, Context};
 
-/// Where the record came from that a processor handles.
+/// The origin of the record that a processor handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordMetadata<'a> {
-    /// The topic that the task read it from; behind a repartition, that of the repartition.
+    /// The topic from which the task read it; behind a repartition, the repartition topic.
     pub topic: &'a str,
     /// The partition.
     pub partition: u32,
     /// The offset.
     pub offset: Offset,
-    /// The timestamp with which the source took it, in milliseconds since 1970.
+    /// The timestamp that the source assigned, in milliseconds since 1970.
     pub timestamp_ms: i64,
 }
 
@@ -33,7 +33,7 @@ impl<'a> RecordMetadata<'a> {
     }
 }
 
-/// What a processor sees of its task while it is called.
+/// What a processor can access of its task while it is called.
 pub struct ProcessorContext<'a, K, V> {
     pub(super) parts: &'a Parts<K, V>,
     pub(super) context: &'a mut Context,
@@ -43,17 +43,17 @@ pub struct ProcessorContext<'a, K, V> {
 
 impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
     /// Sends a record to all children, in the order in which they were added, and returns when they have
-    /// handled it. Several children need records that can be cloned: clone the stream.
+    /// handled it. Sending to several children requires records that can be cloned: clone the stream.
     ///
     /// # Errors
-    /// Those of the children, to be returned with `?`; `User` in `init`.
+    /// Errors of the children, to be returned with `?`; `User` in `init`.
     pub fn forward(&mut self, record: Record<K, V>) -> Result<()> {
         self.check_forward()?;
         self.parts.outlets.push(record, self.context)
     }
 
-    /// Sends a record to the child of that name alone: that of an operator, or else of the topic that the
-    /// child writes.
+    /// Sends a record only to the child of that name: the name of an operator, or else of the topic that
+    /// the child writes.
     ///
     /// # Errors
     /// `User` if there is no such child; else as [`ProcessorContext::forward`].
@@ -71,7 +71,7 @@ impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
         }
     }
 
-    /// A store that the processor is connected with, by its name and type. It may be kept in a field.
+    /// A store that the processor is connected to, by its name and type. It may be kept in a field.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -101,13 +101,13 @@ impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
         })
     }
 
-    /// Sets a timer: [`Processor::punctuate`](super::Processor::punctuate) is called with its name each
-    /// `every`. By stream time it is due at all multiples of `every`, and so with the next record first; by
-    /// the wall clock from now on.
+    /// Sets a timer: [`Processor::punctuate`](super::Processor::punctuate) is called with its name every
+    /// `every`. By stream time it is due at all multiples of `every`, so first with the next record; by
+    /// the wall clock it counts from now on.
     ///
-    /// Timers are kept with the state of the task: they survive a crash and the loss of the disk. So a timer
-    /// of that name which is set already, as after a restart, keeps its due time. One that was missed while
-    /// nothing ran fires once.
+    /// Timers are stored with the state of the task: they survive a crash and the loss of the disk. So a
+    /// timer of that name that is already set, for example after a restart, keeps its due time. A timer
+    /// that was missed while nothing was running fires once.
     ///
     /// # Errors
     /// `User` if `every` is shorter than a millisecond, or the processor was declared without timers.
@@ -116,7 +116,7 @@ impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
             .schedule(self.parts.id, timer, None, every, clock)
     }
 
-    /// The same with the first time, in milliseconds since 1970; it may lie in the past.
+    /// The same with an explicit first time, in milliseconds since 1970; it may be in the past.
     ///
     /// # Errors
     /// As [`ProcessorContext::schedule`].
@@ -131,7 +131,7 @@ impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
             .schedule(self.parts.id, timer, Some(first_ms), every, clock)
     }
 
-    /// Takes a timer back; whether it was set. A timer may take back itself.
+    /// Cancels a timer; returns whether it was set. A timer may cancel itself.
     ///
     /// # Errors
     /// `User` if the processor was declared without timers.
@@ -139,13 +139,13 @@ impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
         self.context.cancel(self.parts.id, timer)
     }
 
-    /// Where the record came from that the task handles; `None` in `init`, and in what follows from a timer.
+    /// The origin of the record that the task handles; `None` in `init`, and when handling a timer.
     pub fn record_metadata(&self) -> Option<RecordMetadata<'_>> {
         RecordMetadata::of(self.context)
     }
 
-    /// The largest timestamp that the task has taken, the current record's included, in milliseconds; -1
-    /// before the first.
+    /// The largest timestamp that the task has processed, including the current record's, in
+    /// milliseconds; -1 before the first.
     pub fn stream_time_ms(&self) -> i64 {
         self.context.stream_time_ms()
     }

@@ -1,4 +1,4 @@
-//! How processors and their stores are put into a topology.
+//! How processors and their stores are added to a topology.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ impl StreamBuilder {
         self.graph.borrow_mut().add_store(spec, open);
     }
 
-    /// Adds a store that every instance fills from all partitions of a topic, and all processors may read by
-    /// name: the processor that `make` makes takes each record, in the order of its partition, and writes it to the
-    /// store, which it alone may do. What is in the topic at the start is there before anything else is
-    /// processed; later records show as soon as they come. So reads are no part of any order of time, and a record
-    /// processed again may find another row.
+    /// Adds a store that every instance fills from all partitions of a topic, and that all processors may
+    /// read by name: the processor created by `make` receives each record, in the order of its partition,
+    /// and writes it to the store; no other processor may write to it. Everything in the topic at start
+    /// is there before anything else is processed; later records become visible as soon as they arrive.
+    /// So reads are not ordered by time, and a record that is processed again may find another row.
     ///
-    /// The rows are in memory, twice, in each instance, and read anew from the topic at each start: keep what is
-    /// needed in the topic by compaction. They do not count in
+    /// The rows are in memory, twice, in each instance, and are read from the topic again at each start:
+    /// keep the topic small by compaction. They do not count in
     /// [`Settings::memory_bytes`](crate::runtime::Settings::memory_bytes).
     pub fn add_global_store<S: TypedStore, P: Processor>(
         &self,
@@ -57,7 +57,7 @@ impl StreamBuilder {
         let _filled = self.add_processor::<P>([source], make, processed.without_timers());
     }
 
-    /// Puts a processor behind several streams at once; with one it is [`Stream::process`].
+    /// Adds a processor behind several streams at once; with one stream it is [`Stream::process`].
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -117,8 +117,8 @@ impl StreamBuilder {
 }
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Puts a processor behind this stream; `make` is called for each task. It may change the key: what
-    /// groups or joins behind it goes through a repartition topic.
+    /// Adds a processor behind this stream; `make` is called for each task. It may change the key, so
+    /// groupings and joins behind it go through a repartition topic.
     pub fn process<P: Processor<KeyIn = K, ValueIn = V>>(
         self,
         make: impl Fn() -> P + Send + Sync + 'static,
@@ -130,7 +130,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         builder.add_processor([self], make, processed)
     }
 
-    /// Puts a processor behind this stream that keeps the key, so that what stands behind it needs no
+    /// Adds a processor behind this stream that keeps the key, so that operators behind it need no
     /// repartition.
     pub fn process_values<P: FixedKeyProcessor<Key = K, ValueIn = V>>(
         self,
@@ -145,9 +145,9 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         stream
     }
 
-    /// A child by name, for a processor that forwards to one with
-    /// [`forward_to`](super::ProcessorContext::forward_to): what is done with the stream that this returns
-    /// is done with what is sent to that name, or to all.
+    /// A child with a name, for a processor that forwards to it with
+    /// [`forward_to`](super::ProcessorContext::forward_to): operators on the returned stream receive what
+    /// is sent to that name, or to all children.
     ///
     /// ```
     /// # use marea::prelude::*;

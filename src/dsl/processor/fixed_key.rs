@@ -1,4 +1,4 @@
-//! Processors that keep the key, and with it the partition: what stands behind one needs no repartition.
+//! Processors that keep the key, and with it the partition: operators behind one need no repartition.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{Processor, ProcessorContext, RecordMetadata, TypedStore};
 use crate::base::{Headers, Record, Result};
 use crate::task::Clock;
 
-/// A record whose key can be read and not changed.
+/// A record whose key can be read but not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedKeyRecord<K, V> {
     key: K,
@@ -24,7 +24,7 @@ impl<K, V> FixedKeyRecord<K, V> {
         &self.key
     }
 
-    /// The same with another value.
+    /// The same record with another value.
     pub fn with_value<W>(self, value: W) -> FixedKeyRecord<K, W> {
         FixedKeyRecord {
             key: self.key,
@@ -39,15 +39,15 @@ impl<K, V> FixedKeyRecord<K, V> {
 pub trait FixedKeyProcessor: 'static {
     /// Type of the key.
     type Key: 'static;
-    /// Type of the value that comes in.
+    /// Type of the incoming value.
     type ValueIn: 'static;
-    /// Type of the value that goes out.
+    /// Type of the outgoing value.
     type ValueOut: 'static;
 
     /// As [`Processor::init`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`Processor::init`].
     fn init(
         &mut self,
         context: &mut FixedKeyContext<'_, '_, Self::Key, Self::ValueOut>,
@@ -59,7 +59,7 @@ pub trait FixedKeyProcessor: 'static {
     /// As [`Processor::process`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`Processor::process`].
     fn process(
         &mut self,
         record: FixedKeyRecord<Self::Key, Self::ValueIn>,
@@ -69,7 +69,7 @@ pub trait FixedKeyProcessor: 'static {
     /// As [`Processor::punctuate`]; there is no record, and so nothing to forward.
     ///
     /// # Errors
-    /// As there.
+    /// As in [`Processor::punctuate`].
     fn punctuate(
         &mut self,
         timer: &str,
@@ -84,14 +84,14 @@ pub trait FixedKeyProcessor: 'static {
     fn close(&mut self) {}
 }
 
-/// What a [`FixedKeyProcessor`] sees of its task while it is called: see [`ProcessorContext`].
+/// What a [`FixedKeyProcessor`] can access of its task while it is called: see [`ProcessorContext`].
 pub struct FixedKeyContext<'c, 'a, K, V>(&'c mut ProcessorContext<'a, K, V>);
 
 impl<K: 'static, V: 'static> FixedKeyContext<'_, '_, K, V> {
     /// As [`ProcessorContext::forward`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`ProcessorContext::forward`].
     pub fn forward(&mut self, record: FixedKeyRecord<K, V>) -> Result<()> {
         self.0.forward(plain(record))
     }
@@ -99,7 +99,7 @@ impl<K: 'static, V: 'static> FixedKeyContext<'_, '_, K, V> {
     /// As [`ProcessorContext::forward_to`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`ProcessorContext::forward_to`].
     pub fn forward_to(&mut self, child: &str, record: FixedKeyRecord<K, V>) -> Result<()> {
         self.0.forward_to(child, plain(record))
     }
@@ -107,7 +107,7 @@ impl<K: 'static, V: 'static> FixedKeyContext<'_, '_, K, V> {
     /// As [`ProcessorContext::store`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`ProcessorContext::store`].
     pub fn store<S: TypedStore>(&self, name: &str) -> Result<S> {
         self.0.store(name)
     }
@@ -115,7 +115,7 @@ impl<K: 'static, V: 'static> FixedKeyContext<'_, '_, K, V> {
     /// As [`ProcessorContext::schedule`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`ProcessorContext::schedule`].
     pub fn schedule(&mut self, timer: &str, every: Duration, clock: Clock) -> Result<()> {
         self.0.schedule(timer, every, clock)
     }
@@ -123,7 +123,7 @@ impl<K: 'static, V: 'static> FixedKeyContext<'_, '_, K, V> {
     /// As [`ProcessorContext::schedule_from`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`ProcessorContext::schedule_from`].
     pub fn schedule_from(
         &mut self,
         timer: &str,
@@ -137,7 +137,7 @@ impl<K: 'static, V: 'static> FixedKeyContext<'_, '_, K, V> {
     /// As [`ProcessorContext::cancel`].
     ///
     /// # Errors
-    /// As there.
+    /// As in [`ProcessorContext::cancel`].
     pub fn cancel(&mut self, timer: &str) -> Result<bool> {
         self.0.cancel(timer)
     }
@@ -172,7 +172,7 @@ fn plain<K, V>(record: FixedKeyRecord<K, V>) -> Record<K, V> {
     }
 }
 
-/// A fixed-key processor as a processor.
+/// Adapts a fixed-key processor to a processor.
 pub(super) struct FixedKey<P>(pub(super) P);
 
 impl<P: FixedKeyProcessor> Processor for FixedKey<P> {

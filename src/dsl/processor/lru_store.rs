@@ -56,16 +56,16 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
     /// The value of a key, which counts as used.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; else errors of the store.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         let read = |row: Option<&[u8]>| row.map(|row| self.value.decode(Some(row))).transpose();
         self.rows.get(&self.encode_key(key)?, read)?
     }
 
-    /// Sets the value of a key, which counts as used; one that its codec calls null deletes it.
+    /// Sets the value of a key, which counts as used; a value that its codec calls null deletes the key.
     ///
     /// # Errors
-    /// As [`LruStore::get`]; `TooLarge` if the changelog would not take the row.
+    /// As [`LruStore::get`]; `TooLarge` if the row is too large for the changelog.
     pub fn put(&self, key: &K, value: &V) -> Result<()> {
         let mut row = Vec::new();
         let encoded = self.value.encode(value, &mut row)?;
@@ -73,7 +73,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
         self.rows.put(&self.encode_key(key)?, row.as_deref())
     }
 
-    /// Deletes a key; returns the value that it had.
+    /// Deletes a key; returns its previous value.
     ///
     /// # Errors
     /// As [`LruStore::get`].

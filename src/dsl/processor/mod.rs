@@ -1,4 +1,4 @@
-//! Processors of the user's: what the DSL has no word for.
+//! User-defined processors, for steps that the DSL does not have.
 //!
 //! ```text
 //!  stream --process--> Processor::process --forward--> children, or one of them by name
@@ -6,7 +6,7 @@
 //!                     stores   timers: Processor::punctuate
 //! ```
 //!
-//! A processor is made for each task, and anew after an abort, so that what must survive belongs into a
+//! A processor is created for each task, and again after an abort, so data that must survive belongs in a
 //! store: [`Stores`] declares one, [`StreamBuilder::add_store`](super::StreamBuilder::add_store) adds it,
 //! [`Processed::stores`] connects it, [`ProcessorContext::store`] opens it.
 

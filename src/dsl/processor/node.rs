@@ -10,13 +10,13 @@ use crate::task::{
     Context, DropReason, Edges, ExpiredPuts, NodeId, Outlets, Process, Tick, Wiring,
 };
 
-/// What a processor's context reaches.
+/// What a processor's context can access.
 pub struct Parts<K, V> {
     pub(super) id: NodeId,
     pub(super) outlets: Outlets<K, V>,
-    /// The stores that it is connected with, by name.
+    /// The stores that it is connected to, by name.
     pub(super) stores: Vec<(String, Box<dyn Any>)>,
-    /// What they refused.
+    /// The number of records they refused.
     expired: ExpiredPuts,
 }
 
@@ -33,7 +33,7 @@ impl<K: 'static, V: 'static> Parts<K, V> {
         }
     }
 
-    /// Counts what the stores refused since the last call.
+    /// Counts the records that the stores refused since the last call.
     fn count_expired(&self, context: &mut Context) {
         for _ in 0..self.expired.take() {
             context.drop_record(DropReason::Expired);
@@ -48,7 +48,7 @@ pub(super) struct ProcessorNode<P: Processor> {
 }
 
 impl<P: Processor> ProcessorNode<P> {
-    /// Wires a processor with its children and its stores.
+    /// Wires a processor to its children and its stores.
     pub(super) fn wire(
         wiring: &mut Wiring<'_>,
         id: NodeId,
@@ -69,7 +69,7 @@ impl<P: Processor> ProcessorNode<P> {
     }
 }
 
-/// Its children are in its parts: the edges of the node are none.
+/// Its children are in its parts: the node has no edges.
 type NoEdges<P> = Edges<<P as Processor>::KeyOut, <P as Processor>::ValueOut>;
 
 impl<P: Processor> Process for ProcessorNode<P> {
@@ -117,7 +117,7 @@ impl<P: Processor> Process for ProcessorNode<P> {
 impl<P: Processor> Drop for ProcessorNode<P> {
     fn drop(&mut self) {
         let processor = self.processor.get_mut();
-        // Perhaps it is dropped because of a panic: a second one would end the process.
+        // It may be dropped because of a panic: a second panic would abort the process.
         if catch_unwind(AssertUnwindSafe(|| processor.close())).is_err() {
             tracing::warn!("a processor panicked while it was closed");
         }

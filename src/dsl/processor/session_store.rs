@@ -10,8 +10,8 @@ use crate::state::typed::KeyBounds;
 use crate::state::{self, Direction, Put, SessionIter};
 use crate::task::ExpiredPuts;
 
-/// A store of one value a key and session, which is known by its start and its end: the first timestamp in it
-/// and the last.
+/// A store of one value per key and session. A session is identified by its start and its end: the first
+/// and the last timestamp in it.
 pub struct SessionStore<K, V> {
     rows: state::SessionStore,
     key: SharedCodec<K>,
@@ -63,19 +63,19 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
     /// The value of a key in exactly this session.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; else errors of the store.
     pub fn fetch(&self, key: &K, start_ms: i64, end_ms: i64) -> Result<Option<V>> {
         let read = |row: Option<&[u8]>| row.map(|row| self.value.decode(Some(row))).transpose();
         self.rows
             .fetch(&self.encode_key(key)?, start_ms, end_ms, read)?
     }
 
-    /// Sets the value of a session, unless it is older than the store keeps, which counts as a drop; one that
-    /// its codec calls null removes it.
+    /// Sets the value of a session, unless it is older than what the store keeps, which counts as a drop;
+    /// a value that its codec calls null removes the session.
     ///
     /// # Errors
-    /// As [`SessionStore::fetch`]; `User` if the session ends before it starts, `TooLarge` if the changelog
-    /// would not take the row.
+    /// As [`SessionStore::fetch`]; `User` if the session ends before it starts, `TooLarge` if the row is
+    /// too large for the changelog.
     pub fn put(&self, session: &Windowed<K>, value: &V) -> Result<Put> {
         let mut row = Vec::new();
         if self.value.encode(value, &mut row)? == Encoded::Null {
@@ -119,8 +119,8 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
         Ok(self.decoding(rows, None))
     }
 
-    /// The same of the keys between two, in the store's order: a persistent one gives them by segment, key and
-    /// time, an in-memory one by time and key. It passes over those of other keys.
+    /// The same for the keys between two keys, in the store's order: a persistent one returns them by
+    /// segment, key and time, an in-memory one by time and key. Sessions of other keys are skipped.
     ///
     /// # Errors
     /// As [`SessionStore::fetch`].
@@ -148,11 +148,11 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
     }
 }
 
-/// Sessions as they were when the walk began, decoded one by one.
+/// Sessions as of the start of the iteration, decoded one by one.
 #[must_use = "rows are read as they are asked for"]
 pub struct StoreSessions<K, V> {
     rows: SessionIter,
-    /// The keys that it gives; all without.
+    /// The keys it returns; all if not set.
     keys: Option<KeyBounds>,
     key: SharedCodec<K>,
     value: SharedCodec<V>,

@@ -1,4 +1,4 @@
-//! Stores that processors share, declared with their types.
+//! Typed stores that processors share.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -17,9 +17,9 @@ use crate::state::{
 };
 use crate::task::{ExpiredPuts, OpenStore, Wiring};
 
-/// A handle of a store with its types. A clone is the same store.
+/// A typed handle of a store. A clone refers to the same store.
 ///
-/// A new kind of store is a type that implements this, and a function of [`Stores`].
+/// A new kind of store is a type that implements this trait, and a function of [`Stores`].
 pub trait TypedStore: Clone + Sized + 'static {
     /// Type of its keys.
     type Key: 'static;
@@ -29,22 +29,22 @@ pub trait TypedStore: Clone + Sized + 'static {
     /// Opens the task's store of that name.
     ///
     /// # Errors
-    /// `Internal` if the task has none of that name and kind.
+    /// `Internal` if the task has no store of that name and kind.
     fn open(site: StoreSite<'_, '_, Self::Key, Self::Value>) -> Result<Self>;
 }
 
-/// What a store is opened with: where it is, its name, and its codecs.
+/// What is needed to open a store: where it is, its name, and its codecs.
 pub struct StoreSite<'a, 'w, K, V> {
     pub(in crate::dsl) wiring: &'a Wiring<'w>,
     pub(in crate::dsl) name: &'a str,
     pub(in crate::dsl) key: SharedCodec<K>,
     pub(in crate::dsl) value: SharedCodec<V>,
-    /// Counts what it refuses.
+    /// Counts the records it refuses.
     pub(in crate::dsl) expired: &'a ExpiredPuts,
 }
 
 impl<K, V> StoreSite<'_, '_, K, V> {
-    /// Refuses a global store, which has one value a key.
+    /// Refuses a global store, which has one value per key.
     pub(in crate::dsl) fn check_own(&self, kind: &str) -> Result<()> {
         match self.wiring.global_rows(self.name) {
             None => Ok(()),
@@ -75,7 +75,7 @@ pub(in crate::dsl) fn opens<S: TypedStore>(
     })
 }
 
-/// A store as it is declared, to be added with
+/// A store declaration, to be added with
 /// [`StreamBuilder::add_store`](crate::dsl::StreamBuilder::add_store).
 #[must_use = "a store is part of the topology when it is added with `StreamBuilder::add_store`"]
 pub struct StoreDeclaration<S: TypedStore> {
@@ -86,7 +86,7 @@ pub struct StoreDeclaration<S: TypedStore> {
 }
 
 impl<S: TypedStore> StoreDeclaration<S> {
-    /// A store of a kind, persistent and with a changelog.
+    /// A store of a given kind, persistent and with a changelog.
     pub fn new(
         name: impl Into<String>,
         kind: StoreKind,
@@ -110,13 +110,13 @@ impl<S: TypedStore> StoreDeclaration<S> {
         }
     }
 
-    /// Keeps it under the rules of Kafka Streams' in-memory stores: see [`Medium`].
+    /// Keeps it in memory, under the rules of Kafka Streams' in-memory stores: see [`Medium`].
     pub fn in_memory(mut self) -> Self {
         self.spec.medium = Medium::InMemory;
         self
     }
 
-    /// Gives it no changelog: its rows do not survive the loss of the disk.
+    /// Without a changelog: its rows do not survive the loss of the disk.
     pub fn not_logged(mut self) -> Self {
         self.spec.changelog = Changelog::None;
         self
@@ -136,7 +136,7 @@ impl<S: TypedStore> StoreDeclaration<S> {
 pub enum Stores {}
 
 impl Stores {
-    /// One value a key.
+    /// One value per key.
     pub fn key_value<K: 'static, V: 'static>(
         name: impl Into<String>,
         key: impl Codec<K>,
@@ -145,7 +145,7 @@ impl Stores {
         StoreDeclaration::new(name, StoreKind::key_value(), RowForm::Plain, key, value)
     }
 
-    /// One value a key, with a timestamp.
+    /// One value per key, with a timestamp.
     pub fn timestamped_key_value<K: 'static, V: 'static>(
         name: impl Into<String>,
         key: impl Codec<K>,
@@ -160,7 +160,7 @@ impl Stores {
         )
     }
 
-    /// One value a key and window, by the rules of windows.
+    /// One value per key and window, by the rules of windows.
     pub fn window<K: 'static, V: 'static>(
         name: impl Into<String>,
         key: impl Codec<K>,
@@ -170,7 +170,7 @@ impl Stores {
         StoreDeclaration::new(name, StoreKind::window(rules), RowForm::Plain, key, value)
     }
 
-    /// One value a key and window, with a timestamp, by the rules of windows.
+    /// One value per key and window, with a timestamp, by the rules of windows.
     pub fn timestamped_window<K: 'static, V: 'static>(
         name: impl Into<String>,
         key: impl Codec<K>,
@@ -181,7 +181,7 @@ impl Stores {
         StoreDeclaration::new(name, kind, RowForm::Timestamped, key, value)
     }
 
-    /// One value a key and session, read until its end is `retention` behind the largest end put.
+    /// One value per key and session, readable until its end is `retention` behind the largest end put.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -241,7 +241,7 @@ impl Stores {
         ))
     }
 
-    /// One value a key, of at most `entries_max` keys: the one that was used longest ago goes for a new one.
+    /// One value per key, for at most `entries_max` keys: a new key evicts the least recently used one.
     ///
     /// ```
     /// # use std::time::Duration;

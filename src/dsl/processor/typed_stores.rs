@@ -1,4 +1,4 @@
-//! The handles by which processors use stores of one value a key.
+//! The handles by which processors use stores of one value per key.
 
 use std::fmt;
 use std::ops::RangeBounds;
@@ -9,10 +9,10 @@ use crate::base::Result;
 use crate::state::Direction;
 use crate::state::typed::{KeyBounds, Plain, Timestamped};
 
-/// A store of one value a key.
+/// A store of one value per key.
 pub struct KeyValueStore<K, V>(Access<K, V, Plain>);
 
-/// A store of one value a key, with a timestamp in milliseconds.
+/// A store of one value per key, with a timestamp in milliseconds.
 pub struct TimestampedKeyValueStore<K, V>(Access<K, V, Timestamped>);
 
 macro_rules! shared {
@@ -47,20 +47,20 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// The value of a key.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; else errors of the store.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         self.0.get(key)
     }
 
-    /// Sets the value of a key; one that its codec calls null deletes it.
+    /// Sets the value of a key; a value that its codec calls null deletes the key.
     ///
     /// # Errors
-    /// As [`KeyValueStore::get`]; `TooLarge` if the changelog would not take the row.
+    /// As [`KeyValueStore::get`]; `TooLarge` if the row is too large for the changelog.
     pub fn put(&self, key: &K, value: &V) -> Result<()> {
         self.0.put(key, Some(value))
     }
 
-    /// Sets the value of a key that has none; returns the one that it has.
+    /// Sets the value of a key if it has none; returns the existing one otherwise.
     ///
     /// # Errors
     /// As [`KeyValueStore::put`].
@@ -72,7 +72,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Ok(had)
     }
 
-    /// Deletes a key; returns the value that it had.
+    /// Deletes a key; returns its previous value.
     ///
     /// # Errors
     /// As [`KeyValueStore::get`].
@@ -82,7 +82,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Ok(had)
     }
 
-    /// All rows as they are now, in the order of their keys' bytes; what is written meanwhile does not show.
+    /// All rows as of now, in the byte order of their keys; later writes do not show.
     ///
     /// # Errors
     /// As [`KeyValueStore::get`].
@@ -102,7 +102,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         self.0.range(keys, direction)
     }
 
-    /// The rows whose keys begin with these bytes, as their codec writes them, in the order of the bytes.
+    /// The rows whose encoded keys begin with these bytes, in byte order.
     ///
     /// # Errors
     /// As [`KeyValueStore::get`].
@@ -125,7 +125,7 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
     /// The value of a key and its timestamp.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; else errors of the store.
     pub fn get(&self, key: &K) -> Result<Option<(V, i64)>> {
         self.0.get(key)
     }
@@ -133,12 +133,12 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
     /// Sets the value of a key and its timestamp; a value that its codec calls null deletes the key.
     ///
     /// # Errors
-    /// As [`TimestampedKeyValueStore::get`]; `TooLarge` if the changelog would not take the row.
+    /// As [`TimestampedKeyValueStore::get`]; `TooLarge` if the row is too large for the changelog.
     pub fn put(&self, key: &K, value: &V, timestamp_ms: i64) -> Result<()> {
         self.0.put(key, Some((value, timestamp_ms)))
     }
 
-    /// Deletes a key; returns the value that it had.
+    /// Deletes a key; returns its previous value.
     ///
     /// # Errors
     /// As [`TimestampedKeyValueStore::get`].
@@ -148,7 +148,7 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
         Ok(had)
     }
 
-    /// All rows as they are now, in the order of their keys' bytes; what is written meanwhile does not show.
+    /// All rows as of now, in the byte order of their keys; later writes do not show.
     ///
     /// # Errors
     /// As [`TimestampedKeyValueStore::get`].
@@ -168,7 +168,7 @@ impl<K: 'static, V: 'static> TimestampedKeyValueStore<K, V> {
         self.0.range(keys, direction)
     }
 
-    /// The rows whose keys begin with these bytes, as their codec writes them, in the order of the bytes.
+    /// The rows whose encoded keys begin with these bytes, in byte order.
     ///
     /// # Errors
     /// As [`TimestampedKeyValueStore::get`].

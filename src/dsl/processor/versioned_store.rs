@@ -29,14 +29,14 @@ pub struct VersionedStore<K, V> {
     expired: ExpiredPuts,
 }
 
-/// A value, and when it was valid.
+/// A value, and the time of its validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionedRecord<V> {
     /// The value.
     pub value: V,
-    /// Since when, in milliseconds since 1970.
+    /// Start of its validity, in milliseconds since 1970.
     pub timestamp_ms: i64,
-    /// Until when, in milliseconds since 1970; `None` if it is the newest.
+    /// End of its validity, in milliseconds since 1970; `None` if it is the newest.
     pub valid_to_ms: Option<i64>,
 }
 
@@ -95,13 +95,14 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     /// The newest value of a key.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; else errors of the store.
     pub fn get(&self, key: &K) -> Result<Option<VersionedRecord<V>>> {
         let key = self.encode_key(key)?;
         self.rows.get(&key, |version| self.decode(version))?
     }
 
-    /// The value that a key had at a time; none of a time before the store's history, unless it is the newest.
+    /// The value that a key had at a time; none for a time before the store's history, unless it is the
+    /// newest.
     ///
     /// # Errors
     /// As [`VersionedStore::get`].
@@ -111,11 +112,12 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
             .get_as_of(&key, as_of_ms, |version| self.decode(version))?
     }
 
-    /// Sets the value of a key from a time on, until the next version that is known; one that its codec calls
-    /// null deletes it for that time. One before the store's history is refused, which counts as a drop.
+    /// Sets the value of a key from a time on, until the next known version; a value that its codec calls
+    /// null deletes the key for that time. A version before the store's history is refused, which counts
+    /// as a drop.
     ///
     /// # Errors
-    /// As [`VersionedStore::get`]; `TooLarge` if the changelog would not take the row.
+    /// As [`VersionedStore::get`]; `TooLarge` if the row is too large for the changelog.
     pub fn put(&self, key: &K, value: &V, timestamp_ms: i64) -> Result<VersionedPut> {
         let mut row = Vec::new();
         let encoded = self.value.encode(value, &mut row)?;
@@ -123,7 +125,7 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
         self.write(&self.encode_key(key)?, row.as_deref(), timestamp_ms)
     }
 
-    /// Deletes a key from a time on, until the next version that is known; returns the value that it had then.
+    /// Deletes a key from a time on, until the next known version; returns the value that it had then.
     ///
     /// # Errors
     /// As [`VersionedStore::put`].

@@ -11,14 +11,15 @@ use crate::state::typed::{Form, Plain, Timestamped, WindowView, Windows};
 use crate::state::{Direction, Put};
 use crate::task::ExpiredPuts;
 
-/// A store of one value a key and window, which is known by its start; or of several, where the rules say
-/// that duplicates are kept.
+/// A store of one value per key and window, identified by its start; or of several, if the rules say that
+/// duplicates are kept.
 pub type WindowStore<K, V> = TypedWindowStore<K, V, Plain>;
 
-/// A store of one value a key and window, with a timestamp in milliseconds. It reads and takes pairs of the two.
+/// A store of one value per key and window, with a timestamp in milliseconds. It reads and writes pairs of the
+/// two.
 pub type TimestampedWindowStore<K, V> = TypedWindowStore<K, V, Timestamped>;
 
-/// A window store whose rows have a form: [`WindowStore`], [`TimestampedWindowStore`].
+/// A window store with rows of a certain form: [`WindowStore`], [`TimestampedWindowStore`].
 pub struct TypedWindowStore<K, V, F> {
     rows: Rc<RefCell<WindowView<K, V, F>>>,
     expired: ExpiredPuts,
@@ -57,21 +58,21 @@ impl<K: 'static, V: 'static, F: Form<V>> TypedWindowStore<K, V, F> {
     /// The value of a key in the window that starts at `start_ms`.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; else errors of the store.
     pub fn fetch(&self, key: &K, start_ms: i64) -> Result<Option<F::Read>> {
         self.rows.borrow_mut().fetch(key, start_ms)
     }
 
-    /// Sets that value, unless it is older than the store keeps, which counts as a drop; one that its codec
-    /// calls null removes it.
+    /// Sets that value, unless it is older than what the store keeps, which counts as a drop; a value
+    /// that its codec calls null removes it.
     ///
     /// # Errors
-    /// As [`TypedWindowStore::fetch`]; `TooLarge` if the changelog would not take the row.
+    /// As [`TypedWindowStore::fetch`]; `TooLarge` if the row is too large for the changelog.
     pub fn put(&self, key: &K, value: F::Write<'_>, start_ms: i64) -> Result<Put> {
         self.write(key, Some(value), start_ms)
     }
 
-    /// Removes the value of a key in a window. Where duplicates are kept, nothing is removed.
+    /// Removes the value of a key in a window. If duplicates are kept, nothing is removed.
     ///
     /// # Errors
     /// As [`TypedWindowStore::put`].
@@ -102,9 +103,9 @@ impl<K: 'static, V: 'static, F: Form<V>> TypedWindowStore<K, V, F> {
         view.fetch_range(key, from_ms, to_ms, direction)
     }
 
-    /// The windows of the keys between two that start between two times, all included, in the store's order: a
-    /// persistent one gives them by segment, key and time, an in-memory one by time and key. It passes over
-    /// those of other keys.
+    /// The windows of the keys between two keys that start between two times, all inclusive, in the
+    /// store's order: a persistent one returns them by segment, key and time, an in-memory one by time
+    /// and key. Windows of other keys are skipped.
     ///
     /// # Errors
     /// As [`TypedWindowStore::fetch`].

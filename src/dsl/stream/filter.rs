@@ -1,4 +1,4 @@
-//! `filter`, `filter_not`: passes the records for which a predicate holds.
+//! `filter`, `filter_not`: forwards the records for which a predicate holds.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::dsl::operator::Operator;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Passes the records for which `accepts` holds.
+    /// Keeps the records for which `accepts` returns true.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -23,7 +23,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         self.then(Operator::new("filter"), move || Filter::new(&accepts, true))
     }
 
-    /// Passes the records for which `rejects` does not hold.
+    /// Keeps the records for which `rejects` returns false.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -40,7 +40,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Passes the records of which the predicate says what is wanted.
+/// Forwards the records for which the predicate has the wanted result.
 struct Filter<F, K, V> {
     predicate: Arc<F>,
     wanted: bool,

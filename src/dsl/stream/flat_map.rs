@@ -1,4 +1,4 @@
-//! `flat_map`: makes any number of records of each.
+//! `flat_map`: makes any number of records from each record.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::dsl::operator::Operator;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Makes any number of keys and values of each record. The key counts as changed.
+    /// Makes any number of keys and values from each record. The key counts as changed.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -34,7 +34,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Turns a record into the pairs that a closure gives; each has the record's timestamp and headers.
+/// Turns a record into the pairs that a closure returns; each has the record's timestamp and headers.
 struct FlatMap<F, K, V, L, W> {
     map: Arc<F>,
     types: PhantomData<fn(K, V) -> (L, W)>,

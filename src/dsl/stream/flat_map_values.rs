@@ -1,4 +1,4 @@
-//! `flat_map_values`: makes any number of values of each record, all under its key.
+//! `flat_map_values`: makes any number of values from each record, all under its key.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::dsl::operator::Operator;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Makes any number of values of each record, all under its key.
+    /// Makes any number of values from each record, all under its key.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -37,7 +37,8 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Turns a record into the values that a closure gives; each has the record's key, timestamp and headers.
+/// Turns a record into the values that a closure returns; each has the record's key, timestamp and
+/// headers.
 struct FlatMapValues<F, K, V, W> {
     map: Arc<F>,
     types: PhantomData<fn(K, V) -> W>,
@@ -68,7 +69,7 @@ where
         let mut place = Some((key, headers));
         while let Some(value) = next.take() {
             next = values.next();
-            // The last one takes key and headers.
+            // The last one takes ownership of key and headers.
             let taken = match next {
                 Some(_) => place.clone(),
                 None => place.take(),

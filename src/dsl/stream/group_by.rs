@@ -1,4 +1,4 @@
-//! `group_by_key`, `group_by`: brings the records of equal keys together.
+//! `group_by_key`, `group_by`: brings records with equal keys together.
 
 use super::Stream;
 use crate::dsl::repartition::repartition;
@@ -6,7 +6,7 @@ use crate::dsl::sink::NullKeys;
 use crate::dsl::{Grouped, GroupedStream};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Groups by the key that the records have.
+    /// Groups by the records' keys.
     ///
     /// ```
     /// # use marea::prelude::*;

@@ -1,4 +1,4 @@
-//! `map`: makes one record of each.
+//! `map`: makes one record from each record.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::dsl::operator::Operator;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Makes another key and value of each record. The key counts as changed: what groups or joins
-    /// behind this goes through a repartition topic.
+    /// Makes another key and value from each record. The key counts as changed: groupings and joins
+    /// behind this go through a repartition topic.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -31,7 +31,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Turns key and value into another key and value; timestamp and headers stay.
+/// Turns key and value into another key and value; timestamp and headers stay the same.
 struct Map<F, K, V, L, W> {
     map: Arc<F>,
     types: PhantomData<fn(K, V) -> (L, W)>,

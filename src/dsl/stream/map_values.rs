@@ -1,4 +1,4 @@
-//! `map_values`: makes another value of each record.
+//! `map_values`: makes another value from each record.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::dsl::operator::Operator;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Makes another value of each record; the key stays, and so does its partition.
+    /// Makes another value from each record; the key stays, and so does its partition.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -30,7 +30,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Turns the value into another; key, timestamp and headers stay.
+/// Turns the value into another; key, timestamp and headers stay the same.
 struct MapValues<F, K, V, W> {
     map: Arc<F>,
     types: PhantomData<fn(K, V) -> W>,

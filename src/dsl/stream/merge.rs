@@ -5,7 +5,7 @@ use crate::dsl::operator::Operator;
 use crate::dsl::pass::Pass;
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Puts the records of two streams together, in no order between them.
+    /// Merges the records of two streams, in no particular order between them.
     ///
     /// ```
     /// # use marea::prelude::*;

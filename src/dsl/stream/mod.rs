@@ -1,4 +1,4 @@
-//! Streams of records, and what can be done to each record alone: one operator a file.
+//! Streams of records, and operators on single records: one operator per file.
 
 mod filter;
 mod flat_map;
@@ -27,10 +27,10 @@ use crate::base::Record;
 use crate::plan::LogicalId;
 use crate::task::Process;
 
-/// A stream of records: each says that something happened.
+/// A stream of records: each describes an event.
 ///
-/// Methods take the handle; clone it to use the stream twice, in the order in which the copies are
-/// used.
+/// Methods consume the handle; clone it to use the stream twice. Records go to the copies in the order in
+/// which they are used.
 #[must_use = "a stream does nothing until it ends in `to`, `for_each` or a table"]
 pub struct Stream<K, V> {
     pub(in crate::dsl) graph: SharedGraph,
@@ -55,7 +55,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         }
     }
 
-    /// Puts an operator behind this stream; `build` makes its process, once for each task.
+    /// Adds an operator behind this stream; `build` makes its process, once for each task.
     pub(in crate::dsl) fn then<P>(
         self,
         operator: Operator,
@@ -70,7 +70,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         Stream::new(self.graph, id)
     }
 
-    /// Names the operator that made this stream, for descriptions. Names are never needed here: an
+    /// Names the operator that made this stream, for descriptions. Names are never required here: an
     /// operator that keeps state takes its name as an argument.
     ///
     /// ```

@@ -1,4 +1,4 @@
-//! `peek`, `for_each`: looks at each record.
+//! `peek`, `for_each`: calls a closure with each record.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use crate::dsl::operator::Operator;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Looks at each record and passes it on. What the closure does outside is not part of the
-    /// commit: after a crash it may see a record again.
+    /// Calls a closure with each record and passes the record on. External effects of the closure are not
+    /// part of the commit: after a crash it may see a record again.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -27,7 +27,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         })
     }
 
-    /// Looks at each record and ends the stream. See [`Stream::peek`] about crashes.
+    /// Calls a closure with each record and ends the stream. See [`Stream::peek`] about crashes.
     ///
     /// ```
     /// # use marea::prelude::*;

@@ -1,4 +1,4 @@
-//! `present`: passes the values that are there.
+//! `present`: passes on the values that are present.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use crate::dsl::operator::Operator;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, Option<V>> {
-    /// Passes the values that are there: of a table's changes, the rows but not the deletions.
+    /// Passes on the values that are present: from a table's changes, the rows but not the deletions.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -27,7 +27,7 @@ impl<K: 'static, V: 'static> Stream<K, Option<V>> {
     }
 }
 
-/// Passes the records that have a value.
+/// Forwards the records that have a value.
 struct Present<K, V>(PhantomData<fn(K, V)>);
 
 impl<K: 'static, V: 'static> Process for Present<K, V> {

@@ -1,4 +1,4 @@
-//! `repartition`: sends a stream through a topic of the application's own.
+//! `repartition`: sends a stream through an internal topic of the application.
 
 use super::Stream;
 use crate::dsl::Repartitioned;
@@ -6,8 +6,8 @@ use crate::dsl::repartition::partitioned_node;
 use crate::dsl::sink::NullKeys;
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Sends the records through a topic of the application's own, so that each comes to the task of
-    /// its key. Records with a null key are dropped, under a reason of their own.
+    /// Sends the records through an internal topic of the application, so that each reaches the task of
+    /// its key. Records with a null key are dropped and counted under a separate reason.
     ///
     /// ```
     /// # use marea::prelude::*;

@@ -34,7 +34,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Puts the key that the closure gives in the place of the record's.
+/// Replaces the record's key with the one that the closure returns.
 struct SelectKey<F, K, V, L> {
     select: Arc<F>,
     types: PhantomData<fn(K, V) -> L>,

@@ -1,4 +1,4 @@
-//! `split`: one stream into several, each record to the first branch that accepts it.
+//! `split`: divides a stream into several; each record goes to the first branch that accepts it.
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::plan::LogicalId;
 use crate::task::{Context, Port, Push, Tick};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Cuts the stream into branches: each record goes to the first whose predicate holds.
+    /// Divides the stream into branches: each record goes to the first whose predicate holds.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -29,10 +29,10 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// What a branch accepts.
+/// The predicate of a branch.
 type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> bool + Send + Sync>;
 
-/// A stream being cut into branches, in order of precedence. Records that no branch accepts are
+/// A stream being divided into branches, in order of precedence. Records that no branch accepts are
 /// dropped, unless there is a default branch.
 #[must_use = "a split does nothing without branches"]
 pub struct Split<K, V> {
@@ -65,7 +65,7 @@ impl<K: 'static, V: 'static> Split<K, V> {
         }
     }
 
-    /// A branch of the records for which `accepts` holds and that no earlier branch took. Every
+    /// A branch of the records for which `accepts` returns true and that no earlier branch took. Every
     /// branch takes its records, whether or not its stream is used.
     ///
     /// ```
@@ -112,8 +112,8 @@ impl<K: 'static, V: 'static> Split<K, V> {
     }
 }
 
-/// Sends each record to the port of the first predicate that holds; then to the default port, if
-/// there is one; else drops it, which is what the user asked for and is not counted.
+/// Sends each record to the port of the first predicate that holds; otherwise to the default port, if
+/// there is one; otherwise drops it, which is what the user asked for and is not counted.
 struct Branch<K, V> {
     branches: Vec<(Predicate<K, V>, Port<K, V>)>,
     default: Option<Port<K, V>>,

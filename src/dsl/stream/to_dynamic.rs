@@ -1,4 +1,4 @@
-//! `to_dynamic`: writes the topic that each record names.
+//! `to_dynamic`: writes each record to the topic that it names.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::plan::LogicalKind;
 use crate::task::{Context, Push, Tick};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Writes each record to the topic that `topic` names, given key, value and where the record came from
-    /// (`None` for what follows from a timer). The topics must exist when the application starts: a name that
-    /// was not there then is an error of processing, and the policy decides what becomes of its record. The
-    /// application's own changelogs and repartition topics cannot be named.
+    /// Writes each record to the topic that `topic` names, given key, value and the record's origin
+    /// (`None` for results of a timer). The topics must exist when the application starts: any other name
+    /// is an error of processing, and the policy decides what happens to its record. The application's
+    /// own changelogs and repartition topics cannot be named.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -73,7 +73,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Writes each record where a function says.
+/// Writes each record to the topic that a function returns.
 struct DynamicSink<F, K, V> {
     topic: Arc<F>,
     encoder: Encoder<K, V>,

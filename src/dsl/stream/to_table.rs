@@ -1,4 +1,4 @@
-//! `to_table`: takes the records of a stream for the rows of a table.
+//! `to_table`: interprets the records of a stream as rows of a table.
 
 use super::Stream;
 use crate::base::{Record, Result};
@@ -12,8 +12,8 @@ use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
-    /// Takes each record for the new row of its key, in a store; a null value deletes the row. Where the
-    /// key has changed, records go through a repartition topic called after the store first.
+    /// Interprets each record as the new row of its key, kept in a store; a null value deletes the row.
+    /// If the key has changed, records first go through a repartition topic named after the store.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -82,7 +82,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// Makes a change of each record, as [`TableSource`] does of a topic's: a null value deletes the row.
+/// Makes a change from each record, as [`TableSource`] does for a topic's: a null value deletes the row.
 struct ToTable<P>(P);
 
 impl<K, V, P> Process for ToTable<P>

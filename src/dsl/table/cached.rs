@@ -1,9 +1,10 @@
-//! The record cache: holds the changes of a table until the commit, and sends the last of each key.
+//! The record cache: holds the changes of a table until the commit, and sends the last change of each
+//! key.
 //!
-//! It stands behind the operator that keeps the rows, not in its store: what reads the store sees each row at
-//! once. What is held is in a store of its own without a changelog, so that it is undone with the record that
-//! made it, lost with an abort, and counts as uncommitted; it is empty when a commit begins. Rows go out in the
-//! order of their last updates, as in Kafka Streams (`NamedCache`).
+//! It follows the operator that keeps the rows, and is not part of its store: readers of the store see
+//! each row at once. Held changes are in a separate store without a changelog, so they are undone with
+//! the record that made them, lost with an abort, and count as uncommitted; it is empty when a commit
+//! begins. Rows are sent in the order of their last updates, as in Kafka Streams (`NamedCache`).
 //!
 //! ```text
 //! time: number of the update | key         row: timestamp i64 BE | headers | first old | last new
@@ -24,7 +25,7 @@ use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// With a cache behind it, if its store of that name is to have one.
+    /// With a cache behind it, if it is to have a store of that name.
     pub(in crate::dsl) fn cached_if(self, cached: bool, store: &str, row: SharedCodec<V>) -> Self {
         if !cached {
             return self;
@@ -34,10 +35,10 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let mut spec = StoreSpec::new(held.clone(), StoreKind::time_ordered_by_key(), codecs);
         spec.changelog = Changelog::None;
         let key = self.key.clone();
-        // A row is said to be held from its arrival on, and comes out as old as it is.
+        // A row is reported as held from its arrival on, and is sent with its own timestamp.
         let operator = Operator::new("cache").of([self.id]).store(spec);
         let operator = operator.holds_back_ms(0).flushes();
-        // What was there before the first change is what goes along with the last.
+        // The row before the first change is sent along with the last.
         let operator = operator.wants_old_rows().old_rows(OldRows::Kept);
         let id = operator.add(&self.graph, move |wiring, id| {
             Ok(Cache {
@@ -136,7 +137,7 @@ impl<K: 'static, V: 'static> Cache<K, V> {
     ) -> Result<()> {
         let held = read_held(row)?;
         if held.old.is_none() && held.new.is_none() {
-            // It came and went between two commits.
+            // It was added and deleted between two commits.
             return Ok(());
         }
         let decode = |row: Option<&[u8]>| row.map(|row| self.row.decode(Some(row))).transpose();
@@ -149,7 +150,7 @@ impl<K: 'static, V: 'static> Cache<K, V> {
             end_ms: timestamp_ms,
             timestamp_ms,
         };
-        // One that fails must not keep the others from the commit.
+        // A row that fails must not keep the others from the commit.
         cx.release(held_row, &headers, |cx, headers| {
             let old = match self.sends_old {
                 true => decode(held.old)?,
@@ -184,7 +185,7 @@ impl<K: 'static, V: 'static> Process for Cache<K, V> {
         Ok(())
     }
 
-    /// The end comes behind a flush, but rows may have come with it.
+    /// The end comes after a flush, but rows may have come with it.
     fn tick(&self, tick: Tick, out: &Edges<K, Change<V>>, cx: &mut Context) -> Result<()> {
         match tick {
             Tick::Moved => self.say_held(cx),
@@ -205,7 +206,7 @@ impl<K: 'static, V: 'static> Process for Cache<K, V> {
     }
 }
 
-/// A held row as it is kept.
+/// The encoding of a held row.
 struct Held<'a> {
     timestamp_ms: i64,
     headers: &'a [u8],

@@ -1,4 +1,4 @@
-//! How a change of a table travels through a repartition topic: laid out as Kafka Streams does.
+//! The encoding of a table's change on a repartition topic, laid out as Kafka Streams does.
 //!
 //! ```text
 //! old | 0                          the old row alone
@@ -20,7 +20,7 @@ const BOTH: u8 = 2;
 pub(in crate::dsl) struct ChangedCodec<V>(SharedCodec<V>);
 
 impl<V> ChangedCodec<V> {
-    /// A codec of changes whose rows are written with `row`.
+    /// A codec of changes whose rows are encoded with `row`.
     pub(in crate::dsl) fn new(row: SharedCodec<V>) -> Self {
         Self(row)
     }
@@ -94,7 +94,7 @@ impl<V: 'static> Codec<Change<V>> for ChangedCodec<V> {
     }
 }
 
-/// Writes a length as Kafka's `ByteUtils.writeVarint`: twice the number, seven bits a byte, the lowest
+/// Writes a length as Kafka's `ByteUtils.writeVarint`: twice the number, seven bits per byte, the lowest
 /// first. Returns the number of bytes.
 fn put_varint(number: usize, out: &mut [u8; 5]) -> usize {
     let mut rest = (number as u64) << 1;
@@ -111,7 +111,7 @@ fn put_varint(number: usize, out: &mut [u8; 5]) -> usize {
     }
 }
 
-/// Reads what [`put_varint`] wrote; `None` where that is no length.
+/// Reads what [`put_varint`] wrote; `None` if it is not a valid length.
 fn take_varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut number = 0u64;
     for (position, byte) in bytes.iter().enumerate().take(5) {

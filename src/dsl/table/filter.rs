@@ -1,4 +1,4 @@
-//! `filter` of a table: rows that do not pass are as if they were not there.
+//! `filter` of a table: rows that do not pass look as if they did not exist.
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -12,8 +12,8 @@ use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Keeps the rows for which `accepts` holds; for any other a deletion goes out, since it may have
-    /// passed before. The result has no store, as with [`Table::map_values`].
+    /// Keeps the rows for which `accepts` returns true; for any other row a deletion is sent, since an
+    /// earlier version may have passed. The result has no store, as with [`Table::map_values`].
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -46,7 +46,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         })
     }
 
-    /// Keeps the rows for which `rejects` does not hold: [`Table::filter`] the other way round.
+    /// Keeps the rows for which `rejects` returns false: the opposite of [`Table::filter`].
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -63,9 +63,9 @@ impl<K: 'static, V: 'static> Table<K, V> {
     }
 }
 
-/// Passes the rows that a predicate accepts; for any other row a tombstone goes out, since it may
-/// have passed before. Where the table below sends old rows it is known whether it has: a tombstone
-/// for what is not there stays in, unless the table is versioned. Source: `KTableFilter`.
+/// Forwards the rows that a predicate accepts; for any other row a tombstone is sent, since an earlier
+/// version may have passed. If the table below sends old rows, it is known whether it has: a tombstone
+/// for a row that did not pass is dropped, unless the table is versioned. Source: `KTableFilter`.
 struct TableFilter<F, K, V> {
     accepts: Arc<F>,
     drops_redundant: bool,

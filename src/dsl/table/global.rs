@@ -1,4 +1,4 @@
-//! `global_table`: a topic as a table that every instance has all of.
+//! `global_table`: a topic as a table that every instance holds completely.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::plan::LogicalKind;
 use crate::state::StoreKind;
 use crate::task::{ExpiredPuts, Wiring};
 
-/// A table that every instance reads as a whole, so that a stream joins with it by any key, whatever its
-/// partitions: see [`Stream::join_global`](crate::dsl::Stream::join_global).
+/// A table that every instance reads completely, so that a stream can join with it by any key, regardless
+/// of partitions: see [`Stream::join_global`](crate::dsl::Stream::join_global).
 #[must_use = "a global table does nothing until a stream joins with it"]
 pub struct GlobalTable<K, V> {
     pub(in crate::dsl) store: String,
@@ -35,7 +35,7 @@ impl<K, V> Clone for GlobalTable<K, V> {
 }
 
 impl<K: 'static, V: 'static> GlobalTable<K, V> {
-    /// The rows, as a task reads them.
+    /// The rows, as tasks read them.
     pub(in crate::dsl) fn open(
         &self,
         wiring: &Wiring<'_>,
@@ -45,20 +45,21 @@ impl<K: 'static, V: 'static> GlobalTable<K, V> {
             name: &self.store,
             key: self.key.clone(),
             value: self.value.clone(),
-            // Nothing is put here, so that nothing is refused.
+            // Nothing is put here, so nothing is refused.
             expired: &ExpiredPuts::default(),
         })
     }
 }
 
 impl StreamBuilder {
-    /// Reads all partitions of a topic as a table, in every instance: for rows that all tasks need and that
-    /// are few enough to be in memory everywhere. What is in the topic at the start is there before
-    /// anything else is processed; later rows show as soon as they come, in no order with the records of streams.
+    /// Reads all partitions of a topic as a table, in every instance: for rows that all tasks need and
+    /// that are few enough to fit in memory everywhere. Everything in the topic at start is there before
+    /// anything else is processed; later rows become visible as soon as they arrive, in no order relative
+    /// to the records of streams.
     ///
     /// Streams join with it, and processors may read it by the store's name, as a
-    /// [`TimestampedKeyValueStore`]. The rows are read anew at each start:
-    /// [`StreamBuilder::add_global_store`] says what that costs.
+    /// [`TimestampedKeyValueStore`]. The rows are read again at each start:
+    /// [`StreamBuilder::add_global_store`] describes the cost.
     ///
     /// ```
     /// use marea::prelude::*;
@@ -87,8 +88,8 @@ impl StreamBuilder {
         self.global_table_with(topic, Consumed::own(), store)
     }
 
-    /// As [`StreamBuilder::global_table`], with codecs and other options. Its topic holds no time back, so that an idle
-    /// time-out means nothing here.
+    /// As [`StreamBuilder::global_table`], with codecs and other options. Its topic does not hold back
+    /// time, so an idle time-out has no effect here.
     ///
     /// ```
     /// # use marea::prelude::*;

@@ -1,4 +1,4 @@
-//! `group_by` of a table: sends what a row was and what it is to the groups that it leaves and enters.
+//! `group_by` of a table: sends the old and the new row to the groups that they leave and enter.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::dsl::{Change, Grouped, GroupedTable};
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Groups the rows by a key that `select` makes, with the value that is to be aggregated. A row that
-    /// changes leaves its group and enters one; a null key or value belongs to none. The table must have
-    /// a store, since the row that leaves must be known.
+    /// Groups the rows by a key that `select` returns, together with the value to aggregate. A row that
+    /// changes leaves its group and enters another; a null key or value belongs to none. The table must
+    /// have a store, since the leaving row must be known.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -67,19 +67,19 @@ impl<K: 'static, V: 'static> Table<K, V> {
 
 /// Selects the group and the value of each row, old and new.
 ///
-/// A change within a group is one record with both rows, else the old group is told first. Where the
-/// selected key or value is null, that half takes no part. Source: `KTableRepartitionMap`, KIP-904.
+/// A change within a group is one record with both rows; otherwise the old group is told first. If the
+/// selected key or value is null, that half is omitted. Source: `KTableRepartitionMap`, KIP-904.
 struct TableGroupBy<F, K, V, L, W> {
     select: Arc<F>,
     key: SharedCodec<L>,
     value: SharedCodec<W>,
-    /// Whether changes that are overtaken are left out.
+    /// Whether out-of-order changes are left out.
     newest_only: bool,
     types: PhantomData<fn(K, V)>,
 }
 
 impl<F, K, V, L, W> TableGroupBy<F, K, V, L, W> {
-    /// Groups by what `select` gives; the codecs are asked only whether something is null.
+    /// Groups by what `select` returns; the codecs are only used to check for null.
     pub fn new(
         select: Arc<F>,
         key: SharedCodec<L>,
@@ -116,7 +116,7 @@ where
         cx: &mut Context,
     ) -> Result<()> {
         if self.newest_only && cx.is_overtaken() {
-            // The groups have what is newer.
+            // The groups have newer data.
             return Ok(());
         }
         let Record {

@@ -1,16 +1,16 @@
-//! How an operator that holds records keeps what belongs to them, besides headers, which `state::row` lays out.
+//! How an operator encodes the records that it holds, except for headers, whose layout is in `state::row`.
 //!
 //! ```text
 //! option:   length + 1 u32 BE (0 none), bytes
 //! ```
 
-/// Appends bytes that may be absent.
+/// Appends optional bytes.
 pub(in crate::dsl) fn put_option(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     put_len(out, bytes.map_or(0, |bytes| bytes.len() + 1));
     out.extend_from_slice(bytes.unwrap_or_default());
 }
 
-/// Takes bytes that may be absent off the front; `None` where all ends early.
+/// Takes optional bytes off the front; `None` if the input ends early.
 pub(in crate::dsl) fn take_option<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let len = take_len(rest)?;
     let (bytes, after) = rest.split_at_checked(len.saturating_sub(1))?;

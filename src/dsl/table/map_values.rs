@@ -12,8 +12,8 @@ use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Makes another row of each. A deletion stays one; a row that maps to `None` is deleted. The
-    /// result has no store: joined with, it computes the row it is asked for.
+    /// Makes another row from each. A deletion remains one; a row that maps to `None` is deleted. The
+    /// result has no store: when it is joined, it computes the row on demand.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -49,7 +49,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
     }
 }
 
-/// Maps the rows of a table; a tombstone stays one, and a row that maps to `None` becomes one.
+/// Maps the rows of a table; a tombstone remains one, and a row that maps to `None` becomes one.
 struct TableMapValues<F, K, V, W> {
     map: Arc<F>,
     types: PhantomData<fn(K, V) -> W>,
@@ -82,7 +82,7 @@ where
     }
 }
 
-/// The view of a mapped table: maps what it finds in the table below.
+/// The view of a mapped table: maps the rows it finds in the table below.
 struct MapView<F, K, V, W> {
     map: Arc<F>,
     below: ViewPort<K, V>,

@@ -13,8 +13,8 @@ use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Keeps the rows in a store of their own: what is mapped, filtered or joined is then computed once,
-    /// when it changes, and not each time that somebody looks.
+    /// Keeps the rows in their own store: mapped, filtered or joined rows are then computed once, when
+    /// they change, and not at each lookup.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -86,8 +86,8 @@ impl<K: 'static, V: 'static> Process for VersionedKeep<K, V> {
     }
 }
 
-/// Writes each new row to a store and passes it on. The old row that goes along, where somebody wants
-/// it, is the one that the store had.
+/// Writes each new row to a store and passes it on. The old row that is sent along, if needed, is the one
+/// from the store.
 struct TableKeep<K, V> {
     key: SharedCodec<K>,
     row: SharedCodec<V>,

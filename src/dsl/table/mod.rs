@@ -1,4 +1,4 @@
-//! Tables: the latest row of each key, as it changes. One operator a file.
+//! Tables: the latest row of each key, as it changes. One operator per file.
 
 mod cached;
 mod changed_codec;
@@ -37,13 +37,13 @@ pub(in crate::dsl) type MakeView<K, V> =
 
 /// A table: each record on it is the new row of a key, or its deletion.
 ///
-/// A table over a store can be joined with; what is mapped or filtered from it is a view that computes
-/// each row when it is asked for.
+/// A table with a store can be joined with; the result of mapping or filtering it is a view that computes
+/// each row on demand.
 pub struct Table<K, V> {
     pub(in crate::dsl) graph: SharedGraph,
     pub(in crate::dsl) id: LogicalId,
     pub(in crate::dsl) key: SharedCodec<K>,
-    /// How to look into it, and the stores that are behind.
+    /// How to look up rows, and the stores behind the view.
     pub(in crate::dsl) view: Option<(Vec<String>, MakeView<K, V>)>,
     pub(in crate::dsl) windows: Option<HoldSpec>,
 }
@@ -82,13 +82,13 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self
     }
 
-    /// Makes it one whose rows are known `history_ms` back, if it is.
+    /// Makes it a table whose rows are known `history_ms` back, if it is versioned.
     pub(in crate::dsl) fn with_history(self, history_ms: Option<i64>) -> Self {
         self.graph.borrow_mut().node_mut(self.id).history_ms = history_ms;
         self
     }
 
-    /// How far back its rows are known, if it is versioned, in milliseconds.
+    /// How far back its rows are known, in milliseconds, if it is versioned.
     pub(in crate::dsl) fn history_ms(&self) -> Option<i64> {
         self.graph.borrow().node(self.id).history_ms
     }
@@ -121,7 +121,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self
     }
 
-    /// The table that an operator without a store makes of this one: `view` is how its rows are computed.
+    /// The table that an operator without a store makes from this one: `view` computes its rows.
     fn derived<W: 'static>(
         self,
         id: LogicalId,

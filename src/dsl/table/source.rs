@@ -58,7 +58,7 @@ impl StreamBuilder {
         self.table_over(topic.into(), consumed, Some(store.into()))
     }
 
-    /// Reads a topic as a table that nothing looks into: its changes pass, and no store keeps the rows.
+    /// Reads a topic as a table without lookups: its changes pass through, and no store keeps the rows.
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -139,8 +139,8 @@ impl StreamBuilder {
     }
 }
 
-/// The gate of a table's source, which sees deletions too: they pass it as they are, since there is no
-/// value to judge.
+/// The gate of a table's source also sees deletions: they pass unchanged, since there is no value to
+/// judge.
 pub(super) fn nullable_gate<K: 'static, V: 'static>(gate: Gate<K, V>) -> Gate<K, Option<V>> {
     let accepts = gate.accepts.map(|accepts| -> Accepts<K, Option<V>> {
         Arc::new(move |record| match with_value(record) {
@@ -157,7 +157,7 @@ pub(super) fn nullable_gate<K: 'static, V: 'static>(gate: Gate<K, V>) -> Gate<K,
     Gate { accepts, extract }
 }
 
-/// A record with its value, or the record as it was if it has none.
+/// A record with its value, or the original record if it has none.
 fn with_value<K, V>(
     record: Record<K, Option<V>>,
 ) -> std::result::Result<Record<K, V>, Record<K, Option<V>>> {
@@ -183,9 +183,9 @@ fn with_value<K, V>(
     }
 }
 
-/// Makes a change of each record; keeps the row where the table has a store.
+/// Makes a change from each record; stores the row if the table has a store.
 ///
-/// A null key is dropped; a null value deletes the row. The later record wins whatever its timestamp.
+/// A null key is dropped; a null value deletes the row. The later record wins, whatever its timestamp.
 /// Source: `KTableSource`.
 pub(in crate::dsl) struct TableSource<K, V> {
     key: SharedCodec<K>,
@@ -196,7 +196,7 @@ pub(in crate::dsl) struct TableSource<K, V> {
 }
 
 impl<K, V> TableSource<K, V> {
-    /// A table over `store`, or one that nothing looks into; `sends_old` puts the old row into each change.
+    /// A table over `store`, or one without lookups; `sends_old` puts the old row into each change.
     pub(in crate::dsl) fn new(
         key: SharedCodec<K>,
         value: SharedCodec<V>,

@@ -1,4 +1,4 @@
-//! `transform_values`: a computation over each row of a table that sees deletions too.
+//! `transform_values`: a computation over each row of a table, including deletions.
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -12,8 +12,9 @@ use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process, View, ViewPort};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Makes another row of each, and may make one of a deletion too: `transform` is called with `None`
-    /// there. `None` deletes the row. The result has no store, as with [`Table::map_values`].
+    /// Makes another row from each, and may make one from a deletion too: `transform` is then called with
+    /// `None`. If it returns `None`, the row is deleted. The result has no store, as with
+    /// [`Table::map_values`].
     ///
     /// ```
     /// # use marea::prelude::*;
@@ -48,9 +49,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
     }
 }
 
-/// Transforms the rows of a table; unlike a mapping it is called for a deletion too, and may make a row
-/// of it. Where somebody wants old rows it is called for these as well. Source:
-/// `KTableTransformValues`.
+/// Transforms the rows of a table; unlike a mapping it is also called for a deletion, from which it may
+/// make a row. If old rows are needed, it is called for these as well. Source: `KTableTransformValues`.
 struct TableTransformValues<F, K, V, W> {
     transform: Arc<F>,
     sends_old: bool,
@@ -58,7 +58,7 @@ struct TableTransformValues<F, K, V, W> {
 }
 
 impl<F, K, V, W> TableTransformValues<F, K, V, W> {
-    /// Applies `transform` to each row; `sends_old` where somebody wants old rows.
+    /// Applies `transform` to each row; `sends_old` if old rows are needed.
     pub fn new(transform: Arc<F>, sends_old: bool) -> Self {
         Self {
             transform,
@@ -98,7 +98,7 @@ where
     }
 }
 
-/// The view of a transformed table: transforms what it finds, or does not find, in the table below.
+/// The view of a transformed table: transforms what the table below has, including missing rows.
 struct TransformView<F, K, V> {
     transform: Arc<F>,
     below: ViewPort<K, V>,

@@ -1,4 +1,4 @@
-//! Tables whose rows are known for a history: the versioned twins of a table's source and view.
+//! Tables with a history of rows: the versioned variants of a table's source and view.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,11 +10,11 @@ use crate::dsl::scratch::Scratch;
 use crate::state::{Version, VersionedPut, VersionedStore};
 use crate::task::{Context, DropReason, Edges, Process, View, ViewPort, Wiring};
 
-/// Makes a change of each record and puts its row into the history of its key.
+/// Makes a change from each record and inserts its row into the history of its key.
 ///
-/// A null key is dropped; a null value deletes the row from its time on. What is older than the history is
-/// dropped and changes nothing. What is older than the newest row of its key goes on as overtaken; the old
-/// row that goes along is the newest one until then, whatever their times. Source: `KTableSource`.
+/// A null key is dropped; a null value deletes the row from its time on. A record older than the history
+/// is dropped and changes nothing. One older than the newest row of its key is passed on as out of order;
+/// the old row sent along is the newest one until then, whatever their times. Source: `KTableSource`.
 pub(in crate::dsl) struct VersionedSource<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
@@ -99,7 +99,7 @@ impl<K: 'static, V: 'static> Process for VersionedSource<K, V> {
     }
 }
 
-/// The view of a versioned store: its newest rows, and those that there were.
+/// The view of a versioned store: its newest rows, and earlier ones.
 pub(in crate::dsl) struct VersionedView<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,

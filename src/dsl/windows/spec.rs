@@ -7,9 +7,9 @@ pub(in crate::dsl) struct TimeWindowSpec {
     pub(in crate::dsl) size_ms: i64,
     /// Distance between the starts of two windows, in milliseconds; equal to the size for tumbling.
     pub(in crate::dsl) advance_ms: i64,
-    /// How long after its end a window takes records, in milliseconds of stream time.
+    /// How long after its end a window accepts records, in milliseconds of stream time.
     pub(in crate::dsl) grace_ms: i64,
-    /// Where there is one window alone, which does not end: its start, in milliseconds.
+    /// For a single window that does not end: its start, in milliseconds.
     pub(in crate::dsl) only_from_ms: Option<i64>,
 }
 
@@ -37,18 +37,18 @@ impl TimeWindowSpec {
 /// Sliding windows in milliseconds: `[start, start + difference]`, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dsl) struct SlidingSpec {
-    /// The largest distance of two records of a window.
+    /// The largest distance between two records of a window.
     pub(in crate::dsl) difference_ms: i64,
-    /// How long after its end a window takes records, in stream time.
+    /// How long after its end a window accepts records, in stream time.
     pub(in crate::dsl) grace_ms: i64,
 }
 
 /// Sessions in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dsl) struct SessionSpec {
-    /// Records of a key that are so far apart, or less, are of one session.
+    /// The largest distance between consecutive records of a session.
     pub(in crate::dsl) gap_ms: i64,
-    /// How long after its end and the gap a session takes records, in stream time.
+    /// How long after its end and the gap a session accepts records, in stream time.
     pub(in crate::dsl) grace_ms: i64,
 }
 

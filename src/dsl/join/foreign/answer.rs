@@ -1,8 +1,9 @@
-//! The right side: keeps who wants which row, and answers with it.
+//! The right side: keeps track of which row each subscriber wants, and answers with it.
 //!
-//! A subscription that comes is answered with the row as it is, under the larger of the two timestamps; a row that
-//! changes is sent to all who want it, under its own. Source: `SubscriptionReceiveProcessorSupplier`,
-//! `SubscriptionJoinProcessorSupplier`, `ForeignTableJoinProcessorSupplier`.
+//! A new subscription is answered with the current row, with the larger of the two timestamps; a row that
+//! changes is sent to all its subscribers, with its own timestamp. Source:
+//! `SubscriptionReceiveProcessorSupplier`, `SubscriptionJoinProcessorSupplier`,
+//! `ForeignTableJoinProcessorSupplier`.
 
 use std::cell::RefCell;
 use std::ops::Bound;
@@ -17,7 +18,7 @@ use crate::dsl::scratch::Scratch;
 use crate::state::{Direction, KeyValueStore, row};
 use crate::task::{Context, DropReason, Edges, Process, ViewPort};
 
-/// Takes subscriptions.
+/// Receives subscriptions.
 pub(super) struct Subscribe<L, W> {
     pub(super) subscriptions: KeyValueStore,
     pub(super) key: SharedCodec<L>,
@@ -27,7 +28,7 @@ pub(super) struct Subscribe<L, W> {
 }
 
 impl<L: 'static, W: 'static> Subscribe<L, W> {
-    /// Keeps or ends a subscription.
+    /// Stores or ends a subscription.
     fn keep(&self, foreign: &[u8], subscription: &Subscription, timestamp_ms: i64) -> Result<()> {
         let Scratch { key, row } = &mut *self.scratch.borrow_mut();
         begin_combined(foreign, key)?;
@@ -67,7 +68,7 @@ impl<L: 'static, W: 'static> Process for Subscribe<L, W> {
                 self.keep(&foreign, &subscription, timestamp_ms)?;
                 found = self.rows.get(&self.key.decode(Some(&foreign))?, cx)?;
             }
-            // It names no row and wants to know that.
+            // It names no row, and asks for confirmation of that.
             None if subscription.instruction == Instruction::Answer => {}
             None => {
                 cx.drop_record(DropReason::NullKey);
@@ -98,7 +99,7 @@ impl<L: 'static, W: 'static> Process for Subscribe<L, W> {
     }
 }
 
-/// Tells all who want a row that it has changed.
+/// Tells all subscribers of a row that it has changed.
 pub(super) struct Tell<L, W> {
     pub(super) subscriptions: KeyValueStore,
     pub(super) key: SharedCodec<L>,

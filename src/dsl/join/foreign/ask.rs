@@ -1,4 +1,4 @@
-//! The left side: subscribes each row to the right row that it names.
+//! The left side: subscribes each row to the right row it refers to.
 //!
 //! Source: `SubscriptionSendProcessorSupplier`.
 
@@ -13,16 +13,16 @@ use crate::dsl::Change;
 use crate::state::KeyValueStore;
 use crate::task::{Context, DropReason, Edges, Process};
 
-/// A foreign key, and what is asked of it.
+/// A foreign key, and the request sent to it.
 type Request = (Option<Vec<u8>>, Subscription);
 
-/// Sends what each change of a left row asks of the right side, under the foreign key's bytes.
+/// For each change of a left row, sends the requests to the right side, under the foreign key's bytes.
 pub(super) struct Ask<F, K, V, L, O> {
     pub(super) select: Arc<F>,
     pub(super) key: SharedCodec<K>,
     pub(super) row: SharedCodec<V>,
     pub(super) foreign: SharedCodec<L>,
-    /// Which keys have a result, where a row without a partner has none.
+    /// Which keys have a result, if a row without a partner has none.
     pub(super) results: Option<KeyValueStore>,
     pub(super) types: PhantomData<fn() -> O>,
 }
@@ -95,13 +95,14 @@ where
         };
         let has_moved = before.is_some() && before != now;
         let (first, last) = match (&self.results, has_moved) {
-            // The new one is asked, and none too, so that there is an answer in any case.
+            // The new key is asked, even if it is none, so that there is an answer in any case.
             (None, true) => (Some(before), Some((now, Instruction::Answer))),
             (None, false) => (None, Some((now, Instruction::Answer))),
             (Some(_), true) if now.is_some() => (Some(before), Some((now, Instruction::Answer))),
             (Some(_), true) => (None, Some((before, Instruction::EndAndAnswer))),
             (Some(_), false) if now.is_some() => (None, Some((now, Instruction::AnswerIfFound))),
-            // What ends the result was asked for by a row that is no more: its answer will not count.
+            // The end of the result was requested for a row that no longer exists: its answer will not
+            // count.
             (Some(results), false) if results.get(&own_key, |row| row.is_some())? => {
                 (None, Some((None, Instruction::Answer)))
             }

@@ -1,4 +1,4 @@
-//! MurmurHash3 (x64, 128 bits) with the seed that Kafka Streams takes: it tells whether an answer still
+//! MurmurHash3 (x64, 128 bits) with the seed that Kafka Streams uses: it shows whether an answer still
 //! belongs to the left row that asked.
 
 /// The hash of a row's bytes, as two big-endian numbers.
@@ -22,7 +22,7 @@ pub(super) fn hash(bytes: &[u8]) -> RowHash {
     }
     let tail = blocks.remainder();
     let (first, second) = tail.split_at(tail.len().min(8));
-    // Of nothing both are 0, which changes nothing.
+    // For an empty tail both are 0, which changes nothing.
     high ^= mix_high(number(second));
     low ^= mix_low(number(first));
     low ^= bytes.len() as u64;

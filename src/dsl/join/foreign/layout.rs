@@ -1,4 +1,4 @@
-//! What travels between the two sides of a join by a foreign key, laid out as Kafka Streams does.
+//! The messages between the two sides of a join by a foreign key, laid out as Kafka Streams does.
 //!
 //! ```text
 //! subscription   (null hash 0x80 | version 1) u8 | instruction u8 | hash 16 bytes | left key | partition i32 BE
@@ -25,20 +25,21 @@ const NOT_FOUND: u8 = 2;
 /// What the right side does with a subscription. The numbers are those of Kafka Streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Instruction {
-    /// Ends it.
+    /// Ends the subscription.
     End = 0,
     /// Ends it, and answers that there is no row.
     EndAndAnswer = 1,
-    /// Keeps it, and answers in any case.
+    /// Stores it, and answers in any case.
     Answer = 2,
-    /// Keeps it, and answers; that there is no row is news only to who has a result of an earlier one.
+    /// Stores it, and answers; a missing row matters only to a subscriber that has a result from an
+    /// earlier one.
     AnswerIfFound = 3,
 }
 
-/// What a left row asks of the right side.
+/// A request from a left row to the right side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subscription {
-    /// Of the left row; `None` where it was deleted.
+    /// Of the left row; `None` if it was deleted.
     pub(super) hash: Option<RowHash>,
     pub(super) instruction: Instruction,
     /// The left key.
@@ -47,16 +48,16 @@ pub(super) struct Subscription {
     pub(super) partition: Option<u32>,
 }
 
-/// What the right side answers.
+/// An answer from the right side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Response {
     /// Of the left row that asked.
     pub(super) hash: Option<RowHash>,
     /// The right row.
     pub(super) row: Option<Vec<u8>>,
-    /// There is no row, and none was needed: [`Instruction::AnswerIfFound`].
+    /// There is no row, and none was required: [`Instruction::AnswerIfFound`].
     pub(super) not_found: bool,
-    /// Where it goes; it is not written.
+    /// The partition it goes to; it is not encoded.
     pub(super) partition: Option<u32>,
 }
 
@@ -163,7 +164,7 @@ fn take_hash(flags: u8, rest: &[u8]) -> Option<(Option<RowHash>, &[u8])> {
     }
 }
 
-/// A key that is encoded already, or null; it goes where the key itself would go.
+/// A key that is already encoded, or null; it goes to the partition of the key itself.
 pub(super) struct EncodedKey<L>(pub(super) SharedCodec<L>);
 
 impl<L: 'static> Codec<Option<Vec<u8>>> for EncodedKey<L> {
@@ -192,10 +193,10 @@ impl<L: 'static> Codec<Option<Vec<u8>>> for EncodedKey<L> {
     }
 }
 
-/// Puts the beginning of the combined keys of a foreign key into `out`, replacing what it held.
+/// Writes the prefix of the combined keys of a foreign key to `out`, replacing its content.
 ///
 /// # Errors
-/// `TooLarge` where its length has no four bytes.
+/// `TooLarge` if its length does not fit into four bytes.
 pub(super) fn begin_combined(foreign: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let Ok(length) = i32::try_from(foreign.len()) else {
         let message = format!("a foreign key of {} bytes is too large", foreign.len());
@@ -207,7 +208,7 @@ pub(super) fn begin_combined(foreign: &[u8], out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// The first key behind all that begin with these bytes, `None` if there is none.
+/// The first key after all keys with this prefix, `None` if there is none.
 pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
     let mut behind = prefix[..=last].to_vec();
@@ -215,7 +216,7 @@ pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(behind)
 }
 
-/// The bytes of a value, `None` where it is null.
+/// The bytes of a value, `None` if it is null.
 pub(super) fn bytes_of<T: 'static>(codec: &dyn Codec<T>, value: &T) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let encoded = codec.encode(value, &mut bytes)?;

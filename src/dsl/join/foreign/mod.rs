@@ -1,18 +1,19 @@
-//! `join_foreign`, `left_join_foreign`: joins each row of a table with the row of another table that it names.
+//! `join_foreign`, `left_join_foreign`: joins each row of a table with the row of another table that it refers
+//! to.
 //!
 //! ```text
 //!  left -> ask --<name>-subscriptions--> subscribe --<name>-responses (back)--> resolve -> result
 //!                                        right -> tell --^
 //! ```
 //!
-//! The left row asks the task that has the right row, which remembers it and answers; when the right row changes,
-//! everybody who wants it is told. An answer carries the hash of the left row that asked, and is left out where
-//! that row has changed since. Source: KIP-213.
+//! The left row sends a request to the task that has the right row, which remembers it and answers; when
+//! the right row changes, all subscribers are told. An answer carries the hash of the left row that
+//! asked, and is dropped if that row has changed since. Source: KIP-213.
 //!
-//! So each change of a left row must see to it that an answer to *it* comes, or that no result of an earlier row is
-//! out: `<name>-results` has the keys that have one. In Kafka Streams a row that joined, was deleted, and came again
-//! without a partner before the answer to its deletion keeps its result for good; so does one whose partner goes
-//! while the row changes.
+//! So each change of a left row must make sure that an answer to *it* arrives, or that no result of an
+//! earlier row remains: `<name>-results` contains the keys that have one. In Kafka Streams a row that was
+//! joined, deleted, and inserted again without a partner before the answer to its deletion keeps its
+//! result for good; so does a row whose partner is deleted while the row changes.
 
 mod answer;
 mod ask;
@@ -52,7 +53,7 @@ pub struct ForeignJoined<V, W> {
 }
 
 impl<V: OwnCodec, W: OwnCodec> ForeignJoined<V, W> {
-    /// Under this name, with the codecs that the rows' types have. A name alone does the same.
+    /// With this name, and with the types' own codecs. A plain name does the same.
     pub fn named(name: impl Into<String>) -> Self {
         Self::with(name, V::codec(), W::codec())
     }
@@ -60,9 +61,9 @@ impl<V: OwnCodec, W: OwnCodec> ForeignJoined<V, W> {
 
 impl<V: 'static, W: 'static> ForeignJoined<V, W> {
     /// `name` names the topics, `<application>-<name>-subscriptions-repartition` and
-    /// `<application>-<name>-responses-repartition`, and the stores `<name>-subscriptions` and, of an inner join,
-    /// `<name>-results`. `left` writes the rows of
-    /// this table, to tell one from the next; `right` sends those of the other one.
+    /// `<application>-<name>-responses-repartition`, and the stores `<name>-subscriptions` and, for an
+    /// inner join, `<name>-results`. `left` encodes the rows of this table, to tell one from another;
+    /// `right` encodes the rows of the other table for sending.
     pub fn with(name: impl Into<String>, left: impl Codec<V>, right: impl Codec<W>) -> Self {
         Self {
             name: name.into(),
@@ -85,10 +86,10 @@ impl<V: OwnCodec, W: OwnCodec> From<String> for ForeignJoined<V, W> {
 }
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Joins each row with the row of another table whose key it names: `key` gives it, or `None` where the row
-    /// names none, which has no result and is counted as dropped. The result has this table's keys; it changes
-    /// with either row. Both tables must have stores; the result has one if
-    /// [`materialized`](Table::materialized) follows.
+    /// Joins each row with the row of another table that it refers to: `key` returns the other row's key,
+    /// or `None` if the row refers to none; it then has no result and is counted as dropped. The result
+    /// has this table's keys; it changes with either row. Both tables must have stores; the result has
+    /// one if [`materialized`](Table::materialized) follows.
     ///
     /// ```
     /// use marea::prelude::*;
@@ -119,8 +120,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// # Ok::<(), marea::Error>(())
     /// ```
     ///
-    /// The result is complete when answers have come: in between it may miss a change of the last moment. Two rows
-    /// with equal bytes are one row to it, so its codec must write equal rows alike.
+    /// The result is complete when answers have arrived: until then it may miss the latest changes. Rows
+    /// with equal bytes count as the same row, so the codec must encode equal rows identically.
     pub fn join_foreign<L: 'static, W: 'static, R: 'static, O: Into<Option<L>> + 'static>(
         self,
         other: Table<L, W>,
@@ -132,8 +133,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
         self.foreign("table_join_foreign", other, key, join, joined.into())
     }
 
-    /// As [`Table::join_foreign`]; a row that names none, or one that is not there, is joined with `None`: a table of
-    /// the keys that this one has.
+    /// As [`Table::join_foreign`]; a row that refers to none, or to one that does not exist, is joined
+    /// with `None`: the result has all keys of this table.
     ///
     /// ```
     /// # use marea::prelude::*;

@@ -1,4 +1,4 @@
-//! The left side again: sends answers back to it, and joins those that its rows still wait for.
+//! The left side again: receives the answers, and joins those that its rows still wait for.
 //!
 //! Source: `ResponseJoinProcessorSupplier`.
 
@@ -18,7 +18,7 @@ use crate::task::{
     TimeBound, ViewPort,
 };
 
-/// Writes answers to the partitions of those who asked.
+/// Sends answers to the partitions of the rows that asked.
 pub(super) struct Back<K> {
     pub(super) key: SharedCodec<K>,
     pub(super) output: OutputId,
@@ -59,14 +59,14 @@ impl<K: 'static> Push<Vec<u8>, Response> for Back<K> {
     }
 }
 
-/// Joins an answer with the left row, if that is the one that asked.
+/// Joins an answer with the left row, if it is the row that asked.
 pub(super) struct Resolve<J, K, V, W, R> {
     pub(super) join: Arc<J>,
     pub(super) key: SharedCodec<K>,
     pub(super) left: SharedCodec<V>,
     pub(super) right: SharedCodec<W>,
     pub(super) rows: ViewPort<K, V>,
-    /// Which keys have a result, where a row without a partner has none.
+    /// Which keys have a result, if a row without a partner has none.
     pub(super) results: Option<KeyValueStore>,
     pub(super) types: PhantomData<fn() -> R>,
 }
@@ -95,7 +95,7 @@ where
         let bytes = left.as_ref().map(|row| bytes_of(&*self.left, row));
         let current = bytes.transpose()?.flatten().map(|bytes| hash(&bytes));
         if current != record.value.hash {
-            // What the row asks now is answered by itself.
+            // The current request of the row will be answered separately.
             if !record.value.not_found {
                 cx.drop_record(DropReason::Superseded);
             }

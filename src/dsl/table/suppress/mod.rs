@@ -1,4 +1,4 @@
-//! `suppress`: holds the rows of a table back, and lets only their last state go.
+//! `suppress`: holds back the rows of a table, and sends only their last state.
 
 mod until_time_limit;
 mod until_window_closes;
@@ -14,10 +14,10 @@ use crate::base::Error;
 use crate::codec::{Codec, OwnCodec, shared};
 
 impl<K: 'static, V: 'static> Table<K, V> {
-    /// Holds rows back, as [`Suppressed`] says: until their window closes, or for a time.
+    /// Holds back rows, as [`Suppressed`] says: until their window closes, or for a time.
     ///
-    /// Rows of windows that were deleted meanwhile never go. Time moves with the records; at the end of a
-    /// bounded input, draining the application closes what is open.
+    /// Rows of windows that were deleted in the meantime are never sent. Time advances with the records;
+    /// at the end of a bounded input, draining the application closes open windows.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -43,17 +43,17 @@ impl<K: 'static, V: 'static> Table<K, V> {
     }
 }
 
-/// How rows are held back. Implemented by what [`Suppressed`] makes.
+/// How rows are held back. Implemented by the values that [`Suppressed`] makes.
 #[diagnostic::on_unimplemented(
     message = "the rows of this table cannot be held back like this",
     note = "`Suppressed::until_window_closes` needs a table in windows: `windowed_by` before the aggregate"
 )]
 pub trait Suppression<K, V>: Sized {
-    /// The table that lets rows go later.
+    /// The table that sends the rows later.
     fn suppress(self, table: Table<K, V>) -> Table<K, V>;
 }
 
-/// When the rows of a table go on.
+/// When the rows of a table are sent.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -72,8 +72,8 @@ pub trait Suppression<K, V>: Sized {
 pub struct Suppressed;
 
 impl Suppressed {
-    /// Holds each row until its window closes, in a store called `<name>-store`, with the codec that the
-    /// rows' type has.
+    /// Holds each row until its window closes, in a store called `<name>-store`, with the row type's own
+    /// codec.
     pub fn until_window_closes<V: OwnCodec>(name: impl Into<String>) -> UntilWindowCloses<V> {
         Self::until_window_closes_with(name, V::codec())
     }
@@ -89,8 +89,8 @@ impl Suppressed {
         }
     }
 
-    /// Holds each row until time has passed the update that opened its wait by `limit`; an update of a row
-    /// that is held does not make it wait longer. Held rows are in the stores `<name>-store` and
+    /// Holds each row until time has passed the update that started the wait by `limit`; an update of a
+    /// held row does not extend the wait. Held rows are in the stores `<name>-store` and
     /// `<name>-early-store`.
     pub fn until_time_limit<V: OwnCodec>(
         name: impl Into<String>,

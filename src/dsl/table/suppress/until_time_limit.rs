@@ -1,11 +1,11 @@
-//! `suppress` for a time: holds each row back until time has passed it by a limit, and forwards its last
+//! `suppress` for a time: holds back each row until time has passed it by a limit, and forwards its last
 //! state.
 //!
-//! A row keeps the place in the queue that its first update got, which is the update's timestamp; it
-//! comes out with timestamp and headers of its last update, deletions included. Where there may only be
-//! so many rows, the one that has waited longest goes early. What goes along as the old row is that of
-//! the last update, not what went out before: so it is in Kafka Streams. Looked into, the table shows
-//! what it last let out. Source: `KTableSuppressProcessor`, `InMemoryTimeOrderedKeyValueChangeBuffer`.
+//! A row keeps the place in the queue that its first update got, which is the update's timestamp; it is
+//! sent with timestamp and headers of its last update, including deletions. If the number of rows is
+//! limited, the one that has waited longest is sent early. The old row that is sent along is that of the
+//! last update, not what was sent before, as in Kafka Streams. A lookup shows what was sent last. Source:
+//! `KTableSuppressProcessor`, `InMemoryTimeOrderedKeyValueChangeBuffer`.
 //!
 //! ```text
 //! queue:  due i64 BE | key         nothing           in one store with
@@ -43,7 +43,8 @@ pub struct UntilTimeLimit<V> {
 }
 
 impl<V> UntilTimeLimit<V> {
-    /// Holds at most this many rows: where there would be more, the one that has waited longest goes early.
+    /// Holds at most this many rows: when there would be more, the one that has waited longest is sent
+    /// early.
     #[must_use]
     pub fn max_rows(mut self, max_rows: u64) -> Self {
         self.max_rows = Some(max_rows);
@@ -69,12 +70,12 @@ impl<K: 'static, V: 'static> Suppression<K, V> for UntilTimeLimit<V> {
         let spec = |name: &str, row: String| {
             StoreSpec::new(name, StoreKind::key_value(), (table.key.name(), row))
         };
-        // A row is said to be held from its arrival on, and comes out as old as it is.
+        // A row is reported as held from its arrival on, and is sent with its own timestamp.
         let operator = Operator::new("suppress_for")
             .of([table.id])
             .named(name)
             .holds_back_ms(0)
-            // What was there before a row was held is what the table shows meanwhile.
+            // Meanwhile the table shows what was there before the row was held.
             .wants_old_rows()
             .old_rows(OldRows::OfParents)
             .store(spec(&store, row.name()))
@@ -118,29 +119,29 @@ impl<K: 'static, V: 'static> Suppression<K, V> for UntilTimeLimit<V> {
     }
 }
 
-/// In front of a row's key: behind all times, which are never negative.
+/// Prefix of a row's key: sorts after all times, which are never negative.
 const ROW: u8 = u8::MAX;
 
-/// How long a row is held, and how many are.
+/// How long a row is held, and how many are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LimitSpec {
     /// How long, in milliseconds.
     pub limit_ms: i64,
-    /// How many at once, if there is a limit.
+    /// The largest number held at once, if there is a limit.
     pub max_rows: Option<u64>,
 }
 
-/// What a suppression for a time keeps.
+/// The state of a suppression for a time.
 struct SuppressForStores {
     /// The name of the store with the rows and their queue.
     pub name: Arc<str>,
     /// That store.
     pub rows: KeyValueStore,
-    /// The store of those that are older than their place in the queue.
+    /// The store of the rows that are older than their place in the queue.
     pub early: KeyValueStore,
-    /// The largest timestamp that was seen.
+    /// The largest timestamp seen.
     pub observed: TimeSlot,
-    /// How many rows are held, less one.
+    /// The number of held rows minus one.
     pub count: TimeSlot,
 }
 
@@ -160,7 +161,7 @@ struct SuppressFor<K, V> {
     scratch: RefCell<Scratch>,
 }
 
-/// A held row as it is kept.
+/// The encoding of a held row.
 struct Held<'a> {
     due_ms: i64,
     timestamp_ms: i64,
@@ -202,13 +203,13 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
         Ok(first_ms.filter(|first_ms| *first_ms >= 0))
     }
 
-    /// The oldest timestamp that is held.
+    /// The oldest timestamp held.
     fn oldest_ms(&self) -> Result<i64> {
         let due_ms = self.first_due_ms()?.unwrap_or(i64::MAX);
         Ok(due_ms.min(self.early.first_time_ms()?.unwrap_or(i64::MAX)))
     }
 
-    /// Puts the last state of a row into its place.
+    /// Stores the last state of a row in its place.
     fn hold(&self, record: &Record<K, Change<V>>, cx: &mut Context) -> Result<()> {
         let Scratch { key, row } = &mut *self.scratch.borrow_mut();
         key.clear();
@@ -259,7 +260,7 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
         Ok(has_bytes.then_some(&out[..]))
     }
 
-    /// Forwards the rows whose time has come, and those that are too many.
+    /// Forwards the rows whose time has come, and those in excess of the limit.
     fn release(&self, time_ms: i64, out: &Edges<K, Change<V>>, cx: &mut Context) -> Result<()> {
         let until_ms = match time_ms {
             i64::MAX => i64::MAX,
@@ -301,7 +302,7 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
         if held.timestamp_ms < due_ms {
             self.early.put(held.timestamp_ms, key, None)?;
         }
-        // What follows from this row may be as old as it is.
+        // Records that follow from this row may be as old as it is.
         cx.set_held(self.hold_id, held.timestamp_ms.min(self.oldest_ms()?));
         let held_row = HeldRow {
             store: &self.name,
@@ -374,7 +375,7 @@ impl<K: 'static, V: 'static> Process for SuppressFor<K, V> {
     }
 }
 
-/// The view of a table behind a suppression: what was last let out.
+/// The view of a table behind a suppression: what was sent last.
 struct SuppressForView<K, V> {
     key: SharedCodec<K>,
     row: SharedCodec<V>,
@@ -384,7 +385,7 @@ struct SuppressForView<K, V> {
 }
 
 impl<K, V> SuppressForView<K, V> {
-    /// A view of the rows that are held, over `below` for those that are not.
+    /// A view of the held rows, over `below` for the others.
     pub fn new(
         codecs: (SharedCodec<K>, SharedCodec<V>),
         rows: KeyValueStore,
@@ -416,7 +417,7 @@ impl<K: 'static, V: 'static> View<K, V> for SuppressForView<K, V> {
             })
         })?;
         match held.transpose()? {
-            // When it was let out is not known any more.
+            // It is no longer known when it was sent.
             Some(prior) => Ok(prior.map(|row| (row, NO_TIMESTAMP))),
             None => self.below.get(key, cx),
         }

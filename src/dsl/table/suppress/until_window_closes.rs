@@ -1,10 +1,10 @@
-//! `suppress` until the window closes: holds each row back and forwards its last state, once.
+//! `suppress` until the window closes: holds back each row and forwards its last state, once.
 //!
-//! Held rows live in a store of their own, ordered by the end of their window, then key, then start:
-//! the order in which they come out. A window closes when the time passes its end plus grace; with
-//! several origins that is the least of their clocks. A row that was deleted meanwhile
-//! never comes out. A window that was closed stays closed: an origin that was left out may come back with
-//! older records, whose rows are late here. Source: KIP-328, `KTableSuppressProcessorSupplier`.
+//! Held rows are in their own store, ordered by the end of their window, then key, then start: the order
+//! in which they are sent. A window closes when the time passes its end plus grace; with several origins
+//! this is the smallest of their clocks. A row that was deleted in the meantime is never sent. A window
+//! that was closed stays closed: an origin that was left out may return with older records, whose rows
+//! are late here. Source: KIP-328, `KTableSuppressProcessorSupplier`.
 //!
 //! ```text
 //! key:  end i64 BE | windowed key        row:  timestamp i64 BE | headers | value
@@ -44,7 +44,7 @@ impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V
         });
         let codecs = (table.key.name(), value.name());
         let spec = StoreSpec::new(store.clone(), StoreKind::key_value(), codecs);
-        // A row comes out when its window closes, and is as old as that.
+        // A row is sent when its window closes, with the age of its window.
         let operator = Operator::new("suppress")
             .of([table.id])
             .named(name)
@@ -78,17 +78,17 @@ impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V
 pub struct HoldSpec {
     /// Length of a window, in milliseconds.
     pub size_ms: i64,
-    /// How long after its end a window takes records, in milliseconds.
+    /// How long after its end a window accepts records, in milliseconds.
     pub grace_ms: i64,
-    /// Whether a window that was closed may open again while there is one origin, which is Kafka Streams' rule
-    /// of sessions and sliding windows in the millisecond of their close.
+    /// Whether, with one origin, a window that was closed may open again: this is Kafka Streams' rule for
+    /// sessions and sliding windows in the millisecond of their close.
     pub reopens: bool,
 }
 
 impl HoldSpec {
-    /// Windows of which both ends are times of records. They take records until time is more than `grace_ms`
-    /// past their end. Kafka Streams lets go of them a millisecond before; so it is where the store says its
-    /// retention.
+    /// Windows of which both ends are timestamps of records. They accept records until time is more than
+    /// `grace_ms` past their end. Kafka Streams sends them a millisecond earlier; so do we if the
+    /// retention of the store is set explicitly.
     pub(in crate::dsl) fn of_inclusive<A>(
         size_ms: i64,
         grace_ms: i64,
@@ -174,7 +174,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         let (mut windowed, mut row) = (Vec::new(), Vec::new());
         while let Some(end_ms) = self.store.pop(last_end_ms, &mut windowed, &mut row)? {
             self.closed.raise(self.close_ms(end_ms));
-            // What follows from this row may be as old as its window.
+            // Records that follow from this row may be as old as its window.
             cx.set_held(self.hold_id, self.oldest_ms(end_ms));
             let (timestamp_ms, headers, value) = take_row(&row)?;
             let held_row = HeldRow {
@@ -201,7 +201,7 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
         Ok(())
     }
 
-    /// The oldest timestamp that a row of a window which ends then may have.
+    /// The oldest timestamp that a row of a window with this end may have.
     fn oldest_ms(&self, end_ms: i64) -> i64 {
         match end_ms {
             i64::MAX => i64::MAX,
