@@ -1,7 +1,7 @@
-//! The only door to time, chance and threads.
+//! The only access to time, randomness and threads.
 //!
-//! Everything else in the library asks its [`Env`]; `clippy.toml` bans the standard calls. So a test
-//! can hold the clock, and a simulation can own every source of nondeterminism.
+//! The rest of the library uses its [`Env`]; `clippy.toml` bans the standard calls. So a test can control
+//! the clock, and a simulation can control every source of nondeterminism.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::{Error, ErrorKind, Result};
 pub trait Env: Send + Sync + fmt::Debug + 'static {
     /// The wall clock, in milliseconds since 1970.
     fn wall_ms(&self) -> i64;
-    /// A clock that never goes back, in nanoseconds since some fixed moment of this process.
+    /// A clock that never goes back, in nanoseconds since a fixed moment of this process.
     fn monotonic_ns(&self) -> u64;
     /// A random number.
     fn random_u64(&self) -> u64;
-    /// Starts a named thread. Whoever keeps the [`Thread`] owns it and must join it.
+    /// Starts a named thread. The holder of the [`Thread`] owns it and must join it.
     ///
     /// # Errors
-    /// `Unavailable` when the system gives no thread.
+    /// `Unavailable` if the system provides no thread.
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Thread>;
     /// Blocks the calling thread.
     fn sleep(&self, duration: Duration);
@@ -32,12 +32,12 @@ pub trait Env: Send + Sync + fmt::Debug + 'static {
     }
 }
 
-/// A thread that somebody owns.
+/// A thread with an owner.
 #[derive(Debug)]
 pub struct Thread(Option<std::thread::JoinHandle<()>>);
 
 impl Thread {
-    /// A thread that has ended already: for an [`Env`] that runs bodies where they are spawned.
+    /// A thread that has already ended: for an [`Env`] that runs bodies where they are spawned.
     pub fn ended() -> Self {
         Self(None)
     }
@@ -120,7 +120,7 @@ impl Env for SystemEnv {
     }
 }
 
-/// A clock that moves only when told, and seeded randomness; threads are real.
+/// A clock that advances only when told to, and seeded randomness; threads are real.
 #[derive(Debug)]
 pub struct ManualEnv {
     wall_ms: AtomicI64,
@@ -138,7 +138,7 @@ impl ManualEnv {
         })
     }
 
-    /// Moves both clocks forward.
+    /// Advances both clocks.
     pub fn advance_ms(&self, ms: i64) {
         self.wall_ms.fetch_add(ms, Ordering::SeqCst);
     }
@@ -166,7 +166,7 @@ impl Env for ManualEnv {
     }
 }
 
-/// The numbers that follow from a seed, for whoever needs chance that can be had again.
+/// The numbers that follow from a seed, for reproducible randomness.
 #[derive(Debug)]
 pub(crate) struct Chance(AtomicU64);
 

@@ -1,4 +1,4 @@
-//! One error type for the library: few kinds, each a thing that the caller does differently.
+//! One error type for the library: few kinds, each of which calls for a different action by the caller.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -13,30 +13,30 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The program or its configuration asks for something impossible. Change it as the message says.
     Invalid,
-    /// Something needed is out of reach or busy now. Trying again later may succeed.
+    /// Something that is needed is unreachable or busy. Trying again later may succeed.
     Unavailable,
     /// Another member or process has taken over. Stop; do not retry.
     Fenced,
-    /// Stored bytes are not what was written, or of a format this version cannot read. The message
-    /// names the place and the cure.
+    /// Stored bytes are not what was written, or have a format this version cannot read. The message
+    /// names the place and the remedy.
     Corrupt,
-    /// A disk or a quota is full. Nothing was lost: make room and restart.
+    /// A disk or a quota is full. Nothing was lost: free some space and restart.
     Full,
-    /// The thing was closed before the call. Open it again if you need it.
+    /// The object was closed before the call. Open it again if you need it.
     Closed,
     /// A record or the code that processes it is at fault. The message names topic, partition and
     /// offset; the error policy says what happens to such records.
     User,
-    /// A record, or the row made of it, is larger than its topic takes. Make it smaller or raise the
-    /// topic's limit; the error policy of encoding says what happens to such records.
+    /// A record, or the row made from it, is too large for its topic. Make it smaller or raise the
+    /// topic's limit; the error policy for encoding says what happens to such records.
     TooLarge,
     /// A defect in marea. Please report it with the message.
     Internal,
 }
 
-/// What went wrong: a kind to act on, a message for people, and the cause where there is one.
+/// What went wrong: a kind to act on, a message for people, and the cause if there is one.
 ///
-/// It is one pointer wide, so that a `Result` on the hot path costs a register.
+/// It is one pointer wide, so a `Result` on the hot path costs only a register.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -87,7 +87,7 @@ impl Error {
         self
     }
 
-    /// Puts `context` and a colon before the message, keeping kind and source.
+    /// Prepends `context` and a colon to the message, keeping kind and source.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.0.message = format!("{context}: {}", self.0.message);
@@ -130,7 +130,7 @@ impl StdError for Error {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let said = panic.downcast_ref::<&str>().copied();
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -16,7 +16,7 @@ pub struct Header {
 pub struct Headers(Option<Arc<Vec<Header>>>);
 
 impl Headers {
-    /// Takes the headers as they are.
+    /// Uses the headers as they are.
     pub fn from_vec(headers: Vec<Header>) -> Self {
         if headers.is_empty() {
             Self(None)
@@ -25,7 +25,7 @@ impl Headers {
         }
     }
 
-    /// Appends a header behind those that are there, copying them only if another record shares them.
+    /// Appends a header after the existing ones, copying them only if another record shares them.
     pub fn add(&mut self, key: impl Into<String>, value: Option<Vec<u8>>) {
         let headers = self.0.get_or_insert_with(Default::default);
         Arc::make_mut(headers).push(Header {
@@ -51,7 +51,7 @@ impl Headers {
         self.as_slice().iter().map(lengths).sum()
     }
 
-    /// The value of the last header of that name, as Kafka's `lastHeader` gives it.
+    /// The value of the last header of that name, as returned by Kafka's `lastHeader`.
     pub fn last(&self, key: &str) -> Option<&Header> {
         self.as_slice()
             .iter()

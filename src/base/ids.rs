@@ -1,4 +1,4 @@
-//! Names of things in a log: topics' partitions, offsets, tasks.
+//! Identities of things in a log: partitions of topics, offsets, tasks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl fmt::Display for TopicPartition {
 /// The unit of work and of state: one partition of one sub-topology.
 ///
 /// A sub-topology is named after its smallest store or source, so that adding an operator elsewhere
-/// renames no task. Where one is renamed, its rows and times move along.
+/// renames no task. If one is renamed, its rows and times move along.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId {
     /// The sub-topology's name.

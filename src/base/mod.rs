@@ -1,6 +1,6 @@
 //! The vocabulary of marea: identities, records, time, errors. No input or output happens here.
 //!
-//! Everything above this layer speaks in these types; this layer knows none of them.
+//! Everything above this layer uses these types; this layer depends on none of the others.
 
 mod env;
 mod error;

@@ -1,4 +1,4 @@
-//! Which partition a key belongs to: the JVM client's rule, bit for bit.
+//! The partition of a key: the JVM client's rule, bit for bit.
 
 /// The 32-bit MurmurHash 2 of `bytes` with the seed that Kafka's Java client uses.
 ///
@@ -28,7 +28,7 @@ pub fn murmur2(bytes: &[u8]) -> i32 {
     hash as i32
 }
 
-/// The partition, of `partitions`, where a record with this serialised key belongs.
+/// The partition, out of `partitions`, for a record with this serialised key.
 pub fn partition_for_key(key: &[u8], partitions: u32) -> u32 {
     debug_assert!(partitions > 0, "a topic has at least one partition");
     ((murmur2(key) & 0x7fff_ffff) as u32) % partitions

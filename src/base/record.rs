@@ -7,16 +7,16 @@ pub const NO_TIMESTAMP: i64 = -1;
 
 /// A key, a value, the time of the event and headers, moving by value from operator to operator.
 ///
-/// Where a key or a value may be absent its type is an `Option`.
+/// If a key or a value may be absent, its type is an `Option`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record<K, V> {
-    /// What the record is about; decides its partition.
+    /// The key; determines the partition.
     pub key: K,
-    /// What it says.
+    /// The value.
     pub value: V,
-    /// When it happened, in milliseconds since 1970; never negative inside a topology.
+    /// The time of the event, in milliseconds since 1970; never negative inside a topology.
     pub timestamp_ms: i64,
-    /// What travels along.
+    /// The headers.
     pub headers: Headers,
 }
 
@@ -31,7 +31,7 @@ impl<K, V> Record<K, V> {
         }
     }
 
-    /// The same record with what `map` makes of its key and value.
+    /// The same record with the key and value that `map` returns.
     #[inline]
     pub fn map<L, W>(self, map: impl FnOnce(K, V) -> (L, W)) -> Record<L, W> {
         let (key, value) = map(self.key, self.value);
@@ -43,7 +43,7 @@ impl<K, V> Record<K, V> {
         }
     }
 
-    /// The same record with what `map` makes of its value.
+    /// The same record with the value that `map` returns.
     #[inline]
     pub fn map_value<W>(self, map: impl FnOnce(&K, V) -> W) -> Record<K, W> {
         let value = map(&self.key, self.value);

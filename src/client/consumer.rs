@@ -104,9 +104,9 @@ pub struct ConsumerRecord<K, V> {
     pub partition: TopicPartition,
     /// Its offset there.
     pub offset: Offset,
-    /// Its subject.
+    /// Its key.
     pub key: K,
-    /// Its content.
+    /// Its value.
     pub value: V,
     /// When it happened, in milliseconds since 1970.
     pub timestamp_ms: i64,

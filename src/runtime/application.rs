@@ -30,15 +30,15 @@ use crate::log::Log;
 use crate::state::StateDirectory;
 use crate::topology::Topology;
 
-/// How often a waiting handle looks at its workers.
+/// How often a waiting handle checks its workers.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long the workers of an application that has failed or is dropped wait for a log that does not
+/// How long the workers of an application that has failed or was dropped wait for a log that does not
 /// answer, in milliseconds.
 const GIVE_UP_MS: u64 = 30_000;
-/// How soon a signal is heard.
+/// How quickly a signal is noticed.
 const LISTEN: Duration = Duration::from_millis(50);
 
-/// Collects what an application needs.
+/// Collects the parts of an application.
 pub struct ApplicationBuilder {
     pub(super) topology: Topology,
     pub(super) id: String,
@@ -71,9 +71,9 @@ pub struct ApplicationBuilder {
 /// ```
 pub struct Application {
     shared: Arc<Shared>,
-    /// The workers, and those that restore for them.
+    /// The workers, and the threads that restore for them.
     threads: Vec<Thread>,
-    /// Keep the members' hearts beating, and watch the input topics.
+    /// Send the members' heartbeats, and watch the input topics.
     beside: Vec<Thread>,
 }
 
@@ -85,7 +85,7 @@ impl ApplicationBuilder {
         self
     }
 
-    /// Where state is kept, in a directory of the application's own below this one.
+    /// Where state is kept, in a subdirectory for this application.
     #[must_use]
     pub fn state_directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_directory = Some(path.into());
@@ -173,8 +173,8 @@ impl ApplicationBuilder {
     /// Creates the internal topics and starts the workers.
     ///
     /// # Errors
-    /// `Invalid` when the topology does not fit the log's topics or the state directory cannot be
-    /// used; `Unavailable` when another process has the directory. The message names the cure.
+    /// `Invalid` if the topology does not fit the log's topics or the state directory cannot be used;
+    /// `Unavailable` if another process has the directory. The message names the remedy.
     pub fn start(self) -> Result<Application> {
         let shared = Arc::new(self.prepare()?);
         let instance = shared.directory.as_ref().map_or_else(
@@ -191,7 +191,7 @@ impl ApplicationBuilder {
             application.threads.push(filling.thread);
             filled?;
         }
-        // All members join before any works, so that the first assignment is the last.
+        // All members join before any of them works, so that the first assignment is the last.
         let mut joined = Vec::new();
         for number in 0..shared.settings.workers {
             let name = format!("{instance}-{number}");
@@ -217,7 +217,7 @@ impl ApplicationBuilder {
                     Some(ends) => Worker::new(shared.clone(), name.clone(), membership, ends).run(),
                     None => Ok(()),
                 };
-                // Closures of the user that fail are caught at their record; this is anything else.
+                // Failing closures of the user are caught at their record; this catches anything else.
                 let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
                     Err(Error::internal(format!(
                         "worker {name} panicked: {}",
@@ -226,7 +226,7 @@ impl ApplicationBuilder {
                 });
                 if let Err(error) = &outcome {
                     tracing::error!(worker = %name, %error, "worker failed");
-                    // One that fails stops all: the others commit what they have.
+                    // A failure stops all workers: the others commit what they have.
                     shared.stop(shared.env.monotonic_ms() + GIVE_UP_MS);
                 }
                 shared.liveness.keep(&name, None);
@@ -239,7 +239,7 @@ impl ApplicationBuilder {
 }
 
 impl Application {
-    /// Begins to describe an application. `id` names its group, its internal topics and its state.
+    /// Starts building an application. `id` names its group, its internal topics and its state.
     pub fn builder(topology: Topology, id: impl Into<String>) -> ApplicationBuilder {
         ApplicationBuilder {
             topology,
@@ -257,19 +257,19 @@ impl Application {
         Queries::new(Arc::clone(&self.shared))
     }
 
-    /// What it is doing now.
+    /// A snapshot of its current state.
     pub fn snapshot(&self) -> Snapshot {
         self.handle().snapshot()
     }
 
-    /// A view of it that others may keep: for what shows its state, above all.
+    /// A view of it for other code, mainly to show its state.
     pub fn handle(&self) -> Handle {
         Handle::new(&self.shared)
     }
 
-    /// Brings the input to its end: waits until everything that was appended before the call has been
-    /// processed, then closes what is open and commits. Nothing should be appended to
-    /// the inputs meanwhile; what comes later is processed, and may be late.
+    /// Brings the input to its end: waits until everything appended before the call has been processed,
+    /// then closes open windows and commits. Nothing should be appended to the inputs in the meantime;
+    /// later records are processed, but may be late.
     ///
     /// # Errors
     /// The failure of a worker; `Unavailable` if it takes longer than `deadline`.
@@ -279,8 +279,8 @@ impl Application {
         self.wait_for(until_ms, "the input to end", || drain.is_done(&self.shared))
     }
 
-    /// Stops for good, as [`Application::close`] does, and gives the tasks back: other instances take them
-    /// at once, where after a close they wait for this one. For scaling down.
+    /// Stops permanently, as [`Application::close`] does, and gives the tasks back: other instances take
+    /// them over at once, whereas after a close they wait for this one. For scaling down.
     ///
     /// # Errors
     /// As [`Application::close`].
@@ -289,9 +289,9 @@ impl Application {
         self.close(deadline)
     }
 
-    /// Stops in good order: what was processed is committed, nothing more is read, time does not
-    /// move. A restart continues from here. On Kafka the places in the group are kept: an instance that is
-    /// back before [`Settings::session_timeout_ms`] has its tasks again, and no task moves in a rolling
+    /// Shuts down cleanly: what was processed is committed, nothing more is read, time does not advance.
+    /// A restart continues from here. On Kafka the places in the group are kept: an instance that returns
+    /// within [`Settings::session_timeout_ms`] gets its tasks back, and no task moves in a rolling
     /// restart.
     ///
     /// # Errors
@@ -322,7 +322,7 @@ impl Application {
         self.shared.status.error().map_or(Ok(true), Err)
     }
 
-    /// The state now, and the last of those that it changes to between two looks; ends after
+    /// The current state, and then the latest state whenever it has changed; ends after
     /// [`State::Stopped`] or [`State::Failed`]. Needs no runtime of its own: any executor will do.
     ///
     /// ```
@@ -350,7 +350,7 @@ impl Application {
         }))
     }
 
-    /// [`Application::wait`] for those who must not block: resolves when it has stopped or failed.
+    /// [`Application::wait`] for callers that must not block: resolves when it has stopped or failed.
     ///
     /// # Errors
     /// The failure of a worker.
@@ -359,7 +359,7 @@ impl Application {
         self.shared.status.error().map_or(Ok(()), Err)
     }
 
-    /// Runs as a service does: until SIGINT or SIGTERM, then closes in good order.
+    /// Runs as a service: until SIGINT or SIGTERM, then shuts down cleanly.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -381,12 +381,12 @@ impl Application {
         self.close(deadline)
     }
 
-    /// [`Application::run_until`] for those who must not block: until SIGINT or SIGTERM, then closes in good
-    /// order; or until it fails. Runs on the caller's tokio runtime and starts none. A second signal
-    /// ends the process at once.
+    /// [`Application::run_until`] for callers that must not block: until SIGINT or SIGTERM, then shuts
+    /// down cleanly; or until it fails. Runs on the caller's tokio runtime and starts none. A second
+    /// signal ends the process at once.
     ///
-    /// Dropping the future leaves the application running. Dropping the application afterwards joins its
-    /// threads, which have ended.
+    /// Dropping the future leaves the application running. Dropping the application after the future has
+    /// resolved joins its threads, which have ended.
     ///
     /// ```no_run
     /// # use marea::prelude::*;
@@ -402,9 +402,9 @@ impl Application {
     /// ```
     ///
     /// # Errors
-    /// The failure of a worker: return it from `main`, so that the process ends with a non-zero exit code.
-    /// `Invalid` outside a tokio runtime; `Unavailable` if the system gives no signals, or workers have not
-    /// stopped after 30 seconds.
+    /// The failure of a worker: return it from `main`, so that the process ends with a non-zero exit
+    /// code. `Invalid` outside a tokio runtime; `Unavailable` if the system refuses signal handlers, or
+    /// workers have not stopped after 30 seconds.
     pub async fn run(&self) -> Result<()> {
         let signal = Signal::listen()?;
         match select(pin!(self.ended()), pin!(signal.caught())).await {
@@ -414,7 +414,7 @@ impl Application {
         self.shared.status.enter(State::Stopping);
         let closing = Duration::from_millis(GIVE_UP_MS);
         self.shared.stop(self.until_ms(closing));
-        // Workers give up by themselves; one that is stuck in a closure of the user must not hold this.
+        // Workers give up by themselves; one that is stuck in a closure of the user must not block this.
         let Ok(ended) = tokio::time::timeout(closing, self.ended()).await else {
             let message = format!("waited {GIVE_UP_MS} ms for the workers to stop");
             return Err(Error::new(ErrorKind::Unavailable, message));
@@ -422,7 +422,7 @@ impl Application {
         ended
     }
 
-    /// Starts a thread; without it everything stops.
+    /// Starts a thread; if that fails, everything stops.
     fn own(&mut self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<()> {
         let thread = self.shared.env.spawn(name, body).inspect_err(|_| {
             self.shared.stop(self.until_ms(LOOK));
@@ -462,7 +462,7 @@ impl Application {
     }
 }
 
-/// Starts the thread that keeps the hearts of an application's members beating.
+/// Starts the thread that sends the heartbeats of an application's members.
 fn keep_alive(shared: &Arc<Shared>) -> Result<Thread> {
     let env = shared.env.clone();
     let shared = shared.clone();
@@ -479,14 +479,14 @@ fn keep_alive(shared: &Arc<Shared>) -> Result<Thread> {
     env.spawn("marea-liveness", Box::new(body))
 }
 
-/// Starts the thread that looks whether the input topics are still as they were.
+/// Starts the thread that checks whether the input topics have changed.
 fn watch_inputs(shared: &Arc<Shared>) -> Result<Thread> {
     let env = shared.env.clone();
     let shared = shared.clone();
     env.spawn("marea-watch", Box::new(move || watch(&shared)))
 }
 
-/// An application that is dropped is stopped; it commits what it has, and nobody learns of a failure.
+/// An application that is dropped is stopped; it commits what it has, but a failure is not reported.
 impl Drop for Application {
     fn drop(&mut self) {
         self.shared

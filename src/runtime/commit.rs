@@ -1,15 +1,15 @@
 //! The commit protocol, in steps:
 //!
-//! 0. Where the log gains by it, outputs go ahead (`worker/staging.rs`).
-//! 1. [`seal`]: effects are completed and taken, each store's active generation becomes the
-//!    committing one, changelog records are made of it.
-//! 2. [`InFlight::ask`]: outputs, changelogs and input offsets go to the log in one commit. At least
-//!    once, outputs that fill memory may have gone before, in commits of their own
+//! 0. Where the log benefits from it, outputs are sent ahead (`worker/staging.rs`).
+//! 1. [`seal`]: effects are completed and taken, each store's active generation becomes the committing
+//!    one, changelog records are made from it.
+//! 2. [`InFlight::ask`]: outputs, changelogs and input offsets go to the log in one commit. With at least
+//!    once, outputs that fill memory may have been committed before, separately
 //!    ([`InFlight::of_outputs`]).
 //! 3. [`InFlight::apply`]: after a definite commit each task's rows, positions and times go to its
 //!    backend in one write.
 //!
-//! Between 2 and 3 the worker goes on with the next generation.
+//! Between 2 and 3 the worker continues with the next generation.
 
 use std::collections::BTreeMap;
 
@@ -21,30 +21,30 @@ use crate::log::{
     Writer, size_of,
 };
 
-/// The note of a committed offset whose task has ended: so other instances learn of it.
+/// The note of a committed offset whose task has ended; other instances learn of it this way.
 pub(super) const ENDED: &str = "ended";
 
-/// A commit that was asked for.
+/// A commit that has been submitted.
 pub(super) struct InFlight {
     group: String,
     /// Input offsets by task, to go with the changelog records.
     offsets: Vec<Progress>,
     /// The answer.
     ends: BTreeMap<TopicPartition, Offset>,
-    /// Of all records, outputs and changes.
+    /// Of all records, both outputs and changes.
     bytes: usize,
-    /// What was said when the answer was lost, until somebody asks for it.
+    /// The message when the answer was lost, until a caller takes it.
     said: Option<Error>,
 }
 
-/// What was sealed.
+/// The sealed content.
 pub(super) struct Sealed {
     outputs: Vec<(TopicPartition, Batch)>,
     changes: Vec<(TopicPartition, Batch)>,
     offsets: Vec<Progress>,
 }
 
-/// What a task has read of its inputs.
+/// How far a task has read its inputs.
 struct Progress {
     task: TaskId,
     offsets: Vec<(TopicPartition, Offset)>,
@@ -53,7 +53,7 @@ struct Progress {
 }
 
 impl Sealed {
-    /// Size of the records, but for those that went ahead, in bytes.
+    /// Size of the records, except those sent ahead, in bytes.
     pub(super) fn bytes(&self) -> usize {
         size_of(&self.outputs) + size_of(&self.changes)
     }
@@ -64,8 +64,8 @@ impl Sealed {
     }
 }
 
-/// Step 1: takes everything that is not committed yet out of the tasks. With `all` the offsets of tasks
-/// that have nothing new are committed once more.
+/// Step 1: takes everything that is not committed yet out of the tasks. With `all`, the offsets of tasks
+/// that have nothing new are committed again too.
 pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<Sealed> {
     let mut sealed = Sealed {
         outputs: Vec::new(),
@@ -77,7 +77,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
         completed.map_err(|error| error.context(format!("task {id}")))?;
         open.ending = open.task.has_ended();
         if !open.is_dirty() && !all {
-            // No commit is in flight: what it did is committed.
+            // No commit is in flight: everything it did is committed.
             open.ended = open.ending;
             continue;
         }
@@ -113,7 +113,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
 }
 
 impl InFlight {
-    /// Step 2: asks the log.
+    /// Step 2: submits the commit to the log.
     pub(super) fn ask(
         sealed: Sealed,
         group: &str,
@@ -138,7 +138,7 @@ impl InFlight {
         Ok(flight)
     }
 
-    /// At least once, outputs need not wait for the state: asks the log to take them alone.
+    /// With at least once, outputs need not wait for the state: submits them alone.
     pub(super) fn of_outputs(
         outputs: Vec<(TopicPartition, Batch)>,
         group: &str,
@@ -161,7 +161,7 @@ impl InFlight {
         Ok(flight)
     }
 
-    /// Looks whether the answer has come; `true` when the commit is definite and [`Self::apply`] is
+    /// Checks whether the answer has arrived; `true` when the commit is definite and [`Self::apply`] is
     /// next.
     pub(super) fn poll(
         &mut self,
@@ -183,13 +183,12 @@ impl InFlight {
         Ok(true)
     }
 
-    /// What the log said when it lost the answer, each time once. It is asked again with the next
-    /// [`InFlight::poll`].
+    /// The log's message when it lost the answer, once each time. The next [`InFlight::poll`] asks again.
     pub(super) fn take_unknown(&mut self) -> Option<Error> {
         self.said.take()
     }
 
-    /// Size of the records on their way, in bytes.
+    /// Size of the records in flight, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -257,7 +256,7 @@ impl InFlight {
         }
     }
 
-    /// An unknown outcome is not a failure yet: it is asked for until it is definite.
+    /// An unknown outcome is not a failure yet: the log is asked until the outcome is definite.
     fn outcome(&mut self, asked: Result<(), CommitError>) -> Result<(), CommitError> {
         match asked {
             Err(CommitError::Unknown(error)) => {

@@ -1,9 +1,9 @@
-//! A drain as its initiator sees it, and whether all tasks of an application have ended, those of other
-//! instances included.
+//! A drain as its initiator sees it, and whether all tasks of an application have ended, including those
+//! of other instances.
 //!
-//! A task says its end in the note of its committed offsets. It has ended as long as there is nothing
-//! behind them: a commit that writes to a repartition topic moves that topic's end at once, so between
-//! the offsets of who wrote and who reads nothing can hide.
+//! A task records its end in the note of its committed offsets. It has ended as long as there is nothing
+//! after them: a commit that writes to a repartition topic advances that topic's end at once, so nothing
+//! can hide between the offsets of the writing and the reading task.
 
 use std::sync::atomic::Ordering;
 
@@ -14,19 +14,19 @@ use super::worker::Shared;
 use crate::base::Result;
 use crate::log::{Isolation, Log};
 
-/// How often the log is asked what other instances have done, in milliseconds.
+/// How often the log is asked for the progress of other instances, in milliseconds.
 const ASK_MS: u64 = 100;
 
-/// A drain that was asked for: looked at until it is done.
+/// A requested drain: checked until it is done.
 pub(super) struct Drain {
     number: u64,
     asked_at_ms: u64,
 }
 
 impl Drain {
-    /// Asks for a drain, or goes on with the one that has not come to its end.
+    /// Requests a drain, or continues the one that has not finished.
     pub(super) fn begin(shared: &Shared) -> Self {
-        // One that took too long goes on; after one that has ended another begins.
+        // A drain that took too long continues; after one that has finished, a new one begins.
         let mut number = shared.draining.load(Ordering::Acquire);
         if number == 0 {
             number = shared.drain_asked.fetch_add(1, Ordering::AcqRel) + 1;
@@ -42,7 +42,7 @@ impl Drain {
     pub(super) fn is_done(&mut self, shared: &Shared) -> bool {
         let number = self.number;
         let known = shared.status.know_drain(number);
-        // An end that is forgotten after another task has spoken of it again would be lost.
+        // Forgetting an end after another task has already reported it again would lose it.
         if number > 1 && !known {
             return false;
         }
@@ -52,7 +52,7 @@ impl Drain {
         if !known || shared.status.is_opening() || !tasks.values().all(|ended| *ended) {
             return false;
         }
-        // A record may have come to a task after it was seen to have ended, and other instances may have
+        // A record may have reached a task after it was seen to have ended, and other instances may have
         // the rest.
         if now_ms < self.asked_at_ms + ASK_MS {
             return false;
@@ -69,10 +69,10 @@ impl Drain {
     }
 }
 
-/// Asks the log whether every input of every task is read to its end and its task has ended.
+/// Asks the log whether every input of every task has been read to its end and its task has ended.
 ///
 /// # Errors
-/// Those of the log.
+/// As those of the log.
 pub(super) fn has_ended(layout: &Layout, log: &dyn Log) -> Result<bool> {
     let inputs: Vec<_> = layout
         .specs
@@ -80,7 +80,7 @@ pub(super) fn has_ended(layout: &Layout, log: &dyn Log) -> Result<bool> {
         .flat_map(|spec| inputs(spec))
         .collect();
     let committed = log.committed(&layout.application, &inputs)?;
-    // A task without a note has committed since, or nothing yet.
+    // A task without a note has committed since then, or has committed nothing yet.
     let all_noted = committed.iter().all(|offset| {
         offset
             .as_ref()

@@ -1,6 +1,6 @@
-//! The numbers of a snapshot: what went through, how large things are, how long commits take.
+//! The numbers in a snapshot: throughput, sizes, commit latencies.
 //!
-//! Workers count for themselves and publish what they have with each report, about ten times a second
+//! Workers count for themselves and publish their numbers with each report, about ten times a second
 //! (`worker/reporting.rs`). Outputs count once their commit is definite.
 
 use std::collections::BTreeMap;
@@ -14,17 +14,17 @@ use crate::task::{Effects, InputFigures, Traffic};
 /// An input of a task.
 #[derive(Clone, Debug)]
 pub struct InputSnapshot {
-    /// What it reads.
+    /// The partition it reads.
     pub partition: TopicPartition,
     /// Whether it is one of the application's own repartition topics.
     pub is_repartition: bool,
     /// The next offset to be processed.
     pub position: Offset,
-    /// Records that are not processed yet; `None` while the log has not said where the partition ends.
+    /// Records that are not processed yet; `None` until the log has reported where the partition ends.
     pub lag: Option<i64>,
-    /// The largest timestamp that was taken from it, in milliseconds; `None` before the first.
+    /// The largest timestamp read from it, in milliseconds; `None` before the first.
     pub partition_time_ms: Option<i64>,
-    /// What came in since the task was opened.
+    /// Input since the task was opened.
     pub figures: InputFigures,
 }
 
@@ -35,23 +35,23 @@ pub struct StoreSnapshot {
     pub figures: StoreFigures,
     /// The topic of its changelog, if it has one.
     pub changelog: Option<Arc<str>>,
-    /// What was written to it since the task was opened.
+    /// What was written to its changelog since the task was opened.
     pub written: Traffic,
 }
 
-/// What one worker has in memory, in bytes.
+/// The memory of one worker, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerMemory {
-    /// Records that were fetched and are not processed yet.
+    /// Records that were fetched but not processed yet.
     pub fetched_bytes: u64,
-    /// What waits for a commit, or is on its way in one.
+    /// Data that waits for a commit, or is in flight in one.
     pub uncommitted_bytes: u64,
-    /// Committed rows that are kept at hand.
+    /// Cached committed rows.
     pub cached_bytes: u64,
 }
 
 impl WorkerMemory {
-    /// Adds what another worker has.
+    /// Adds the memory of another worker.
     pub fn add(&mut self, other: &Self) {
         self.fetched_bytes += other.fetched_bytes;
         self.uncommitted_bytes += other.uncommitted_bytes;
@@ -59,21 +59,21 @@ impl WorkerMemory {
     }
 }
 
-/// What an application has in memory, as far as it is counted, in bytes.
+/// The memory of an application, as far as it is counted, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemorySnapshot {
-    /// What it may have, [`Settings::memory_bytes`](super::Settings::memory_bytes).
+    /// The limit, [`Settings::memory_bytes`](super::Settings::memory_bytes).
     pub limit_bytes: u64,
-    /// What its log may have of that.
+    /// The share of its log.
     pub log_bytes: u64,
     /// The block cache and the write buffers of RocksDB; `None` once the application is gone.
     pub disk_bytes: Option<u64>,
-    /// What the workers have.
+    /// The memory of the workers.
     pub workers: WorkerMemory,
 }
 
 impl MemorySnapshot {
-    /// All that is counted, that of the log at its limit, in bytes.
+    /// Everything that is counted, with the log at its limit, in bytes.
     pub fn used_bytes(&self) -> u64 {
         let WorkerMemory {
             fetched_bytes,
@@ -90,7 +90,7 @@ const BOUNDS_MS: [u64; 14] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000,
 ];
 
-/// How long commits took, from the moment at which one is begun until it is definite and applied.
+/// How long commits took, from the moment they begin until they are definite and applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latencies {
     counts: [u64; BOUNDS_MS.len() + 1],
@@ -105,24 +105,24 @@ impl Latencies {
         self.sum_ns += took_ns;
     }
 
-    /// Adds what another worker noted.
+    /// Adds the latencies of another worker.
     pub fn add(&mut self, other: &Self) {
         let counts = self.counts.iter_mut().zip(other.counts);
         counts.for_each(|(ours, theirs)| *ours += theirs);
         self.sum_ns += other.sum_ns;
     }
 
-    /// How many there were.
+    /// The number of commits.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// How long all of them took together, in nanoseconds.
+    /// The total duration, in nanoseconds.
     pub fn sum_ns(&self) -> u64 {
         self.sum_ns
     }
 
-    /// For each bound in milliseconds, and last for none: how many took no longer.
+    /// For each bound in milliseconds, and finally for none: how many took no longer.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
         let bounds = BOUNDS_MS.iter().copied().map(Some).chain([None]);
         let counts = self.counts.iter().scan(0, |sum, count| {
@@ -133,7 +133,7 @@ impl Latencies {
     }
 }
 
-/// What a task has written: what is committed counts, what is on its way waits.
+/// The output of a task: committed records count, those in flight wait.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     outputs: BTreeMap<Arc<str>, Traffic>,
@@ -144,17 +144,17 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// The outputs go with the next commit, those that went ahead of it included.
+    /// The outputs belong to the next commit, including those sent ahead of it.
     pub(super) fn seal(&mut self, effects: &mut Effects) {
         for (topic, traffic) in effects.take_traffic() {
-            // One that was named by a record may come without any.
+            // A topic named by a record may get no records.
             if traffic != Traffic::default() || !self.outputs.contains_key(topic) {
                 self.sealed_outputs.push((Arc::clone(topic), traffic));
             }
         }
     }
 
-    /// So does a batch of a store's changelog.
+    /// So may a batch of a store's changelog.
     pub(super) fn seal_changes(&mut self, store: usize, batch: &Batch) {
         let traffic = Traffic {
             records: u64::from(batch.record_count()),

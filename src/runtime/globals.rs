@@ -1,5 +1,5 @@
-//! The global stores of an instance: a thread of their own fills them, which reads every partition of their
-//! topics from the start. No task begins before it has come to what was their end at the start.
+//! The global stores of an instance: a separate thread fills them; it reads every partition of their
+//! topics from the start. No task begins before it has reached what was their end at the start.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,24 +13,26 @@ use crate::runtime::layout::inputs;
 use crate::state::{Identity, MemoryBackend, TaskState};
 use crate::task::{Task, TaskSpec};
 
-/// How long it waits for records before it looks whether it is to stop.
+/// How long it waits for records before it checks whether to stop.
 const WAIT: Duration = Duration::from_millis(50);
 /// How much it reads at a time, in bytes.
 const FETCH_BYTES: usize = 1 << 20;
-/// How long workers wait for the log before they give up once the application has failed, in milliseconds.
+/// How long workers wait for the log before they give up after the application has failed, in
+/// milliseconds.
 const GIVE_UP_MS: u64 = 30_000;
 
-/// A thread that fills the global stores, and where it says that it has come to the end, or cannot.
+/// A thread that fills the global stores, and where it reports that it has reached the end, or has
+/// failed.
 pub(super) struct Filling {
     pub(super) thread: Thread,
     filled: Receiver<Result<()>>,
 }
 
 impl Filling {
-    /// Starts to fill the stores, where there are any.
+    /// Starts to fill the stores, if there are any.
     ///
     /// # Errors
-    /// `Unavailable` when the system gives no thread.
+    /// `Unavailable` if the system provides no thread.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Option<Self>> {
         let Some(spec) = shared.layout.global.clone() else {
             return Ok(None);
@@ -49,10 +51,10 @@ impl Filling {
         Ok(Some(Self { thread, filled }))
     }
 
-    /// Waits until the stores have what was in their topics at the start.
+    /// Waits until the stores contain everything that was in their topics at the start.
     ///
     /// # Errors
-    /// What kept them from it.
+    /// The reason why they could not be filled.
     pub(super) fn wait(&self) -> Result<()> {
         let filled = self.filled.recv();
         filled.unwrap_or_else(|_| Err(Error::internal("the thread of the global stores has gone")))
@@ -108,7 +110,7 @@ fn step(reader: &mut dyn Reader, task: &mut Task, shared: &Shared) -> Result<()>
         task.inputs.add(fetched)?;
     }
     for place in inputs(task.spec()) {
-        // Partitions do not wait for each other here.
+        // Here partitions do not wait for each other.
         task.inputs.set_end(&place, 0, 0)?;
     }
     match fetched.is_empty() {

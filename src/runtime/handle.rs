@@ -1,4 +1,4 @@
-//! A view of an application for others than its owner: what is served over HTTP reads through it.
+//! A view of an application for code other than its owner: the HTTP server reads through it.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -10,7 +10,7 @@ use crate::base::{Env, Error, ErrorKind, Result};
 use crate::log::Log;
 use crate::topology::Topology;
 
-/// What does not change about an application while it runs.
+/// The properties of an application that do not change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// The application's id.
@@ -19,22 +19,22 @@ pub struct About {
     pub guarantee: Guarantee,
     /// Number of its worker threads.
     pub workers: usize,
-    /// Number of its tasks, over all instances.
+    /// The number of its tasks, over all instances.
     pub tasks: usize,
-    /// The memory that it may take, in bytes, that of the log included.
+    /// The memory limit in bytes, including the log's.
     pub memory_bytes: usize,
-    /// Where its dead letters go.
+    /// The topic of its dead letters.
     pub dead_letter_topic: Option<String>,
-    /// The topology as [`Topology::describe`] writes it.
+    /// The topology as formatted by [`Topology::describe`].
     pub topology_text: String,
-    /// The same as [`Topology::describe_json`] does.
+    /// The same as formatted by [`Topology::describe_json`].
     pub topology_json: String,
-    /// The same as [`Topology::describe_dot`] does.
+    /// The same as formatted by [`Topology::describe_dot`].
     pub topology_dot: String,
 }
 
 impl About {
-    /// With the descriptions of a topology, and nothing else yet.
+    /// With the descriptions of a topology, and the rest empty.
     pub(super) fn of(topology: &Topology, application: &str) -> Self {
         Self {
             application: application.to_owned(),
@@ -50,11 +50,11 @@ impl About {
     }
 }
 
-/// A view of a running application, from [`Application::handle`](super::Application::handle). Cheap to clone, and
-/// of any thread.
+/// A view of a running application, from [`Application::handle`](super::Application::handle). Cheap to
+/// clone, and usable on any thread.
 ///
-/// It does not keep the application: once that is gone, the handle still says how it ended, and its log and its
-/// state directory are free.
+/// It does not keep the application alive: once that is gone, the handle still tells how it ended, and
+/// its log and its state directory are released.
 #[derive(Clone)]
 pub struct Handle {
     status: Arc<Status>,
@@ -73,7 +73,7 @@ impl Handle {
         }
     }
 
-    /// What the application is doing now.
+    /// A snapshot of the application's current state.
     pub fn snapshot(&self) -> Snapshot {
         let now_ms = self.env.monotonic_ms();
         let shared = self.shared.upgrade();
@@ -87,7 +87,7 @@ impl Handle {
         snapshot
     }
 
-    /// What does not change about it.
+    /// The properties of the application that do not change.
     pub fn about(&self) -> &About {
         &self.about
     }

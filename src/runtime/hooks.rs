@@ -1,17 +1,17 @@
-//! Where a test may look in, or let the process die: each step of a commit.
+//! Where a test may observe each step of a commit, or let the process die.
 
 use std::fmt;
 
 /// A step of the commit protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Point {
-    /// Records were processed; the commit has not been asked for.
+    /// Records were processed; the commit has not been submitted.
     BeforeCommit,
-    /// The commit was asked for; there is no answer yet.
+    /// The commit was submitted; there is no answer yet.
     Asked,
     /// The log has committed; the rows are not in the backend.
     Committed,
-    /// The rows are in the backend, perhaps not on the disk.
+    /// The rows are in the backend, perhaps not on disk yet.
     Applied,
     /// The backend is about to be flushed to the disk.
     BeforeFlush,
@@ -19,16 +19,16 @@ pub enum Point {
     Flushed,
     /// A restore has written a part.
     Restoring,
-    /// The record of where times are is to be written, with the times that move. Before tasks are opened, by
-    /// whoever opens them.
+    /// The record of where times are is about to be written, together with the times that move. Reached
+    /// before tasks are opened, on the thread that opens them.
     BeforeMove,
-    /// The log has committed that.
+    /// The log has committed that record.
     Moved,
 }
 
 /// Called by workers at each [`Point`]. Made for tests: a hook may abort the process.
 pub trait Hooks: Send + Sync + fmt::Debug {
-    /// The worker has come to `point`.
+    /// The worker has reached `point`.
     fn reached(&self, point: Point);
 }
 

@@ -1,4 +1,4 @@
-//! An application without threads: whoever holds it calls its workers' turns, in any order, and is their
+//! An application without threads: the caller calls its workers' turns, in any order, and controls their
 //! clock. For simulations.
 
 use std::sync::Arc;
@@ -48,14 +48,14 @@ impl Inline {
     /// One turn of a worker.
     ///
     /// # Errors
-    /// What would fail the application.
+    /// Any error that would fail the application.
     pub(crate) fn turn(&mut self, worker: usize) -> Result<Turn> {
         let worker = self.workers.get_mut(worker);
         let worker = worker.ok_or_else(|| Error::invalid("there is no such worker"))?;
         worker.turn()
     }
 
-    /// What the liveness thread does all the while.
+    /// What the liveness thread does continuously.
     pub(crate) fn beat(&self) {
         let now_ms = self.shared.env.monotonic_ms();
         for worker in self.shared.liveness.beat(now_ms) {
@@ -63,7 +63,7 @@ impl Inline {
         }
     }
 
-    /// Asks for the end of the input, the first time, and tells whether it has come.
+    /// Requests the end of the input, on the first call, and returns whether it has been reached.
     pub(crate) fn is_drained(&mut self) -> bool {
         let shared = &self.shared;
         let drain = self.drain.get_or_insert_with(|| Drain::begin(shared));
@@ -71,12 +71,12 @@ impl Inline {
         self.drained
     }
 
-    /// Tells the workers to stop: each has ended when its turn says so.
+    /// Tells the workers to stop; the return value of its turn says when a worker has ended.
     pub(crate) fn stop(&self) {
         self.shared.stop(u64::MAX);
     }
 
-    /// What it is doing now.
+    /// A snapshot of its current state.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let now_ms = self.shared.env.monotonic_ms();
         let stuck = self.shared.liveness.stuck(now_ms);

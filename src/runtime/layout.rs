@@ -1,4 +1,4 @@
-//! What an application is on a given log: its tasks, its topics, its changelogs.
+//! The shape of an application on a given log: its tasks, its topics, its changelogs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::state::{ChangelogKeeps, StoreSpec};
 use crate::task::{DynamicTopic, DynamicTopics, GlobalStores, NodeId, TaskSpec};
 use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
 
-/// How often a task sends a clock alone to a partition at most, in milliseconds.
+/// The minimum interval at which a task sends a clock alone to a partition, in milliseconds.
 pub(super) const CLOCK_INTERVAL_MS: i64 = 1_000;
 
 /// Tasks and topics, decided once at start.
@@ -21,14 +21,14 @@ pub(super) struct Layout {
     pub(super) specs: BTreeMap<TaskId, Arc<TaskSpec>>,
     /// For each task: the changelog of each store and last of the task itself.
     pub(super) changelogs: BTreeMap<TaskId, Vec<Option<TopicPartition>>>,
-    /// What times there are, and in which task changelogs they are to be.
+    /// Which times exist, and in which task changelogs they belong.
     pub(super) wanted: Wanted,
-    /// For each source node that says so: the silence after which it no longer holds time back, in
+    /// For each source node with a setting: the silence after which it no longer holds back time, in
     /// milliseconds; `None` for never.
     pub(super) idle_timeouts_ms: BTreeMap<NodeId, Option<u64>>,
     /// Full names of the repartition topics.
     pub(super) repartitions: Vec<String>,
-    /// The task that fills the global stores of this instance, and what it fills.
+    /// The task that fills the global stores of this instance, and its inputs.
     pub(super) global: Option<Arc<TaskSpec>>,
     pub(super) globals: GlobalStores,
 }
@@ -39,18 +39,19 @@ impl Layout {
         self.repartitions.iter().any(|name| name == topic)
     }
 
-    /// Whether a task reads what another one writes.
+    /// Whether one task reads what another writes.
     pub(super) fn reads_repartition(&self, spec: &TaskSpec) -> bool {
         spec.inputs
             .iter()
             .any(|input| self.is_repartition(&input.topic))
     }
 
-    /// Reads the user's topics, decides all numbers of partitions and creates the internal topics.
+    /// Reads the settings of the user's topics, decides all numbers of partitions and creates the
+    /// internal topics.
     ///
     /// # Errors
-    /// `Invalid` for a missing topic, for joined topics that are not partitioned alike, and for an
-    /// internal topic that exists with other settings.
+    /// `Invalid` for a missing topic, for joined topics that are not co-partitioned, and for an internal
+    /// topic that exists with other settings.
     pub(super) fn prepare(
         topology: &Topology,
         application: &str,
@@ -112,7 +113,7 @@ impl Layout {
         };
         for part in topology.subtopologies() {
             let count = topology.task_count(part, &partitions);
-            // The first task reads all that the others read.
+            // The first task reads every topic that the others read.
             if spec(part, 0, &limits).is_stateful() {
                 let name = task_changelog(application, &part.name);
                 let topic = TopicSpec::new(name, count);
@@ -171,7 +172,7 @@ impl Layout {
         self.specs.iter().map(plan).collect()
     }
 
-    /// What a task is made of.
+    /// What a task is built from.
     pub(super) fn spec(&self, task: &TaskId) -> Result<&Arc<TaskSpec>> {
         let found = self.specs.get(task);
         found.ok_or_else(|| Error::internal(format!("the application has no task {task}")))
@@ -214,7 +215,8 @@ fn changelog_spec(store: &StoreSpec, application: &str, partitions: u32) -> Topi
     topic
 }
 
-/// A restore from a source topic must end where the task's input is committed, which is not done yet.
+/// A restore from a source topic must end where the task's input is committed, which is not implemented
+/// yet.
 fn check_changelogs(stores: &[StoreSpec]) -> Result<()> {
     let unable = |store: &&StoreSpec| store.is_restored() && !store.is_logged();
     match stores.iter().find(unable) {
@@ -227,7 +229,7 @@ fn check_changelogs(stores: &[StoreSpec]) -> Result<()> {
     }
 }
 
-/// The topics that there are for records to name: all but the application's own.
+/// The topics that records may name: all but the application's own.
 fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
     let own = format!("{application}-");
     let is_own = |name: &str| {

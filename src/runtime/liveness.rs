@@ -1,5 +1,5 @@
-//! Processing is not heartbeat: what keeps the members of an application alive while their workers are
-//! busy, and tells what they are busy with.
+//! Processing is not heartbeat: keeps the members of an application alive while their workers are busy,
+//! and reports what they are busy with.
 //!
 //! ```text
 //!  worker  -- keep, at --> Liveness <-- beat, each third of a session -- the liveness thread
@@ -7,9 +7,9 @@
 //!                             +--> the group: this process lives    +--> Status: expelled, stuck
 //! ```
 //!
-//! A worker that is stuck in a closure cannot speak. Its heart goes on beating here, so that a slow
-//! closure loses nobody its place; it is the group that takes the worker's tasks away once it has not
-//! polled for `max_poll_interval_ms`, and the first beat after that learns of it.
+//! A worker that is stuck in a closure cannot send heartbeats. They are sent from here, so that a slow
+//! closure costs no worker its place; the group takes the worker's tasks away once it has not polled for
+//! `max_poll_interval_ms`, and the next heartbeat reports that.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,18 +20,18 @@ use crate::base::{ErrorKind, TaskId};
 use crate::log::Heartbeat;
 use crate::task::{Place, Task, TaskSpec};
 
-/// A record takes longer than others, in milliseconds: it is shown.
+/// The time after which a record is shown as slow, in milliseconds.
 const STUCK_MS: u64 = 1_000;
-/// How often, in milliseconds, a closure that takes very long is logged.
+/// How often a very slow closure is logged, in milliseconds.
 const WARN_MS: u64 = 60_000;
-/// Beats come at least this often and at most that often.
+/// The longest and shortest interval between heartbeats.
 const BEAT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// The hearts of an application's members.
+/// The heartbeats of an application's members.
 #[derive(Default)]
 pub(super) struct Liveness {
     hearts: Mutex<BTreeMap<String, Heart>>,
-    /// Whether the threads beside the workers are to end.
+    /// Whether the auxiliary threads must end.
     ended: Mutex<bool>,
     end: Condvar,
 }
@@ -44,7 +44,7 @@ struct Heart {
     warned_at_ms: Option<u64>,
 }
 
-/// What a worker is at, for others to read.
+/// What a worker is doing, for others to read.
 #[derive(Default)]
 pub(super) struct Activity(Mutex<Option<Step>>);
 
@@ -66,7 +66,7 @@ impl Activity {
         });
     }
 
-    /// The worker has come back to its duties.
+    /// The worker has returned to its other duties.
     pub(super) fn end(&self) {
         *lock(&self.0) = None;
     }
@@ -90,19 +90,19 @@ impl Activity {
 }
 
 impl Liveness {
-    /// A worker's activity, which it keeps up to date.
+    /// A worker's activity, which the worker keeps up to date.
     pub(super) fn activity(&self, worker: &str) -> Arc<Activity> {
         let mut hearts = lock(&self.hearts);
         Arc::clone(&hearts.entry(worker.to_owned()).or_default().activity)
     }
 
-    /// Keeps a member's heart beating from now on; `None` when it has lost or left its place.
+    /// Sends a member's heartbeats from now on; `None` when it has lost or left its place.
     pub(super) fn keep(&self, worker: &str, heartbeat: Option<Box<dyn Heartbeat>>) {
         let mut hearts = lock(&self.hearts);
         hearts.entry(worker.to_owned()).or_default().heartbeat = heartbeat;
     }
 
-    /// Lets every heart beat once; returns the workers that have lost their place since the last time.
+    /// Sends every heartbeat once; returns the workers that have lost their place since the last time.
     pub(super) fn beat(&self, now_ms: u64) -> Vec<String> {
         let mut expelled = Vec::new();
         for (worker, heart) in lock(&self.hearts).iter_mut() {
@@ -110,7 +110,7 @@ impl Liveness {
             let stuck = heart.activity.stuck(now_ms);
             match beaten {
                 Some(Err(error)) if error.kind() == ErrorKind::Fenced => {
-                    // One that is not stuck hears of it itself, and says so with its next report.
+                    // A worker that is not stuck finds out itself, and reports it next time.
                     heart.heartbeat = None;
                     expelled.push(worker.clone());
                 }
@@ -134,7 +134,7 @@ impl Liveness {
         expelled
     }
 
-    /// What each worker has been at for long.
+    /// The workers that have been busy with one record for long.
     pub(super) fn stuck(&self, now_ms: u64) -> BTreeMap<String, Stuck> {
         let hearts = lock(&self.hearts);
         let one = |(worker, heart): (&String, &Heart)| {
@@ -144,14 +144,14 @@ impl Liveness {
         hearts.iter().filter_map(one).collect()
     }
 
-    /// What the liveness thread does between two beats; `false` once it is to end.
+    /// The wait of the liveness thread between two heartbeats; `false` once it must end.
     pub(super) fn pause_beating(&self, session_timeout_ms: u64) -> bool {
         let (least, most) = BEAT;
         self.pause(Duration::from_millis(session_timeout_ms / 3).clamp(least, most))
     }
 
-    /// What a thread beside the workers does between two looks; `false` once it is to end. It waits by
-    /// the machine's clock, whatever the application takes for one.
+    /// The wait of an auxiliary thread between two checks; `false` once it must end. It uses the
+    /// machine's clock, even if the application uses another.
     pub(super) fn pause(&self, pause: Duration) -> bool {
         let ended = lock(&self.ended);
         let waited = self.end.wait_timeout_while(ended, pause, |ended| !*ended);
@@ -159,7 +159,7 @@ impl Liveness {
         !*ended
     }
 
-    /// Ends the threads beside the workers.
+    /// Ends the auxiliary threads.
     pub(super) fn end(&self) {
         *lock(&self.ended) = true;
         self.end.notify_all();

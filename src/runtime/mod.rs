@@ -9,10 +9,10 @@
 //!       +----- starts --> Liveness: heartbeats while workers are busy
 //! ```
 //!
-//! What tasks have committed is read by other threads beside them (`queries`).
+//! Other threads read what tasks have committed (`queries`).
 //!
-//! A worker never takes silence for an answer: its failure stops the application, whose state, error
-//! and exit say so. The runtime knows the log by its traits alone.
+//! A worker that ends is never ignored: its failure stops the application, and the state, the error and
+//! the exit code report it. The runtime uses the log only through its traits.
 
 mod application;
 mod commit;

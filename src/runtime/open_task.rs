@@ -1,4 +1,4 @@
-//! A task that a worker holds: the task, its changelogs, and what it last committed.
+//! A task held by a worker: the task, its changelogs, and its last commit.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::log::{CommittedOffset, Log};
 use crate::state::{StoreFigures, TaskDirectory};
 use crate::task::{HeldBack, InputSpec, Task};
 
-/// Puts a task's inputs at their committed offsets, or at the start of what is there.
+/// Moves a task's inputs to their committed offsets, or to the start of what is there.
 ///
 /// # Errors
-/// Those of the log.
+/// As those of the log.
 pub(super) fn seek(
     log: &dyn Log,
     task: &mut Task,
@@ -35,16 +35,16 @@ pub(super) fn seek(
     Ok(committed)
 }
 
-/// A task at work.
+/// A working task.
 pub(super) struct OpenTask {
-    /// Let go before the task's rows are closed.
+    /// Dropped before the task's rows are closed.
     pub(super) registered: Registered,
     pub(super) task: Task,
-    /// Let go when the task's rows are closed, which stand before it.
+    /// Dropped after the task's rows are closed, which are declared before it.
     pub(super) _directory: Option<TaskDirectory>,
     /// The changelog of each store and last of the task.
     pub(super) changelogs: Vec<Option<TopicPartition>>,
-    /// The offsets that are committed, in the order of the inputs.
+    /// The committed offsets, in the order of the inputs.
     pub(super) committed: Vec<Offset>,
     /// Where it resumed when it was opened.
     pub(super) resumed_at: Vec<(TopicPartition, Offset)>,
@@ -52,41 +52,41 @@ pub(super) struct OpenTask {
     pub(super) restored: u64,
     /// Whether it is part of the commit in flight.
     pub(super) sealed: bool,
-    /// Whether outputs of it went to the log without its progress.
+    /// Whether some of its outputs were committed without its progress.
     pub(super) staged: bool,
-    /// Whether it ended and everything of it is committed.
+    /// Whether it has ended and everything of it is committed.
     pub(super) ended: bool,
     /// Whether it had ended when the commit in flight was sealed.
     pub(super) ending: bool,
-    /// Whether the offsets sealed last say that it ended, for other instances.
+    /// Whether the last sealed offsets record that it has ended, for other instances.
     pub(super) told_end: bool,
-    /// When its end was last said downstream, by the monotonic clock.
+    /// When its end was last reported downstream, by the monotonic clock.
     pub(super) said_end_at_ms: u64,
-    /// When a record was last taken, by the monotonic clock.
+    /// When a record was last processed, by the monotonic clock.
     pub(super) busy_at_ms: u64,
-    /// When its rows were last brought to the disk, or it was opened, by the monotonic clock.
+    /// When its rows were last flushed to disk, or it was opened, by the monotonic clock.
     pub(super) flushed_at_ms: u64,
-    /// For each input the silence after which it no longer holds time back, in milliseconds; `None`
-    /// for never, and for repartition topics.
+    /// For each input, the silence after which it no longer holds back time, in milliseconds; `None` for
+    /// never, and for repartition topics.
     pub(super) idle_timeouts_ms: Vec<Option<u64>>,
     /// When its silence was last renewed, by the monotonic clock; `None` while no input is silent.
     pub(super) renewed_at_ms: Option<u64>,
-    /// Whom its windows wait for, and since when, by the monotonic clock; noted once a second.
+    /// Which origin its windows wait for, and since when, by the monotonic clock; updated once a second.
     pub(super) waits: Option<(HeldBack, u64)>,
     /// The positions sealed into the commit in flight.
     pub(super) committing: Vec<Offset>,
     /// What it has written.
     pub(super) written: Written,
-    /// The size of its stores, and when it was asked for, by the monotonic clock.
+    /// The size of its stores, and when it was queried, by the monotonic clock.
     pub(super) stores: Vec<StoreFigures>,
     pub(super) stores_at_ms: Option<u64>,
 }
 
 impl OpenTask {
-    /// Wires a task over its rows, and puts its inputs where it is to go on.
+    /// Wires a task over its rows, and moves its inputs to where it continues.
     ///
     /// # Errors
-    /// What the topology reports, with the task's name.
+    /// Errors of the topology, with the task's name.
     pub(super) fn of(shared: &Arc<Shared>, id: &TaskId, ready: Ready) -> Result<Self> {
         Self::wire(shared, id, ready).map_err(|error| error.context(format!("task {id}")))
     }
@@ -138,7 +138,7 @@ impl OpenTask {
         })
     }
 
-    /// Whether there is anything that a commit would keep.
+    /// Whether a commit would have anything to save.
     pub(super) fn is_dirty(&mut self) -> bool {
         self.staged
             || self.task.effects().records() > 0
@@ -153,7 +153,7 @@ impl OpenTask {
                 .any(|(input, committed)| input.position != *committed)
     }
 
-    /// Writes committed rows to the disk, for a clean close.
+    /// Writes committed rows to disk, for a clean close.
     pub(super) fn flush(&mut self, hooks: &dyn Hooks) -> Result<()> {
         hooks.reached(Point::BeforeFlush);
         self.task.state.flush()?;

@@ -1,4 +1,4 @@
-//! Replay: drops the local state and rebuilds it from the changelogs, to show that it can be done.
+//! Replay: drops the local state and rebuilds it from the changelogs, to prove that this is possible.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::opening::{Job, Restorer};
 use super::worker::Shared;
 use crate::base::{Result, TaskId};
 
-/// A store of a task: how many rows it has, and their checksum.
+/// A store of a task: the number of its rows, and their checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSum {
     /// The task.
@@ -20,16 +20,16 @@ pub struct StoreSum {
     pub checksum: u32,
 }
 
-/// What a replay found.
+/// The result of a replay.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    /// The state as it stood.
+    /// The original state.
     pub before: Vec<StoreSum>,
-    /// The state rebuilt from the changelogs alone.
+    /// The state rebuilt only from the changelogs.
     pub after: Vec<StoreSum>,
-    /// Changelog records read for the second.
+    /// Changelog records read for the rebuild.
     pub records: u64,
-    /// How long that took.
+    /// How long the rebuild took.
     pub elapsed: Duration,
 }
 
@@ -41,12 +41,12 @@ impl Replay {
 }
 
 impl ApplicationBuilder {
-    /// Sums up the committed state of all tasks, calls `between` with the sums, then deletes the state
-    /// directory's tasks, restores them from their changelogs and sums up again. The application must
-    /// not be running.
+    /// Computes sums over the committed state of all tasks, calls `between` with them, then deletes the
+    /// state directory's tasks, restores them from their changelogs and computes the sums again. The
+    /// application must not be running.
     ///
     /// # Errors
-    /// As [`ApplicationBuilder::start`], and what the restore reports.
+    /// As [`ApplicationBuilder::start`], and errors of the restore.
     pub fn replay(self, between: impl FnOnce(&[StoreSum])) -> Result<Replay> {
         let shared = self.prepare()?;
         let (before, _) = sums(&shared)?;

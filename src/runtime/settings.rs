@@ -2,22 +2,22 @@
 
 use crate::task::ErrorPolicies;
 
-/// What a crash may leave behind.
+/// What may be lost or repeated after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Guarantee {
-    /// Results and state are as if nothing had happened.
+    /// Results and state are those of a run without the crash.
     #[default]
     ExactlyOnce,
-    /// Output records may be repeated. State is as if nothing had happened, but behind a repartition
-    /// topic: that is an output too, and what it repeats counts twice.
+    /// Output records may be repeated. State is that of a run without the crash, except behind a
+    /// repartition topic: that is an output too, and repeated records count twice.
     AtLeastOnce,
 }
 
 /// Where committed rows live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum StateBackend {
-    /// In RocksDB below the state directory: a restart reads only the tail of the changelogs. The default,
-    /// unless the crate is built without its feature `rocksdb`; then an application refuses it.
+    /// In RocksDB in the state directory: a restart reads only the tail of the changelogs. The default,
+    /// unless the crate is built without its feature `rocksdb`; an application then refuses it.
     #[cfg_attr(feature = "rocksdb", default)]
     RocksDb,
     /// In memory: a restart reads the changelogs from the beginning.
@@ -25,8 +25,7 @@ pub enum StateBackend {
     Memory,
 }
 
-/// What happens when records of an input were deleted before they were read: retention was faster, or
-/// somebody deleted them.
+/// What happens when input records were deleted before they were read, by retention or by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DeletedUnread {
     /// A warning with the numbers, and a count in [`Snapshot::deleted_unread`](super::Snapshot::deleted_unread).
@@ -37,74 +36,74 @@ pub enum DeletedUnread {
     Fail,
 }
 
-/// Everything that can be set about a running application.
+/// The settings of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Number of worker threads.
     pub workers: usize,
-    /// What a crash may leave behind.
+    /// What may be lost or repeated after a crash.
     pub guarantee: Guarantee,
-    /// Longest time between two commits while there is work, in milliseconds. With a backlog commits keep
-    /// this pace, so that changes of one row become one record of its changelog.
+    /// Longest time between two commits while there is work, in milliseconds. With a backlog, commits
+    /// keep this pace, so that changes to one row become one changelog record.
     pub commit_interval_ms: u64,
-    /// Shortest time between two commits, in milliseconds. A worker that has caught up with its input commits
-    /// sooner than after the interval, but no sooner than this, nor than four times what the last commit
-    /// took: a busy log is left in peace. `None` is what the log says: 10 on Kafka, 1 on the embedded log, never
-    /// before the interval on a log in memory. As long as the interval, the interval is the pace.
+    /// Shortest time between two commits, in milliseconds. A worker that has caught up with its input
+    /// commits before the interval ends, but no sooner than this, nor sooner than four times the duration
+    /// of the last commit, so that a busy log is not overloaded. `None` uses the log's own value: 10 on
+    /// Kafka, 1 on the embedded log; on a memory log, commits never come before the interval. If this
+    /// equals the interval, commits come at the interval.
     pub commit_spacing_ms: Option<u64>,
     /// Memory for block cache, write buffers, caches, overlays, fetched and unwritten records of all
-    /// workers together, in bytes; what an embedded log takes ([`Budget`](crate::disk::Budget)) is a part
-    /// of it, and so is what the clients of a log keep of records on their way. The process needs 64 MiB and
-    /// twice the largest record beside it ([ADR 0014](../../docs/adr/0014-one-memory-number.md),
+    /// workers together, in bytes; an embedded log's budget ([`Budget`](crate::disk::Budget)) is part of
+    /// it, and so are the records in flight in a log's clients. In addition, the process needs 64 MiB and
+    /// twice the largest record ([ADR 0014](../../docs/adr/0014-one-memory-number.md),
     /// [0018](../../docs/adr/0018-what-a-logs-clients-take.md)).
     pub memory_bytes: usize,
     /// What happens to records that cannot be handled.
     pub policies: ErrorPolicies,
-    /// Where the policies send dead letters; must exist.
+    /// The topic for dead letters; it must exist.
     pub dead_letter_topic: Option<String>,
-    /// What happens when records of an input were deleted before they were read.
+    /// What happens when input records were deleted before they were read.
     pub deleted_unread: DeletedUnread,
     /// Where committed rows live.
     pub state_backend: StateBackend,
-    /// Records a task takes before the worker looks at its other duties.
+    /// Maximum number of records that a task processes before the worker returns to its other duties.
     pub records_per_step: usize,
-    /// Longest time a task takes records before the worker looks at its other duties, in milliseconds.
-    /// A record that takes longer is waited for.
+    /// Maximum time that a task processes records before the worker returns to its other duties, in
+    /// milliseconds. A record that takes longer is not interrupted.
     pub step_ms: u64,
-    /// Threads that open and restore tasks beside the workers. With 0 the workers do it between their
-    /// steps: for simulations on one thread.
+    /// Number of threads that open and restore tasks beside the workers. With 0, the workers do it
+    /// between their steps, for simulations on one thread.
     pub restore_threads: usize,
-    /// A process that the group has not heard of for this long loses its tasks, in milliseconds. A worker
-    /// that is busy is heard of all the same.
+    /// A process that has sent no heartbeat for this long loses its tasks, in milliseconds. Heartbeats
+    /// continue while a worker is busy.
     pub session_timeout_ms: u64,
-    /// A worker that has been at one record for this long loses its tasks to the others, in
-    /// milliseconds: its closure may never return. Until then they wait with it.
+    /// A worker that has been processing one record for this long loses its tasks to the others, in
+    /// milliseconds: its closure may never return. Until then its tasks wait.
     pub max_poll_interval_ms: u64,
-    /// How long an outage of the log is waited out before the worker fails, in milliseconds: commits
-    /// that are aborted or not answered, a log that cannot be asked. By default as long as it lasts
-    /// (`u64::MAX`); [`Snapshot::workers`](super::Snapshot::workers) says which worker waits, since when
+    /// How long to wait out an outage of the log before the worker fails, in milliseconds: commits that
+    /// are aborted or not answered, or a log that is unreachable. By default there is no limit
+    /// (`u64::MAX`); [`Snapshot::workers`](super::Snapshot::workers) shows which worker waits, since when
     /// and why.
     pub commit_retry_ms: u64,
-    /// A partition of a user's topic that has been read to its end and silent for this long, in
-    /// milliseconds, no longer holds back the time of tasks behind a repartition topic; `None` for
-    /// never. [`Consumed::idle_timeout`](crate::dsl::Consumed::idle_timeout) sets it for one source.
+    /// A partition of a user's topic that has been read to its end and has been silent for this long, in
+    /// milliseconds, no longer holds back the time of tasks behind a repartition topic; `None` for never.
+    /// [`Consumed::idle_timeout`](crate::dsl::Consumed::idle_timeout) sets it for one source.
     pub idle_timeout_ms: Option<u64>,
-    /// How far ahead of the wall clock the timestamp of a user's record may be, in milliseconds. A
-    /// record that is further ahead fails at the decode stage, since it would make late what comes
-    /// after it; `None` takes all.
+    /// How far ahead of the wall clock the timestamp of a user's record may be, in milliseconds. A record
+    /// further ahead fails at the decode stage, because it would make later records late; `None` accepts
+    /// all.
     pub timestamp_ahead_max_ms: Option<i64>,
-    /// How often records that nobody needs any more are deleted from internal topics, in
-    /// milliseconds.
+    /// How often records that are no longer needed are deleted from internal topics, in milliseconds.
     pub purge_interval_ms: u64,
-    /// Committed rows reach the disk when the write buffers are full, and at the latest after this long,
-    /// in milliseconds; looked at as often as the interval above says. A crash costs a restart the
-    /// changelog records since then.
+    /// Committed rows are flushed to disk when the write buffers are full, and at the latest after this
+    /// long, in milliseconds; checked at the interval of the previous setting. After a crash, a restart
+    /// reads the changelog records since then.
     pub flush_interval_ms: u64,
 }
 
 impl Settings {
-    /// The defaults with rows in memory: needs no state directory, and a start reads the changelogs from the
-    /// beginning. For tests and small states.
+    /// The defaults with rows in memory: needs no state directory, and a start reads the changelogs from
+    /// the beginning. For tests and small states.
     pub fn in_memory() -> Self {
         Self {
             state_backend: StateBackend::Memory,
@@ -140,7 +139,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// These settings, with the memory that is left beside what the log takes; at least a quarter.
+    /// These settings, with the memory that remains after the log's share; at least a quarter.
     pub(super) fn beside(mut self, log_bytes: usize) -> Self {
         let left = self.memory_bytes.saturating_sub(log_bytes);
         let least = self.memory_bytes / 4;
@@ -157,25 +156,25 @@ impl Settings {
         self
     }
 
-    /// What one worker may keep of fetched records, in bytes.
+    /// The limit on fetched records for one worker, in bytes.
     pub(super) fn fetch_bytes(&self) -> usize {
         (self.memory_bytes / 32 / self.workers.max(1)).max(1 << 20)
     }
 
-    /// What the log may have fetched for one worker and not handed over yet, in bytes.
+    /// The limit on records that the log has fetched for one worker but not handed over yet, in bytes.
     pub(super) fn reader_bytes(&self) -> usize {
         (self.memory_bytes / 16 / self.workers.max(1)).max(1 << 20)
     }
 
-    /// What one worker may keep of what is not committed, in bytes: records to be written and changed
-    /// rows, and of the commit in flight the records of the changelogs too. The log and RocksDB copy what
-    /// they write, so the memory number has this twice: as much is the writer's.
+    /// The limit on uncommitted data of one worker, in bytes: records to be written and changed rows and,
+    /// for the commit in flight, also the records of the changelogs. The log and RocksDB copy what they
+    /// write, so this is counted twice in the memory number: the writer gets the same amount.
     pub(super) fn uncommitted_bytes(&self) -> usize {
         (self.memory_bytes * 5 / 32 / self.workers.max(1)).max(1 << 20)
     }
 
-    /// What one thread may keep of restored rows that are not written yet, in bytes; and what the log may have
-    /// fetched for it. Both are of the room of tasks that are not there yet.
+    /// The limit on restored rows of one thread that are not written yet, in bytes; and on what the log
+    /// may have fetched for it. Both use the room of tasks that are not open yet.
     pub(super) fn restore_part_bytes(&self) -> usize {
         // They are sorted from one half of it into the other.
         (self.memory_bytes / 16 / self.restore_threads.max(1)).clamp(1 << 20, 16 << 20)
@@ -186,7 +185,7 @@ impl Settings {
         self.memory_bytes / 32 * 15
     }
 
-    /// What one task may keep of clean rows, in bytes.
+    /// The limit on clean rows of one task, in bytes.
     pub(super) fn cache_bytes(&self, tasks: usize) -> usize {
         self.memory_bytes / 8 / tasks.max(1)
     }
@@ -218,7 +217,7 @@ mod tests {
                 memory_bytes: 512 << 20,
                 ..Settings::default()
             };
-            // What is not committed is there twice for a moment.
+            // Uncommitted data briefly exists twice.
             let fetched = settings.fetch_bytes() + settings.reader_bytes();
             let each = fetched + 2 * settings.uncommitted_bytes();
             let all = settings.disk_bytes() + settings.cache_bytes(1) + workers * each;

@@ -1,4 +1,4 @@
-//! What an application says about itself while it runs.
+//! The state that a running application reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,15 +26,15 @@ pub enum State {
     Running,
     /// The input is being brought to its end.
     Draining,
-    /// Workers commit and close.
+    /// Workers are committing and closing.
     Stopping,
-    /// All workers have ended in good order.
+    /// All workers have shut down cleanly.
     Stopped,
     /// A worker has failed; [`Snapshot::error`] says why.
     Failed,
 }
 
-/// A task as its worker last saw it.
+/// A task as its worker last reported it.
 #[derive(Clone, Debug)]
 pub struct TaskSnapshot {
     /// Its name.
@@ -47,20 +47,20 @@ pub struct TaskSnapshot {
     pub resumed_at: Vec<(TopicPartition, Offset)>,
     /// Changelog records read when it was opened.
     pub restored: u64,
-    /// The largest timestamp it has taken, in milliseconds.
+    /// The largest timestamp it has processed, in milliseconds.
     pub stream_time_ms: i64,
     /// Whether its input has ended and everything of it is committed.
     pub ended: bool,
-    /// Whom its windows wait for, if they wait.
+    /// Which origin its windows are waiting for, if any.
     pub held_back: Option<HeldBack>,
-    /// For how long its time has stood because of that, in milliseconds.
+    /// For how long its time has been held back by that, in milliseconds.
     pub held_back_ms: u64,
-    /// How far all of its inputs have come, in milliseconds: no window that ends after this may close. `None` before
-    /// the first record, and once all inputs have ended.
+    /// How far all of its inputs have advanced, in milliseconds: windows that end after this cannot close
+    /// yet. `None` before the first record, and once all inputs have ended.
     pub floor_ms: Option<i64>,
-    /// Its inputs, with what came in by them.
+    /// Its inputs, with their throughput.
     pub inputs: Vec<InputSnapshot>,
-    /// The topics that it has written, with what is committed there since it was opened.
+    /// The topics that it has written, with what was committed there since it was opened.
     pub outputs: Vec<(Arc<str>, Traffic)>,
     /// Its stores.
     pub stores: Vec<StoreSnapshot>,
@@ -68,16 +68,16 @@ pub struct TaskSnapshot {
     pub drops: Drops,
 }
 
-/// The log does not answer a worker, which waits.
+/// The log does not answer a worker, and the worker waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOutage {
     /// For how long, in milliseconds.
     pub for_ms: u64,
-    /// What was asked and what came back, the last time.
+    /// The last request and its result.
     pub reason: String,
 }
 
-/// A worker has been at one record for long: its closure is slow, or blocks.
+/// A worker has been processing one record for long: its closure is slow, or blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
     /// For how long, in milliseconds.
@@ -86,7 +86,7 @@ pub struct Stuck {
     pub task: TaskId,
     /// In which node: its operator, and its name if it has one.
     pub node: String,
-    /// Where the record is from.
+    /// The record's partition.
     pub partition: TopicPartition,
     /// The record's offset.
     pub offset: Offset,
@@ -108,21 +108,21 @@ impl fmt::Display for Stuck {
     }
 }
 
-/// A worker, and what keeps it from its work.
+/// A worker, and what keeps it from working.
 #[derive(Clone, Debug)]
 pub struct WorkerSnapshot {
     /// Its name.
     pub worker: String,
-    /// The log's outage that it waits out.
+    /// The outage of the log that it is waiting out.
     pub outage: Option<LogOutage>,
-    /// The record that it has been at for a second or more.
+    /// The record that it has been processing for a second or more.
     pub stuck: Option<Stuck>,
-    /// Whether the group has given its tasks to others, as it was stuck for `max_poll_interval_ms`. It
-    /// joins anew when it gets free.
+    /// Whether the group has given its tasks to others because it was stuck for `max_poll_interval_ms`.
+    /// It rejoins when it is free again.
     pub expelled: bool,
     /// Commits since the start.
     pub commits: u64,
-    /// Commits that were aborted since the start. What they were to do was done again.
+    /// Commits aborted since the start. Their work was done again.
     pub aborts: u64,
     /// How often it has lost its place in the group since the start.
     pub places_lost: u64,
@@ -130,49 +130,49 @@ pub struct WorkerSnapshot {
     pub latencies: Latencies,
     /// When its last commit became definite, in milliseconds before now; `None` before the first.
     pub committed_ms: Option<u64>,
-    /// When it said all this, in milliseconds before now. It does ten times a second, but for a record that takes
-    /// longer.
+    /// When it reported all this, in milliseconds before now. It reports ten times a second, except while
+    /// one record takes longer.
     pub reported_ms: u64,
-    /// What it has in memory.
+    /// The memory it uses.
     pub memory: WorkerMemory,
 }
 
-/// A picture of a running application.
+/// A snapshot of a running application.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Where in its life it is.
+    /// The state of its life cycle.
     pub state: State,
-    /// Records processed since the start, repartitioned ones included.
+    /// Records processed since the start, including repartitioned ones.
     pub records: u64,
     /// Commits since the start.
     pub commits: u64,
-    /// Records in all inputs of this instance that are not processed yet. `None` while that is not known: it
-    /// has just started, opens tasks, or the log has not said where an input ends.
+    /// Records in all inputs of this instance that are not processed yet. `None` while that is not known:
+    /// it has just started, is opening tasks, or the log has not reported where an input ends.
     pub lag: Option<i64>,
     /// Dropped records since the start, by reason.
     pub drops: Drops,
-    /// Offsets of inputs whose records were deleted before they were read, since the start.
+    /// Number of input offsets whose records were deleted before they were read, since the start.
     pub deleted_unread: u64,
     /// All tasks that are open.
     pub tasks: Vec<TaskSnapshot>,
     /// Tasks that are being opened and restored.
     pub restoring: Vec<RestoringTask>,
-    /// Tasks that could not be opened and will be tried again.
+    /// Tasks that could not be opened and will be retried.
     pub waiting: Vec<WaitingTask>,
     /// All workers that have reported.
     pub workers: Vec<WorkerSnapshot>,
     /// Workers that have not ended, whether they have reported or not.
     pub workers_running: usize,
-    /// What is in memory.
+    /// The memory in use.
     pub memory: MemorySnapshot,
     /// Why it failed.
     pub error: Option<String>,
 }
 
-/// A task that moves from one worker to another is with neither for less, in milliseconds.
+/// A task that moves from one worker to another is with neither for less than this, in milliseconds.
 const SETTLED_MS: u64 = 300;
 
-/// What one worker reports.
+/// The report of one worker.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WorkerStatus {
     pub(super) records: u64,
@@ -181,14 +181,14 @@ pub(super) struct WorkerStatus {
     pub(super) lag: Option<i64>,
     pub(super) drops: Drops,
     pub(super) deleted_unread: u64,
-    /// Number of the last drain that the worker knows.
+    /// Number of the last drain that the worker knows of.
     pub(super) drain_known: u64,
     /// Since when it has all tasks that the group gave it, by the monotonic clock.
     pub(super) settled_at_ms: Option<u64>,
     pub(super) tasks: Vec<TaskSnapshot>,
     pub(super) restoring: Vec<RestoringTask>,
     pub(super) waiting: Vec<WaitingTask>,
-    /// Since when the log has not answered it, by the monotonic clock, and what it says.
+    /// Since when the log has not answered it, by the monotonic clock, and the log's message.
     pub(super) outage: Option<(u64, String)>,
     /// Whether its tasks went to others while it was stuck.
     pub(super) expelled: bool,
@@ -206,7 +206,7 @@ pub(super) struct WorkerStatus {
 #[derive(Debug)]
 pub(super) struct Status {
     inner: Mutex<Inner>,
-    /// Says each new state to those who wait without a thread.
+    /// Reports each new state to futures and streams that wait for one.
     states: watch::Sender<State>,
 }
 
@@ -214,7 +214,7 @@ pub(super) struct Status {
 struct Inner {
     state: State,
     error: Option<(ErrorKind, String)>,
-    /// What the global stores dropped.
+    /// The records that the global stores dropped.
     global_drops: Drops,
     workers: BTreeMap<String, WorkerStatus>,
     running: usize,
@@ -234,8 +234,9 @@ impl Status {
         }
     }
 
-    /// Takes what a worker says at `now_ms` of the monotonic clock. The application runs once all tasks are
-    /// open, or, where other instances have some, once no worker has been given more for a while.
+    /// Takes a worker's report at `now_ms` of the monotonic clock. The application counts as running once
+    /// all tasks are open or, if other instances have some, once no worker has been given more for a
+    /// while.
     pub(super) fn report(&self, worker: &str, mut status: WorkerStatus, tasks: usize, now_ms: u64) {
         status.reported_at_ms = now_ms;
         let mut inner = self.lock();
@@ -253,19 +254,19 @@ impl Status {
         }
     }
 
-    /// What the global stores have dropped so far.
+    /// The records that the global stores have dropped so far.
     pub(super) fn report_globals(&self, drops: Drops) {
         self.lock().global_drops = drops;
     }
 
-    /// A worker cannot begin, since the log does not answer it.
+    /// A worker cannot start, because the log does not answer it.
     pub(super) fn begins_late(&self, worker: &str, since_ms: u64, error: &Error) {
         let mut inner = self.lock();
         let status = inner.workers.entry(worker.to_owned()).or_default();
         status.outage = Some((since_ms, error.to_string()));
     }
 
-    /// A worker that is stuck has lost its tasks to others, and cannot say so.
+    /// A worker that is stuck has lost its tasks to others, and cannot report it.
     pub(super) fn expelled(&self, worker: &str) {
         let mut inner = self.lock();
         let status = inner.workers.entry(worker.to_owned()).or_default();
@@ -277,7 +278,7 @@ impl Status {
         status.expelled = true;
     }
 
-    /// Moves on, unless the application has failed or is further already.
+    /// Moves on, unless the application has failed or is already further.
     pub(super) fn enter(&self, state: State) {
         let mut inner = self.lock();
         let order = [
@@ -324,20 +325,20 @@ impl Status {
         self.states.send_replace(state);
     }
 
-    /// The state now, and each later one.
+    /// The current state, and each later one.
     pub(super) fn states(&self) -> watch::Receiver<State> {
         self.states.subscribe()
     }
 
-    /// Whether all workers that run know the drain of that number.
+    /// Whether all running workers know of the drain of that number.
     pub(super) fn know_drain(&self, number: u64) -> bool {
         let inner = self.lock();
-        // One that is stuck has no tasks that could have ended.
+        // A stuck worker has no tasks that could have ended.
         let known = |worker: &&WorkerStatus| worker.expelled || worker.drain_known >= number;
         inner.workers.values().filter(known).count() >= inner.running
     }
 
-    /// The tasks that are open, and whether each has ended with whoever lists it.
+    /// The open tasks, and whether each has ended according to the worker that lists it.
     pub(super) fn tasks(&self) -> BTreeMap<TaskId, bool> {
         let inner = self.lock();
         let mut tasks = BTreeMap::new();
@@ -347,7 +348,7 @@ impl Status {
         tasks
     }
 
-    /// Whether some tasks are being opened, or wait to be.
+    /// Whether some tasks are being opened, or are waiting to be.
     pub(super) fn is_opening(&self) -> bool {
         let inner = self.lock();
         let mut workers = inner.workers.values();
@@ -358,7 +359,7 @@ impl Status {
         self.lock().running
     }
 
-    /// The failure, as an error that can be given away more than once.
+    /// The failure, as an error that can be returned more than once.
     pub(super) fn error(&self) -> Option<Error> {
         self.lock()
             .error
@@ -366,7 +367,7 @@ impl Status {
             .map(|(kind, message)| Error::new(*kind, message.clone()))
     }
 
-    /// The picture at `now_ms` of the monotonic clock, with what workers have been at for long.
+    /// The snapshot at `now_ms` of the monotonic clock, including slow records of workers.
     pub(super) fn snapshot(&self, now_ms: u64, mut stuck: BTreeMap<String, Stuck>) -> Snapshot {
         let inner = self.lock();
         let mut snapshot = Snapshot {

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: as a flag that can be asked, and as something to await.
+//! SIGINT and SIGTERM: as a flag to check, and as a future.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,15 +7,15 @@ use tokio::signal::unix::{self, SignalKind};
 
 use crate::base::{Error, ErrorKind, Result};
 
-/// Set by the first SIGINT or SIGTERM. The second ends the process at once, as it does without this:
-/// a shutdown that hangs can still be stopped from the keyboard.
+/// Set by the first SIGINT or SIGTERM. The second ends the process at once, as without this type: a
+/// shutdown that hangs can still be aborted from the keyboard.
 #[derive(Clone, Debug)]
 pub struct StopSignal {
     caught: Arc<AtomicBool>,
 }
 
 impl StopSignal {
-    /// Begins to listen, for the rest of the process.
+    /// Starts listening, for the rest of the process.
     ///
     /// # Errors
     /// `Unavailable` if the system refuses.
@@ -25,7 +25,7 @@ impl StopSignal {
             let refused = |cause| {
                 Error::new(ErrorKind::Unavailable, "listening for signals").with_source(cause)
             };
-            // In this order: the first signal finds the flag still unset.
+            // In this order, because the first signal must find the flag still unset.
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&caught))
                 .map_err(refused)?;
             signal_hook::flag::register(signal, Arc::clone(&caught)).map_err(refused)?;
@@ -33,7 +33,7 @@ impl StopSignal {
         Ok(Self { caught })
     }
 
-    /// Whether there was one.
+    /// Whether a signal has arrived.
     pub fn is_set(&self) -> bool {
         self.caught.load(Ordering::Acquire)
     }
@@ -46,7 +46,7 @@ pub(super) struct Signal {
 }
 
 impl Signal {
-    /// Begins to listen; the second signal ends the process, as with [`StopSignal`].
+    /// Starts listening; the second signal ends the process, as with [`StopSignal`].
     pub(super) fn listen() -> Result<Self> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::invalid(

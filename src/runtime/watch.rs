@@ -1,8 +1,8 @@
 //! Input topics that change while an application runs.
 //!
-//! The tasks are decided once, at start: partitions that are added later are read by nobody, and a key may
-//! be in another partition than its state. So the number is compared now and then, and the application fails
-//! with both numbers rather than leave records unread.
+//! The tasks are decided once, at start: partitions that are added later are not read by any task, and a
+//! key may be in another partition than its state. So the number is compared from time to time, and on a
+//! difference the application fails with both numbers rather than leave records unread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,12 +10,13 @@ use std::time::Duration;
 use super::worker::Shared;
 use crate::base::{Error, ErrorKind, Result};
 
-/// How often the topics are looked at.
+/// How often the topics are checked.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long workers wait for the log before they give up once the application has failed, in milliseconds.
+/// How long workers wait for the log before they give up after the application has failed, in
+/// milliseconds.
 const GIVE_UP_MS: u64 = 30_000;
 
-/// Looks until the application ends. A topic that changed fails it.
+/// Checks until the application ends. A topic that changed fails it.
 pub(super) fn watch(shared: &Shared) {
     let expected = counts(shared);
     while shared.liveness.pause(LOOK) {

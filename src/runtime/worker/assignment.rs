@@ -1,4 +1,4 @@
-//! What a worker holds: taking tasks, opening them, giving them back.
+//! The tasks of a worker: taking, opening and giving them back.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::log::{Assignment, JoinRequest, Membership};
 use crate::runtime::open_task::OpenTask;
 
 impl Worker {
-    /// Tells the group that this worker lives, and opens and closes tasks as the group says.
+    /// Tells the group that this worker is alive, and opens and closes tasks as assigned.
     pub(super) fn take_assignment(&mut self) -> Result<()> {
         let beaten = beat(&mut *self.membership, &mut self.pending);
         match beaten.and_then(|()| self.follow_pending()) {
@@ -24,7 +24,7 @@ impl Worker {
         };
         let followed = self.follow(&assignment);
         if followed.is_err() {
-            // What the log's outage kept from being done is done later.
+            // Work that an outage of the log prevented is done later.
             self.pending.get_or_insert(assignment);
         }
         followed
@@ -42,11 +42,11 @@ impl Worker {
             let places_lost = self.places_lost;
             let committed = self.all_committed()?;
             if self.places_lost != places_lost {
-                // The worker was expelled meanwhile: this assignment is another's.
+                // The worker was expelled in the meantime: this assignment belongs to another.
                 return Ok(());
             }
             if !committed {
-                // The next turn goes on, unless the group has said something newer by then.
+                // The next turn continues, unless the group has assigned something newer by then.
                 self.releasing = self.phase == Phase::Working;
                 self.pending.get_or_insert_with(|| assignment.clone());
                 return Ok(());
@@ -72,9 +72,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives back all that the group no longer means for this worker: tasks just closed or given up, and
-    /// those of an assignment that another one followed before it was looked at. Of the others the group
-    /// knows that they are not this member's.
+    /// Gives back everything that the group no longer assigns to this worker: tasks just closed or given
+    /// up, and those of an assignment that was superseded before it was processed. For the others, the
+    /// group knows that they do not belong to this member.
     fn release_but(&mut self, kept: &BTreeSet<&TaskId>) -> Result<()> {
         let tasks = self.shared.layout.specs.keys();
         let others: Vec<TaskId> = tasks.filter(|task| !kept.contains(task)).cloned().collect();
@@ -94,7 +94,8 @@ impl Worker {
             let mut open = OpenTask::of(&shared, &id, *ready)?;
             let reading = self.reading.as_ref();
             open.task.set_reader(reading.and_then(Reading::sender));
-            // What ended when this application ran last may go on now. Within one run it stays ended.
+            // A task that ended in the application's previous run may continue now. Within one run it
+            // stays ended.
             if shared.is_first_opening(&id) {
                 open.task.forget_ends();
             }
@@ -103,7 +104,7 @@ impl Worker {
             self.openings.unread = true;
         }
         if self.openings.unread {
-            // Where an outage of the log keeps it from that, the next turn tries again.
+            // If an outage of the log prevents that, the next turn tries again.
             self.assign_reader()?;
             self.openings.unread = false;
             self.settle();
@@ -111,15 +112,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Notes whether the worker has all that the group gave it.
+    /// Notes whether the worker has all tasks that the group gave it.
     fn settle(&mut self) {
         let now_ms = self.shared.env.monotonic_ms();
         self.settled_at_ms = self.openings.is_empty().then_some(now_ms);
         self.report(true);
     }
 
-    /// Gives the reader the inputs of all tasks, each where its fetched records end. Those of tasks that
-    /// stay are there already, and what was fetched of them is not fetched again.
+    /// Gives the reader the inputs of all tasks, each from the end of its fetched records. Those of tasks
+    /// that stay are already there, and their fetched records are not fetched again.
     pub(super) fn assign_reader(&mut self) -> Result<()> {
         let mut positions: Vec<(TopicPartition, Offset)> = Vec::new();
         for open in self.tasks.values() {
@@ -140,7 +141,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Does what an outage of the log has kept from being done when tasks came.
+    /// Does what an outage of the log prevented when tasks arrived.
     pub(super) fn catch_up(&mut self) -> Result<()> {
         if self.reader_stale {
             self.assign_reader()?;
@@ -150,7 +151,7 @@ impl Worker {
     }
 }
 
-/// Joins the group. `name` is unique in it and stable over restarts.
+/// Joins the group. `name` is unique in it and stable across restarts.
 pub(in crate::runtime) fn join(shared: &Shared, name: &str) -> Result<Box<dyn Membership>> {
     shared.log.join(JoinRequest {
         group: shared.layout.application.clone(),
@@ -161,7 +162,7 @@ pub(in crate::runtime) fn join(shared: &Shared, name: &str) -> Result<Box<dyn Me
     })
 }
 
-/// Tells the group that the worker lives and keeps what it answers.
+/// Tells the group that the worker is alive and stores the answer.
 pub(super) fn beat(
     membership: &mut dyn Membership,
     pending: &mut Option<Assignment>,

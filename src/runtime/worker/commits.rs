@@ -9,19 +9,20 @@ use crate::log::{CommitError, size_of};
 use crate::runtime::Guarantee;
 use crate::runtime::commit::{InFlight, seal};
 
-/// So many times what a commit took last that was asked for without a backlog is left to the log before the next,
-/// unless the interval is over: it has others to serve, and commits that queue up there take longer and longer.
+/// The log gets this many times the duration of the last commit submitted without a backlog before the
+/// next one, unless the interval has ended: it has other clients, and queued commits take longer and
+/// longer.
 const SPACING_COMMITS: u64 = 4;
 
 impl Worker {
-    /// Bytes that wait for a commit, or are on their way in one.
+    /// Bytes that wait for a commit, or are in flight in one.
     pub(super) fn uncommitted_bytes(&self) -> usize {
         let tasks = self.tasks.values();
         let waiting: usize = tasks.map(|open| open.task.uncommitted_bytes()).sum();
         waiting + self.in_flight.as_ref().map_or(0, InFlight::bytes)
     }
 
-    /// As many may there be. At half of it a commit is due: one half is on its way while the other fills.
+    /// The limit. A commit is due at half of it: one half is in flight while the other fills.
     pub(super) fn uncommitted_limit(&self) -> usize {
         let limit = self.ahead.room(self.shared.settings.uncommitted_bytes());
         match self.short_of_room {
@@ -41,8 +42,8 @@ impl Worker {
             .values()
             .any(|open| open.task.has_ended() && !open.ended);
         let due_ms = self.commit_due_ms();
-        // When both generations are full there is nothing to do but wait for the answer; or for the brokers to
-        // take what went ahead.
+        // When both generations are full, the worker can only wait for the answer, or for the brokers to
+        // take what was sent ahead.
         let ahead = self.writer.staged_bytes();
         self.is_full = bytes + ahead >= limit && (self.in_flight.is_some() || ahead > 0);
         let is_much = bytes >= limit / 2;
@@ -56,8 +57,9 @@ impl Worker {
         }
     }
 
-    /// Whether memory has room again when the outputs alone are committed, which at least once allows: rows that
-    /// change again until the commit is due are written once. Where the log gains by staging they have left it.
+    /// Whether memory has room again after only the outputs are committed, which at least once allows:
+    /// rows that change again until the commit is due are then written once. Where the log benefits from
+    /// staging, outputs have already left memory.
     fn are_outputs_enough(&mut self, bytes: usize) -> bool {
         let is_allowed = self.shared.settings.guarantee == Guarantee::AtLeastOnce;
         is_allowed && self.writer.staging().is_none() && self.waiting_outputs() >= bytes / 2
@@ -89,8 +91,8 @@ impl Worker {
         }
     }
 
-    /// When the next commit is due, by the monotonic clock. With a backlog that is after the interval; results
-    /// that nothing is coming to change need not wait for it.
+    /// When the next commit is due, by the monotonic clock. With a backlog, after the interval; results
+    /// that no waiting input will change need not wait for it.
     pub(super) fn commit_due_ms(&mut self) -> u64 {
         let settings = &self.shared.settings;
         let interval_ms = settings.commit_interval_ms;
@@ -143,7 +145,7 @@ impl Worker {
         self.is_asked(asked)
     }
 
-    /// Takes the answer to the commit in flight, if it comes in that time.
+    /// Takes the answer to the commit in flight, if it arrives within that time.
     pub(super) fn look_for_answer(&mut self, timeout: Duration) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
         let Some(flight) = &mut self.in_flight else {
@@ -167,7 +169,7 @@ impl Worker {
                     return Ok(());
                 };
                 let wall_ms = self.shared.env.wall_ms();
-                // One of outputs alone has nothing to apply.
+                // A commit of outputs alone has nothing to apply.
                 flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
                 self.commits += 1;
                 let answered_ns = self.shared.env.monotonic_ns();
@@ -195,15 +197,15 @@ impl Worker {
         }
     }
 
-    /// There is no commit in flight any more.
+    /// There is no longer a commit in flight.
     pub(super) fn answered(&mut self) -> Option<InFlight> {
         self.unanswered = None;
         self.ask_again_at_ms = 0;
         self.in_flight.take()
     }
 
-    /// Commits everything, turn by turn; whether all of it is committed. It is not either if a commit was
-    /// aborted or the place in the group lost: look at the phase.
+    /// Commits everything, over several turns; returns whether all of it is committed. It also returns
+    /// false if a commit was aborted or the place in the group was lost: check the phase.
     pub(super) fn all_committed(&mut self) -> Result<bool> {
         let phase = self.phase;
         self.look_for_answer(Duration::ZERO)?;
@@ -226,11 +228,11 @@ impl Worker {
             self.ahead.halve();
         }
         match error {
-            // Tried again it would be refused again.
+            // A retry would be refused again.
             CommitError::Aborted(error) if error.kind() == ErrorKind::Invalid => Err(error),
             CommitError::Aborted(error) => self.abort(&error),
             CommitError::Fenced(error) => self.lose_place(error),
-            // Whatever became of it, the log knows: the worker begins anew from what is committed.
+            // Whatever its outcome, the log knows it: the worker restarts from what is committed.
             CommitError::Lost(error) => self.rejoin(&error),
             CommitError::Unknown(error) | CommitError::Fatal(error) => Err(error),
         }

@@ -9,11 +9,12 @@ use crate::log::{Isolation, Log, Reader};
 use crate::runtime::layout::inputs;
 use crate::runtime::open_task::OpenTask;
 
-/// How often a worker that has records looks which tasks have ended, in milliseconds.
+/// How often a worker that has records checks which tasks have ended, in milliseconds.
 const DRAIN_MS: u64 = 100;
 
 impl Worker {
-    /// Sees that a drain was asked for: what ended in an earlier one may have got more since.
+    /// Notices that a drain was requested: tasks that ended in an earlier one may have received more
+    /// since.
     pub(super) fn note_drain(&mut self) {
         let asked = self.shared.drain_asked.load(Ordering::Acquire);
         if asked == self.drain_known {
@@ -30,16 +31,17 @@ impl Worker {
         self.report(true);
     }
 
-    /// Whether a drain goes on that this worker knows.
+    /// Whether a drain that this worker knows of is in progress.
     pub(super) fn is_draining(&self) -> bool {
         let number = self.shared.draining.load(Ordering::Acquire);
         number > 0 && number == self.drain_known
     }
 
-    /// Ends tasks whose input has ended.
+    /// Ends the tasks whose input has ended.
     pub(super) fn drain(&mut self, records: usize) -> Attempt {
         let now_ms = self.shared.env.monotonic_ms();
-        // Clocks alone are records, too: those of silent inputs come for as long as these have not ended.
+        // Clocks without records count as records too: those of silent inputs arrive until these have
+        // ended.
         let is_due = records == 0 || now_ms >= self.drained_at_ms.saturating_add(DRAIN_MS);
         if !is_due || !self.is_draining() {
             return Ok(());
@@ -53,8 +55,8 @@ impl Worker {
         } = self;
         let say_again_ms = SAY_AGAIN_MS.max(3 * shared.settings.commit_interval_ms);
         for (id, open) in tasks.iter_mut() {
-            // A task downstream that moved to another instance may have begun anew. Where outputs come back, the
-            // task may wait for that one in turn.
+            // A downstream task that moved to another instance may have started over. With feedback
+            // edges, the task may in turn wait for that one.
             let has_news = open.task.has_ended() || open.task.has_ended_partly();
             if has_news && now_ms > open.said_end_at_ms + say_again_ms {
                 open.said_end_at_ms = now_ms;
@@ -78,8 +80,8 @@ impl Worker {
     }
 }
 
-/// Moves a task past what takes offsets and is no record, so that others see that nothing is behind its
-/// committed offsets.
+/// Moves a task past offsets without records, so that others see that nothing follows its committed
+/// offsets.
 fn pass_gaps(open: &mut OpenTask, reader: &dyn Reader) -> Result<()> {
     for partition in inputs(open.task.spec()) {
         if let Some(position) = reader.position(&partition) {
@@ -89,11 +91,11 @@ fn pass_gaps(open: &mut OpenTask, reader: &dyn Reader) -> Result<()> {
     Ok(())
 }
 
-/// Tells a task where all its inputs end now.
+/// Tells a task where all its inputs now end.
 fn set_ends(open: &mut OpenTask, log: &dyn Log, reader: &dyn Reader) -> Result<()> {
     let asked = inputs(open.task.spec());
-    // What ends a task must count what is committed and not seen by readers yet: a log may take a
-    // moment for that.
+    // Committed records that readers do not see yet must count before a task ends: a log may take a
+    // moment to show them.
     let ends = log.end_offsets(&asked, Isolation::ReadUncommitted)?;
     for (partition, end) in asked.iter().zip(ends) {
         let position = reader.position(partition).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What a worker does when its work was in vain: a commit was aborted, or its place is lost.
+//! What a worker does when its work is lost: a commit was aborted, or its place was lost.
 
 use super::assignment::{beat, join};
 use super::outage::{Attempt, Outage, backoff_ms, of_log};
@@ -8,14 +8,14 @@ use crate::log::{Assignment, Heartbeat, MemberToken, Membership};
 use crate::runtime::layout::inputs;
 use crate::runtime::open_task::seek;
 
-/// A worker that loses its place to others this often within that time, in milliseconds, has a twin: an
-/// expulsion takes a session each, and a session is many seconds.
+/// A worker that loses its place to others this often within that time, in milliseconds, has a duplicate:
+/// an expulsion takes a whole session, which is many seconds.
 const FENCED_MOST: usize = 10;
 const FENCED_WITHIN_MS: u64 = 60_000;
 
 impl Worker {
-    /// Nothing of the commit happened: every task forgets what is not committed, and reads its input
-    /// again after a while.
+    /// Nothing of the commit happened: every task drops what is not committed, and reads its input again
+    /// after a while.
     pub(super) fn abort(&mut self, error: &Error) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
         let times = Outage::note(&mut self.aborts, now_ms, error);
@@ -41,7 +41,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Puts the inputs at what is committed, once it is time.
+    /// Moves the inputs back to what is committed, once it is time.
     pub(super) fn go_back(&mut self, at_ms: u64, full: bool) -> Attempt<Turn> {
         match beat(&mut *self.membership, &mut self.pending) {
             Err(error) if error.kind() == ErrorKind::Fenced => {
@@ -65,7 +65,7 @@ impl Worker {
             open.committing.clone_from(&open.committed);
         }
         if full {
-            // What has been read of repartition topics may be what fills it.
+            // Records already read from repartition topics may be what fills the log.
             self.short_of_room = true;
             self.purge()?;
         }
@@ -74,11 +74,11 @@ impl Worker {
         Ok(Turn::Again)
     }
 
-    /// The group has moved on: whatever is not committed is somebody else's now.
+    /// The group has moved on: whatever is not committed now belongs to another member.
     ///
     /// # Errors
-    /// When that happens again and again: two processes that go by one name take each other's place for
-    /// ever, and none gets far.
+    /// When that happens repeatedly, two processes use the same name: they take each other's place for
+    /// ever, and neither makes progress.
     pub(super) fn lose_place(&mut self, error: Error) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
         self.fenced_at_ms.push_back(now_ms);
@@ -110,7 +110,7 @@ impl Worker {
         Err(Error::new(ErrorKind::Fenced, message))
     }
 
-    /// Begins anew from what is committed, with another place in the group and another writer.
+    /// Restarts from what is committed, with a new place in the group and a new writer.
     pub(super) fn rejoin(&mut self, error: &Error) -> Result<()> {
         tracing::warn!(worker = %self.name, %error, "lost its place in the group; joining anew");
         self.answered();
@@ -134,7 +134,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Joins the group again, with a writer that fences what the last one left behind.
+    /// Rejoins the group, with a writer that fences what the last one left open.
     pub(super) fn join_again(&mut self) -> Attempt<Turn> {
         self.assign_reader().map_err(of_log)?;
         let application = &self.shared.layout.application;
@@ -159,7 +159,7 @@ impl Worker {
     }
 }
 
-/// The membership of one who is a member of no group.
+/// A membership for a worker that is not a member of any group.
 pub(super) struct NoPlace;
 
 impl Membership for NoPlace {

@@ -1,4 +1,4 @@
-//! Housekeeping: rows to the disk, and what nobody needs any more out of the log.
+//! Housekeeping: flushes rows to disk, and deletes records that are no longer needed from the log.
 
 use super::Worker;
 use crate::base::{ErrorKind, Result};
@@ -26,7 +26,7 @@ impl Worker {
         self.purge()
     }
 
-    /// Bounds how much of the changelogs a crash makes a restart read, and how old the rows get.
+    /// Bounds how much of the changelogs a restart reads after a crash, and how old the rows get.
     fn flush_what_is_due(&mut self, now_ms: u64) -> Result<()> {
         let interval_ms = self.shared.settings.flush_interval_ms;
         for open in self.tasks.values_mut() {
@@ -38,7 +38,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Deletes what nobody needs any more from internal topics.
+    /// Deletes records that are no longer needed from internal topics.
     pub(super) fn purge(&mut self) -> Result<()> {
         let mut before = Vec::new();
         for open in self.tasks.values() {

@@ -1,8 +1,8 @@
 //! A worker: it owns its tasks, its reader, its writer and its place in the group.
 //!
-//! A worker is a function of its state: [`Worker::turn`] does what is due now, for some milliseconds at
-//! most, and says when it is to be called again. It never waits. Its thread is a loop around it, and a
-//! simulation can be one too ([ADR 0011](../../../docs/adr/0011-a-workers-turn.md)).
+//! A worker is a function of its state: [`Worker::turn`] does the work that is due now, for at most some
+//! milliseconds, and returns when it should be called again. It never waits. Its thread is a loop around
+//! it, and so can a simulation be ([ADR 0011](../../../docs/adr/0011-a-workers-turn.md)).
 //!
 //! ```text
 //!  Working: take what the group assigns; step some tasks; commit when it is due; after each round of
@@ -50,33 +50,32 @@ use crate::base::{Result, TaskId, TopicPartition};
 use crate::log::{Assignment, Membership, Reader, Writer};
 use crate::task::Drops;
 
-/// How long a worker waits for records before it looks at its other duties.
+/// How long a worker waits for records before it returns to its other duties.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long it waits for the answer to a commit when it has nothing else to do.
 const ANSWER_WAIT: Duration = Duration::from_millis(20);
-/// How long it waits for outputs that went ahead to leave memory, at a time.
+/// How long it waits at a time for outputs sent ahead to leave memory.
 const ROOM_WAIT: Duration = Duration::from_millis(2);
-/// How long it waits for the ends of inputs at a time when it has nothing else to do.
+/// How long it waits at a time for the ends of inputs when it has nothing else to do.
 const ENDS_WAIT: Duration = Duration::from_millis(5);
-/// The least that is fetched of an input at a time, in bytes.
+/// The minimum that is fetched of an input at a time, in bytes.
 const FETCH_BYTES_MIN: usize = 64 << 10;
-/// Records of a step, and bytes of a commit, while there is hardly room in the log.
+/// Records of a step, and bytes of a commit, while the log has hardly any room.
 const SMALL_STEP: usize = 50;
 const SMALL_COMMIT_BYTES: usize = 16 << 10;
 
-/// While others drain: how often a task that has ended says so downstream, in milliseconds.
+/// While others drain: how often a task that has ended reports it downstream, in milliseconds.
 const SAY_AGAIN_MS: u64 = 2_000;
-/// How often offsets that do not change are committed all the same: a log may forget those that nobody
-/// has renewed for long (Kafka: a week).
+/// How often unchanged offsets are committed anyway: a log may forget offsets that are not renewed for
+/// long (Kafka: a week).
 const REFRESH_MS: u64 = 6 * 60 * 60 * 1_000;
 
-/// What a worker is about.
+/// The phase of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Working,
-    /// A commit was aborted and no task has anything uncommitted. Their inputs are put at what is
-    /// committed, not before that time of the monotonic clock; with `full` there is hardly room in the
-    /// log.
+    /// A commit was aborted and no task has uncommitted data. Their inputs are moved back to what is
+    /// committed, not before that time of the monotonic clock; with `full` the log has hardly any room.
     GoingBack {
         at_ms: u64,
         full: bool,
@@ -90,14 +89,14 @@ enum Phase {
     Ended,
 }
 
-/// When a worker wants its next turn. To call it earlier does no harm.
+/// When a worker wants its next turn. Calling it earlier does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// At once: there is more to do.
     Again,
-    /// At that time of the monotonic clock, in milliseconds, or when records or an answer come.
+    /// At that time of the monotonic clock, in milliseconds, or when records or an answer arrive.
     Wait { until_ms: u64 },
-    /// Never: it has ended in good order.
+    /// Never: it has shut down cleanly.
     Ended,
 }
 
@@ -109,26 +108,28 @@ pub(in crate::runtime) struct Worker {
     /// Whether the reader has not been given the inputs of all tasks.
     reader_stale: bool,
     writer: Box<dyn Writer>,
-    /// Before the membership: when a panic drops it all, who gets the tasks finds their directories free.
+    /// Declared before the membership: if a panic drops everything, the next owner of the tasks finds
+    /// their directories released.
     tasks: BTreeMap<TaskId, OpenTask>,
-    /// Reads rows for them, while a thread of its own runs the worker. After them, which hold its senders.
+    /// Reads rows for them, while a separate thread runs the worker. Declared after them, since they hold
+    /// its senders.
     reading: Option<Reading>,
-    /// Tasks that it is about to have.
+    /// Tasks that are being opened.
     openings: Openings,
     membership: Box<dyn Membership>,
-    /// What it is at, for others to read while it does not come back.
+    /// What it is doing, for others to read while it is busy.
     activity: Arc<Activity>,
-    /// An assignment that came while the worker was busy with the last one.
+    /// An assignment that arrived while the worker was busy with the last one.
     pending: Option<Assignment>,
-    /// Whether tasks are to be given back: until all is committed none is stepped.
+    /// Whether tasks must be given back: until everything is committed, no task is stepped.
     releasing: bool,
     in_flight: Option<InFlight>,
     asked_at_ms: u64,
-    /// Since when the answer to the commit in flight is lost, and when to ask for it again.
+    /// Since when the answer to the commit in flight has been lost, and when to ask for it again.
     unanswered: Option<Outage>,
     ask_again_at_ms: u64,
-    /// Whether what is uncommitted fills its share of memory, and a commit, or outputs that go ahead of one,
-    /// are on their way.
+    /// Whether uncommitted data fills its share of memory, and a commit, or outputs sent ahead of one,
+    /// are in flight.
     is_full: bool,
     ahead: Ahead,
     committed_at_ms: u64,
@@ -137,11 +138,11 @@ pub(in crate::runtime) struct Worker {
     latencies: Latencies,
     /// When the last commit became definite, by the monotonic clock.
     definite_at_ms: Option<u64>,
-    /// How long the last commit took that it asked for when it had caught up; one of a backlog takes longer.
+    /// How long the last commit took that it submitted when it had caught up; one of a backlog takes longer.
     commit_took_ms: u64,
-    /// Whether it had caught up when it asked for the one in flight.
+    /// Whether it had caught up when it submitted the commit in flight.
     asked_caught_up: bool,
-    /// Whether there was nothing to process when records were looked for last, and none came.
+    /// Whether there was nothing to process when it last looked for records, and none arrived.
     has_caught_up: bool,
     passed_gaps_at_ms: u64,
     refreshed_at_ms: u64,
@@ -149,35 +150,35 @@ pub(in crate::runtime) struct Worker {
     /// Commits at the time of the last purge.
     purged_commits: u64,
     reported_at_ms: u64,
-    /// Whether the log was full: until the next round of housekeeping commits are small, and what they
+    /// Whether the log was full: until the next round of housekeeping, commits are small, and what they
     /// consumed is purged at once.
     short_of_room: bool,
     /// How often it has lost its place in the group.
     places_lost: u64,
     /// When it was fenced within the last minute, by the monotonic clock.
     fenced_at_ms: VecDeque<u64>,
-    /// Number of the last drain that it knows.
+    /// Number of the last drain that it knows of.
     drain_known: u64,
-    /// When it looked last which tasks a drain ends.
+    /// When it last checked which tasks a drain ends.
     drained_at_ms: u64,
-    /// When it took the tasks that it has, by the monotonic clock; `None` until the group gave it some.
+    /// When it got its current tasks, by the monotonic clock; `None` until the group gave it some.
     settled_at_ms: Option<u64>,
-    /// The task that is stepped next, in the middle of a round.
+    /// The next task to step, in the middle of a round.
     next_task: Option<TaskId>,
-    /// Records of the round so far.
+    /// Number of records in the round so far.
     round_records: usize,
-    /// An input whose end the log was asked for in this round.
+    /// An input whose end was requested from the log in this round.
     missing: Option<TopicPartition>,
-    /// The same of the last round, and since when: until the log answers nothing is fetched.
+    /// The same for the last round, and since when: until the log answers, nothing is fetched.
     awaited: Option<(TopicPartition, u64)>,
     silence: Silence,
-    /// The log cannot be asked.
+    /// The log is unreachable.
     outage: Option<Outage>,
     /// Commits have been aborted, one after another.
     aborts: Option<Outage>,
-    /// Drops of tasks that are closed.
+    /// Drops counted by tasks that are closed.
     drops: Drops,
-    /// Offsets of inputs that were deleted before they were read.
+    /// Number of input offsets that were deleted before they were read.
     deleted_unread: u64,
     records: u64,
     commits: u64,
@@ -262,12 +263,12 @@ impl Worker {
         }
     }
 
-    /// Does what is due now and says when to come again. It lasts about as long as a step of one task
-    /// may, plus one record, plus what opening tasks takes.
+    /// Does the work that is due now and returns when to call it again. It takes at most about as long as
+    /// a step of one task, plus one record, plus the time to open tasks.
     ///
     /// # Errors
-    /// What nothing heals, or an outage that has lasted longer than the settings allow. The worker is of
-    /// no use then.
+    /// An error that cannot be recovered from, or an outage that has lasted longer than the settings
+    /// allow. The worker cannot be used after that.
     pub(in crate::runtime) fn turn(&mut self) -> Result<Turn> {
         let turn = match self.try_turn() {
             Ok(turn) => {
@@ -310,7 +311,7 @@ impl Worker {
         self.take_opened().map_err(of_log)?;
         self.catch_up().map_err(of_log)?;
         self.note_drain();
-        // While tasks are to be given back, or memory is full, all waits for the answer to a commit.
+        // While tasks must be given back, or memory is full, everything waits for the answer to a commit.
         let held = self.releasing || self.is_full;
         let mut round = None;
         if !held {
@@ -367,7 +368,7 @@ impl Worker {
         }
     }
 
-    /// Waits for what it wants its next turn for, as its thread does between two turns.
+    /// Waits for whatever its next turn needs, as its thread does between two turns.
     fn wait(&mut self, until_ms: u64) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
         let left = Duration::from_millis(until_ms.saturating_sub(now_ms)).min(IDLE_WAIT);
@@ -418,9 +419,9 @@ impl Worker {
         Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
     }
 
-    /// The orderly end: commit, flush, give back, leave.
+    /// A clean shutdown: commit, flush, give back, leave.
     fn stop(&mut self, commits: bool) -> Attempt<Turn> {
-        // Of a lost place the commit tells.
+        // If the place is lost, the commit reports it.
         let _ = assignment::beat(&mut *self.membership, &mut self.pending);
         if commits && !self.all_committed()? {
             return Ok(match self.phase {

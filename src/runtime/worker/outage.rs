@@ -1,11 +1,11 @@
 //! An outage of the log is waited out, for as long as it lasts.
 //!
 //! ```text
-//!  the log cannot be asked       Outage      ask again, later and later
+//!  the log is unreachable        Outage      ask again, at growing intervals
 //!  commits are aborted           GoingBack   the same, from what is committed
-//!  a commit is not answered      in flight   ask for the answer, later and later
+//!  a commit is not answered      in flight   ask for the answer, at growing intervals
 //! ```
-//! Each of the three is waited for; what nothing can heal ends the worker.
+//! All three are waited out; an error that cannot be recovered from ends the worker.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,16 +23,16 @@ pub(super) fn backoff_ms(times: u32) -> u64 {
     (BACKOFF_MS << times.min(10)).min(BACKOFF_MS_MAX)
 }
 
-/// Why a turn did not come to its end.
+/// Why a turn was not completed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The log cannot be asked now. What was to be done can be done later.
+    /// The log is unreachable now. The work can be done later.
     Outage(Error),
-    /// Nothing heals it.
+    /// An error that cannot be recovered from.
     Final(Error),
 }
 
-/// What may have to wait for the log.
+/// Operations that may have to wait for the log.
 pub(super) type Attempt<T = ()> = Result<T, Failure>;
 
 impl From<Error> for Failure {
@@ -41,8 +41,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// The error of a question to the log. Of other things the same kind means what a later try does not
-/// heal.
+/// The error of a request to the log. In other contexts an error of the same kind means something that a
+/// retry does not fix.
 pub(super) fn of_log(error: Error) -> Failure {
     match error.kind() {
         ErrorKind::Unavailable => Failure::Outage(error),
@@ -50,7 +50,7 @@ pub(super) fn of_log(error: Error) -> Failure {
     }
 }
 
-/// The log has not answered, or has refused what it may take later.
+/// The log has not answered, or has refused something that it may accept later.
 #[derive(Debug)]
 pub(super) struct Outage {
     pub(super) since_ms: u64,
@@ -60,7 +60,7 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// Notes one more refusal.
+    /// Counts one more refusal.
     pub(super) fn note(outage: &mut Option<Self>, now_ms: u64, error: &Error) -> u32 {
         let noted = outage.get_or_insert_with(|| Self {
             since_ms: now_ms,
@@ -73,7 +73,7 @@ impl Outage {
     }
 }
 
-/// A worker's ends of the log.
+/// A worker's connections to the log.
 pub(in crate::runtime) struct Ends {
     pub(super) reader: Box<dyn Reader>,
     pub(super) writer: Box<dyn Writer>,
@@ -83,7 +83,7 @@ impl Ends {
     /// Opens them for the worker of that name.
     ///
     /// # Errors
-    /// Those of the log.
+    /// As those of the log.
     pub(in crate::runtime) fn open(shared: &Shared, name: &str) -> Result<Self> {
         let id = format!("{}-{name}", shared.layout.application);
         Ok(Self {
@@ -94,7 +94,7 @@ impl Ends {
         })
     }
 
-    /// The same, an outage of the log being waited out; `None` if the application stops meanwhile.
+    /// The same, but waits out an outage of the log; `None` if the application stops in the meantime.
     ///
     /// # Errors
     /// As [`Ends::open`], and the outage once it has lasted longer than the settings allow.
@@ -121,7 +121,7 @@ impl Ends {
 }
 
 impl Worker {
-    /// The log could not be asked; the turn is taken again later.
+    /// The log was unreachable; the turn is repeated later.
     pub(super) fn note_outage(&mut self, error: &Error) -> Turn {
         let now_ms = self.shared.env.monotonic_ms();
         let times = Outage::note(&mut self.outage, now_ms, error);
@@ -140,14 +140,14 @@ impl Worker {
         }
     }
 
-    /// The outage that has lasted longest.
+    /// The longest outage so far.
     pub(super) fn longest_outage(&self) -> Option<&Outage> {
         let all = [&self.outage, &self.aborts, &self.unanswered];
         let all = all.into_iter().flatten();
         all.min_by_key(|outage| outage.since_ms)
     }
 
-    /// Gives up where the settings or the end of the application say so.
+    /// Gives up if the settings or the end of the application require it.
     pub(super) fn check_patience(&self) -> Result<()> {
         let Some(outage) = self.longest_outage() else {
             return Ok(());

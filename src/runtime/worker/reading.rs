@@ -1,5 +1,5 @@
 //! The thread that reads rows ahead for the tasks of a worker: their next records are known long before
-//! they are processed, and a read of RocksDB takes many times what a record costs otherwise.
+//! they are processed, and a read of RocksDB takes many times as long as processing a record otherwise.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -7,7 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use crate::base::{Env, Result, Thread};
 use crate::state::ReadAhead;
 
-/// The thread, which ends when this is dropped and no task has a sender any more.
+/// The thread; it ends when this is dropped and no task has a sender any more.
 pub(super) struct Reading {
     sender: Option<Sender<Arc<ReadAhead>>>,
     thread: Option<Thread>,

@@ -1,4 +1,4 @@
-//! What a worker says about itself.
+//! The report of a worker.
 
 use super::Worker;
 use crate::base::{NO_TIMESTAMP, Offset, TopicPartition};
@@ -10,7 +10,7 @@ use crate::runtime::{InputSnapshot, StoreSnapshot, TaskSnapshot, WorkerMemory};
 const SIZES_MS: u64 = 5_000;
 
 impl Worker {
-    /// Says where it stands: now, or if it has not for a while.
+    /// Reports its state: now, or if the last report is some time ago.
     pub(super) fn report(&mut self, now: bool) {
         let now_ms = self.shared.env.monotonic_ms();
         if !now && now_ms < self.reported_at_ms + 100 {
@@ -18,7 +18,7 @@ impl Worker {
         }
         self.reported_at_ms = now_ms;
         let (restoring, waiting) = self.openings.report(now_ms);
-        // What a task that is not open yet has to read is not known.
+        // The backlog of a task that is not open yet is not known.
         let is_opening = !restoring.is_empty() || !waiting.is_empty();
         let outage = self.longest_outage();
         let outage = outage.map(|outage| (outage.since_ms, outage.reason.clone()));
@@ -73,7 +73,7 @@ impl Worker {
         for open in self.tasks.values() {
             let figures = open.task.input_figures().map(|(_, figures)| figures);
             for (input, figures) in open.task.inputs.progress().zip(figures) {
-                // The reader moves past what counts as an offset and is no record.
+                // The reader moves past offsets without records.
                 let read = match input.buffered_bytes {
                     0 => self.reader.position(&input.partition),
                     _ => None,
@@ -100,7 +100,7 @@ impl Worker {
 }
 
 impl OpenTask {
-    /// Asks for the size of the stores, if that is long ago.
+    /// Queries the size of the stores, if the last query is long ago.
     fn measure(&mut self, now_ms: u64) {
         let is_due = |at_ms: u64| now_ms >= at_ms.saturating_add(SIZES_MS);
         if self.stores_at_ms.is_none_or(is_due) {

@@ -27,26 +27,26 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) budget: Budget,
     pub(in crate::runtime) env: Arc<dyn Env>,
     pub(in crate::runtime) hooks: Arc<dyn Hooks>,
-    /// Outlives this, in handles that tell how the application ended.
+    /// Outlives this, in handles that show how the application ended.
     pub(in crate::runtime) status: Arc<Status>,
     pub(in crate::runtime) about: Arc<About>,
     pub(in crate::runtime) liveness: Liveness,
     pub(in crate::runtime) stop: AtomicBool,
-    /// Whether workers that stop give their places in the group back.
+    /// Whether workers that stop give up their places in the group.
     pub(in crate::runtime) leaves: AtomicBool,
     /// When workers that stop no longer wait for a log that does not answer, by the monotonic clock.
     pub(in crate::runtime) give_up_at_ms: AtomicU64,
-    /// Number of the drain that was asked for last; 0 before the first.
+    /// Number of the last requested drain; 0 before the first.
     pub(in crate::runtime) drain_asked: AtomicU64,
-    /// Number of the drain that goes on, once every worker has forgotten the ends of those before.
+    /// Number of the drain in progress, once every worker has forgotten the ends of earlier ones.
     pub(in crate::runtime) draining: AtomicU64,
     /// Tasks that were opened since the start.
     pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
-    /// Those that are open, for who reads their rows.
+    /// Those that are open, for readers of their rows.
     pub(in crate::runtime) committed: CommittedTasks,
-    /// Whether times are in the task changelogs where the topology wants them.
+    /// Whether times are in the task changelogs where the topology expects them.
     pub(in crate::runtime) moves: Moves,
-    /// Tasks that wait to be opened and restored.
+    /// Tasks waiting to be opened and restored.
     pub(in crate::runtime) restores: Arc<RestoreQueue>,
 }
 
@@ -62,7 +62,7 @@ impl Shared {
         self.give_up_at_ms.load(Ordering::Acquire)
     }
 
-    /// Whether the task is opened for the first time since the start; asked once an opening.
+    /// Whether the task is opened for the first time since the start; queried once per opening.
     pub(super) fn is_first_opening(&self, task: &TaskId) -> bool {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.insert(task.clone())

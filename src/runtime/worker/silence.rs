@@ -1,10 +1,11 @@
-//! Inputs that are silent, and whom windows wait for (design D10, ADR 0010).
-//!
-//! An input is silent once the log has said, again and again for as long as its time-out, that the
-//! task has read it to its end, uncommitted records included, and its source has accepted no record since:
-//! what a source refuses moves no time, so that an input of nothing else would hold back all others. Answers that fail to come (a leader that
-//! is away, a worker that is held up) begin the time anew. A task with a silent input renews a lease
-//! each second; time goes on without the input as far as the others had come at the renewal before.
+//! Inputs that are silent, and origins that windows wait for ([ADR
+//! 0010](../../../docs/adr/0010-time-as-a-promise.md)).
+//! An input is silent once the log has confirmed, repeatedly for as long as its time-out, that the task
+//! has read it to its end, including uncommitted records, and its source has accepted no record since:
+//! refused records do not advance time, so an input of nothing else would hold back all others. If
+//! answers fail to arrive (a leader is down, a worker is held up), the time starts again. A task with a
+//! silent input renews a lease each second; time advances without the input as far as the others had come
+//! at the previous renewal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +14,20 @@ use crate::base::{Offset, TaskId, TopicPartition};
 use crate::runtime::open_task::OpenTask;
 use crate::task::{DropReason, OutputId, UserInput};
 
-/// How often the log is asked at most and at least, in milliseconds: a quarter of the smallest time-out
-/// in between.
+/// The minimum and maximum interval at which the log is asked, in milliseconds; in between, a quarter of
+/// the smallest time-out.
 const LOOK_MS_MIN: u64 = 5;
 const LOOK_MS_MAX: u64 = 250;
-/// How old an answer may be, in milliseconds, and how far apart two may be.
+/// The maximum age of an answer, in milliseconds, and the maximum distance between two.
 const ANSWER_MS_MAX: u64 = 3_000;
-/// How often a lease is renewed, in milliseconds; a shorter time-out is renewed as often as it lasts.
+/// How often a lease is renewed, in milliseconds; a shorter time-out is renewed at its own interval.
 const RENEW_MS: u64 = 1_000;
-/// How often it is said who holds time back, in milliseconds.
+/// How often the origins that hold back time are logged, in milliseconds.
 const SAY_MS: u64 = 60_000;
-/// Who holds time back for less is not worth a word, in milliseconds.
+/// Origins that hold back time for less than this are not logged, in milliseconds.
 const WAIT_MS: u64 = 10_000;
 
-/// What a worker knows of silent inputs.
+/// What a worker knows about silent inputs.
 #[derive(Default)]
 pub(super) struct Silence {
     looked_at_ms: u64,
@@ -35,18 +36,18 @@ pub(super) struct Silence {
     quiet: BTreeMap<TopicPartition, Quiet>,
     /// Partitions of repartition topics that have had records.
     used: BTreeSet<TopicPartition>,
-    /// Records that had been dropped because their window closed without them, when it was last said.
+    /// The number of records dropped because their window closed without them, at the last log message.
     lost: u64,
 }
 
-/// An input of which no record was accepted for a while.
+/// An input from which no record was accepted for a while.
 struct Quiet {
-    /// Records accepted by then.
+    /// Number of records accepted by then.
     accepted: u64,
     since_ms: u64,
     /// When it was last known to be at its end.
     answered_ms: u64,
-    /// Whether it was when last looked at: if not, what comes may be accepted.
+    /// Whether it was at its end at the last check: if not, the next records may be accepted.
     is_at_end: bool,
 }
 
@@ -62,7 +63,7 @@ impl Silence {
         let quiet = self.quiet.get_mut(place);
         let known = quiet.filter(|quiet| quiet.accepted == input.accepted);
         let (Some(position), Some((end, answered_ms))) = (position, end) else {
-            // No answer yet: the last one counts for a while.
+            // No answer yet: the last one stays valid for a while.
             if position.is_none() || known.is_none() {
                 self.quiet.remove(place);
             }
@@ -98,7 +99,7 @@ impl Silence {
 }
 
 impl Worker {
-    /// Looks which inputs are silent and lets time go on without them.
+    /// Checks which inputs are silent and lets time advance without them.
     pub(super) fn look_for_silence(&mut self) {
         let now_ms = self.shared.env.monotonic_ms();
         let timeouts = self.tasks.values().flat_map(|open| &open.idle_timeouts_ms);
@@ -123,7 +124,7 @@ impl Worker {
         }
     }
 
-    /// Asks where the inputs end that hold nothing.
+    /// Asks for the ends of inputs that hold no records.
     fn hear_ends(&mut self, now_ms: u64) {
         let mut inputs: Vec<UserInput<'_>> = Vec::new();
         for open in self.tasks.values() {
@@ -159,7 +160,7 @@ impl Worker {
                     has_records,
                     ..
                 } = input;
-                // The first renewal only says what the lease will be at the second.
+                // The first renewal only records what the lease will be at the second.
                 let timeout_ms = open.idle_timeouts_ms[position];
                 let enough_ms = timeout_ms.map(|timeout_ms| match open.renewed_at_ms {
                     None => timeout_ms.saturating_sub(renew_ms),
@@ -189,8 +190,8 @@ impl Worker {
         }
     }
 
-    /// Finds out which partitions of repartition topics have records, for those who would otherwise
-    /// send their clocks to all of them.
+    /// Finds out which partitions of repartition topics have records, for tasks that would otherwise send
+    /// their clocks to all of them.
     fn find_used(&mut self) {
         let mut unknown: BTreeMap<TopicPartition, Vec<(TaskId, OutputId)>> = BTreeMap::new();
         for (task, open) in &mut self.tasks {
@@ -221,7 +222,7 @@ impl Worker {
         }
     }
 
-    /// Once a minute: whom windows wait for, and what was lost by not waiting.
+    /// Once a minute, logs which origins windows wait for, and what was lost by not waiting.
     fn say_who_waits(&mut self, now_ms: u64) {
         let mut lost = self.drops.of(DropReason::ClosedWhileIdle);
         for (task, open) in &self.tasks {
@@ -255,7 +256,7 @@ impl Worker {
     }
 }
 
-/// Whether an input has had its first renewal and is on the way to its second.
+/// Whether an input has had its first renewal and its second is pending.
 fn is_armed(open: &OpenTask, silence: &Silence, now_ms: u64, renew_ms: u64) -> bool {
     let mut inputs = open.task.user_inputs();
     inputs.any(|input| {
@@ -270,7 +271,7 @@ fn is_armed(open: &OpenTask, silence: &Silence, now_ms: u64, renew_ms: u64) -> b
 }
 
 impl OpenTask {
-    /// Notes how far the slowest origin has come, and since when it stands there.
+    /// Notes how far the slowest origin has come, and since when it has been there.
     fn note_waits(&mut self, now_ms: u64) {
         let before = self.waits.take();
         self.waits = self.task.held_back().map(|held_back| match before {

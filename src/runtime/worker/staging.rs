@@ -1,43 +1,44 @@
-//! Outputs that go to the log ahead of their commit, where the log gains by it (decision D18,
-//! [ADR 0019](../../../docs/adr/0019-outputs-go-ahead.md)).
+//! Outputs that are sent to the log ahead of their commit, where the log benefits from it ([ADR
+//! 0019](../../../docs/adr/0019-outputs-go-ahead.md)).
 //!
 //! ```text
 //!  step -> outputs wait -> enough of them: stage -> ... -> seal: the rest, changelogs, offsets -> submit
 //! ```
-//! Outputs alone: a changelog has one record of a row, however often that changed, and it is known when the
-//! commit is sealed. And between steps alone: within one a record may be undone. While a commit is in flight
-//! nothing goes ahead, since the next one begins after it.
+//! Only outputs: a changelog has one record per row, however often that changed, and it is known only
+//! when the commit is sealed. And only between steps: within a step a record may be undone. While a
+//! commit is in flight nothing is sent ahead, since the next commit begins after it.
 
 use super::{Phase, Worker};
 use crate::base::{Result, TopicPartition};
 use crate::log::{Batch, Staging};
 
-/// A commit of which nothing is known to be wrong but its size is tried again with half of it, down to this, in
-/// bytes.
+/// A commit that failed for no known reason other than its size is retried at half the size, down to
+/// this, in bytes.
 const COMMIT_BYTES_MIN: usize = 32 << 10;
 
-/// What went ahead of the next commit, and what the last ones taught.
+/// What was sent ahead of the next commit, and what was learned from the last ones.
 #[derive(Default)]
 pub(super) struct Ahead {
-    /// When it has to be submitted at the latest, by the monotonic clock; `None` while nothing went ahead.
+    /// When it must be submitted at the latest, by the monotonic clock; `None` while nothing was sent
+    /// ahead.
     until_ms: Option<u64>,
-    /// A commit failed: until one succeeds they go whole. What made the last one fail, such as a record that
-    /// takes longer than a transaction may, may come again, and must not find one open.
+    /// After a failed commit, nothing is sent ahead until one succeeds. The cause of the failure, such as
+    /// a record that takes longer than a transaction may, may occur again, and must not find one open.
     is_off: bool,
-    /// How large a commit may be since one failed, in bytes.
+    /// The maximum size of a commit since one failed, in bytes.
     limit: Option<usize>,
     /// The size of the last one.
     asked: usize,
 }
 
 impl Ahead {
-    /// The next commit is asked for.
+    /// The next commit is submitted.
     pub(super) fn is_asked(&mut self, bytes: usize) {
         self.until_ms = None;
         self.asked = bytes;
     }
 
-    /// The last one did. Commits grow slowly, and not while they take long.
+    /// The last one succeeded. Commits grow slowly, and not while they take long.
     pub(super) fn succeeded(&mut self, took_ms: u64, staging: Option<Staging>) {
         self.is_off = false;
         let is_slow = |staging: Staging| u128::from(took_ms) > staging.within.as_millis();
@@ -51,19 +52,19 @@ impl Ahead {
         self.is_off = true;
     }
 
-    /// The log did not take the last commit in time, perhaps because it was too large for what leads there: the
-    /// next is of half the size at most.
+    /// The log did not take the last commit in time, perhaps because it was too large for the network:
+    /// the next one has at most half the size.
     pub(super) fn halve(&mut self) {
         let known = self.limit.unwrap_or(usize::MAX);
         self.limit = Some((self.asked / 2).min(known).max(COMMIT_BYTES_MIN));
     }
 
-    /// How much may wait for a commit, of what there is room for.
+    /// How much may wait for a commit, out of the available room.
     pub(super) fn room(&self, bytes: usize) -> usize {
         self.limit.map_or(bytes, |limit| limit.min(bytes))
     }
 
-    /// What went ahead is gone.
+    /// What was sent ahead is gone.
     pub(super) fn forget(&mut self) {
         self.until_ms = None;
     }
@@ -74,7 +75,7 @@ impl Ahead {
 }
 
 impl Worker {
-    /// Lets outputs go ahead, if enough of them wait to be worth it.
+    /// Sends outputs ahead, if enough of them are waiting to be worth it.
     pub(super) fn stage(&mut self) -> Result<()> {
         if self.in_flight.is_some() || self.phase != Phase::Working || self.ahead.is_off {
             return Ok(());
@@ -102,7 +103,7 @@ impl Worker {
         tasks.map(|open| open.task.effects().bytes()).sum()
     }
 
-    /// Takes them. Whoever made some has something to commit, whatever else it did.
+    /// Takes them. A task that made some has something to commit, whatever else it did.
     pub(super) fn take_outputs(&mut self) -> Vec<(TopicPartition, Batch)> {
         let mut outputs = Vec::new();
         for open in self.tasks.values_mut() {

@@ -1,4 +1,4 @@
-//! What a turn does with records: steps of the tasks, in rounds, and fetching for the next round.
+//! How a turn processes records: steps of the tasks, in rounds, and fetching for the next round.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use crate::runtime::layout::inputs;
 use crate::runtime::open_task::OpenTask;
 use crate::task::StepLimits;
 
-/// How long, in milliseconds, nothing is fetched because the end of an input is asked for.
+/// How long, in milliseconds, nothing is fetched while the end of an input is requested.
 const ENDS_WAIT_MS: u64 = 100;
 
-/// How often a worker that has caught up moves its tasks past what is no record, in milliseconds.
+/// How often a worker that has caught up moves its tasks past offsets without records, in milliseconds.
 const PASS_GAPS_MS: u64 = 1_000;
 
-/// What the steps of a turn came to.
+/// The result of the steps of a turn.
 pub(super) struct Stepped {
-    /// Records taken.
+    /// Number of records processed.
     pub(super) records: usize,
-    /// Records of the whole round, if it ended in this turn.
+    /// Number of records of the whole round, if it ended in this turn.
     pub(super) round: Option<usize>,
 }
 
 impl Worker {
-    /// Steps one task after another, beginning where the last turn ended, until each had its step or the
-    /// time of a step is over: what else the worker has to do waits no longer than that and the step of
+    /// Steps one task after another, starting where the last turn ended, until each has had its step or
+    /// the time of a step is over: other duties of the worker wait no longer than that and the step of
     /// one task.
     pub(super) fn step(&mut self) -> Attempt<Stepped> {
         let uncommitted_limit = self.uncommitted_limit();
@@ -50,8 +50,8 @@ impl Worker {
         let duration_ns = shared.settings.step_ms.saturating_mul(1_000_000);
         let turn_ends_ns = clock().saturating_add(duration_ns);
         let mut records = 0;
-        // With hardly any room, repartition topics are read before they are written further: only
-        // whole batches that were read make room.
+        // With hardly any room, repartition topics are read before they are written further: only purging
+        // whole batches that were read makes room.
         let internal = |open: &OpenTask| shared.layout.reads_repartition(open.task.spec());
         let read_first = *short_of_room
             && tasks
@@ -75,13 +75,13 @@ impl Worker {
                 continue;
             }
             if open.task.inputs.is_waiting() {
-                // Other inputs are empty: are they at their end, or only not fetched yet?
+                // Other inputs are empty: are they at their end, or just not fetched yet?
                 if let Some(partition) = ask_ends(open, &mut **reader).map_err(of_log)? {
                     *missing = Some(partition);
                     continue;
                 }
             }
-            // One without records may have time to pass on all the same.
+            // A task without records may have time to pass on all the same.
             let timer_ms = open.task.next_wall_timer_ms();
             let has_timer = timer_ms.is_some_and(|due_ms| due_ms <= wall_ms);
             if open.task.inputs.has_records() || has_timer {
@@ -125,12 +125,12 @@ impl Worker {
         })
     }
 
-    /// Fetches what is there, as far as there is room for it; whether anything came.
+    /// Fetches as much as there is room for; returns whether anything arrived.
     pub(super) fn fetch(&mut self) -> Attempt<bool> {
         if let Some((_, since_ms)) = &self.awaited
             && self.shared.env.monotonic_ms() < since_ms + ENDS_WAIT_MS
         {
-            // With more records the log would have to be asked anew.
+            // With more records, the log would have to be asked again.
             return Ok(false);
         }
         let share = self.fetch_share();
@@ -143,7 +143,7 @@ impl Worker {
         self.poll_reader(Duration::ZERO)
     }
 
-    /// Waits for records; whether any came.
+    /// Waits for records; returns whether any arrived.
     pub(super) fn poll_reader(&mut self, wait: Duration) -> Attempt<bool> {
         let share = self.fetch_share();
         let fetched = self.reader.poll(share, wait).map_err(of_log)?;
@@ -195,8 +195,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Moves the tasks of a worker that has caught up past what takes offsets and is no record, the markers of
-    /// transactions above all, so that whoever compares what they commit with the ends sees no lag.
+    /// Moves the tasks of a worker that has caught up past offsets without records, mainly the markers of
+    /// transactions, so that comparing what they commit with the ends shows no lag.
     pub(super) fn pass_gaps(&mut self) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
         if !self.has_caught_up || now_ms < self.passed_gaps_at_ms.saturating_add(PASS_GAPS_MS) {
@@ -213,8 +213,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Each input gets its share, whatever the others hold: one of a task may wait for another. What is
-    /// fetched on top of a share is a share at most.
+    /// Each input gets its share, whatever the others hold: one input of a task may wait for another.
+    /// Fetching exceeds a share by at most one more share.
     fn fetch_share(&self) -> usize {
         let inputs: usize = self.tasks.values().map(|open| open.committed.len()).sum();
         let share = self.shared.settings.fetch_bytes() / inputs.max(1) / 2;
@@ -222,8 +222,8 @@ impl Worker {
     }
 }
 
-/// Tells a task where those of its inputs end that others wait for; or returns one of which the log has
-/// not said it yet.
+/// Tells a task the ends of those of its inputs that others wait for; or returns one whose end the log
+/// has not reported yet.
 fn ask_ends(open: &mut OpenTask, reader: &mut dyn Reader) -> Result<Option<TopicPartition>> {
     let starved: Vec<TopicPartition> = open.task.inputs.starved().cloned().collect();
     for partition in starved {
