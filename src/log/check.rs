@@ -1,4 +1,4 @@
-//! What every log refuses, in the same words.
+//! What every log refuses, with the same messages.
 
 use super::{Batch, Cleanup, GroupCommit, MemberToken, TopicSpec};
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
@@ -13,7 +13,7 @@ pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the log was closed")
 }
 
-/// Refuses a specification that no log can keep.
+/// Refuses a specification that no log can fulfil.
 pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
     if spec.partitions == 0 || spec.name.is_empty() {
         let message = format!(
@@ -25,7 +25,7 @@ pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to take an existing topic for another one.
+/// Refuses an existing topic with other settings.
 pub(super) fn check_same(wanted: &TopicSpec, existing: &TopicSpec) -> Result<()> {
     let shape = |spec: &TopicSpec| {
         let cleanup = match spec.cleanup {
@@ -49,7 +49,7 @@ pub(super) fn check_same(wanted: &TopicSpec, existing: &TopicSpec) -> Result<()>
 
 /// Refuses a batch with a record that is too large for its topic.
 pub(super) fn check_sizes(partition: &TopicPartition, batch: &Batch, max: usize) -> Result<()> {
-    // No record is larger than its batch, which spares nearly all batches the walk.
+    // No record is larger than its batch, so nearly all batches need not be walked through.
     if batch.as_bytes().len() <= max {
         return Ok(());
     }
@@ -81,7 +81,7 @@ pub(super) fn beyond_end(partition: &TopicPartition, position: Offset, end: Offs
     ))
 }
 
-/// The error of a reader whose topic is not the one that it began to read.
+/// The error of a reader whose topic is not the one that it started to read.
 pub(super) fn made_anew(partition: &TopicPartition) -> Error {
     Error::corrupt(format!(
         "topic {} was deleted and made anew while it was read: what was read so far is of the old one. Restart \

@@ -1,4 +1,4 @@
-//! What is written: commits, and the writers that make them.
+//! Writing: commits, and the writers that make them.
 //!
 //! ```text
 //!  stage   records that much waits for go ahead of their commit; no reader of committed records sees them
@@ -19,9 +19,9 @@ use crate::base::{Error, Offset, TopicPartition};
 /// The offsets part of a commit.
 #[derive(Clone, Debug)]
 pub struct GroupCommit {
-    /// Whose progress it is.
+    /// The group whose progress it is.
     pub group: String,
-    /// Who commits; `None` for a group that has no members (a feeder), which is never fenced.
+    /// The committing member; `None` for a group that has no members (a feeder), which is never fenced.
     pub token: Option<MemberToken>,
     /// The progress.
     pub offsets: Vec<(TopicPartition, CommittedOffset)>,
@@ -30,13 +30,13 @@ pub struct GroupCommit {
 /// Everything that becomes visible at once.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
-    /// Records to append. Of one partition there may be several batches; they are appended in order.
+    /// Records to append. There may be several batches for a partition; they are appended in order.
     pub appends: Vec<(TopicPartition, Batch)>,
     /// Progress to record with them.
     pub group: Option<GroupCommit>,
 }
 
-/// What a successful commit did.
+/// The result of a successful commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// For each partition appended to: the offset after the last appended record.
@@ -46,23 +46,23 @@ pub struct Receipt {
 /// Why a commit did not happen, and what is true now.
 #[derive(Debug)]
 pub enum CommitError {
-    /// Nothing of it happened, and it may be tried again: rebuild from committed state.
+    /// Nothing of it happened, and it may be retried: rebuild from committed state.
     Aborted(Error),
-    /// Nothing of it happened: the group has moved on. Give up all tasks and join anew.
+    /// Nothing of it happened: the group has moved on. Give up all tasks and rejoin.
     Fenced(Error),
     /// It may or may not have happened, and stays in flight. Call [`Writer::poll`] again until the
     /// outcome is definite.
     Unknown(Error),
-    /// It may or may not have happened, and this writer cannot learn which. Open the writer's id anew,
-    /// which settles it, and read the group's offsets: they are what the commit made them, or what they
-    /// were before.
+    /// It may or may not have happened, and this writer cannot find out. Open the writer's id again,
+    /// which settles it, and read the group's offsets: either the commit has changed them, or they are as
+    /// before.
     Lost(Error),
     /// Nothing more can be written. Stop; a restart continues from committed state.
     Fatal(Error),
 }
 
 impl CommitError {
-    /// The error inside.
+    /// The underlying error.
     pub fn into_error(self) -> Error {
         match self {
             Self::Aborted(error)
@@ -90,7 +90,7 @@ impl fmt::Display for CommitError {
 
 impl std::error::Error for CommitError {}
 
-/// Records that wait in a writer for the commit that they are a part of.
+/// Records that wait in a writer for the commit they belong to.
 #[derive(Clone, Debug, Default)]
 pub struct Staged {
     appends: Vec<(TopicPartition, Batch)>,
@@ -98,29 +98,29 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Adds records after those that wait.
+    /// Adds records after those already waiting.
     pub fn add(&mut self, appends: Vec<(TopicPartition, Batch)>) {
         self.bytes += size_of(&appends);
         self.appends.extend(appends);
     }
 
-    /// How many bytes wait.
+    /// How many bytes are waiting.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes all that waits.
+    /// Takes all waiting records.
     pub fn take(&mut self) -> Vec<(TopicPartition, Batch)> {
         self.bytes = 0;
         std::mem::take(&mut self.appends)
     }
 
-    /// Forgets what waits.
+    /// Discards the waiting records.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// The commit with what waits before its own records; nothing waits after that.
+    /// The commit with the waiting records before its own; nothing is waiting after that.
     #[must_use]
     pub fn complete(&mut self, mut commit: Commit) -> Commit {
         if !self.appends.is_empty() {
@@ -131,31 +131,33 @@ impl Staged {
     }
 }
 
-/// How many bytes the batches have together.
+/// The total size of the batches in bytes.
 pub(crate) fn size_of(appends: &[(TopicPartition, Batch)]) -> usize {
     let sizes = appends.iter().map(|(_, batch)| batch.as_bytes().len());
     sizes.sum()
 }
 
-/// What a log gains by staging.
+/// When staging is worthwhile for a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Staging {
-    /// How many bytes should wait before records are staged; a smaller commit goes whole when it is
-    /// submitted.
+    /// How many bytes should wait before records are staged; a smaller commit is sent in one piece when
+    /// it is submitted.
     pub from_bytes: usize,
-    /// How long after the first staged record the commit should be submitted at the latest: the log gives up
-    /// what stays open for long.
+    /// How long after the first staged record the commit should be submitted at the latest: the log
+    /// aborts a commit that stays open too long.
     pub within: Duration,
 }
 
 /// Commits, one at a time. Owned by one thread.
 pub trait Writer: Send {
-    /// Records of the next commit that are known before it is submitted. Returns at once. A log that gains
-    /// by it begins to write them; no reader of committed records sees any of them before the commit is
-    /// definite. They come before the records that are submitted. Not to be called while a commit is in flight.
+    /// Adds records of the next commit before it is submitted. Returns at once. A log that benefits from
+    /// it begins to write them; no reader of committed records sees any of them before the commit is
+    /// definite. They come before the records that are submitted. Not to be called while a commit is in
+    /// flight.
     ///
     /// # Errors
-    /// As [`Writer::poll`], for what was staged before, too: nothing of it is staged any more.
+    /// As [`Writer::poll`], including errors of what was staged before: nothing is staged any more after
+    /// an error.
     fn stage(
         &mut self,
         appends: Vec<(TopicPartition, Batch)>,
@@ -164,28 +166,28 @@ pub trait Writer: Send {
         Ok(())
     }
 
-    /// Gives up what was staged: no reader of committed records will ever see it. Not to be called while a
-    /// commit is in flight.
+    /// Discards staged records: no reader of committed records will ever see them. Not to be called while
+    /// a commit is in flight.
     fn abandon(&mut self) {
         self.staged().clear();
     }
 
-    /// Where records wait that were staged. A writer that writes when a commit is submitted, and not sooner,
-    /// needs no more than this and [`Staged::complete`] in its `submit`.
+    /// Where staged records wait. A writer that writes only when a commit is submitted needs no more than
+    /// this and [`Staged::complete`] in its `submit`.
     fn staged(&mut self) -> &mut Staged;
 
-    /// How many bytes of what was staged take memory of this process still.
+    /// How many bytes of staged records still use memory of this process.
     fn staged_bytes(&mut self) -> usize {
         self.staged().bytes()
     }
 
-    /// When staging is worth it; `None` if the log gains nothing by it.
+    /// When staging is worthwhile; `None` if the log does not benefit from it.
     fn staging(&self) -> Option<Staging> {
         None
     }
 
-    /// Hands over a commit, which has what was staged before its own records, and returns at once. The
-    /// outcome comes from [`Writer::poll`]. While one is in flight another must not be submitted. Whatever the
+    /// Submits a commit, which has the staged records before its own, and returns at once. The outcome
+    /// comes from [`Writer::poll`]. While one is in flight, another must not be submitted. Whatever the
     /// outcome, nothing is staged after it.
     ///
     /// # Errors
@@ -200,8 +202,8 @@ pub trait Writer: Send {
     /// again, and returns `Unknown` again while there is no answer.
     fn poll(&mut self, timeout: Duration) -> std::result::Result<Option<Receipt>, CommitError>;
 
-    /// How long after a commit was submitted the next one is worth its cost, at the least and however quick
-    /// the last one was, when results should be seen soon; `None` if the log does not say.
+    /// If results should be visible soon: the minimum time after submitting a commit at which the next
+    /// one is worth its cost, however quick the last one was; `None` if the log has no recommendation.
     fn spacing(&self) -> Option<Duration> {
         None
     }

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::base::{Env, Offset, Result, TaskId, TopicPartition};
 
-/// A log in memory: gone with the process. Retention and compaction, and so their limits, do not happen.
+/// A log in memory: lost with the process. There is no retention or compaction, so their limits have no
+/// effect.
 pub struct MemoryLog {
     shared: Arc<Shared>,
 }
@@ -30,7 +31,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<Arc<str>, Topic>,
-    /// How many topics were made so far.
+    /// How many topics have been created so far.
     topics_made: u64,
     offsets: BTreeMap<String, BTreeMap<TopicPartition, CommittedOffset>>,
     groups: Groups,

@@ -1,9 +1,9 @@
 //! Partitioned logs: one trait, several backends, one conformance suite.
 //!
 //! ```text
-//!  api, commit         what the layers above see
+//!  api, commit         the interface for the layers above
 //!  memory  embedded/  kafka/    the backends;  url picks one. The last two are features: rocksdb, kafka
-//!  group/              members, tasks and fencing, for the first two and for logs of others
+//!  group/              members, tasks and fencing, for the first two and for custom logs
 //!  turns, signal       the reader of those two, and how it waits
 //!  conformance/        what every backend must pass
 //! ```

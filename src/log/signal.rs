@@ -1,10 +1,10 @@
-//! How a reader waits for records without missing any and without turning in circles.
+//! How a reader waits for records without missing any and without busy waiting.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A count of appends that can be waited for: read it, look for records, and if there are none wait
-/// for the count to move past what was read.
+/// A count of appends that can be waited for: read it, look for records, and if there are none, wait for
+/// the count to move past what was read.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     count: Mutex<u64>,

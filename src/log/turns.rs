@@ -8,32 +8,32 @@ use super::signal::Signal;
 use super::{Fetched, Reader, Skipped};
 use crate::base::{Env, Offset, Result, TopicPartition};
 
-/// Where a fetch is to begin.
+/// Where a fetch starts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct From {
-    /// The topic that it is an offset of: one that was deleted and made anew has another number.
+    /// The topic to which the offset belongs: one that was deleted and recreated has another number.
     pub(super) topic: u64,
-    /// The first offset wanted.
+    /// The first offset requested.
     pub(super) position: Offset,
-    /// Whether no batch stands across it, which saves a search for that batch.
+    /// Whether no batch extends across it, which saves a search for that batch.
     pub(super) aligned: bool,
 }
 
-/// What such a log gives its readers.
+/// What such a log provides for its readers.
 pub(super) trait Source: Send + Sync + Debug + 'static {
     fn env(&self) -> &dyn Env;
     fn signal(&self) -> &Signal;
 
-    /// The number of the partition's topic, of which no other topic has it, not even one of the same name.
+    /// The number of the partition's topic, which no other topic has, not even one of the same name.
     /// `Invalid` if the partition does not exist.
     fn topic_of(&self, partition: &TopicPartition) -> Result<u64>;
 
     /// Where the partition's committed records end now.
     fn end(&self, partition: &TopicPartition) -> Result<Offset>;
 
-    /// Appends to `fetched` the committed batches at and after the position, up to `max_bytes` in all
-    /// but at least one, and returns where that has come to. `Corrupt` if the partition ends before the
-    /// position, or the topic is another one.
+    /// Appends to `fetched` the committed batches at and after the position, up to `max_bytes` in total
+    /// but at least one, and returns how far it got. `Corrupt` if the partition ends before the position,
+    /// or the topic is a different one.
     fn fetch(
         &self,
         partition: &TopicPartition,
@@ -43,7 +43,7 @@ pub(super) trait Source: Send + Sync + Debug + 'static {
     ) -> Result<Reached>;
 }
 
-/// Where a fetch has come to.
+/// How far a fetch got.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reached {
     /// The position after what was fetched, or after a gap.
@@ -78,7 +78,7 @@ impl<S: Source> TurnReader<S> {
         }
     }
 
-    /// A partition that is to be read from there on.
+    /// A partition to be read from there on.
     fn begin(&self, partition: &TopicPartition, position: Offset) -> Result<Assigned> {
         Ok(Assigned {
             partition: partition.clone(),
@@ -147,7 +147,7 @@ impl<S: Source> Reader for TurnReader<S> {
             let known = self.assigned.iter();
             let mut known = known.filter(|known| known.partition == *partition);
             assigned.push(match known.next() {
-                // Of another topic only the reader's next poll may say so.
+                // Only the reader's next poll may report that it is another topic.
                 Some(known) if known.from.position == begun.from.position => known.clone(),
                 _ => begun,
             });

@@ -1,4 +1,4 @@
-//! Which log an address names.
+//! Which log an address refers to.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::disk::Budget;
 pub struct OpenOptions {
     /// Clock, randomness and threads.
     pub env: Arc<dyn Env>,
-    /// Where an embedded log's memory comes from.
+    /// The source of an embedded log's memory.
     pub budget: Budget,
-    /// When an embedded log's commits are brought to the disk.
+    /// When an embedded log's commits are synced to disk.
     #[cfg(feature = "rocksdb")]
     pub fsync: Fsync,
     /// See [`Settings::quota_bytes`].
@@ -29,14 +29,14 @@ pub struct OpenOptions {
 const BUDGET_BYTES: usize = 64 << 20;
 
 impl Default for OpenOptions {
-    /// The system's clock, 64 MiB for an embedded log, an fsync a commit.
+    /// The system clock, 64 MiB for an embedded log, one fsync per commit.
     fn default() -> Self {
         Self::new(SystemEnv::shared(), Budget::new(BUDGET_BYTES))
     }
 }
 
 impl OpenOptions {
-    /// The defaults: an fsync a commit, no quota.
+    /// The defaults: one fsync per commit, no quota.
     pub fn new(env: Arc<dyn Env>, budget: Budget) -> Self {
         Self {
             env,
@@ -49,11 +49,11 @@ impl OpenOptions {
     }
 }
 
-/// Opens the log that `url` names: `memory:` (gone with the process), `embedded:DIRECTORY` or
+/// Opens the log that `url` names: `memory:` (lost with the process), `embedded:DIRECTORY` or
 /// `kafka://HOST:PORT` (see [`KafkaLog::connect`]).
 ///
 /// # Errors
-/// `Invalid` if the address names no log; others as [`EmbeddedLog::open`] and [`KafkaLog::connect`].
+/// `Invalid` if the address names no log; else as [`EmbeddedLog::open`] and [`KafkaLog::connect`].
 pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match (scheme, rest) {
@@ -93,7 +93,7 @@ fn not_built(scheme: &str, feature: &str) -> Error {
     ))
 }
 
-/// An address as it may be shown: without what may be secret.
+/// An address as it may be shown: without anything that may be secret.
 pub(super) fn shown(url: &str) -> String {
     let (place, settings) = match url.split_once('?') {
         Some((place, _)) => (place, "?..."),

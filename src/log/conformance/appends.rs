@@ -4,7 +4,7 @@ use super::*;
 use crate::base::{ErrorKind, Header};
 use crate::log::{CommittedOffset, GroupCommit};
 
-/// Keys, values and headers, null and empty ones too, and any timestamp come back as appended.
+/// Keys, values and headers, including null and empty ones, and any timestamp are returned as appended.
 pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'_>) {
     type Entry<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, i64, &'a [Header]);
     let (_, log) = start(factory);
@@ -62,7 +62,7 @@ pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'
     assert!(cursor.next_record().expect("intact").is_none());
 }
 
-/// A commit of records on two partitions and of progress is all there, or nothing of it.
+/// A commit of records on two partitions and of progress is there completely or not at all.
 pub fn a_commit_is_seen_whole_or_not_at_all(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
@@ -117,7 +117,7 @@ pub fn several_batches_of_a_commit_keep_their_order(factory: Factory<'_>) {
     assert_eq!(values(&*log, &p), ["a", "b", "c", "d", "e", "f"]);
 }
 
-/// An unknown partition aborts the whole commit, and the writer can go on.
+/// An unknown partition aborts the whole commit, and the writer remains usable.
 pub fn a_refused_commit_leaves_nothing(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
@@ -169,7 +169,7 @@ pub fn a_record_larger_than_its_topic_takes_is_refused(factory: Factory<'_>) {
     assert_eq!(values(&*log, &at("t", 0)).len(), 3);
 }
 
-/// Commits of several writers interleave; each writer's own stay in order, and no offset is given
+/// Commits of several writers interleave; each writer's own stay in order, and no offset is assigned
 /// twice.
 pub fn writers_at_once_get_offsets_of_their_own(factory: Factory<'_>) {
     const WRITERS: usize = 4;
@@ -210,7 +210,7 @@ pub fn writers_at_once_get_offsets_of_their_own(factory: Factory<'_>) {
     }
 }
 
-/// The second holder of a writer's id takes over; the first is told so and leaves nothing.
+/// The second holder of a writer's id takes over; the first gets an error and leaves nothing.
 pub fn a_writer_opened_again_fences_the_first(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let place = at("t", 0);
@@ -228,8 +228,8 @@ pub fn a_writer_opened_again_fences_the_first(factory: Factory<'_>) {
     assert_eq!(values(&*log, &place), ["a", "c", "d"]);
 }
 
-/// A reader and a writer that may take next to no memory give and take what they are asked for all the same: large
-/// records, and many small ones.
+/// A reader and a writer with almost no memory still deliver and accept what is requested: large records,
+/// and many small ones.
 pub fn what_is_larger_than_a_clients_memory_passes(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));

@@ -1,4 +1,4 @@
-//! What only a log in this process can promise.
+//! Guarantees that only a log in this process can make.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,8 +20,8 @@ pub fn batches_carry_the_wall_clock_of_their_append(factory: Factory<'_>) {
     assert_eq!(fetched[0].batch.append_time_ms(), NOW_MS);
 }
 
-/// Commits follow each other without a gap, refused and empty ones between them too, and a batch comes
-/// back as it was appended.
+/// Commits follow each other without a gap, even with refused and empty ones between them, and a batch is
+/// returned as it was appended.
 pub fn offsets_have_no_gaps(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
@@ -47,7 +47,7 @@ pub fn offsets_have_no_gaps(factory: Factory<'_>) {
     assert_eq!(reader.position(&p), Some(5));
 }
 
-/// While a writer commits to two partitions together, nobody sees the second behind the first.
+/// While a writer commits to two partitions together, no reader sees the second behind the first.
 pub fn a_commit_of_two_partitions_is_seen_at_once(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let done = Arc::new(AtomicBool::new(false));
@@ -76,7 +76,7 @@ pub fn a_commit_of_two_partitions_is_seen_at_once(factory: Factory<'_>) {
     )
     .expect("a thread");
     loop {
-        // In this order: whatever grows meanwhile, the later answer is not behind the earlier one.
+        // In this order: whatever grows in between, the later answer is not behind the earlier one.
         let last = done.load(Ordering::SeqCst) || thread.is_finished();
         let progress = log.committed("g", &[at("t", 0)]).expect("known");
         let progress = progress[0].as_ref().map_or(0, |committed| committed.offset);
@@ -102,7 +102,7 @@ pub fn a_commit_of_two_partitions_is_seen_at_once(factory: Factory<'_>) {
     assert_eq!(end(&*log, &at("t", 1)), 300);
 }
 
-/// A small budget of bytes takes a batch of each partition in turn.
+/// A small byte limit returns a batch of each partition in turn.
 pub fn partitions_take_exact_turns(factory: Factory<'_>) {
     let log = start_with(factory, "t", 3);
     for partition in 0..3 {
@@ -147,7 +147,7 @@ pub fn tasks_are_handed_over_one_by_one(factory: Factory<'_>) {
     assert_eq!(polled(&mut *a), Some(vec![0, 1, 2, 3]), "free at once");
 }
 
-/// Others may come and go: the token of a member that keeps its task stays good.
+/// Other members may join and leave: the token of a member that keeps its task stays valid.
 pub fn others_come_and_go_unnoticed(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut a = join(&*log, "a");
@@ -163,7 +163,7 @@ pub fn others_come_and_go_unnoticed(factory: Factory<'_>) {
     commit_as(&*log, token, 0).expect("still its own");
 }
 
-/// A member that does not poll is expelled when others do, and cannot come back with its old token.
+/// A member that does not poll is expelled when others do, and cannot return with its old token.
 pub fn a_member_is_silent_by_the_given_clock(factory: Factory<'_>) {
     let (env, log) = start_group(factory);
     let mut a = join(&*log, "a");
@@ -180,8 +180,8 @@ pub fn a_member_is_silent_by_the_given_clock(factory: Factory<'_>) {
     commit_as(&*log, b.token(), 0).expect("its own");
 }
 
-/// A worker that is busy for longer than the session keeps its tasks while somebody beats for it, and
-/// loses them once it has not polled for the whole interval.
+/// A worker that is busy for longer than the session keeps its tasks while heartbeats are sent for it,
+/// and loses them once it has not polled for the whole interval.
 pub fn a_heartbeat_stands_in_for_polls_up_to_their_interval(factory: Factory<'_>) {
     let (env, log) = start_group(factory);
     let patient = |member| JoinRequest {

@@ -26,15 +26,15 @@ fn progress(log: &dyn Log, mark: &TopicPartition) -> Offset {
     found.map_or(0, |committed| committed.offset)
 }
 
-/// A commit whose writer went away before its answer has happened or has not once the writer's id is open
-/// again: what its successor sees then is what it will see later, and records and offsets say the same.
+/// A commit whose writer disappeared before its answer has happened or not happened once the writer's id
+/// is open again: what its successor sees then does not change later, and records and offsets agree.
 pub fn opening_a_writer_settles_what_its_id_left_open(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (place, mark) = (at("t", 0), at("t", 1));
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let mut known = 0;
     for round in 0..6 {
-        // An answer may still come while the next one opens.
+        // An answer may still arrive while the next one opens.
         let handed = writer.submit(counted(&place, &mark, known + 1));
         handed.expect("nobody has the id");
         if round % 2 == 0 {
@@ -59,8 +59,9 @@ pub fn opening_a_writer_settles_what_its_id_left_open(factory: Factory<'_>) {
     assert_eq!(values(&*log, &place).len() as Offset, known + 1);
 }
 
-/// Whoever has read a group's offsets finds, up to the end of all records that he asks for after that, every
-/// record of the commits that made them so: a restore up to there is as far as the offsets are.
+/// A client that has read a group's offsets finds, up to the end of all records that it asks for after
+/// that, every record of the commits that produced them: a restore up to there is as far as the offsets
+/// are.
 pub fn the_end_of_a_restore_covers_what_offsets_tell(factory: Factory<'_>) {
     const COMMITS: Offset = 60;
     let log = start_with(factory, "t", 2);
@@ -92,7 +93,7 @@ pub fn the_end_of_a_restore_covers_what_offsets_tell(factory: Factory<'_>) {
     assert_eq!(values(&*log, &place).len() as Offset, COMMITS);
 }
 
-/// A member, what it was told to own last, and what it has not given back.
+/// A member, its last assignment, and what it has not given back.
 struct Holding {
     member: Box<dyn Membership>,
     given: Vec<u32>,
@@ -115,7 +116,7 @@ impl Holding {
     }
 }
 
-/// One turn of every member; one of them may be slow to give back. Nobody gets what another one holds.
+/// One turn of every member; one of them may be slow to give back. No member gets what another one holds.
 fn turn(members: &mut BTreeMap<&'static str, Holding>, slow: Option<&str>) {
     let names: Vec<&'static str> = members.keys().copied().collect();
     for name in names {
@@ -134,7 +135,8 @@ fn turn(members: &mut BTreeMap<&'static str, Holding>, slow: Option<&str>) {
     }
 }
 
-/// However members come, go, and are slow to give back: no task has two owners, and at last each has one.
+/// However members join, leave, and are slow to give back: no task has two owners, and eventually each
+/// has one.
 pub fn a_task_has_one_owner_whoever_comes_and_goes(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut members = BTreeMap::new();
@@ -169,7 +171,7 @@ pub fn a_task_has_one_owner_whoever_comes_and_goes(factory: Factory<'_>) {
     }
 }
 
-/// A member gives back whatever it does not want, held or not: others keep theirs, and so does it.
+/// A member releases tasks it does not want, held or not: other members keep theirs, and so does it.
 pub fn releasing_what_is_not_held_changes_nothing(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut a = join(&*log, "a");

@@ -36,7 +36,7 @@ pub(super) fn tasks(partitions: &[u32]) -> Vec<TaskId> {
         .collect()
 }
 
-/// Polls until the assignment is as wanted.
+/// Polls until the assignment is as expected.
 pub(super) fn settle(member: &mut dyn Membership, wanted: impl Fn(&[u32]) -> bool) -> Vec<u32> {
     let mut last = None;
     let env = SystemEnv::shared();
@@ -157,7 +157,7 @@ pub fn a_zombie_cannot_commit(factory: Factory<'_>) {
     assert_fenced(&*log, stranger, 0);
 }
 
-/// Others may come and go: the token of a member stays good for the tasks that it keeps.
+/// Other members may join and leave: the token of a member stays valid for the tasks that it keeps.
 pub fn a_member_that_goes_on_is_not_fenced_by_others(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut a = join(&*log, "a");
@@ -180,7 +180,7 @@ pub fn a_member_that_goes_on_is_not_fenced_by_others(factory: Factory<'_>) {
     commit_as(&*log, token, kept[0]).expect("still its own");
 }
 
-/// A member that does not poll is expelled, and cannot come back with its old token.
+/// A member that does not poll is expelled, and cannot return with its old token.
 pub fn a_silent_member_loses_its_tasks(factory: Factory<'_>) {
     let (env, log) = start_group(factory);
     let mut a = join(&*log, "a");
@@ -188,7 +188,7 @@ pub fn a_silent_member_loses_its_tasks(factory: Factory<'_>) {
     let mut b = join(&*log, "b");
     settle(&mut *b, <[u32]>::is_empty);
     commit_as(&*log, a.token(), 0).expect("not yet");
-    // Whichever clock the log goes by.
+    // Whichever clock the log uses.
     env.advance_ms(TIMEOUT_MS as i64 + 1);
     settle(&mut *b, |tasks| *tasks == [0, 1, 2, 3]);
     assert_fenced(&*log, a.token(), 0);
@@ -196,7 +196,7 @@ pub fn a_silent_member_loses_its_tasks(factory: Factory<'_>) {
     commit_as(&*log, b.token(), 0).expect("its own");
 }
 
-/// A heart that beats for a place that is lost says so to whoever keeps it going.
+/// A heartbeat for a place that is lost reports this to its sender.
 pub fn a_heartbeat_ends_with_its_place(factory: Factory<'_>) {
     let (_, log) = start_group(factory);
     let mut a = join(&*log, "a");

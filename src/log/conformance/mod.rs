@@ -1,10 +1,11 @@
-//! What every log must pass, whatever it is made of.
+//! What every log must pass, however it is built.
 //!
-//! Each case takes a [`Factory`] and panics when the log breaks its promise; [`log_conformance!`](crate::log_conformance)
-//! makes a test of each. A case makes topics and groups of its own, on a log that has none.
+//! Each case takes a [`Factory`] and panics if the log breaks its promise;
+//! [`log_conformance!`](crate::log_conformance) generates a test for each. A case creates its own topics
+//! and groups, on a log that has none.
 //!
-//! [`CASES`] are for every log. [`exact`] has those that only a log in this process can pass: where
-//! what was done is seen at once, offsets have no gaps but deleted ones, and the clock is given.
+//! [`CASES`] are for every log. [`exact`] has those that only a log in this process can pass: there,
+//! effects are visible at once, offsets have no gaps except deleted ones, and the clock is given.
 
 #![allow(
     clippy::expect_used,
@@ -40,7 +41,7 @@ use crate::base::{Env, ManualEnv, Offset, SystemEnv, TopicPartition};
 /// Makes an empty log whose clock is the given one.
 pub type Factory<'a> = &'a dyn Fn(Arc<ManualEnv>) -> Arc<dyn Log>;
 
-/// Makes one `#[test]` of each case, for the factory given by name: of a log in this process.
+/// Generates one `#[test]` for each case, for the factory given by name: of a log in this process.
 #[macro_export]
 macro_rules! log_conformance {
     ($factory:path) => {
@@ -75,7 +76,7 @@ macro_rules! log_conformance {
     };
 }
 
-/// Gives the names of all cases for every log to another macro, behind what else it is to get.
+/// Passes the names of all cases for every log to another macro, after its other arguments.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! each_log_case {
@@ -130,7 +131,8 @@ macro_rules! each_log_case {
 #[macro_export]
 macro_rules! log_case_table {
     ($($case:ident)*) => {
-        /// All cases that every log must pass, by name: for a test program that makes its own tests of them.
+        /// All cases that every log must pass, by name: for a test program that generates its own tests from
+        /// them.
         pub const CASES: &[(&str, Case)] = &[$((stringify!($case), $case)),*];
     };
 }
@@ -140,11 +142,11 @@ pub type Case = fn(Factory<'_>);
 
 crate::each_log_case!(crate::log_case_table,);
 
-/// When the clocks of the cases begin.
+/// The start of the cases' clocks.
 const NOW_MS: i64 = 1_700_000_000_000;
 /// Longer than any answer should take.
 const LONG: Duration = Duration::from_secs(20);
-/// How long to wait before looking again.
+/// How long to wait before checking again.
 const LOOK: Duration = Duration::from_millis(10);
 
 fn start(factory: Factory<'_>) -> (Arc<ManualEnv>, Arc<dyn Log>) {
@@ -194,8 +196,7 @@ fn append(log: &dyn Log, place: &TopicPartition, values: &[&str]) -> Offset {
     receipt.ends[place]
 }
 
-/// Takes what is there from the reader, until it stands at the end of the given partitions: partition,
-/// offset, value.
+/// Reads what is there, until the reader is at the end of the given partitions: partition, offset, value.
 fn drain(
     log: &dyn Log,
     reader: &mut dyn Reader,
@@ -261,7 +262,7 @@ fn end(log: &dyn Log, place: &TopicPartition) -> Offset {
         .expect("it exists")
 }
 
-/// Waits for what may take a moment.
+/// Waits for a condition that may take a moment.
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let env = SystemEnv::shared();
     let until_ms = env.monotonic_ms() + LONG.as_millis() as u64;

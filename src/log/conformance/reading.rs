@@ -4,7 +4,7 @@ use super::*;
 use crate::base::ErrorKind;
 use crate::log::Skipped;
 
-/// A position inside a batch: the batch comes whole, with the position to skip to.
+/// A position inside a batch: the whole batch is returned, with the position to skip to.
 pub fn a_reader_starts_at_its_positions(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
@@ -59,7 +59,7 @@ pub fn a_reader_starts_at_its_positions(factory: Factory<'_>) {
     }
 }
 
-/// A reader that is put back comes to the end again, past whatever a log keeps behind the last record.
+/// A reader that seeks back reaches the end again, past whatever a log keeps behind the last record.
 pub fn a_reader_put_back_reaches_the_end_again(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let p = at("t", 0);
@@ -102,7 +102,7 @@ pub fn a_paused_partition_keeps_its_position(factory: Factory<'_>) {
     assert_eq!(only(drain(&*log, &mut *reader, &[&p])), (0, "b".to_owned()));
 }
 
-/// A pause ends with the assignment it was made in, and with its reader.
+/// A pause ends with the assignment in which it was made, and with its reader.
 pub fn a_pause_ends_with_its_assignment(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
@@ -117,7 +117,7 @@ pub fn a_pause_ends_with_its_assignment(factory: Factory<'_>) {
     append(&*log, &p, &["a"]);
     append(&*log, &q, &["x"]);
     assert_eq!(texts(drain(&*log, &mut *reader, &[&q])), ["x"]);
-    // A backend that fetches ahead learns only now that it fetches in vain.
+    // A backend that fetches ahead learns only now that its fetches are useless.
     reader.poll(1 << 20, LOOK).expect("readable");
     reader.assign(&[(p.clone(), 0)]).expect("assigned");
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a"]);
@@ -130,7 +130,7 @@ pub fn a_pause_ends_with_its_assignment(factory: Factory<'_>) {
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a", "b"]);
 }
 
-/// A small budget of bytes does not starve any partition, and gives about what was asked for.
+/// A small byte limit does not starve any partition, and returns about what was requested.
 pub fn partitions_take_turns(factory: Factory<'_>) {
     let log = start_with(factory, "t", 3);
     for partition in 0..3 {
@@ -156,7 +156,7 @@ pub fn partitions_take_turns(factory: Factory<'_>) {
     }
 }
 
-/// A poll with a long time-out returns as soon as there is something.
+/// A poll with a long time-out returns as soon as there is a record.
 pub fn a_waiting_reader_wakes_up_on_an_append(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let env = SystemEnv::shared();
@@ -176,7 +176,7 @@ pub fn a_waiting_reader_wakes_up_on_an_append(factory: Factory<'_>) {
     assert!(env.monotonic_ms() - started_ms < LONG.as_millis() as u64);
 }
 
-/// What is said of an end counts all that was appended before the last record that was returned.
+/// A reported end includes everything that was appended before the last record that was returned.
 pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
     let log = start_with(factory, "t", 3);
     let (p, q, empty) = (at("t", 0), at("t", 1), at("t", 2));
@@ -201,7 +201,7 @@ pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
     eventually("recent ends", || {
         recent().iter().all(|end| end.is_some_and(|end| end >= 7))
     });
-    // The age of an answer begins when it was asked for, so that it never claims to be newer than it is.
+    // The age of an answer starts at the request, so that it never claims to be newer than it is.
     let marks = || log.recent_high_watermarks(&[p.clone(), empty.clone()]);
     eventually("recent high watermarks", || {
         let fresh = |mark: &Option<_>, least| {
@@ -211,7 +211,8 @@ pub fn a_reader_learns_where_partitions_end(factory: Factory<'_>) {
     });
 }
 
-/// Records that were deleted before a reader came to them are told once, and it goes on with what is left.
+/// Records that were deleted before a reader reached them are reported once, and it continues with what is
+/// left.
 pub fn a_reader_is_told_what_was_deleted_before_it_came(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
@@ -236,7 +237,7 @@ pub fn a_reader_is_told_what_was_deleted_before_it_came(factory: Factory<'_>) {
         .expect("assigned");
     assert_eq!(drain(&*log, &mut *reader, &[&p, &q]).len(), 2);
     told(&mut *reader, 0, third);
-    // Once more, to a reader that has what came before.
+    // Again, with a reader that has the records before.
     let position = reader.position(&p).expect("assigned");
     reader.pause(&p, true);
     reader.assign(&[]).expect("nothing assigned");
@@ -249,14 +250,14 @@ pub fn a_reader_is_told_what_was_deleted_before_it_came(factory: Factory<'_>) {
     let values: Vec<_> = drain(&*log, &mut *reader, &[&p]);
     assert_eq!(values, [(0, last, "e".to_owned())]);
     told(&mut *reader, position, last);
-    // What is there is not told.
+    // Records that exist are not reported.
     reader.assign(&[(p.clone(), last)]).expect("assigned");
     assert_eq!(drain(&*log, &mut *reader, &[&p]).len(), 1);
     assert_eq!(reader.skipped(), []);
 }
 
-/// Nobody waits for records that can only come in place of others: a partition that ends before a
-/// position is not the one that was read.
+/// No reader waits for records that could only replace others: a partition that ends before a position is
+/// not the one that was read.
 pub fn a_position_beyond_the_end_is_an_error(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let p = at("t", 0);

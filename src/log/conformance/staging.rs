@@ -2,10 +2,10 @@ use super::*;
 use crate::base::ErrorKind;
 use crate::log::{CommittedOffset, GroupCommit};
 
-/// How long a case looks for what must not be seen.
+/// How long a case checks that something is not visible.
 const LOOKS: u32 = 20;
 
-/// Large enough that some of them are more than any log keeps to itself.
+/// Large enough that some of them exceed what any log buffers.
 const LARGE: usize = 400_000;
 
 /// A name that is as long as a large record.
@@ -29,7 +29,7 @@ fn try_in_parts(
     try_commit(writer, rest)
 }
 
-/// A reader of committed records gets nothing, however often it looks.
+/// A reader of committed records gets nothing, however often it polls.
 fn assert_unseen(log: &dyn Log, reader: &mut dyn Reader, place: &TopicPartition, from: Offset) {
     for _ in 0..LOOKS {
         let fetched = reader.poll(1 << 20, LOOK).expect("readable");
@@ -38,7 +38,7 @@ fn assert_unseen(log: &dyn Log, reader: &mut dyn Reader, place: &TopicPartition,
     }
 }
 
-/// Parts of a commit, small and large, are seen when it is submitted, all at once and in order.
+/// Parts of a commit, small and large, become visible when it is submitted, all at once and in order.
 pub fn what_is_staged_is_seen_when_it_is_submitted(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
@@ -73,18 +73,18 @@ pub fn what_is_staged_is_seen_when_it_is_submitted(factory: Factory<'_>) {
     assert_eq!(writer.staged_bytes(), 0);
     let offsets = log.committed("g", std::slice::from_ref(&p)).expect("known");
     assert_eq!(offsets, [Some(committed)]);
-    // Whatever becomes of the writer.
+    // Whatever happens to the writer.
     drop(writer);
     assert_eq!(letters(&*log, &p), ["a", "b", "d", "f", "g"]);
     assert_eq!(letters(&*log, &q), ["c", "e"]);
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
-    // A commit of nothing but what was staged.
+    // A commit of staged records only.
     let part = appends(&[(&q, &[&b, &c, &d])]);
     try_in_parts(&mut *writer, part, Commit::default()).expect("committed");
     assert_eq!(letters(&*log, &q), ["c", "e", "b", "c", "d"]);
 }
 
-/// What was given up is gone, and the writer goes on.
+/// Abandoned records are gone, and the writer remains usable.
 pub fn what_is_abandoned_is_never_seen(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let place = at("t", 0);
@@ -107,12 +107,12 @@ pub fn what_is_abandoned_is_never_seen(factory: Factory<'_>) {
         .expect("staged");
     writer.abandon();
     assert_eq!(writer.poll(Duration::ZERO).expect("idle"), None);
-    // It holds up nobody.
+    // It delays nothing else.
     append(&*log, &place, &["z"]);
     assert_eq!(letters(&*log, &place), ["y", "y", "z"]);
 }
 
-/// A writer that is gone, or whose id was opened anew, leaves nothing of what it did not submit.
+/// A writer that is gone, or whose id was opened again, leaves nothing of what it did not submit.
 pub fn what_a_writer_staged_goes_with_it(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let place = at("t", 0);
@@ -139,12 +139,12 @@ pub fn what_a_writer_staged_goes_with_it(factory: Factory<'_>) {
         .expect("staged");
     drop(second);
     drop(first);
-    // Nobody waits for a time-out of the log.
+    // No reader waits for a time-out of the log.
     append(&*log, &place, &["z"]);
     assert_eq!(letters(&*log, &place), ["x", "z"]);
 }
 
-/// A commit that cannot be takes along what was staged for it, and the writer goes on.
+/// A commit that is refused takes along what was staged for it, and the writer remains usable.
 pub fn a_refused_commit_takes_along_what_was_staged(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let (place, unknown) = (at("t", 0), at("u", 0));

@@ -65,7 +65,7 @@ pub fn topics_are_created_once_and_refused_when_they_differ(factory: Factory<'_>
     }
 }
 
-/// A topic made anew under the name of a deleted one is empty and nobody has read it.
+/// A topic recreated under the name of a deleted one is empty, and no group has read it.
 pub fn a_deleted_topic_is_gone_with_its_offsets(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     log.create_topics(&[TopicSpec::new("u", 1)])
@@ -96,7 +96,7 @@ pub fn a_deleted_topic_is_gone_with_its_offsets(factory: Factory<'_>) {
     assert_eq!(read(&*log, &u, 0), [(0, "stays".to_owned())]);
 }
 
-/// Deleting moves the start, also into a batch; offsets go on growing.
+/// Deleting moves the start, even into a batch; offsets keep growing.
 pub fn records_before_an_offset_are_deleted(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
@@ -113,7 +113,7 @@ pub fn records_before_an_offset_are_deleted(factory: Factory<'_>) {
     let left = ["c", "d", "e"];
     assert_eq!(read(&*log, &p, 0)[0], (2, "c".to_owned()));
     assert_eq!(values(&*log, &p), left);
-    // It may have had the others already.
+    // It may already have returned the others.
     let passed = drain(&*log, &mut *behind, &[&p]).into_iter();
     let passed: Vec<String> = passed.map(|(_, _, value)| value).collect();
     assert!(

@@ -8,7 +8,7 @@ fn texts(records: Vec<(u32, Offset, String)>) -> Vec<String> {
     records.into_iter().map(|(_, _, text)| text).collect()
 }
 
-/// Where the reader stands in these partitions.
+/// The reader's positions in these partitions.
 fn stands(reader: &dyn Reader, places: &[&TopicPartition]) -> Vec<(TopicPartition, Offset)> {
     let stand = |place: &&TopicPartition| {
         let position = reader.position(place).expect("assigned");
@@ -17,8 +17,8 @@ fn stands(reader: &dyn Reader, places: &[&TopicPartition]) -> Vec<(TopicPartitio
     places.iter().map(stand).collect()
 }
 
-/// Partitions come and go while another stays: its pause lasts, nothing of it is lost or comes twice, and
-/// what was deleted before the reader came is told still.
+/// Partitions are added and removed while another stays: its pause lasts, no record of it is lost or
+/// repeated, and deletions before the reader's position are still reported.
 pub fn an_update_leaves_alone_what_stays(factory: Factory<'_>) {
     let log = start_with(factory, "t", 3);
     let (p, q, r) = (at("t", 0), at("t", 1), at("t", 2));
@@ -70,7 +70,7 @@ pub fn an_update_leaves_alone_what_stays(factory: Factory<'_>) {
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p, &r])), ["z"]);
 }
 
-/// A partition whose position is another one begins there, as after an assignment; those beside it go on.
+/// A partition with a different position starts there, as after an assignment; the others continue.
 pub fn an_update_puts_the_others_where_it_says(factory: Factory<'_>) {
     let log = start_with(factory, "t", 2);
     let (p, q) = (at("t", 0), at("t", 1));
@@ -103,7 +103,7 @@ pub fn an_update_puts_the_others_where_it_says(factory: Factory<'_>) {
     assert!(reader.poll(1 << 20, LOOK).expect("readable").is_empty());
 }
 
-/// What is assigned goes on.
+/// The assignment continues.
 pub fn an_update_that_is_refused_changes_nothing(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let p = at("t", 0);
@@ -125,8 +125,8 @@ pub fn an_update_that_is_refused_changes_nothing(factory: Factory<'_>) {
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["b"]);
 }
 
-/// Positions are of a topic, not of a name: whoever reads one that is deleted and made anew is told, also
-/// where the new one has as many records.
+/// Positions belong to a topic, not to a name: a reader whose topic is deleted and recreated is told,
+/// even if the new one has as many records.
 pub fn a_topic_made_anew_under_its_reader_is_an_error(factory: Factory<'_>) {
     let log = start_with(factory, "t", 1);
     let p = at("t", 0);
@@ -151,7 +151,7 @@ pub fn a_topic_made_anew_under_its_reader_is_an_error(factory: Factory<'_>) {
     let error = error.expect("an error");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.message().contains("topic t "), "{error}");
-    // Who begins anew reads what is there.
+    // A reader that starts again reads what is there.
     let values: Vec<String> = read(&*log, &p, 0)
         .into_iter()
         .map(|(_, text)| text)

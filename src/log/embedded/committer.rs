@@ -1,12 +1,12 @@
 //! The thread that commits: it alone appends.
 //!
 //! One round, [`commit_round`]:
-//! 1. take all jobs that wait; 2. refuse those that are fenced, unknown or over the quota; 3. give the
-//!    others offsets, on copies of the partitions' rows; 4. one RocksDB write, synced as the policy
-//!    says; 5. publish ends and tails under one lock; 6. wake readers, answer the writers.
+//! 1. take all waiting jobs; 2. refuse those that are fenced, unknown or over the quota; 3. assign
+//!    offsets to the others, on copies of the partitions' rows; 4. one RocksDB write, synced according to
+//!    the policy; 5. publish ends and tails under one lock; 6. wake readers, answer the writers.
 //!
-//! If the write fails nothing was published, and RocksDB takes no write after it, so the offsets
-//! given in step 3 are never given to others while the process lives; the answer is `Fatal`.
+//! If the write fails, nothing was published, and RocksDB accepts no write after it, so the offsets
+//! assigned in step 3 are never reused while the process lives; the answer is `Fatal`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
@@ -34,7 +34,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes no more jobs; those that wait are still done.
+    /// Accepts no more jobs; waiting ones are still done.
     pub(super) fn close_queue(&self) {
         self.queue
             .lock()
@@ -51,7 +51,7 @@ pub(super) fn run(shared: Arc<Shared>) {
         Fsync::EveryMs(ms) => Some(ms),
         Fsync::EveryCommit | Fsync::Never => None,
     };
-    // Since when there is something that is logged and not synced.
+    // Since when there has been unsynced data.
     let mut unsynced_since_ms = None;
     loop {
         let left = sync_after_ms
@@ -63,7 +63,7 @@ pub(super) fn run(shared: Arc<Shared>) {
         let jobs = match next_jobs(&shared, left) {
             Next::Jobs(jobs) => jobs,
             Next::Due => {
-                // A failure is kept by the database and answers the next commit.
+                // The database remembers a failure and returns it for the next commit.
                 if let Err(error) = shared.sync() {
                     tracing::error!(%error, "commits of the log may not be on the disk");
                 }
@@ -93,7 +93,7 @@ pub(super) fn run(shared: Arc<Shared>) {
 
 enum Next {
     Jobs(VecDeque<Job>),
-    /// Nothing came in time, and a sync is due.
+    /// Nothing arrived in time, and a sync is due.
     Due,
     Closed,
 }
@@ -121,7 +121,7 @@ fn next_jobs(shared: &Shared, left: Option<Duration>) -> Next {
     }
 }
 
-/// Answers all who wait when the thread ends, also by a panic: silence would hang them.
+/// Answers all waiting writers when the thread ends, even by a panic: without an answer they would hang.
 struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
@@ -134,7 +134,7 @@ impl Drop for Ending {
     }
 }
 
-/// What a round changes in a partition.
+/// The changes of a round in a partition.
 struct Change {
     partition: Arc<Partition>,
     row: PartitionRow,
@@ -195,7 +195,7 @@ fn commit_round(shared: &Shared, jobs: VecDeque<Job>, synced: bool) {
     }
 }
 
-/// Checks a job and, if it may happen, adds all of it to the round.
+/// Checks a job and, if it is valid, adds all of it to the round.
 fn accept(
     shared: &Shared,
     writing: &mut Writing,
@@ -231,7 +231,7 @@ fn accept(
             .map_err(CommitError::Fenced)?;
     }
     check_quota(shared, writing.bytes + round.bytes, bytes).map_err(CommitError::Aborted)?;
-    // From here on nothing is refused: what is in the round will happen.
+    // From here on nothing is refused: everything in the round will happen.
     round.bytes += bytes;
     let mut receipt = Receipt::default();
     for (partition, (name, batch)) in places.into_iter().zip(&job.commit.appends) {

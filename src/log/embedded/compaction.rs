@@ -7,19 +7,19 @@
 //!   pass 2: ^--------- rewrite every batch ---------^        (lowest first)
 //! ```
 //! `cut` is not behind the first batch that is younger than the topic's compaction lag.
-//! A record below `cut` stays if it is the last of its key, or has no key. Rewriting goes from low to high
-//! offsets, each chunk one RocksDB write: so a crash never leaves an old value without the tombstone above
-//! it.
+//! A record below `cut` stays if it is the last of its key, or has no key. Rewriting goes from low to
+//! high offsets, and each chunk is one RocksDB write: so a crash never leaves an old value without the
+//! tombstone above it.
 //!
-//! A tombstone that is the last goes too, but only `delete_retention_ms` after a run that left no older
-//! record of its key (Kafka's delete horizon): who read such a record, read it before that run, and
-//! has that long to reach the tombstone. Its own age would not do, since both may go in one run. A
-//! partition keeps one horizon at a time, an offset and when the run ended; the next is taken when all
-//! tombstones below it have gone.
+//! A tombstone that is the last record of its key is removed too, but only `delete_retention_ms` after a
+//! run that left no older record of its key (Kafka's delete horizon): a reader that saw such a record
+//! read it before that run, and has that long to reach the tombstone. The tombstone's own age would not
+//! be enough, since both may be removed in one run. A partition keeps one horizon at a time, an offset
+//! and the time when the run ended; the next one is set when all tombstones below it are gone.
 //!
-//! Both passes read a snapshot, and no commit or purge waits for them; a chunk is written under `cleaning`
-//! and `writing`, and passes over what a purge has deleted meanwhile. Only the committer appends, always
-//! above `cut`.
+//! Both passes read a snapshot, and no commit or purge waits for them; a chunk is written under
+//! `cleaning` and `writing`, and skips what a purge has deleted in the meantime. Only the committer
+//! appends, always above `cut`.
 
 use std::collections::HashMap;
 
@@ -32,11 +32,11 @@ use crate::base::{Offset, Result};
 use crate::disk::{Iter, Range, Reserved};
 use crate::log::{Batch, BatchBuilder, TopicSpec};
 
-/// How much the keys of one run may take in memory, at least and at most, in bytes: an eighth of the
-/// budget. With less, one run becomes several.
+/// The minimum and maximum memory for the keys of one run, in bytes: an eighth of the budget. With less,
+/// one run becomes several.
 const KEYS_BYTES_MIN: usize = 1 << 20;
 const KEYS_BYTES_MAX: usize = 64 << 20;
-/// What an entry of the map takes besides its key, with the share of a map that has just grown.
+/// The memory of a map entry besides its key, including its share of a map that has just grown.
 const ENTRY_BYTES: usize = 112;
 /// How much is rewritten at once, in bytes.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -46,21 +46,21 @@ pub(super) fn compact(shared: &Shared, spec: &TopicSpec, partition: &Partition) 
     compact_watched(shared, spec, partition, &|_| ())
 }
 
-/// [`compact`]; `reading` is told of each batch that a pass has before it.
+/// [`compact`]; `reading` is called with each batch that a pass is about to read.
 pub(super) fn compact_watched(
     shared: &Shared,
     spec: &TopicSpec,
     partition: &Partition,
     reading: &dyn Fn(Offset),
 ) -> Result<()> {
-    // Two runs at once would count twice what they take away.
+    // Two concurrent runs would count twice what they remove.
     let _compacting = partition.compacting();
     let budget = &shared.settings.budget;
     let most = (budget.bytes() / 8).clamp(KEYS_BYTES_MIN, KEYS_BYTES_MAX);
-    // A chunk is there twice while it is written.
+    // A chunk exists twice while it is written.
     let mut reserved = budget.reserve(2 * CHUNK_BYTES);
     loop {
-        // Closing must not wait for a long run; what is written is whole.
+        // Closing must not wait for a long run; everything written so far is complete.
         shared.check_open()?;
         let row = partition.row();
         let below = (row.clean_until, row.end);
@@ -87,7 +87,7 @@ fn stored(base: Offset, value: &[u8]) -> Result<Batch> {
     Batch::from_bytes(value.to_vec()).map_err(|error| error.context(format_args!("offset {base}")))
 }
 
-/// Batches appended after this are spared, in milliseconds since 1970.
+/// Batches appended after this are not compacted, in milliseconds since 1970.
 fn appended_before(shared: &Shared, spec: &TopicSpec) -> i64 {
     match spec.compaction_lag_ms {
         0 => i64::MAX,
@@ -95,14 +95,14 @@ fn appended_before(shared: &Shared, spec: &TopicSpec) -> i64 {
     }
 }
 
-/// Whether a run would take tombstones away.
+/// Whether a run would remove tombstones.
 fn has_dead_tombstones(shared: &Shared, spec: &TopicSpec, row: &PartitionRow) -> bool {
     let age_ms = shared.env.wall_ms().saturating_sub(row.horizon_ms);
     row.horizon > 0 && age_ms > spec.delete_retention_ms
 }
 
-/// Pass 1: the last offset of each key in the batches from `from` up to `end`, or up to where memory
-/// ended, or the first batch that is too young, which the last answer tells.
+/// Pass 1: the last offset of each key in the batches from `from` up to `end`, or up to where memory was
+/// full, or to the first batch that is too young; the last return value says where it stopped.
 fn last_offsets(
     shared: &Shared,
     partition: &Partition,
@@ -209,10 +209,10 @@ struct Done {
     horizon: (Offset, i64),
 }
 
-/// A batch that is not as it was.
+/// A batch that was changed.
 struct Rewritten {
     base: Offset,
-    /// The offset after it, as it was.
+    /// The offset after it, unchanged.
     next: Offset,
     old_bytes: u64,
     kept: Kept,

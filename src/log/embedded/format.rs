@@ -1,5 +1,5 @@
-//! Every key and value of the embedded log on disk; integers in keys are big endian, so that they
-//! sort, in values little endian.
+//! Every key and value of the embedded log on disk; integers are big-endian in keys, so that they sort,
+//! and little-endian in values.
 //!
 //! ```text
 //! column      key                                             value
@@ -26,9 +26,8 @@
 //! row  = version u8 (1) | fields | crc32c u32 of all before it
 //! option = u8 (0 none, 1 some) | value
 //! ```
-//! `end` stands in a row of its own since the last batch may be deleted, and offsets must not be used
-//! twice. Topic ids are not used twice either, so a topic that is deleted and created anew does not
-//! see old batches.
+//! `end` is stored in its own row, since the last batch may be deleted, and offsets must not be reused.
+//! Topic ids are not reused either, so a topic that is deleted and recreated does not see old batches.
 
 use crate::base::{Error, Offset, Result};
 use crate::disk::{Column, Format};
@@ -72,8 +71,8 @@ pub(super) struct PartitionRow {
     pub(super) clean_until: Offset,
     /// Of the batches below it, when it ended.
     pub(super) clean_bytes: u64,
-    /// Below this offset, tombstones stood over nothing when a compaction ended at `horizon_ms`; 0 if
-    /// there was none.
+    /// Below this offset, tombstones had no older record under them when a compaction ended at
+    /// `horizon_ms`; 0 if there was none.
     pub(super) horizon: Offset,
     /// Wall clock, in milliseconds since 1970.
     pub(super) horizon_ms: i64,
@@ -100,7 +99,8 @@ pub(super) fn base_offset_of(key: &[u8]) -> Result<Offset> {
     }
 }
 
-/// Last offset (relative to its base) and append time of a stored batch, without checking it all.
+/// Last offset (relative to its base) and append time of a stored batch, without checking the whole
+/// batch.
 pub(super) fn peek_batch(bytes: &[u8]) -> Result<(u32, i64)> {
     let (Some(delta), Some(time)) = (bytes.get(12..16), bytes.get(32..40)) else {
         return Err(Error::corrupt("a stored batch has no whole header"));

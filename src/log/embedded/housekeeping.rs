@@ -1,4 +1,4 @@
-//! The thread that makes room: retention, then compaction, partition by partition.
+//! The thread that frees space: retention, then compaction, partition by partition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) fn run(shared: Arc<Shared>) {
 /// Which partitions are compacted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Worth {
-    /// Those of which at least half came since the last time (Kafka's default): each byte is then
+    /// Those of which at least half is new since the last time (Kafka's default): each byte is then
     /// rewritten about twice in its life.
     DirtyHalf,
     /// All.

@@ -14,7 +14,7 @@ use crate::log::{
     CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, Staged, TopicSpec, Writer,
 };
 
-/// A durable log in a directory, for this process alone. Dropping it closes it.
+/// A durable log in a directory, used only by this process. Dropping it closes it.
 pub struct EmbeddedLog {
     pub(super) shared: Arc<Shared>,
     /// Committer and housekeeping, until closed.
@@ -24,11 +24,11 @@ pub struct EmbeddedLog {
 /// What an [`EmbeddedLog`] has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Times the disk was told to sync.
+    /// How often the disk was told to sync.
     pub syncs: u64,
-    /// Commits that happened.
+    /// Number of commits.
     pub commits: u64,
-    /// Writes to RocksDB; fewer than commits when commits were merged.
+    /// Number of writes to RocksDB; smaller than the number of commits if commits were merged.
     pub writes: u64,
     /// Size of the batches appended, in bytes.
     pub bytes_appended: u64,
@@ -37,13 +37,13 @@ pub struct Stats {
 }
 
 impl EmbeddedLog {
-    /// Opens the log, creating it if there is none. After the death of a machine that worked with relaxed
-    /// fsync the last commits may be missing, none that was synced; a warning says so.
+    /// Opens the log, creating it if there is none. After the death of a machine that used relaxed fsync,
+    /// the last commits may be missing, but none that was synced; a warning reports this.
     ///
     /// # Errors
-    /// `Unavailable` while another process or another handle has it open; `Invalid` when the directory
-    /// must not be written; `Full` when the disk is; `Corrupt` when it is damaged (see [`EmbeddedLog::repair`])
-    /// or of a newer format.
+    /// `Unavailable` while another process or another handle has it open; `Invalid` if the directory is
+    /// not writable; `Full` if the disk is; `Corrupt` if it is damaged (see [`EmbeddedLog::repair`]) or
+    /// of a newer format.
     pub fn open(settings: Settings, env: Arc<dyn Env>) -> Result<Self> {
         let opened = opening::open(&settings, &*env)?;
         let place = settings.path.display().to_string();
@@ -67,13 +67,13 @@ impl EmbeddedLog {
             .push(thread);
     }
 
-    /// Finishes the commits that wait, brings them to the disk as the policy says, and ends the
-    /// threads. Readers and writers then answer `Closed`; the directory is free for others when they,
-    /// too, are dropped. Closing again does nothing.
+    /// Finishes the waiting commits, writes them to disk according to the policy, and ends the threads.
+    /// Readers and writers then answer `Closed`; the directory is free for others when they are dropped
+    /// too. Closing again does nothing.
     ///
     /// # Errors
-    /// `Internal` if a thread had panicked; `Full`, `Unavailable` or `Corrupt` when the last sync
-    /// failed, so that commits which were answered may not survive a power failure.
+    /// `Internal` if a thread panicked; `Full`, `Unavailable` or `Corrupt` if the last sync failed, so
+    /// that acknowledged commits may not survive a power failure.
     pub fn close(&self) -> Result<()> {
         self.shared.close_queue();
         self.shared.closed.store(true, Ordering::SeqCst);
@@ -96,10 +96,10 @@ impl EmbeddedLog {
         }
     }
 
-    /// Applies retention and compacts every compacted topic now, whatever it is worth.
+    /// Applies retention and compacts every compacted topic now, even if little would be gained.
     ///
     /// # Errors
-    /// `Corrupt` when a batch is damaged; others as for commits. The first error of all partitions.
+    /// `Corrupt` if a batch is damaged; others as for commits. The first error of all partitions.
     pub fn clean_now(&self) -> Result<()> {
         housekeeping::clean(&self.shared, housekeeping::Worth::Anything)
     }
@@ -176,7 +176,7 @@ impl Log for EmbeddedLog {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>> {
-        // Waits for the commit that is being written: see the module's documentation.
+        // Waits for the commit that is being written: see the module documentation.
         let writing = self.shared.writing();
         let offsets = writing.offsets.get(group);
         let one = |name| {

@@ -1,13 +1,14 @@
-//! Opening the database of a log: whole, or without an end that was never promised.
+//! Opening the database of a log: complete, or without a tail that was never acknowledged.
 //!
 //! | found | every commit was synced | relaxed fsync |
 //! |---|---|---|
-//! | an incomplete last record of the write-ahead log | cut off, if nobody was told of it | cut off, and said |
-//! | other damage in it above what was synced | refused | cut off, and said |
+//! | an incomplete last record of the write-ahead log | cut off, if it was never acknowledged | cut off,
+//! and reported |
+//! | other damage in it above what was synced | refused | cut off, and reported |
 //! | less than what was synced | refused | refused |
 //!
-//! Which of the two it was says [`Point::every_commit`], not how the log is opened now. What is refused can be
-//! repaired (`repair.rs`). The reasons are in docs/adr/0016.
+//! Which of the two applies is recorded in [`Point::every_commit`], and does not depend on how the log is
+//! opened now. A refused log can be repaired (`repair.rs`). The reasons are in docs/adr/0016.
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use super::work_copy;
 use crate::base::{Env, Error, ErrorKind, Result};
 use crate::disk::{Database, Durability, Opened as Format, Recovery, check_format, may_be_damaged};
 
-/// A database that holds all that it has to.
+/// A database that contains everything it should.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) database: Database,
@@ -26,7 +27,7 @@ pub(super) struct Opened {
     pub(super) keeper: Keeper,
 }
 
-/// Says what else can be done about damage.
+/// Adds to an error what else can be done about damage.
 pub(super) fn with_cure(error: Error) -> Error {
     if error.kind() != ErrorKind::Corrupt || error.message().contains("repair") {
         return error;
@@ -55,14 +56,14 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
     let every_commit = settings.fsync == Fsync::EveryCommit;
     let was_relaxed = !before.map_or(every_commit, |point| point.every_commit);
     let options = settings.options();
-    // The point says whose directory it is.
+    // The point shows whose directory it is.
     let ours = |error: Error| match before {
         Some(_) if may_be_damaged(&error) => damaged(path, error),
         _ => error,
     };
     let (database, cut) = match Database::open(&options).map_err(ours) {
         Err(damage) if damage.kind() == ErrorKind::Corrupt && was_relaxed => {
-            // RocksDB deletes what it does not know when it opens: no good where its file list is damaged.
+            // On opening, RocksDB deletes files it does not know: harmful if its file list is damaged.
             let would_hold = work_copy::writes_to_a_point_in_time(path)?;
             if before.is_some_and(|point| would_hold.is_none_or(|it| it < point.synced.writes)) {
                 return Err(with_cure(damage));
@@ -106,7 +107,7 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
             point::FILE
         )));
     }
-    // RocksDB has brought to files of rows what it took from the write-ahead log.
+    // RocksDB has flushed what it took from the write-ahead log to files of rows.
     let found = found.unwrap_or_default();
     let point = Point {
         incarnation,
@@ -122,8 +123,8 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
     })
 }
 
-/// Refuses a directory of which only the point is left, or which a repair has taken apart: RocksDB would take
-/// it for a new one.
+/// Refuses a directory of which only the point is left, or that a repair has taken apart: RocksDB would
+/// take it for a new one.
 fn check_not_emptied(path: &Path, point: Option<&Point>) -> Result<()> {
     if path.join("CURRENT").exists() {
         return Ok(());

@@ -19,7 +19,7 @@ pub(super) struct Topic {
 pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) place: Place,
-    /// See the module's documentation on locks.
+    /// See the module documentation on locks.
     compacting: Mutex<()>,
     cleaning: Mutex<()>,
     state: Mutex<State>,
@@ -29,8 +29,8 @@ pub(super) struct Partition {
 pub(super) struct State {
     /// What is on disk and published.
     pub(super) row: PartitionRow,
-    /// The latest batches with their base offsets, without gaps up to the end. Compaction does not
-    /// touch them, and readers do not take them below where one ended.
+    /// The latest batches with their base offsets, without gaps up to the end. Compaction does not touch
+    /// them, and readers do not read them below where one ended.
     pub(super) tail: VecDeque<(Offset, Batch)>,
 }
 
@@ -49,14 +49,14 @@ impl Partition {
         })
     }
 
-    /// Held by who rewrites the partition.
+    /// Held while the partition is rewritten.
     pub(super) fn compacting(&self) -> MutexGuard<'_, ()> {
         self.compacting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Held by who changes what is stored of the partition, but for its end.
+    /// Held while stored data of the partition is changed, except at its end.
     pub(super) fn cleaning(&self) -> MutexGuard<'_, ()> {
         self.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
     }

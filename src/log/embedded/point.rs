@@ -1,4 +1,4 @@
-//! What the log has written, and how much of that is safe: kept beside the database, since the database
+//! What the log has written, and how much of that is safe: stored beside the database, since the database
 //! itself cannot tell what it has lost.
 //!
 //! ```text
@@ -10,11 +10,11 @@
 //!  24  incarnation of the log    16
 //!  40  1 if all is synced, else 0 8
 //! ```
-//! `written` is also a row of the database, in the same write as what it counts. So when the log is opened,
-//! that row says how far the database goes, and this file how far it has to go ([`Point::check`]).
+//! `written` is also a row of the database, in the same write as what it counts. So when the log is
+//! opened, that row says how far the database goes, and this file how far it must go ([`Point::check`]).
 //!
-//! With an fsync for each commit the file is not synced itself: its writes come after those that it tells of
-//! and so never say too much. With relaxed fsync it is synced after each sync of the log.
+//! With an fsync for each commit, the file itself is not synced: it is written after the commits that it
+//! counts and so never claims too much. With relaxed fsync it is synced after each sync of the log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind as Io, Read, Seek, SeekFrom, Write};
@@ -31,7 +31,7 @@ const VERSION: u32 = 1;
 const LEN: usize = 100;
 const SLOT: u64 = 4096;
 
-/// How much was written up to some moment, since there is a log.
+/// How much was written up to some moment, since the log was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Writes to the database.
@@ -42,7 +42,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// What a database says; `None` if nothing was ever written to it.
+    /// What a database contains; `None` if nothing was ever written to it.
     pub(super) fn of(database: &Database) -> Result<Option<Self>> {
         let mut row = Vec::new();
         let found = database.get(META, WRITTEN, &mut row)?;
@@ -67,13 +67,13 @@ impl Mark {
     }
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) incarnation: u128,
     /// Whether each commit was synced before its answer.
     pub(super) every_commit: bool,
-    /// What is on the disk for sure.
+    /// What is definitely on disk.
     pub(super) synced: Mark,
     /// What was written, as far as this file reached the disk.
     pub(super) written: Mark,
@@ -125,7 +125,7 @@ impl Point {
         slot
     }
 
-    /// `None` if the slot is not whole.
+    /// `None` if the slot is damaged.
     fn decode(slot: &[u8]) -> Option<(u64, u64, Self)> {
         let (fields, checksum) = slot.split_at_checked(LEN - 4)?;
         let whole = crc32c::crc32c(fields).to_le_bytes() == *checksum && fields.starts_with(&MAGIC);
@@ -155,15 +155,15 @@ impl Point {
 #[derive(Debug)]
 pub(super) struct PointFile {
     file: File,
-    /// Of the slot that was written last.
+    /// Of the last slot written.
     number: u64,
 }
 
 impl PointFile {
-    /// What the file in `directory` says; `None` if there is none.
+    /// The content of the file in `directory`; `None` if there is none.
     ///
     /// # Errors
-    /// `Corrupt` when it says nothing that can be read, or is of a newer version.
+    /// `Corrupt` if its content is unreadable, or of a newer version.
     pub(super) fn read(directory: &Path) -> Result<Option<Point>> {
         let path = directory.join(FILE);
         let mut bytes = Vec::new();
@@ -174,7 +174,7 @@ impl PointFile {
             }
             read => read.map_err(|cause| from_io(&path, "reading", cause))?,
         };
-        // Made, and the machine died before anything was written into it.
+        // Created, but the machine died before anything was written to it.
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
@@ -201,12 +201,12 @@ impl PointFile {
         Ok(Some(point))
     }
 
-    /// Begins the file anew, on the disk when the call returns.
+    /// Starts a new file, which is on disk when the call returns.
     pub(super) fn create(directory: &Path, point: &Point) -> Result<Self> {
         let path = directory.join(FILE);
         let failed = |cause| from_io(&path, "writing", cause);
         let mut options = OpenOptions::new();
-        // Not truncated: until the new slots are whole, one of the old ones counts.
+        // Not truncated: until the new slots are complete, one of the old ones is valid.
         options.create(true).truncate(false).read(true).write(true);
         let file = options.open(&path).map_err(failed)?;
         let mut bytes = Vec::new();
@@ -246,7 +246,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Tells the file; a failure leaves it behind the truth, which is safe.
+    /// Updates the file; a failure leaves it behind the truth, which is safe.
     pub(super) fn keep(&mut self, synced: bool) {
         if let Err(error) = self.file.write(&self.point, synced) {
             tracing::warn!(%error, "{FILE} of the log could not be written: a loss may go unnoticed");

@@ -1,10 +1,11 @@
-//! Purges: batches go from the front of a partition, by retention or because somebody asked.
+//! Purges: batches are deleted from the front of a partition, by retention or on request.
 //!
-//! Which batches go is found by reading them, and that takes time. So commits do not wait for it: a step
-//! 1. chooses, with nothing but the partition's `cleaning` held: neither a purge nor a compaction changes
-//!    what it reads, and commits only append above;
+//! Finding the batches to delete requires reading them, which takes time. So commits do not wait for it:
+//! a step
+//! 1. chooses, holding only the partition's `cleaning`: no purge or compaction changes what it reads, and
+//!    commits only append above;
 //! 2. deletes what it chose in one small write, under `writing`;
-//! 3. gives whole files back, once that write is synced, again without `writing`.
+//! 3. frees whole files, once that write is synced, again without `writing`.
 
 use super::format::{self, BATCHES, PARTITIONS, batch_key, partition_key};
 use super::partition::Partition;
@@ -14,27 +15,27 @@ use crate::disk::Range;
 
 /// How much one step of a purge deletes, in bytes.
 const STEP_BYTES: u64 = 64 << 20;
-/// From how many bytes on whole files may be gone, so that it is worth to look.
+/// The number of deleted bytes from which whole files may be gone, so that it is worth checking.
 const FILES_BYTES: u64 = 8 << 20;
 
-/// A batch that [`Shared::purge`] asks about.
+/// A batch about which [`Shared::purge`] asks.
 #[derive(Clone, Copy)]
 pub(super) struct Stored {
     /// The offset after it.
     pub(super) next: Offset,
     pub(super) append_time_ms: i64,
-    /// Of the partition, this batch included.
+    /// Of the partition, including this batch.
     pub(super) bytes_left: u64,
 }
 
 /// What a step deletes.
 struct Chosen {
-    /// Where the partition begins then.
+    /// The start of the partition afterwards.
     start: Offset,
     /// The first batch that stays.
     first_kept: Offset,
     bytes: u64,
-    /// Of those, below where the last compaction ended.
+    /// Of those, the part below where the last compaction ended.
     clean_bytes: u64,
     /// Whether there may be more to do.
     more: bool,
@@ -55,9 +56,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Deletes batches from the front as long as `goes` says so; the partition then starts after them,
-    /// or at `start` if that is larger. In steps: neither memory nor the time that others wait grows with
-    /// the purge.
+    /// Deletes batches from the front as long as `goes` returns true; the partition then starts after
+    /// them, or at `start` if that is larger. It works in steps: neither memory nor the time that others
+    /// wait grows with the purge.
     pub(super) fn purge(
         &self,
         partition: &Partition,
@@ -140,15 +141,15 @@ impl Shared {
         let mut batch = self.database.batch();
         batch.delete_range(BATCHES, &from, &to);
         batch.put(PARTITIONS, &partition_key(place), &row.encode());
-        // A small purge is not synced: after the machine's death the records may be there again, and
-        // go again.
+        // A small purge is not synced: after the machine dies the records may be there again, and will be
+        // purged again.
         self.write_as(batch, false)?;
         writing.bytes = writing.bytes.saturating_sub(chosen.bytes);
         partition.state().row = row;
         drop(writing);
         if chosen.bytes >= FILES_BYTES {
-            // Files must not go before the row that says so is safe. Nothing is written into the range
-            // any more: offsets only grow, and a compaction passes over what was purged.
+            // Files must not be deleted before the row that records it is safe. Nothing is written into
+            // the range any more: offsets only grow, and a compaction skips what was purged.
             self.sync()?;
             self.database.delete_files(BATCHES, &from, &to)?;
         }

@@ -1,4 +1,4 @@
-//! What waits for the committer, and where its answers go.
+//! The jobs that wait for the committer, and their answers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -32,14 +32,14 @@ impl Answer {
     }
 }
 
-/// A commit that waits; its batches are stamped and their sizes checked.
+/// A waiting commit; its batches are stamped and their sizes checked.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) commit: Commit,
     pub(super) writer: String,
-    /// Which opening of the writer it comes from.
+    /// The opening of the writer that it comes from.
     pub(super) opened: u64,
-    /// Until it was answered.
+    /// Set until it is answered.
     answer: Option<Arc<Answer>>,
 }
 
@@ -60,7 +60,8 @@ impl Job {
     }
 }
 
-/// Nobody waits for ever for a job that got lost, for example because the committer panicked.
+/// A job that got lost, for example because the committer panicked, does not make its writer wait for
+/// ever.
 impl Drop for Job {
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take() {

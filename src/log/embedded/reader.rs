@@ -1,4 +1,4 @@
-//! Where readers get batches: from the tail in memory, else from RocksDB.
+//! Where readers get batches: from the tail in memory, or else from RocksDB.
 
 use std::sync::PoisonError;
 
@@ -102,8 +102,8 @@ impl Taking<'_> {
 
     /// Whether the tail reaches back to the position.
     ///
-    /// Not below where a compaction ended: who still read an old value there would have less than
-    /// `delete_retention_ms` to reach the tombstone.
+    /// Not below where a compaction ended: a reader that still saw an old value there would have less
+    /// than `delete_retention_ms` to reach the tombstone.
     fn take_from_tail(&mut self, state: &State) -> bool {
         if self.position < state.row.clean_until {
             return false;
@@ -133,7 +133,7 @@ impl Shared {
         let place = taking.partition.place;
         let mut first = taking.position;
         if !aligned {
-            // A batch may begin below the position and reach over it.
+            // A batch may begin below the position and extend over it.
             let below = Range::between(batch_key(place, 0), batch_key(place, first + 1));
             if let Some((key, _)) = self.database.iter_back(BATCHES, below)?.next()? {
                 first = base_offset_of(key)?;
@@ -153,7 +153,7 @@ impl Shared {
                 return Ok(());
             }
         }
-        // What is left up to the end was deleted.
+        // Everything else up to the end was deleted.
         taking.position = taking.position.max(end);
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! Repair: of a damaged directory, a log that opens, and what was lost on the way.
+//! Repair: turns a damaged directory into a log that opens, and reports what was lost.
 //!
-//! The damaged files are never changed. What can be read of a copy of them (`salvage.rs`) goes into a new
-//! database below the directory, and then the two change places:
+//! The damaged files are never changed. What can be read of a copy of them (`salvage.rs`) is written to a
+//! new database in a subdirectory, and then the two are exchanged:
 //!
 //! ```text
 //! 1. repair.work     a copy (tables are linked), cut at the first damage of its write-ahead log
@@ -9,8 +9,8 @@
 //! 3. damaged.<n>     the old files move there, CURRENT first;   then repair.ready is repair.moving
 //! 4.                 the new files move from there, CURRENT last
 //! ```
-//! From 3 on there is no `CURRENT` until all is done: a log whose repair was interrupted does not open, and
-//! repairing it again goes on from there.
+//! From step 3 on there is no `CURRENT` until everything is done: a log whose repair was interrupted does
+//! not open, and repairing it again continues from there.
 
 mod salvage;
 
@@ -31,7 +31,7 @@ use crate::disk::{Budget, Database, Recovery, from_io, may_be_damaged, rebuild, 
 /// Records that are known to be lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostRecords {
-    /// Where they were.
+    /// Their partition.
     pub partition: TopicPartition,
     /// The first of them.
     pub from: Offset,
@@ -39,46 +39,47 @@ pub struct LostRecords {
     pub to: Offset,
 }
 
-/// A group that had read what is lost.
+/// A group that had read lost records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedBack {
     /// The group.
     pub group: String,
-    /// Where it read.
+    /// Its partition.
     pub partition: TopicPartition,
     /// Its committed offset before.
     pub from: Offset,
-    /// And now: the end of the partition.
+    /// Its committed offset now: the end of the partition.
     pub to: Offset,
 }
 
-/// What [`EmbeddedLog::repair`] did.
+/// The result of [`EmbeddedLog::repair`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repair {
     /// Where the damaged files are now; `None` if there was nothing to repair, and nothing was changed.
     pub damaged: Option<PathBuf>,
     /// Commits that are known to be lost.
     pub lost_commits: u64,
-    /// Records that are known to be lost. Of a compacted topic, older values of a key may be missing without
-    /// standing here.
+    /// Records that are known to be lost. In a compacted topic, older values of a key may be missing
+    /// without being listed here.
     pub lost_records: Vec<LostRecords>,
-    /// Groups whose offsets stood above the new end of a partition, where the log was in pieces.
+    /// Groups whose offsets were above the new end of a partition, if the log was in pieces.
     pub moved_back: Vec<MovedBack>,
     /// What else could not be read.
     pub problems: Vec<String>,
 }
 
 impl EmbeddedLog {
-    /// Makes a damaged log openable, and says what was lost. All commits before the first damage of the
-    /// write-ahead log stay, none after it; batches whose files are damaged are left out. The log gets a new
-    /// incarnation, so that state made from what is lost is rebuilt. The damaged files stay in the directory
-    /// `damaged.<n>` below `path`: look at the log, then delete it. An intact log stays as it is.
+    /// Makes a damaged log openable, and reports what was lost. All commits before the first damage in
+    /// the write-ahead log are kept, and none after it; batches whose files are damaged are left out. The
+    /// log gets a new incarnation, so that state derived from lost records is rebuilt. The damaged files
+    /// are moved to the directory `damaged.<n>` in `path`: check the log, then delete it. An intact log
+    /// is not changed.
     ///
-    /// Needs as much room on the disk as the log has, and reads all of it.
+    /// Needs as much free disk space as the log takes, and reads all of it.
     ///
     /// # Errors
-    /// `Unavailable` while a process has the log open; `Invalid` when there is none at `path`; `Corrupt` when
-    /// nothing of it can be read, or a newer version wrote it; `Full` when the disk is.
+    /// `Unavailable` while a process has the log open; `Invalid` if there is none at `path`; `Corrupt` if
+    /// nothing of it can be read, or a newer version wrote it; `Full` if the disk is.
     pub fn repair(path: impl AsRef<Path>, env: &dyn Env) -> Result<Repair> {
         let path = path.as_ref();
         let repairing = |error: Error| error.context(format_args!("repairing {}", path.display()));
@@ -144,14 +145,14 @@ fn repair(path: &Path, env: &dyn Env) -> Result<Repair> {
     Ok(done)
 }
 
-/// Opens a copy, cut at the first damage; where the file list or files of rows are damaged, what RocksDB makes
-/// of the others. Also says which it was.
+/// Opens a copy, cut at the first damage; if the file list or files of rows are damaged, opens what
+/// RocksDB can make of the others. Also returns which it was.
 fn readable(path: &Path, work: &Path) -> Result<(Database, Option<String>)> {
     let writes = |database: &Database| {
         let mark = Mark::of(database).ok().flatten();
         mark.unwrap_or_default().writes
     };
-    // A file list that ends early opens too, and does not know the last files of rows.
+    // A file list that ends early can be opened too, but does not know the last files of rows.
     let in_tables = rebuilt(path, work, false).map_or(0, |database| writes(&database));
     copy(path, work, true)?;
     match opened(work, Recovery::Salvage) {
@@ -179,7 +180,7 @@ fn change_places(path: &Path) -> Result<PathBuf> {
     }
     let (ready, moving) = (path.join(READY), path.join(MOVING));
     if ready.exists() {
-        // A repair that was interrupted here has no CURRENT left above: its directory is the last one.
+        // A repair that was interrupted here has left no CURRENT above: its directory is the last one.
         if path.join("CURRENT").exists() && damaged(number).exists() {
             number += 1;
         }

@@ -24,20 +24,20 @@ pub(super) struct Shared {
     pub(super) env: Arc<dyn Env>,
     pub(super) database: Database,
     pub(super) incarnation: u128,
-    /// See the module's documentation on locks.
+    /// See the module documentation on locks.
     writing: Mutex<Writing>,
     topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
     groups: Mutex<Groups>,
     /// Written while the ends of a commit are published.
     pub(super) published: RwLock<()>,
-    /// Held while a write is made, so that writes are counted in their order; taken last.
+    /// Held during a write, so that writes are counted in their order; taken last.
     keeper: Mutex<Keeper>,
     pub(super) signal: Signal,
     pub(super) queue: Mutex<Queue>,
     pub(super) queued: Condvar,
     pub(super) closed: AtomicBool,
     pub(super) closing: Signal,
-    /// Why the last sync failed, for who closes the log.
+    /// Why the last sync failed; returned by closing the log.
     pub(super) sync_failed: Mutex<Option<Error>>,
     pub(super) syncs: AtomicU64,
     pub(super) commits: AtomicU64,
@@ -45,7 +45,7 @@ pub(super) struct Shared {
     pub(super) bytes_appended: AtomicU64,
 }
 
-/// What only one thread changes at a time.
+/// State that only one thread changes at a time.
 #[derive(Default)]
 pub(super) struct Writing {
     pub(super) offsets: BTreeMap<String, BTreeMap<Place, CommittedOffset>>,
@@ -54,7 +54,7 @@ pub(super) struct Writing {
     pub(super) next_topic: u32,
     /// Of all batches of all partitions.
     pub(super) bytes: u64,
-    /// Whose tail holds the next oldest batch, and its size.
+    /// The partitions with the oldest batches in their tails, and the sizes of those.
     pub(super) tails: VecDeque<(Arc<Partition>, usize)>,
     pub(super) tail_bytes: usize,
 }
@@ -171,7 +171,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes, synced if the policy says so of commits.
+    /// A write, synced if the policy requires it for commits.
     pub(super) fn write(&self, batch: WriteBatch) -> Result<()> {
         let synced = self.settings.fsync == Fsync::EveryCommit;
         self.write_as(batch, synced)
@@ -181,7 +181,7 @@ impl Shared {
         self.write_commits(batch, synced, 0)
     }
 
-    /// Writes this many commits, and with them the new total.
+    /// Writes this many commits, together with the new total.
     pub(super) fn write_commits(
         &self,
         mut batch: WriteBatch,
@@ -206,7 +206,7 @@ impl Shared {
         self.database.write(batch, durability)?;
         keeper.point.written = written;
         if synced {
-            // The write-ahead log is one: what was written before is synced too.
+            // There is only one write-ahead log: everything written before is synced too.
             keeper.point.synced = written;
         }
         let relaxed = !keeper.point.every_commit;
@@ -214,7 +214,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Brings all that was written to the disk.
+    /// Syncs everything that was written.
     pub(super) fn sync(&self) -> Result<()> {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         let written = self.keeper().point.written;
@@ -232,7 +232,7 @@ impl Shared {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `body` on the groups and keeps the group's generation if it grew.
+    /// Runs `body` on the groups and stores the group's generation if it grew.
     pub(super) fn with_group<R>(
         &self,
         group: &str,
@@ -246,14 +246,14 @@ impl Shared {
             let mut batch = self.database.batch();
             let row = Row::new().put(&generation.to_le_bytes()).seal();
             batch.put(GROUPS, group.as_bytes(), &row);
-            // Members live in this process: what the machine's death loses, no member has.
+            // Members live in this process: what the machine's death loses, no member has seen.
             self.write_as(batch, false)?;
         }
         Ok(result)
     }
 
     pub(super) fn leave(&self, seat: &Seat) {
-        // There is nobody to tell of an error; the member is gone all the same.
+        // There is nobody to report an error to; the member is gone anyway.
         let _ = self.with_group(&seat.group, |groups| {
             groups.leave(seat);
             Ok(())
@@ -261,7 +261,7 @@ impl Shared {
     }
 }
 
-/// Puts the partition before the message.
+/// Prepends the partition to the message.
 pub(super) fn at(partition: &Partition, error: Error) -> Error {
     error.context(&partition.name)
 }

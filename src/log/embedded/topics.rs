@@ -1,4 +1,4 @@
-//! Topics: made and deleted.
+//! Creating and deleting topics.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A copy of a log's directory that may be worked on: what it would hold if it were cut at its damage.
+//! A working copy of a log's directory: to find out what it would contain if it were cut at its damage.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use super::settings::Settings;
 use crate::base::Result;
 use crate::disk::{Budget, Database, Recovery, check_format, from_io};
 
-/// What a repair takes of memory, in bytes.
+/// The memory that a repair uses, in bytes.
 pub(super) const BUDGET_BYTES: usize = 64 << 20;
 pub(super) const WORK: &str = "repair.work";
 pub(super) const FRESH: &str = "repair.fresh";
@@ -22,8 +22,8 @@ pub(super) fn is_unfinished(path: &Path) -> bool {
     !path.join("CURRENT").exists() && [READY, MOVING].iter().any(|part| path.join(part).exists())
 }
 
-/// How many writes the log would hold that is cut at its first damage, found out with a copy; `None` if it
-/// would not open.
+/// How many writes the log would contain if it were cut at its first damage, determined on a copy; `None`
+/// if it would not open.
 pub(super) fn writes_to_a_point_in_time(path: &Path) -> Result<Option<u64>> {
     let work = path.join(WORK);
     copy(path, &work, true)?;
@@ -36,14 +36,14 @@ pub(super) fn opened(path: &Path, recovery: Recovery) -> Result<Database> {
     let settings = Settings::new(path, Budget::new(BUDGET_BYTES));
     let database = Database::open_recovering(&settings.options(), recovery)?;
     let mut row = Vec::new();
-    // What is left of a damaged one may have lost its format row too.
+    // A damaged one may have lost its format row too.
     if recovery == Recovery::Whole || database.get(META, b"format", &mut row)? {
         check_format(&database, META, FORMAT)?;
     }
     Ok(database)
 }
 
-/// The files of the directory, without the directories in it.
+/// The files of the directory, without its subdirectories.
 pub(super) fn list(path: &Path) -> Result<Vec<String>> {
     let failed = |cause| from_io(path, "reading the directory", cause);
     let entries = match fs::read_dir(path) {
@@ -57,13 +57,13 @@ pub(super) fn list(path: &Path) -> Result<Vec<String>> {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    // CURRENT names the file that names all others: first when they go, last when they come.
+    // CURRENT names the file that names all others: removed first, added last.
     names.sort_by_key(|name| name != "CURRENT");
     Ok(names)
 }
 
-/// Makes `to` a copy of the database in `from`, perhaps without its write-ahead log. Tables are never written
-/// again, so a link will do.
+/// Makes `to` a copy of the database in `from`, optionally without its write-ahead log. Tables are never
+/// written again, so a link is enough.
 pub(super) fn copy(from: &Path, to: &Path, write_ahead: bool) -> Result<()> {
     remove(to)?;
     fs::create_dir(to).map_err(|cause| from_io(to, "creating the directory", cause))?;

@@ -1,4 +1,4 @@
-//! The writers' and the members' ends.
+//! The writers' and the members' sides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl Heartbeat for EmbeddedHeartbeat {
     }
 }
 
-/// The others need not wait for the session's end, whatever became of the thread that was a member.
+/// The others need not wait for the session to end, whatever happened to the member's thread.
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
         self.shared.leave(&self.seat);

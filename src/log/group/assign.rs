@@ -1,4 +1,4 @@
-//! Which member gets which task: a pure function, so that it can be tested alone.
+//! Which member gets which task: a pure function, so that it can be tested separately.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use crate::base::TaskId;
 /// Gives each task to a member. The members' shares of each sub-topology differ by at most one, and
 /// so do their shares of all tasks; within that, tasks stay with the member that had them.
 ///
-/// A sub-topology's tasks are alike in cost and those of two sub-topologies are not, hence the
-/// balance by sub-topology. Without members the result is empty. The same arguments give the same result, in
-/// whatever process: several that know them need not ask each other.
+/// Tasks of the same sub-topology cost about the same, and those of different sub-topologies do not,
+/// hence the balance by sub-topology. Without members the result is empty. The same arguments give the
+/// same result in any process, so processes that know them need not communicate.
 ///
 /// ```
 /// use std::collections::{BTreeMap, BTreeSet};

@@ -1,21 +1,21 @@
-//! Groups of members within one process: who owns which task, and who is a zombie. For whoever writes a log:
-//! the logs in memory and on a disk have their members from here, and so may another one whose members all
-//! come to one process. One that only needs to know who should have what takes [`assign`].
+//! Groups of members within one process: who owns which task, and who is a zombie. For implementers of
+//! logs: the memory log and the embedded log use it for their members, and so can another log whose
+//! members all connect to one process. A log that only needs the assignment itself uses [`assign`].
 //!
 //! ```text
 //!  join --> target = assign(tasks, members)      generation + 1 (also on leave and expulsion)
 //!  poll --> a target task without owner becomes mine; one that is not my target any more is no
 //!           longer listed, and stays mine (my commits count) until I release it, leave or am expelled
 //! ```
-//! A member lives as long as it polls or its heart beats, and may hold tasks as long as it polls: a
-//! worker that is stuck in a closure loses them after its poll interval, a process that is gone after
-//! its session.
+//! A member lives as long as it polls or sends heartbeats, and may hold tasks as long as it polls: a
+//! worker that is stuck in a closure loses them after its poll interval, a process that is gone after its
+//! session.
 //!
 //! Invariant: a task has at most one owner, and only its owner's commits of its inputs' offsets
 //! pass [`Groups::check_commit`].
 //!
-//! A *session* is one joining, numbered by the generation it began. A token names the generation of
-//! the member's last assignment: one below its session belongs to an earlier holder of the name.
+//! A *session* is one join, numbered by the generation it started. A token names the generation of the
+//! member's last assignment: one below its session belongs to an earlier holder of the name.
 
 mod assign;
 #[cfg(test)]
@@ -28,12 +28,13 @@ use super::check::{fenced_member, partitions_of};
 use super::{Assignment, GroupCommit, JoinRequest, MemberToken, TaskPlan};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 
-/// All groups of a log. It reads no clock: whoever asks says what time it is, in milliseconds of a clock that
+/// All groups of a log. It reads no clock: the caller passes the time, in milliseconds of a clock that
 /// never goes back.
 ///
-/// A log keeps one behind its lock. [`crate::log::Log::join`] is [`Groups::join`]; the methods of its members are
-/// those of the same name; [`crate::log::Log::delete_group`] asks [`Groups::check_empty`] first; and
-/// [`Groups::check_commit`] comes before anything of a commit happens, under the same lock.
+/// A log keeps one behind its lock. [`crate::log::Log::join`] is [`Groups::join`]; the methods of its
+/// members are those of the same name; [`crate::log::Log::delete_group`] calls [`Groups::check_empty`]
+/// first; and [`Groups::check_commit`] is called before anything of a commit happens, under the same
+/// lock.
 ///
 /// ```
 /// use marea::base::{TaskId, TopicPartition};
@@ -70,7 +71,7 @@ use crate::base::{Error, Result, TaskId, TopicPartition};
 /// # Ok::<(), marea::Error>(())
 /// ```
 ///
-/// `tests/it/own_log.rs` is a whole log made of it.
+/// `tests/it/own_log.rs` builds a complete log with it.
 #[derive(Debug, Default)]
 pub struct Groups {
     groups: BTreeMap<String, Group>,
@@ -82,9 +83,9 @@ struct Group {
     tasks: BTreeMap<TaskId, Vec<TopicPartition>>,
     task_of: BTreeMap<TopicPartition, Vec<TaskId>>,
     members: BTreeMap<String, Member>,
-    /// Who should own a task. Outlives members, so that one that comes back gets its tasks back.
+    /// The intended owner of each task. Outlives members, so that one that returns gets its tasks back.
     target: BTreeMap<TaskId, String>,
-    /// The session that does.
+    /// The session of the owner.
     owners: BTreeMap<TaskId, u64>,
 }
 
@@ -95,18 +96,18 @@ struct Member {
     last_beat_ms: u64,
     session_timeout_ms: u64,
     max_poll_interval_ms: u64,
-    /// The tasks it was told to own; `None` before the first assignment.
+    /// The tasks it was assigned; `None` before the first assignment.
     told: Option<Vec<TaskId>>,
 }
 
-/// A member's place in its group, from [`Groups::join`]: what a log's [`crate::log::Membership`] and
-/// [`crate::log::Heartbeat`] hold. One that was expelled or replaced is told so by whatever it asks.
+/// A member's place in its group, from [`Groups::join`]: held by a log's [`crate::log::Membership`] and
+/// [`crate::log::Heartbeat`]. If it was expelled or replaced, every call reports this.
 #[derive(Clone, Debug)]
 pub struct Seat {
     pub(super) group: String,
     pub(super) member: String,
     session: u64,
-    /// Of the last assignment, or of the joining.
+    /// Of the last assignment, or of the join.
     generation: u64,
 }
 
@@ -116,7 +117,7 @@ impl Seat {
         &self.group
     }
 
-    /// What goes into the member's commits now.
+    /// The token for the member's commits.
     pub fn token(&self) -> MemberToken {
         MemberToken {
             member: self.member.clone(),
@@ -126,8 +127,8 @@ impl Seat {
 }
 
 impl Groups {
-    /// Takes over the generations that a log kept, by group: a generation must never come twice, or the token of
-    /// a zombie from before a restart is good again.
+    /// Loads the generations that a log stored, by group: a generation must never repeat, or the token of
+    /// a zombie from before a restart would be valid again.
     pub fn restore(generations: impl IntoIterator<Item = (String, u64)>) -> Self {
         let group = |generation| Group {
             generation,
@@ -141,13 +142,14 @@ impl Groups {
         }
     }
 
-    /// The generation of a group, which grows when a member joins, leaves or is expelled; 0 if there was no such
-    /// group yet. A log that outlives its process keeps it before anybody learns what changed it.
+    /// The generation of a group, which grows when a member joins, leaves or is expelled; 0 if the group
+    /// does not exist yet. A log that outlives its process stores it before reporting the change that
+    /// caused it.
     pub fn generation(&self, group: &str) -> u64 {
         self.groups.get(group).map_or(0, |group| group.generation)
     }
 
-    /// A place for a member. One of the same name loses it.
+    /// A place for a member. A member with the same name loses its place.
     ///
     /// # Errors
     /// `Invalid` if other members have other tasks.
@@ -197,7 +199,8 @@ impl Groups {
         })
     }
 
-    /// The member lives, and learns what it is to own if that changed: see [`crate::log::Membership::poll`].
+    /// The member is alive, and learns its new assignment if that changed: see
+    /// [`crate::log::Membership::poll`].
     ///
     /// # Errors
     /// `Fenced` once the member was expelled or replaced.
@@ -227,7 +230,7 @@ impl Groups {
         Ok(Some(Assignment { generation, tasks }))
     }
 
-    /// The member's process lives, whatever its worker does.
+    /// The member's process is alive, whatever its worker does.
     ///
     /// # Errors
     /// `Fenced` once the member was expelled or replaced, or has left.
@@ -239,7 +242,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Takes tasks back, so that others may have them. What the member does not own is passed over.
+    /// Takes tasks back, so that others can have them. Tasks that the member does not own are ignored.
     ///
     /// # Errors
     /// `Fenced` once the member was expelled or replaced.
@@ -250,7 +253,7 @@ impl Groups {
                 group.owners.remove(task);
             }
         }
-        // Were one of them meant for this member again by now, it must be told so again.
+        // If one of them has been assigned to this member again in the meantime, it must be told again.
         if let Some(member) = group.members.get_mut(&seat.member)
             && let Some(told) = &mut member.told
         {
@@ -259,7 +262,8 @@ impl Groups {
         Ok(())
     }
 
-    /// Takes back all that the member has, and its place. One that has none any more takes nobody along.
+    /// Takes back all tasks of the member, and its place. If it no longer has a place, nothing changes
+    /// for others.
     pub fn leave(&mut self, seat: &Seat) {
         if let Ok(group) = self.seated(seat) {
             group.remove(&seat.member);
@@ -268,8 +272,8 @@ impl Groups {
         }
     }
 
-    /// Refuses a commit by someone who has been replaced, expelled, or has lost the task. One without a token is
-    /// nobody's, and passes.
+    /// Refuses a commit by a member that has been replaced, expelled, or has lost the task. A commit
+    /// without a token belongs to no member, and passes.
     ///
     /// # Errors
     /// `Fenced`, with the reason.
@@ -297,7 +301,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Refuses to go on while the group has members.
+    /// Refuses to continue while the group has members.
     ///
     /// # Errors
     /// `Invalid`; the message names one.
@@ -326,7 +330,7 @@ impl Groups {
 }
 
 impl Group {
-    /// Removes the members whose time is up, but for one that is just speaking.
+    /// Removes the members whose time is up, except the one that is calling.
     fn expel_silent(&mut self, now_ms: u64, speaking: Option<&str>) {
         let silent = |name: &String, member: &Member| {
             speaking != Some(name.as_str())

@@ -1,5 +1,5 @@
-//! Where a cluster is, and the user's own settings of the client. Secrets are among them: they are passed to
-//! the client and shown to nobody.
+//! The address of a cluster, and the user's client settings. They may contain secrets: they are passed to
+//! the client and never shown.
 
 use std::fmt;
 use std::path::Path;
@@ -13,24 +13,24 @@ use super::tokens::Tokens;
 use crate::base::{Error, Result};
 use crate::log::url::shown;
 
-/// The name that stands in an address for a file of settings. The client has no setting of that name.
+/// The name that stands for a settings file in an address. The client has no setting of that name.
 const FILE: &str = "config";
 
 /// `kafka://HOST:PORT[,HOST:PORT...][?client-setting=value[&...]]`; names and values are percent-decoded.
-/// `config=FILE` reads settings from a file of properties.
+/// `config=FILE` reads settings from a properties file.
 #[derive(Clone)]
 pub(super) struct Address {
     /// The brokers to contact first, as the user wrote them.
     pub(super) brokers: String,
-    /// The client library's own settings, for example `security.protocol=SSL`. Of two with one name the
-    /// later one holds.
+    /// The client library's own settings, for example `security.protocol=SSL`. If a name is given twice,
+    /// the later value applies.
     pub(super) settings: Vec<(String, Secret)>,
     pub(super) tokens: Tokens,
 }
 
 impl Address {
     /// # Errors
-    /// `Invalid`; the message says which part is wrong, and no value of a setting.
+    /// `Invalid`; the message says which part is wrong, and contains no value of a setting.
     pub(super) fn parse(url: &str) -> Result<Self> {
         let rest = url.strip_prefix("kafka://").unwrap_or(url);
         let (brokers, settings) = rest.split_once('?').unwrap_or((rest, ""));
@@ -44,7 +44,7 @@ impl Address {
         let mut address = Self::of_brokers(brokers).map_err(|why| wrong(&why))?;
         let mut last = "the `?`".to_owned();
         for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
-            // What it says may be the rest of a secret.
+            // Its text may be the rest of a secret.
             let Some((name, value)) = setting.split_once('=') else {
                 return Err(wrong(&format!(
                     "what follows the `&` after {last} is not a setting; write `&` in a value as %26"
@@ -65,7 +65,7 @@ impl Address {
         Ok(address)
     }
 
-    /// An address without settings, or why the brokers are none.
+    /// An address without settings, or why the brokers are invalid.
     pub(super) fn of_brokers(brokers: &str) -> Result<Self, String> {
         let brokers = brokers.trim_end_matches('/');
         if brokers.contains('@') {
@@ -89,7 +89,7 @@ impl Address {
         })
     }
 
-    /// The value of a setting, by the first of these names that is set, each time its last one.
+    /// The value of a setting, by the first of these names that is set, and its last value.
     pub(super) fn value(&self, names: &[&str]) -> Option<&str> {
         let of = |name: &&str| self.settings.iter().rfind(|(known, _)| known == name);
         names.iter().find_map(of).map(|(_, value)| value.reveal())
@@ -116,10 +116,10 @@ impl Address {
         Ok(())
     }
 
-    /// Adds the settings of a file of properties.
+    /// Adds the settings of a properties file.
     ///
     /// # Errors
-    /// `Invalid`; the message names file and line, and shows nothing of the line but a setting's name.
+    /// `Invalid`; the message names file and line, and contains nothing of the line but a setting's name.
     pub(super) fn read_properties(&mut self, path: &Path) -> Result<()> {
         let place = path.display();
         let text = std::fs::read_to_string(path).map_err(|cause| {
@@ -142,7 +142,7 @@ fn decoded(text: &str) -> Option<String> {
     Some(decoded.into_owned())
 }
 
-/// Only names: some values are secrets, and which ones changes with the client's versions.
+/// Only names: some values are secrets, and which ones depends on the client's version.
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.settings.iter().map(|(name, _)| &**name).collect();

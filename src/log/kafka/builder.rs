@@ -11,7 +11,7 @@ use super::settings::Secret;
 use super::tokens::{OauthToken, Source, Tokens};
 use crate::base::{Env, Error, Result};
 
-/// A way to connect to a cluster by which no secret has to stand in an address.
+/// A way to connect to a cluster without putting secrets in an address.
 ///
 /// ```no_run
 /// use marea::base::SystemEnv;
@@ -60,17 +60,18 @@ impl KafkaLogBuilder {
         }
     }
 
-    /// Sets any setting of librdkafka but those that promises rest on. No value is shown, neither by `Debug`
-    /// nor by an error. Of two settings with one name the later one holds.
+    /// Sets any setting of librdkafka except those that the guarantees depend on. Values are never shown,
+    /// neither by `Debug` nor by an error. If a setting is given twice, the later value applies.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.steps.push(Step::Setting(name.into(), value.into()));
         self
     }
 
-    /// Reads settings from a file of properties as Java programs read them: a `name=value` a line, comments
-    /// after `#`. The names are librdkafka's, which for security are mostly those of the Java client:
-    /// `security.protocol`, `sasl.mechanism`, `sasl.username`, `sasl.password`, `ssl.ca.location`. What only
-    /// the Java client knows, such as `sasl.jaas.config`, is refused with what to write instead.
+    /// Reads settings from a properties file as Java programs read them: one `name=value` per line,
+    /// comments after `#`. The names are librdkafka's, which for security are mostly those of the Java
+    /// client: `security.protocol`, `sasl.mechanism`, `sasl.username`, `sasl.password`,
+    /// `ssl.ca.location`. A setting that only the Java client knows, such as `sasl.jaas.config`, is
+    /// refused, and the error says what to write instead.
     ///
     /// The file is read by [`connect`](Self::connect), once.
     pub fn properties(mut self, file: impl Into<PathBuf>) -> Self {
@@ -78,9 +79,10 @@ impl KafkaLogBuilder {
         self
     }
 
-    /// Where to get a token for `sasl.mechanism=OAUTHBEARER`. It is called on connecting, and again before the
-    /// last token expires, by whichever thread needs it: it should answer within seconds. Its error fails
-    /// [`connect`](Self::connect); later ones are logged, and the function is called again.
+    /// Where to get a token for `sasl.mechanism=OAUTHBEARER`. It is called on connecting, and again
+    /// before the last token expires, on whichever thread needs it: it should answer within seconds. An
+    /// error on connecting fails [`connect`](Self::connect); later ones are logged, and the function is
+    /// called again.
     pub fn oauth_token(
         mut self,
         source: impl Fn() -> Result<OauthToken> + Send + Sync + 'static,
@@ -92,13 +94,13 @@ impl KafkaLogBuilder {
     /// Connects.
     ///
     /// # Errors
-    /// Those of [`KafkaLog::connect`]; `Invalid` also if a file cannot be read: the message names it, and
+    /// As for [`KafkaLog::connect`]; also `Invalid` if a file cannot be read: the message names it, and
     /// the line.
     pub fn connect(self, env: Arc<dyn Env>) -> Result<KafkaLog> {
         let brokers = &self.brokers;
         let wrong = |why: String| Error::invalid(format!("{brokers}: {why}"));
         let address = Address::of_brokers(brokers).map_err(|why| {
-            // Only here may it be anything, a password too.
+            // Only here may it be anything, even a password.
             Error::invalid(format!(
                 "{why}; write HOST:PORT, several brokers separated by commas"
             ))

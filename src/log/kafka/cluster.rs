@@ -1,4 +1,4 @@
-//! What all parts of a Kafka log share: the address, the clients that ask questions, what is known of
+//! What all parts of a Kafka log share: the address, the clients that make requests, what is known about
 //! topics, and the members that live in this process.
 
 pub(super) mod admin;
@@ -44,11 +44,11 @@ pub(super) struct Cluster {
     admin: AdminClient<Quiet>,
     /// When it gets its next token.
     admin_token_ms: AtomicI64,
-    /// Asks about a group's offsets, one for each group.
+    /// For queries of a group's offsets, one client per group.
     groups: Mutex<HashMap<String, Arc<Consumer>>>,
     /// As last seen; deleting a topic here forgets it.
     topics: Mutex<HashMap<Arc<str>, Arc<TopicSpec>>>,
-    /// The last reader that was dropped, for the next one of its size: to connect takes longer than most restores.
+    /// The last reader that was dropped, for the next one of its size: connecting takes longer than most restores.
     spare_reader: Mutex<Option<ReaderClient>>,
     /// By group and name: the last one of this process to join.
     local_members: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
@@ -103,7 +103,7 @@ impl Cluster {
         })
     }
 
-    /// The client of administrative questions, with a token that is good.
+    /// The client for administrative requests, with a valid token.
     pub(super) fn admin(&self) -> &AdminClient<Quiet> {
         let tokens = &self.address.tokens;
         tokens.renew(self.admin.inner(), &self.admin_token_ms);
@@ -144,7 +144,7 @@ impl Cluster {
     /// `Invalid` if there is no such partition.
     pub(super) fn topic_of(&self, partition: &TopicPartition) -> Result<Arc<TopicSpec>> {
         let exists = |spec: &Arc<TopicSpec>| partition.partition < spec.partitions;
-        // The broker that is asked may not have heard of a new topic yet.
+        // The broker that answers may not know of a new topic yet.
         let until_ms = self.env.monotonic_ms() + SETTLE_MS;
         loop {
             if let Some(spec) = self.known_topic(&partition.topic)?.filter(exists) {
@@ -171,7 +171,7 @@ impl Cluster {
         Ok(ReaderClient::new(consumer, bytes))
     }
 
-    /// Keeps a reader for the next one that needs it, in place of the one that is kept.
+    /// Keeps a reader for the next one that needs it, replacing the one kept so far.
     pub(super) fn give_back_reader(&self, client: ReaderClient) {
         if client.consumer.unassign().is_err() {
             return;
@@ -179,7 +179,7 @@ impl Cluster {
         let Some(spare) = lock(&self.spare_reader).replace(client) else {
             return;
         };
-        // The end of a client waits for its threads.
+        // Dropping a client waits for its threads.
         let body = Box::new(move || drop(spare));
         let _ends_by_itself = self.env.spawn("marea-kafka-spare", body);
     }

@@ -1,4 +1,4 @@
-//! What each kind of client is told.
+//! The settings of each kind of client.
 
 use std::error::Error as StdError;
 
@@ -15,7 +15,7 @@ use crate::base::{Error, Result};
 /// How long a transaction may be open before the brokers abort it, in milliseconds, unless the user's settings
 /// say otherwise.
 const TRANSACTION_MS: u64 = 60_000;
-/// The setting of that.
+/// The name of that setting.
 const TRANSACTION_SETTING: &str = "transaction.timeout.ms";
 
 impl Address {
@@ -23,7 +23,7 @@ impl Address {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers);
         config.set("client.id", "marea");
-        // A broker that died is tried again soon, and one that hangs is not waited for.
+        // A broker that died is retried soon, and one that hangs is not waited for.
         config.set("reconnect.backoff.ms", "20");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.connection.setup.timeout.ms", "5000");
@@ -45,12 +45,12 @@ impl Address {
         config
     }
 
-    /// For questions: metadata, settings, topics.
+    /// For requests: metadata, settings, topics.
     pub(super) fn admin(&self) -> ClientConfig {
         self.base()
     }
 
-    /// For questions about a group. Never subscribes, so it is no member.
+    /// For requests about a group. Never subscribes, so it is not a member.
     pub(super) fn group(&self, group: &str) -> ClientConfig {
         let mut config = self.base();
         config.set("group.id", group);
@@ -59,25 +59,25 @@ impl Address {
         config
     }
 
-    /// For what a group has committed, transactions that may change it notwithstanding.
+    /// For a group's committed offsets, even if open transactions may change them.
     pub(super) fn group_as_it_stands(&self, group: &str) -> ClientConfig {
         let mut config = self.group(group);
         config.set("isolation.level", "read_uncommitted");
         config
     }
 
-    /// What is fetched ahead takes about so many bytes: half of them are for the records that wait, with a limit on
-    /// their number for those that are small, an eighth for the answer of a broker that is being fetched.
+    /// Fetching ahead uses about this many bytes: half of them for waiting records, with a limit on their
+    /// number if they are small, an eighth for the answer of each broker.
     pub(super) fn reader(&self, bytes: usize) -> ClientConfig {
         let bytes = bytes.max(READER_BYTES_MIN);
         let answer_bytes = (bytes / 8).max(ANSWER_BYTES_MIN).to_string();
         let mut config = self.base();
-        // The client wants one to assign partitions by hand; nothing is ever committed under it.
+        // The client requires one to assign partitions manually; nothing is ever committed under it.
         config.set("group.id", "marea-reader");
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         config.set("isolation.level", "read_committed");
-        // Nothing is passed over in silence: the reader is told, looks why, and says so.
+        // Nothing is skipped silently: the reader is told, finds out why, and reports it.
         config.set("auto.offset.reset", "error");
         config.set(
             "queued.max.messages.kbytes",
@@ -91,47 +91,47 @@ impl Address {
         if !self.sets_fetches() {
             config.set("fetch.max.bytes", &answer_bytes);
         }
-        // With the default of one second a queue that was full for a moment idles for the rest of it.
+        // With the default of one second, a queue that was briefly full idles for the rest of it.
         config.set("fetch.queue.backoff.ms", "5");
         config.set("fetch.error.backoff.ms", "50");
-        // A partition that is assigned or resumed waits for the fetch that is under way.
+        // A partition that is assigned or resumed waits for the fetch in progress.
         config.set("fetch.wait.max.ms", "50");
         config.set("check.crcs", "true");
         let mut config = self.apply(config);
         if !self.sets_fetches() {
-            // Is of records that are written. The client wants no more of it than what is fetched at once.
+            // Applies to writing records. The client requires it to be no larger than the fetch size.
             config.set("message.max.bytes", "1000");
         }
         config
     }
 
-    /// Whether the user says how much is fetched at once.
+    /// Whether the user's settings say how much is fetched at once.
     fn sets_fetches(&self) -> bool {
         self.value(&["fetch.max.bytes"]).is_some()
     }
 
     /// How long a transaction may be open before the brokers abort it, in milliseconds.
     pub(super) fn transaction_ms(&self) -> u64 {
-        // A value that is no number is refused when the first client is made.
+        // A value that is not a number is refused when the first client is made.
         let set = self.value(&[TRANSACTION_SETTING]);
         set.and_then(|set| set.trim().parse().ok())
             .unwrap_or(TRANSACTION_MS)
     }
 
-    /// The queue of copies takes about so many bytes.
+    /// The queue of copies uses about this many bytes.
     pub(super) fn writer(&self, id: &str, bytes: usize) -> ClientConfig {
         let queue_bytes = bytes.max(QUEUE_BYTES_MIN);
         let messages = (bytes / QUEUED_BYTES).max(QUEUED_MESSAGES_MIN);
         let mut config = self.base();
         config.set("transactional.id", id);
-        // What is not delivered by then is of a transaction that is over.
+        // Records not delivered by then belong to a transaction that is over.
         let transaction_ms = self.transaction_ms().to_string();
         config.set(TRANSACTION_SETTING, &transaction_ms);
         config.set("delivery.timeout.ms", &transaction_ms);
         config.set("enable.idempotence", "true");
         config.set("linger.ms", "2");
         config.set("batch.size", BATCH_BYTES.to_string());
-        // The brokers know each topic's limit; this one must only not be in the way.
+        // The brokers know each topic's limit; this one must only not interfere.
         config.set("message.max.bytes", "1000000000");
         config.set(
             "queue.buffering.max.kbytes",
@@ -150,7 +150,7 @@ impl Address {
         id: &str,
     ) -> ClientConfig {
         let mut config = self.group(group);
-        // Below six seconds brokers refuse by default; silence of the worker is watched here anyhow.
+        // Brokers refuse less than six seconds by default; silence of the worker is watched here anyway.
         let session_ms = session_ms.max(6_000);
         config.set("client.id", id);
         config.set("group.instance.id", member);
@@ -166,26 +166,26 @@ impl Address {
     }
 }
 
-/// The least that a reader is made for, in bytes.
+/// The minimum for which a reader is made, in bytes.
 const READER_BYTES_MIN: usize = 1 << 20;
-/// The least that is fetched at once, in bytes: an answer for each few records would cost more than it saves. A
-/// batch that is larger comes whole.
+/// The minimum that is fetched at once, in bytes: an answer for every few records would cost more than it
+/// saves. A larger batch is returned whole.
 const ANSWER_BYTES_MIN: usize = 256 << 10;
-/// What a small record takes that was fetched, with what the client has for it besides, in bytes.
+/// The memory of a small fetched record, including the client's overhead, in bytes.
 const FETCHED_BYTES: usize = 512;
 
-/// The least that a writer's queue takes, in bytes: a record that is larger than the queue never gets into it. Who
-/// gives records has no more of them than the number anyhow, but for one that is larger.
+/// The minimum size of a writer's queue, in bytes: a record larger than the queue never gets into it. A
+/// caller has no more records than the memory number anyway, except for one larger record.
 const QUEUE_BYTES_MIN: usize = 16 << 20;
-/// What a small record takes in the queue, with what the client has for it besides, in bytes.
+/// The memory of a small record in the queue, including the client's overhead, in bytes.
 const QUEUED_BYTES: usize = 384;
 const QUEUED_MESSAGES_MIN: usize = 1_000;
 
-/// How many bytes the client puts into one batch of a partition. Topics that take less are flushed
-/// more often.
+/// How many bytes the client puts into one batch of a partition. Topics that accept less are flushed more
+/// often.
 pub(super) const BATCH_BYTES: usize = 1_000_000;
 
-/// Brings what the client library says into the application's own log.
+/// Forwards the client library's log to the application's own.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quiet {
     tokens: Tokens,
@@ -221,7 +221,8 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(facility, "{message}");
         }
-        // Lost connections are errors to the library; to us the failed request is, if one fails.
+        // To the library, lost connections are errors; to us, a failed request is an error, if there is
+        // one.
         _ => tracing::debug!(facility, "{message}"),
     }
 }
@@ -237,7 +238,7 @@ pub(super) fn consumer(address: &Address, config: &ClientConfig) -> Result<Consu
 
 /// The error for a client that could not be made: a setting is wrong.
 pub(super) fn not_made(cause: KafkaError) -> Error {
-    // The library quotes the value.
+    // The library's message quotes the value.
     let said = match &cause {
         KafkaError::ClientConfig(_, said, name, value) => {
             let said = said.replace(&format!("\"{value}\""), "it");
@@ -291,7 +292,7 @@ mod tests {
         }
     }
 
-    /// One without memory to speak of works too: the client takes its settings, and a large record fits.
+    /// A client with almost no memory works too: it accepts the settings, and a large record fits.
     #[test]
     fn the_least_is_enough_for_a_record() {
         let address = address("");
@@ -326,7 +327,7 @@ mod tests {
         assert!(consumer(&address, &reader).is_ok(), "the client takes it");
     }
 
-    /// What is for records that are written must not keep a reader from being made.
+    /// Settings for writing records must not prevent a reader from being made.
     #[test]
     fn large_records_that_are_written_change_no_reader() {
         let address = address("?message.max.bytes=50000000");

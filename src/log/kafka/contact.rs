@@ -1,7 +1,8 @@
 //! Why no broker can be reached, in the client's own words.
 //!
-//! The client that makes the first contact is only asked, never polled, and what it could say of a refused
-//! login waits in its queues. So when it has failed, another one tries the same for a moment, and is heard.
+//! The client that makes the first contact only makes requests and is never polled, so its message about
+//! a refused login stays in its queues. So when it has failed, another client briefly tries the same, and
+//! is listened to.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +23,8 @@ use super::tokens::Tokens;
 use super::waits::CONTACT_MS;
 use crate::base::{Env, Error, ErrorKind};
 
-/// How long the second client may try, in milliseconds; it stops at the first refusal, or when all brokers
-/// have failed.
+/// How long the second client may try, in milliseconds; it stops at the first refusal, or when all
+/// brokers have failed.
 const LISTEN_MS: u64 = 3_000;
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -53,7 +54,7 @@ pub(super) fn out_of_reach(address: &Address, env: &dyn Env, cause: KafkaError) 
     }
 }
 
-/// What a client said of a failure.
+/// The client's message about a failure.
 #[derive(Clone)]
 struct Heard {
     code: Code,
@@ -61,7 +62,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// A refusal will be one again; a connection that is lost says little.
+    /// A refusal will be repeated; a lost connection says little.
     fn weight(&self) -> u32 {
         match self.code {
             Code::Authentication | Code::SSL => 2,
@@ -80,7 +81,7 @@ struct Ear {
 }
 
 impl Ear {
-    /// Of its kind the last one counts: the first may be of a broker that was only starting.
+    /// The last one of its kind counts: the first may come from a broker that was only starting.
     fn hear(&self, code: Code, said: &str) {
         if code == Code::AllBrokersDown {
             self.is_everyone_down.store(true, Ordering::Relaxed);
@@ -105,11 +106,11 @@ impl ClientContext for Ear {
         self.tokens.for_client()
     }
 
-    /// That a broker closed the connection, and what it may mean, is only logged.
+    /// The library only logs that a broker closed the connection, and what that may mean.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
         if facility == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
-            // The name of the thread is in front.
+            // The name of the thread comes first.
             let said = message.split_once("]: ").map_or(message, |(_, said)| said);
             self.hear(Code::BrokerTransportFailure, said);
         }
@@ -138,7 +139,7 @@ fn reason(address: &Address, env: &dyn Env) -> Option<Heard> {
     let ear = Arc::clone(client.context());
     let until_ms = env.monotonic_ms() + LISTEN_MS;
     loop {
-        // What it has to say goes to the ear.
+        // Its messages go to the listener.
         let _ = client.poll(SLICE);
         let heard = lock(&ear.heard).clone();
         let ends = match &heard {
@@ -154,7 +155,7 @@ fn reason(address: &Address, env: &dyn Env) -> Option<Heard> {
     }
 }
 
-/// What was said, with a cure where there is none in it.
+/// The message, with a remedy if it contains none.
 fn advised(said: &str, address: &Address) -> String {
     let has = |part: &str| {
         address
@@ -162,14 +163,14 @@ fn advised(said: &str, address: &Address) -> String {
             .iter()
             .any(|(name, _)| name.starts_with(part))
     };
-    // A listener says nothing to a client of another protocol.
+    // A listener does not answer a client of another protocol.
     if said.contains("connection closed by peer") && !said.contains("listener") {
         let protocol = address.value(&["security.protocol"]).unwrap_or("PLAINTEXT");
         return format!(
             "{said}; does this listener speak another security.protocol than {protocol}?"
         );
     }
-    // The broker's alert about a certificate of the client: missing, unknown, or not good.
+    // The broker's alert about a client certificate: missing, unknown, or invalid.
     if !said.contains(" alert ") || !(said.contains("certificate") || said.contains("unknown ca")) {
         return said.to_owned();
     }

@@ -1,4 +1,4 @@
-//! Our words in Kafka's, and back.
+//! Conversion between our types and Kafka's.
 
 use std::ffi::CStr;
 use std::{ptr, slice};
@@ -10,13 +10,13 @@ use rdkafka::{Message, Offset as KafkaOffset, TopicPartitionList};
 use crate::base::{Error, Header, Offset, Result, TopicPartition};
 use crate::log::{BatchBuilder, RecordRef};
 
-/// A timestamp that Kafka or its client cannot carry travels in a header of this name, 8 bytes big
-/// endian; the record itself then says 1. That is zero, which the client takes for "now", and all
-/// before 1970, which Kafka takes for "none".
+/// A timestamp that Kafka or its client cannot represent is sent in a header of this name, 8 bytes
+/// big-endian; the record's own timestamp is then 1. These are zero, which the client takes for "now",
+/// and all before 1970, which Kafka takes for "none".
 const TIMESTAMP_HEADER: &str = "__marea-timestamp-ms";
 const STAND_IN_MS: i64 = 1;
 
-/// Partitions with a number each: offsets, or what stands for one.
+/// Partitions with a number each: offsets, or special values.
 pub(super) fn list<'a>(
     partitions: impl IntoIterator<Item = (&'a TopicPartition, KafkaOffset)>,
 ) -> Result<TopicPartitionList> {
@@ -35,7 +35,7 @@ pub(super) fn number_of(partition: &TopicPartition) -> Result<i32> {
     i32::try_from(partition.partition).map_err(|_| crate::log::check::unknown_partition(partition))
 }
 
-/// The offset that an answer holds, if it does.
+/// The offset in an answer, if it has one.
 pub(super) fn offset_of(offset: KafkaOffset) -> Option<Offset> {
     match offset {
         KafkaOffset::Offset(offset) => Some(offset),
@@ -43,7 +43,7 @@ pub(super) fn offset_of(offset: KafkaOffset) -> Option<Offset> {
     }
 }
 
-/// The timestamp and headers under which a record travels.
+/// The timestamp and headers with which a record is sent.
 pub(super) fn outgoing(record: &RecordRef<'_>) -> Result<(i64, Option<OwnedHeaders>)> {
     let carried = record.timestamp_ms > 0;
     if carried && record.has_no_headers() {
@@ -69,7 +69,7 @@ pub(super) fn outgoing(record: &RecordRef<'_>) -> Result<(i64, Option<OwnedHeade
     Ok((STAND_IN_MS, Some(headers)))
 }
 
-/// What a record takes in a batch that is not compressed, at most.
+/// The maximum size of a record in an uncompressed batch.
 pub(super) fn size_at_most(record: &RecordRef<'_>) -> Result<usize> {
     // Its length, attributes, both deltas, and three counts; then the name, the length of it and that of the value.
     const FRAME: usize = 32;
@@ -120,9 +120,9 @@ pub(super) fn push(
     Ok(())
 }
 
-/// A header of a message. A foreign client may have written a name that is not UTF-8; like the Java client we
-/// read the replacement character in place of what is not. The binding panics there, so this call goes to the
-/// library below.
+/// A header of a message. A foreign client may have written a name that is not UTF-8; like the Java
+/// client we read replacement characters instead. The binding panics there, so this call goes to the
+/// underlying library.
 #[expect(
     unsafe_code,
     reason = "the binding has no call that bears such a name; the proof is beside it"
@@ -130,9 +130,9 @@ pub(super) fn push(
 fn header(message: &BorrowedMessage<'_>, index: usize) -> Option<Header> {
     let mut headers = ptr::null_mut();
     let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-    // SAFETY: the message is borrowed, and owns the headers, names and values as long as it lives; all that is
-    // kept of them is copied before this returns. Pointers are read only if both calls say that they were
-    // set. The library terminates names, and a value that is not null has `size` bytes.
+    // SAFETY: the message is borrowed, and owns the headers, names and values as long as it lives; all
+    // that is kept of them is copied before this returns. Pointers are read only if both calls say that
+    // they were set. The library terminates names, and a value that is not null has `size` bytes.
     unsafe {
         let found = native::rd_kafka_message_headers(message.ptr(), &raw mut headers);
         if found != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {

@@ -1,4 +1,4 @@
-//! What becomes of the records of a transaction, as the client tells it.
+//! The outcome of a transaction's records, as the client reports it.
 
 use std::error::Error as StdError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,17 +15,17 @@ use super::locks::lock;
 use super::tokens::Tokens;
 use crate::base::Offset;
 
-/// What the brokers said about the records of the transaction that runs.
+/// The brokers' answers about the records of the current transaction.
 #[derive(Default)]
 pub(super) struct Deliveries {
     /// By the number of the partition in the transaction: the offset after its last record.
     pub(super) ends: Vec<Offset>,
-    /// The first refusal, and of what.
+    /// The first refusal, and its topic.
     pub(super) failure: Option<(KafkaError, String)>,
 }
 
-/// How many bytes of staged records take memory: those that wait for the writer's thread, and those that the
-/// client has.
+/// How many bytes of staged records use memory: those that wait for the writer's thread, and those in the
+/// client.
 #[derive(Default)]
 pub(super) struct Load(AtomicUsize);
 
@@ -43,7 +43,7 @@ impl Load {
     }
 }
 
-/// What goes with a message through the client.
+/// The data that goes through the client with a message.
 #[derive(Clone, Copy)]
 pub(super) struct Ticket {
     /// The number of its partition in the transaction.
@@ -67,7 +67,7 @@ impl Ticket {
 
 /// What a message counts as load, in bytes.
 pub(super) fn weight(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
-    // About what the client has for each besides.
+    // Approximately what the client needs for each in addition.
     const MESSAGE: usize = 64;
     let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
     MESSAGE + len(key) + len(value)
@@ -127,7 +127,7 @@ impl ProducerContext for Context {
                 }
             }
             Err((cause, message)) => {
-                // Those that follow the first say only that they were thrown away.
+                // The ones after the first only say that they were discarded.
                 deliveries.failure.get_or_insert_with(|| {
                     let place = format!("{}-{}", message.topic(), message.partition());
                     (cause.clone(), place)
@@ -137,8 +137,8 @@ impl ProducerContext for Context {
     }
 }
 
-/// The partition that the coordinator does not let into a transaction. The client says which in its log
-/// alone, as `... partition "TOPIC" [NUMBER] to transaction: Broker: Topic authorization failed`.
+/// The partition that the coordinator does not allow in a transaction. The client names it only in its
+/// log, as `... partition "TOPIC" [NUMBER] to transaction: Broker: Topic authorization failed`.
 fn not_allowed(facility: &str, message: &str) -> Option<String> {
     if facility != "ADDPARTS" || !message.ends_with("Topic authorization failed") {
         return None;

@@ -1,4 +1,4 @@
-//! What the client's errors mean to marea.
+//! What the client's errors mean for marea.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -9,7 +9,7 @@ pub(super) fn unavailable(message: impl Into<String>, cause: KafkaError) -> Erro
     Error::new(ErrorKind::Unavailable, message).with_source(cause)
 }
 
-/// An error of an administrative question: what was asked, and the code.
+/// An error of an administrative request: what was requested, and the code.
 pub(super) fn refused(what: &str, code: Code) -> Error {
     let (kind, cure) = match code {
         Code::TopicAuthorizationFailed
@@ -54,7 +54,7 @@ pub(super) fn failed(what: &str, cause: KafkaError) -> Error {
 /// What must happen after an error in a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Ask the same again.
+    /// Repeat the request.
     Retry,
     /// Abort the transaction; another one may succeed.
     Abort,
@@ -62,9 +62,9 @@ pub(super) enum Verdict {
     Regenerate,
     /// Abort it; the group has moved on without the member.
     Expelled,
-    /// The producer is of no use any more: somebody opened its id.
+    /// The producer can no longer be used: another client opened its id.
     Fenced,
-    /// The producer is of no use any more.
+    /// The producer can no longer be used.
     Fatal,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn judge(error: &KafkaError) -> Verdict {
             }
             _ if inner.txn_requires_abort() => Verdict::Abort,
             _ if inner.is_retriable() || code == Some(Code::OperationTimedOut) => Verdict::Retry,
-            // The library is in a state that forbids the call: abort tells which.
+            // The library is in a state that forbids the call: an abort shows which.
             Some(Code::State) => Verdict::Abort,
             _ => Verdict::Fatal,
         };
@@ -99,13 +99,13 @@ pub(super) fn judge(error: &KafkaError) -> Verdict {
     match code {
         Some(Code::ProducerFenced | Code::Fenced) => Verdict::Fenced,
         Some(Code::Fatal) => Verdict::Fatal,
-        // An epoch that is over may be so because the transaction took too long: the abort tells.
+        // An epoch may have expired because the transaction took too long: the abort shows this.
         _ => Verdict::Abort,
     }
 }
 
-/// The error of a writer whose client can write no more. What it was writing is settled by whoever opens
-/// the id anew; where that would be refused in the same way, the error says what to do.
+/// The error of a writer whose client can write no more. Its unfinished work is settled by the next one
+/// to open the id; if that would be refused in the same way, the error says what to do.
 pub(super) fn dead_writer(id: &str, verdict: Verdict, cause: KafkaError) -> CommitError {
     if verdict == Verdict::Fenced {
         return CommitError::Fenced(crate::log::check::fenced_writer(id));

@@ -1,4 +1,4 @@
-//! What a writer gives its thread, and what the thread says of it.
+//! What a writer passes to its thread, and what the thread reports.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,11 @@ use crate::log::{Batch, CommitError, GroupCommit, Receipt};
 
 pub(super) type Answer = Result<Receipt, CommitError>;
 
-/// Why the parts of a commit that went ahead are lost, by the commit's number, until the owner hears of it.
+/// Why the parts of a commit that were sent ahead are lost, by the commit's number, until the owner takes
+/// it.
 pub(super) type Failure = Mutex<Option<(u64, CommitError)>>;
 
-/// When the writer's thread last came back from a call of the client, by the monotonic clock.
+/// When the writer's thread last returned from a call of the client, by the monotonic clock.
 #[derive(Default)]
 pub(super) struct Pulse(AtomicU64);
 
@@ -26,23 +27,23 @@ impl Pulse {
     }
 }
 
-/// What the thread is to do.
+/// A job for the thread.
 pub(super) enum Job {
-    /// Parts of a commit that go ahead.
+    /// Parts of a commit that are sent ahead.
     Stage(Part),
     Commit(Part, Option<GroupCommit>),
-    /// Takes back what went ahead.
+    /// Aborts what was sent ahead.
     Abandon {
         done: Sender<()>,
     },
 }
 
-/// Appends that passed the checks.
+/// Appends that have passed the checks.
 pub(super) struct Part {
     /// Of the commit.
     pub(super) number: u64,
     pub(super) appends: Vec<(TopicPartition, Batch)>,
-    /// For each append: the bytes after which its topic wants a batch to end, if that is less than
-    /// the client's own limit.
+    /// For each append: the size at which its topic requires a batch to end, in bytes, if that is less
+    /// than the client's own limit.
     pub(super) limits: Vec<Option<usize>>,
 }

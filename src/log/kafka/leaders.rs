@@ -1,4 +1,4 @@
-//! Who leads which partitions, as a client is made to learn it.
+//! The leaders of partitions, and how a client is made to learn them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use rdkafka::client::Client;
 
 use super::config::Quiet;
 
-/// Up to how many topics are asked for one by one; more are all asked for at once.
+/// The maximum number of topics that are requested one by one; beyond that, all are requested at once.
 const TOPICS_ASKED_ALONE: usize = 8;
 
-/// Makes a client learn who leads the partitions of topics, waiting for each answer at most that long.
-/// Whether it has learnt of all: by itself it looks for what it does not know, or finds to be wrong, late
-/// or never.
+/// Makes a client learn the leaders of the topics' partitions, waiting at most this long for each answer.
+/// Returns whether it has learned all: by itself it looks for leaders it does not know, or finds to be
+/// wrong, late or never.
 pub(super) fn learn_leaders(
     client: &Client<Quiet>,
     topics: &BTreeSet<&str>,

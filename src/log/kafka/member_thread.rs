@@ -1,4 +1,4 @@
-//! The thread that speaks for a member: heartbeats, rebalances, and the orderly end.
+//! The thread that acts for a member: heartbeats, rebalances, and a clean shutdown.
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
@@ -24,19 +24,19 @@ use super::seat::{CLIENT_PREFIX, LEAVE, STAY, Seat, VANISH};
 use super::tokens::Tokens;
 use crate::base::{Error, ErrorKind, Result, Thread, TopicPartition};
 
-/// How often the thread looks at what its worker has done.
+/// How often the thread checks what its worker has done.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long the request to leave is given to reach the brokers, in milliseconds.
+/// How long the request to leave may take to reach the brokers, in milliseconds.
 const LEAVE_MS: u64 = 3_000;
 
-/// What the group says, in order.
+/// The group's messages, in order.
 enum Said {
     Given(BTreeSet<usize>),
     WantedBack(BTreeSet<usize>),
 }
 
-/// Keeps what a rebalance callback was called with: the list belongs to the event, and nothing that
-/// takes time may happen there.
+/// Stores the arguments of a rebalance callback: the list belongs to the event, and nothing slow may
+/// happen there.
 #[derive(Default)]
 struct Ear {
     said: Mutex<Vec<Said>>,
@@ -95,7 +95,7 @@ pub(super) struct MemberThread {
     consumer: BaseConsumer<Ear>,
     /// Grows with each new metadata.
     number: u64,
-    /// The partitions of one request to give back, until all of them are released.
+    /// The partitions of one revocation request, until all of them are released.
     returning: Option<BTreeSet<usize>>,
     /// Looks for tasks that the group has forgotten.
     orphans: Orphans,
@@ -206,7 +206,7 @@ impl MemberThread {
         Ok(())
     }
 
-    /// Who has the member's name now, as far as the brokers say.
+    /// The current holder of the member's name, as far as the brokers know.
     fn twin(&self) -> String {
         let found = self.cluster.look_at_members(&self.seat.group);
         let found = found.unwrap_or_default();
@@ -244,7 +244,7 @@ impl MemberThread {
         Ok(())
     }
 
-    /// Gives tasks back to the group, once the worker has closed all that it was told of.
+    /// Gives tasks back to the group, once the worker has closed all that it was told to.
     fn give_back(&mut self) -> Result<()> {
         let Some(back) = &self.returning else {
             return Ok(());
@@ -264,7 +264,7 @@ impl MemberThread {
         Ok(())
     }
 
-    /// What commits need of the group's generation, as it is now.
+    /// The group's current generation, as needed by commits.
     fn refresh(&mut self) {
         self.number += 1;
         let metadata = self.consumer.group_metadata();
@@ -289,7 +289,7 @@ impl MemberThread {
         )
     }
 
-    /// Lets the client end without anybody to answer it.
+    /// Lets the client shut down without anybody to answer it.
     fn close(self) {
         self.answer_request();
         self.consumer
@@ -307,10 +307,10 @@ impl MemberThread {
         }
     }
 
-    /// Leaves the group at once. A static member does not when its client is merely closed.
+    /// Leaves the group at once. A static member does not leave when its client is merely closed.
     fn leave(&mut self) {
         let until_ms = self.cluster.env.monotonic_ms() + LEAVE_MS;
-        // One that leaves while it is being let in would stay behind as a member that nobody is.
+        // A member that leaves while it is joining would stay behind as a member without a process.
         while !lock(&self.seat.state).joined && self.cluster.env.monotonic_ms() < until_ms {
             if self.listen().is_err() {
                 break;
@@ -320,7 +320,7 @@ impl MemberThread {
         self.answer_request();
         self.returning = None;
         let mut quiet = 0;
-        // The group wants everything back first; then the request to leave goes out.
+        // The group first wants everything back; then the request to leave is sent.
         while quiet < 5 && self.cluster.env.monotonic_ms() < until_ms {
             if self.seat.wish.load(Ordering::Acquire) == VANISH {
                 return;

@@ -1,14 +1,14 @@
 //! Membership, on Kafka's own group protocol.
 //!
-//! A group hands out partitions, and we want tasks. So each group has a topic of its own, which holds
+//! A group assigns partitions, but we need to assign tasks. So each group has its own topic, which holds
 //! no records and has a partition for each task: partition `n` is the `n`th task in the order of their
-//! names. Members subscribe to that topic alone. What follows:
+//! names. Members subscribe only to that topic. As a result:
 //!
-//! - A task is one thing to the group: its inputs can never end up with different members, so joined
+//! - The group sees a task as one unit: its inputs can never end up with different members, so joined
 //!   topics are co-partitioned whatever the assignor.
-//! - The assignor may be the incremental and sticky one: tasks that stay are not touched by a
-//!   rebalance, and a task that moves is given up by its owner first ([`Membership::release`]).
-//! - Inputs are read by hand, at the offsets that the transactions commit under the same group.
+//! - The assignor may be the incremental and sticky one: tasks that stay are not disturbed by a
+//!   rebalance, and a task that moves is first released by its owner ([`Membership::release`]).
+//! - Inputs are assigned manually, at the offsets that the transactions commit under the same group.
 //!
 //! ```text
 //!  worker thread                      Seat (one lock)                poll thread
@@ -17,7 +17,7 @@
 //!   writer   -- metadata, check  -->  metadata, generation      all is released
 //! ```
 //!
-//! The member is static (KIP-345): its name survives a restart, and a second one of the same name
+//! The member is static (KIP-345): its name survives a restart, and a second member of the same name
 //! fences the first at the brokers.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ const LEAVE_MS: u64 = 5_000;
 const LOOK: Duration = Duration::from_millis(5);
 
 impl Seat {
-    /// Refuses other members that have other tasks: two that join at once do not see each other before.
+    /// Refuses other members with other tasks: two that join simultaneously do not see each other before.
     pub(super) fn check_shapes(&self, members: &[GroupMember]) -> Result<()> {
         check_shapes(&self.group, &self.member, self.shape, members)
     }
@@ -64,7 +64,7 @@ impl Cluster {
             seat.lose("another member of that name has joined since");
             lock(&seat.state).generation
         });
-        // Above whatever an earlier process had, as long as clocks go forward.
+        // Above any number of an earlier process, as long as clocks go forward.
         let session = u64::try_from(self.env.wall_ms())
             .unwrap_or(0)
             .max(before + 1);
@@ -123,8 +123,8 @@ impl Cluster {
         seat.map(Some).ok_or_else(missing)
     }
 
-    /// Refuses a commit by someone who has been replaced or expelled, or has lost the task. What this
-    /// process cannot know the group's coordinator does.
+    /// Refuses a commit by a member that has been replaced or expelled, or has lost the task. What this
+    /// process cannot know, the group's coordinator does.
     pub(super) fn check_commit(&self, group: &GroupCommit) -> Result<()> {
         let (Some(token), Some(seat)) = (&group.token, self.seat_of(group)?) else {
             return Ok(());
@@ -148,7 +148,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// What goes with the offsets of a member, and its number.
+    /// The metadata that accompanies a member's offsets, and its number.
     pub(super) fn metadata_of(
         &self,
         group: &GroupCommit,
@@ -212,7 +212,7 @@ fn disagree(group: &str, member: &str, other: &str) -> Error {
 
 type Plan = (Vec<TaskId>, BTreeMap<TopicPartition, Vec<usize>>, u64);
 
-/// The tasks in order, who reads what, and a number that differs when any of it does.
+/// The tasks in order, the members that read each topic, and a number that changes when any of it does.
 fn plan(plans: &[TaskPlan]) -> Plan {
     let sorted: BTreeMap<&TaskId, BTreeSet<&TopicPartition>> = plans
         .iter()
@@ -236,9 +236,9 @@ struct KafkaMember {
     seat: Arc<Seat>,
     /// `None` once it has left.
     thread: Option<Thread>,
-    /// Until when the group must have let it in. Nobody waits for that here: after a crash in the middle
-    /// of a rebalance the group lets nobody in before all its static members are back, and the others
-    /// of this process are among them.
+    /// Until when the group must have accepted it. Nothing here waits for that: after a crash in the
+    /// middle of a rebalance the group accepts no member before all its static members are back, and the
+    /// others of this process are among them.
     until_ms: u64,
 }
 
@@ -301,7 +301,7 @@ impl Membership for KafkaMember {
         for task in tasks {
             if let Ok(number) = self.seat.tasks.binary_search(task) {
                 state.told.remove(&number);
-                // Were it meant for this member again by now, it must be told so again.
+                // If it has been assigned to this member again in the meantime, it must be told again.
                 if let Some(listed) = &mut state.listed {
                     listed.remove(&number);
                 }
@@ -327,7 +327,7 @@ impl Membership for KafkaMember {
     }
 }
 
-/// The poll thread is what beats; this tells whether it still does.
+/// The poll thread sends the heartbeats; this tells whether it still does.
 struct KafkaHeartbeat(Arc<Seat>);
 
 impl Heartbeat for KafkaHeartbeat {

@@ -1,32 +1,33 @@
 //! The log on a Kafka cluster, by librdkafka.
 //!
 //! ```text
-//!  address, builder           where the cluster is; no secret is shown
+//!  address, builder           the address of the cluster; no secret is shown
 //!  settings, properties       what users may set, in an address or a file;  tokens: of OAUTHBEARER
-//!  config, error, convert     settings, verdicts, our words in Kafka's
-//!  cluster, contact           what all parts share; why no broker answers;  ports: of brokers that are away
-//!  cluster/                   what it is asked:
+//!  config, error, convert     settings, verdicts, conversion to Kafka's types
+//!  cluster, contact           shared parts; why no broker answers;  ports: of brokers that are down
+//!  cluster/                   requests to it:
 //!    admin, topic_settings    topics;  ends: where partitions begin and end
-//!    questions, purges        offsets that are asked for all the time; records that are deleted meanwhile
-//!    groups, members          what groups have committed; who is in them
+//!    questions, purges        offsets that are requested all the time; records deleted in the background
+//!    groups, members          committed offsets of groups; their members
 //!    topic_ids                whether a topic is still the one it was
-//!  reader                     committed records of partitions assigned by hand
-//!  writer, transaction        a commit is one transaction, on a thread of the writer's own;  sending, outcome
-//!  membership, member_thread  a group hands out tasks, by a topic of them (tasks_topic);  orphans: and all;  seat: a member's place
+//!  reader                     committed records of partitions assigned manually
+//!  writer, transaction        a commit is one transaction, on the writer's own thread;  sending, outcome
+//!  membership, member_thread  a group assigns tasks, by a topic of them (tasks_topic);  orphans: and
+//!  all;  seat: a member's place
 //! ```
 //!
 //! Clients of the library, each with about four threads ([ADR 0018](../../../docs/adr/0018-what-a-logs-clients-take.md)):
 //!
 //! ```text
 //!  of each worker    a reader, a writer, a member of the group
-//!  of the log        one for questions; one for each group whose offsets are asked for; a spare reader
+//!  of the log        one for requests; one for each group whose offsets are requested; a spare reader
 //!  while tasks are   a reader for each thread that restores
 //!  restored
 //! ```
 //!
-//! What differs from the logs in this process, and is Kafka's nature: the marker that ends a
-//! transaction takes an offset, so there are gaps; what was appended is seen a moment later; batches
-//! come back cut otherwise; the wall clock of an append is not known.
+//! Differences from the logs in this process, inherent in Kafka: the marker that ends a transaction takes
+//! an offset, so there are gaps; appended records become visible a moment later; batches are returned
+//! with other boundaries; the wall clock of an append is not known.
 
 mod address;
 mod builder;
@@ -78,10 +79,10 @@ pub struct KafkaLog {
 impl KafkaLog {
     /// Connects to the cluster that `url` names: `kafka://HOST:PORT`, several brokers separated by
     /// commas, and after a question mark settings of librdkafka, for example
-    /// `kafka://a:9093,b:9093?security.protocol=SSL`. Names and values are percent-decoded: write `&` in a
-    /// password as `%26`. Secrets need not stand there: `config=FILE` reads settings from a file, see
-    /// [`KafkaLogBuilder::properties`]. The settings that promises rest on are refused by name, and no message
-    /// or log line shows a value that may be a secret.
+    /// `kafka://a:9093,b:9093?security.protocol=SSL`. Names and values are percent-decoded: write `&` in
+    /// a password as `%26`. Secrets need not be part of it: `config=FILE` reads settings from a file, see
+    /// [`KafkaLogBuilder::properties`]. Settings that the guarantees depend on are refused by name, and
+    /// no message or log line shows a value that may be a secret.
     ///
     /// # Errors
     /// `Unavailable` if no broker answers within five seconds; `Invalid` if the address or a setting
@@ -91,8 +92,8 @@ impl KafkaLog {
         Ok(Self { cluster })
     }
 
-    /// Begins with the brokers to contact first: `HOST:PORT`, several separated by commas. What follows are
-    /// settings.
+    /// Starts with the brokers to contact first: `HOST:PORT`, several separated by commas. Settings are
+    /// added to the builder.
     pub fn builder(brokers: impl Into<String>) -> KafkaLogBuilder {
         KafkaLogBuilder::new(brokers.into())
     }

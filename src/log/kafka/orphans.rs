@@ -1,10 +1,10 @@
 //! Tasks that the group has forgotten.
 //!
-//! A task moves in two rebalances: in the first its owner gives it up, and by joining again begins the
-//! second, which gives it to another. An owner that dies in between comes back under its static name and
-//! gets what it had after the first: nobody begins the second, and the task belongs to no one for good.
-//! So members look now and then at who has what, and one of them leaves and comes back when a task has
-//! had no owner for a while, which begins a rebalance.
+//! A task moves in two rebalances: in the first its owner releases it, and by rejoining starts the
+//! second, which assigns it to another. An owner that dies in between returns under its static name and
+//! gets what it had after the first: nobody starts the second, and the task never has an owner again. So
+//! members check from time to time who has which tasks, and when a task has had no owner for a while, one
+//! of them leaves and rejoins, which starts a rebalance.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use super::cluster::members::Members;
 use super::seat::Seat;
 use crate::base::{Error, Result};
 
-/// How often a member looks, first and at most, in milliseconds: the longer nothing has changed the
+/// How often a member checks, initially and at most, in milliseconds: the longer nothing has changed, the
 /// less often.
 const LOOK_MS: u64 = 400;
 const LOOK_MS_MAX: u64 = 30_000;
-/// How often in a row the same must have been seen: a task on its way has no owner either.
+/// How often in a row the same must have been seen: a moving task has no owner either.
 const TIMES: u32 = 4;
 
 pub(super) struct Orphans {
@@ -37,17 +37,17 @@ impl Orphans {
         }
     }
 
-    /// Looks, if it is time.
+    /// Checks, if it is time.
     ///
     /// # Errors
-    /// When this member is the one that has to leave and come back; `Invalid` when another member runs
-    /// another topology.
+    /// When this member is the one that must leave and rejoin; `Invalid` if another member runs another
+    /// topology.
     pub(super) fn look(&mut self, cluster: &Cluster, seat: &Seat, topic: &str) -> Result<()> {
         let now_ms = cluster.env.monotonic_ms();
         if now_ms < self.next_ms {
             return Ok(());
         }
-        // What another worker saw since the last look is as good.
+        // Another worker's answer since the last check is as good.
         let seen = cluster.recent_members(&seat.group, self.pause_ms / 2);
         let orphans = match seen.as_deref() {
             Ok(Members {
@@ -65,7 +65,7 @@ impl Orphans {
                 let is_first = first.is_some_and(|first| first.is(&seat.member));
                 (is_first && !orphans.is_empty()).then_some(orphans)
             }
-            // Rebalancing, or out of reach: others care for that.
+            // Rebalancing, or unreachable: handled elsewhere.
             Ok(_) | Err(_) => None,
         };
         self.pause_ms = match &orphans {
@@ -91,7 +91,7 @@ impl Orphans {
         }
     }
 
-    /// Something changed: more may.
+    /// Something changed, and more may follow.
     pub(super) fn wake(&mut self, now_ms: u64) {
         *self = Self::new(now_ms);
     }

@@ -1,4 +1,4 @@
-//! How a transaction ends: committed, taken back, or not to be learned any more.
+//! How a transaction ends: committed, aborted, or unknowable.
 
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::transaction::{CALL, Transactions};
 use crate::base::{Error, ErrorKind, Offset, TopicPartition};
 use crate::log::{CommitError, Receipt};
 
-/// How long records that are on their way are waited for before their transaction is taken back, in milliseconds.
+/// How long to wait for records in flight before their transaction is aborted, in milliseconds.
 const SETTLE_MS: u64 = 2_000;
 
-/// How long taking a transaction back may take before its client is given up, in milliseconds.
+/// How long aborting a transaction may take before its client is abandoned, in milliseconds.
 const ABORT_MS: u64 = 30_000;
 
 impl Transactions {
@@ -35,13 +35,13 @@ impl Transactions {
                     let message = format!("writer {} has no answer to its commit", self.id);
                     let error = Error::new(ErrorKind::Unavailable, message).with_source(cause);
                     if answers.send(Err(CommitError::Unknown(error))).is_err() {
-                        // The owner is gone; whoever opens the id next learns the outcome.
+                        // The owner is gone; the next one to open the id learns the outcome.
                         return Err(CommitError::Fatal(closed()));
                     }
                     self.serve();
                 }
-                // The first asking may have been heard, and only the second one refused; the client asks
-                // again by itself, too.
+                // The first request may have succeeded, and only the second one been refused; the client
+                // also retries by itself.
                 Verdict::Fenced if unknown => {
                     return Err(self.dead(Verdict::Fatal, cause));
                 }
@@ -59,9 +59,9 @@ impl Transactions {
         }
     }
 
-    /// Waits for the records that are on their way, unless some have failed. A client that takes a transaction
-    /// back throws away what waits for an answer, and may then have lost count of its sequence: the next record
-    /// would end it ("Fatal error").
+    /// Waits for the records in flight, unless some have failed. A client that aborts a transaction
+    /// discards records that wait for an answer, and may then have lost count of its sequence: the next
+    /// record would end it ("Fatal error").
     fn settle(&self) {
         let until_ms = self.cluster.env.monotonic_ms() + SETTLE_MS;
         let has_failed = || lock(&self.producer.context().deliveries).failure.is_some();
@@ -74,8 +74,8 @@ impl Transactions {
         }
     }
 
-    /// Takes the transaction back. The client's own call does not serve what it waits for, so it is
-    /// made again and again.
+    /// Aborts the transaction. The client's own call does not serve the callbacks it waits for, so it is
+    /// repeated.
     pub(super) fn abort(&mut self) -> Result<(), CommitError> {
         self.settle();
         let until_ms = self.cluster.env.monotonic_ms() + ABORT_MS;
@@ -83,7 +83,7 @@ impl Transactions {
             self.beat();
             let cause = match self.producer.abort_transaction(Duration::from_millis(100)) {
                 Ok(()) => {
-                    // What is said of its records must not be taken for the next one's.
+                    // Answers about its records must not be taken for the next one's.
                     while self.producer.in_flight_count() > 0
                         && self.cluster.env.monotonic_ms() < until_ms
                     {
@@ -104,20 +104,21 @@ impl Transactions {
                     return Ok(());
                 }
                 _ if self.cluster.env.monotonic_ms() < until_ms => self.serve(),
-                // The coordinator has aborted it long since; a new client is needed to say so.
+                // The coordinator has aborted it long ago; it takes a new client to find that out.
                 _ => return Err(self.dead(Verdict::Fatal, cause)),
             }
         }
     }
 
-    /// A client whose records were all refused cannot even abort. Why they were refused says more.
+    /// A client whose records were all refused cannot even abort. The reason for the refusal is more
+    /// informative.
     pub(super) fn explain_dead(
         &self,
         dead: CommitError,
         cause: KafkaError,
         delivery: Option<(KafkaError, String)>,
     ) -> CommitError {
-        // The client may say what it was only after the calls that failed because of it.
+        // The client may report the cause only after the calls that failed because of it.
         self.serve();
         let later = lock(&self.producer.context().deliveries).failure.take();
         let refused = self.explain(cause, delivery.or(later));
@@ -127,7 +128,7 @@ impl Transactions {
         }
     }
 
-    /// Why a commit was aborted; what was said of a record says more than what followed from it.
+    /// Why a commit was aborted; an error about a record is more informative than its consequences.
     pub(super) fn explain(
         &self,
         cause: KafkaError,
@@ -141,8 +142,8 @@ impl Transactions {
         }
     }
 
-    /// The error of a client that can write no more. Of a transaction that was open for longer than it may be
-    /// the brokers say the same as of one whose writer was opened anew.
+    /// The error of a client that can write no more. For a transaction that was open too long, the
+    /// brokers return the same error as for one whose writer was opened again.
     pub(super) fn dead(&self, verdict: Verdict, cause: KafkaError) -> CommitError {
         let now_ms = self.cluster.env.monotonic_ms();
         let open = self.open.as_ref();

@@ -1,14 +1,14 @@
-//! Keeps the ports of brokers on this very machine for them while they are away.
+//! Reserves the ports of brokers on this machine while they are down.
 //!
-//! A connection that goes out gets a port of its own from the system, out of a range (32768 to 60999 on Linux)
-//! in which such a broker may have its own. Whoever looks for a broker that was killed, over and over, is one day
-//! given the port that it looks for: it is then connected with itself, for as long as the client waits for an
-//! answer, and the broker that starts again finds its port taken and ends. Clients of a cluster on one machine
-//! did so every few minutes while a broker was away.
+//! For an outgoing connection the system picks a port out of a range (32768 to 60999 on Linux) that may
+//! include such a broker's port. A client that keeps trying to reach a broker that was killed is
+//! eventually given the very port it connects to: it is then connected to itself, for as long as it waits
+//! for an answer, and the restarted broker finds its port taken and exits. With a cluster on one machine,
+//! clients did so every few minutes while a broker was down.
 //!
-//! The system does not give out a port that somebody has bound. So each such port is bound here, at another
-//! address of this machine (127.0.0.2), without listening and in the way in which it may be bound again: the broker
-//! can have it at any time, whatever address it listens on, and no connection of any process gets it.
+//! The system does not assign a port that is bound. So each such port is bound here, at another address
+//! of this machine (127.0.0.2), without listening and in a way that lets others bind it: the broker can
+//! have it at any time, whatever address it listens on, and no connection of any process gets it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,8 +21,8 @@ use super::locks::lock;
 pub(super) struct HeldPorts(Mutex<BTreeMap<u16, held::Socket>>);
 
 impl HeldPorts {
-    /// Holds the ports of those among `HOST:PORT,...` that are on this machine by their name. What cannot be
-    /// held, perhaps because somebody listens there on all addresses, is not.
+    /// Reserves the ports of those among `HOST:PORT,...` that are on this machine by their name. Ports
+    /// that cannot be reserved, perhaps because somebody listens there on all addresses, are skipped.
     pub(super) fn hold(&self, brokers: &str) {
         for broker in brokers.split(',') {
             if let Some((host, port)) = broker.rsplit_once(':')
@@ -70,7 +70,7 @@ mod held {
         Some(socket)
     }
 
-    /// Whether the system may give the port to a connection that goes out.
+    /// Whether the system may assign the port to an outgoing connection.
     fn is_given_out(port: u16) -> bool {
         let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
         let range = range.unwrap_or_default();
@@ -98,11 +98,11 @@ mod tests {
 
     use super::*;
 
-    /// A port on which nobody listens, of the half from which connections get theirs.
+    /// A port on which nobody listens, in the half that is used for connections.
     fn free_port() -> u16 {
         let mut ports = (40_000..60_000).step_by(2);
         let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-        // Not the same for tests that run side by side.
+        // Different for tests that run in parallel.
         let first = usize::from(std::process::id() as u16) % 5_000;
         let port = ports.by_ref().skip(first).find(is_free);
         port.or_else(|| ports.find(is_free)).unwrap_or_default()
@@ -114,7 +114,7 @@ mod tests {
         let ports = HeldPorts::default();
         ports.hold(&format!("broker:9092,127.0.0.1:{port}"));
         assert!(lock(&ports.0).contains_key(&port));
-        // Without the hold about one in 14,000 is.
+        // Without the reservation, about one in 14,000 is.
         for attempt in 0..60_000 {
             let connected = TcpStream::connect(("127.0.0.1", port));
             assert!(connected.is_err(), "attempt {attempt}: {connected:?}");

@@ -1,6 +1,6 @@
-//! Files of properties, as Java programs read them (`java.util.Properties`).
+//! Properties files, as Java programs read them (`java.util.Properties`).
 
-/// A line that is none. It is named by its number: what it says may be a secret.
+/// A line that is invalid. It is identified by its number: its text may be a secret.
 #[derive(Debug, PartialEq)]
 pub(super) struct BadLine {
     pub(super) number: usize,
@@ -41,7 +41,7 @@ fn goes_on(line: &str) -> bool {
 }
 
 /// At the first `=`, `:` or space that is not escaped; spaces around it belong to neither side, and those
-/// behind the value are part of it, as in Java.
+/// after the value are part of it, as in Java.
 fn split(line: &str) -> (&str, &str) {
     let mut is_escaped = false;
     let end = line.find(|c: char| {

@@ -1,8 +1,8 @@
-//! Reads committed records of partitions that are assigned by hand.
+//! Reads committed records of partitions that are assigned manually.
 //!
-//! The client fetches ahead on a thread of its own; a poll takes what is there, partition by
-//! partition, until it has the bytes asked for. A position moves past what is never returned, too:
-//! the markers that end transactions, aborted records, deleted ones.
+//! The client fetches ahead on its own thread; a poll takes what is there, partition by partition, until
+//! it has the requested number of bytes. A position also moves past what is never returned: the markers
+//! that end transactions, aborted records, deleted ones.
 
 mod assigning;
 mod positions;
@@ -29,17 +29,17 @@ use super::waits::REQUEST;
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{BatchBuilder, Fetched, Reader, Skipped, check};
 
-/// How long a wait for the client is, first and at most: what is never returned ends none, so that
-/// positions are looked at in between.
+/// The first and the longest wait for the client: records that are never returned do not end a wait, so
+/// positions are checked in between.
 const WAIT_MS: u64 = 4;
 const WAIT_MS_MAX: u64 = 100;
-/// How long nothing must have come before a reader looks whether its positions were deleted.
+/// How long nothing must have arrived before a reader checks whether its positions were deleted.
 const STALLED_MS: u64 = 1_000;
-/// How long an update may keep its caller, who has other work, waiting for a broker that is away.
+/// How long an update may make its caller, who has other work, wait for a broker that is down.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many errors are passed over in one look for records.
+/// How many errors are skipped in one look for records.
 const ERRORS_AT_ONCE: u32 = 10_000;
-/// About what a record costs besides its key and value, in bytes.
+/// Approximate overhead of a record besides its key and value, in bytes.
 const RECORD_BYTES: usize = 32;
 
 pub(super) struct KafkaReader {
@@ -49,13 +49,13 @@ pub(super) struct KafkaReader {
     slots: Vec<Slot>,
     /// Where the slot of a partition is.
     places: HashMap<(String, i32), usize>,
-    /// When something came last, or positions were checked.
+    /// When something last arrived, or positions were checked.
     moved_ms: u64,
-    /// Where the partitions begin now, asked when nothing had come for long.
+    /// Where the partitions begin now, requested when nothing had arrived for long.
     starts: Option<Asked>,
-    /// Where those begin that an update was about, until it is made again.
+    /// The starts of the partitions in a pending update, until it is repeated.
     begin_at: Option<Asked>,
-    /// Where they end, asked after the last records were returned.
+    /// Where they end, requested after the last records were returned.
     ends: Option<Asked>,
     /// Whether the client has found that a position is not in its partition.
     is_astray: bool,
@@ -69,22 +69,22 @@ struct Slot {
     partition: TopicPartition,
     number: i32,
     position: Offset,
-    /// Whether the client still stands where an older assignment ended. Until it has left that place
-    /// nothing is taken from it: taking moves the place, and the two could not be told apart.
+    /// Whether the client is still where an older assignment ended. Until it has left that place, nothing
+    /// is taken from it: taking moves the place, and the two could not be distinguished.
     is_stale: bool,
-    /// What the owner wants.
+    /// Whether the owner has paused it.
     paused: bool,
-    /// Whether the client was told so. That throws away what it has fetched, so it is not until many
-    /// records have come that are not wanted yet.
+    /// Whether the client was told so. That discards what it has fetched, so it is delayed until many
+    /// unwanted records have arrived.
     stopped: bool,
-    /// Records taken from the client and not returned yet: those that came in a pause, and those of
-    /// the poll that runs.
+    /// Records taken from the client and not returned yet: those that arrived during a pause, and those
+    /// of the current poll.
     base_offset: Offset,
     builder: BatchBuilder,
 }
 
 impl Slot {
-    /// Goes on where the partition begins now.
+    /// Continues where the partition begins now.
     fn skip_to(&mut self, start: Offset) -> Skipped {
         Skipped {
             partition: self.partition.clone(),
@@ -95,7 +95,7 @@ impl Slot {
 }
 
 impl KafkaReader {
-    /// One whose client keeps about so many bytes of what it has fetched.
+    /// A reader whose client keeps about this many bytes of fetched records.
     pub(super) fn new(cluster: Arc<Cluster>, bytes: usize) -> Result<Self> {
         let client = Some(cluster.take_reader(bytes)?);
         Ok(Self {
@@ -120,7 +120,7 @@ impl KafkaReader {
         Ok(&client.consumer)
     }
 
-    /// Tells the client to stop or to go on fetching.
+    /// Tells the client to stop or to resume fetching.
     fn set_stopped(consumer: &Consumer, slot: &mut Slot, stopped: bool) -> Result<()> {
         if slot.stopped == stopped {
             return Ok(());
@@ -135,7 +135,7 @@ impl KafkaReader {
         Ok(())
     }
 
-    /// Lets the client fetch a partition: it remembers what it was told of one beyond the assignment.
+    /// Lets the client fetch a partition: it remembers a pause beyond the assignment.
     fn end_pause(&mut self, index: usize) -> Result<()> {
         match &self.client {
             Some(client) => Self::set_stopped(&client.consumer, &mut self.slots[index], false),
@@ -143,8 +143,8 @@ impl KafkaReader {
         }
     }
 
-    /// Takes what the client has, waiting for the first of it; returns the slots that have got records,
-    /// in the order in which they came.
+    /// Takes what the client has, waiting for the first record; returns the slots that have received
+    /// records, in the order of arrival.
     fn fill(&mut self, max_bytes: usize, wait: Duration) -> Result<Vec<usize>> {
         let mut order: Vec<usize> = Vec::new();
         let mut bytes = 0;
@@ -190,7 +190,7 @@ impl KafkaReader {
                     continue;
                 }
                 Some(Err(cause)) => {
-                    // While brokers were away there came one for each attempt to reach them.
+                    // While brokers were down, there was one for each attempt to reach them.
                     tell(cause)?;
                     errors += 1;
                     if errors < ERRORS_AT_ONCE {
@@ -228,7 +228,7 @@ impl KafkaReader {
         Ok(order)
     }
 
-    /// Everything taken, as batches.
+    /// All taken records, as batches.
     fn seal(&mut self, order: &[usize]) -> Vec<Fetched> {
         let mut fetched = Vec::with_capacity(order.len());
         for index in order {
@@ -249,8 +249,7 @@ impl KafkaReader {
     }
 }
 
-/// Takes a message into its slot; returns its bytes, or `None` if it is not wanted any
-/// more.
+/// Takes a message into its slot; returns its size in bytes, or `None` if it is no longer wanted.
 fn take(slots: &mut [Slot], index: usize, message: &BorrowedMessage<'_>) -> Result<Option<usize>> {
     let slot = &mut slots[index];
     let offset = message.offset();
@@ -313,7 +312,7 @@ impl Reader for KafkaReader {
             let left_ms = until_ms.saturating_sub(env.monotonic_ms());
             let order = self.fill(max_bytes, Duration::from_millis(left_ms.min(slice_ms)))?;
             let fetched = self.seal(&order);
-            // What came since the last look may be of another topic.
+            // Records since the last check may belong to another topic.
             self.topic_ids.check(&self.cluster)?;
             let mut moved = !self.slots.is_empty() && self.follow_positions()?;
             let now_ms = env.monotonic_ms();
@@ -348,7 +347,7 @@ impl Reader for KafkaReader {
     fn end(&mut self, partition: &TopicPartition, timeout: Duration) -> Result<Option<Offset>> {
         let asked = match &mut self.ends {
             Some(asked) => asked,
-            // Of all of them: whoever asks for one will ask for others.
+            // Of all of them: a caller that asks for one will ask for others.
             None => {
                 let asked = self.cluster.ask(Which::Ends, self.partitions())?;
                 self.ends.insert(asked)
@@ -373,7 +372,7 @@ impl Reader for KafkaReader {
     }
 }
 
-/// Which errors of the client concern its user.
+/// Which of the client's errors concern its user.
 fn tell(cause: KafkaError) -> Result<()> {
     match cause.rdkafka_error_code() {
         Some(Code::BadMessage | Code::BadCompression | Code::InvalidMessage) => Err(Error::corrupt(
@@ -384,19 +383,19 @@ fn tell(cause: KafkaError) -> Result<()> {
             "a batch is compressed in a way that this build cannot read; write it with gzip, snappy or lz4",
         )
         .with_source(cause)),
-        // What is there now is another history than the one that was read (KIP-320).
+        // The partition now has another history than the one that was read (KIP-320).
         Some(Code::LogTruncation) => Err(Error::corrupt(
             "records that were read have been cut off since, by an unclean election: the results made of \
              them are no longer those of the topic. Restart to go on with what is there",
         )
         .with_source(cause)),
-        // Nothing heals this client: not an outage that is waited out.
+        // Nothing can recover this client: this is not an outage that can be waited out.
         Some(Code::Fatal) => {
             let message = "the reader can read no more; restart";
             Err(Error::new(ErrorKind::Closed, message).with_source(cause))
         }
         Some(Code::TopicAuthorizationFailed) => Err(failed("reading", cause)),
-        // The client tries again by itself; whoever waits for records has a deadline of his own.
+        // The client retries by itself; a caller that waits for records has its own deadline.
         _ => {
             tracing::debug!(%cause, "reading from kafka");
             Ok(())

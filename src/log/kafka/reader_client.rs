@@ -1,4 +1,4 @@
-//! The client below a reader.
+//! The client used by a reader.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use rdkafka::consumer::Consumer as _;
 use super::config::Consumer;
 use super::leaders::learn_leaders;
 
-/// A client that reads; kept for the next reader when one is dropped.
+/// A client that reads; when its reader is dropped, it is kept for the next one.
 pub(in crate::log::kafka) struct ReaderClient {
     pub(in crate::log::kafka) consumer: Consumer,
-    /// What it was made for.
+    /// The memory it was made for.
     pub(in crate::log::kafka) bytes: usize,
     /// The topics whose leaders it has been made to learn.
     known: BTreeSet<Arc<str>>,
@@ -27,8 +27,8 @@ impl ReaderClient {
         }
     }
 
-    /// Makes the client learn who leads the partitions. By itself it looks for what it does not know
-    /// once a second, and until then fetches nothing.
+    /// Makes the client learn the leaders of the partitions. By itself it looks for leaders it does not
+    /// know once a second, and fetches nothing until then.
     pub(in crate::log::kafka) fn learn_leaders<'a>(
         &mut self,
         topics: impl Iterator<Item = &'a Arc<str>>,

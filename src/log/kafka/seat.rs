@@ -10,14 +10,14 @@ use super::locks::lock;
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{MemberToken, check};
 
-/// How a member's client is called: this and the shape of its tasks.
+/// The name of a member's client: this and the shape of its tasks.
 pub(super) const CLIENT_PREFIX: &str = "marea-";
 
-/// What the poll thread is to do.
+/// A request to the poll thread.
 pub(super) const STAY: u8 = 0;
 /// Give all tasks back and leave the group.
 pub(super) const LEAVE: u8 = 1;
-/// Stop without leaving, as a crash would: the group waits for the member to come back.
+/// Stop without leaving, as a crash would: the group waits for the member to return.
 pub(super) const VANISH: u8 = 2;
 
 /// A member's place, shared by its worker, its writer and its poll thread.
@@ -29,38 +29,39 @@ pub(super) struct Seat {
     pub(super) task_of: BTreeMap<TopicPartition, Vec<usize>>,
     /// Longest silence of the process, in milliseconds.
     pub(super) session_timeout_ms: u64,
-    /// Longest silence of the worker, in milliseconds. The poll thread speaks for it until then.
+    /// Longest silence of the worker, in milliseconds. Until then, the poll thread sends heartbeats for
+    /// it.
     pub(super) max_poll_interval_ms: u64,
     /// The generation at which it joined: tokens below it belong to an earlier holder of the name.
     pub(super) session: u64,
-    /// A number that differs where the tasks do.
+    /// A number that differs if the tasks do.
     pub(super) shape: u64,
     pub(super) state: Mutex<State>,
     pub(super) wish: AtomicU8,
 }
 
-/// Partitions of the group's topic are numbers of tasks; some may be of no task.
+/// Partitions of the group's topic are numbers of tasks; some may belong to no task.
 #[derive(Default)]
 pub(super) struct State {
-    /// What the group gave to this member.
+    /// The tasks that the group assigned to this member.
     pub(super) owned: BTreeSet<usize>,
-    /// What of it the group wants back.
+    /// Those that the group wants back.
     pub(super) leaving: BTreeSet<usize>,
-    /// What the worker was told of and has not given back.
+    /// Those that the worker was told of and has not given back.
     pub(super) told: BTreeSet<usize>,
-    /// What the last assignment listed; `None` before the first.
+    /// The last assignment; `None` before the first.
     pub(super) listed: Option<BTreeSet<usize>>,
-    /// Grows with each assignment.
+    /// Incremented with each assignment.
     pub(super) generation: u64,
-    /// For commits; with a number that grows when it changes.
+    /// For commits; with a number that is incremented when it changes.
     pub(super) metadata: Option<(Arc<ConsumerGroupMetadata>, u64)>,
-    /// Whether the group has answered at all.
+    /// Whether the group has answered yet.
     pub(super) joined: bool,
     /// Why the place is lost.
     pub(super) lost: Option<String>,
-    /// Whether the brokers refuse it, so that joining anew is of no use.
+    /// Whether the brokers refuse it, so that rejoining is useless.
     pub(super) refused: bool,
-    /// When the worker spoke last.
+    /// When the worker last polled.
     pub(super) spoke_ms: u64,
 }
 

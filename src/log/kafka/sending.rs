@@ -1,4 +1,4 @@
-//! Records on their way to the client's queue, which sends them as they come.
+//! Puts records into the client's queue, which sends them as they arrive.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer as _};
@@ -12,14 +12,14 @@ use crate::base::Error;
 use crate::log::CommitError;
 
 impl Part {
-    /// The bytes after which a batch has to end for a topic that takes less than a whole batch.
+    /// The size at which a batch must end for a topic that accepts less than a whole batch, in bytes.
     pub(super) fn limit(max_record_bytes: usize) -> Option<usize> {
         (max_record_bytes < BATCH_BYTES).then_some(max_record_bytes)
     }
 }
 
 impl Transactions {
-    /// Gives all records to the client.
+    /// Passes all records to the client.
     pub(super) fn send_all(
         &mut self,
         part: &Part,
@@ -38,7 +38,7 @@ impl Transactions {
             while let Some(record) = cursor.next_record().map_err(wrong)? {
                 let (timestamp_ms, headers) = outgoing(&record).map_err(wrong)?;
                 if let Some(limit) = limit {
-                    // Each record fits, and two of them may not.
+                    // Each record fits, but two of them may not.
                     let size = size_at_most(&record).map_err(wrong)?;
                     if unsent > 0 && unsent + size > *limit {
                         self.drain(until_ms)?;
@@ -89,7 +89,7 @@ impl Transactions {
     }
 }
 
-/// The error for a record that does not get into an empty queue.
+/// The error for a record that does not fit into an empty queue.
 fn too_large(topic: &str, bytes: usize) -> Error {
     Error::invalid(format!(
         "a record of {bytes} bytes for topic {topic} is larger than the queue of the Kafka client: give the \

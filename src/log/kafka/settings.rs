@@ -1,9 +1,9 @@
-//! What users may tell the client, whichever way they tell it: in the address, by the builder, or in a
-//! file. One set of rules for all three, and no value is shown.
+//! What users may set in the client, whichever way they set it: in the address, by the builder, or in a
+//! file. One set of rules for all three, and values are never shown.
 
 use std::fmt;
 
-/// Settings that marea's promises rest on, each with what to do instead of setting it.
+/// Settings that marea's guarantees depend on, each with what to do instead of setting it.
 const FIXED: &[(&str, &str)] = &[
     (
         "bootstrap.servers",
@@ -55,7 +55,7 @@ const FIXED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Settings of the Java client that librdkafka does not have, each with those that do the same.
+/// Settings of the Java client that librdkafka does not have, each with its equivalents.
 const JAVA: &[(&str, &str)] = &[
     (
         "sasl.login.callback.handler.class",
@@ -95,7 +95,7 @@ const JAVA: &[(&str, &str)] = &[
     ),
 ];
 
-/// Why a setting cannot be set, as the end of a sentence that its name begins.
+/// Why a setting cannot be set, as the end of a sentence that begins with its name.
 pub(super) fn refused(name: &str) -> Option<String> {
     let find = |table: &'static [(&str, &'static str)]| {
         let found = table.iter().find(|(known, _)| *known == name);
@@ -105,16 +105,16 @@ pub(super) fn refused(name: &str) -> Option<String> {
     fixed.or_else(|| find(JAVA).map(|instead| format!("is for the Java client only: {instead}")))
 }
 
-/// What the Java client writes in another way than librdkafka.
+/// Values that the Java client spells differently from librdkafka.
 pub(super) fn translated(name: &str, value: Secret) -> Secret {
     match (name, value.reveal()) {
-        // The Java client says by nothing that the host's name need not be in the certificate.
+        // In the Java client, an empty value means that the host's name need not be in the certificate.
         ("ssl.endpoint.identification.algorithm", "") => Secret::from("none"),
         _ => value,
     }
 }
 
-/// A value for the client that is shown to nobody: it has no `Display`, and `Debug` hides it.
+/// A value for the client that is never shown: it has no `Display`, and `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -148,8 +148,8 @@ impl From<&str> for Secret {
     }
 }
 
-/// Whose values help to find a mistake. Of all others some are secrets, and which ones changes with the
-/// client's versions.
+/// Settings whose values help to find a mistake. Among all others some are secrets, and which ones
+/// depends on the client's version.
 fn may_be_shown(name: &str) -> bool {
     matches!(
         name,
@@ -162,7 +162,7 @@ fn may_be_shown(name: &str) -> bool {
     ) || name.ends_with(".location")
 }
 
-/// A file that a setting names and that cannot be read: the client says that in numbers.
+/// A file that is named by a setting and cannot be read: the client reports this as numbers.
 pub(super) fn unreadable(settings: &[(String, Secret)]) -> Option<String> {
     let mut files = settings
         .iter()
@@ -174,20 +174,20 @@ pub(super) fn unreadable(settings: &[(String, Secret)]) -> Option<String> {
     })
 }
 
-/// What the client says, without the values that may be secret.
+/// The client's message, without the values that may be secret.
 pub(super) fn redacted(said: &str, settings: &[(String, Secret)]) -> String {
     let secrets = settings
         .iter()
         .filter(|(name, _)| !may_be_shown(name))
         .map(|(_, value)| value.reveal());
     let mut secrets: Vec<&str> = secrets.collect();
-    // One that is part of another would cut that in two.
+    // A value that is part of another would break that one up.
     secrets.sort_by_key(|value| std::cmp::Reverse(value.len()));
     hidden(said, &secrets)
 }
 
-/// A text without these values. What is shorter than four bytes stays: it is a number or the like, and
-/// would take words apart.
+/// A text without these values. Values shorter than four bytes stay: they are numbers or the like, and
+/// removing them would break up words.
 pub(super) fn hidden(said: &str, secrets: &[&str]) -> String {
     let secrets = secrets.iter().filter(|value| value.len() > 3);
     secrets.fold(said.to_owned(), |said, value| said.replace(*value, "..."))

@@ -1,8 +1,8 @@
-//! Tokens of OAUTHBEARER, from a function of the user.
+//! OAUTHBEARER tokens, from a function of the user.
 //!
-//! A client asks for a new token when four fifths of the old one's life are over, while somebody polls it.
-//! It gets the first one when it is made, since most are asked something before they are polled; and the
-//! client of administrative questions, which nobody polls, gets its next ones when it is asked something.
+//! A client asks for a new token after four fifths of the old one's lifetime, while it is polled. It gets
+//! the first one when it is made, since most clients make requests before they are polled; and the client
+//! for administrative requests, which is never polled, gets its next ones with its requests.
 
 use std::error::Error as StdError;
 use std::ffi::CString;
@@ -18,7 +18,7 @@ use super::locks::lock;
 use super::settings::Secret;
 use crate::base::{Env, Error, ErrorKind, Result};
 
-/// What the brokers take as a login by OAUTHBEARER.
+/// What the brokers need for a login by OAUTHBEARER.
 #[derive(Clone, Debug)]
 pub struct OauthToken {
     token: Secret,
@@ -39,14 +39,15 @@ impl OauthToken {
 
 pub(super) type Source = Arc<dyn Fn() -> Result<OauthToken> + Send + Sync>;
 
-/// Where clients get their tokens; none, if they log in by other means.
+/// Where clients get their tokens; none if they log in by other means.
 #[derive(Clone, Default)]
 pub(super) struct Tokens(Option<Arc<Shared>>);
 
 struct Shared {
     source: Source,
     env: Arc<dyn Env>,
-    /// The last token, and when the next one is asked for: clients that begin at once share it.
+    /// The last token, and when the next one will be requested: clients that start simultaneously share
+    /// it.
     last: Mutex<Option<(OauthToken, i64)>>,
 }
 
@@ -79,7 +80,7 @@ impl Tokens {
     /// Gives a new client its first token.
     ///
     /// # Errors
-    /// The source's own; `Invalid` when the client does not take the token.
+    /// The source's own error; `Invalid` if the client does not accept the token.
     pub(super) fn give<C: ClientContext>(&self, client: &Client<C>) -> Result<()> {
         match &self.0 {
             Some(shared) => shared.give(client).map(|_| ()),
@@ -87,7 +88,7 @@ impl Tokens {
         }
     }
 
-    /// Gives a client that nobody polls the next token, if it is time; `next_ms` keeps when.
+    /// Gives a client that is never polled the next token, if it is time; `next_ms` stores when.
     pub(super) fn renew<C: ClientContext>(&self, client: &Client<C>, next_ms: &AtomicI64) {
         let Some(shared) = &self.0 else { return };
         if shared.env.wall_ms() < next_ms.load(Ordering::Relaxed) {
@@ -95,7 +96,7 @@ impl Tokens {
         }
         match shared.give(client) {
             Ok(then_ms) => next_ms.store(then_ms, Ordering::Relaxed),
-            // What is asked fails by itself when the old one is over; the next question tries again.
+            // If the old one has expired, the request fails by itself; the next one tries again.
             Err(error) => tracing::warn!(%error, "renewing a token of Kafka"),
         }
     }
@@ -114,7 +115,7 @@ impl Shared {
         let token =
             (self.source)().map_err(|error| error.context("asking for a token of Kafka"))?;
         let life_ms = token.expires_ms.saturating_sub(now_ms);
-        // Before clients ask by themselves, so that they get another one then.
+        // Before clients ask by themselves, so that they then get a new one.
         let next_ms = now_ms.saturating_add(life_ms / 4 * 3);
         *last = Some((token.clone(), next_ms));
         Ok((token, next_ms))
@@ -127,7 +128,7 @@ impl Shared {
     }
 }
 
-/// The binding sets tokens only for clients that are polled, so this one goes to the library below.
+/// The binding sets tokens only for clients that are polled, so this one goes to the underlying library.
 #[expect(
     unsafe_code,
     reason = "the binding has no such call; the proof is beside it"

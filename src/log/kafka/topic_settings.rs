@@ -1,11 +1,11 @@
-//! A topic's settings in Kafka's words, and which of those that are there will not do.
+//! A topic's settings in Kafka's terms, and which existing ones are unacceptable.
 
 use rdkafka::admin::ConfigResource;
 
 use crate::log::{Cleanup, DEFAULT_DELETE_RETENTION_MS, TopicSpec};
 
-/// What a batch of one record has around key, value and headers, at most. Brokers count it, so that a
-/// topic's `max.message.bytes` is larger by this than the records it takes.
+/// The maximum overhead of a batch of one record around key, value and headers. Brokers count it, so a
+/// topic's `max.message.bytes` is larger by this than the records it accepts.
 const FRAME_BYTES: usize = 512;
 
 /// The settings of a topic, as names and values.
@@ -28,13 +28,13 @@ pub(super) fn settings_of(spec: &TopicSpec) -> Vec<(&'static str, String)> {
         ("min.compaction.lag.ms", spec.compaction_lag_ms.to_string()),
         ("max.message.bytes", max_bytes.to_string()),
         ("message.timestamp.type", "CreateTime".to_owned()),
-        // By default brokers refuse what is an hour ahead of their clock; event time may be.
+        // By default brokers refuse timestamps more than an hour ahead of their clock; event time may be.
         ("message.timestamp.before.max.ms", i64::MAX.to_string()),
         ("message.timestamp.after.max.ms", i64::MAX.to_string()),
     ]
 }
 
-/// What [`settings_of`] wrote, or somebody else.
+/// What [`settings_of`] or somebody else has written.
 pub(super) fn spec_of(name: &str, partitions: usize, settings: &ConfigResource) -> TopicSpec {
     let text = |key: &str| settings.get(key).and_then(|entry| entry.value.as_deref());
     let number = |key: &str| text(key).and_then(|value| value.parse::<i64>().ok());
@@ -64,7 +64,7 @@ pub(super) fn differences(
 ) -> Vec<(&'static str, String, String)> {
     let mut found = Vec::new();
     for (name, needed) in settings_of(wanted) {
-        // Older brokers do not know each of them.
+        // Older brokers do not know all of them.
         let Some(value) = settings.get(name).and_then(|entry| entry.value.as_ref()) else {
             continue;
         };
@@ -86,13 +86,13 @@ fn is_enough(wanted: &TopicSpec, name: &str, value: &str, needed: &str) -> bool 
             };
             sorted(value) == sorted(needed)
         }
-        // Only what is deleted by age or size has them.
+        // Only topics with deletion by age or size have them.
         "retention.ms" | "retention.bytes" if wanted.cleanup == Cleanup::Compact => true,
         "retention.ms" | "retention.bytes" => {
             let (value, needed) = (number(value), number(needed));
             value < 0 || (needed >= 0 && value >= needed)
         }
-        // Read where it matters.
+        // Checked where it matters.
         "delete.retention.ms" => true,
         "message.timestamp.type" => value == needed,
         _ => number(value) >= number(needed),

@@ -1,20 +1,20 @@
 //! A commit as a Kafka transaction, in steps:
 //!
-//! 1. begin; all records go to the client's queue, which sends them as they come. Parts that are staged go
+//! 1. begin; all records go to the client's queue, which sends them as they arrive. Staged parts are sent
 //!    ahead: the transaction begins with the first of them;
-//! 2. the group's offsets join the transaction, with the member's metadata as of now (KIP-447), so that
-//!    the group's coordinator refuses a zombie;
+//! 2. the group's offsets join the transaction, with the member's current metadata (KIP-447), so that the
+//!    group's coordinator refuses a zombie;
 //! 3. when every record is acknowledged, commit. From here on an answer may be lost: the outcome is
-//!    unknown until the coordinator was asked again.
+//!    unknown until the coordinator has been asked again.
 //!
-//! Any error before 3 aborts, which the coordinator also does by itself after `transaction.timeout.ms`.
-//! A rebalance moves the group's generation under a commit: the member is still the owner of its tasks,
-//! so the same commit is done again with the new metadata. Where parts of it went ahead they are not here any
-//! more: then the commit is aborted, and the owner makes it anew.
+//! Any error before 3 aborts, which the coordinator also does by itself after `transaction.timeout.ms`. A
+//! rebalance may change the group's generation during a commit: the member is still the owner of its
+//! tasks, so the same commit is done again with the new metadata. If parts of it were sent ahead, they
+//! are no longer here: then the commit is aborted, and the owner makes it again.
 //!
-//! Where the coordinator will not say any more (it moved, or closed a transaction that had been open too
-//! long, and the answer to step 3 was lost), the commit is [`CommitError::Lost`]: opening the id anew ends
-//! what was left open, and then the group's offsets are what the commit made them, or not.
+//! If the coordinator can no longer tell the outcome (it moved, or closed a transaction that had been
+//! open too long, and the answer to step 3 was lost), the commit is [`CommitError::Lost`]: opening the id
+//! again ends what was left open, and then the group's offsets show whether the commit happened.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -39,16 +39,16 @@ use super::waits::REQUEST_MS;
 use crate::base::{Error, ErrorKind, Result, TopicPartition};
 use crate::log::{CommitError, GroupCommit, Receipt, size_of};
 
-/// How long a single call of the client may take before it is looked after.
+/// How long a single call of the client may take before it is interrupted.
 pub(super) const CALL: Duration = Duration::from_millis(2_000);
-/// How long the client is left alone between two looks at what it has to say, at first; when it has had nothing
-/// to say for some looks, longer and longer.
+/// The pause between two polls of the client, at first; when it has had nothing to report for some polls,
+/// the pause grows.
 const SERVE: Duration = Duration::from_micros(300);
 const SERVE_LOOKS: u32 = 8;
 const SERVE_DOUBLINGS: u32 = 3;
 /// How long a member may take to learn of the group's new generation, in milliseconds.
 const REGENERATE_MS: u64 = 5_000;
-/// How long the same commit is done again because the generation moves, in milliseconds.
+/// How long the same commit is repeated because the generation changes, in milliseconds.
 const REGENERATING_MS: u64 = 10_000;
 
 /// The producer and its thread.
@@ -56,35 +56,35 @@ pub(super) struct Transactions {
     pub(super) cluster: Arc<Cluster>,
     pub(super) id: String,
     pub(super) producer: BaseProducer<Context>,
-    /// For the owner, who sees by it that a call of the client does not come back.
+    /// For the owner, which detects with it that a call of the client does not return.
     pulse: Arc<Pulse>,
     load: Arc<Load>,
-    /// For the owner: what became of parts that went ahead.
+    /// For the owner: the outcome of parts that were sent ahead.
     failure: Arc<Failure>,
     /// How long a transaction may be open, in milliseconds.
     pub(super) transaction_ms: u64,
     pub(super) open: Option<Open>,
     /// The number of a commit whose parts are lost.
     failed: Option<u64>,
-    /// How often in a row the client had nothing to say.
+    /// How often in a row the client had nothing to report.
     quiet: Cell<u32>,
 }
 
-/// The transaction that is open.
+/// The open transaction.
 #[derive(Default)]
 pub(super) struct Open {
     pub(super) begun_ms: u64,
-    /// Whether parts of it went ahead, which are not here any more.
+    /// Whether parts of it were sent ahead, and are therefore no longer here.
     has_staged: bool,
     /// The partitions that it writes to, by their numbers in it.
     pub(super) places: BTreeMap<TopicPartition, usize>,
 }
 
-/// Why an attempt did not get to its commit.
+/// Why an attempt did not reach its commit.
 pub(super) enum Stop {
-    /// Nothing happened; the commit may be tried again.
+    /// Nothing happened; the commit may be retried.
     Client(KafkaError),
-    /// What was asked for cannot be.
+    /// The request cannot be fulfilled.
     Ours(CommitError),
 }
 
@@ -129,7 +129,7 @@ impl Transactions {
         })
     }
 
-    /// Does what comes until nobody can send any more.
+    /// Processes jobs until nobody can send any more.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, answers: &Sender<Answer>) {
         while let Some(job) = self.next(jobs) {
             self.quiet.set(0);
@@ -139,14 +139,14 @@ impl Transactions {
                     let answer = self.commit(&part, group.as_ref(), answers);
                     self.open = None;
                     self.failed = None;
-                    // A client that can write no more says so again to whatever comes later.
+                    // A client that can write no more reports this again to every later job.
                     if answers.send(answer).is_err() {
                         return;
                     }
                 }
                 Job::Abandon { done } => {
                     if self.open.is_some() {
-                        // If it cannot, the next commit learns that.
+                        // If it cannot, the next commit finds out.
                         let _ = self.abort();
                     }
                     let _ = done.send(());
@@ -155,7 +155,7 @@ impl Transactions {
         }
     }
 
-    /// The next job. While records are on their way the client is served.
+    /// The next job. While records are in flight, the client is polled.
     fn next(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
         loop {
             if self.producer.in_flight_count() == 0 {
@@ -169,7 +169,7 @@ impl Transactions {
         }
     }
 
-    /// Sends a part of a commit ahead.
+    /// Sends part of a commit ahead.
     fn stage(&mut self, part: &Part) {
         self.load.take(size_of(&part.appends));
         if self.failed == Some(part.number) {
@@ -214,7 +214,7 @@ impl Transactions {
                 Ok(()) => return self.finish(answers),
                 Err(stop) => stop,
             };
-            // What went ahead is not here any more.
+            // What was sent ahead is no longer here.
             let again = self.open.as_ref().is_some_and(|open| !open.has_staged);
             let cause = match &stop {
                 Stop::Client(cause) if judge(cause) == Verdict::Regenerate => Some(cause.clone()),
@@ -239,7 +239,7 @@ impl Transactions {
         }
     }
 
-    /// Takes back what is open after an error, and says what the owner has to know.
+    /// Aborts what is open after an error, and returns what the owner has to know.
     fn stopped(&mut self, stop: Stop, group: Option<&GroupCommit>) -> CommitError {
         let cause = match stop {
             Stop::Client(cause) => cause,
@@ -279,14 +279,14 @@ impl Transactions {
         Ok(())
     }
 
-    /// Until when what is open, or begins now, may be open.
+    /// Until when the transaction that is open, or begins now, may stay open.
     fn until_ms(&self) -> u64 {
         let open = self.open.as_ref().map(|open| open.begun_ms);
         let begun_ms = open.unwrap_or_else(|| self.cluster.env.monotonic_ms());
         begun_ms + self.transaction_ms
     }
 
-    /// Steps 1 and 2, and every record acknowledged.
+    /// Steps 1 and 2, until every record is acknowledged.
     fn attempt(
         &mut self,
         part: &Part,
@@ -318,7 +318,7 @@ impl Transactions {
         self.pulse.beat(self.cluster.env.monotonic_ms());
     }
 
-    /// Takes what the client has to say.
+    /// Takes the client's reports.
     fn look(&self) {
         self.beat();
         let before = self.producer.in_flight_count();
@@ -330,13 +330,13 @@ impl Transactions {
             });
     }
 
-    /// How long the client is left alone before the next look.
+    /// The pause before the next poll.
     fn pause(&self) -> Duration {
         SERVE * (1 << (self.quiet.get() / SERVE_LOOKS).min(SERVE_DOUBLINGS))
     }
 
-    /// Takes what the client has to say, and waits a moment if that is nothing. The client's own wait of
-    /// a short time turns in a circle for the whole of it.
+    /// Takes the client's reports, and pauses if there are none. For a short time-out, the client's own
+    /// wait is a busy loop.
     pub(super) fn serve(&self) {
         self.look();
         if self.quiet.get() > 0 {
@@ -389,7 +389,7 @@ impl Transactions {
         }
     }
 
-    /// What a group that has no members is told.
+    /// The metadata of a group that has no members.
     fn stranger(&self, group: &GroupCommit) -> Result<Arc<ConsumerGroupMetadata>> {
         let client = self.cluster.group(&group.group)?;
         let metadata = client.group_metadata();

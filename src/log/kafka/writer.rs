@@ -1,13 +1,13 @@
-//! The writer's side that its owner holds: checks what is to be written and hands it to a thread of its own,
-//! which waits for the brokers.
+//! The side of a writer that its owner holds: checks what is to be written and passes it to a separate
+//! thread, which waits for the brokers.
 //!
 //! ```text
-//!  owner           stage, stage, ... submit       Part: appends that go ahead     thread
+//!  owner           stage, stage, ... submit       Part: appends sent ahead        thread
 //!                    waits here until 1 MiB         Job:  the rest, and offsets     one transaction at a time
 //!                                     ---- jobs --->
 //!  poll, stage  <--- answers, failure of a part ----
 //! ```
-//! Each transaction has a number, so that parts of one that has failed meanwhile are passed over.
+//! Each transaction has a number, so that parts of one that has failed in the meantime are skipped.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -32,29 +32,30 @@ pub(super) struct KafkaWriter {
     in_flight: bool,
     /// The number of the next commit.
     number: u64,
-    /// What was staged and stays here until more comes.
+    /// Staged records that stay here until there are more.
     waiting: Staged,
-    /// Whether parts of the next commit were handed to the thread.
+    /// Whether parts of the next commit were passed to the thread.
     has_begun: bool,
 }
 
-/// A call of the client that takes longer never comes back, in milliseconds: each is given a fraction of
-/// it. Librdkafka 2.12 does so in `rd_kafka_send_offsets_to_transaction` when the coordinator moves at the
+/// A call of the client that takes longer never returns, in milliseconds: each is given a fraction of it.
+/// Librdkafka 2.12 does so in `rd_kafka_send_offsets_to_transaction` when the coordinator moves at the
 /// wrong moment.
 const HUNG_MS: u64 = 10_000;
 
-/// A transaction costs the brokers some milliseconds of work, whatever is in it.
+/// A transaction costs the brokers some milliseconds of work, whatever it contains.
 const SPACING: Duration = Duration::from_millis(10);
 
-/// What goes ahead cannot be done again when the group's generation moves. So little is not worth it, in bytes.
+/// What is sent ahead cannot be repeated when the group's generation changes. For less than this it is
+/// not worth it, in bytes.
 const STAGE_BYTES: usize = 1 << 20;
 
-/// How long a writer that is dropped waits for what it staged to be taken back.
+/// How long a writer that is dropped waits until its staged records are aborted.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 impl KafkaWriter {
-    /// Opens the id, which fences whoever had it, and ends what that one left open.
-    /// Its client keeps copies of about so many bytes of records.
+    /// Opens the id, which fences its previous holder, and ends what that one left open. Its client keeps
+    /// copies of about this many bytes of records.
     pub(super) fn open(cluster: Arc<Cluster>, id: &str, bytes: usize) -> Result<Self> {
         let (pulse, load) = (Arc::new(Pulse::default()), Arc::new(Load::default()));
         let failure = Arc::new(Failure::default());
@@ -119,11 +120,11 @@ impl KafkaWriter {
         self.jobs.send(job).map_err(|_| self.gone())
     }
 
-    /// What became of the parts that went ahead, if they are lost.
+    /// The outcome of the parts that were sent ahead, if they are lost.
     fn look_for_failure(&mut self) -> Result<(), CommitError> {
         let failure = lock(&self.failure).take();
         match failure {
-            // Of a commit that was given up meanwhile nobody wants to know.
+            // The outcome of an abandoned commit does not matter.
             Some((number, failure)) if number == self.number => {
                 self.begin_anew();
                 Err(failure)
@@ -132,14 +133,14 @@ impl KafkaWriter {
         }
     }
 
-    /// Parts that are still on their way to the thread are of a commit that will not be.
+    /// Parts still on their way to the thread belong to a commit that will not happen.
     fn begin_anew(&mut self) {
         self.number += 1;
         self.has_begun = false;
         self.waiting.clear();
     }
 
-    /// Takes back what was staged; who wants to may wait for the end of it.
+    /// Aborts what was staged; the caller may wait for the end of it.
     fn take_back(&mut self) -> Option<Receiver<()>> {
         let had_begun = self.has_begun;
         self.begin_anew();
@@ -224,8 +225,8 @@ impl Writer for KafkaWriter {
                 if silent_ms < HUNG_MS {
                     return Ok(None);
                 }
-                // The thread and its client are left behind: nothing ends them. Whoever opens the id anew
-                // fences them.
+                // The thread and its client are left behind: nothing ends them. The next one to open the
+                // id fences them.
                 self.in_flight = false;
                 let message = format!(
                     "the client of writer {} has not come back for {silent_ms} ms; open it anew",
@@ -238,7 +239,7 @@ impl Writer for KafkaWriter {
             }
             Err(RecvTimeoutError::Disconnected) => Err(self.gone()),
         };
-        // After an unknown outcome the thread goes on asking, and answers again.
+        // After an unknown outcome the thread keeps asking, and answers again.
         self.in_flight = matches!(answer, Err(CommitError::Unknown(_)));
         answer.map(Some)
     }
@@ -248,7 +249,7 @@ impl Writer for KafkaWriter {
     }
 }
 
-/// What a transaction has open holds up whoever reads its partitions, until the brokers end it.
+/// An open transaction holds up readers of its partitions, until the brokers end it.
 impl Drop for KafkaWriter {
     fn drop(&mut self) {
         if let Some(is_done) = self.take_back() {

@@ -1,4 +1,4 @@
-//! What can be read of a damaged database, made into a whole one.
+//! Builds a complete database from what can be read of a damaged one.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 
 pub(super) type Ends = BTreeMap<Place, Offset>;
 
-/// The ends of partitions, as far as there are rows of them.
+/// The ends of partitions, as far as rows of them exist.
 pub(super) fn ends(database: &Database) -> Result<Ends> {
     let mut ends = Ends::new();
     for ((id, spec), _) in topics(database, &mut Repair::default())? {
@@ -32,7 +32,7 @@ pub(super) fn ends(database: &Database) -> Result<Ends> {
     Ok(ends)
 }
 
-/// Whether all can be read, and no batch stands beyond the end of its partition.
+/// Whether everything can be read, and no batch is beyond the end of its partition.
 pub(super) fn is_whole(database: &Database) -> Result<bool> {
     let mut report = Repair::default();
     let meta = rows(database, META, &mut report);
@@ -52,7 +52,7 @@ pub(super) fn is_whole(database: &Database) -> Result<bool> {
             let place = (id, number);
             let row = partition_row(database, place, &mut report)?.unwrap_or_default();
             let name = TopicPartition::new(spec.name.as_str(), number);
-            // An earlier repair may have left gaps, and has told of them.
+            // An earlier repair may have left gaps, and has reported them.
             let mut salvaging = Salvaging::new(name, row, false);
             salvaging.read(database, place, &mut report, |_, _| Ok(()))?;
             if salvaging.beyond {
@@ -63,20 +63,20 @@ pub(super) fn is_whole(database: &Database) -> Result<bool> {
     Ok(report == Repair::default())
 }
 
-/// What is known of a log besides its rows.
+/// What is known about a log besides its rows.
 pub(super) struct Known<'a> {
     /// Of the new log.
     pub(super) incarnation: u128,
-    /// How much was written, where the database does not say it any more.
+    /// How much was written, if the database no longer says so.
     pub(super) written: Mark,
-    /// Ends of which there are traces.
+    /// Ends for which there is evidence.
     pub(super) seen: &'a Ends,
-    /// Whether rows of different commits stand together. Otherwise groups' offsets fit the records, and
-    /// nothing is known of what they count: a feeder keeps the line of a file there.
+    /// Whether rows of different commits may be mixed. Otherwise groups' offsets match the records, and
+    /// their meaning is unknown: a feeder stores the line number of a file there.
     pub(super) in_pieces: bool,
 }
 
-/// Fills `to` with what can be read of `from`, and says what cannot, and how much there is.
+/// Fills `to` with what can be read of `from`, and reports what cannot, and how much there is.
 pub(super) fn salvage(from: &Database, to: &Database, log: &Known<'_>) -> Result<(Repair, Mark)> {
     let mut report = Repair::default();
     let mut out = Out::new(to);
@@ -149,7 +149,7 @@ pub(super) fn salvage(from: &Database, to: &Database, log: &Known<'_>) -> Result
     Ok((report, mark))
 }
 
-/// Rows on their way into the new database.
+/// Rows on their way to the new database.
 struct Out<'a> {
     database: &'a Database,
     batch: WriteBatch,
@@ -266,7 +266,8 @@ fn partition(
         end: Offset::MAX,
         ..PartitionRow::default()
     });
-    // Without a row the first batch is the start; batches of a topic that is not compacted follow each other.
+    // Without a row, the first batch is the start; batches of a topic that is not compacted follow each
+    // other.
     let without_gaps = spec.cleanup == Cleanup::Delete && row.is_some();
     let mut salvaging = Salvaging::new(name.clone(), kept, without_gaps);
     (kept.bytes, kept.clean_bytes) = (0, 0);
@@ -302,17 +303,17 @@ fn partition(
     Ok(kept.end)
 }
 
-/// Reads the batches of a partition around what cannot be read.
+/// Reads the batches of a partition, skipping what cannot be read.
 struct Salvaging {
     name: TopicPartition,
     row: PartitionRow,
-    /// Whether each batch begins where the one before ended.
+    /// Whether each batch begins where the previous one ended.
     without_gaps: bool,
     /// Where the next batch has to begin.
     expected: Offset,
     /// Whether something since the last batch could not be read.
     unreadable: bool,
-    /// Whether there are batches above the end: the rest of commits that are not there.
+    /// Whether there are batches above the end: remnants of commits that are missing.
     beyond: bool,
 }
 
@@ -388,7 +389,7 @@ impl Salvaging {
         Ok(())
     }
 
-    /// Notes what is missing between the last batch and `to`.
+    /// Records what is missing between the last batch and `to`.
     fn missing_up_to(&mut self, to: Offset, report: &mut Repair) {
         if to > self.expected && (self.unreadable || self.without_gaps) {
             report.lost_records.push(LostRecords {
@@ -400,7 +401,8 @@ impl Salvaging {
         self.unreadable = false;
     }
 
-    /// An offset at which reading goes on, not far above the damage: at most as far as that is long.
+    /// An offset at which reading continues, not far above the damage: at most as far as the damage is
+    /// long.
     fn readable_after(
         &self,
         database: &Database,

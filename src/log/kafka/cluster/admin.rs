@@ -1,4 +1,4 @@
-//! Topics: what there is, and what is made, changed and deleted.
+//! Topics: listing, creating, changing and deleting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::log::kafka::topic_settings::{differences, settings_of, spec_of};
 use crate::log::kafka::waits::{LOOK, REQUEST, REQUEST_MS, SETTLE_MS};
 use crate::log::{Isolation, TopicSpec, check};
 
-/// How long a broker may take to hear of a topic whose settings are asked for, in milliseconds, and how often it
-/// is asked: one that has just been started lags behind.
+/// How long a broker may take to learn of a topic whose settings are requested, in milliseconds, and how
+/// often it is asked: a broker that has just been started lags behind.
 const UNHEARD_MS: u64 = 8_000;
 const UNHEARD_LOOK: Duration = Duration::from_millis(100);
 
@@ -81,9 +81,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until a topic is known by all its settings: another instance may be making it at this moment,
-    /// and the broker that is asked may not have heard of them all. Those of a topic that somebody made in
-    /// another way, or of a cluster that has its own, stay different.
+    /// Waits until a topic is known with all its settings: another instance may be creating it at this
+    /// moment, and the broker that answers may not know all of them yet. If somebody created the topic in
+    /// another way, or the cluster has its own settings, they stay different.
     fn wait_until_same(&self, spec: &TopicSpec) -> Result<()> {
         let until_ms = self.env.monotonic_ms() + SETTLE_MS;
         loop {
@@ -161,8 +161,8 @@ impl Cluster {
         )
     }
 
-    /// The settings of topics. A broker that has not heard of a new topic yet tells none, as one does that
-    /// may not: only what stays empty is withheld.
+    /// The settings of topics. A broker that does not know a new topic yet returns none, and so does one
+    /// without permission: only a persistently empty answer means missing permission.
     fn describe(
         &self,
         what: &str,
@@ -193,12 +193,12 @@ impl Cluster {
             Some(Ok(settings)) if settings.entries.is_empty() => {
                 match self.partition_count(name)? {
                     Some(_) => Err(withheld(name)),
-                    // Deleted since.
+                    // Deleted in the meantime.
                     None => Ok(None),
                 }
             }
             Some(Ok(settings)) => Ok(Some(spec_of(name, partitions, &settings))),
-            // Deleted since.
+            // Deleted in the meantime.
             Some(Err(Code::UnknownTopicOrPartition | Code::UnknownTopic)) => Ok(None),
             Some(Err(code)) => Err(refused(&what, code)),
             None => Err(Error::new(
@@ -242,7 +242,7 @@ impl Cluster {
         }
     }
 
-    /// All names but those that Kafka itself uses.
+    /// All names except those that Kafka itself uses.
     pub(in crate::log::kafka) fn topic_names(&self) -> Result<Vec<String>> {
         let metadata = self.admin().inner().fetch_metadata(None, REQUEST);
         let metadata = metadata.map_err(|cause| failed("listing topics", cause))?;
@@ -276,8 +276,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// The error for offsets that were not told in time. A client that has heard of no leader for long, as one
-    /// whose process was stopped, says of partitions that there are none: the brokers know better.
+    /// The error for offsets that did not arrive in time. A client that has not heard of a leader for
+    /// long, for example because its process was stopped, claims that partitions do not exist: the
+    /// brokers know better.
     pub(in crate::log::kafka) fn not_told(
         &self,
         partitions: &[TopicPartition],
@@ -292,7 +293,7 @@ impl Cluster {
     }
 
     pub(in crate::log::kafka) fn check_exist(&self, partitions: &[TopicPartition]) -> Result<()> {
-        // The broker that is asked may not have heard of a new topic yet.
+        // The broker that answers may not know of a new topic yet.
         let until_ms = self.env.monotonic_ms() + SETTLE_MS;
         let mut last: BTreeMap<&str, &TopicPartition> = BTreeMap::new();
         for partition in partitions {
@@ -363,7 +364,7 @@ impl Cluster {
     }
 }
 
-/// Takes what a client has to say on the side, lost connections mostly; nobody else does.
+/// Takes the client's side messages, mostly about lost connections; nothing else does.
 pub(in crate::log::kafka) fn hear_out(client: &Consumer) {
     for _ in 0..1_000 {
         if client.poll(Duration::ZERO).is_none() {
@@ -379,13 +380,13 @@ pub(in crate::log::kafka) fn unknown(cause: &KafkaError) -> bool {
             Code::UnknownTopicOrPartition
                 | Code::UnknownPartition
                 | Code::UnknownTopic
-                // Of no partition of the question a leader is known.
+                // No leader is known for any partition of the request.
                 | Code::NoEnt
         )
     )
 }
 
-/// A topic without a setting: the binding passes over the code that says why there are none.
+/// A topic without settings: the binding ignores the code that says why there are none.
 fn withheld(name: &str) -> Error {
     Error::invalid(format!(
         "reading the settings of topic {name}: the brokers tell none; give the application's user the right \

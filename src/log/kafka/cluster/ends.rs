@@ -1,8 +1,8 @@
-//! Where partitions begin and end, of committed records or of all.
+//! Where partitions begin and end, counting committed records or all records.
 //!
-//! The client for questions asks the leaders of all of them at once. The library's older call answers for one
-//! kind of records only, the one in its client's settings, so that each kind would need a client with threads and
-//! connections of its own.
+//! The client for requests asks the leaders of all of them at once. The library's older call answers only
+//! for the kind of records in its client's settings, so each kind would need its own client with threads
+//! and connections.
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -19,7 +19,7 @@ use crate::log::kafka::convert::{list, number_of, offset_of};
 use crate::log::kafka::leaders::learn_leaders;
 use crate::log::kafka::waits::{ATTEMPT, LOOK, REQUEST_MS};
 
-/// What was said of one partition: its topic and number, and the offset.
+/// The answer for one partition: its topic and number, and the offset.
 struct Told {
     topic: String,
     number: i32,
@@ -46,15 +46,14 @@ impl Cluster {
         self.offsets(partitions, KafkaOffset::End, isolation)
     }
 
-    /// The first or the last offset of each partition, in their order, with one question to each
-    /// broker.
+    /// The first or the last offset of each partition, in their order, with one request to each broker.
     fn offsets(
         &self,
         partitions: &[TopicPartition],
         which: KafkaOffset,
         isolation: Isolation,
     ) -> Result<Vec<Offset>> {
-        // Each once, or the library refuses.
+        // Each partition once, or the library refuses.
         let all: BTreeSet<&TopicPartition> = partitions.iter().collect();
         let all: Vec<&TopicPartition> = all.into_iter().collect();
         if all.is_empty() {
@@ -76,7 +75,7 @@ impl Cluster {
                     let message = format!("{}: no answer; try again", what());
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
-                // A leader may be away, or have moved.
+                // A leader may be down, or have moved.
                 Ok(None) => {}
                 Err(cause) if late => return Err(self.not_told(partitions, &what(), cause)),
                 Err(cause) => {
@@ -87,12 +86,12 @@ impl Cluster {
             // It subscribes to nothing, so it has no other reason to look.
             let topics = all.iter().map(|one| &*one.topic).collect();
             let is_heard = learn_leaders(self.admin().inner(), &topics, ATTEMPT);
-            // A partition that does not exist will not do so by waiting; of one whose topic does not exist the
-            // library says only that nobody has answered.
+            // A partition that does not exist will not appear by waiting; for one whose topic does not
+            // exist, the library only says that nobody has answered.
             if is_heard && !are_checked {
                 match self.check_exist(partitions) {
                     Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
-                    // A leader that moves will have moved.
+                    // A leader that is moving will have moved by then.
                     checked => are_checked = checked.is_ok(),
                 }
             }
@@ -121,12 +120,12 @@ fn told_of(
             Err(code) => return Ok(Err(KafkaError::AdminOp(code))),
         }
     }
-    // One of whose leader nothing was heard has no offset, and no error either.
+    // If its leader did not answer, it has neither an offset nor an error.
     Ok(Ok(offsets.into_iter().collect()))
 }
 
-/// What the brokers say within [`ATTEMPT`], in the order of the list. The binding has no call for it, so this one
-/// goes to the library below.
+/// The brokers' answers within [`ATTEMPT`], in the order of the list. The binding has no call for it, so
+/// this one goes to the underlying library.
 #[expect(
     unsafe_code,
     reason = "the binding has no such call; the proof is beside it"
@@ -143,11 +142,12 @@ fn ask(
         Isolation::ReadCommitted => Level::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
         Isolation::ReadUncommitted => Level::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
     };
-    // SAFETY: the client outlives the call, as `cluster` is borrowed, and so does the list, which the library
-    // copies. Queue, options and event are made and destroyed here, each once, the event before the queue. The
-    // result and everything in it belong to the event and are copied out before it is destroyed; the array has as
-    // many elements as the library says, and topics are terminated. An answer that comes after the wait finds its
-    // queue disabled, which the library allows. Null is allowed for where a reason would be written.
+    // SAFETY: the client outlives the call, as `cluster` is borrowed, and so does the list, which the
+    // library copies. Queue, options and event are made and destroyed here, each once, the event before
+    // the queue. The result and everything in it belong to the event and are copied out before it is
+    // destroyed; the array has as many elements as the library says, and topics are terminated. An answer
+    // that arrives after the wait finds its queue disabled, which the library allows. Where a reason
+    // would be written, null is allowed.
     unsafe {
         let queue = native::rd_kafka_queue_new(client);
         let options = native::rd_kafka_AdminOptions_new(

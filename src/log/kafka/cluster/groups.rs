@@ -1,4 +1,4 @@
-//! Groups: what they have committed, and their end.
+//! Groups: their committed offsets, and their deletion.
 
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use crate::log::kafka::error::{failed, refused, unavailable};
 use crate::log::kafka::locks::lock;
 use crate::log::kafka::waits::{ATTEMPT, CONTACT_MS, LOOK, REQUEST_MS};
 
-/// How often a client of a group is asked in vain before another takes its place.
+/// How many failed requests a group's client may make before another replaces it.
 const TIMES_WITH_ONE_CLIENT: u32 = 4;
 
 /// How long one attempt waits for a coordinator.
 const CONTACT: Duration = Duration::from_millis(CONTACT_MS);
 
-/// The question for the offsets of these.
+/// Requests the offsets of these partitions.
 fn unknown_offsets(partitions: &[TopicPartition]) -> Result<TopicPartitionList> {
     let partitions = partitions.iter();
     list(partitions.map(|partition| (partition, KafkaOffset::Invalid)))
 }
 
-/// The error where a transaction stays open that is about to change a group's offsets. Brokers end those
-/// of clients that are gone after `transaction.timeout.ms`, and have been seen to forget one: a broker
-/// that was alone and killed takes the partitions of a transaction whose commit it had begun for deleted
-/// ones while it starts, and writes no markers (Kafka 4.3.0).
+/// The error if a transaction that is about to change a group's offsets stays open. Brokers abort those
+/// of clients that are gone after `transaction.timeout.ms`, but have been seen to forget one: a broker
+/// that was the only one and was killed takes the partitions of a transaction whose commit it had begun
+/// for deleted ones while it starts, and writes no markers (Kafka 4.3.0).
 fn held_up(group: &str, partitions: &[TopicPartition], cause: KafkaError) -> Error {
     let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
     unavailable(
@@ -64,7 +64,7 @@ impl Cluster {
         let answer = loop {
             hear_out(&client);
             let asked = unknown_offsets(partitions)?;
-            // The client asks for stable offsets, and again while a transaction is about to change
+            // The client asks for stable offsets, and asks again while a transaction is about to change
             // them.
             match client.committed_offsets(asked, ATTEMPT) {
                 Ok(answer) => break answer,
@@ -77,7 +77,7 @@ impl Cluster {
                 Err(cause) => {
                     tracing::debug!(%cause, group, "asking for offsets again");
                     times += 1;
-                    // A client that has lost its way to the coordinator may not find it by itself.
+                    // A client that has lost its connection to the coordinator may not find it by itself.
                     if times % TIMES_WITH_ONE_CLIENT == 0 {
                         self.forget_group(group);
                         client = self.group(group)?;
@@ -116,7 +116,7 @@ impl Cluster {
     pub(in crate::log::kafka) fn delete_group(&self, group: &str) -> Result<()> {
         let known = self.members(group)?;
         let mut members: Vec<String> = known.into_iter().map(|member| member.id).collect();
-        // Those that have not been let in yet.
+        // Those that have not joined completely yet.
         for ((joined, member), seat) in self.local_members().iter() {
             if joined == group && lock(&seat.state).lost.is_none() {
                 members.push(member.clone());
@@ -132,15 +132,16 @@ impl Cluster {
         let what = format!("deleting group {group}");
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         let answers = loop {
-            // Named, as `describe` in `members` says why. Whoever was asked for the members is the one.
+            // Named, for the reason given at `describe` in `members`. The broker that was asked for the
+            // members is the right one.
             let coordinator = lock(&self.coordinators).get(group).copied();
             let options = AdminOptions::new()
                 .request_timeout(Some(CONTACT))
                 .broker_id(coordinator);
             let answers = block_on(self.admin().delete_groups(&[group], &options));
             let answers = answers.map_err(|cause| failed(&what, cause))?;
-            // On a cluster that has just started nobody may care for the group yet, and a request that
-            // waits for it may miss who does later.
+            // On a cluster that has just started, no broker may be responsible for the group yet, and a
+            // request that waits for one may miss the one that becomes responsible later.
             let passes = |answer: &Result<_, (_, Code)>| {
                 matches!(
                     answer,

@@ -1,4 +1,4 @@
-//! Who is in a group, as its coordinator describes it: the other brokers need not be there.
+//! The members of a group, as its coordinator describes them: the other brokers need not be up.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString, c_char};
@@ -19,21 +19,21 @@ use crate::log::kafka::waits::{ATTEMPT, LOOK, REQUEST_MS};
 #[derive(Default)]
 pub(in crate::log::kafka) struct Members {
     pub(in crate::log::kafka) members: Vec<GroupMember>,
-    /// Whether it is at rest: nobody is joining, and all have what they were given.
+    /// Whether it is stable: no member is joining, and all have their assignment.
     pub(in crate::log::kafka) are_settled: bool,
 }
 
 /// A member of a group.
 pub(in crate::log::kafka) struct GroupMember {
-    /// Its name at the broker, which ends with a part of chance.
+    /// Its name at the broker, which ends with a random part.
     pub(in crate::log::kafka) id: String,
-    /// The name that it keeps over restarts, if it is static.
+    /// The name that it keeps across restarts, if it is static.
     name: Option<String>,
     /// The name of its client.
     pub(in crate::log::kafka) client: String,
-    /// Where its process runs.
+    /// The host of its process.
     pub(in crate::log::kafka) host: String,
-    /// What it has been given: topics and partitions.
+    /// Its assignment: topics and partitions.
     assigned: Vec<(String, usize)>,
 }
 
@@ -50,7 +50,8 @@ impl GroupMember {
     }
 }
 
-/// The members of groups as last seen, for all workers of this process: each would put the question.
+/// The members of groups as last seen, shared by all workers of this process, each of which would
+/// otherwise ask.
 pub(in crate::log::kafka) struct Seen<T>(Mutex<HashMap<String, (u64, Arc<T>)>>);
 
 impl<T> Default for Seen<T> {
@@ -60,7 +61,8 @@ impl<T> Default for Seen<T> {
 }
 
 impl<T> Seen<T> {
-    /// What was seen no longer ago than this, or what `look` finds now. Concurrent callers wait for one answer.
+    /// The last answer if it is no older than this, or else what `look` finds now. Concurrent callers
+    /// wait for one answer.
     fn look(
         &self,
         group: &str,
@@ -74,7 +76,7 @@ impl<T> Seen<T> {
         {
             return Ok(Arc::clone(found));
         }
-        // Of the moment before it was asked.
+        // Counted from before the request.
         let at_ms = now_ms();
         let found = Arc::new(look()?);
         seen.insert(group.to_owned(), (at_ms, Arc::clone(&found)));
@@ -83,7 +85,7 @@ impl<T> Seen<T> {
 }
 
 impl Cluster {
-    /// The members of a group, asked for until somebody answers.
+    /// The members of a group; asks until a broker answers.
     pub(in crate::log::kafka) fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         loop {
@@ -101,7 +103,7 @@ impl Cluster {
         }
     }
 
-    /// The same as [`Self::look_at_members`], or what another worker saw no longer ago than this.
+    /// The same as [`Self::look_at_members`], or another worker's answer if it is no older than this.
     pub(in crate::log::kafka) fn recent_members(
         &self,
         group: &str,
@@ -112,8 +114,8 @@ impl Cluster {
         self.members_seen.look(group, now_ms, age_ms, look)
     }
 
-    /// The members of a group as one attempt finds them: asks the broker that answered last, and where that is
-    /// not the group's coordinator any more, or away, the others.
+    /// The members of a group in a single attempt: asks the broker that answered last and, if that is no
+    /// longer the group's coordinator, or is down, the others.
     pub(in crate::log::kafka) fn look_at_members(&self, group: &str) -> Result<Members> {
         let name = CString::new(group)
             .map_err(|_| Error::invalid(format!("group {group}: no such name")))?;
@@ -124,7 +126,7 @@ impl Cluster {
             return Ok(found);
         }
         let what = || format!("asking for the members of group {group}");
-        // Whether the topic exists is of no interest: the answer names the brokers.
+        // Whether the topic exists is irrelevant: the answer lists the brokers.
         let topic = name_of(group);
         let metadata = self.admin().inner().fetch_metadata(Some(&topic), ATTEMPT);
         let metadata = metadata.map_err(|cause| failed(&what(), cause))?;
@@ -136,14 +138,14 @@ impl Cluster {
                 return Ok(found);
             }
         }
-        // On a cluster that never had a group nobody is, until somebody looks for a coordinator, as each client
-        // that has a group does by itself.
+        // On a cluster that never had a group there is no coordinator until a client looks for one, as
+        // each client with a group does by itself.
         self.group(group)?;
         let message = format!("{}: no broker says that the group is its own", what());
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// What a broker's answer comes to; `None` if another one is to be asked.
+    /// Interprets a broker's answer; `None` if another one must be asked.
     fn said_of(&self, group: &str, said: Option<Result<Members, Code>>) -> Result<Option<Members>> {
         let what = format!("asking for the members of group {group}");
         match said {
@@ -162,13 +164,13 @@ impl Cluster {
     }
 }
 
-/// A group, as a broker describes it within [`ATTEMPT`]; `None` if it does not. The binding has no call
-/// for it but one that asks every broker for all groups, so this one goes to the library below.
+/// A group, as a broker describes it within [`ATTEMPT`]; `None` if it does not. The binding's only call
+/// for it asks every broker for all groups, so this one goes to the underlying library.
 ///
-/// The broker is named. Left to itself the library looks for the coordinator, and where the question's time is
-/// over before that is found, it goes on with what it has freed (librdkafka 2.12: `rd_kafka_admin_coord_request`
-/// gives up its hold, and the failure that it returns is told to the same holder), which has aborted the
-/// process when the broker came back.
+/// The broker is named. Otherwise the library looks for the coordinator itself, and if the request times
+/// out before that is found, it continues with freed memory (librdkafka 2.12:
+/// `rd_kafka_admin_coord_request` releases its reference, and the failure that it returns is reported to
+/// the same holder), which has aborted the process when the broker came back.
 #[expect(
     unsafe_code,
     reason = "the binding has no such call; the proof is beside it"
@@ -177,11 +179,12 @@ fn describe(cluster: &Cluster, group: &CStr, broker: i32) -> Option<Result<Membe
     let client = cluster.admin().inner().native_ptr();
     let mut names = [group.as_ptr()];
     let wait_ms = i32::try_from(ATTEMPT.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the client outlives the call, as `cluster` is borrowed. The name outlives the call that copies it.
-    // Queue, options and event are made and destroyed here, each once, the event before the queue. The
-    // result and everything in it belong to the event and are copied out before it is destroyed; indices
-    // stay below the counts that the library gives, and texts are terminated. An answer that comes after the wait
-    // finds its queue disabled, which the library allows. Null is allowed for where a reason would be written.
+    // SAFETY: the client outlives the call, as `cluster` is borrowed. The name outlives the call that
+    // copies it. Queue, options and event are made and destroyed here, each once, the event before the
+    // queue. The result and everything in it belong to the event and are copied out before it is
+    // destroyed; indices stay below the counts that the library returns, and texts are terminated. An
+    // answer that arrives after the wait finds its queue disabled, which the library allows. Where a
+    // reason would be written, null is allowed.
     unsafe {
         let queue = native::rd_kafka_queue_new(client);
         let options = native::rd_kafka_AdminOptions_new(

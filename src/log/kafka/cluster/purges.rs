@@ -1,4 +1,5 @@
-//! Deletes what nobody needs any more, beside those who say so: a broker that is away would keep them waiting.
+//! Deletes records that are no longer needed, on a separate thread: a broker that is down would make the
+//! callers wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -7,17 +8,17 @@ use super::Cluster;
 use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::kafka::locks::lock;
 
-/// What waits to be deleted.
+/// The pending deletions.
 #[derive(Default)]
 pub(in crate::log::kafka) struct Purges(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Up to where, of each partition.
+    /// The offset below which to delete, for each partition.
     before: BTreeMap<TopicPartition, Offset>,
-    /// Whether a thread is at it.
+    /// Whether a thread is working on it.
     is_busy: bool,
-    /// What was refused and will be again.
+    /// The deletions that were refused, and will be refused again.
     refused: Option<(ErrorKind, String)>,
 }
 
@@ -50,7 +51,7 @@ impl Cluster {
                 && cluster.purge_what_waits()
             {}
         };
-        // It ends when nothing waits.
+        // It ends when nothing is pending.
         let _ends_by_itself = self.env.spawn("marea-kafka-purge", Box::new(body))?;
         state.is_busy = true;
         Ok(())

@@ -1,5 +1,5 @@
-//! Offsets that are asked for all the time, by a thread of their own: whoever asks goes on meanwhile.
-//! Questions that wait together are put to the brokers as one.
+//! Offsets that are requested all the time, by a separate thread: callers continue in the meantime.
+//! Waiting requests are sent to the brokers as one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,7 +11,7 @@ use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::Isolation;
 use crate::log::kafka::locks::lock;
 
-/// How old an end may be that [`Cluster::recent_ends`] knows without asking again, in milliseconds.
+/// How old an end may be for [`Cluster::recent_ends`] to return it without asking again, in milliseconds.
 const RECENT_MS: u64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ pub(in crate::log::kafka) enum Which {
 enum Question {
     /// Where partitions begin or end.
     Offsets(Offsets),
-    /// Whether topics are still those that they were; [`super::topic_ids`] has the answer.
+    /// Whether topics are still the same; [`super::topic_ids`] has the answer.
     TopicIds,
 }
 
@@ -38,7 +38,7 @@ struct Offsets {
 
 type Answer = std::result::Result<Vec<Offset>, (ErrorKind, String)>;
 
-/// The way to the thread, and what is known of ends.
+/// The connection to the thread, and what is known about ends.
 #[derive(Default)]
 pub(in crate::log::kafka) struct Questions {
     thread: Mutex<Option<Sender<Question>>>,
@@ -48,14 +48,14 @@ pub(in crate::log::kafka) struct Questions {
 
 #[derive(Default)]
 struct Recent {
-    /// Where each partition ended, and when that was asked for.
+    /// Where each partition ended, and when that was requested.
     ends: HashMap<TopicPartition, (Offset, u64)>,
-    /// When a partition was asked about last.
+    /// When a partition's end was last requested.
     asked_ms: HashMap<TopicPartition, u64>,
     asked: Vec<(Asked, u64)>,
 }
 
-/// A question that was put, and its answer once there is one.
+/// A pending request, and its answer once there is one.
 pub(in crate::log::kafka) struct Asked {
     partitions: Vec<TopicPartition>,
     answer: Receiver<Answer>,
@@ -63,7 +63,7 @@ pub(in crate::log::kafka) struct Asked {
 }
 
 impl Asked {
-    /// Whether it was asked of these.
+    /// Whether it was about these partitions.
     pub(in crate::log::kafka) fn is_of(&self, partitions: &[TopicPartition]) -> bool {
         self.partitions == partitions
     }
@@ -71,7 +71,7 @@ impl Asked {
     /// The offsets in the order of the partitions; `None` if they are not known within `timeout`.
     ///
     /// # Errors
-    /// `Unavailable` when the brokers could not say: ask again. `Invalid` if a partition does not exist.
+    /// `Unavailable` if the brokers did not know: ask again. `Invalid` if a partition does not exist.
     pub(in crate::log::kafka) fn look(
         &mut self,
         timeout: Duration,
@@ -94,7 +94,7 @@ impl Asked {
 }
 
 impl Cluster {
-    /// Asks and does not wait.
+    /// Asks without waiting.
     pub(in crate::log::kafka) fn ask(
         self: &Arc<Self>,
         which: Which,
@@ -113,7 +113,7 @@ impl Cluster {
         })
     }
 
-    /// Asks whether topics are still those that they were, if that was not done just now.
+    /// Asks whether topics are still the same, unless this was done just now.
     pub(in crate::log::kafka) fn watch_topic_ids(self: &Arc<Self>, now_ms: u64) -> Result<()> {
         match self.topic_ids.are_due(now_ms) {
             true => self.put(Question::TopicIds),
@@ -134,12 +134,12 @@ impl Cluster {
                 thread.insert(asking)
             }
         };
-        // Whoever looks for the answer learns that there is nobody.
+        // A caller that looks for the answer learns that the thread is gone.
         let _ = asking.send(question);
         Ok(())
     }
 
-    /// The ends of committed records as last heard; `None` for those of which nothing was heard yet.
+    /// The ends of committed records as last reported; `None` for those not reported yet.
     pub(in crate::log::kafka) fn recent_ends(
         self: &Arc<Self>,
         partitions: &[TopicPartition],
@@ -149,7 +149,7 @@ impl Cluster {
         ends.into_iter().map(offset).collect()
     }
 
-    /// The ends of all records as last heard, each with its age in milliseconds.
+    /// The ends of all records as last reported, each with its age in milliseconds.
     pub(in crate::log::kafka) fn recent_high_watermarks(
         self: &Arc<Self>,
         partitions: &[TopicPartition],
@@ -221,7 +221,7 @@ fn answer_all(cluster: &Weak<Cluster>, questions: &Receiver<Question>) {
     }
 }
 
-/// Puts questions of one kind as one.
+/// Sends requests of one kind as one.
 fn answer(cluster: &Cluster, which: Which, asked: &[&Offsets]) {
     let all: BTreeSet<&TopicPartition> = asked.iter().flat_map(|one| &one.partitions).collect();
     if all.is_empty() {
@@ -244,7 +244,7 @@ fn answer(cluster: &Cluster, which: Which, asked: &[&Offsets]) {
         Err(error) => Err((error.kind(), error.message().to_owned())),
     };
     for question in asked {
-        // Whoever does not want the answer any more has dropped the other end.
+        // A caller that no longer wants the answer has dropped the other end.
         let _ = question.answer.send(of(question));
     }
 }

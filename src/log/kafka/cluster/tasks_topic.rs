@@ -1,4 +1,5 @@
-//! The topic whose partitions are the tasks of a group: made, grown, and made anew when their number changes.
+//! The topic whose partitions are the tasks of a group: created, grown, and recreated when their number
+//! changes.
 
 use super::Cluster;
 use crate::base::{ErrorKind, Result};
@@ -12,15 +13,16 @@ pub(in crate::log::kafka) fn name_of(group: &str) -> String {
 }
 
 impl Cluster {
-    /// Sees to it that the group's topic has a partition for each task. While the group has members it may only
-    /// grow: they hold its partitions. Once it is empty one of another size is deleted and made anew, as partitions
-    /// without a task would be shared out like the others, and leave some members with less to do.
+    /// Makes sure that the group's topic has a partition for each task. While the group has members it
+    /// may only grow: they hold its partitions. Once the group is empty, a topic of another size is
+    /// deleted and recreated, because partitions without a task would be shared out like the others, and
+    /// leave some members with less to do.
     ///
-    /// Instances that start at once do this side by side. Whatever one of them finds changed under it, it looks
-    /// again until the topic is right.
+    /// Instances that start at once do this concurrently. If an instance finds something changed in the
+    /// meantime, it checks again until the topic is right.
     ///
     /// # Errors
-    /// `Unavailable` if it has not become so in time.
+    /// `Unavailable` if that did not happen in time.
     pub(in crate::log::kafka) fn prepare_tasks(&self, group: &str, tasks: usize) -> Result<()> {
         let name = name_of(group);
         let partitions = u32::try_from(tasks.max(1)).unwrap_or(u32::MAX);
@@ -44,7 +46,8 @@ impl Cluster {
                 }
             };
             if let Err(error) = done {
-                // Another instance has made, grown or deleted it meanwhile; or brokers do not agree yet.
+                // Another instance has created, grown or deleted it in the meantime; or brokers do not
+                // agree yet.
                 let patience_ms = match error.kind() {
                     ErrorKind::Unavailable => REQUEST_MS,
                     ErrorKind::Invalid => SETTLE_MS,
@@ -59,7 +62,8 @@ impl Cluster {
         }
     }
 
-    /// Whether the group has members, those of this process that have not been let in yet among them.
+    /// Whether the group has members, including those of this process that have not joined completely
+    /// yet.
     fn has_members(&self, group: &str) -> Result<bool> {
         let lives = |((of, _), seat): (
             &(String, String),

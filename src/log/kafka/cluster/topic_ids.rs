@@ -1,8 +1,8 @@
-//! Who a topic is: the brokers give each one a number of its own (KIP-516), so that one that was deleted
-//! and made anew is told from the old one of its name.
+//! The identity of a topic: the brokers give each one an id (KIP-516), which distinguishes a topic that
+//! was deleted and recreated from the old one of the same name.
 //!
-//! Positions and records belong to a topic, not to a name. A reader notes the ids of what it is assigned;
-//! they are looked at once a second while it reads, by the thread that answers questions.
+//! Positions and records belong to a topic, not to a name. A reader notes the ids of its assigned topics;
+//! they are checked once a second while it reads, by the thread that makes requests.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -17,23 +17,23 @@ use crate::base::{Error, Result};
 use crate::log::kafka::locks::lock;
 use crate::log::kafka::waits::ATTEMPT;
 
-/// How often ids are looked at, in milliseconds.
+/// How often ids are checked, in milliseconds.
 const LOOK_MS: u64 = 1_000;
 
 /// A topic's id.
 pub(in crate::log::kafka) type TopicId = u128;
 
-/// What is known of topics that some reader has.
+/// What is known about topics that a reader has.
 #[derive(Default)]
 pub(in crate::log::kafka) struct TopicIds {
     known: Mutex<HashMap<Arc<str>, TopicId>>,
     /// Grows when an id changes.
     changes: AtomicU64,
-    /// When they were last asked for.
+    /// When they were last requested.
     asked_ms: AtomicU64,
 }
 
-/// The ids of what one reader is assigned, as they were when it got it.
+/// The ids of one reader's assigned topics, as of the assignment.
 #[derive(Default)]
 pub(in crate::log::kafka) struct NotedIds {
     noted: HashMap<Arc<str>, TopicId>,
@@ -41,10 +41,10 @@ pub(in crate::log::kafka) struct NotedIds {
 }
 
 impl NotedIds {
-    /// Notes the ids of topics that the reader did not have before. A broker that knows no ids gives none.
+    /// Notes the ids of topics that the reader did not have before. A broker without ids returns none.
     ///
     /// # Errors
-    /// `Unavailable` when the brokers cannot say now.
+    /// `Unavailable` if the brokers cannot answer now.
     pub(in crate::log::kafka) fn note(
         &mut self,
         cluster: &Cluster,
@@ -62,7 +62,7 @@ impl NotedIds {
         Ok(())
     }
 
-    /// Looks whether a topic is another one by now.
+    /// Checks whether a topic has been replaced by another one.
     ///
     /// # Errors
     /// `Corrupt` if so: the message names it.
@@ -88,7 +88,7 @@ impl NotedIds {
 }
 
 impl TopicIds {
-    /// Whether it is time to ask for them again.
+    /// Whether it is time to request them again.
     pub(in crate::log::kafka) fn are_due(&self, now_ms: u64) -> bool {
         let asked_ms = self.asked_ms.load(Ordering::Relaxed);
         now_ms >= asked_ms + LOOK_MS
@@ -110,7 +110,7 @@ impl TopicIds {
 }
 
 impl Cluster {
-    /// Asks once more for the ids that readers have noted.
+    /// Requests the ids that readers have noted once more.
     pub(in crate::log::kafka) fn look_at_topic_ids(&self) {
         let known = lock(&self.topic_ids.known);
         let topics: Vec<Arc<str>> = known.keys().cloned().collect();
@@ -146,8 +146,8 @@ impl Cluster {
     }
 }
 
-/// Names and ids, as the brokers give them within [`ATTEMPT`]. The binding has no call for it, so this one
-/// goes to the library below.
+/// Names and ids, as the brokers return them within [`ATTEMPT`]. The binding has no call for it, so this
+/// one goes to the underlying library.
 #[expect(
     unsafe_code,
     reason = "the binding has no such call; the proof is beside it"
@@ -158,10 +158,11 @@ fn describe(cluster: &Cluster, names: &[CString]) -> Option<Vec<(String, TopicId
     let wait_ms = i32::try_from(ATTEMPT.as_millis()).unwrap_or(i32::MAX);
     let mut found = Vec::with_capacity(names.len());
     // SAFETY: the client outlives the call, as `cluster` is borrowed. The names live in `names` until the
-    // collection, which copies them, is made. Queue, collection and event are made and destroyed here, each
-    // once, the event before the queue. The result and everything in it belong to the event and are copied
-    // out before it is destroyed; the array has as many elements as the library says, and names are
-    // terminated. An answer that comes after the wait finds its queue disabled, which the library allows.
+    // collection, which copies them, is made. Queue, collection and event are made and destroyed here,
+    // each once, the event before the queue. The result and everything in it belong to the event and are
+    // copied out before it is destroyed; the array has as many elements as the library says, and names
+    // are terminated. An answer that arrives after the wait finds its queue disabled, which the library
+    // allows.
     unsafe {
         let queue = native::rd_kafka_queue_new(client);
         let asked =
@@ -201,7 +202,7 @@ fn describe(cluster: &Cluster, names: &[CString]) -> Option<Vec<(String, TopicId
             return None;
         }
     }
-    // Brokers without ids say zero.
+    // Brokers without ids return zero.
     found.retain(|(_, id)| *id != 0);
     Some(found)
 }

@@ -1,7 +1,7 @@
-//! How an assignment becomes another one, with what stays left alone.
+//! How an assignment is changed without disturbing what stays.
 //!
 //! ```text
-//!  wanted --+-- stays: is assigned, stands at that position     the client is told nothing of it
+//!  wanted --+-- stays: is assigned, at that position            the client is told nothing of it
 //!           +-- begins: all others                              incremental_assign
 //!  assigned and not staying                                     incremental_unassign, before
 //! ```
@@ -21,8 +21,9 @@ use crate::log::kafka::convert::{self, list, offset_of};
 use crate::log::kafka::error::failed;
 
 impl KafkaReader {
-    /// Makes these partitions the assignment. Those whose slot `stays` at the position go on. Waits at most
-    /// `patience` for the starts of the others; the request stays pending for an identical later call.
+    /// Makes these partitions the assignment. Those whose slot `stays` at the position continue. Waits at
+    /// most `patience` for the starts of the others; the request stays pending for an identical later
+    /// call.
     pub(super) fn change(
         &mut self,
         positions: &[(TopicPartition, Offset)],
@@ -56,7 +57,7 @@ impl KafkaReader {
             }
             places.insert(place, index);
         }
-        // Also refuses what does not exist.
+        // Also refuses partitions that do not exist.
         let new: Vec<TopicPartition> = begun.iter().map(|slot| slot.partition.clone()).collect();
         let starts = self.starts_of(new, patience)?;
         self.topic_ids.note(&self.cluster, &topics)?;
@@ -88,7 +89,7 @@ impl KafkaReader {
         Ok(())
     }
 
-    /// Where partitions begin, which a broker that is away does not say.
+    /// Where partitions begin, which a broker that is down does not say.
     fn starts_of(
         &mut self,
         partitions: Vec<TopicPartition>,
@@ -115,7 +116,7 @@ impl KafkaReader {
         }
     }
 
-    /// Tells the client what goes and what begins.
+    /// Tells the client what is removed and what is added.
     fn tell_client(&mut self, staying: &HashMap<usize, usize>, begun: &mut [Slot]) -> Result<()> {
         let place = |slot: &Slot| (slot.partition.clone(), KafkaOffset::Offset(slot.position));
         let wanted: Vec<_> = begun.iter().map(place).collect();
@@ -132,7 +133,7 @@ impl KafkaReader {
         }
         let consumer = self.consumer()?;
         let told = if staying.is_empty() {
-            // What is fetched already is of the old assignment, also where the partition stays.
+            // Records already fetched belong to the old assignment, even if the partition stays.
             consumer.unassign().and_then(|()| match wanted.count() {
                 0 => Ok(()),
                 _ => consumer.assign(&wanted),

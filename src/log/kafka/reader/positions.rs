@@ -1,4 +1,4 @@
-//! Where a reader stands: past what is never returned, and what it does where a position is not in its
+//! A reader's position: past what is never returned, and what happens if a position is not in its
 //! partition.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::log::kafka::error::failed;
 use crate::log::{Isolation, Reader, check};
 
 impl KafkaReader {
-    /// Where the client stands, which is past what it does not return. Whether that is news.
+    /// The client's position, which is past what it does not return. Returns whether it has moved.
     pub(super) fn follow_positions(&mut self) -> Result<bool> {
         let mut moved = false;
         let positions = self.consumer()?.position();
@@ -57,11 +57,11 @@ impl KafkaReader {
         Ok(moved)
     }
 
-    /// Looks why a position is not in its partition, and goes on at the start where what was wanted has
-    /// been deleted.
+    /// Finds out why a position is not in its partition, and continues at the start if the requested
+    /// records have been deleted.
     ///
     /// # Errors
-    /// `Corrupt` where a partition ends before its position.
+    /// `Corrupt` if a partition ends before its position.
     pub(super) fn find_way(&mut self) -> Result<()> {
         let partitions = self.partitions();
         let found = self.cluster.start_offsets(&partitions).and_then(|starts| {
@@ -70,7 +70,7 @@ impl KafkaReader {
             Ok((starts, ends))
         });
         let (starts, ends) = match found {
-            // The next poll looks again.
+            // The next poll checks again.
             Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(()),
             found => found?,
         };
@@ -104,8 +104,8 @@ impl KafkaReader {
 }
 
 impl Slot {
-    /// Follows the client, which stands there, or has taken nothing since it was assigned. Whether that
-    /// is news.
+    /// Follows the client's position, or the client has taken nothing since it was assigned. Returns
+    /// whether it has moved.
     fn follow(&mut self, stands: Option<Offset>) -> bool {
         let Some(offset) = stands else {
             self.is_stale = false;
@@ -119,7 +119,8 @@ impl Slot {
     }
 }
 
-/// Whether the client wants to read what is not there: it was deleted, cut off, or of an older topic.
+/// Whether the client wants to read records that do not exist: they were deleted, cut off, or belong to
+/// an older topic.
 pub(super) fn is_astray(cause: &KafkaError) -> bool {
     matches!(
         cause.rdkafka_error_code(),
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
     use crate::log::BatchBuilder;
 
-    /// A reader that is put back to 5 after it was read to 9, the marker of a transaction at 8.
+    /// A reader that seeks back to 5 after it has read to 9, with the marker of a transaction at 8.
     fn put_back() -> Slot {
         Slot {
             partition: TopicPartition::new("t", 0),
