@@ -1,7 +1,7 @@
 //! A batch of encoded records: the unit that moves through a log, in memory and on disk.
 //!
-//! A task encodes its output records straight into a [`BatchBuilder`]; the embedded log stores those
-//! bytes; a task decodes its input straight out of a [`Batch`]. Nothing is allocated per record.
+//! A task encodes its output records directly into a [`BatchBuilder`]; the embedded log stores those
+//! bytes; a task decodes its input directly from a [`Batch`]. Nothing is allocated per record.
 //!
 //! ```text
 //! header (40 bytes, little endian)            record (varints are LEB128)
@@ -31,7 +31,8 @@ use std::sync::Arc;
 
 use crate::base::{Error, Result};
 
-/// Kafka's default for `message.max.bytes`, about 1 MiB: the largest record of a topic that says nothing else.
+/// Kafka's default for `message.max.bytes`, about 1 MiB: the largest record of a topic without its own
+/// setting.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
 
 /// Length of the header of a batch, in bytes.
@@ -46,10 +47,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Takes bytes that a log stored, verifying magic, version, feature bits and checksum.
+    /// Wraps bytes that a log stored, verifying magic, version, feature bits and checksum.
     ///
     /// # Errors
-    /// `Corrupt` when the bytes are damaged or of a newer format; the caller adds the place.
+    /// `Corrupt` if the bytes are damaged or of a newer format; the caller adds the position.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         if bytes.len() < HEADER_LEN || bytes[0..2] != MAGIC {
             return Err(Error::corrupt("not a record batch (bad magic)"));
@@ -75,7 +76,8 @@ impl Batch {
         })
     }
 
-    /// Writes the wall clock of the append and the checksum. A log calls this once, before storing.
+    /// Writes the wall clock of the append and the checksum. A log calls this once, before storing the
+    /// batch.
     #[must_use]
     pub fn stamp(self, append_time_ms: i64) -> Self {
         let mut bytes = Arc::try_unwrap(self.bytes).unwrap_or_else(|shared| (*shared).clone());
@@ -87,7 +89,7 @@ impl Batch {
         }
     }
 
-    /// The bytes, header included.
+    /// The bytes, including the header.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -1,15 +1,16 @@
 //! Records for one partition that become several batches: readers, disks and budgets handle a batch as a
-//! whole, so none is to be much larger than the others.
+//! whole, so none should be much larger than the others.
 
 use super::{Batch, BatchBuilder, BatchMark, HEADER_LEN};
 use crate::base::Header;
 
-/// A batch is closed before it grows beyond this, in bytes. A single record may.
+/// A batch is closed before it grows beyond this, in bytes. A single record may be larger.
 pub const BATCH_BYTES: usize = 512 << 10;
-/// What a record may have around key, value and headers, at most: five varints and the length of a mark.
+/// The maximum overhead of a record besides key, value and headers: five varints and the length of a
+/// mark.
 const FRAME_BYTES: usize = 64;
 
-/// What takes records one behind the other.
+/// Something that accepts one record after another.
 pub trait Records {
     /// Appends a record.
     fn push(
@@ -49,7 +50,7 @@ pub struct BatchesBuilder {
     open: BatchBuilder,
 }
 
-/// Where a [`BatchesBuilder`] stood.
+/// A point in a [`BatchesBuilder`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchesMark {
     closed: usize,
@@ -57,7 +58,7 @@ pub struct BatchesMark {
 }
 
 impl BatchesBuilder {
-    /// As [`BatchBuilder::push_marked`], where there is a mark. Returns by how much
+    /// As [`BatchBuilder::push_marked`], if there is a mark. Returns by how much
     /// [`BatchesBuilder::byte_len`] has grown.
     pub fn push_marked(
         &mut self,
@@ -75,7 +76,7 @@ impl BatchesBuilder {
         if size > self.open.room(BATCH_BYTES) {
             self.make_room(size);
         }
-        // To close a batch moves its bytes, and changes their number by nothing.
+        // Closing a batch moves its bytes, but does not change their number.
         let before = self.open.byte_len();
         self.open
             .push_maybe_marked(key, value, timestamp_ms, headers, mark);
@@ -98,12 +99,12 @@ impl BatchesBuilder {
         }
     }
 
-    /// Bytes used so far, the headers of batches included.
+    /// Bytes used so far, including the headers of batches.
     pub fn byte_len(&self) -> usize {
         self.closed_bytes + self.open.byte_len()
     }
 
-    /// Remembers this point.
+    /// Returns the current point.
     pub fn mark(&self) -> BatchesMark {
         BatchesMark {
             closed: self.closed.len(),
@@ -111,14 +112,14 @@ impl BatchesBuilder {
         }
     }
 
-    /// Forgets all records pushed since `mark`.
+    /// Discards all records pushed since `mark`.
     pub fn truncate(&mut self, mark: BatchesMark) {
         if self.closed.len() > mark.closed {
             for batch in self.closed.drain(mark.closed + 1..) {
                 self.closed_bytes -= batch.as_bytes().len();
                 self.closed_records -= batch.record_count() as usize;
             }
-            // What was open at the mark has been closed since.
+            // The batch that was open at the mark has been closed since.
             if let Some(batch) = self.closed.pop() {
                 self.closed_bytes -= batch.as_bytes().len();
                 self.closed_records -= batch.record_count() as usize;

@@ -6,9 +6,10 @@ use super::bytes::{put_nullable, put_varint, zigzag};
 use super::{Batch, HEADER_LEN, MAGIC, VERSION};
 use crate::base::Header;
 
-/// What the next batch gets beside the length of the last: it need not grow for its last record.
+/// The spare room of the next batch beyond the length of the last, so that it need not grow for its last
+/// record.
 const ROOM_BYTES: usize = 256;
-/// A sealed batch keeps at most this part of its length as spare room: an eighth.
+/// The maximum spare room of a sealed batch, as a fraction of its length: an eighth.
 const SPARE_PARTS: usize = 8;
 
 /// Records being encoded. [`BatchBuilder::seal`] turns it into a [`Batch`].
@@ -21,7 +22,7 @@ pub struct BatchBuilder {
     max_timestamp_ms: i64,
 }
 
-/// Where a [`BatchBuilder`] stood, to go back to with [`BatchBuilder::truncate`].
+/// A point in a [`BatchBuilder`], to return to with [`BatchBuilder::truncate`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BatchMark {
     len: usize,
@@ -43,8 +44,8 @@ impl BatchBuilder {
         self.push_at(delta, key, value, timestamp_ms, headers);
     }
 
-    /// Appends a record `delta` after the base offset. Compaction uses this to keep the offsets of
-    /// the records that stay; deltas must grow.
+    /// Appends a record `delta` after the base offset. Compaction uses this to keep the offsets of the
+    /// remaining records; deltas must grow.
     pub fn push_at(
         &mut self,
         delta: u32,
@@ -56,8 +57,8 @@ impl BatchBuilder {
         self.put_record(delta, key, value, timestamp_ms, headers, None);
     }
 
-    /// As [`BatchBuilder::push`], with one more header behind the others. The engine marks its own
-    /// records so without touching, or copying, the user's headers.
+    /// As [`BatchBuilder::push`], with one more header after the others. This lets the engine mark its
+    /// own records without touching, or copying, the user's headers.
     pub fn push_marked(
         &mut self,
         key: Option<&[u8]>,
@@ -128,14 +129,14 @@ impl BatchBuilder {
         self.next_delta = delta + 1;
     }
 
-    /// Bytes that fit without growing, nor growing beyond `most`.
+    /// Bytes that fit without growing, and without growing beyond `most`.
     #[inline]
     pub(super) fn room(&self, most: usize) -> usize {
         let room = self.bytes.capacity().min(most);
         room.saturating_sub(self.byte_len().max(HEADER_LEN))
     }
 
-    /// Makes room for `size` bytes more, doubling up to `most` in all: a batch that is closed there has
+    /// Makes room for `size` more bytes, doubling up to `most` in total: a batch that is closed there has
     /// hardly more room than bytes.
     pub(super) fn reserve(&mut self, size: usize, most: usize) {
         let needed = self.byte_len().max(HEADER_LEN) + size;
@@ -147,7 +148,7 @@ impl BatchBuilder {
         }
     }
 
-    /// The builder of a batch that it sealed, as it was.
+    /// A builder with the records of a batch that it sealed.
     pub(super) fn reopened(batch: Batch) -> Self {
         let base_timestamp_ms = batch.base_timestamp_ms();
         let max_timestamp_ms = batch.max_timestamp_ms();
@@ -172,12 +173,12 @@ impl BatchBuilder {
         self.count == 0
     }
 
-    /// Bytes used so far, header included.
+    /// Bytes used so far, including the header.
     pub fn byte_len(&self) -> usize {
         if self.count == 0 { 0 } else { self.bytes.len() }
     }
 
-    /// Remembers this point.
+    /// Returns the current point.
     pub fn mark(&self) -> BatchMark {
         BatchMark {
             len: self.byte_len(),
@@ -187,7 +188,7 @@ impl BatchBuilder {
         }
     }
 
-    /// Forgets all records pushed since `mark`.
+    /// Discards all records pushed since `mark`.
     pub fn truncate(&mut self, mark: BatchMark) {
         self.bytes.truncate(mark.len);
         self.count = mark.count;
@@ -195,16 +196,16 @@ impl BatchBuilder {
         self.max_timestamp_ms = mark.max_timestamp_ms;
     }
 
-    /// Finishes the batch, leaving the builder empty; `None` if there is no record. The checksum is
-    /// set by [`Batch::stamp`] when a log appends it.
+    /// Finishes the batch, leaving the builder empty; `None` if there is no record. The checksum is set
+    /// by [`Batch::stamp`] when a log appends the batch.
     pub fn seal(&mut self) -> Option<Batch> {
         if self.count == 0 {
             return None;
         }
-        // The next batch is likely as long as this one.
+        // The next batch is likely to be as long as this one.
         let next = Vec::with_capacity(self.bytes.len() + ROOM_BYTES);
         let mut bytes = std::mem::replace(&mut self.bytes, next);
-        // A batch may stay in memory for long, and its room is counted by its length.
+        // A batch may stay in memory for long, and its memory is counted by its length.
         if bytes.capacity() - bytes.len() > bytes.len() / SPARE_PARTS {
             bytes.shrink_to_fit();
         }

@@ -2,7 +2,7 @@
 
 use crate::base::{Error, Result};
 
-/// A place in encoded records. What ends early is `Corrupt`; the caller adds the place.
+/// A position in encoded records. Data that ends early is `Corrupt`; the caller adds the place.
 pub(super) struct Bytes<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -19,7 +19,7 @@ impl<'a> Bytes<'a> {
         self.at
     }
 
-    /// Most are lengths and counts of one byte: that is all that is compiled into each place.
+    /// Most are lengths and counts of one byte: only that case is inlined.
     #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64> {
         match self.bytes.get(self.at) {

@@ -5,7 +5,7 @@ use super::{Batch, HEADER_LEN};
 use crate::base::{Error, Header, Headers, Offset, Result};
 
 impl Batch {
-    /// Starts reading; `base_offset` is the offset of the place where the batch stands.
+    /// Starts reading; `base_offset` is the base offset of the batch.
     pub fn cursor(&self, base_offset: Offset) -> Cursor {
         Cursor {
             batch: self.clone(),
@@ -17,7 +17,7 @@ impl Batch {
     }
 }
 
-/// Reads the records of a batch one after another; owns its share of the bytes.
+/// Reads the records of a batch one after another; shares ownership of the bytes.
 #[derive(Clone, Debug)]
 pub struct Cursor {
     batch: Batch,
@@ -31,7 +31,7 @@ impl Cursor {
     /// The next record, or `None` after the last one. (An iterator could not lend from itself.)
     ///
     /// # Errors
-    /// `Corrupt` when the bytes end early.
+    /// `Corrupt` if the bytes end early.
     #[inline]
     pub fn next_record(&mut self) -> Result<Option<RecordRef<'_>>> {
         if self.left == 0 {
@@ -48,10 +48,10 @@ impl Cursor {
         Ok(Some(record))
     }
 
-    /// The record that [`Cursor::next_record`] would give, without moving on.
+    /// The record that [`Cursor::next_record`] would return, without advancing.
     ///
     /// # Errors
-    /// `Corrupt` when the bytes end early.
+    /// `Corrupt` if the bytes end early.
     #[inline]
     pub fn peek_record(&self) -> Result<Option<RecordRef<'_>>> {
         if self.left == 0 {
@@ -66,10 +66,10 @@ impl Cursor {
         Ok(Some(record))
     }
 
-    /// The timestamp of that record: what comes before it is read, and nothing behind it.
+    /// The timestamp of that record: reads only what comes before it.
     ///
     /// # Errors
-    /// `Corrupt` when the bytes end early.
+    /// `Corrupt` if the bytes end early.
     #[inline]
     pub fn peek_timestamp_ms(&self) -> Result<Option<i64>> {
         if self.left == 0 {
@@ -125,12 +125,12 @@ fn read_record(
     ))
 }
 
-/// A record as it lies in a batch.
+/// A record as stored in a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'a> {
     /// Its offset in the partition.
     pub offset: Offset,
-    /// When it happened, in milliseconds.
+    /// The time of the event, in milliseconds.
     pub timestamp_ms: i64,
     /// The key's bytes, `None` for null.
     pub key: Option<&'a [u8]>,
@@ -141,7 +141,7 @@ pub struct RecordRef<'a> {
 }
 
 impl RecordRef<'_> {
-    /// What key, value and headers take, in bytes.
+    /// The size of key, value and headers, in bytes.
     #[inline]
     pub fn byte_len(&self) -> usize {
         let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
@@ -156,15 +156,15 @@ impl RecordRef<'_> {
     /// Decodes the headers.
     ///
     /// # Errors
-    /// `Corrupt` when the bytes end early or a name is not UTF-8.
+    /// `Corrupt` if the bytes end early or a name is not UTF-8.
     pub fn headers(&self) -> Result<Headers> {
         self.headers_where(|_| true)
     }
 
-    /// Decodes the headers but those that the engine itself put there (see [`Self::mark`]).
+    /// Decodes the headers except those that the engine itself added (see [`Self::mark`]).
     ///
     /// # Errors
-    /// `Corrupt` when the bytes end early or a name is not UTF-8.
+    /// `Corrupt` if the bytes end early or a name is not UTF-8.
     pub fn headers_without(&self, engine_name: &str) -> Result<Headers> {
         self.headers_where(|name| name != engine_name)
     }
@@ -191,7 +191,7 @@ impl RecordRef<'_> {
     /// The value of the engine's own header of that name, read without allocating.
     ///
     /// # Errors
-    /// `Corrupt` when the bytes end early.
+    /// `Corrupt` if the bytes end early.
     pub fn mark(&self, engine_name: &str) -> Result<Option<&[u8]>> {
         let mut reader = Bytes::at(self.headers, 0);
         let mut found = None;

@@ -6,12 +6,12 @@ use crate::base::{Offset, TopicPartition};
 /// A batch that a reader returned.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Where it is from.
+    /// Its partition.
     pub partition: TopicPartition,
-    /// The offset of the batch's place; records below the reader's position are to be skipped.
+    /// The batch's base offset; records below the reader's position must be skipped.
     pub base_offset: Offset,
     /// The reader's position when it was fetched: the first offset the caller has not seen.
     pub position: Offset,
-    /// The records, never empty of them.
+    /// The records; never an empty batch.
     pub batch: Batch,
 }

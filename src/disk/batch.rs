@@ -6,7 +6,7 @@ use super::database::{Column, Database};
 
 /// Puts and deletes over any columns of one database, applied in order, all or nothing.
 ///
-/// Made by [`Database::batch`], of which it owns a share.
+/// Created by [`Database::batch`], which it shares ownership of.
 pub struct WriteBatch {
     pub(super) database: Database,
     pub(super) rocks: rocksdb::WriteBatch,
@@ -46,7 +46,7 @@ impl WriteBatch {
         }
     }
 
-    /// Forgets all.
+    /// Clears the batch.
     pub fn clear(&mut self) {
         self.rocks.clear();
     }

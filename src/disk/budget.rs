@@ -1,4 +1,4 @@
-//! One number of bytes for all databases of the process, and for what others draw on it.
+//! One memory budget for all databases of the process, and for other users of it.
 
 use std::fmt;
 #[cfg(feature = "rocksdb")]
@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::files::raise_file_limit;
 use super::shares::Shares;
 
-/// The memory that all databases of a process share: a block cache, with the write buffers charged to
-/// it. What is kept in memory beside them can be [reserved](Budget::reserve): then the databases have
-/// that much less. A clone shares it.
+/// The memory that all databases of a process share: a block cache, which write buffers are charged to.
+/// Memory used elsewhere can be [reserved](Budget::reserve): the databases then have that much less. A
+/// clone shares the budget.
 #[derive(Clone)]
 pub struct Budget {
     pub(super) shares: Shares,
@@ -22,7 +22,7 @@ pub struct Budget {
     reserved: Arc<Mutex<usize>>,
 }
 
-/// Below this RocksDB would flush at every other write.
+/// With less than this, RocksDB would flush on every other write.
 const SMALLEST_BYTES: usize = 8 << 20;
 
 impl Budget {
@@ -41,21 +41,21 @@ impl Budget {
         }
     }
 
-    /// Says how many databases there will be, so that each leaves open files to the others.
+    /// Says how many databases there will be, so that each leaves open files for the others.
     #[must_use]
     pub fn for_databases(mut self, databases: usize) -> Self {
         self.databases = databases as u64;
         self
     }
 
-    /// How many databases there will be; 1 unless it was said.
+    /// How many databases there will be; 1 unless it was set.
     #[cfg(feature = "rocksdb")]
     pub(super) fn databases(&self) -> u64 {
         self.databases
     }
 
-    /// Counts columns as open until the count is dropped. Also tells what each of them may take as its
-    /// write buffer, in bytes, when all databases that are expected have as many.
+    /// Counts columns as open until the returned count is dropped. Also returns how large each write
+    /// buffer may be, in bytes, if all expected databases have as many columns.
     #[cfg(feature = "rocksdb")]
     pub(super) fn open_columns(&self, columns: usize) -> (OpenColumns, usize) {
         let open = self.columns.fetch_add(columns, Ordering::Relaxed) + columns;
@@ -70,13 +70,12 @@ impl Budget {
         self.bytes
     }
 
-    /// What cached blocks and write buffers take now, in bytes.
+    /// The current size of cached blocks and write buffers, in bytes.
     pub fn used_bytes(&self) -> usize {
         self.shares.used_bytes()
     }
 
-    /// What the databases may take now, in bytes: at least a quarter of the budget, whatever others
-    /// reserve.
+    /// What the databases may use now, in bytes: at least a quarter of the budget, whatever is reserved.
     pub fn disk_bytes(&self) -> usize {
         self.disk_bytes_beside(*self.reserved.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -86,7 +85,7 @@ impl Budget {
         self.bytes.saturating_sub(reserved).max(least)
     }
 
-    /// Takes `bytes` of the budget for something else, until the reservation is dropped.
+    /// Takes `bytes` of the budget for another use, until the reservation is dropped.
     pub fn reserve(&self, bytes: usize) -> Reserved {
         let mut reserved = Reserved {
             budget: self.clone(),
@@ -117,7 +116,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// A part of a [`Budget`] that its databases do not have.
+/// A part of a [`Budget`] that is not available to its databases.
 #[derive(Debug)]
 pub struct Reserved {
     budget: Budget,
@@ -130,7 +129,7 @@ impl Reserved {
         self.bytes
     }
 
-    /// Changes its size. The databases give back what they have too much of.
+    /// Changes its size. The databases release what exceeds their share.
     pub fn resize(&mut self, bytes: usize) {
         let reserved = &self.budget.reserved;
         let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);

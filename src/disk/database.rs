@@ -1,4 +1,4 @@
-//! One open directory: point reads, writes, upkeep.
+//! One open directory: point reads, writes, maintenance.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,32 +31,32 @@ pub enum Durability {
     Unlogged,
 }
 
-/// An open directory. A clone shares it; it is closed when the last clone and the last
-/// [`super::Iter`] are gone.
+/// An open directory. A clone shares it; it is closed when the last clone and the last [`super::Iter`]
+/// are dropped.
 #[derive(Clone)]
 pub struct Database(pub(super) Arc<Inner>);
 
-/// Invariant: fields that borrow from `rocks` (as `'static`, see [`Inner::rocks_for_parts`]) stand
+/// Invariant: fields that borrow from `rocks` (as `'static`, see [`Inner::rocks_for_parts`]) are declared
 /// before it, since fields are dropped in order.
 pub(super) struct Inner {
     /// By number; `None` once dropped.
     pub(super) columns: RwLock<Vec<Option<Handle>>>,
-    /// By number, dropped ones included.
+    /// By number, including dropped ones.
     pub(super) names: Vec<String>,
     pub(super) path: PathBuf,
     pub(super) write_ahead: bool,
     /// The first write that failed: none after it may succeed, or the disk would hold a write
     /// without those before it.
     pub(super) failed: OnceLock<(ErrorKind, String)>,
-    /// What tables are written with.
+    /// The options with which tables are written.
     pub(super) column_options: rocksdb::Options,
-    /// Of point reads; made once, since making them costs an allocation.
+    /// The options of point reads; made once, since making them costs an allocation.
     pub(super) read_options: ReadOptions,
-    /// Of reads of many keys.
+    /// The options of reads of many keys.
     pub(super) passing: Passing,
     pub(super) _columns: OpenColumns,
     pub(super) rocks: Box<Rocks>,
-    /// After `rocks`, which closes them.
+    /// Declared after `rocks`, which closes them.
     pub(super) _files: FilesOfADatabase,
 }
 
@@ -98,13 +98,13 @@ impl Database {
         &self.0.path
     }
 
-    /// The number of a column, if there is one of that name.
+    /// The number of a column, if there is a column of that name.
     pub fn column(&self, name: &str) -> Option<Column> {
         let at = self.0.names.iter().position(|known| known == name)?;
         self.handle(Column(at)).map(|_| Column(at))
     }
 
-    /// The names of all columns, RocksDB's `default` included.
+    /// The names of all columns, including RocksDB's `default`.
     pub fn column_names(&self) -> Vec<String> {
         let columns = self
             .0
@@ -127,7 +127,7 @@ impl Database {
         columns.get(column.0).cloned().flatten()
     }
 
-    /// Runs `body` with the column's handle; a column that was dropped is the caller's mistake.
+    /// Runs `body` with the column's handle; using a dropped column is a bug in the caller.
     pub(super) fn with_column<R>(&self, column: Column, body: impl FnOnce(&Handle) -> R) -> R {
         let columns = self
             .0
@@ -147,7 +147,7 @@ impl Database {
     /// Replaces `value` by the value of `key`; `false`, and `value` empty, if there is none.
     ///
     /// # Errors
-    /// `Corrupt` or `Unavailable` when the disk does not give the block.
+    /// `Corrupt` or `Unavailable` if the disk does not return the block.
     pub fn get(&self, column: Column, key: &[u8], value: &mut Vec<u8>) -> Result<bool> {
         value.clear();
         let found = self
@@ -166,7 +166,7 @@ impl Database {
     /// directory is opened again.
     ///
     /// # Errors
-    /// `Full` when the disk is; `Unavailable` or `Corrupt` for other failures of it.
+    /// `Full` if the disk is; `Unavailable` or `Corrupt` for its other failures.
     pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
         self.check_not_failed()?;
         debug_assert!(
@@ -194,7 +194,7 @@ impl Database {
         written.map_err(|cause| self.fail("writing to", cause))
     }
 
-    /// Brings all logged writes to the disk.
+    /// Syncs all logged writes to disk.
     ///
     /// # Errors
     /// As [`Database::write`].
@@ -206,7 +206,7 @@ impl Database {
             .map_err(|cause| self.fail("syncing", cause))
     }
 
-    /// Writes all columns' buffers to files and waits for it. Without a write-ahead log this is the
+    /// Flushes all columns' buffers to files and waits for it. Without a write-ahead log, this is the
     /// moment at which writes become durable, over all columns at once.
     ///
     /// # Errors
@@ -226,7 +226,7 @@ impl Database {
             .map_err(|cause| self.fail("flushing", cause))
     }
 
-    /// Rewrites a column's files without what was deleted or overwritten, and waits for it.
+    /// Rewrites a column's files without deleted or overwritten rows, and waits for it.
     pub fn compact_range(&self, column: Column) {
         self.with_column(column, |handle| {
             self.0
@@ -235,15 +235,15 @@ impl Database {
         });
     }
 
-    /// Gives back the space of files that hold only keys from `from` up to `to`, which is not one of
-    /// them, at once, where a [`WriteBatch::delete_range`] waits for RocksDB's compaction. Only after
-    /// such a delete of the same range was synced; open iterators still read the rows.
+    /// Frees the space of files that contain only keys from `from` up to, but not including, `to`, at
+    /// once, where a [`WriteBatch::delete_range`] waits for RocksDB's compaction. Only after such a
+    /// delete of the same range was synced; open iterators still read the rows.
     ///
     /// # Errors
     /// As [`Database::write`].
     pub fn delete_files(&self, column: Column, from: &[u8], to: &[u8]) -> Result<()> {
-        // RocksDB's C interface takes the end as one of the keys: a file that ends with the first row
-        // that must stay would go.
+        // RocksDB's C interface includes the end in the range: a file that ends with the first row to
+        // keep would be deleted.
         let Some(last) = below(to) else {
             return Ok(());
         };
@@ -253,10 +253,10 @@ impl Database {
         deleted.map_err(|cause| self.error("deleting files of", cause))
     }
 
-    /// Deletes a column with all its rows. Its number is not used again while this is open.
+    /// Deletes a column with all its rows. Its number is not reused while this is open.
     ///
     /// # Errors
-    /// As [`Database::write`]. A column that does not exist is passed over.
+    /// As [`Database::write`]. A column that does not exist is ignored.
     pub fn drop_column(&self, column: Column) -> Result<()> {
         let mut columns = self
             .0
@@ -303,7 +303,8 @@ impl Database {
     pub(super) fn fail(&self, doing: &str, cause: rocksdb::Error) -> Error {
         let (kind, message) = describe(&self.0.path, doing, &cause);
         let first = (kind, format!("{message} ({cause})"));
-        // Two writers may fail together; RocksDB tells the second of the first, in other words.
+        // Two writers may fail together; RocksDB then reports the first one's error to the second in
+        // other words.
         if self.0.failed.set(first).is_err()
             && let Err(earlier) = self.check_not_failed()
         {
@@ -331,7 +332,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// A key close below another; `None` below the first of all.
+/// A key slightly below another; `None` below the smallest of all.
 fn below(key: &[u8]) -> Option<Vec<u8>> {
     let (last, rest) = key.split_last()?;
     let mut below = rest.to_vec();

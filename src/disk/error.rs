@@ -1,4 +1,4 @@
-//! RocksDB's and the file system's errors, told apart by what the user can do.
+//! Errors of RocksDB and the file system, distinguished by what the user can do.
 
 use std::io;
 use std::path::Path;
@@ -44,7 +44,7 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
         );
         return (ErrorKind::Invalid, message);
     }
-    // Of the whole system: not this process's doing, and it may pass.
+    // A limit of the whole system: not caused by this process, and perhaps temporary.
     if text.contains("Too many open files in system") {
         let message = format!("{doing} {place}: the system has too many open files");
         return (ErrorKind::Unavailable, message);

@@ -1,8 +1,8 @@
-//! What RocksDB knows of a column, for whoever watches it.
+//! RocksDB's statistics of a column, for monitoring.
 
 use super::{Column, Database};
 
-/// A number that RocksDB keeps of a column.
+/// A statistic of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
     /// Rows; an estimate.
@@ -11,7 +11,7 @@ pub enum Figure {
     LiveBytes,
     /// Bytes of files.
     FileBytes,
-    /// Bytes of write buffers, those that are being flushed included.
+    /// Bytes of write buffers, including those being flushed.
     BufferBytes,
     /// Bytes that a compaction has to rewrite; an estimate.
     CompactionBytes,
@@ -30,7 +30,7 @@ impl Figure {
 }
 
 impl Database {
-    /// A number of a column; `None` if RocksDB does not say it, or the column was dropped.
+    /// A statistic of a column; `None` if RocksDB does not provide it, or the column was dropped.
     pub fn figure(&self, column: Column, figure: Figure) -> Option<u64> {
         let handle = self.handle(column)?;
         let asked = (self.0.rocks).property_int_value_cf(&handle, figure.property());

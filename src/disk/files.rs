@@ -1,4 +1,4 @@
-//! Open files: how many this process may have, and what its databases take of them.
+//! Open files: how many this process may have, and how many its databases use.
 //!
 //! ```text
 //!  limit   | others | database | database | ... |  tables, shared by all databases  |
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A process that runs out of files fails anywhere: at a flush, at a socket, in the user's code. So the
-//! limit is raised as far as the system lets, tables get a share that keeps below it, and a database for
-//! which there is no room is refused before it is opened, with the number that is needed.
+//! limit is raised as far as the system allows, tables get a share that stays below it, and a database
+//! for which there is no room is refused before it is opened, with the number that is needed.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -17,23 +17,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::{Error, Result};
 
-/// What a database has open besides its tables: the lock, the manifest, its own log, the write-ahead log
-/// and the directory, this once more for each column.
+/// The open files of a database besides its tables: the lock, the manifest, its own log, the write-ahead
+/// log and the directory, plus one for each column.
 const FILES_OF_A_DATABASE: u64 = 5;
-/// What is left to everybody else, unless that is more than an eighth of the limit.
+/// What is left for everything else, unless that is more than an eighth of the limit.
 const FILES_OF_OTHERS: u64 = 128;
-/// RocksDB takes ten of what it is given for itself.
+/// RocksDB reserves ten of its files for itself.
 const FILES_OF_ROCKSDB: u64 = 10;
-/// The least and the most tables that a database keeps open; it opens the others as it reads them.
+/// The minimum and maximum number of tables that a database keeps open; it opens the others when it reads
+/// them.
 const TABLES_MIN: u64 = 1;
 const TABLES_MAX: u64 = 512;
 
-/// What the open databases of this process have, one table each included.
+/// The files of the open databases of this process, including one table each.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 
-/// Raises the soft limit on this process's open files to the hard one, once, and returns what it is then.
-/// The default of most systems, 1,024, is a rest of programs that could not count further: a hundred
-/// tasks need more.
+/// Raises the soft limit on this process's open files to the hard one, once, and returns the result. The
+/// default of most systems, 1,024, exists for programs that could not handle more: a hundred tasks need
+/// more.
 pub(super) fn raise_file_limit() -> u64 {
     static LIMIT: OnceLock<u64> = OnceLock::new();
     *LIMIT.get_or_init(|| {
@@ -45,7 +46,7 @@ pub(super) fn raise_file_limit() -> u64 {
                 }
                 limit
             }
-            // Systems without such a limit, or that do not let it be raised.
+            // Systems without such a limit, or that do not allow raising it.
             Err(error) => {
                 tracing::warn!(%error, before, "the limit on open files could not be raised");
                 if before == 0 { u64::MAX } else { before }
@@ -54,7 +55,7 @@ pub(super) fn raise_file_limit() -> u64 {
     })
 }
 
-/// The part of the process's files that one database has; given back when it is dropped.
+/// The share of the process's files that one database has; returned when it is dropped.
 #[derive(Debug)]
 pub(super) struct FilesOfADatabase {
     /// RocksDB's `max_open_files`.
@@ -63,10 +64,10 @@ pub(super) struct FilesOfADatabase {
 }
 
 impl FilesOfADatabase {
-    /// Takes what the database at `path` needs, one of `expected` that there will be.
+    /// Takes the share of the database at `path`, one of `expected` databases.
     ///
     /// # Errors
-    /// `Invalid` where there are not enough files, with the limit, the need and the cure.
+    /// `Invalid` if there are not enough files, with the limit, the need and the remedy.
     pub(super) fn take(path: &Path, columns: usize, expected: u64) -> Result<Self> {
         let limit = raise_file_limit();
         let needs = FILES_OF_A_DATABASE + columns as u64 + TABLES_MIN;
@@ -99,8 +100,8 @@ fn others(limit: u64) -> u64 {
     FILES_OF_OTHERS.min(limit / 8)
 }
 
-/// What a database may have that needs `needs`, one of `expected` such, when all that are open have taken
-/// `taken` with it; `None` if there is no room for it.
+/// The share of a database that needs `needs` files, one of `expected` such, when all open databases
+/// including it have taken `taken`; `None` if there is no room for it.
 fn max_open_files(limit: u64, taken: u64, needs: u64, expected: u64) -> Option<i32> {
     let room = limit.saturating_sub(others(limit));
     if taken > room {
@@ -122,7 +123,7 @@ fn too_many(doing: &str, needs: &str) -> Error {
     ))
 }
 
-/// What the system refused a file for.
+/// What the file was for that the system refused.
 pub(super) fn refused(doing: &str) -> Error {
     let taken = TAKEN.load(Ordering::Acquire);
     too_many(
@@ -137,12 +138,12 @@ mod tests {
 
     #[test]
     fn databases_share_what_the_limit_leaves() {
-        // Few databases: as many tables as they like.
+        // With few databases, they get as many tables as they like.
         assert_eq!(max_open_files(20_000, 9, 9, 1), Some(522));
-        // 192 of a limit of 4,096: what is left of 3,968 is 20 for each, nine of them its own.
+        // 192 out of a limit of 4,096: what remains of 3,968 is 20 for each, nine of them its own.
         assert_eq!(max_open_files(4_096, 9, 9, 192), Some(10 + 12));
         assert_eq!(max_open_files(4_096, 192 * 9, 9, 192), Some(10 + 12));
-        // All that are open stay below the limit, whatever was expected.
+        // All open databases together stay below the limit, whatever was expected.
         for (limit, expected) in [(128, 24), (1_024, 1), (1_024, 192), (20_000, 768)] {
             let mut files = others(limit);
             let mut open = 0;

@@ -1,4 +1,4 @@
-//! The row that says what a directory holds and which version wrote it.
+//! The row that says what a directory contains and which version wrote it.
 //!
 //! ```text
 //! key "format"    value (little endian)
@@ -16,10 +16,10 @@ use crate::base::{Error, Result};
 const KEY: &[u8] = b"format";
 const LEN: usize = 24;
 
-/// What a directory holds, and the newest form of it that this version of marea knows.
+/// What a directory contains, and the newest format that this version of marea knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// What it is, for example `marealog`.
+    /// The kind of content, for example `marealog`.
     pub magic: [u8; 8],
     /// Version of its layout; older ones are read, newer ones refused.
     pub version: u32,
@@ -27,10 +27,10 @@ pub struct Format {
     pub features: u64,
 }
 
-/// What [`check_format`] found.
+/// The result of [`check_format`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// There was nothing; the row was written.
+    /// There was none; the row was written.
     New,
     /// The version and the feature bits that are on disk.
     Existing {
@@ -41,12 +41,12 @@ pub enum Opened {
     },
 }
 
-/// Reads the format row of `column` and refuses what this version cannot read; writes it into a new
+/// Reads the format row of `column` and refuses what this version cannot read; writes it to a new
 /// directory, durable at the next flush or synced write.
 ///
 /// # Errors
-/// `Corrupt` when the row is damaged, of something else, or of a newer version; `Invalid` when there is
-/// none but other rows. The message names both versions and the cure.
+/// `Corrupt` if the row is damaged, of another kind, or of a newer version; `Invalid` if there is no such
+/// row but others. The message names both versions and the remedy.
 pub fn check_format(database: &Database, column: Column, known: Format) -> Result<Opened> {
     let mut row = Vec::new();
     if !database.get(column, KEY, &mut row)? {

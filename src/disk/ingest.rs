@@ -1,17 +1,17 @@
-//! Sorted rows as a table file of their own: without memtable and flush, at a fraction of the cost.
+//! Sorted rows as a separate table file: without memtable and flush, at a fraction of the cost.
 
 use rocksdb::{IngestExternalFileOptions, SstFileWriter};
 
 use super::{Column, Database};
 use crate::base::Result;
 
-/// The file, until it is the database's. RocksDB passes over files of such names; the next of the same name
-/// replaces one that a crash left.
+/// The file until the database has ingested it. RocksDB ignores files with such names; the next one of
+/// the same name replaces one left by a crash.
 const FILE: &str = "ingested.rows";
 
 impl Database {
     /// Makes rows the newest of a column: keys in order, each once, `None` to remove it. They are on disk
-    /// when the call returns, whether or not what was written before is. One call at a time.
+    /// when the call returns, whether or not earlier writes are. One call at a time.
     ///
     /// # Errors
     /// As [`Database::write`].

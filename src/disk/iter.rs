@@ -8,7 +8,7 @@ use super::database::{Column, Database, Handle, Rocks};
 use super::snapshot::Snapshot;
 use crate::base::Result;
 
-/// Which keys to read: from `from`, up to and not including `to`; `None` is the end of the column.
+/// Which keys to read: from `from`, up to but not including `to`; `None` is the end of the column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Range {
     /// The smallest key that belongs to it.
@@ -23,7 +23,7 @@ impl Range {
         Self::default()
     }
 
-    /// The keys from `from` up to, and not including, `to`.
+    /// The keys from `from` up to, but not including, `to`.
     pub fn between(from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) -> Self {
         Self {
             from: Some(from.into()),
@@ -49,11 +49,11 @@ impl Range {
     }
 }
 
-/// The rows of a range as they were when the iterator was made; owns its share of the database.
+/// The rows of a range as of the creation of the iterator; shares ownership of the database.
 pub struct Iter {
-    // The order of these four is what makes `Inner::rocks_for_parts` sound.
+    // The order of these four fields makes `Inner::rocks_for_parts` sound.
     rocks: DBRawIteratorWithThreadMode<'static, Rocks>,
-    /// What it reads; of the newest rows if there is none.
+    /// The snapshot it reads; the newest rows if there is none.
     _snapshot: Option<Snapshot>,
     _handle: Handle,
     database: Database,
@@ -64,7 +64,7 @@ pub struct Iter {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     Unstarted,
-    /// At the row that comes next.
+    /// At the next row.
     Sought,
     Inside,
     End,
@@ -74,7 +74,7 @@ impl Database {
     /// Reads a range, smallest key first.
     ///
     /// # Errors
-    /// None now; the signature leaves room.
+    /// None now; the signature leaves room for them.
     pub fn iter(&self, column: Column, range: Range) -> Result<Iter> {
         Ok(self.iter_towards(column, range, false, None))
     }
@@ -82,7 +82,7 @@ impl Database {
     /// Reads a range, largest key first.
     ///
     /// # Errors
-    /// None now; the signature leaves room.
+    /// None now; the signature leaves room for them.
     pub fn iter_back(&self, column: Column, range: Range) -> Result<Iter> {
         Ok(self.iter_towards(column, range, true, None))
     }
@@ -137,8 +137,8 @@ impl Snapshot {
 }
 
 impl Iter {
-    /// Goes to a key, anywhere in the column: the next row is the first that is not before it, or, going
-    /// back, the last that is not behind it. The iterator must be one over the whole column.
+    /// Moves to a key, anywhere in the column: the next row is the first that is not before it or, when
+    /// going backwards, the last that is not after it. The iterator must cover the whole column.
     pub fn seek(&mut self, key: &[u8]) {
         match self.backward {
             false => self.rocks.seek(key),
@@ -150,7 +150,7 @@ impl Iter {
     /// The next row, or `None` at the end of the range. (An `Iterator` could not lend from itself.)
     ///
     /// # Errors
-    /// `Corrupt` or `Unavailable` when the disk does not give a block.
+    /// `Corrupt` or `Unavailable` if the disk does not return a block.
     #[expect(clippy::should_implement_trait, reason = "a lending iterator cannot")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         match (self.at, self.backward) {

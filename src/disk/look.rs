@@ -1,4 +1,4 @@
-//! What a directory looks like before RocksDB is opened in it.
+//! Inspection of a directory before RocksDB is opened in it.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::error::from_io;
 use crate::base::{Error, ErrorKind, Result};
 
-/// What RocksDB's directory looks like from outside.
+/// What RocksDB's directory contains, seen from outside.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     /// Whether there is a `CURRENT`, which names the file that names all others.
@@ -38,8 +38,8 @@ impl Look {
         Ok(look)
     }
 
-    /// Refuses what RocksDB would take for a new directory although it is the rest of an old one: it
-    /// would delete that.
+    /// Refuses a directory that RocksDB would take for a new one although it is the remains of an old
+    /// one: it would delete those.
     pub(super) fn check_not_a_rest(&self, path: &Path) -> Result<()> {
         if !self.current && (self.tables || self.write_ahead) {
             return Err(damaged(path, "the file CURRENT is missing"));
@@ -47,8 +47,8 @@ impl Look {
         Ok(())
     }
 
-    /// Refuses a directory that another program made, before anything is written into it, and one
-    /// without its write-ahead log. `existing` and `wanted` are columns.
+    /// Refuses a directory that another program made, before anything is written to it, and one without
+    /// its write-ahead log. `existing` and `wanted` are columns.
     pub(super) fn check_columns(
         &self,
         path: &Path,
@@ -57,7 +57,7 @@ impl Look {
         write_ahead: bool,
     ) -> Result<()> {
         let ours = wanted.is_empty() || wanted.iter().any(|name| existing.contains(name));
-        // A process that died while it made the directory leaves no rows, and perhaps no columns.
+        // A process that died while it created the directory leaves no rows, and perhaps no columns.
         let empty = !self.tables && !self.write_ahead_filled;
         if !ours && !empty {
             return Err(foreign(path));
@@ -81,8 +81,8 @@ pub(super) fn foreign(path: &Path) -> Error {
     ))
 }
 
-/// Whether what does not open may be damaged although the error does not say so: a database whose file list is
-/// damaged looks like one of another program, or of another RocksDB.
+/// Whether a directory that does not open may be damaged although the error does not say so: a database
+/// whose file list is damaged looks like one of another program, or of another version of RocksDB.
 pub(crate) fn may_be_damaged(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Internal)
         || error.message().contains(FOREIGN)

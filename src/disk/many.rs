@@ -10,9 +10,9 @@ use crate::base::Result;
 /// One read in this many leaves its blocks in the cache.
 const KEPT: usize = 8;
 
-/// Where keys are many, few blocks are read twice before the cache has to give them up, and to put them
-/// there costs as much as to unpack them. So most reads leave the cache as it is: what is asked for again
-/// and again gets there all the same.
+/// If there are many keys, few blocks are read twice before the cache evicts them, and inserting them
+/// costs as much as unpacking them. So most reads leave the cache unchanged: blocks that are requested
+/// repeatedly get there all the same.
 pub(super) struct Passing {
     options: ReadOptions,
     reads: AtomicUsize,
@@ -30,8 +30,8 @@ impl Default for Passing {
 }
 
 impl Database {
-    /// Shows `visit` the value of each key, one after another; `None` where there is none. The keys are
-    /// sorted: their neighbours share what RocksDB looks up, so that each costs about two thirds of a
+    /// Calls `visit` with the value of each key, one after another; `None` if there is none. The keys are
+    /// sorted: neighbours share RocksDB's lookups, so that each costs about two thirds of a
     /// [`Database::get`].
     ///
     /// # Errors

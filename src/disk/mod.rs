@@ -1,14 +1,14 @@
 //! The thin wrapper over RocksDB that the embedded log and the state stores share.
 //!
-//! No other module names the `rocksdb` crate (`tests/tidy.rs`). What it adds: one memory budget for
-//! the process, columns by number, iterators that own their share of the database, errors that say
-//! what to do, and a format row that refuses data of a newer version.
+//! No other module names the `rocksdb` crate (`tests/tidy.rs`). It adds one memory budget for the
+//! process, columns by number, iterators that share ownership of the database, errors that say what to
+//! do, and a format row that refuses data of a newer version.
 //!
-//! Without the feature `rocksdb` only the budget and what concerns directories is left.
+//! Without the feature `rocksdb`, only the budget and the handling of directories remain.
 //!
 //! ```text
 //!   Budget ----------- one block cache, one write-buffer limit, shared by every Database
-//!   Database --clone-- one open directory; closes when the last clone and the last Iter are gone
+//!   Database --clone-- one open directory; closes when the last clone and the last Iter are dropped
 //!     Column           number of a column family
 //!     WriteBatch       puts and deletes over several columns, all or nothing
 //!     Iter             a sorted range as it was when the iterator was made

@@ -1,4 +1,4 @@
-//! Opening a directory: which columns it gets, and with which of RocksDB's settings.
+//! Opening a directory: its columns, and RocksDB's settings.
 
 use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, RwLock};
@@ -22,41 +22,41 @@ use crate::base::Result;
 pub struct Options<'a> {
     /// The directory; it is created if it does not exist.
     pub path: PathBuf,
-    /// The columns that must be there; they get the numbers 0, 1, ... in this order. Others that
-    /// exist on disk follow.
+    /// The required columns; they get the numbers 0, 1, ... in this order. Others that exist on disk
+    /// follow.
     pub columns: Vec<String>,
-    /// Where the memory comes from.
+    /// The memory budget.
     pub budget: &'a Budget,
-    /// Whether writes go to a write-ahead log first. Without, what was not flushed is lost with the
-    /// process, and what is on disk is always a prefix of the writes over all columns.
+    /// Whether writes go to a write-ahead log first. Without one, unflushed writes are lost with the
+    /// process, and the content on disk is always a prefix of the writes over all columns.
     pub write_ahead: bool,
 }
 
-/// What may be missing from the write-ahead log of a directory that opens.
+/// What may be missing from the write-ahead log when the directory is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// Nothing but an incomplete last record, which a crash leaves.
+    /// Only an incomplete last record, as left by a crash.
     Whole,
-    /// Its end: the first damage, and all that comes after it. Not what RocksDB knows to be synced.
+    /// Its tail: the first damage, and everything after it. But nothing that RocksDB knows to be synced.
     PointInTime,
-    /// Its end, synced or not, and whole files of it: to save what is left.
+    /// Its tail, synced or not, including whole files: to save what is left.
     Salvage,
-    /// Anything anywhere, as long as something can be read. What is read then is no state that ever was.
+    /// Anything anywhere, as long as something can be read. The result is a state that never existed.
     Fragments,
 }
 
 impl Database {
-    /// Opens the directory, creating it and the columns that are missing.
+    /// Opens the directory, creating it and any missing columns.
     ///
     /// # Errors
-    /// `Unavailable` while another process has it open; `Invalid` when it must not be written, another
-    /// program made it, or this process may not have enough files open; `Full` when the disk is; `Corrupt`
-    /// when files are damaged or missing. All name the path.
+    /// `Unavailable` while another process has it open; `Invalid` if it is not writable, another program
+    /// made it, or this process may not have enough files open; `Full` if the disk is; `Corrupt` if files
+    /// are damaged or missing. All name the path.
     pub fn open(options: &Options<'_>) -> Result<Self> {
         Self::open_recovering(options, Recovery::Whole)
     }
 
-    /// [`Database::open`], which gives up what `recovery` says of a write-ahead log.
+    /// [`Database::open`], but gives up as much of a write-ahead log as `recovery` says.
     ///
     /// # Errors
     /// As [`Database::open`].
@@ -65,14 +65,14 @@ impl Database {
         create_directories(path)?;
         let look = Look::at(path)?;
         look.check_not_a_rest(path)?;
-        // The default column is there as well.
+        // The default column exists as well.
         let columns = options.columns.len() + 1;
         let files = FilesOfADatabase::take(path, columns, options.budget.databases())?;
         let chained = look.write_ahead || !look.current;
         let database_options = database_options(options, &files, recovery, chained)
             .map_err(|cause| from_rocksdb(path, "opening", cause))?;
         let mut names = options.columns.clone();
-        // RocksDB opens only with all columns named; a directory without CURRENT has none yet.
+        // RocksDB opens only if all columns are named; a directory without CURRENT has none yet.
         if look.current {
             let existing = DB::list_cf(&database_options, path)
                 .map_err(|cause| from_rocksdb(path, "reading the columns of", cause))?;
@@ -112,7 +112,7 @@ impl Database {
     }
 }
 
-/// `chained`: whether there are files of the write-ahead log, of which each knows the one before.
+/// `chained`: whether there are files of the write-ahead log, each of which identifies the one before.
 fn database_options(
     options: &Options<'_>,
     files: &FilesOfADatabase,
@@ -121,8 +121,8 @@ fn database_options(
 ) -> Result<rocksdb::Options, rocksdb::Error> {
     let mut database = rocksdb::Options::default();
     if options.write_ahead && chained && recovery != Recovery::Fragments {
-        // A file that ends early, but at the end of a record, is noticed by the next one. The binding has
-        // no function for it.
+        // If a file ends early, but at the end of a record, the next one reveals it. The binding has no
+        // function for this setting.
         database = database.get_options_from_string("track_and_verify_wals=true")?;
     }
     database.create_if_missing(true);
@@ -130,21 +130,21 @@ fn database_options(
     database.set_write_buffer_manager(&options.budget.shares.write_buffers);
     database.set_max_background_jobs(2);
     database.set_max_open_files(files.max_open_files);
-    // Each part of the table cache holds at least one: with the default of 64 parts a small share would
+    // Each part of the table cache holds at least one: with the default of 64 parts, a small share would
     // be exceeded.
     database.set_table_cache_num_shard_bits(2);
     database.set_keep_log_file_num(2);
     database.set_log_level(LogLevel::Warn);
     database.set_bytes_per_sync(1 << 20);
-    // A task's files are few: the default of 4 MiB would be the largest of them.
+    // A task has few files: the default of 4 MiB would be the largest of them.
     database.set_manifest_preallocation_size(64 << 10);
-    // Both would let a flush hold writes of one column without the earlier ones of another.
+    // Either would let a flush persist writes of one column without the earlier ones of another.
     database.set_enable_pipelined_write(false);
     database.set_unordered_write(false);
     if options.write_ahead {
         database.set_max_total_wal_size(256 << 20);
         database.set_wal_bytes_per_sync(1 << 20);
-        // The default gives up all commits after the first damaged one, and says nothing.
+        // The default drops all commits after the first damaged one, and does not report it.
         database.set_wal_recovery_mode(match recovery {
             Recovery::Whole => DBRecoveryMode::TolerateCorruptedTailRecords,
             Recovery::PointInTime | Recovery::Salvage => DBRecoveryMode::PointInTime,
@@ -153,8 +153,8 @@ fn database_options(
         let synced_is_there = matches!(recovery, Recovery::Whole | Recovery::PointInTime);
         database.set_track_and_verify_wals_in_manifest(synced_is_there);
     }
-    // Files hold all columns as of one moment. With a write-ahead log too: when its end is lost, no column
-    // is ahead of the others.
+    // Files contain all columns as of one moment. This also matters with a write-ahead log: when its tail
+    // is lost, no column is ahead of the others.
     database.set_atomic_flush(true);
     Ok(database)
 }
@@ -168,11 +168,11 @@ fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options
     blocks.set_format_version(5);
     if !options.write_ahead {
         // Rows are small and many: the filter of a whole file has megabytes, and a cache that does not
-        // take it reads it again for every key (docs/adr/0013).
+        // hold it reads it again for every key (docs/adr/0013).
         blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
         blocks.set_partition_filters(true);
         blocks.set_metadata_block_size(4 << 10);
-        // Of what is read and unpacked for a row, the rest is of no use where keys are many.
+        // If there are many keys, everything that is read and unpacked besides the row itself is wasted.
         blocks.set_block_size(2 << 10);
         blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
@@ -188,25 +188,25 @@ fn column_options(options: &Options<'_>, share_bytes: usize) -> rocksdb::Options
     };
     column.set_write_buffer_size(write_buffer);
     if !options.write_ahead {
-        // Most reads are of keys that no write buffer has, and to learn that from its list costs more than
-        // all the rest of them.
+        // Most reads are of keys that are in no write buffer, and finding that out from its list costs
+        // more than everything else together.
         column.set_memtable_whole_key_filtering(true);
         column.set_memtable_prefix_bloom_ratio(0.02);
     }
-    // The budget counts whole arena blocks, and the filters above, which are a part of the write buffer: at
-    // the default of 1 MiB the hundreds of columns of a few dozen tasks would fill it empty, and every
-    // write would flush (docs/adr/0003).
+    // The budget counts whole arena blocks, including the filters above, which are part of the write
+    // buffer: at the default of 1 MiB, the hundreds of columns of a few dozen tasks would fill it while
+    // empty, and every write would flush (docs/adr/0003).
     column.set_arena_block_size((write_buffer / 16).clamp(4 << 10, 16 << 10));
     column.set_max_write_buffer_number(3);
     column.set_level_compaction_dynamic_level_bytes(true);
     column
 }
 
-/// Makes a directory openable whose file list or tables are missing or damaged, of what its files hold.
-/// Changes it: for a copy.
+/// Makes a directory whose file list or tables are missing or damaged openable, using what its files
+/// contain. Changes the directory: for use on a copy.
 ///
 /// # Errors
-/// `Corrupt` when nothing can be made of it; others as [`Database::open`].
+/// `Corrupt` if nothing can be recovered; else as [`Database::open`].
 pub(crate) fn rebuild(path: &Path, budget: &Budget) -> Result<()> {
     let options = Options {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! Directories, made so that a power failure does not unmake them.
+//! Creating directories so that a power failure does not remove them.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use super::error::from_io;
 use crate::base::Result;
 
-/// Creates the directory and those above it that are missing, and syncs the directories that got a
-/// new entry: without that, a power failure may take away a new directory with all that was synced in
-/// it. Returns the directories synced.
+/// Creates the directory and any missing parents, and syncs the directories that got a new entry: without
+/// that, a power failure may remove a new directory with everything that was synced in it. Returns the
+/// directories synced.
 ///
 /// # Errors
-/// `Invalid` when it may not be written or a file stands in its place; `Full` when the disk is;
-/// `Unavailable` otherwise.
+/// `Invalid` if it is not writable or there is a file in its place; `Full` if the disk is; `Unavailable`
+/// otherwise.
 pub(crate) fn create_directories(path: &Path) -> Result<Vec<PathBuf>> {
     let missing: Vec<&Path> = path
         .ancestors()
@@ -43,7 +43,7 @@ pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     }
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     match synced {
-        // Who may write a directory and not read it cannot sync it either.
+        // A user who may write but not read a directory cannot sync it either.
         Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced.map_err(|cause| from_io(path, "syncing the directory", cause)),
     }

@@ -1,4 +1,4 @@
-//! What all databases share of RocksDB; nothing, where it is not built.
+//! What all databases share of RocksDB; empty if RocksDB is not built.
 
 #[cfg(feature = "rocksdb")]
 pub(super) use with_rocksdb::Shares;
@@ -23,7 +23,7 @@ mod with_rocksdb {
         pub(in crate::disk) fn new(bytes: usize) -> Self {
             let mut options = LruCacheOptions::default();
             options.set_capacity(bytes);
-            // A shard takes no block that is larger than itself, and write buffers take from all shards.
+            // A shard refuses blocks that are larger than itself, and write buffers take from all shards.
             options.set_num_shard_bits((bytes / SHARD_BYTES).max(1).ilog2().min(6) as i32);
             let cache = Cache::new_lru_cache_opts(&options);
             let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(

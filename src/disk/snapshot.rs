@@ -1,4 +1,4 @@
-//! A database as it was at one moment.
+//! A database as of one moment.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 use super::database::{Column, Database, Handle, Rocks};
 use crate::base::Result;
 
-/// All rows of a [`Database`] as they were when it was made: later writes do not show. A clone shares it. As
-/// long as it lives RocksDB keeps the rows that were replaced since.
+/// All rows of a [`Database`] as of its creation: later writes do not show. A clone shares it. As long as
+/// it lives, RocksDB keeps the rows that were replaced since.
 #[derive(Clone)]
 pub struct Snapshot {
-    // Dropped before the database, as `Inner::rocks_for_parts` asks.
+    // Dropped before the database, as `Inner::rocks_for_parts` requires.
     rocks: Arc<SnapshotWithThreadMode<'static, Rocks>>,
     pub(super) database: Database,
 }
 
 impl Database {
-    /// The rows as they are now.
+    /// The rows as of now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             rocks: Arc::new(self.0.rocks_for_parts().snapshot()),

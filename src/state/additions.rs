@@ -1,4 +1,4 @@
-//! The overlay of a store that only adds rows: the two sides of a join.
+//! The overlay of a store that only adds rows, as each side of a join does.
 //!
 //! ```text
 //!   start:    .......... early ............ | whole_from_ms | slice | slice | newest slice
@@ -7,10 +7,10 @@
 //!   backend   every committed row, on both sides
 //! ```
 //!
-//! What memory holds completely is looked up there alone. The oldest slice goes when memory runs short;
-//! nothing is written for that, since the backend has had its rows from their commit on. The hashes of its
-//! keys stay for longer ([`super::given_up`]), so that the backend is hardly asked for what it has not. Rows
-//! are never replaced or removed: going back is taking back the last ones.
+//! Times that memory holds completely are looked up only there. The oldest slice is dropped when memory
+//! runs short; nothing is written for that, since the backend has had its rows since their commit. The
+//! hashes of its keys are kept for longer ([`super::given_up`]), so that the backend is rarely asked for
+//! rows it does not have. Rows are never replaced or removed: a rollback removes the last ones.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,14 +31,14 @@ use crate::base::Result;
 
 pub(super) type SharedAdditions = Rc<RefCell<Additions>>;
 
-/// The slice of uncommitted rows that start before what is whole.
+/// The slice of uncommitted rows that start before the range held completely.
 pub(super) const EARLY: i64 = i64::MIN;
-/// How many slices memory is for; none is full before the second (tests want several).
+/// How many slices the memory is divided into; none is full before the second (tests want several).
 const SLICES: usize = 8;
-/// The share of the memory that hashes of keys whose rows it gave up may take.
+/// The share of the memory for hashes of keys whose rows were dropped from it.
 const GIVEN_UP_SHARE: usize = 2;
 const SLICE_BYTES_MIN: usize = if cfg!(test) { 512 } else { 64 << 10 };
-/// Emptied slices and buffers that are kept.
+/// Emptied slices and buffers, kept for reuse.
 pub(super) const SPARES_MAX: usize = 2;
 
 /// An uncommitted row: its slice, and its number there.
@@ -52,13 +52,13 @@ pub(super) struct Additions {
     pub(super) column: usize,
     pub(super) backend: SharedBackend,
     pub(super) layout: Layout,
-    /// Slices end with segments, so that they leave memory together.
+    /// Slices end at segment boundaries, so that segments leave memory together.
     segment_ms: i64,
     hashing: FixedState,
     observed: TimeSlot,
     /// By the smallest start that each is for.
     pub(super) slices: BTreeMap<i64, Slice>,
-    /// All rows that start here or later are in the slices; `None` before anything was asked.
+    /// All rows that start here or later are in the slices; `None` before the first request.
     whole_from_ms: Option<i64>,
     pub(super) given_up: GivenUp,
     /// In the order of their puts; first those that are being committed.
@@ -70,7 +70,7 @@ pub(super) struct Additions {
     bytes: usize,
     dirty_bytes: usize,
     cache_bytes: usize,
-    /// Goes up when rows leave memory: walks do not survive that.
+    /// Incremented when rows leave memory: walks do not survive that.
     pub(super) generation: u64,
     spare_slices: Vec<Slice>,
     pub(super) spare_buffers: Vec<Vec<u8>>,
@@ -125,7 +125,7 @@ impl Additions {
         (hash ^ hash >> 32) as u32
     }
 
-    /// The backend of a store that was just opened has no row behind the store's time.
+    /// When a store has just been opened, the backend has no row later than the store's time.
     #[inline]
     pub(super) fn whole_from_ms(&mut self) -> i64 {
         let observed = &self.observed;
@@ -149,7 +149,7 @@ impl Additions {
         self.dirty.push_back(Dirty { slice: from_ms, id });
     }
 
-    /// The slice that a row belongs to.
+    /// The slice for a row.
     #[inline]
     pub(super) fn slice_of(&mut self, start_ms: i64) -> i64 {
         let whole_from_ms = self.whole_from_ms();
@@ -178,7 +178,7 @@ impl Additions {
         }
     }
 
-    /// Forgets the oldest slices until the committed rows fit.
+    /// Drops the oldest slices until the committed rows fit.
     fn evict(&mut self) {
         let share = self.cache_bytes / GIVEN_UP_SHARE;
         self.given_up.shrink_to(share);
@@ -199,7 +199,7 @@ impl Additions {
         }
     }
 
-    /// Makes the early slice anew of what is uncommitted there, and in a slice that is no longer kept.
+    /// Rebuilds the early slice from its uncommitted rows and those of a slice that is no longer kept.
     fn gather_early(&mut self, dropped: Option<i64>) {
         self.generation += 1;
         let old = [Some(EARLY), dropped].map(|from_ms| {
@@ -235,7 +235,7 @@ impl Additions {
         }
     }
 
-    /// Takes back the latest rows until this many uncommitted ones are left.
+    /// Removes the latest rows until this many uncommitted ones are left.
     fn take_back(&mut self, left: usize) {
         while self.dirty.len() > left
             && let Some(dirty) = self.dirty.pop_back()

@@ -1,4 +1,4 @@
-//! What the layers above say about a store, and what a store answers.
+//! How the layers above describe a store, and a store's answers.
 
 use super::{RowForm, StoreKind};
 use crate::base::NO_TIMESTAMP;
@@ -8,22 +8,24 @@ use crate::base::NO_TIMESTAMP;
 pub struct WindowRules {
     /// Size of its windows, in milliseconds.
     pub window_size_ms: i64,
-    /// A row is read only while its start is larger than the store's time minus this, in milliseconds.
+    /// A row is readable only while its start is larger than the store's time minus this, in
+    /// milliseconds.
     pub retention_ms: i64,
-    /// Whether puts of one key and start add rows (the two sides of a stream-stream join) instead of
+    /// Whether puts of one key and start add rows (each side of a stream-stream join) instead of
     /// replacing; a null value is then ignored.
     pub duplicates: bool,
 }
 
 impl WindowRules {
-    /// Length of a segment: half the retention, at least a minute. A persistent store takes puts
-    /// until their whole segment is past the retention.
+    /// Length of a segment: half the retention, at least a minute. A persistent store accepts puts until
+    /// their whole segment is past the retention.
     pub fn segment_interval_ms(&self) -> i64 {
         (self.retention_ms / 2).max(60_000)
     }
 }
 
-/// The two kinds of store of Kafka Streams differ in what they refuse and in their order, wherever they live.
+/// The two kinds of store in Kafka Streams differ in what they refuse and in their order, wherever their
+/// rows are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Medium {
     /// The rules of Kafka Streams' RocksDB stores: expiry by segment; ranges by segment, key, time.
@@ -38,16 +40,16 @@ pub enum Medium {
 pub enum Changelog {
     /// Nowhere: its rows do not survive the loss of the disk.
     None,
-    /// To a topic of its own, [`StoreSpec::changelog_topic`].
+    /// To its own topic, [`StoreSpec::changelog_topic`].
     #[default]
     Own,
-    /// They are there already: the store holds the newest record of each key of this topic, whose full name it
-    /// is, and a restore reads that topic. A record without a key is passed over.
+    /// They are in a topic already: the store holds the newest record of each key of this topic, given by
+    /// its full name, and a restore reads that topic. A record without a key is skipped.
     Source(String),
 }
 
 impl Changelog {
-    /// A topic of its own, if `logged`.
+    /// Its own topic, if `logged`.
     pub fn own_if(logged: bool) -> Self {
         match logged {
             true => Self::Own,
@@ -56,21 +58,21 @@ impl Changelog {
     }
 }
 
-/// Everything about a store that is known when the topology is built.
+/// The specification of a store, known when the topology is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSpec {
     /// The store's name: also the name of its column family, and part of its changelog's name.
     pub name: String,
     /// Its rules.
     pub kind: StoreKind,
-    /// Which of those kinds it behaves like.
+    /// Which kind of Kafka Streams store it behaves like.
     pub medium: Medium,
-    /// What a row holds beside the value. A changelog holds the plain value; timestamp and headers are the
-    /// record's.
+    /// What a row holds besides the value. A changelog holds the plain value; timestamp and headers are
+    /// those of the record.
     pub row: RowForm,
     /// Where its changes go.
     pub changelog: Changelog,
-    /// Names of the key's and the value's codec; a change is refused at start.
+    /// Names of the key's and the value's codecs; a change is refused at start.
     pub codecs: (String, String),
 }
 
@@ -98,7 +100,7 @@ impl StoreSpec {
         self.changelog != Changelog::None
     }
 
-    /// The full name of the topic that its changes are on within an application; of a store without a
+    /// The full name of the topic with its changes within an application; for a store without a
     /// changelog, the one that it would have.
     pub fn changelog_topic(&self, application: &str) -> String {
         match &self.changelog {
@@ -108,16 +110,16 @@ impl StoreSpec {
     }
 }
 
-/// Whether a window store took a put.
+/// Whether a window store accepted a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     /// It did (even though a row past the retention is never read again).
     Stored,
-    /// The row is past what the store takes; the operator counts a drop.
+    /// The row is too old for the store; the operator counts a drop.
     Expired,
 }
 
-/// Which way a range is read.
+/// In which direction a range is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Smallest first.

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::{Direction, PointReads, RowFigures, SortedRows};
 use crate::base::{Error, ErrorKind, Result};
 
-/// The committed rows of one task: a column per store, in the order of the task's stores, and one
-/// more for the task's own rows. Keys are compared as unsigned bytes.
+/// The committed rows of one task: a column per store, in the order of the task's stores, and one more
+/// for the task's own rows. Keys are compared as unsigned bytes.
 pub trait Backend: Send {
-    /// Puts the row of `key` into `into`, replacing what it held; `false` if there is none.
+    /// Copies the row of `key` to `into`, replacing its content; `false` if there is none.
     ///
     /// # Errors
-    /// `Corrupt` when stored bytes are damaged, `Unavailable` when the disk does not answer.
+    /// `Corrupt` if stored bytes are damaged, `Unavailable` if the disk does not answer.
     fn get(&self, column: usize, key: &[u8], into: &mut Vec<u8>) -> Result<bool>;
 
-    /// The rows between two keys as they are now; later writes do not show.
+    /// The rows between two keys as of now; later writes do not show.
     ///
     /// # Errors
     /// As [`Backend::get`].
@@ -27,8 +27,8 @@ pub trait Backend: Send {
         direction: Direction,
     ) -> Result<Box<dyn Scan>>;
 
-    /// As [`Backend::scan`], of which at least the first `rows_max` rows are wanted: a backend that
-    /// would copy all of them may leave out the rest.
+    /// As [`Backend::scan`], if at least the first `rows_max` rows are wanted: a backend that would copy
+    /// all of them may leave out the rest.
     ///
     /// # Errors
     /// As [`Backend::get`].
@@ -44,7 +44,7 @@ pub trait Backend: Send {
         self.scan(column, from, to, direction)
     }
 
-    /// Shows `visit` the rows from one key to another, both included, as they are now, in order, until it
+    /// Calls `visit` with the rows from one key to another, both inclusive, as of now, in order, until it
     /// returns `false`: for the few rows of many short ranges.
     ///
     /// # Errors
@@ -63,16 +63,16 @@ pub trait Backend: Send {
         Ok(())
     }
 
-    /// Reads of committed rows by other threads, where many at once are faster than one by one; `None`
-    /// where they are not.
+    /// Reads of committed rows by other threads, if reading many at once is faster than one by one;
+    /// otherwise `None`.
     fn reads(&self) -> Option<Arc<dyn PointReads>> {
         None
     }
 
-    /// What makes snapshots of the committed rows, on any thread.
+    /// A source of snapshots of the committed rows, usable on any thread.
     fn snapshots(&self) -> Arc<dyn Snapshots>;
 
-    /// What is known of the rows of a column; of a column that is not there, nothing.
+    /// Statistics of the rows of a column; empty for a column that does not exist.
     fn figures(&self, column: usize) -> RowFigures {
         let _ = column;
         RowFigures::default()
@@ -86,11 +86,11 @@ pub trait Backend: Send {
     /// Applies all changes in their order, or none.
     ///
     /// # Errors
-    /// `Full` when the disk is, `Unavailable` when it does not answer.
+    /// `Full` if the disk is, `Unavailable` if it does not answer.
     fn write(&mut self, batch: &Rows) -> Result<()>;
 
-    /// Applies many changes of one column, which are sorted. Other than [`Backend::write`]s they may reach
-    /// the disk before what was written earlier: for restores, which write them again after a crash.
+    /// Applies many sorted changes of one column. Unlike [`Backend::write`]s, they may reach the disk
+    /// before earlier writes: for restores, which write them again after a crash.
     ///
     /// # Errors
     /// As [`Backend::write`].
@@ -103,16 +103,16 @@ pub trait Backend: Send {
     fn flush(&mut self) -> Result<()>;
 }
 
-/// Makes snapshots of a backend's rows while its owner is at work.
+/// Makes snapshots of a backend's rows while its owner is working.
 pub trait Snapshots: Send + Sync {
-    /// The rows as of the last [`Backend::write`]: a backend of its own that takes no writes.
+    /// The rows as of the last [`Backend::write`]: a separate backend that accepts no writes.
     ///
     /// # Errors
     /// `Closed` once the backend is gone.
     fn snapshot(&self) -> Result<Box<dyn Backend>>;
 }
 
-/// A walk over rows that owns what it needs.
+/// A walk over rows that owns everything it needs.
 pub trait Scan {
     /// The next key and row, or `None` at the end.
     ///
@@ -163,7 +163,7 @@ impl Rows {
         self.push(column, Kind::Put, &[key], &[row]);
     }
 
-    /// Sets the row of `key` to the parts one after the other.
+    /// Sets the row of `key` to the concatenated parts.
     pub fn put_parts(&mut self, column: usize, key: &[&[u8]], row: &[&[u8]]) {
         self.push(column, Kind::Put, key, row);
     }
@@ -203,8 +203,8 @@ impl Rows {
         self.changes.len()
     }
 
-    /// Puts the changes from a number on, which are of one column and of different keys, in the order of
-    /// their keys.
+    /// Sorts the changes from a number on, which must be of one column and of different keys, by their
+    /// keys.
     pub(super) fn sort_from(&mut self, first: usize) {
         let bytes = &self.bytes;
         let key = |change: &Change| &bytes[change.first.clone()];
@@ -216,7 +216,7 @@ impl Rows {
         self.bytes.len()
     }
 
-    /// What it has room for, in bytes.
+    /// Its capacity in bytes.
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity() + self.changes.capacity() * size_of::<Change>()
     }
@@ -226,7 +226,7 @@ impl Rows {
         self.changes.is_empty()
     }
 
-    /// Forgets all changes.
+    /// Clears all changes.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.changes.clear();
@@ -251,7 +251,7 @@ impl Rows {
     }
 }
 
-/// What handles find after their state was dropped.
+/// The error for handles whose state was dropped.
 pub(super) struct Closed;
 
 impl Snapshots for Closed {

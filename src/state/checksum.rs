@@ -1,4 +1,4 @@
-//! What the runtime asks of a state beside its commits: what may be purged, and how it reads.
+//! What the runtime needs of a state besides its commits: what may be purged, and a checksum.
 
 use super::NO_TIME;
 use super::task_state::TaskState;
@@ -6,7 +6,7 @@ use crate::base::{Offset, Result};
 
 impl TaskState {
     /// The first offset on a changelog that can still have a live row, as committed: records below may be
-    /// deleted. `None` where that is not known, and for stores whose rows do not expire.
+    /// deleted. `None` if that is not known, and for stores whose rows do not expire.
     pub fn purge_before(&self, store: usize) -> Option<Offset> {
         let expiry = self.stores.get(store)?.store.expiry()?;
         let position = self.position(store)?;
@@ -18,8 +18,8 @@ impl TaskState {
         Some(first.unwrap_or(position))
     }
 
-    /// Of every store, and of all times as the entry "times": the number of rows that reading gives,
-    /// and the CRC-32C of their keys and rows in order. Two states that read alike have the same.
+    /// For every store, and for all times as the entry "times": the number of rows that reading returns,
+    /// and the CRC-32C of their keys and rows in order. Equal for states that read the same.
     ///
     /// # Errors
     /// Those of the backend.

@@ -1,11 +1,11 @@
 //! How the state of a task commits.
 //!
 //! The runtime calls, in this order:
-//! 1. [`TaskState::seal`]: what was written becomes the committing generation; the task goes on.
+//! 1. [`TaskState::seal`]: the writes so far become the committing generation; the task continues.
 //! 2. [`TaskState::changelog`] for each store and the task changelog: the records of that generation,
 //!    which go to the log in one transaction with outputs and input offsets.
-//! 3. [`TaskState::applied`] once the commit is definite: rows, positions and times go to the backend
-//!    in one write. Or [`TaskState::rollback`] when it was aborted.
+//! 3. [`TaskState::applied`] once the commit is definite: rows, positions and times go to the backend in
+//!    one write. Or [`TaskState::rollback`] if it was aborted.
 
 use super::kind::{Expiry, Opened};
 use super::marks::Marks;
@@ -16,12 +16,12 @@ use super::{NO_TIME, Rows, meta};
 use crate::base::{Error, Offset, Result};
 use crate::batch::Records;
 
-/// A buffer for changes that is larger is given back, in bytes: tasks are many, and the largest commits of
-/// each rarely come together.
+/// A buffer for changes that is larger than this is freed, in bytes: there are many tasks, and their
+/// largest commits rarely coincide.
 const ROWS_KEPT_BYTES: usize = 256 << 10;
 
 impl TaskState {
-    /// Makes what was written since the last call the committing generation.
+    /// Makes the writes since the last call the committing generation.
     ///
     /// # Errors
     /// `Internal` if one is in flight, or a mark is set.
@@ -41,12 +41,12 @@ impl TaskState {
         Ok(())
     }
 
-    /// Appends the changelog records of the committing generation to `out`: one for each row of the
-    /// store that changed, none if it is not logged. The store after the last is the task changelog.
+    /// Appends the changelog records of the committing generation to `out`: one for each row of the store
+    /// that changed, none if it is not logged. The store after the last is the task changelog.
     ///
     /// # Errors
-    /// `Internal` if no commit is in flight or there is no such store; `Corrupt` if a row is not laid
-    /// out as its store says.
+    /// `Internal` if no commit is in flight or there is no such store; `Corrupt` if the layout of a row
+    /// does not match its store.
     pub fn changelog(&mut self, store: usize, out: &mut impl Records) -> Result<()> {
         if !self.in_flight || store > self.specs.len() {
             return Err(Error::internal(format!(
@@ -109,12 +109,12 @@ impl TaskState {
     }
 
     /// The commit is definite: writes the committing generation, the positions and the times to the
-    /// backend, in one write. `ends` has the offset after the last record for each store's changelog
-    /// and last for the task changelog; `None` where nothing was appended.
+    /// backend, in one write. `ends` has the offset after the last record for each store's changelog and
+    /// finally for the task changelog; `None` if nothing was appended.
     ///
     /// # Errors
-    /// Those of the backend. The state is then of no further use: drop it and open it again.
-    /// `Internal` if no commit is in flight, or a mark is set.
+    /// Those of the backend. The state is unusable afterwards: drop it and open it again. `Internal` if
+    /// no commit is in flight, or a mark is set.
     pub fn applied(&mut self, ends: &[Option<Offset>]) -> Result<()> {
         if !self.in_flight || self.marks.are_set() || ends.len() != self.positions.len() {
             return Err(Error::internal(format!(
@@ -146,15 +146,15 @@ impl TaskState {
             if let Some(expiry) = store.store.expiry()
                 && overlay.committing_len() > 0
             {
-                // Nothing was appended since the position. Counted back from the end it could be too late: in
-                // some logs offsets are taken by what is no record.
+                // Nothing was appended since the position. Counting back from the end could give too late
+                // an offset: in some logs, not every offset is a record.
                 let first = self.position(index).unwrap_or(0);
                 let first_live = self.expire(index, expiry, first, &mut rows);
                 expired.extend(first_live.map(|first_live| (index, first_live)));
             }
         }
-        // Nobody else writes to the changelogs: a store that did not change is at its end too, and as fresh
-        // as the others. So a restore need not fear for deletions that a rarely changed store never had.
+        // Nothing else writes to the changelogs: a store that did not change is at its end too, and as
+        // fresh as the others. So a restore need not fear missed deletions in a rarely changed store.
         let at_ms = self.wall_ms;
         let moved = |(known, end): (&Option<Position>, &Option<Offset>)| {
             let offset = end.or(known.map(|known| known.offset))?;
@@ -195,8 +195,8 @@ impl TaskState {
         Ok(())
     }
 
-    /// Records the segments that are new, the first of their records at `first` or later, and removes
-    /// those without live rows. Returns the first that stays, if one went.
+    /// Records the new segments, the first of whose records is at `first` or later, and removes those
+    /// without live rows. Returns the first that stays, if any was removed.
     fn expire(
         &self,
         index: usize,
@@ -225,7 +225,7 @@ impl TaskState {
         Some(first_live)
     }
 
-    /// The commit was aborted: forgets everything that is not committed.
+    /// The commit was aborted: discards everything that is not committed.
     ///
     /// # Errors
     /// None at present.
@@ -239,7 +239,7 @@ impl TaskState {
         Ok(())
     }
 
-    /// The marks to which writes since can be taken back.
+    /// The marks to which later writes can be rolled back.
     pub fn marks(&self) -> &Marks {
         &self.marks
     }

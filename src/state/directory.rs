@@ -1,8 +1,9 @@
-//! The directory of an application's state: one process at a time, a directory a task.
+//! The directory of an application's state: used by one process at a time, with one subdirectory per
+//! task.
 //!
 //! ```text
-//! <path>/<application>/lock        held locked while the process runs; its content means nothing
-//! <path>/<application>/instance    16 hexadecimal digits that name this instance for good
+//! <path>/<application>/lock        locked while the process runs; its content is irrelevant
+//! <path>/<application>/instance    16 hexadecimal digits, the permanent name of this instance
 //! <path>/<application>/tasks/<subtopology>_<partition>/
 //! <path>/<application>/tasks/<subtopology>_<partition>.<n>/       beside one that is held (`directory/task_directory.rs`)
 //! <path>/<application>/tasks/<subtopology>_<partition>.removed/   being deleted
@@ -21,22 +22,22 @@ use crate::disk::{create_directories, from_io, sync_directory};
 
 pub use self::task_directory::TaskDirectory;
 
-/// The locked directory of an application on this machine. Dropping it frees the lock.
+/// The locked directory of an application on this machine. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
     instance: String,
     pub(super) claims: Claims,
-    /// Keeps the lock.
+    /// Holds the lock.
     _lock: File,
 }
 
 impl StateDirectory {
-    /// Opens and locks the directory of `application` below `path`, creating what is missing.
+    /// Opens and locks the directory of `application` in `path`, creating what is missing.
     ///
     /// # Errors
-    /// `Unavailable` while another process has it; `Invalid` when it must not be written; `Full` when
-    /// the disk is. All name the path.
+    /// `Unavailable` while another process has it; `Invalid` if it is not writable; `Full` if the disk
+    /// is. All name the path.
     pub fn open(path: &Path, application: &str, env: &dyn Env) -> Result<Self> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if application.is_empty()
@@ -68,8 +69,8 @@ impl StateDirectory {
         &self.path
     }
 
-    /// The name of this instance of the application: random, and the same as long as the directory
-    /// lives.
+    /// The name of this instance of the application: random, and constant as long as the directory
+    /// exists.
     pub fn instance(&self) -> &str {
         &self.instance
     }
@@ -82,14 +83,14 @@ impl StateDirectory {
     /// The tasks that have state here, sorted.
     ///
     /// # Errors
-    /// `Unavailable` when the directory cannot be read.
+    /// `Unavailable` if the directory cannot be read.
     pub fn tasks(&self) -> Result<Vec<TaskId>> {
         let path = self.path.join("tasks");
         let failed = |cause| from_io(&path, "reading the state directory", cause);
         let mut tasks = Vec::new();
         for entry in fs::read_dir(&path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            // What is not named like a task is not ours.
+            // A directory without a task's name is not ours.
             let task = name.to_str().and_then(|name| {
                 let (subtopology, partition) = name.rsplit_once('_')?;
                 Some(TaskId::new(subtopology, partition.parse().ok()?))
@@ -100,7 +101,7 @@ impl StateDirectory {
         Ok(tasks)
     }
 
-    /// Deletes what is in a task's directory, for it to be made anew.
+    /// Deletes the content of a task's directory, before it is recreated.
     ///
     /// # Errors
     /// As [`StateDirectory::remove_task`].
@@ -108,15 +109,15 @@ impl StateDirectory {
         self.remove(directory.path())
     }
 
-    /// Deletes the state of a task that is not open; nothing happens if there is none.
+    /// Deletes the state of a task that is not open; does nothing if there is none.
     ///
     /// # Errors
-    /// `Invalid` without the permission, `Unavailable` when the disk fails.
+    /// `Invalid` without permission, `Unavailable` if the disk fails.
     pub fn remove_task(&self, task: &TaskId) -> Result<()> {
         self.remove(&self.task_path(task))
     }
 
-    /// Gives the directory of a task that is not open to the owner of another one, which has none yet.
+    /// Transfers the directory of a task that is not open to another task, which has none yet.
     ///
     /// # Errors
     /// As [`StateDirectory::remove_task`].
@@ -140,7 +141,7 @@ impl StateDirectory {
     }
 }
 
-/// Ends the name of a task's directory while it is being deleted.
+/// Suffix of a task's directory while it is being deleted.
 const REMOVED: &str = ".removed";
 
 pub(super) fn remove_directory(path: &Path) -> Result<()> {
@@ -152,7 +153,7 @@ pub(super) fn remove_directory(path: &Path) -> Result<()> {
     }
 }
 
-/// Finishes what [`StateDirectory::remove_task`] began before a crash.
+/// Finishes what [`StateDirectory::remove_task`] had begun before a crash.
 fn sweep(tasks: &Path) -> Result<()> {
     let failed = |cause| from_io(tasks, "reading the state directory", cause);
     for entry in fs::read_dir(tasks).map_err(failed)? {
@@ -164,7 +165,7 @@ fn sweep(tasks: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How long a lock is waited for, in milliseconds: a process that is being started has, for a moment, what
+/// How long to wait for a lock, in milliseconds: a process that is being started briefly inherits what
 /// its parent held.
 const LOCK_MS: u64 = 250;
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
@@ -212,7 +213,7 @@ fn instance(directory: &Path, env: &dyn Env) -> Result<String> {
         }
         Err(cause) if cause.kind() == IoErrorKind::NotFound => {
             let name = format!("{:016x}", env.random_u64());
-            // Written aside and renamed: a crash leaves no half a name.
+            // Written elsewhere and renamed: a crash does not leave an incomplete name.
             let aside = directory.join("instance.new");
             let failed = |cause| from_io(&aside, "writing", cause);
             let mut file = File::create(&aside).map_err(failed)?;
@@ -275,7 +276,7 @@ mod tests {
         let directory = StateDirectory::open(place.path(), "app", &*env).expect("opens");
         assert!(directory.tasks().expect("lists").is_empty());
         assert!(!half.exists(), "the rest goes at the next start");
-        // And a deletion is not in the way of the next one.
+        // And the deletion does not block the next one.
         for _ in 0..2 {
             fs::create_dir_all(directory.task_path(&task).join("inner")).expect("creates");
             directory.remove_task(&task).expect("removes");

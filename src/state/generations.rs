@@ -88,7 +88,8 @@ impl Overlay for Table {
             self.remove(id);
         }
         for id in self.committing.split_off(0) {
-            // One that was written again went with the active ones, or its number went to no other.
+            // A row that was written again was removed with the active ones, or its number was not
+            // reused.
             if self.entries[id as usize].state != State::Free {
                 self.remove(id);
             }
@@ -100,7 +101,7 @@ impl Overlay for Table {
         self.undo.writes.clear();
         self.undo.bytes.clear();
         self.dirty_bytes = 0;
-        // What was written over committed rows went without them.
+        // Rows written over committed ones were removed without them.
         self.groups.iter_mut().for_each(Groups::lose_all);
         self.head.iter_mut().for_each(Head::rollback);
         self.expect_nothing();

@@ -1,18 +1,18 @@
-//! Which keys have rows that memory gave up, by stretches of time: where a key has none, the backend need
-//! not be asked for it.
+//! Which keys have rows that were dropped from memory, by stretches of time: if a key has none there, the
+//! backend need not be asked for it.
 //!
 //! ```text
 //!   ..... not known ..... | stretch | stretch | stretch | what memory holds
 //!                           hashes of the keys of its rows
 //! ```
 //!
-//! A hash that is there may be that of another key; one that is not there says for sure.
+//! A hash that is present may be that of another key; a hash that is absent is certain.
 
 use std::collections::VecDeque;
 
-/// How many stretches memory is for: the oldest goes as a whole where it runs short.
+/// How many stretches the memory is divided into: the oldest is dropped as a whole when it runs short.
 const STRETCHES: usize = 12;
-/// Hashes that wait to be sorted.
+/// Hashes that are not sorted yet.
 const LATER_MAX: usize = 64;
 
 /// Hashes of the keys of all rows that start in a stretch of time.
@@ -42,7 +42,7 @@ impl Stretch {
         }
     }
 
-    /// Takes in the one behind it.
+    /// Merges the following one into it.
     fn join(&mut self, mut next: Self) {
         self.to_ms = next.to_ms;
         self.hashes.reserve_exact(next.hashes.len());
@@ -54,7 +54,7 @@ impl Stretch {
     }
 }
 
-/// Whether a hash is among sorted ones. Hashes are spread evenly, so that its place is known nearly.
+/// Whether a hash is among sorted ones. Hashes are evenly distributed, so its approximate place is known.
 fn find(hashes: &[u32], hash: u32) -> bool {
     let len = hashes.len();
     let near = ((u64::from(hash) * len as u64) >> 32) as usize;
@@ -75,7 +75,7 @@ pub(super) struct GivenUp {
 }
 
 impl GivenUp {
-    /// What it takes in memory.
+    /// Its memory use.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -86,8 +86,8 @@ impl GivenUp {
         self.bytes = hashes * size_of::<u32>();
     }
 
-    /// Memory gave up the rows that start in this stretch, which is behind all others; these are the hashes
-    /// of their keys.
+    /// Memory dropped the rows that start in this stretch, which is after all others; these are the
+    /// hashes of their keys.
     /// Forgets the oldest of all, until what is left takes `bytes_max`.
     pub(super) fn push(
         &mut self,
@@ -125,7 +125,7 @@ impl GivenUp {
         self.stretches.range(last..).map(len).collect()
     }
 
-    /// A row comes to the time that memory gave up.
+    /// A row arrives in a time range that was dropped from memory.
     pub(super) fn note(&mut self, start_ms: i64, hash: u32) {
         let from = self
             .stretches
@@ -138,7 +138,7 @@ impl GivenUp {
         }
     }
 
-    /// Cuts the stretch of time from both sides to where the key may have rows; `None` if it has none.
+    /// Narrows the time range from both sides to where the key may have rows; `None` if it has none.
     pub(super) fn cut(&self, hash: u32, (from_ms, to_ms): (i64, i64)) -> Option<(i64, i64)> {
         let known_from_ms = self
             .stretches
@@ -160,7 +160,7 @@ impl GivenUp {
         cut
     }
 
-    /// Forgets the oldest stretches until what is left takes no more than that.
+    /// Drops the oldest stretches until the rest uses no more than that.
     pub(super) fn shrink_to(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max && self.stretches.pop_front().is_some() {
             self.count();
@@ -195,7 +195,7 @@ mod tests {
             let found = (len..2 * len + 10).filter(|number| find(&hashes, hash(*number)));
             assert_eq!(found.count(), 0, "{len}");
         }
-        // However they are spread.
+        // However they are distributed.
         let hashes = [1, 2, 3, u32::MAX - 1];
         assert!(hashes.iter().all(|hash| find(&hashes, *hash)));
         assert!(

@@ -1,30 +1,30 @@
-//! The first keys of a store that is read from its beginning, known without looking.
+//! The first keys of a store that is read from its beginning, known without reading the store.
 //!
 //! ```text
 //!   removed ...... | k1 k2 k3 ... kn | end ......... keys nobody has looked at ........
 //!                    all that live      (none: there is no more, all are known)
 //! ```
 //!
-//! What lives below the end is known exactly: a put adds its key, a removal takes it out. So whoever
-//! takes rows from the front meets none that were removed, neither in the overlay nor as RocksDB's
-//! tombstones. A walk is made only when all known keys are used up, and it begins where the last ended.
+//! The live keys below the end are known exactly: a put adds its key, a removal takes it out. So taking
+//! rows from the front never meets removed rows, neither in the overlay nor as RocksDB's tombstones. A
+//! walk is made only when all known keys are used up, and it begins where the last one ended.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// What a key costs besides its bytes.
+/// The overhead of a key besides its bytes.
 const KEY_BYTES: usize = 48;
 
 type Key = Box<[u8]>;
 
-/// The known beginning of a table; it follows every write, commit and undo of it.
+/// The known beginning of a table; updated on every write, commit and undo.
 #[derive(Debug)]
 pub(super) struct Head {
     keys: BTreeSet<Key>,
     /// Every live key below this is in `keys`; `None` when all are.
     end: Option<Key>,
     bytes: usize,
-    /// Beyond this the later half is forgotten.
+    /// Beyond this, the later half is dropped.
     limit_bytes: usize,
     /// No row of the generation being committed has a smaller key; `None` when it has no row.
     sealed: Option<Key>,
@@ -32,14 +32,14 @@ pub(super) struct Head {
     committed: Option<Key>,
     /// Where the changes since each mark begin, the innermost last.
     marks: Vec<usize>,
-    /// Keys written since the outermost mark: where each is in `undo_bytes`, and whether it lived before, where
-    /// that was known.
+    /// Keys written since the outermost mark: where each is in `undo_bytes`, and whether it was live
+    /// before, if that was known.
     undo: Vec<(Range<usize>, Option<bool>)>,
     undo_bytes: Vec<u8>,
 }
 
 impl Head {
-    /// One that knows nothing yet.
+    /// A beginning of which nothing is known yet.
     pub(super) fn new(limit_bytes: usize) -> Self {
         Self {
             keys: BTreeSet::new(),
@@ -60,7 +60,7 @@ impl Head {
         self.keys.first().map(|key| &key[..])
     }
 
-    /// Where to look for keys that are not known; `None` if there are none.
+    /// Where to look for unknown keys; `None` if there are none.
     pub(super) fn end(&self) -> Option<&[u8]> {
         self.end.as_deref()
     }
@@ -104,8 +104,8 @@ impl Head {
         self.end = Some(end);
     }
 
-    /// Takes over what a walk from the end on found: these keys, and more behind the last of them
-    /// unless it came to the table's end.
+    /// Takes the result of a walk from the end on: these keys, and more after the last of them unless it
+    /// reached the table's end.
     pub(super) fn extend(&mut self, keys: Vec<Key>, complete: bool) {
         self.end = match keys.last() {
             _ if complete => None,
@@ -143,12 +143,12 @@ impl Head {
         self.undo_bytes.clear();
     }
 
-    /// Sets a mark inside those that are set.
+    /// Sets a mark inside the existing ones.
     pub(super) fn mark(&mut self) {
         self.marks.push(self.undo.len());
     }
 
-    /// Takes off the innermost mark.
+    /// Removes the innermost mark.
     pub(super) fn clear_mark(&mut self) {
         self.marks.pop();
         if self.marks.is_empty() {
@@ -157,7 +157,7 @@ impl Head {
         }
     }
 
-    /// Takes back what was written since the innermost mark, which stays.
+    /// Rolls back what was written since the innermost mark, which stays.
     pub(super) fn undo_to_mark(&mut self) {
         let start = self.marks.last().copied().unwrap_or(0);
         let undo = self.undo.split_off(start);

@@ -62,7 +62,7 @@ impl Index {
             assert!(self.slots[hole] != 0, "an entry is removed once");
             hole = (hole + 1) & mask;
         }
-        // Close the gap, so that no probe ends early: whatever may not stand behind the hole moves.
+        // Close the gap, so that no probe ends early: entries that may not follow the hole are moved.
         let mut at = hole;
         loop {
             at = (at + 1) & mask;
@@ -80,7 +80,7 @@ impl Index {
         self.len -= 1;
     }
 
-    /// Forgets all entries and keeps the memory.
+    /// Removes all entries and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.slots.fill(0);
         self.len = 0;

@@ -18,7 +18,7 @@ pub(super) fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
     }
 }
 
-/// Copies of rows, some of them deleted, in one piece of memory.
+/// Copies of rows, some of them deleted, in one block of memory.
 #[derive(Debug, Default)]
 pub(super) struct Rowset {
     bytes: Vec<u8>,
@@ -50,7 +50,7 @@ impl Rowset {
         self.rows.len()
     }
 
-    /// What keys and rows take, in bytes.
+    /// The size of keys and rows, in bytes.
     pub(super) fn byte_len(&self) -> usize {
         self.bytes.len()
     }
@@ -83,9 +83,9 @@ impl Scan for Rowset {
     }
 }
 
-/// A walk over the rows of a store as they were when it began; writes to the store do not show.
+/// A walk over the rows of a store as of its start; later writes to the store do not show.
 pub struct RowIter {
-    /// Changes since the last commit, deletions included, in the walk's direction.
+    /// Changes since the last commit, including deletions, in the walk's direction.
     overlay: Rowset,
     /// Committed rows; `None` once they are used up.
     scan: Option<Box<dyn Scan>>,
@@ -125,7 +125,7 @@ impl RowIter {
     /// The next key and row, or `None` at the end.
     ///
     /// # Errors
-    /// `Corrupt` when stored bytes are damaged, `Unavailable` when the disk does not answer.
+    /// `Corrupt` if stored bytes are damaged, `Unavailable` if the disk does not answer.
     #[expect(
         clippy::should_implement_trait,
         reason = "an `Iterator` cannot lend from itself"
@@ -163,7 +163,7 @@ impl RowIter {
         Ok(self.current())
     }
 
-    /// What [`RowIter::next`] gave last.
+    /// What [`RowIter::next`] returned last.
     pub(super) fn current(&self) -> Option<(&[u8], &[u8])> {
         match self.current {
             Source::Nothing => None,

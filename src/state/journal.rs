@@ -1,5 +1,5 @@
-//! The overlay of a store whose puts are not what its rows show: beside a [`Table`] of rows it keeps the puts
-//! since the last commit, which are the records of its changelog.
+//! The overlay of a store whose puts differ from its rows: besides a [`Table`] of rows it keeps the puts
+//! since the last commit, which become the records of its changelog.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,12 +14,12 @@ use crate::base::Result;
 
 pub(super) type SharedJournal = Rc<RefCell<Journal>>;
 
-/// What a put costs besides its bytes.
+/// The overhead of a put besides its bytes.
 const PUT_BYTES: usize = size_of::<Put>();
 
 #[derive(Debug)]
 struct Put {
-    /// The key, and behind it the value.
+    /// The key, followed by the value.
     bytes: Box<[u8]>,
     key_len: usize,
     has_value: bool,
@@ -30,13 +30,13 @@ struct Put {
 #[derive(Debug)]
 pub(super) struct Journal {
     pub(super) table: Table,
-    /// In their order; first those that are being committed.
+    /// In their order; those that are being committed come first.
     puts: VecDeque<Put>,
     committing: usize,
     /// How many puts there were at each mark, the innermost last.
     marks: Vec<usize>,
     bytes: usize,
-    /// Goes up when something was taken back.
+    /// Incremented when something is rolled back.
     pub(super) taken_back: u64,
 }
 
@@ -52,7 +52,7 @@ impl Journal {
         }
     }
 
-    /// Notes a put whose rows the caller writes.
+    /// Records a put whose rows the caller writes.
     pub(super) fn note(&mut self, key: &[u8], value: Option<&[u8]>, timestamp_ms: i64) {
         let put = Put {
             bytes: [key, value.unwrap_or_default()].concat().into(),
@@ -64,7 +64,7 @@ impl Journal {
         self.puts.push_back(put);
     }
 
-    /// Shows the puts being committed, in their order.
+    /// Calls a closure with the puts being committed, in their order.
     pub(super) fn records(&self, visit: &mut VisitRecord<'_>) -> Result<()> {
         self.puts.range(..self.committing).try_for_each(|put| {
             let (key, value) = put.bytes.split_at(put.key_len);

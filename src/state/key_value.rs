@@ -1,4 +1,4 @@
-//! A store of one row a key.
+//! A store of one row per key.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::table::expected::AheadRoom;
 use super::{Direction, ReadAhead, WantedKeys};
 use crate::base::{Offset, Result};
 
-/// A handle of a key-value store. A clone is the same store; it stays on its task's thread.
+/// A handle of a key-value store. A clone refers to the same store; it stays on its task's thread.
 #[derive(Clone, Debug)]
 pub struct KeyValueStore {
     table: SharedTable,
@@ -24,8 +24,8 @@ impl KeyValueStore {
         &self.table
     }
 
-    /// Shows `read` the newest row of `key`, uncommitted ones included. `read` must not use the same
-    /// store.
+    /// Calls `read` with the newest row of `key`, including uncommitted ones. `read` must not use the
+    /// same store.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -37,7 +37,7 @@ impl KeyValueStore {
     /// Sets the row of `key`; `None` deletes it.
     ///
     /// # Errors
-    /// `TooLarge` if its changelog would not take the row.
+    /// `TooLarge` if the row is too large for its changelog.
     #[inline]
     pub fn put(&self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
         let mut table = self.table.borrow_mut();
@@ -46,7 +46,7 @@ impl KeyValueStore {
         Ok(())
     }
 
-    /// The rows between two keys as they are now: what is written later does not show.
+    /// The rows between two keys as of now: later writes do not show.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -59,12 +59,12 @@ impl KeyValueStore {
         self.table.borrow_mut().range(from, to, direction)
     }
 
-    /// How much it would read ahead at a time; `None` if it would not now.
+    /// How much it would read ahead at a time; `None` if it would not do so now.
     pub(crate) fn reads_ahead(&self) -> Option<AheadRoom> {
         self.table.borrow().reads_ahead()
     }
 
-    /// Adds a key whose row will be wanted, unless memory has it.
+    /// Adds a key whose row will be needed, unless it is in memory.
     pub(crate) fn want(&self, key: &[u8], keys: &mut WantedKeys) {
         if !self.table.borrow().holds(key) {
             keys.push(key);
@@ -81,12 +81,13 @@ impl KeyValueStore {
         self.table.borrow_mut().read_for(keys, input, last)
     }
 
-    /// The records of an input before `position` are done. Returns how much is read ahead for others.
+    /// The records of an input before `position` are done. Returns how much is still read ahead for
+    /// others.
     pub(crate) fn pass(&self, input: usize, position: Offset) -> usize {
         self.table.borrow_mut().pass(input, position)
     }
 
-    /// Rows that were read one by one so far.
+    /// Number of rows that were read one by one so far.
     pub(crate) fn loads(&self) -> u64 {
         self.table.borrow().loads()
     }

@@ -1,4 +1,4 @@
-//! What differs from one kind of store to the next, in one place: all else in `state` works on any kind.
+//! All differences between kinds of stores in one place: the rest of `state` works with any kind.
 //!
 //! ```text
 //!  StoreKind (rules) --mapping--> Mapping     row key <-> key of the changelog's record; on any thread
@@ -25,15 +25,16 @@ use crate::base::{Error, Offset, Result};
 /// Which records the changelog of a store must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangelogKeeps {
-    /// The last of each key.
+    /// The last record of each key.
     LastOfKeys,
-    /// The last of each key, until it is before [`super::TaskState::purge_before`].
+    /// The last record of each key, until it is before [`super::TaskState::purge_before`].
     LastOfLiveKeys,
-    /// The last of each key, and all that are younger than this by wall clock, in milliseconds.
+    /// The last record of each key, and all that are younger than this by the wall clock, in
+    /// milliseconds.
     Recent(i64),
 }
 
-/// The rules that a store follows and the shape of its rows. Each file of `kinds` makes one.
+/// The rules of a store and the shape of its rows. Each file of `kinds` makes one.
 #[derive(Clone)]
 pub struct StoreKind(Arc<dyn Kind>);
 
@@ -51,7 +52,7 @@ impl StoreKind {
         self.0.keeps()
     }
 
-    /// What a description of the topology says of it.
+    /// Its text in a description of the topology.
     pub fn describe(&self) -> String {
         self.0.describe()
     }
@@ -64,7 +65,7 @@ impl fmt::Debug for StoreKind {
 }
 
 impl PartialEq for StoreKind {
-    /// Two are the same if rows of one may be read as rows of the other.
+    /// Two are equal if rows of one may be read as rows of the other.
     fn eq(&self, other: &Self) -> bool {
         self.0.descriptor() == other.0.descriptor()
     }
@@ -74,13 +75,14 @@ impl Eq for StoreKind {}
 
 /// The rules of a kind of store.
 pub(super) trait Kind: fmt::Debug + Send + Sync {
-    /// What messages call a store of it, such as "window store".
+    /// The name of such a store in messages, such as "window store".
     fn name(&self) -> &'static str;
 
-    /// Its part of the descriptor in the task's own rows: what must not change while rows are kept.
+    /// Its part of the descriptor in the task's own rows: everything that must not change while rows are
+    /// kept.
     fn descriptor(&self) -> String;
 
-    /// What a description of the topology says of it.
+    /// Its text in a description of the topology.
     fn describe(&self) -> String;
 
     /// Which records its changelog keeps.
@@ -88,7 +90,7 @@ pub(super) trait Kind: fmt::Debug + Send + Sync {
         ChangelogKeeps::LastOfKeys
     }
 
-    /// What the key of a changelog's record has besides the key that a put names, in bytes.
+    /// What the key of a changelog's record has in addition to the key of a put, in bytes.
     fn bytes_around_key(&self) -> usize {
         0
     }
@@ -100,7 +102,7 @@ pub(super) trait Kind: fmt::Debug + Send + Sync {
     fn open(&self, site: Site<'_>) -> Box<dyn OpenStore>;
 }
 
-/// Where a store is opened, and what it finds there.
+/// Where a store is opened, and what is known about its content.
 pub(super) struct Site<'a> {
     pub(super) name: &'a str,
     pub(super) column: usize,
@@ -115,7 +117,7 @@ pub(super) struct Site<'a> {
 /// The key of a changelog's record.
 pub(super) struct RecordKey<'a> {
     pub(super) key: &'a [u8],
-    /// The record's timestamp, where neither the row nor the task's time says it, in milliseconds.
+    /// The record's timestamp, if neither the row nor the task's time determines it, in milliseconds.
     pub(super) timestamp_ms: Option<i64>,
 }
 
@@ -123,13 +125,13 @@ pub(super) struct RecordKey<'a> {
 pub(super) struct Place<'a> {
     pub(super) row_key: &'a [u8],
     pub(super) segment: Option<i64>,
-    /// How far it moves the store's time, in milliseconds.
+    /// How far it advances the store's time, in milliseconds.
     pub(super) observed_ms: Option<i64>,
 }
 
 /// From rows to the records of a changelog, and back.
 pub(super) trait Mapping: Send {
-    /// The key of a row's record; `None` if the row follows from others and is not logged.
+    /// The key of a row's record; `None` if the row is derived from others and not logged.
     ///
     /// # Errors
     /// `Corrupt` if the row key is too short.
@@ -139,7 +141,7 @@ pub(super) trait Mapping: Send {
         scratch: &'a mut Vec<u8>,
     ) -> Result<Option<RecordKey<'a>>>;
 
-    /// The place of a record's row; or what is wrong with the record.
+    /// The place of a record's row; or the error in the record.
     fn place<'a>(
         &self,
         key: &'a [u8],
@@ -147,27 +149,27 @@ pub(super) trait Mapping: Send {
         scratch: &'a mut Vec<u8>,
     ) -> std::result::Result<Place<'a>, &'static str>;
 
-    /// Whether a record makes more than a row of its own, so that a restore gives the records to
+    /// Whether a record yields more than its own row, so that a restore passes the records to
     /// [`OpenStore::replay`], in their order, instead of placing them.
     fn replays(&self) -> bool {
         false
     }
 }
 
-/// Takes a record: key, value, timestamp in milliseconds.
+/// Receives a record: key, value, timestamp in milliseconds.
 pub(super) type VisitRecord<'a> = dyn FnMut(&[u8], Option<&[u8]>, i64) -> Result<()> + 'a;
-/// Takes a row.
+/// Receives a row.
 pub(super) type VisitRow<'a> = dyn FnMut(StoredRow<'_>) -> Result<()> + 'a;
 
-/// A row as reading a store of any kind shows it.
+/// A row as returned by reading a store of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredRow<'a> {
     /// The key's bytes.
     pub key: &'a [u8],
     /// Start and end of its window or session, in milliseconds.
     pub window: Option<(i64, i64)>,
-    /// The row's time, where the kind knows it and not the row: since when a version is valid, when a row is due.
-    /// In milliseconds.
+    /// The row's time, if the kind knows it and the row does not: the start of a version's validity, or
+    /// the time when a row is due. In milliseconds.
     pub since_ms: Option<i64>,
     /// The row's bytes.
     pub row: &'a [u8],
@@ -175,7 +177,7 @@ pub struct StoredRow<'a> {
 
 /// A store of some kind on the thread of its task.
 pub(super) trait OpenStore {
-    /// The handle that [`super::TaskState::store`] gives a copy of.
+    /// The handle that [`super::TaskState::store`] returns a copy of.
     fn handle(&self) -> &dyn Any;
 
     /// Its rows in the commit protocol.
@@ -186,8 +188,8 @@ pub(super) trait OpenStore {
         None
     }
 
-    /// Shows the records of the committing generation, if they are not those of its rows; `false` if they
-    /// are.
+    /// Calls `visit` with the records of the committing generation, if they differ from its rows; returns
+    /// `false` if they do not.
     ///
     /// # Errors
     /// Those of `visit`.
@@ -196,38 +198,38 @@ pub(super) trait OpenStore {
         Ok(false)
     }
 
-    /// Takes a record of the changelog, where [`Mapping::replays`].
+    /// Applies a record of the changelog, if [`Mapping::replays`].
     ///
     /// # Errors
-    /// `Corrupt` if the record cannot be of this changelog; those of the backend.
+    /// `Corrupt` if the record cannot belong to this changelog; those of the backend.
     fn replay(&self, key: &[u8], value: Option<&[u8]>, timestamp_ms: i64) -> Result<()> {
         let _ = (key, value, timestamp_ms);
         Err(Error::internal("records of this store are placed"))
     }
 
-    /// Shows all rows that reading gives, in the store's order.
+    /// Calls `visit` with all rows that reading returns, in the store's order.
     ///
     /// # Errors
     /// Those of the backend and of `visit`.
     fn each_row(&self, visit: &mut VisitRow<'_>) -> Result<()>;
 
-    /// Lets go of what would keep the task's directory open.
+    /// Releases whatever would keep the task's directory open.
     fn close(&self) {}
 }
 
-/// The segments that may have rows, with the first offset of each on the changelog; none yet where nothing
-/// of it was committed.
+/// The segments that may have rows, with the first offset of each on the changelog; no offset yet if
+/// nothing of the segment was committed.
 pub(super) type SegmentMap = BTreeMap<i64, Option<Offset>>;
 
-/// A store whose rows leave by segments.
+/// A store whose rows expire by segments.
 pub(super) trait Expiry {
     /// Its segments.
     fn segments(&self) -> &RefCell<SegmentMap>;
 
-    /// Segments below this hold no live row, judged by the times being committed.
+    /// Segments below this hold no live row, according to the times being committed.
     fn first_live_sealed(&self) -> i64;
 
-    /// Forgets the segments below `first_live` and names them.
+    /// Removes the segments below `first_live` and returns them.
     fn drop_below(&self, first_live: i64) -> Vec<i64>;
 
     /// Whether records below the first one of a live segment may be deleted from the changelog.
@@ -236,7 +238,7 @@ pub(super) trait Expiry {
     }
 }
 
-/// A store that is open, with what the task needs of it for each record and commit.
+/// An open store, with what the task needs of it for each record and commit.
 pub(super) struct Opened {
     pub(super) store: Box<dyn OpenStore>,
     pub(super) overlay: SharedOverlay,

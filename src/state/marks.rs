@@ -1,4 +1,4 @@
-//! Marks over all the state of a task, to which what was written since can be taken back.
+//! Marks over all the state of a task, to which later writes can be rolled back.
 //!
 //! ```text
 //!  set       record            set    held row     undo: the row's writes go    undo: all go
@@ -13,7 +13,7 @@ use super::overlay::SharedOverlay;
 use super::times::Times;
 use crate::base::{Error, Result};
 
-/// The marks of a task's state. They nest; a clone has the same ones.
+/// The marks of a task's state. They nest; a clone refers to the same ones.
 #[derive(Clone)]
 pub struct Marks {
     overlays: Rc<[SharedOverlay]>,
@@ -43,7 +43,7 @@ impl Marks {
         self.depth.get() > 0
     }
 
-    /// Remembers this point, for [`Marks::undo`], inside the points that are remembered already.
+    /// Sets a mark, for [`Marks::undo`], inside the existing ones.
     pub fn set(&self) {
         for rows in &*self.overlays {
             rows.borrow_mut().mark();
@@ -52,7 +52,7 @@ impl Marks {
         self.depth.set(self.depth.get() + 1);
     }
 
-    /// Takes back all writes and times since the innermost mark, and that mark.
+    /// Rolls back all writes and times since the innermost mark, and removes that mark.
     ///
     /// # Errors
     /// `Internal` if no mark is set.
@@ -69,7 +69,7 @@ impl Marks {
         Ok(())
     }
 
-    /// Forgets the innermost mark: what was written since stays, or belongs to the mark around it.
+    /// Removes the innermost mark: later writes stay, or belong to the surrounding mark.
     pub fn clear(&self) {
         for rows in &*self.overlays {
             rows.borrow_mut().clear_mark();
@@ -78,7 +78,7 @@ impl Marks {
         self.depth.set(self.depth.get().saturating_sub(1));
     }
 
-    /// Forgets all marks: what was written since the last commit is gone.
+    /// Removes all marks, when everything written since the last commit is discarded.
     pub(super) fn forget(&self) {
         self.depth.set(0);
     }

@@ -11,7 +11,7 @@ use crate::base::Result;
 
 type Column = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A sorted map a column. A snapshot shares the maps, and a write copies those that are shared.
+/// One sorted map per column. A snapshot shares the maps, and a write copies those that are shared.
 #[derive(Clone, Debug, Default)]
 struct Columns(Vec<Arc<Column>>);
 
@@ -28,14 +28,14 @@ impl Columns {
     }
 }
 
-/// The rows, which are shared only with those who make snapshots of them.
+/// The rows, which are shared only with snapshots of them.
 #[derive(Debug, Default)]
 pub struct MemoryBackend {
     columns: Arc<RwLock<Columns>>,
 }
 
 impl MemoryBackend {
-    /// A backend without rows; columns come into being as they are written.
+    /// A backend without rows; columns are created when they are written.
     pub fn new() -> Self {
         Self::default()
     }
@@ -50,7 +50,7 @@ impl MemoryBackend {
 }
 
 impl Clone for MemoryBackend {
-    /// Rows of its own.
+    /// A private copy of the rows.
     fn clone(&self) -> Self {
         Self {
             columns: Arc::new(RwLock::new(self.read().clone())),
@@ -155,7 +155,7 @@ impl Backend for MemoryBackend {
         let mut columns = self.change();
         let known = columns.change(column);
         if known.is_empty() {
-            // Sorted rows make a whole map faster than one by one.
+            // Building a whole map from sorted rows is faster than inserting one by one.
             let rows = rows.iter().filter_map(|(key, row)| Some((key, row?)));
             *known = rows
                 .map(|(key, row)| (key.to_vec(), row.to_vec()))

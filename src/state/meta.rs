@@ -1,4 +1,4 @@
-//! The task's own rows: what the column after the stores' holds.
+//! The task's own rows: the content of the column after the stores'.
 //!
 //! ```text
 //! "task"                    magic "mast" | version (1) | feature bits (1) | crc32c of the rest (4) |
@@ -22,7 +22,7 @@ const HEAD_LEN: usize = 26;
 /// Key of the row that says whose state it is.
 pub(super) const TASK: &[u8] = b"task";
 
-/// Whose state it is and which log it was made from.
+/// The owner of the state and the log from which it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The application's name.
@@ -75,7 +75,7 @@ pub(super) fn decode_identity(row: &[u8]) -> Result<Identity> {
     })
 }
 
-/// What of a store must not change while its rows are kept.
+/// The properties of a store that must not change while its rows are kept.
 pub(super) fn descriptor(spec: &StoreSpec) -> String {
     let medium = match spec.medium {
         Medium::Persistent => "persistent",
@@ -86,7 +86,7 @@ pub(super) fn descriptor(spec: &StoreSpec) -> String {
     format!("{kind} {medium} {row} key={key} value={value}")
 }
 
-/// Refuses a store whose rows on the disk were written under other rules.
+/// Refuses a store whose rows on disk were written under other rules.
 pub(super) fn check_descriptor(spec: &StoreSpec, found: &[u8]) -> Result<()> {
     let wanted = descriptor(spec);
     if found == wanted.as_bytes() {
@@ -111,7 +111,7 @@ pub(super) fn position_key(store: Option<&str>) -> Vec<u8> {
 }
 
 pub(super) const TIMES: &[u8] = b"t/";
-/// Behind all of them: the byte after the slash.
+/// After all of them: the byte after the slash.
 pub(super) const TIMES_END: &[u8] = b"t0";
 
 pub(super) fn segments_prefix(store: &str) -> Vec<u8> {
@@ -126,7 +126,7 @@ pub(super) fn segments_range(store: &str) -> (Vec<u8>, Vec<u8>) {
     )
 }
 
-/// Shows `visit` the rows whose keys begin with `prefix`, without it, as numbers.
+/// Calls `visit` with the rows whose keys begin with `prefix`, without the prefix, as numbers.
 pub(super) fn each_number(
     backend: &dyn Backend,
     column: usize,
@@ -153,7 +153,7 @@ pub(super) fn each_number(
 pub(super) struct Position {
     /// The next offset.
     pub(super) offset: Offset,
-    /// The wall clock when everything up to it was in the rows, in milliseconds since 1970.
+    /// The wall clock when the rows contained everything up to it, in milliseconds since 1970.
     pub(super) at_ms: i64,
 }
 

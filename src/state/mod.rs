@@ -6,8 +6,8 @@
 //!                          +--> changelog records, made at commit       | definite commit
 //! ```
 //!
-//! Writes since the last commit live in an overlay, so a backend holds committed rows only and an
-//! abort is a matter of forgetting. Values are bytes here; `typed` puts codecs on top.
+//! Writes since the last commit are in an overlay, so a backend holds only committed rows and an abort
+//! just discards the overlay. Values are bytes here; `typed` adds codecs.
 
 mod additions;
 mod api;

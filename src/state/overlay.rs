@@ -1,4 +1,4 @@
-//! What the commit protocol asks of the rows of a store that are not in the backend yet.
+//! The interface of the commit protocol to the rows of a store that are not in the backend yet.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,16 +9,16 @@ use crate::base::Result;
 pub(super) type SharedOverlay = Rc<RefCell<dyn Overlay>>;
 
 /// The rows of one store in two generations, the active one and the one being committed, over those of
-/// the backend. [`super::table::Table`] holds rows that are replaced, [`super::additions::Additions`] those that
-/// only come.
+/// the backend. [`super::table::Table`] holds rows that are replaced, [`super::additions::Additions`]
+/// rows that are only added.
 pub(super) trait Overlay {
     /// The store's column in the backend.
     fn column(&self) -> usize;
 
-    /// Bytes held by what is not committed yet.
+    /// Bytes held by uncommitted data.
     fn dirty_bytes(&self) -> usize;
 
-    /// Bytes held by committed rows, and kept for those that are on their way.
+    /// Bytes held by committed rows, and reserved for rows being read ahead.
     fn clean_bytes(&self) -> usize;
 
     /// Sets how many bytes of committed rows may stay in memory.
@@ -30,7 +30,8 @@ pub(super) trait Overlay {
     /// Makes the active generation the one being committed.
     fn seal(&mut self);
 
-    /// Number of rows being committed.
+    /// Calls a closure with the rows being committed, in the order of their first writes; `None` is a
+    /// deletion.
     fn committing_len(&self) -> usize;
 
     /// Shows the rows being committed, in the order of their first writes; `None` is a deletion.
@@ -39,22 +40,22 @@ pub(super) trait Overlay {
     /// The backend has the rows that were being committed.
     fn committed(&mut self);
 
-    /// Forgets both generations.
+    /// Discards both generations.
     fn rollback(&mut self);
 
-    /// Forgets the rows of segments below this: the backend has dropped them. In a store without segments
+    /// Drops the rows of segments below this: the backend has deleted them. In a store without segments
     /// there are none.
     fn forget_below(&mut self, first_live: i64);
 
-    /// Sets a mark inside those that are set.
+    /// Sets a mark inside the existing ones.
     fn mark(&mut self);
 
-    /// Takes off the innermost mark: what was written since belongs to the one around it.
+    /// Removes the innermost mark: later writes belong to the surrounding one.
     fn clear_mark(&mut self);
 
-    /// Takes back all writes since the innermost mark; the mark stays.
+    /// Rolls back all writes since the innermost mark; the mark stays.
     fn undo_to_mark(&mut self);
 }
 
-/// Takes a row key and its row.
+/// Receives a row key and its row.
 pub(super) type Visit<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<()> + 'a;

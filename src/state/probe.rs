@@ -1,4 +1,5 @@
-//! Reading the rows of a store that only adds: in memory where it holds all, else in the backend.
+//! Reading the rows of a store that only adds: in memory where that is complete, otherwise in the
+//! backend.
 
 use std::ops::Bound;
 
@@ -8,10 +9,10 @@ use super::slice::Row;
 use super::{Direction, Scan};
 use crate::base::{Error, Result};
 
-/// So much of what the backend has of a key is copied; if there is more, the rest is read as it is wanted.
+/// This much of a key's rows in the backend is copied; if there are more, the rest is read on demand.
 const COPIED_MAX: usize = 64 << 10;
 
-/// Rows that were copied, and those behind.
+/// Copied rows, and those that follow.
 struct Copied {
     rows: Rowset,
     rest: Box<dyn Scan>,
@@ -32,7 +33,7 @@ pub(super) struct Cursor {
     hash: u32,
     from_ms: i64,
     to_ms: i64,
-    /// Of the last put when the walk began: later ones do not show.
+    /// Of the last put at the start of the walk: later ones do not show.
     sequence: u32,
     generation: u64,
     at: At,
@@ -42,13 +43,13 @@ pub(super) struct Cursor {
 enum At {
     /// In no slice before this.
     From(i64),
-    /// At a place of a chain of a slice, behind the row of this start and sequence.
+    /// At a place in a slice's chain, after the row of this start and sequence.
     In(i64, u32, usize, Option<(i64, u32)>),
     End,
 }
 
 impl Additions {
-    /// Shows `read` the row of a key, start and sequence.
+    /// Calls `read` with the row of a key, start and sequence.
     pub(super) fn get<R>(
         &mut self,
         (key, start_ms, sequence): (&[u8], i64, u32),
@@ -77,7 +78,7 @@ impl Additions {
         shown
     }
 
-    /// A walk over the rows of `key` in `from_ms..=to_ms` that memory holds completely.
+    /// A walk over the rows of `key` in `from_ms..=to_ms`, where memory is complete.
     #[inline]
     pub(super) fn walk(&mut self, key: &[u8], from_ms: i64, to_ms: i64, sequence: u32) -> Cursor {
         let from_ms = from_ms.max(self.whole_from_ms());
@@ -128,7 +129,7 @@ impl Additions {
                         continue;
                     };
                     let place = match last {
-                        // Rows that were put since may stand before.
+                        // Rows that were put since may come before it.
                         Some(last)
                             if slice.at(chain, place - 1).map(|(row, _)| row.order())
                                 != Some(last) =>
@@ -142,7 +143,7 @@ impl Additions {
                         Some((row, _)) if row.start_ms > walk.to_ms => walk.at = At::End,
                         Some((row, bytes)) => {
                             walk.at = At::In(from_ms, chain, place + 1, Some(row.order()));
-                            // Sequences go round.
+                            // Sequences wrap around.
                             let after = row.sequence.wrapping_sub(walk.sequence) & 0x7fff_ffff;
                             if after == 0 || after > 0x3fff_ffff {
                                 return Ok(Some((row, bytes)));
@@ -154,8 +155,8 @@ impl Additions {
         }
     }
 
-    /// The rows of a key with starts in `from_ms..=to_ms` that memory does not hold completely, segment by
-    /// segment, the last of which comes first; the caller has seen to the bounds.
+    /// The rows of a key with starts in `from_ms..=to_ms`, where memory is not complete, segment by
+    /// segment, the last segment first; the caller has checked the bounds.
     pub(super) fn early(
         &self,
         segments: impl Iterator<Item = i64>,
@@ -195,7 +196,7 @@ impl Additions {
         Ok(parts)
     }
 
-    /// What the backend has of a key in a stretch of one segment; `None` if that is nothing.
+    /// The backend's rows of a key in a stretch of one segment; `None` if there are none.
     fn committed(
         &self,
         segment: i64,
@@ -224,8 +225,8 @@ impl Additions {
         Ok(Some(Box::new(Copied { rows, rest })))
     }
 
-    /// The rows between two row keys, over all keys: for what is asked rarely, since it looks at all that
-    /// is uncommitted.
+    /// The rows between two row keys, over all keys: for rare requests, since it looks at all uncommitted
+    /// rows.
     pub(super) fn range(
         &self,
         from: Bound<&[u8]>,

@@ -1,13 +1,14 @@
-//! Rows that are read before they are asked for: many at once, by another thread where there is one.
+//! Rows that are read before they are requested: many at once, by another thread if there is one.
 //!
 //! ```text
 //!   keys of records that wait, sorted:   | part | part | part | ......... | part | part |
 //!                                          a reader's thread -->   <-- the store's own, if it comes first
 //! ```
 //!
-//! Both take parts until none is left, and neither waits for the other. An answer is a hint: what the
-//! store has learned meanwhile counts ([`super::table::expected`]). Keys and rows stay below a limit, whatever the
-//! rows turn out to be, and go as soon as nobody wants them.
+//! Both take parts until none is left, and neither waits for the other. An answer is only a hint: what
+//! the store has learned in the meantime takes precedence ([`super::table::expected`]). Keys and rows
+//! stay below a limit, however large the rows turn out to be, and are dropped as soon as they are not
+//! needed.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,13 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::base::Result;
 
-/// Keys that are read in one go.
+/// Number of keys read in one go.
 const PART: usize = 64;
 
-/// Reads committed rows on any thread, while the backend is at work on its own.
+/// Reads committed rows on any thread, while the backend works on its own.
 pub trait PointReads: Send + Sync {
-    /// Shows `visit` the row of each key of a column, in their order, which is sorted; `None` where there
-    /// is none.
+    /// Calls `visit` with the row of each key of a column; the keys must be sorted; `None` if there is
+    /// none.
     ///
     /// # Errors
     /// As [`Backend::get`](super::Backend::get).
@@ -34,7 +35,7 @@ pub trait PointReads: Send + Sync {
     ) -> Result<()>;
 }
 
-/// Keys whose rows will be wanted, as they come.
+/// Keys whose rows will be needed, in order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct WantedKeys {
     bytes: Vec<u8>,
@@ -42,12 +43,12 @@ pub(crate) struct WantedKeys {
 }
 
 impl WantedKeys {
-    /// How many there are.
+    /// The number of keys.
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// What they take, in bytes.
+    /// Their size, in bytes.
     pub(crate) fn byte_len(&self) -> usize {
         self.bytes.len() + self.keys.len() * size_of::<Range<u32>>()
     }
@@ -58,7 +59,7 @@ impl WantedKeys {
         self.keys.push(start..self.bytes.len() as u32);
     }
 
-    /// What they take in memory.
+    /// Their memory use.
     fn held_bytes(&self) -> usize {
         self.bytes.capacity() + self.keys.capacity() * size_of::<Range<u32>>()
     }
@@ -68,7 +69,7 @@ impl WantedKeys {
         &self.bytes[start as usize..end as usize]
     }
 
-    /// Sorted, each once, in no more room than they need.
+    /// Sorted, each once, without spare room.
     fn sort(&mut self) {
         let Self { bytes, keys } = self;
         let key = |at: &Range<u32>| &bytes[at.start as usize..at.end as usize];
@@ -84,28 +85,28 @@ struct Answer {
     /// The number of its first key.
     first: usize,
     rows: Vec<u8>,
-    /// Where the row of each key ends; `None` where there is none.
+    /// Where the row of each key ends; `None` if there is none.
     ends: Vec<Option<usize>>,
 }
 
-/// What is asked, and of whom.
+/// What to read, and from where.
 struct Asked {
     reads: Arc<dyn PointReads>,
     keys: WantedKeys,
 }
 
-/// Keys of one store, and the rows that were found so far. Threads share it.
+/// Keys of one store, and the rows that were found so far. Shared by threads.
 pub(crate) struct ReadAhead {
     column: usize,
-    /// `None` once nobody wants the rows any more: it keeps a directory open, and memory.
+    /// `None` once the rows are no longer needed: it keeps a directory open, and memory.
     asked: RwLock<Option<Asked>>,
     parts: usize,
-    /// The parts that nobody has taken; none any more once the rows are too many.
+    /// The parts that nobody has taken; none any more once there are too many rows.
     untaken: Mutex<Range<usize>>,
     answers: Mutex<Vec<Answer>>,
-    /// Parts that were answered.
+    /// Number of parts that were answered.
     answered: AtomicUsize,
-    /// What found rows take, those that were taken since too; not more than the limit.
+    /// The size of found rows, including those taken since; at most the limit.
     rows_bytes: AtomicUsize,
     rows_bytes_max: usize,
 }
@@ -121,7 +122,7 @@ impl fmt::Debug for ReadAhead {
 }
 
 impl ReadAhead {
-    /// `bytes_max`: what keys and found rows may take.
+    /// `bytes_max`: the limit for keys and found rows.
     pub(super) fn new(
         column: usize,
         reads: Arc<dyn PointReads>,
@@ -142,12 +143,12 @@ impl ReadAhead {
         }
     }
 
-    /// Reads all parts that nobody else takes: what a reader's thread does.
+    /// Reads all parts that are not taken otherwise: the work of a reader's thread.
     pub(crate) fn read_all(&self) {
         while self.read(Range::next) {}
     }
 
-    /// Reads one part, from the other end; whether there was one.
+    /// Reads one part, from the other end; returns whether there was one.
     pub(super) fn read_one(&self) -> bool {
         self.read(Range::next_back)
     }
@@ -181,7 +182,7 @@ impl ReadAhead {
         if !fits {
             *self.untaken() = 0..0;
         }
-        // What does not answer here is asked for again, and told, when the row is wanted.
+        // A read that fails here is repeated, and its error reported, when the row is needed.
         if read.is_ok() {
             answer.rows.shrink_to_fit();
             let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +196,7 @@ impl ReadAhead {
         self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes room for a row, if there is.
+    /// Reserves room for a row, if there is any.
     fn has_room(&self, bytes: usize) -> bool {
         let before = self.rows_bytes.fetch_add(bytes, Ordering::Relaxed);
         let fits = before + bytes <= self.rows_bytes_max;
@@ -215,7 +216,7 @@ impl ReadAhead {
         self.answered() == self.parts
     }
 
-    /// Gives the rows that were found since the last call, and the keys that have none.
+    /// Returns the rows that were found since the last call, and the keys that have none.
     pub(super) fn take(&self, mut each: impl FnMut(&[u8], Option<&[u8]>)) {
         let asked = self.asked.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Asked { keys, .. }) = &*asked else {
@@ -234,13 +235,13 @@ impl ReadAhead {
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Nobody wants the rest; waits for a part that is being read.
+    /// The rest is no longer needed; waits for a part that is being read.
     pub(super) fn close(&self) {
         *self.asked.write().unwrap_or_else(PoisonError::into_inner) = None;
         drop(self.taken());
     }
 
-    /// What it takes in memory now.
+    /// Its current memory use.
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
         let asked = self.asked.read().unwrap_or_else(PoisonError::into_inner);

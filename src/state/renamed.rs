@@ -1,10 +1,10 @@
-//! What is dropped of a task's rows when they go to a task of another name.
+//! Which of a task's rows are dropped when they move to a task of another name.
 
 use super::{Backend, Rows, StoreSpec, meta};
 use crate::base::Result;
 
-/// Drops the times of the task and its position on the task changelog, and all of the stores that are `strange`
-/// to it: their rows are of another time than those times are.
+/// Drops the times of the task and its position on the task changelog, and everything of the stores that
+/// are `strange` to it: their rows belong to another time than those times.
 ///
 /// # Errors
 /// Those of the backend.

@@ -1,7 +1,7 @@
-//! Committed rows in RocksDB: one database a task, a column family a store.
+//! Committed rows in RocksDB: one database per task, one column family per store.
 //!
-//! There is no write-ahead log, since the changelog is one; all columns are flushed together, so that
-//! the disk always holds some committed prefix.
+//! There is no write-ahead log, since the changelog serves as one; all columns are flushed together, so
+//! that the disk always holds some committed prefix.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -22,7 +22,8 @@ const META_COLUMN: &str = "/task";
 /// The rows of one task in a directory.
 pub struct RocksBackend {
     database: Database,
-    /// By column: a walk over its rows as of the last write. To begin one costs more than to read some rows.
+    /// By column: a walk over its rows as of the last write. Creating one costs more than reading a few
+    /// rows.
     walks: RefCell<Vec<Option<Iter>>>,
 }
 
@@ -35,12 +36,12 @@ impl fmt::Debug for RocksBackend {
 }
 
 impl RocksBackend {
-    /// Opens the directory of a task with these stores, creating what is missing. Columns of stores
-    /// that the topology no longer has stay as they are.
+    /// Opens the directory of a task with these stores, creating what is missing. Columns of stores that
+    /// the topology no longer has are left unchanged.
     ///
     /// # Errors
-    /// `Unavailable` while another process has it open; `Invalid` when it must not be written; `Full`
-    /// when the disk is; `Corrupt` when its files are damaged: then delete it, it will be rebuilt.
+    /// `Unavailable` while another process has it open; `Invalid` if it is not writable; `Full` if the
+    /// disk is; `Corrupt` if its files are damaged: then delete it, and it will be rebuilt.
     pub fn open(path: &Path, specs: &[StoreSpec], budget: &Budget) -> Result<Self> {
         let stores = specs.iter().map(|spec| spec.name.clone());
         let database = Database::open(&Options {
@@ -142,7 +143,7 @@ impl Backend for RocksBackend {
         }
     }
 
-    /// Neighbours are found one from the other.
+    /// Neighbours are found from one another.
     fn prefers_sorted(&self) -> bool {
         true
     }
@@ -157,8 +158,8 @@ impl Backend for RocksBackend {
                 RowChange::Delete(key) => rocks.delete(column, key),
                 RowChange::DeleteRange(from, to) => rocks.delete_range(column, from, to),
                 RowChange::Clear => {
-                    // Invariant: a column is cleared before anything is put into it in a batch, so
-                    // that the rows in the database are all there are.
+                    // Invariant: within a batch, a column is cleared before anything is put into it, so
+                    // the rows in the database are all there are.
                     let mut last = self.database.iter_back(column, Range::all())?;
                     if let Some((key, _)) = last.next()? {
                         rocks.delete_range(column, &[], &after(key));
@@ -198,7 +199,7 @@ impl Snapshots for RocksReads {
     }
 }
 
-/// The rows as they were at one moment.
+/// The rows as of one moment.
 struct RocksSnapshot(Snapshot);
 
 impl Backend for RocksSnapshot {
@@ -247,7 +248,7 @@ impl Scan for Iter {
     }
 }
 
-/// The answer of a snapshot that is written to.
+/// The error for writing to a snapshot.
 fn read_only() -> Error {
     Error::internal("a snapshot of a task's rows was written to")
 }

@@ -1,4 +1,4 @@
-//! How a row holds a value: the one place that lays it out.
+//! How a row holds a value: the only place that defines the layout.
 //!
 //! ```text
 //! plain         value
@@ -7,14 +7,14 @@
 //! headers       count u32 BE, then for each: length u32 BE, name, length + 1 u32 BE (0 null), value
 //! ```
 //!
-//! The changelog holds the value alone: timestamp and headers are those of the record, as on the JVM.
+//! The changelog holds only the value: timestamp and headers are those of the record, as on the JVM.
 
 use crate::base::{Error, Header, Headers, Result};
 
-/// Length of a timestamp in front of a value, in bytes.
+/// Length of a timestamp before a value, in bytes.
 pub(super) const TIMESTAMP_BYTES: usize = 8;
 
-/// What a row holds beside its value.
+/// What a row holds besides its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RowForm {
     /// Nothing.
@@ -26,19 +26,19 @@ pub enum RowForm {
     TimestampedWithHeaders,
 }
 
-/// A row taken apart.
+/// The parts of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowParts<'a> {
-    /// The timestamp, where the form has one, in milliseconds.
+    /// The timestamp, if the form has one, in milliseconds.
     pub timestamp_ms: Option<i64>,
-    /// The headers, where the form has them.
+    /// The headers, if the form has them.
     pub headers: Headers,
     /// The value's bytes.
     pub value: &'a [u8],
 }
 
 impl RowForm {
-    /// Takes a row of this form apart.
+    /// Splits a row of this form into its parts.
     ///
     /// # Errors
     /// `Corrupt` if the row is too short for its form.
@@ -66,7 +66,7 @@ impl RowForm {
         }
     }
 
-    /// Writes what stands before the value into `out`, replacing what it held.
+    /// Writes everything before the value to `out`, replacing its content.
     pub fn begin(self, timestamp_ms: i64, headers: &Headers, out: &mut Vec<u8>) {
         out.clear();
         match self {
@@ -76,7 +76,7 @@ impl RowForm {
         }
     }
 
-    /// The least that stands before a value, in bytes.
+    /// The minimum size of what precedes a value, in bytes.
     pub(super) fn least_before_value(self) -> usize {
         match self {
             Self::Plain => 0,
@@ -85,7 +85,7 @@ impl RowForm {
         }
     }
 
-    /// What a descriptor says of it. The first two are what descriptors have always said.
+    /// Its text in a descriptor. Changing the first two would break existing descriptors.
     pub(super) fn descriptor(self) -> &'static str {
         match self {
             Self::Plain => "timestamped=false",
@@ -95,15 +95,15 @@ impl RowForm {
     }
 }
 
-/// Writes the beginning of a timestamped row into `out`, replacing what it held; the value's bytes come
-/// behind it.
+/// Writes the beginning of a timestamped row to `out`, replacing its content; the value's bytes follow
+/// it.
 #[inline]
 pub fn begin(timestamp_ms: i64, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&timestamp_ms.to_be_bytes());
 }
 
-/// As [`begin`], of a row with headers.
+/// As [`begin`], for a row with headers.
 pub fn begin_with_headers(timestamp_ms: i64, headers: &Headers, out: &mut Vec<u8>) {
     begin(timestamp_ms, out);
     put_headers(headers, out);
@@ -125,7 +125,7 @@ pub fn put_headers(headers: &Headers, out: &mut Vec<u8>) {
     }
 }
 
-/// Takes a timestamped row apart: timestamp, value.
+/// Splits a timestamped row: timestamp, value.
 ///
 /// # Errors
 /// `Corrupt` if it is too short.
@@ -137,7 +137,7 @@ pub fn split(row: &[u8]) -> Result<(i64, &[u8])> {
     }
 }
 
-/// Takes a row with headers apart: timestamp, headers, value.
+/// Splits a row with headers: timestamp, headers, value.
 ///
 /// # Errors
 /// `Corrupt` if it is too short, or a header's name is not UTF-8.
@@ -147,7 +147,7 @@ pub fn split_with_headers(row: &[u8]) -> Result<(i64, Headers, &[u8])> {
     Ok((timestamp_ms, headers, rest))
 }
 
-/// Takes headers off the front; `None` where the bytes end early, or a name is not UTF-8.
+/// Takes headers off the front; `None` if the bytes end early, or a name is not UTF-8.
 pub fn take_headers(rest: &mut &[u8]) -> Option<Headers> {
     let take_len = |rest: &mut &[u8]| {
         let (len, after) = rest.split_first_chunk::<4>()?;

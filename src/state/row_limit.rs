@@ -1,5 +1,5 @@
-//! How large a row may be: its changelog must take it, and the time to find out is when it is put. At
-//! the commit nobody could tell any more which record made it.
+//! How large a row may be: its changelog must accept it, and this must be checked when it is put. At the
+//! commit it would no longer be known which record made it.
 
 use super::StoreSpec;
 use crate::base::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ impl RowLimit {
         }
     }
 
-    /// The limit of a store whose changelog takes records of `max_bytes`.
+    /// The limit of a store whose changelog accepts records of `max_bytes`.
     pub(super) fn of(spec: &StoreSpec, max_bytes: usize) -> Self {
         if !spec.is_logged() {
             return Self::none();

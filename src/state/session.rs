@@ -1,8 +1,8 @@
-//! A store of a row for each key and session, which forgets what is past its retention.
+//! A store of one row per key and session, which drops rows past its retention.
 //!
-//! What is read and what is refused is judged by the store's time (`store_clock`), whose times are ends of
-//! sessions. `tests/conformance/README.md` gives the rules of each medium. Two sessions of a key may overlap: the
-//! operator merges them.
+//! What is readable and what is refused depends on the store's time (`store_clock`), whose times are ends
+//! of sessions. `tests/conformance/README.md` gives the rules of each medium. Two sessions of a key may
+//! overlap: the operator merges them.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,19 +20,19 @@ use crate::base::{Error, Result};
 /// The rules of a session store, which are part of the semantics (`tests/conformance/README.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRules {
-    /// A row is read only while its end is larger than the store's time minus this, in milliseconds.
+    /// A row is readable only while its end is larger than the store's time minus this, in milliseconds.
     pub retention_ms: i64,
 }
 
 impl SessionRules {
-    /// Length of a segment: half the retention, at least a minute. A persistent store takes puts
-    /// until their whole segment is past the retention.
+    /// Length of a segment: half the retention, at least a minute. A persistent store accepts puts until
+    /// their whole segment is past the retention.
     pub fn segment_interval_ms(&self) -> i64 {
         (self.retention_ms / 2).max(60_000)
     }
 }
 
-/// A handle of a session store. A clone is the same store; it stays on its task's thread.
+/// A handle of a session store. A clone refers to the same store; it stays on its task's thread.
 #[derive(Clone)]
 pub struct SessionStore(Rc<Inner>);
 
@@ -93,14 +93,14 @@ impl SessionStore {
         self.0.clock.set_floor_ms(floor_ms);
     }
 
-    /// Segments below this hold no live row, judged by the times being committed.
+    /// Segments below this hold no live row, according to the times being committed.
     pub(super) fn first_live_segment_sealed(&self) -> i64 {
         let dead_until_ms = self.0.clock.dead_until_sealed_ms();
         self.0.layout.segment(dead_until_ms)
     }
 
-    /// Shows `read` the row of exactly this session; none if it is past the retention. `read` must not use
-    /// the same store.
+    /// Calls `read` with the row of exactly this session; none if it is past the retention. `read` must
+    /// not use the same store.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -123,8 +123,8 @@ impl SessionStore {
         Ok(read(inner.table.borrow_mut().get(row_key)?))
     }
 
-    /// As [`SessionStore::fetch`], but a row that is past the retention of a persistent store is shown as long
-    /// as its segment lives: closed sessions are sent by this rule.
+    /// As [`SessionStore::fetch`], but a row past the retention of a persistent store is shown as long as
+    /// its segment exists: closed sessions are sent by this rule.
     ///
     /// # Errors
     /// As there.
@@ -148,8 +148,8 @@ impl SessionStore {
     /// Sets the row of the session.
     ///
     /// # Errors
-    /// `User` if it starts before 1970 or ends before it starts, `TooLarge` if its changelog would not take
-    /// the row.
+    /// `User` if it starts before 1970 or ends before it starts, `TooLarge` if the row is too large for
+    /// its changelog.
     #[inline]
     pub fn put(&self, key: &[u8], start_ms: i64, end_ms: i64, row: &[u8]) -> Result<Put> {
         self.check(start_ms, end_ms)?;
@@ -161,8 +161,8 @@ impl SessionStore {
         Ok(Put::Stored)
     }
 
-    /// Removes the row of the session, if there is one. It moves the time of a persistent store, as a put
-    /// does; one that is past what the store takes removes nothing.
+    /// Removes the row of the session, if there is one. It advances the time of a persistent store, as a
+    /// put does; for a session that is too old for the store, nothing is removed.
     ///
     /// # Errors
     /// As [`SessionStore::put`].
@@ -217,8 +217,8 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The live sessions of `key` that end at `earliest_end_ms` or later and start at `latest_start_ms` or
-    /// earlier, as they are now, by end, then start, or the other way round.
+    /// The live sessions of `key` that end at `earliest_end_ms` or later and start at `latest_start_ms`
+    /// or earlier, as of now, by end, then start, or in reverse.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -248,7 +248,7 @@ impl SessionStore {
         Ok(SessionIter::new(parts, sought))
     }
 
-    /// All live sessions of `key` as they are now, by end, then start.
+    /// All live sessions of `key` as of now, by end, then start.
     ///
     /// # Errors
     /// As [`SessionStore::find_sessions`].
@@ -256,9 +256,9 @@ impl SessionStore {
         self.find_sessions(key, 0, i64::MAX, Direction::Forward)
     }
 
-    /// The live sessions of all keys that end at `earliest_end_ms` or later and start at `latest_start_ms` or
-    /// earlier, as they are now. A persistent store gives them by segment, then by the bytes of key, end and
-    /// start; an in-memory one by end, then key, then start.
+    /// The live sessions of all keys that end at `earliest_end_ms` or later and start at
+    /// `latest_start_ms` or earlier, as of now. A persistent store returns them by segment, then by the
+    /// bytes of key, end and start; an in-memory one by end, then key, then start.
     ///
     /// # Errors
     /// As [`SessionStore::find_sessions`].
@@ -280,10 +280,10 @@ impl SessionStore {
         }
     }
 
-    /// The sessions of all keys that end in `from_ms..=to_ms`, by end, then start, then key: the order in which
-    /// closed sessions come out. Other than with all other reads, one that is past the retention of a persistent
-    /// store is among them as long as its segment lives. All rows of the segments concerned are walked over, and those that are
-    /// found are sorted in memory.
+    /// The sessions of all keys that end in `from_ms..=to_ms`, by end, then start, then key: the order in
+    /// which closed sessions are sent. Unlike all other reads, this includes sessions past the retention
+    /// of a persistent store as long as their segment exists. It walks over all rows of the segments
+    /// concerned, and sorts those found in memory.
     ///
     /// # Errors
     /// As [`SessionStore::find_sessions`].
@@ -313,7 +313,7 @@ impl SessionStore {
     ) -> Result<super::RowIter> {
         let layout = self.0.layout;
         let first = layout.segment(from_ms).to_be_bytes();
-        // No end is negative, so that there is a number after every segment's.
+        // No end is negative, so there is a number after every segment's.
         let last = layout.segment(to_ms.max(0));
         let after = (last as u64 + 1).to_be_bytes();
         self.range(&first, Bound::Excluded(&after), direction)

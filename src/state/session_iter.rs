@@ -20,19 +20,19 @@ pub struct SessionRow<'a> {
     pub row: &'a [u8],
 }
 
-/// Which sessions a walk gives.
+/// Which sessions a walk returns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sought {
-    /// Length of the one key sought: longer keys may lie between two of its rows.
+    /// Length of the one key sought: longer keys may be between two of its rows.
     pub(super) key_len: Option<usize>,
     pub(super) ends_ms: (i64, i64),
     pub(super) latest_start_ms: i64,
 }
 
-/// A walk over the rows of a session store as they were when it began. It ends before the next commit.
+/// A walk over the rows of a session store as of its start. It must end before the next commit.
 #[derive(Debug)]
 pub struct SessionIter {
-    /// What is left to read, the last one first.
+    /// What remains to be read, the last part first.
     parts: Vec<RowIter>,
     sought: Sought,
 }
@@ -45,7 +45,7 @@ impl SessionIter {
     /// The next row, or `None` at the end.
     ///
     /// # Errors
-    /// `Corrupt` when stored bytes are damaged, `Unavailable` when the disk does not answer.
+    /// `Corrupt` if stored bytes are damaged, `Unavailable` if the disk does not answer.
     #[expect(
         clippy::should_implement_trait,
         reason = "an `Iterator` cannot lend from itself"
@@ -81,7 +81,7 @@ impl SessionIter {
         }))
     }
 
-    /// The rows that are left in the order of what `order` makes of them, which must differ.
+    /// The remaining rows, sorted by the results of `order`, which must differ.
     pub(super) fn sorted<O: Ord>(
         mut self,
         direction: Direction,

@@ -1,12 +1,12 @@
-//! The keys of session rows, on the disk and on the changelog.
+//! The keys of session rows, on disk and on the changelog.
 //!
 //! ```text
 //! on the disk  segment of the end (8) | key | end (8) | start (8)     numbers big-endian, never negative
 //! changelog    key | end (8) | start (8)                              the JVM's layout
 //! ```
 //!
-//! Both media have one layout, so that the sessions of a key lie together; an in-memory store sorts what it
-//! gives of several keys.
+//! Both media use the same layout, so that the sessions of a key are adjacent; an in-memory store sorts
+//! its results for several keys.
 
 use super::SessionRules;
 use crate::base::{Error, Result};
@@ -17,7 +17,7 @@ pub(super) struct SessionLayout {
     interval_ms: i64,
 }
 
-/// A row key taken apart.
+/// The parts of a row key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SessionParts<'a> {
     pub(super) key: &'a [u8],
@@ -32,7 +32,7 @@ impl SessionLayout {
         }
     }
 
-    /// The unit of physical expiry that an end belongs to.
+    /// The unit of physical expiry for an end.
     #[inline]
     pub(super) fn segment(&self, end_ms: i64) -> i64 {
         end_ms.div_euclid(self.interval_ms)
@@ -43,7 +43,7 @@ impl SessionLayout {
         segment.saturating_mul(self.interval_ms)
     }
 
-    /// Writes the key that a row would have in `segment` into `out`: one of a session, or a bound of a range.
+    /// Writes the key that a row would have in `segment` to `out`: for a session, or a bound of a range.
     #[inline]
     pub(super) fn row_key_in(
         segment: i64,
@@ -58,7 +58,7 @@ impl SessionLayout {
         out.extend_from_slice(&start_ms.to_be_bytes());
     }
 
-    /// Takes a row key apart.
+    /// Splits a row key.
     ///
     /// # Errors
     /// `Corrupt` if it is too short.
@@ -78,7 +78,7 @@ impl SessionLayout {
 }
 
 impl SessionParts<'_> {
-    /// Writes the changelog's key into `out`.
+    /// Writes the changelog's key to `out`.
     pub(super) fn changelog_key(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(self.key);
@@ -87,7 +87,7 @@ impl SessionParts<'_> {
     }
 }
 
-/// Takes a changelog key apart: key, start, end. `None` if it is too short to be one.
+/// Splits a changelog key: key, start, end. `None` if it is too short.
 pub(super) fn from_changelog(key: &[u8]) -> Option<(&[u8], i64, i64)> {
     let (rest, start) = key.split_last_chunk::<8>()?;
     let (key, end) = rest.split_last_chunk::<8>()?;

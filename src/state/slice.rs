@@ -1,4 +1,4 @@
-//! Rows of a stretch of time, by key: what a join looks its partners up in.
+//! Rows of a stretch of time, by key: where a join looks up its partners.
 //!
 //! ```text
 //!   index: hash of key --> chain: key, rows in the order of (start, sequence)
@@ -7,10 +7,10 @@
 
 use super::index::Index;
 
-/// What a row and its place in a chain take besides its bytes; and a chain besides its key.
+/// The overhead of a row and its place in a chain, besides its bytes; and of a chain, besides its key.
 const ROW_BYTES: usize = size_of::<Row>() + 4;
 const CHAIN_BYTES: usize = size_of::<Chain>() + 16;
-/// Rows of a key that need no memory of their own.
+/// Number of rows of a key that need no separate allocation.
 const FEW: usize = 4;
 
 /// A row, wherever its bytes are.
@@ -98,22 +98,22 @@ impl Slice {
         self.rows.len()
     }
 
-    /// The largest start, of rows that were taken back too; 0 at first.
+    /// The largest start, including rows that were rolled back; 0 at first.
     pub(super) fn last_start_ms(&self) -> i64 {
         self.last_start_ms
     }
 
-    /// About what it takes in memory.
+    /// Its approximate memory use.
     pub(super) fn cost(&self) -> usize {
         self.bytes.len() + self.rows.len() * ROW_BYTES + self.chains.len() * CHAIN_BYTES
     }
 
-    /// What a row takes in memory, if others of its key are there.
+    /// The memory use of a row, if there are others with its key.
     pub(super) fn row_cost(row: &[u8]) -> usize {
         ROW_BYTES + row.len()
     }
 
-    /// Adds a row and gives its number.
+    /// Adds a row and returns its number.
     pub(super) fn put(
         &mut self,
         hash: u32,
@@ -157,7 +157,7 @@ impl Slice {
         number
     }
 
-    /// Takes back the row that was put last.
+    /// Removes the row that was put last.
     pub(super) fn take_back(&mut self) {
         let Some(row) = self.rows.pop() else { return };
         let id = self.rows.len() as u32;
@@ -169,7 +169,7 @@ impl Slice {
         place.into_iter().for_each(|place| chain.ids.remove(place));
         self.bytes.truncate(row.at);
         if chain.ids.as_slice().is_empty() {
-            // It came with this row, and those that came later are gone.
+            // It was added with this row, and those added later are gone.
             self.bytes.truncate(chain.key_at);
             self.index.remove(chain.hash, row.chain);
             self.chains.pop();
@@ -185,8 +185,8 @@ impl Slice {
         })
     }
 
-    /// The place in a chain of the first row that is not `before`, which holds for the first rows and
-    /// for no other. Mostly that is near the end.
+    /// The place in a chain of the first row that is not `before`, which must hold for the first rows and
+    /// for no others. Usually it is near the end.
     #[inline]
     pub(super) fn seek(&self, chain: u32, before: impl Fn(&Row) -> bool) -> usize {
         let ids = self.chains[chain as usize].ids.as_slice();

@@ -1,21 +1,21 @@
-//! Many rows of one column, gathered in any order and sorted once: how a restore writes.
+//! Many rows of one column, collected in any order and sorted once: how a restore writes.
 
-/// Rows of one column: gathered with [`SortedRows::put`] and [`SortedRows::delete`], then sorted, so that
-/// each key stands once, with what came last. Clearing keeps the memory.
+/// Rows of one column: collected with [`SortedRows::put`] and [`SortedRows::delete`], then sorted, so
+/// that each key occurs once, with its last row. Clearing keeps the memory.
 #[derive(Debug, Default)]
 pub struct SortedRows {
     bytes: Vec<u8>,
     places: Vec<Place>,
     /// The memory of `bytes` before the last sort, or after the next.
     spare: Vec<u8>,
-    /// How many first bytes all keys share.
+    /// Length of the prefix that all keys share.
     shared: usize,
 }
 
-/// A key and its row, one behind the other in `bytes`.
+/// A key and its row, one after the other in `bytes`.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// The eight bytes of the key after those that all share: most comparisons need no more.
+    /// The eight bytes of the key after the shared prefix: most comparisons need no more.
     head: u64,
     start: usize,
     key_len: u32,
@@ -32,7 +32,7 @@ impl Place {
 }
 
 impl SortedRows {
-    /// Sets the row of `key` to the parts one after the other.
+    /// Sets the row of `key` to the concatenated parts.
     #[inline]
     pub fn put(&mut self, key: &[u8], row: [&[u8]; 2]) {
         let row_len = row[0].len() + row[1].len();
@@ -72,7 +72,7 @@ impl SortedRows {
         self.bytes.extend_from_slice(key);
     }
 
-    /// What it takes in memory, in bytes; sorting takes about as much again.
+    /// Its memory use, in bytes; sorting needs about as much again.
     #[inline]
     pub fn byte_len(&self) -> usize {
         self.bytes.len() + self.places.len() * size_of::<Place>()
@@ -89,7 +89,7 @@ impl SortedRows {
         self.places.clear();
     }
 
-    /// Sorts by key. Of a key that came more than once the last stays.
+    /// Sorts by key. If a key occurs more than once, the last occurrence is kept.
     pub fn sort(&mut self) {
         let Self {
             bytes,
@@ -113,8 +113,8 @@ impl SortedRows {
         });
         places
             .dedup_by(|later, kept| later.head == kept.head && later.key(bytes) == kept.key(bytes));
-        // Copied in order here, many rows come from memory at once; whoever reads them finds the next one
-        // in the cache.
+        // Copied in order here, many rows come from memory at once; the reader then finds the next one in
+        // the cache.
         spare.clear();
         for place in places {
             let start = spare.len();
@@ -129,8 +129,8 @@ impl SortedRows {
         std::mem::swap(bytes, spare);
     }
 
-    /// The keys and their rows in order; `None` is a key that is to be removed. Only after
-    /// [`SortedRows::sort`] is the order that of the keys.
+    /// The keys and their rows in order; `None` is a key to be removed. They are sorted by key only after
+    /// [`SortedRows::sort`].
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.places.iter().map(|place| {
             let key = place.key(&self.bytes);

@@ -1,12 +1,12 @@
-//! Buffers of rows that are gone, for rows to come: in the steady state nothing is allocated.
+//! Buffers of dropped rows, for new rows: in the steady state nothing is allocated.
 
 /// How many are kept, and how much memory.
 const COUNT_MAX: usize = 4096;
 const BYTES_MAX: usize = 256 << 10;
-/// A buffer is not given to a row that would leave this many bytes of it unused: they would not be counted.
+/// A buffer is not used for a row that would leave this many bytes of it unused: they would not be counted.
 const WASTE_MAX: usize = 64;
 
-/// Buffers to be used again.
+/// Buffers for reuse.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     buffers: Vec<Vec<u8>>,

@@ -1,8 +1,8 @@
-//! The time of a store whose rows expire, and the segments that its rows are in.
+//! The time of a store whose rows expire, and the segments of its rows.
 //!
-//! A store has a time of its own: the largest time of a row ever put. The operator may hold it back with
-//! a floor, the smallest clock over the origins of its input; the smaller of the two decides
-//! what is read and what is refused.
+//! A store has its own time: the largest time of a row ever put. The operator may hold it back with a
+//! floor, the smallest clock over the origins of its input; the smaller of the two decides what is
+//! readable and what is refused.
 
 use std::cell::{Cell, RefCell};
 
@@ -18,7 +18,7 @@ pub(super) struct StoreClock {
     retention_ms: i64,
 }
 
-/// The slot's form of a floor: the value that an empty slot has is a floor's too.
+/// The encoding of a floor in a slot: the value of an empty slot is also a valid floor.
 fn floor_to_slot(floor_ms: i64) -> i64 {
     match floor_ms {
         i64::MAX => NO_TIME,
@@ -60,7 +60,7 @@ impl StoreClock {
         }
     }
 
-    /// Holds the time back to `floor_ms`; `i64::MAX`, the default, does not. The time never goes back: a
+    /// Holds back the time to `floor_ms`; `i64::MAX`, the default, does not. The time never goes back: a
     /// floor below it, or below the last one, changes nothing.
     pub(super) fn set_floor_ms(&self, floor_ms: i64) {
         let least_ms = match floor_from_slot(self.floor.get()) {
@@ -78,7 +78,7 @@ impl StoreClock {
         time_ms.saturating_sub(self.retention_ms)
     }
 
-    /// The same by the times that are being committed.
+    /// The same, according to the times being committed.
     pub(super) fn dead_until_sealed_ms(&self) -> i64 {
         let floor_ms = floor_from_slot(self.floor.sealed());
         let time_ms = self.observed.sealed().min(floor_ms);
@@ -105,13 +105,14 @@ impl Segments {
         &self.map
     }
 
-    /// Whether the last row went to another segment than this.
+    /// Whether the last row went to a segment other than this.
     #[inline]
     pub(super) fn is_other(&self, segment: i64) -> bool {
         self.last.get() != segment
     }
 
-    /// A row goes to this segment. If it is the first one there, `before` sees the segments that there were.
+    /// A row is added to this segment. If it is the first one there, `before` is called with the existing
+    /// segments.
     #[cold]
     pub(super) fn enter(&self, segment: i64, before: impl FnOnce(&SegmentMap)) {
         self.last.set(segment);
@@ -122,7 +123,7 @@ impl Segments {
         }
     }
 
-    /// Forgets the segments below `first_live` and names them.
+    /// Removes the segments below `first_live` and returns them.
     pub(super) fn drop_below(&self, first_live: i64) -> Vec<i64> {
         let mut map = self.map.borrow_mut();
         let live = map.split_off(&first_live);

@@ -1,12 +1,12 @@
-//! What the backend of a task holds, without the stores over it: it is opened and restored on any thread,
-//! and then handed to the worker that owns the task.
+//! The content of a task's backend, without the stores over it: it is opened and restored on any thread,
+//! and then passed to the worker that owns the task.
 //!
 //! ```text
 //!  any thread                                                  the worker's
 //!  StoredState::open --> begin_restore, restore, end_restore --> into_state: TaskState
 //! ```
 //!
-//! A [`TaskState`] stays on its thread, since its stores share what they know without locks.
+//! A [`TaskState`] stays on its thread, since its stores share data without locks.
 
 mod replay;
 mod restore;
@@ -25,9 +25,9 @@ use super::times::Times;
 use super::{Backend, NO_TIME, Rows, SortedRows, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
 
-/// Memory for committed rows that a task keeps at hand, unless told otherwise.
+/// Memory for a task's cached committed rows, unless set otherwise.
 const CACHE_BYTES: usize = 32 << 20;
-/// Restored rows are written to the backend in parts of about this size, unless told otherwise.
+/// Restored rows are written to the backend in parts of about this size, unless set otherwise.
 const PART_BYTES: usize = 4 << 20;
 
 /// The committed rows of a task, its times and its positions. It can be sent between threads.
@@ -44,7 +44,7 @@ pub struct StoredState {
     pub(super) wall_ms: i64,
     pub(super) restoring: Restoring,
     pub(super) part_bytes: usize,
-    /// Restored rows of the store, and the task's own, to be written.
+    /// Restored rows of the store, and the task's own, that are not written yet.
     pub(super) sorted: SortedRows,
     pub(super) rows: Rows,
 }
@@ -59,12 +59,12 @@ impl std::fmt::Debug for StoredState {
 }
 
 impl StoredState {
-    /// Opens the state of `task` in `backend`, whose columns are the stores in the order of `specs`
-    /// and one more. Rows that were made from another log are dropped, to be restored.
+    /// Opens the state of `task` in `backend`, whose columns are the stores in the order of `specs` and
+    /// one more. Rows that were made from another log are dropped, to be restored.
     ///
     /// # Errors
-    /// `Invalid` if a store was written under other rules, or by another application; `Corrupt` if
-    /// the format is newer or the bytes are damaged. The messages say what to do.
+    /// `Invalid` if a store was written under other rules, or by another application; `Corrupt` if the
+    /// format is newer or the bytes are damaged. The messages say what to do.
     pub fn open(
         task: &TaskId,
         specs: &[StoreSpec],
@@ -78,7 +78,7 @@ impl StoredState {
         Ok(stored)
     }
 
-    /// The state of `task` in a snapshot of its backend, to be read and never written.
+    /// The state of `task` in a snapshot of its backend, for reading only.
     ///
     /// # Errors
     /// `Corrupt` if bytes are damaged.
@@ -186,13 +186,13 @@ impl StoredState {
         meta::position_key(self.specs.get(index).map(|spec| &spec.name[..]))
     }
 
-    /// Tells the wall clock, in milliseconds since 1970. It goes with the positions, from which a
-    /// restore sees whether the changelog may have forgotten deletions since.
+    /// Sets the wall clock, in milliseconds since 1970. It is stored with the positions, so that a
+    /// restore can tell whether the changelog may have dropped deletions since.
     pub fn set_wall_ms(&mut self, wall_ms: i64) {
         self.wall_ms = wall_ms;
     }
 
-    /// The wall clock, as it was last told.
+    /// The wall clock, as last set.
     pub fn wall_ms(&self) -> i64 {
         self.wall_ms
     }
@@ -202,20 +202,20 @@ impl StoredState {
         self.part_bytes = part_bytes;
     }
 
-    /// Where the store's changelog is to be read from; `None` is its beginning. The store after the
-    /// last is the task changelog.
+    /// From where the store's changelog must be read; `None` is its beginning. The store after the last
+    /// is the task changelog.
     pub fn position(&self, store: usize) -> Option<Offset> {
         Some(self.positions.get(store).copied().flatten()?.offset)
     }
 
-    /// When the rows were at [`StoredState::position`], by wall clock, in milliseconds since 1970.
+    /// When the rows were at [`StoredState::position`], by the wall clock, in milliseconds since 1970.
     /// Deletions that were older than the topic's `delete_retention_ms` by then cannot be missing; later
     /// ones can, once that time has passed.
     pub fn position_at_ms(&self, store: usize) -> Option<i64> {
         Some(self.positions.get(store).copied().flatten()?.at_ms)
     }
 
-    /// Waits until everything restored is on the disk for good.
+    /// Waits until everything restored is safely on disk.
     ///
     /// # Errors
     /// Those of the backend.
@@ -223,7 +223,7 @@ impl StoredState {
         self.backend.flush()
     }
 
-    /// The stores over these rows, for the thread that calls.
+    /// The stores over these rows, for the calling thread.
     pub fn into_state(self) -> TaskState {
         let backend: SharedBackend = Rc::new(RefCell::new(self.backend));
         let times = Times::default();

@@ -1,13 +1,13 @@
-//! Which directory a task's state is in, and who in this process has it.
+//! Which directory a task's state is in, and its owner in this process.
 //!
 //! ```text
 //! tasks/<task>        the usual one
 //! tasks/<task>.<n>    a later one, made while a worker that lost the task had not let go of the one before
 //! ```
 //!
-//! A worker that hangs in a closure keeps its database open. Whoever gets the task cannot wait for that, and
-//! need not: the state is in the changelogs. The directory with the largest number counts; at the next
-//! start it gets the usual name, and the others go.
+//! A worker that hangs in a closure keeps its database open. The next owner of the task cannot wait for
+//! that, and need not: the state is in the changelogs. The directory with the largest number is valid; at
+//! the next start it gets the usual name, and the others are deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,18 +18,19 @@ use super::{StateDirectory, remove_directory};
 use crate::base::{Error, ErrorKind, Result, TaskId};
 use crate::disk::from_io;
 
-/// Who has what in this process.
+/// The owners within this process.
 #[derive(Debug, Default)]
 pub(in crate::state) struct Claimed {
-    /// The directories that somebody has.
+    /// The directories that are in use.
     held: BTreeSet<PathBuf>,
-    /// The newest number of each task that has any but the usual directory. At the start none has.
+    /// The newest number of each task that has other than the usual directory. At start there are none.
     newest: BTreeMap<TaskId, u64>,
 }
 
 pub(in crate::state) type Claims = Arc<Mutex<Claimed>>;
 
-/// A task's directory, of one owner at a time. Dropping it lets go; the database in it is closed before.
+/// A task's directory, with one owner at a time. Dropping it releases the directory; the database in it
+/// must be closed before.
 #[derive(Debug)]
 pub struct TaskDirectory {
     path: PathBuf,
@@ -51,11 +52,11 @@ impl Drop for TaskDirectory {
 }
 
 impl StateDirectory {
-    /// Takes the directory of a task for the caller alone. While another in this process has it, a `fresh`
-    /// one is made beside it, whose rows the changelogs have to give.
+    /// Takes the directory of a task for the caller alone. While another owner in this process has it, a
+    /// `fresh` one is made beside it, whose rows come from the changelogs.
     ///
     /// # Errors
-    /// `Unavailable` while another has it and no fresh one is wanted.
+    /// `Unavailable` while another owner has it and no fresh one is requested.
     pub fn claim(&self, task: &TaskId, fresh: bool) -> Result<TaskDirectory> {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let mut number = claims.newest.get(task).copied().unwrap_or(0);
@@ -90,13 +91,13 @@ fn numbered(path: &Path, number: u64) -> PathBuf {
     }
 }
 
-/// Takes `<task>.<n>` apart; `None` for other names.
+/// Parses `<task>.<n>`; `None` for other names.
 fn parts(name: &str) -> Option<(&str, u64)> {
     let (task, number) = name.rsplit_once('.')?;
     Some((task, number.parse().ok()?))
 }
 
-/// At start, when nobody has any: of each task the newest directory stays, under the usual name.
+/// At start, when none is in use: the newest directory of each task is kept, under the usual name.
 pub(in crate::state) fn settle(tasks: &Path) -> Result<()> {
     let failed = |cause| from_io(tasks, "reading the state directory", cause);
     let mut numbered: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
@@ -111,7 +112,7 @@ pub(in crate::state) fn settle(tasks: &Path) -> Result<()> {
         let Some(newest) = numbers.pop_last() else {
             continue;
         };
-        // The newest last: after a crash in between it is found again.
+        // The newest is renamed last: after a crash in between it is found again.
         for number in numbers.into_iter().chain([0]) {
             remove_directory(&self::numbered(&usual, number))?;
         }
@@ -139,12 +140,12 @@ mod tests {
         assert_eq!(held.path(), directory.task_path(&task));
         let error = directory.claim(&task, false).expect_err("held");
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        // Other tasks have others, also one whose name begins alike.
+        // Other tasks have other directories, even one whose name has the same prefix.
         assert!(directory.claim(&TaskId::new("counts", 33), false).is_ok());
         let fresh = directory.claim(&task, true).expect("beside it");
         assert!(fresh.path().ends_with("counts_3.1"));
         drop(held);
-        // The newest counts, also when the first is free again.
+        // The newest is valid, even when the first is free again.
         assert!(directory.claim(&task, false).is_err());
         fs::create_dir_all(fresh.path()).expect("made");
         drop(fresh);

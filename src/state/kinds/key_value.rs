@@ -1,4 +1,4 @@
-//! The kind of [`KeyValueStore`]: one row a key.
+//! The kind of [`KeyValueStore`]: one row per key.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use crate::state::{Direction, KeyValueStore, Medium, StoreKind};
 struct KeyValue;
 
 impl StoreKind {
-    /// One row a key. The store is a [`KeyValueStore`].
+    /// One row per key. The store is a [`KeyValueStore`].
     pub fn key_value() -> Self {
         Self::new(KeyValue)
     }

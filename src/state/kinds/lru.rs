@@ -1,9 +1,9 @@
-//! A store of at most so many rows, which forgets the one that was used longest ago. All of the kind is in this
-//! file: its rules, its handle and its tests.
+//! A store with a maximum number of rows, which evicts the least recently used one. The whole kind is in
+//! this file: its rules, its handle and its tests.
 //!
-//! What it forgets is deleted like anything else: the changelog says so. In which order the rows were used lives in
-//! memory alone: after a restart, or a write that was taken back, rows that it does not know count as used
-//! before all others, in the order of their keys.
+//! Evicted rows are deleted like any others: the changelog records it. The order of use is only in
+//! memory: after a restart, or a write that was rolled back, rows of unknown use count as used before all
+//! others, in the order of their keys.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -25,8 +25,8 @@ struct Lru {
 }
 
 impl StoreKind {
-    /// One row a key, of at most `entries_max` keys: the one that was used longest ago goes for a new one.
-    /// The store is a [`LruStore`].
+    /// One row per key, for at most `entries_max` keys: a new key evicts the least recently used one. The
+    /// store is a [`LruStore`].
     pub fn lru(entries_max: usize) -> Self {
         Self::new(Lru { entries_max })
     }
@@ -77,7 +77,7 @@ impl OpenStore for LruStore {
     }
 }
 
-/// A handle of an LRU store. A clone is the same store; it stays on its task's thread.
+/// A handle of an LRU store. A clone refers to the same store; it stays on its task's thread.
 #[derive(Clone)]
 pub struct LruStore(Rc<Inner>);
 
@@ -93,7 +93,7 @@ struct Uses {
     by_age: BTreeMap<u64, Box<[u8]>>,
     ages: HashMap<Box<[u8]>, u64>,
     next: u64,
-    /// How often rows had been taken back when this was right; `None` before it was.
+    /// The number of rollbacks when this was up to date; `None` before it was.
     as_of: Option<u64>,
 }
 
@@ -133,12 +133,12 @@ impl LruStore {
         }))
     }
 
-    /// How many rows it has at most.
+    /// The maximum number of rows.
     pub fn entries_max(&self) -> usize {
         self.0.entries_max
     }
 
-    /// Shows `read` the row of `key`, which counts as used. `read` must not use the same store.
+    /// Calls `read` with the row of `key`, which counts as used. `read` must not use the same store.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -152,11 +152,11 @@ impl LruStore {
         Ok(read(row))
     }
 
-    /// Sets the row of `key`, which counts as used; `None` deletes it. Where there are too many rows then, the
-    /// one that was used longest ago is deleted.
+    /// Sets the row of `key`, which counts as used; `None` deletes it. If there are then too many rows,
+    /// the least recently used one is deleted.
     ///
     /// # Errors
-    /// `TooLarge` if its changelog would not take the row; those of the backend.
+    /// `TooLarge` if the row is too large for its changelog; those of the backend.
     pub fn put(&self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
         self.know_uses()?;
         let table = &mut self.0.rows.borrow_mut().table;
@@ -180,7 +180,7 @@ impl LruStore {
         Ok(())
     }
 
-    /// All rows as they are now, by key. They do not count as used.
+    /// All rows as of now, by key. They do not count as used.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -190,7 +190,7 @@ impl LruStore {
             .range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)
     }
 
-    /// Brings the uses in line with the rows, if those were just opened or taken back.
+    /// Updates the uses from the rows, if those were just opened or rolled back.
     fn know_uses(&self) -> Result<()> {
         let taken_back = self.0.rows.borrow().taken_back;
         if self.0.uses.borrow().as_of == Some(taken_back) {
@@ -240,7 +240,7 @@ mod tests {
             ["a", "b"].iter().for_each(|key| put(key));
             assert!(has(&store, "a"), "and is the last one used");
             logs.commit(bench);
-            // Taken back: the row that was forgotten is there again.
+            // After a rollback, the evicted row is there again.
             bench.state.marks().set();
             put("c");
             assert!(!has(&store, "b"));

@@ -1,5 +1,5 @@
-//! The kinds of stores, a file each. What a kind says about itself is the trait in `kind.rs`; nothing else in
-//! the library asks which kind a store is of.
+//! The kinds of stores, one file each. The interface of a kind is the trait in `kind.rs`; nothing else in
+//! the library asks for the kind of a store.
 
 mod key_value;
 pub mod lru;

@@ -11,14 +11,14 @@ use crate::state::overlay::SharedOverlay;
 use crate::state::session_key::{self, SessionLayout};
 use crate::state::{ChangelogKeeps, Direction, Medium, SessionRules, SessionStore, StoreKind};
 
-/// What stands behind the key on the changelog: end and start.
+/// What follows the key on the changelog: end and start.
 const BYTES_AROUND_KEY: usize = 16;
 
 #[derive(Debug)]
 struct Session(SessionRules);
 
 impl StoreKind {
-    /// One row a key, start and end. The store is a [`SessionStore`].
+    /// One row per key, start and end. The store is a [`SessionStore`].
     pub fn session(rules: SessionRules) -> Self {
         Self::new(Session(rules))
     }

@@ -1,4 +1,4 @@
-//! The kinds of [`TimeOrderedStore`]: by time alone, or by key as well.
+//! The kinds of [`TimeOrderedStore`]: by time alone, or also by key.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -20,15 +20,15 @@ struct TimeOrdered {
 }
 
 impl StoreKind {
-    /// Rows ordered by a time and then by key, a key having a row at each of several times. The store is a
-    /// [`TimeOrderedStore`]; its rows are those of a key-value store whose keys begin with the time, on the disk
-    /// and on the changelog.
+    /// Rows ordered by a time and then by key; a key has a row at each of several times. The store is a
+    /// [`TimeOrderedStore`]; its rows are those of a key-value store whose keys begin with the time, on
+    /// disk and on the changelog.
     pub fn time_ordered() -> Self {
         Self::new(TimeOrdered { by_key: false })
     }
 
-    /// Rows ordered by a time and then by key, a key having one row, which is found by it. The store is a
-    /// [`TimeOrderedStore`]; its changelog has the keys, and the time before each row.
+    /// Rows ordered by a time and then by key; a key has one row, which can be found by it. The store is
+    /// a [`TimeOrderedStore`]; its changelog has the keys, and the time before each row.
     pub fn time_ordered_by_key() -> Self {
         Self::new(TimeOrdered { by_key: true })
     }
@@ -39,7 +39,7 @@ impl Kind for TimeOrdered {
         "time-ordered store"
     }
 
-    /// By time alone it is what a key-value store of such rows has always been on the disk.
+    /// By time alone, the layout on disk is that of a key-value store of such rows.
     fn descriptor(&self) -> String {
         match self.by_key {
             false => "key-value".to_owned(),
@@ -72,7 +72,7 @@ impl Kind for TimeOrdered {
     }
 }
 
-/// The changelog has the rows that are found by key; those in the order of time follow from them.
+/// The changelog has the rows found by key; those in time order are derived from them.
 #[derive(Debug)]
 struct ByKey;
 

@@ -12,15 +12,15 @@ use crate::state::overlay::SharedOverlay;
 use crate::state::versioned_key as keys;
 use crate::state::{ChangelogKeeps, Medium, StoreKind, VersionedRules, VersionedStore, row};
 
-/// A day: how much longer records are kept whole than the history is long, in milliseconds.
+/// A day: how much longer than the history uncompacted records are kept, in milliseconds.
 const SPARED_LONGER_MS: i64 = 86_400_000;
 
 #[derive(Debug)]
 struct Versioned(VersionedRules);
 
 impl StoreKind {
-    /// The versions of each key within a history. The store is a [`VersionedStore`]; its rows are plain, since
-    /// the kind keeps their timestamps itself.
+    /// The versions of each key within a history. The store is a [`VersionedStore`]; its rows are plain,
+    /// since the kind stores their timestamps itself.
     pub fn versioned(rules: VersionedRules) -> Self {
         Self::new(Versioned(rules))
     }
@@ -39,9 +39,9 @@ impl Kind for Versioned {
         format!("versioned, history {} ms", self.0.history_ms)
     }
 
-    /// The last record of a key is its newest version ([`VersionedStore::put`]). Its history must be there too:
-    /// records are spared from compaction for as long, and a day more, as Kafka Streams does, since the
-    /// history is of stream time and compaction goes by the wall clock.
+    /// The last record of a key is its newest version ([`VersionedStore::put`]). Its history must be
+    /// there too: records are exempt from compaction for as long, plus a day, as in Kafka Streams, since
+    /// the history is in stream time and compaction uses the wall clock.
     fn keeps(&self) -> ChangelogKeeps {
         ChangelogKeeps::Recent(self.0.history_ms.saturating_add(SPARED_LONGER_MS))
     }
@@ -104,7 +104,7 @@ impl OpenStore for VersionedStore {
         self.put_again(key, value, timestamp_ms)
     }
 
-    /// The newest versions, as reading without a time gives them.
+    /// The newest versions, as returned by reading without a time.
     fn each_row(&self, visit: &mut VisitRow<'_>) -> Result<()> {
         let mut rows = self.all_current()?;
         while let Some((row_key, stored)) = rows.next()? {
@@ -133,7 +133,7 @@ impl Expiry for VersionedStore {
         Self::segments(self).drop_below(first_live)
     }
 
-    /// A version that did not end may be on the changelog as far back as it began.
+    /// A version without an end may be on the changelog as far back as its start.
     fn purges(&self) -> bool {
         false
     }

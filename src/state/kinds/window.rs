@@ -1,4 +1,4 @@
-//! The kind of [`WindowStore`]: one row a key and window start, or as many as are put.
+//! The kind of [`WindowStore`]: one row per key and window start, or one per put.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -12,14 +12,14 @@ use crate::state::window_iter::too_short;
 use crate::state::window_key::{Layout, from_changelog};
 use crate::state::{ChangelogKeeps, Medium, StoreKind, WindowRules, WindowStore};
 
-/// What stands behind the key on the changelog: start and sequence.
+/// What follows the key on the changelog: start and sequence.
 const BYTES_AROUND_KEY: usize = 12;
 
 #[derive(Debug)]
 struct Window(WindowRules);
 
 impl StoreKind {
-    /// One row a key and window start; or many, when it keeps duplicates. The store is a [`WindowStore`].
+    /// One row per key and window start; or many, if it keeps duplicates. The store is a [`WindowStore`].
     pub fn window(rules: WindowRules) -> Self {
         Self::new(Window(rules))
     }
