@@ -1,12 +1,12 @@
-//! The rows of one store: what was written since the last commit, over a cache of committed rows,
-//! over the backend.
+//! The rows of one store: the writes since the last commit, over a cache of committed rows, over the
+//! backend.
 //!
 //! ```text
 //!            put                    seal                        committed
 //!  (backend) ----> Active ---------------------> Committing -------------------> Clean (cache)
 //!                    ^    put: the committing row     |                            |
 //!                    +----- moves to `older` <--------+<------------ put ----------+
-//!  rollback forgets Active and Committing; `older` is the committing row under an active one.
+//!  rollback discards Active and Committing; `older` is the committing row under an active one.
 //! ```
 
 pub(super) mod expected;
@@ -33,21 +33,21 @@ use crate::base::Result;
 pub(super) type SharedBackend = Rc<RefCell<Box<dyn Backend>>>;
 pub(super) type SharedTable = Rc<RefCell<Table>>;
 
-/// What an entry costs besides its bytes: itself, its slot in the index, what the allocator adds to its
-/// bytes, and its share of what has just doubled.
+/// The overhead of an entry besides its bytes: itself, its slot in the index, what the allocator adds to
+/// its bytes, and its share of what has just doubled.
 const ENTRY_BYTES: usize = 128;
-/// A row with this many bytes of room more than it needs gives them back.
+/// A row with this many bytes of spare room is shrunk.
 const MUCH_ROOM: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Not in use.
     Free,
-    /// Same as in the backend.
+    /// The same as in the backend.
     Clean,
-    /// Written in the generation that is being committed.
+    /// Written in the generation being committed.
     Committing,
-    /// Written since.
+    /// Written after that.
     Active,
 }
 
@@ -61,14 +61,14 @@ pub(super) enum Older {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// The key, and behind it the row.
+    /// The key, followed by the row.
     bytes: Vec<u8>,
     key_len: u32,
     pub(super) hash: u32,
     pub(super) state: State,
-    /// Whether there is a row; without, the key is known to be absent.
+    /// Whether there is a row; if not, the key is known to be absent.
     present: bool,
-    /// Read since the cache's hand passed.
+    /// Read since the cache's clock hand passed.
     referenced: bool,
     pub(super) older: Older,
 }
@@ -92,7 +92,7 @@ impl Entry {
             self.bytes[key_len..].copy_from_slice(bytes);
         } else {
             self.bytes.truncate(key_len);
-            // What a row costs is told by its length: no room is kept beside it.
+            // The memory of a row is determined by its length: there is no spare room.
             self.bytes.reserve_exact(bytes.len());
             self.bytes.extend_from_slice(bytes);
             if self.bytes.capacity() > MUCH_ROOM + 2 * self.bytes.len() {
@@ -108,30 +108,30 @@ impl Entry {
     }
 }
 
-/// What an entry was before a write under a mark.
+/// The state of an entry before a write under a mark.
 #[derive(Debug)]
 pub(super) enum Was {
-    /// Not there, as far as was known: forget it.
+    /// Not present, as far as was known: remove it.
     Absent,
-    /// Clean: forget it, the backend knows.
+    /// Clean: remove it, the backend has it.
     Clean,
     /// Its row is in `older`.
     Committing,
-    /// This row: where it is in [`Undo::bytes`].
+    /// This row: its place in [`Undo::bytes`].
     Active(Option<Range<usize>>),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Undo {
-    /// The marks that are set, the innermost last.
+    /// The existing marks, the innermost last.
     pub(super) marks: Vec<UndoMark>,
-    /// The writes since the outermost.
+    /// The writes since the outermost mark.
     pub(super) writes: Vec<(u32, Was)>,
-    /// Rows as they were, one behind the other, so that a mark costs no allocation per write.
+    /// Rows before the writes, one after another, so that a mark costs no allocation per write.
     pub(super) bytes: Vec<u8>,
 }
 
-/// How long everything was at a mark.
+/// The lengths of everything at a mark.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UndoMark {
     pub(super) writes: usize,
@@ -145,29 +145,29 @@ pub(super) struct Table {
     hashing: FixedState,
     pub(super) index: Index,
     pub(super) entries: Vec<Entry>,
-    /// The entry that was read last, as far as it is still there: it is likely to be written next.
+    /// The entry that was read last, if it is still there: it is likely to be written next.
     read: u32,
     pub(super) free: Vec<u32>,
     /// Entries written in the active generation, in the order of their first writes.
     pub(super) active: Vec<u32>,
     /// Those of the generation being committed.
     pub(super) committing: Vec<u32>,
-    /// The keys of both in order, from the first range on.
+    /// The keys of both in order, once a range has been read.
     pub(super) ordered: Option<BTreeMap<Box<[u8]>, u32>>,
-    /// The first keys, where rows are taken from the beginning.
+    /// The first keys, if rows are taken from the beginning.
     pub(super) head: Option<Head>,
-    /// The entries by segment, where rows expire.
+    /// The entries by segment, if rows expire.
     pub(super) groups: Option<Groups>,
     pub(super) undo: Undo,
     pub(super) limit: RowLimit,
-    /// What is read ahead, where the backend can.
+    /// The rows being read ahead, if the backend supports it.
     pub(super) expected: Option<Expected>,
-    /// What that may take of the cache.
+    /// How much of the cache those may use.
     pub(super) ahead_bytes: usize,
     pub(super) dirty_bytes: usize,
     pub(super) clean_bytes: usize,
     pub(super) cache_bytes: usize,
-    /// Where the search for rows to forget goes on.
+    /// Where the search for rows to evict continues.
     pub(super) hand: usize,
     scratch: Vec<u8>,
     spares: Spares,
@@ -241,7 +241,7 @@ impl Table {
         Ok(entry.row())
     }
 
-    /// Puts the backend's answer into the cache.
+    /// Stores the backend's answer in the cache.
     #[cold]
     fn load(&mut self, hash: u32, key: &[u8]) -> Result<u32> {
         if let Some(id) = self.find_expected(hash, key) {
@@ -265,12 +265,12 @@ impl Table {
         Ok(id)
     }
 
-    /// Whether the row of the key, or that there is none, is in memory.
+    /// Whether the row of the key, or its absence, is in memory.
     pub(super) fn holds(&self, key: &[u8]) -> bool {
         self.find(self.hash(key), key).is_some()
     }
 
-    /// Puts a committed row into the cache, unless a newer one is known.
+    /// Stores a committed row in the cache, unless a newer one is known.
     pub(super) fn offer(&mut self, key: &[u8], row: &[u8]) {
         let hash = self.hash(key);
         if self.find(hash, key).is_none() {
@@ -310,7 +310,7 @@ impl Table {
         id
     }
 
-    /// Forgets the entry, whose costs the caller has taken off.
+    /// Removes the entry, whose cost the caller has subtracted.
     pub(super) fn remove(&mut self, id: u32) {
         let entry = &mut self.entries[id as usize];
         entry.state = State::Free;
@@ -402,7 +402,7 @@ impl Table {
         self.active.push(id);
     }
 
-    /// Forgets clean rows that were not read since the hand passed, until the cache is small enough.
+    /// Evicts clean rows that were not read since the clock hand passed, until the cache is small enough.
     pub(super) fn evict(&mut self) {
         let mut steps = self.entries.len() * 2;
         let room = self.cache_bytes.saturating_sub(self.ahead_bytes);

@@ -22,10 +22,10 @@ pub struct TaskState {
     pub(super) stores: Vec<Opened>,
     pub(super) backend: SharedBackend,
     pub(super) times: Times,
-    /// Of each store's changelog, and last of the task changelog: the offset up to which the backend
+    /// For each store's changelog, and finally for the task changelog: the offset up to which the backend
     /// has it.
     pub(super) positions: Vec<Option<Position>>,
-    /// The wall clock, as the runtime last said.
+    /// The wall clock, as last set by the runtime.
     pub(super) wall_ms: i64,
     /// Number of changelog records of each store in the committing generation.
     pub(super) records: Vec<usize>,
@@ -47,8 +47,8 @@ impl std::fmt::Debug for TaskState {
 }
 
 impl TaskState {
-    /// Where the store's rows are on its changelog, as committed; `None` is its beginning. The store after
-    /// the last is the task changelog.
+    /// Where the store's rows are on its changelog, as committed; `None` is its beginning. The store
+    /// after the last is the task changelog.
     pub fn position(&self, store: usize) -> Option<Offset> {
         Some(self.positions.get(store).copied().flatten()?.offset)
     }
@@ -66,13 +66,13 @@ impl TaskState {
         meta::position_key(self.specs.get(index).map(|spec| &spec.name[..]))
     }
 
-    /// Tells the wall clock, in milliseconds since 1970. It goes with the positions, from which a
-    /// restore sees whether the changelog may have forgotten deletions since.
+    /// Sets the wall clock, in milliseconds since 1970. It is stored with the positions, so that a
+    /// restore can tell whether the changelog may have dropped deletions since.
     pub fn set_wall_ms(&mut self, wall_ms: i64) {
         self.wall_ms = wall_ms;
     }
 
-    /// The wall clock, as it was last told.
+    /// The wall clock, as last set.
     pub fn wall_ms(&self) -> i64 {
         self.wall_ms
     }
@@ -87,8 +87,8 @@ impl TaskState {
         &self.specs
     }
 
-    /// Sets how many bytes of committed rows are kept at hand, over all stores. Rows that are read ahead are
-    /// a part of it.
+    /// Sets how many bytes of committed rows are cached, over all stores. Rows that are read ahead are
+    /// part of it.
     pub fn set_cache_bytes(&self, cache_bytes: usize) {
         let share = cache_bytes / self.stores.len().max(1);
         for store in &self.stores {
@@ -96,8 +96,8 @@ impl TaskState {
         }
     }
 
-    /// Sets the largest record that the changelog of each store takes, in the order of the stores, in
-    /// bytes. A put whose row would be larger is refused.
+    /// Sets the largest record that the changelog of each store accepts, in the order of the stores, in
+    /// bytes. A put with a larger row is refused.
     pub fn set_changelog_limits(&mut self, max_record_bytes: &[usize]) {
         for ((store, spec), max) in self.stores.iter().zip(&self.specs).zip(max_record_bytes) {
             store
@@ -107,8 +107,8 @@ impl TaskState {
         }
     }
 
-    /// The store of that name, as a handle of type `S`: a [`KeyValueStore`], a [`WindowStore`], or that of
-    /// another kind. Done once, when an operator is wired.
+    /// The store of that name, as a handle of type `S`: a [`KeyValueStore`], a [`WindowStore`], or that
+    /// of another kind. Called once, when an operator is wired.
     ///
     /// # Errors
     /// `Internal` if there is none, or its kind has another handle.
@@ -140,7 +140,8 @@ impl TaskState {
         self.store(name)
     }
 
-    /// Shows all rows that reading the store of that name gives, of whatever kind it is, in its order.
+    /// Calls `visit` with all rows that reading the store of that name returns, of whatever kind it is,
+    /// in its order.
     ///
     /// # Errors
     /// `Internal` if there is none of that name; those of the backend and of `visit`.
@@ -158,8 +159,8 @@ impl TaskState {
             .ok_or_else(|| Error::internal(format!("task {} has no store named {name}", self.task)))
     }
 
-    /// The time of that name; the same name is the same slot. Names that begin with `store/` are the
-    /// stores' own.
+    /// The time of that name; the same name refers to the same slot. Names that begin with `store/`
+    /// belong to the stores.
     pub fn time(&self, name: &str) -> TimeSlot {
         self.times.slot(name)
     }
@@ -169,31 +170,32 @@ impl TaskState {
         NamedTimes::of(&self.times)
     }
 
-    /// Bytes held by what is not committed yet.
+    /// Bytes of uncommitted data.
     pub fn dirty_bytes(&self) -> usize {
         let overlays = self.stores.iter().map(|store| &store.overlay);
         overlays.map(|rows| rows.borrow().dirty_bytes()).sum()
     }
 
-    /// Bytes held by committed rows that are kept at hand, and what those that are read ahead may take.
+    /// Bytes of cached committed rows, plus what those being read ahead may use.
     pub fn cached_bytes(&self) -> usize {
         let overlays = self.stores.iter().map(|store| &store.overlay);
         overlays.map(|rows| rows.borrow().clean_bytes()).sum()
     }
 
-    /// Whether a time changed that is not committed yet.
+    /// Whether there is an uncommitted change of a time.
     pub fn has_new_times(&self) -> bool {
         self.times.are_new()
     }
 
-    /// What makes snapshots of the committed rows, on any thread: [`StoredState::of_snapshot`] reads one.
+    /// A source of snapshots of the committed rows, usable on any thread: [`StoredState::of_snapshot`]
+    /// reads one.
     ///
     /// [`StoredState::of_snapshot`]: super::StoredState::of_snapshot
     pub fn snapshots(&self) -> Arc<dyn Snapshots> {
         self.backend.borrow().snapshots()
     }
 
-    /// Waits until everything committed is on the disk for good; for a clean close.
+    /// Waits until everything committed is safely on disk; for a clean close.
     ///
     /// # Errors
     /// Those of the backend.

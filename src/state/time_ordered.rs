@@ -7,11 +7,11 @@
 //!                 0xff | key                                   time | row    key -> time | row
 //! ```
 //!
-//! Rows of one time come out in the order of their keys, which the operator makes. By time alone a key may
-//! have a row at each of several times. By key as well it has one: it can be found, replaced where it
-//! waits, or moved to another time.
+//! Rows of the same time are taken out in the order of their keys, which the operator defines. By time
+//! alone, a key may have a row at each of several times. By key as well, it has one: it can be found,
+//! replaced in place, or moved to another time.
 //!
-//! What was removed is never walked over again: the store knows its first keys (`head`), from opening on.
+//! Removed rows are never walked over again: the store knows its first keys (`head`), from opening on.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::base::{Error, Result};
 
 /// Memory for the first keys of a store.
 const HEAD_BYTES: usize = 1 << 20;
-/// What the row key of a row that is found by its key begins with. No time does.
+/// The prefix of the row key of a row that is found by its key. No time begins with it.
 pub(super) const BY_KEY: u8 = 0xff;
 
 /// Rows ordered by a time and then by key. A handle; it stays on its task's thread.
@@ -56,7 +56,7 @@ impl fmt::Debug for TimeOrderedStore {
 }
 
 impl TimeOrderedStore {
-    /// Orders `store` by time, whose rows must all be written so.
+    /// Orders `store` by time; all its rows must be written this way.
     pub fn new(store: KeyValueStore) -> Self {
         Self::with_head_bytes(store, HEAD_BYTES)
     }
@@ -70,7 +70,7 @@ impl TimeOrderedStore {
         }
     }
 
-    /// One whose rows are found by key as well.
+    /// A store whose rows can also be found by key.
     pub(super) fn by_key(mut self) -> Self {
         self.by_key = true;
         self
@@ -84,11 +84,11 @@ impl TimeOrderedStore {
         &self.store
     }
 
-    /// Sets the row of `key` at `time_ms`; `None` removes it. By time alone one key may have a row at each of
-    /// several times. By key as well, the row that the key had at another time goes.
+    /// Sets the row of `key` at `time_ms`; `None` removes it. By time alone, one key may have a row at
+    /// each of several times. By key as well, the row that the key had at another time is removed.
     ///
     /// # Errors
-    /// `User` if the time is negative, `TooLarge` if its changelog would not take the row; those of the
+    /// `User` if the time is negative, `TooLarge` if the row is too large for its changelog; those of the
     /// backend.
     pub fn put(&self, time_ms: i64, key: &[u8], row: Option<&[u8]>) -> Result<()> {
         if time_ms < 0 {
@@ -113,8 +113,7 @@ impl TimeOrderedStore {
         Ok(())
     }
 
-    /// Replaces the row of `key` where it waits, which stays its place. Returns the time; `None` if there is
-    /// no row to replace.
+    /// Replaces the row of `key` in place. Returns its time; `None` if there is no row to replace.
     ///
     /// # Errors
     /// As [`TimeOrderedStore::put`]; `Internal` if rows are not found by key.
@@ -139,7 +138,7 @@ impl TimeOrderedStore {
         Ok(time_ms)
     }
 
-    /// Shows `read` the row of `key` and its time. `read` must not use the same store.
+    /// Calls `read` with the row of `key` and its time. `read` must not use the same store.
     ///
     /// # Errors
     /// `Internal` if rows are not found by key; those of the backend.
@@ -200,13 +199,13 @@ impl TimeOrderedStore {
         first.map(time_of).transpose()
     }
 
-    /// Takes out the first row that is due at `until_ms`, with its key and itself in `key` and `row`, and
-    /// returns its time; `None` if none is due.
+    /// Takes out the first row that is due at `until_ms`, copying its key and itself to `key` and `row`,
+    /// and returns its time; `None` if none is due.
     ///
     /// # Errors
     /// As [`TimeOrderedStore::first_time_ms`].
     pub fn pop(&self, until_ms: i64, key: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<Option<i64>> {
-        // No time is negative, so that there is a number after every one.
+        // No time is negative, so there is a number after every one.
         let Ok(until_ms) = u64::try_from(until_ms) else {
             return Ok(None);
         };

@@ -1,7 +1,7 @@
 //! Named times that commit with the rows: of partitions, operators, stores and origins.
 //!
-//! A task behind a wide repartition topic has hundreds of them and changes a few between two commits,
-//! so what differs from the backend is kept in a list, and what changed since a mark in another.
+//! A task behind a wide repartition topic has hundreds of them and changes only a few between two
+//! commits, so differences from the backend are kept in a list, and changes since a mark in another.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,18 +9,18 @@ use std::rc::Rc;
 
 use super::NO_TIME;
 
-/// The name of the task's own time, the largest timestamp it has taken: deletions from key-value
+/// The name of the task's own time, the largest timestamp it has processed: deletions from key-value
 /// stores carry it on their changelogs.
 pub const TASK_TIME: &str = "task";
 
 #[derive(Debug)]
 struct Slot {
     name: Box<str>,
-    /// What the operators see.
+    /// The value for operators.
     value: Cell<i64>,
-    /// What is being committed.
+    /// The value being committed.
     sealed: Cell<i64>,
-    /// What the backend has.
+    /// The value in the backend.
     committed: Cell<i64>,
     /// Whether the slot is in the list of changes.
     listed: Cell<bool>,
@@ -38,8 +38,8 @@ struct Journal {
     before: RefCell<Vec<(TimeSlot, i64)>>,
 }
 
-/// One number that commits and rolls back with its task's state; [`NO_TIME`] at first. A clone is the
-/// same slot.
+/// One number that commits and rolls back with its task's state; [`NO_TIME`] at first. A clone refers to
+/// the same slot.
 #[derive(Clone, Debug)]
 pub struct TimeSlot(Rc<Slot>);
 
@@ -77,7 +77,7 @@ impl TimeSlot {
         larger
     }
 
-    /// Sets the value as one that the log has already.
+    /// Sets a value that the log already has.
     pub(super) fn restore(&self, time: i64) {
         self.0.value.set(time);
         self.0.sealed.set(time);
@@ -103,7 +103,7 @@ impl TimeSlot {
     }
 }
 
-/// The times of a task by name, for those who make some as they go. A clone has the same.
+/// The times of a task by name, for code that creates some later. A clone refers to the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct NamedTimes(Times);
 
@@ -117,7 +117,7 @@ impl NamedTimes {
         self.0.slot(name)
     }
 
-    /// The times that are set and whose names begin like this: what follows in the name, and the time.
+    /// The times that are set and whose names have this prefix: the rest of the name, and the time.
     pub fn set_under(&self, prefix: &str) -> Vec<(String, i64)> {
         let slots = self.0.slots.borrow();
         let under = slots.range(prefix.to_owned()..);
@@ -128,7 +128,7 @@ impl NamedTimes {
     }
 }
 
-/// All slots of a task. A clone has the same slots.
+/// All slots of a task. A clone refers to the same slots.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Times {
     slots: Rc<RefCell<BTreeMap<String, TimeSlot>>>,
@@ -172,7 +172,7 @@ impl Times {
         }
     }
 
-    /// Whether some value is not what the backend has.
+    /// Whether some value differs from the backend's.
     pub(super) fn are_new(&self) -> bool {
         let changed = self.journal.changed.borrow();
         let differs = |slot: &TimeSlot| slot.get() != slot.0.committed.get();
@@ -198,13 +198,13 @@ impl Times {
         }
     }
 
-    /// Sets a mark inside those that are set.
+    /// Sets a mark inside the existing ones.
     pub(super) fn mark(&self) {
         let before = self.journal.before.borrow().len();
         self.journal.marks.borrow_mut().push(before);
     }
 
-    /// Takes off the innermost mark.
+    /// Removes the innermost mark.
     pub(super) fn clear_mark(&self) {
         let mut marks = self.journal.marks.borrow_mut();
         marks.pop();
@@ -213,7 +213,7 @@ impl Times {
         }
     }
 
-    /// Goes back to the innermost mark, which stays.
+    /// Rolls back to the innermost mark, which stays.
     pub(super) fn undo_to_mark(&self) {
         let start = self.journal.marks.borrow().last().copied().unwrap_or(0);
         let undone = self.journal.before.borrow_mut().split_off(start);

@@ -1,8 +1,7 @@
-//! Stores with types: codecs and scratch buffers over the stores of bytes, so that operators touch
-//! none.
+//! Typed stores: codecs and scratch buffers over the stores of bytes, so that operators need none.
 //!
 //! A view is owned by one operator; several views of one store see the same rows. Rows have a form:
-//! [`Plain`] is the value, [`Timestamped`] the value behind its timestamp.
+//! [`Plain`] is the value, [`Timestamped`] the value after its timestamp.
 
 mod window;
 
@@ -18,23 +17,23 @@ use crate::codec::{Codec, Encoded, SharedCodec};
 
 /// How a row holds a value. Implemented by [`Plain`] and [`Timestamped`] only.
 pub trait Form<V>: sealed::Sealed {
-    /// What reading gives.
+    /// The result of reading.
     type Read;
-    /// What a put takes.
+    /// The argument of a put.
     type Write<'a>
     where
         V: 'a;
 
-    /// Writes the row of `value` into `out`, replacing what it held.
+    /// Writes the row of `value` to `out`, replacing its content.
     ///
     /// # Errors
-    /// `User` when the codec refuses.
+    /// `User` if the codec refuses.
     fn encode(codec: &dyn Codec<V>, value: Self::Write<'_>, out: &mut Vec<u8>) -> Result<Encoded>;
 
-    /// Takes a row apart.
+    /// Splits a row.
     ///
     /// # Errors
-    /// `User` when the codec refuses, `Corrupt` when the row is too short.
+    /// `User` if the codec refuses, `Corrupt` if the row is too short.
     fn decode(codec: &dyn Codec<V>, row: &[u8]) -> Result<Self::Read>;
 }
 
@@ -114,7 +113,7 @@ impl<K: 'static, V: 'static> Bytes<K, V> {
         encode_key(&*self.key_codec, key, &mut self.key)
     }
 
-    /// Encodes into `self.row`; whether there is a row, or the codec says null.
+    /// Encodes into `self.row`; returns whether there is a row, or the codec says null.
     fn encode_row<F: Form<V>>(&mut self, value: Option<F::Write<'_>>) -> Result<bool> {
         match value {
             None => Ok(false),
@@ -141,7 +140,7 @@ impl KeyBounds {
     /// Those of two keys.
     ///
     /// # Errors
-    /// `User` when a key cannot be encoded or is null.
+    /// `User` if a key cannot be encoded or is null.
     pub fn encode<K: 'static>(
         codec: &dyn Codec<K>,
         from: Bound<&K>,
@@ -183,7 +182,7 @@ impl KeyBounds {
     }
 }
 
-/// A key-value store with types.
+/// A typed key-value store.
 pub struct KeyValueView<K, V, F> {
     store: KeyValueStore,
     bytes: Bytes<K, V>,
@@ -220,10 +219,10 @@ impl<K: 'static, V: 'static, F: Form<V>> KeyValueView<K, V, F> {
         &self.bytes.key_codec
     }
 
-    /// The row of `key`, to be read and written with the key encoded once.
+    /// The row of `key`, to be read and written while the key is encoded only once.
     ///
     /// # Errors
-    /// `User` when the key cannot be encoded or is null.
+    /// `User` if the key cannot be encoded or is null.
     #[inline]
     pub fn entry(&mut self, key: &K) -> Result<KeyValueEntry<'_, K, V, F>> {
         self.bytes.encode_key(key)?;
@@ -233,7 +232,7 @@ impl<K: 'static, V: 'static, F: Form<V>> KeyValueView<K, V, F> {
     /// The value of `key`.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; those of the store.
     pub fn get(&mut self, key: &K) -> Result<Option<F::Read>> {
         self.entry(key)?.get()
     }
@@ -246,7 +245,7 @@ impl<K: 'static, V: 'static, F: Form<V>> KeyValueView<K, V, F> {
         self.entry(key)?.put(value)
     }
 
-    /// The rows between two keys as they are now, in the order of the keys' bytes.
+    /// The rows between two keys as of now, in the byte order of the keys.
     ///
     /// # Errors
     /// As [`KeyValueView::get`].
@@ -260,7 +259,7 @@ impl<K: 'static, V: 'static, F: Form<V>> KeyValueView<K, V, F> {
         self.range_of(&bounds, direction)
     }
 
-    /// The rows whose keys' bytes lie within bounds, as [`KeyValueView::range`].
+    /// The rows whose encoded keys are within bounds, as [`KeyValueView::range`].
     ///
     /// # Errors
     /// Those of the store.

@@ -1,4 +1,4 @@
-//! A store that knows what a key's value was at any time of its recent history.
+//! A store that knows the value of a key at any time of its recent history.
 //!
 //! ```text
 //!  put   A@10        B@20            null@30            C@40
@@ -6,10 +6,11 @@
 //! rows     ended at 20  ended at 30                         current
 //! ```
 //!
-//! A row is a version that ended, ordered by when it did, or the current one. A row that ended when it began
-//! remembers a deletion that nothing else shows. The changelog has the puts as they came, which is Kafka's
-//! layout, so a restore puts them again. Behind a put that is not the newest version of its key the newest one
-//! stands once more: compaction keeps the last record of a key, which must be that one.
+//! A row is a version that ended, ordered by its end, or the current one. A row that ended when it began
+//! records a deletion that nothing else shows. The changelog has the puts as they came, which is Kafka's
+//! layout, so a restore repeats the puts. After a put that is not the newest version of its key, the
+//! newest one is written again: compaction keeps the last record of a key, which must be the newest
+//! version.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -28,38 +29,40 @@ use crate::base::{Error, Result};
 /// The rules of a versioned store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionedRules {
-    /// How far back from the largest timestamp put it takes puts and knows values, in milliseconds.
+    /// How far back from the largest timestamp put it accepts puts and knows values, in milliseconds.
     pub history_ms: i64,
 }
 
 impl VersionedRules {
-    /// Length of a segment of ended versions: half the history, at least a minute. It does not show.
+    /// Length of a segment of ended versions: half the history, at least a minute. Not visible from
+    /// outside.
     pub fn segment_interval_ms(&self) -> i64 {
         (self.history_ms / 2).max(60_000)
     }
 }
 
-/// What a versioned store did with a put.
+/// The result of a put into a versioned store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionedPut {
-    /// It took the version, which is valid until this time, in milliseconds; `None` if it is the newest.
+    /// The version was accepted, and is valid until this time, in milliseconds; `None` if it is the
+    /// newest.
     Stored(Option<i64>),
     /// The version is older than the store's history; the operator counts a drop.
     Expired,
 }
 
-/// A value and when it was valid.
+/// A value and the time of its validity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version<'a> {
     /// The row's bytes.
     pub row: &'a [u8],
-    /// Since when it is valid, in milliseconds.
+    /// Start of its validity, in milliseconds.
     pub since_ms: i64,
-    /// Until when; `None` if it is the newest.
+    /// End of its validity; `None` if it is the newest.
     pub until_ms: Option<i64>,
 }
 
-/// A handle of a versioned store. A clone is the same store; it stays on its task's thread.
+/// A handle of a versioned store. A clone refers to the same store; it stays on its task's thread.
 #[derive(Clone)]
 pub struct VersionedStore(Rc<Inner>);
 
@@ -115,7 +118,8 @@ impl VersionedStore {
         &self.0.segments
     }
 
-    /// Segments below this hold no version that may be asked for, judged by the times being committed.
+    /// Segments below this hold no version that can still be requested, according to the times being
+    /// committed.
     pub(super) fn first_live_segment_sealed(&self) -> i64 {
         self.segment(self.0.clock.dead_until_sealed_ms())
     }
@@ -134,12 +138,12 @@ impl VersionedStore {
         self.0.clock.observed_ms()
     }
 
-    /// Sets the value of `key` from `timestamp_ms` on, until the next version that is known; `None` deletes it
+    /// Sets the value of `key` from `timestamp_ms` on, until the next known version; `None` deletes it
     /// for that time.
     ///
     /// # Errors
-    /// `User` if the timestamp is negative, `TooLarge` if its changelog would not take the row; those of the
-    /// backend.
+    /// `User` if the timestamp is negative, `TooLarge` if the row is too large for its changelog; those
+    /// of the backend.
     pub fn put(&self, key: &[u8], row: Option<&[u8]>, timestamp_ms: i64) -> Result<VersionedPut> {
         if timestamp_ms < 0 {
             return Err(Error::user(format!(
@@ -160,7 +164,7 @@ impl VersionedStore {
         Ok(VersionedPut::Stored(until_ms))
     }
 
-    /// Notes the newest version of `key`, or its deletion, once more.
+    /// Writes the newest version of `key`, or its deletion, once more.
     fn note_newest(&self, key: &[u8]) -> Result<()> {
         let newest = self.current(key, |current| {
             current.map(|(since_ms, row)| (since_ms, row.to_vec()))
@@ -170,7 +174,7 @@ impl VersionedStore {
             return Ok(());
         }
         let mut deleted_ms = None;
-        // What ended before is gone, or was overtaken by none; no version ends before 0.
+        // Rows that ended before are gone, or none was out of order; no version ends before 0.
         let mut from_ms = self.0.clock.dead_until_ms().max(0) - 1;
         while let Some(ended) = self.first_ended_after(key, from_ms)? {
             from_ms = ended.until_ms;
@@ -182,7 +186,8 @@ impl VersionedStore {
         Ok(())
     }
 
-    /// As [`VersionedStore::put`] of what the changelog has; nothing is refused, since it was not then.
+    /// As [`VersionedStore::put`] for a record of the changelog; nothing is refused, since it was not
+    /// refused then.
     pub(super) fn put_again(
         &self,
         key: &[u8],
@@ -192,7 +197,7 @@ impl VersionedStore {
         self.take(key, row, timestamp_ms).map(|_| ())
     }
 
-    /// Puts the version among the others, and says when the next one begins.
+    /// Inserts the version among the others, and returns when the next one begins.
     fn take(&self, key: &[u8], row: Option<&[u8]>, at_ms: i64) -> Result<Option<i64>> {
         self.0.clock.observe(at_ms);
         let mut current = None;
@@ -205,8 +210,8 @@ impl VersionedStore {
                 self.write_ended(key, (*since_ms, at_ms), was);
             }
             self.write_current(key, row.map(|row| (at_ms, row)));
-            // A deletion at the time of the version that it deletes leaves no trace, as in Kafka Streams: what
-            // comes later and is older is the newest then.
+            // A deletion at the time of the version that it deletes leaves no trace, as in Kafka Streams:
+            // an older version that arrives later is then the newest.
             if row.is_none() && is_later {
                 self.remember_deletion(key, at_ms)?;
             }
@@ -241,7 +246,7 @@ impl VersionedStore {
         Ok(Some(next.until_ms))
     }
 
-    /// Writes a version, or a deletion, where nothing is valid until `until_ms`.
+    /// Writes a version, or a deletion, at a time when nothing is valid until `until_ms`.
     fn write_between(
         &self,
         key: &[u8],
@@ -257,7 +262,7 @@ impl VersionedStore {
         }
     }
 
-    /// Notes that something ended at `at_ms`, unless a row says so.
+    /// Records that a version ended at `at_ms`, unless a row says so.
     fn remember_deletion(&self, key: &[u8], at_ms: i64) -> Result<()> {
         let known = {
             let buffers = &mut *self.0.buffers.borrow_mut();
@@ -294,7 +299,7 @@ impl VersionedStore {
         self.0.rows.borrow_mut().table.put(&buffers.key, row);
     }
 
-    /// Shows `read` the version that no other one ended.
+    /// Calls `read` with the version that no other one ended.
     fn current<R>(&self, key: &[u8], read: impl FnOnce(Option<(i64, &[u8])>) -> R) -> Result<R> {
         let row_key = &mut self.0.buffers.borrow_mut().key;
         keys::row_key(CURRENT, key, CURRENT, row_key);
@@ -303,7 +308,7 @@ impl VersionedStore {
         Ok(read(row.map(row::split).transpose()?))
     }
 
-    /// Of the versions that ended after `at_ms`, the first.
+    /// The first of the versions that ended after `at_ms`.
     fn first_ended_after(&self, key: &[u8], at_ms: i64) -> Result<Option<Ended>> {
         let Some(after_ms) = at_ms.checked_add(1) else {
             return Ok(None);
@@ -336,7 +341,8 @@ impl VersionedStore {
             .range(Bound::Included(from), to, Direction::Forward)
     }
 
-    /// Shows `read` the newest version of `key`; none if it was deleted. `read` must not use the same store.
+    /// Calls `read` with the newest version of `key`; none if it was deleted. `read` must not use the same
+    /// store.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -351,8 +357,9 @@ impl VersionedStore {
         })
     }
 
-    /// Shows `read` the version that was valid at `as_of_ms`. Before the store's history there is none, but for
-    /// the newest one, which is known for as long as it is valid. `read` must not use the same store.
+    /// Calls `read` with the version that was valid at `as_of_ms`. Before the store's history there is
+    /// none, except for the newest one, which is known for as long as it is valid. `read` must not use
+    /// the same store.
     ///
     /// # Errors
     /// As [`VersionedStore::get`].

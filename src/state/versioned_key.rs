@@ -5,14 +5,14 @@
 //! current  i64::MAX (8)           | key | i64::MAX (8)
 //! ```
 //!
-//! So what ended long ago leaves with its segment, and what is current never does.
+//! So versions that ended long ago are removed with their segment, and current ones never are.
 
 use crate::base::{Error, Result};
 
-/// The segment and the end of versions that did not end.
+/// The segment and the end of versions without an end.
 pub(super) const CURRENT: i64 = i64::MAX;
 
-/// Writes a row key into `out`.
+/// Writes a row key to `out`.
 #[inline]
 pub(super) fn row_key(segment: i64, key: &[u8], until_ms: i64, out: &mut Vec<u8>) {
     out.clear();
@@ -21,7 +21,7 @@ pub(super) fn row_key(segment: i64, key: &[u8], until_ms: i64, out: &mut Vec<u8>
     out.extend_from_slice(&until_ms.to_be_bytes());
 }
 
-/// Takes a row key apart: key, end.
+/// Splits a row key: key, end.
 ///
 /// # Errors
 /// `Corrupt` if it is too short.

@@ -8,11 +8,11 @@ use super::table::{State, Table};
 use super::{Direction, Scan};
 use crate::base::Result;
 
-/// How many committed rows are read at once where one that is due is not at hand.
+/// How many committed rows are read at once if one that is due is not in memory.
 const READ_AHEAD: usize = 512;
 
 impl Table {
-    /// The rows between two keys as they are now.
+    /// The rows between two keys as of now.
     pub(super) fn range(
         &mut self,
         from: Bound<&[u8]>,
@@ -22,8 +22,8 @@ impl Table {
         self.walk(from, to, direction, usize::MAX)
     }
 
-    /// A walk whose first `rows_max` rows are those from a key on; what it gives after those is not
-    /// complete.
+    /// A walk that is complete for its first `rows_max` rows from a key on; later results may be
+    /// incomplete.
     pub(super) fn first(&mut self, from: Bound<&[u8]>, rows_max: usize) -> Result<RowIter> {
         self.walk(from, Bound::Unbounded, Direction::Forward, rows_max)
     }
@@ -47,7 +47,8 @@ impl Table {
                 .collect()
         });
         let range = ordered.range::<[u8], _>((from, to));
-        // The row of a number is not behind that of the same number in the overlay, deletions aside.
+        // In the overlay, the row of a number is not after that of the same number here, apart from
+        // deletions.
         let mut live = 0;
         let mut take = |id: &u32| {
             let entry = &entries[*id as usize];
@@ -60,7 +61,7 @@ impl Table {
             Direction::Forward => ids.all(&mut take),
             Direction::Backward => ids.rev().all(&mut take),
         };
-        // Each row of the backend comes out or stands behind one of the overlay.
+        // Each row of the backend is returned or hidden by one of the overlay.
         let rows_max = rows_max.saturating_add(overlay.len());
         let backend = self.backend.borrow();
         let scan = backend.scan_some(self.column, from, to, direction, rows_max)?;
@@ -68,14 +69,14 @@ impl Table {
         Ok(RowIter::new(overlay, Some(scan), direction))
     }
 
-    /// Makes the table know its beginning from now on, in about `limit_bytes`.
+    /// Makes the table keep track of its beginning from now on, in about `limit_bytes`.
     pub(super) fn know_head(&mut self, limit_bytes: usize) {
         if self.head.is_none() {
             self.head = Some(Head::new(limit_bytes));
         }
     }
 
-    /// The smallest live key of a table that knows its beginning.
+    /// The smallest live key of a table that keeps track of its beginning.
     pub(super) fn first_key(&mut self) -> Result<Option<&[u8]>> {
         while let Some(head) = &self.head
             && head.first().is_none()
@@ -98,7 +99,7 @@ impl Table {
         }
         let complete = keys.len() < wanted;
         if complete {
-            // No walk will come soon, so that writes need not keep their keys in order.
+            // No walk is expected soon, so writes need not keep their keys in order.
             self.ordered = None;
         }
         if let Some(head) = &mut self.head {
@@ -107,7 +108,8 @@ impl Table {
         Ok(())
     }
 
-    /// Takes out the first row before `to`, if there is one, and puts its key and itself into these.
+    /// Takes out the first row before `to`, if there is one, and copies its key and itself to these
+    /// buffers.
     pub(super) fn pop(&mut self, to: &[u8], key: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<bool> {
         match self.first_key()? {
             Some(first) if first < to => {
@@ -126,7 +128,7 @@ impl Table {
         Ok(true)
     }
 
-    /// Puts committed rows from a key on into the cache.
+    /// Loads committed rows from a key on into the cache.
     #[cold]
     fn read_ahead(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         self.evict();
@@ -149,7 +151,7 @@ impl Table {
         Ok(())
     }
 
-    /// The committed row of a time-ordered table is of no use once it is removed.
+    /// The committed row of a time-ordered table is useless once it is removed.
     pub(super) fn forget_removed(&mut self, id: u32) {
         let entry = &self.entries[id as usize];
         if self.head.is_some() && entry.state == State::Clean && entry.row().is_none() {

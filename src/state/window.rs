@@ -1,7 +1,7 @@
-//! A store of a row per key and window start, which forgets what is past its retention.
+//! A store of one row per key and window start, which drops rows past its retention.
 //!
-//! What is read and what is refused is judged by the store's time (`store_clock`), whose times are starts.
-//! `tests/conformance/README.md` gives the rules of each medium.
+//! What is readable and what is refused depends on the store's time (`store_clock`), whose times are
+//! starts. `tests/conformance/README.md` gives the rules of each medium.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,11 +20,11 @@ use super::window_key::Layout;
 use super::{Direction, Medium, Put, WindowRules};
 use crate::base::{Error, Result};
 
-/// A handle of a window store. A clone is the same store; it stays on its task's thread.
+/// A handle of a window store. A clone refers to the same store; it stays on its task's thread.
 #[derive(Clone, Debug)]
 pub struct WindowStore(Rc<Inner>);
 
-/// The rows of a window store: one a key and start, or as many as are put.
+/// The rows of a window store: one per key and start, or one per put.
 #[derive(Debug)]
 enum Kept {
     Replaced(SharedTable),
@@ -45,7 +45,7 @@ struct Inner {
     rules: WindowRules,
     layout: Layout,
     clock: StoreClock,
-    /// The number of the last put, where duplicates are kept.
+    /// The number of the last put, if duplicates are kept.
     sequence: TimeSlot,
     segments: Segments,
     scratch: RefCell<Vec<u8>>,
@@ -118,14 +118,14 @@ impl WindowStore {
         self.0.clock.observed_ms()
     }
 
-    /// Holds the store's time back to `floor_ms`; `i64::MAX`, the default, does not. The store's time never
-    /// goes back: a floor below it, or below the last one, changes nothing. It commits and rolls back with
-    /// the rows.
+    /// Holds back the store's time to `floor_ms`; `i64::MAX`, the default, does not. The store's time
+    /// never goes back: a floor below it, or below the last one, changes nothing. It commits and rolls
+    /// back with the rows.
     pub fn set_floor_ms(&self, floor_ms: i64) {
         self.0.clock.set_floor_ms(floor_ms);
     }
 
-    /// Segments below this hold no live row, judged by the times being committed.
+    /// Segments below this hold no live row, according to the times being committed.
     pub(super) fn first_live_segment_sealed(&self) -> i64 {
         let dead_until_ms = self.0.clock.dead_until_sealed_ms();
         match self.0.layout.medium {
@@ -134,9 +134,9 @@ impl WindowStore {
         }
     }
 
-    /// Shows `read` the row of `key` and `start_ms`; none if it is past the retention. Where
-    /// duplicates are kept, which of them is as in Kafka Streams: the last put, if it was of this key
-    /// and start. `read` must not use the same store.
+    /// Calls `read` with the row of `key` and `start_ms`; none if it is past the retention. If duplicates
+    /// are kept, it is the same one as in Kafka Streams: the last put, if it was of this key and start.
+    /// `read` must not use the same store.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -172,11 +172,11 @@ impl WindowStore {
         }
     }
 
-    /// Sets the row of `key` and `start_ms`, or adds one where duplicates are kept; `None` removes
-    /// it, or is ignored.
+    /// Sets the row of `key` and `start_ms`, or adds one if duplicates are kept; `None` removes it, or is
+    /// ignored.
     ///
     /// # Errors
-    /// `User` if the start is negative, `TooLarge` if its changelog would not take the row.
+    /// `User` if the start is negative, `TooLarge` if the row is too large for its changelog.
     #[inline]
     pub fn put(&self, key: &[u8], start_ms: i64, row: Option<&[u8]>) -> Result<Put> {
         if start_ms < 0 {
@@ -194,7 +194,7 @@ impl WindowStore {
                 }
                 self.0.clock.observe(start_ms);
                 let dead_until_ms = self.0.clock.dead_until_ms();
-                // A live row's segment lives, so that most puts need no second division.
+                // A live row's segment is live, so most puts need no second division.
                 start_ms <= dead_until_ms && segment < inner.layout.segment(dead_until_ms)
             }
             Medium::InMemory => {
@@ -233,7 +233,7 @@ impl WindowStore {
         Ok(Put::Stored)
     }
 
-    /// A row comes to another segment than the last one.
+    /// A row is put into a segment other than the last one's.
     #[cold]
     fn enter(&self, segment: i64) {
         self.0.segments.enter(segment, |segments| {
@@ -246,8 +246,8 @@ impl WindowStore {
         });
     }
 
-    /// The live rows of `key` with starts in `from_ms..=to_ms` as they are now, by start, then in
-    /// the order of their puts.
+    /// The live rows of `key` with starts in `from_ms..=to_ms` as of now, by start, then in the order of
+    /// their puts.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -305,7 +305,7 @@ impl WindowStore {
         })
     }
 
-    /// What memory does not hold completely comes from the backend, segment by segment.
+    /// Rows that memory does not hold completely come from the backend, segment by segment.
     fn fetch_added(
         &self,
         rows: &SharedAdditions,
@@ -341,8 +341,8 @@ impl WindowStore {
         })
     }
 
-    /// All live rows as they are now. A persistent store gives them by segment, then by the bytes of
-    /// key and start; an in-memory one by start, then by key.
+    /// All live rows as of now. A persistent store returns them by segment, then by the bytes of key and
+    /// start; an in-memory one by start, then by key.
     ///
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
@@ -361,7 +361,7 @@ impl WindowStore {
         let mut parts = Vec::new();
         if from_ms <= to_ms {
             let first = layout.segment(from_ms).to_be_bytes();
-            // Starts are never negative, so that there is a number after every segment's.
+            // Starts are never negative, so there is a number after every segment's.
             let after = (layout.segment(to_ms) as u64 + 1).to_be_bytes();
             parts.push(self.0.kept.range(
                 Bound::Included(&first),

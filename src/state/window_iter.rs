@@ -17,17 +17,17 @@ pub struct WindowRow<'a> {
     pub row: &'a [u8],
 }
 
-/// A walk over the rows of a window store as they were when it began. It ends before the next commit.
+/// A walk over the rows of a window store as of its start. It must end before the next commit.
 #[derive(Debug)]
 pub struct WindowIter {
-    /// What is left to read, the last one first.
+    /// What remains to be read, the last part first.
     pub(super) parts: Vec<RowIter>,
-    /// What memory holds completely, which comes behind those.
+    /// The rows that memory holds completely, which come after those.
     pub(super) memory: Option<MemoryWalk>,
     pub(super) layout: Layout,
     pub(super) from_ms: i64,
     pub(super) to_ms: i64,
-    /// Length of the one key sought: longer keys may lie between two of its rows.
+    /// Length of the one key sought: longer keys may be between two of its rows.
     pub(super) key_len: Option<usize>,
 }
 
@@ -36,13 +36,13 @@ pub struct WindowIter {
 pub(super) struct MemoryWalk {
     pub(super) rows: SharedAdditions,
     pub(super) walk: Cursor,
-    /// The key, and behind it the row that came last.
+    /// The key, followed by the row that was returned last.
     pub(super) buffer: Vec<u8>,
     pub(super) key_len: usize,
 }
 
 impl MemoryWalk {
-    /// Takes the next row into the buffer and gives its start.
+    /// Copies the next row to the buffer and returns its start.
     fn next(&mut self) -> Result<Option<i64>> {
         self.buffer.truncate(self.key_len);
         let rows = self.rows.borrow();
@@ -66,7 +66,7 @@ impl WindowIter {
     /// The next row, or `None` at the end.
     ///
     /// # Errors
-    /// `Corrupt` when stored bytes are damaged, `Unavailable` when the disk does not answer.
+    /// `Corrupt` if stored bytes are damaged, `Unavailable` if the disk does not answer.
     #[expect(
         clippy::should_implement_trait,
         reason = "an `Iterator` cannot lend from itself"

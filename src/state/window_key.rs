@@ -1,4 +1,4 @@
-//! The keys of window rows, on the disk and on the changelog.
+//! The keys of window rows, on disk and on the changelog.
 //!
 //! ```text
 //! persistent  segment (8) | key | start (8) | sequence (4)     numbers big-endian, never negative
@@ -15,7 +15,7 @@ pub(super) struct Layout {
     interval_ms: i64,
 }
 
-/// A row key taken apart.
+/// The parts of a row key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts<'a> {
     pub(super) segment: i64,
@@ -35,7 +35,7 @@ impl Layout {
         }
     }
 
-    /// The unit of physical expiry that a start belongs to; of an in-memory store each start is one.
+    /// The unit of physical expiry for a start; in an in-memory store each start is one.
     #[inline]
     pub(super) fn segment(&self, start_ms: i64) -> i64 {
         match self.medium {
@@ -49,14 +49,14 @@ impl Layout {
         segment.saturating_mul(self.interval_ms)
     }
 
-    /// Writes a row key into `out`.
+    /// Writes a row key to `out`.
     #[inline]
     pub(super) fn row_key(&self, key: &[u8], start_ms: i64, sequence: u32, out: &mut Vec<u8>) {
         self.row_key_in(self.segment(start_ms), key, start_ms, sequence, out);
     }
 
-    /// Writes the key that a row would have in `segment` into `out`: a bound of a range, or a key
-    /// whose segment is known already, which saves a division.
+    /// Writes the key that a row would have in `segment` to `out`: a bound of a range, or a key whose
+    /// segment is already known, which saves a division.
     #[inline]
     pub(super) fn row_key_in(
         &self,
@@ -75,7 +75,7 @@ impl Layout {
         out.extend_from_slice(&sequence.to_be_bytes());
     }
 
-    /// Takes a row key apart; `None` if it is too short to be one.
+    /// Splits a row key; `None` if it is too short.
     #[inline]
     pub(super) fn parts<'a>(&self, row_key: &'a [u8]) -> Option<Parts<'a>> {
         let (segment, rest) = row_key.split_first_chunk::<8>()?;
@@ -98,7 +98,7 @@ impl Layout {
 }
 
 impl Parts<'_> {
-    /// Writes the changelog's key into `out`.
+    /// Writes the changelog's key to `out`.
     pub(super) fn changelog_key(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(self.key);
@@ -107,7 +107,7 @@ impl Parts<'_> {
     }
 }
 
-/// Takes a changelog key apart: key, start, sequence. `None` if it is too short to be one.
+/// Splits a changelog key: key, start, sequence. `None` if it is too short.
 pub(super) fn from_changelog(key: &[u8]) -> Option<(&[u8], i64, u32)> {
     let (rest, sequence) = key.split_last_chunk::<4>()?;
     let (key, start) = rest.split_last_chunk::<8>()?;

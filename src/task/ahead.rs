@@ -1,8 +1,8 @@
-//! Reading rows before the records that want them: where a store is asked for the key that a record came
-//! with, the keys of those that wait are known.
+//! Reads rows before the records that need them: if a store is looked up by the key of the incoming
+//! record, the keys of waiting records are known.
 //!
-//! Only while it is worth it. It begins when many records find their row in the backend alone, and ends
-//! when the cache has most of them, or the rows asked for turn out to be others.
+//! Only while it pays off. It starts when many records find their row only in the backend, and ends when
+//! most rows are in the cache, or the rows requested turn out to be different ones.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -13,36 +13,36 @@ use crate::base::{Offset, Result};
 use crate::batch::Cursor;
 use crate::state::{KeyValueStore, ReadAhead, TaskState, WantedKeys};
 
-/// How many of them are on their way at a time.
+/// How many of them are in flight at a time.
 const AHEAD_MAX: usize = 4;
-/// How many records pass between two decisions whether reading ahead pays.
+/// How many records pass between two decisions whether reading ahead pays off.
 const JUDGED: i64 = 4_096;
-/// It pays while at least one row in this many is not in memory.
+/// It pays off while at least one row in this many is not in memory.
 const RARE: u64 = 8;
-/// How many records pass before it is tried again once the rows were in memory.
+/// How many records pass before the next attempt once the rows were in memory.
 const PAUSE: Offset = 1 << 20;
 /// Fewer keys are not worth it.
 const KEYS_MIN: usize = 32;
 
-/// An input, and a store that is asked for the keys of its records.
+/// An input, and a store that is looked up by the keys of its records.
 pub(super) struct KeysAhead {
     queue: usize,
     store: KeyValueStore,
     active: bool,
-    /// Behind the last record whose key was looked at.
+    /// After the last record whose key was looked at.
     next: Offset,
     cursor: Option<Cursor>,
-    /// Where it was last judged, and how many rows had been read alone by then.
+    /// Where it was last evaluated, and how many rows had been read one by one by then.
     judged_at: Offset,
     loads: u64,
     /// Keys since then.
     asked: u64,
-    /// Nothing is tried before this.
+    /// No attempt before this offset.
     not_before: Offset,
 }
 
 impl KeysAhead {
-    /// The inputs of a task whose records bring the keys of a store.
+    /// The inputs of a task whose records carry the keys of a store.
     pub(super) fn of(spec: &TaskSpec, state: &TaskState) -> Vec<Self> {
         let mut found = Vec::new();
         for (queue, input) in spec.inputs.iter().enumerate() {
@@ -74,8 +74,8 @@ impl KeysAhead {
         found
     }
 
-    /// Has rows read for the records that wait. Without a reader, the store reads them when the first of
-    /// them is wanted.
+    /// Has rows read for the waiting records. Without a reader, the store reads them when the first one
+    /// is needed.
     pub(super) fn look(
         &mut self,
         queues: &[Queue],
@@ -133,7 +133,7 @@ impl KeysAhead {
             self.asked += keys.len() as u64;
             let rows = self.store.read_for(keys, self.queue, self.next - 1);
             if let (Some(rows), Some(reader)) = (rows, reader) {
-                // One that is gone is as good as none.
+                // A reader that is gone is the same as none.
                 let _ = reader.send(rows);
             }
         }
@@ -149,7 +149,8 @@ impl KeysAhead {
         let missing = loads - std::mem::replace(&mut self.loads, loads);
         let asked = std::mem::take(&mut self.asked);
         self.judged_at = position;
-        // Of more records than a worker steps over between two looks nothing is known: it went back, or on.
+        // If more records have passed than a worker processes between two checks, nothing is known: the
+        // position has jumped back, or ahead.
         let records = u64::try_from(records).unwrap_or(u64::MAX);
         if !self.active {
             self.active = position >= self.not_before && missing.saturating_mul(RARE) >= records;

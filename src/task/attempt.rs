@@ -1,4 +1,4 @@
-//! A part of the graph that runs as a whole or not at all.
+//! Part of the graph that runs completely or not at all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,7 +6,7 @@ use super::{Context, Policy, Stage};
 use crate::base::{Error, ErrorKind, Result, panic_message};
 
 impl Context {
-    /// Runs a part of the graph that begins at a source; see [`Context::guarded`].
+    /// Runs part of the graph starting at a source; see [`Context::guarded`].
     #[inline]
     pub(super) fn attempt(
         &mut self,
@@ -22,8 +22,8 @@ impl Context {
         outcome
     }
 
-    /// Runs a part of the graph. If it fails and the policies call for it, nothing of what it did
-    /// remains; a panic is an error of the user's closure.
+    /// Runs part of the graph. If it fails and the policies require it, everything it did is undone; a
+    /// panic is an error of the user's closure.
     #[inline]
     pub(super) fn guarded(&mut self, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let drops = self.policies.needs_marks().then(|| {
@@ -56,9 +56,9 @@ impl Context {
         outcome
     }
 
-    /// What becomes of what failed.
+    /// What happens after a failure.
     pub(super) fn policy_of(&self, stage: Stage, error: &Error) -> Policy {
-        // Only an error of the record itself can be skipped: a store that fails fails for all.
+        // Only an error of the record itself can be skipped: a store that fails, fails for all records.
         let policy = match error.kind() {
             ErrorKind::User | ErrorKind::TooLarge => self.policies.of(stage),
             _ => Policy::Fail,
@@ -70,7 +70,7 @@ impl Context {
     }
 }
 
-/// Runs what may call closures of the user's: a panic of theirs is an error of theirs.
+/// Runs code that may call user closures: a panic in one becomes its error.
 fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     let outcome = catch_unwind(AssertUnwindSafe(run));
     outcome.unwrap_or_else(|panic| {

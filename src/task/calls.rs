@@ -1,4 +1,4 @@
-//! What a task calls its nodes for besides records: to begin, when a timer is due, and before a commit
+//! Calls from a task to its nodes besides records: at the start, when a timer is due, and before a commit
 //! ([ADR 0024](../../docs/adr/0024-nodes-that-can-be-reached.md)).
 
 use super::wiring::CalledNode;
@@ -6,12 +6,13 @@ use super::{Calls, Clock, NodeId, Stage, Task};
 use crate::base::Result;
 
 impl Task {
-    /// Lets the nodes begin that want it, once after the task was made and after each abort, and tells
-    /// the wall clock, in milliseconds since 1970. A step does it by itself; who needs timers set at a
-    /// certain time calls it before.
+    /// Initializes the nodes that need it, once after the task was made and after each abort, and sets
+    /// the wall clock, in milliseconds since 1970. A step does this by itself; call it earlier if timers
+    /// must be set at a certain time.
     ///
     /// # Errors
-    /// What a node cannot begin with, whatever the policies: there is no record that could be skipped.
+    /// Any error of a node's initialization, whatever the policies: there is no record that could be
+    /// skipped.
     pub fn begin(&mut self, wall_ms: i64) -> Result<()> {
         self.context.wall_ms = wall_ms;
         if self.begun {
@@ -33,8 +34,8 @@ impl Task {
         self.context.timers.next_ms(Clock::Wall)
     }
 
-    /// Fires the timers that are due by the wall clock, in milliseconds since 1970, each once. Not while
-    /// the task has ended: what is behind it has closed.
+    /// Fires the timers that are due by the wall clock, in milliseconds since 1970, each once. Not after
+    /// the task has ended: everything downstream has closed.
     ///
     /// # Errors
     /// As [`Task::process`].
@@ -46,8 +47,8 @@ impl Task {
         self.fire(Clock::Wall, wall_ms)
     }
 
-    /// Fires the timers that are due by a clock, each once, in the order of the times for which they
-    /// were set. What fails and is skipped is not fired again before its next time.
+    /// Fires the timers that are due by a clock, each once, in the order of the times for which they were
+    /// set. A timer that fails and is skipped does not fire again before its next time.
     pub(super) fn fire(&mut self, clock: Clock, now_ms: i64) -> Result<()> {
         let mut fired = Vec::new();
         while let Some((id, timer)) = self.context.timers.take_due(clock, now_ms, &mut fired) {

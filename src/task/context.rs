@@ -1,4 +1,4 @@
-//! What a node sees of the task while it handles a record.
+//! What a node can access of the task while it handles a record.
 
 use std::sync::Arc;
 
@@ -21,20 +21,21 @@ pub enum DropReason {
     NullKey,
     /// Its value is null where a value is needed.
     NullValue,
-    /// Its window had closed.
+    /// Its window has closed.
     Late,
-    /// Its window had closed without waiting for its origin, whose input had been silent: see
+    /// Its window has closed without waiting for its origin, whose input had been silent: see
     /// [`Consumed::idle_timeout`](crate::dsl::Consumed::idle_timeout).
     ClosedWhileIdle,
-    /// The source refused it, by its predicate or its timestamp extractor, before it moved time.
+    /// The source refused it, by its predicate or its timestamp extractor, before it advanced time.
     Refused,
-    /// A store refused its row as older than it keeps.
+    /// A store refused its row as too old.
     Expired,
-    /// Its new key is null and it was to be repartitioned. Kafka Streams drops these without counting.
+    /// Its new key is null and it would have been repartitioned. Kafka Streams drops these without
+    /// counting.
     NullRepartitionKey,
-    /// An answer of a join by a foreign key, whose left row has changed since it asked.
+    /// An answer in a join by a foreign key, whose left row has changed since the request.
     Superseded,
-    /// A later change of its key had come before, and only the newest counts.
+    /// A later change of its key has arrived before, and only the newest counts.
     OutOfOrder,
     /// A policy skipped it after an error.
     Skipped,
@@ -42,12 +43,12 @@ pub enum DropReason {
     DeadLetter,
 }
 
-/// What decides the partition of a record.
+/// How the partition of a record is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionBy<'a> {
-    /// The hash of these bytes, as everywhere.
+    /// By the hash of these bytes, as everywhere.
     Key(&'a [u8]),
-    /// The number of the task's own partition, or what is left of it in a topic that has fewer.
+    /// The number of the task's own partition, modulo the topic's number of partitions.
     Task,
     /// The number itself.
     Number(u32),
@@ -106,8 +107,8 @@ impl Drops {
         REASONS.iter().map(|reason| (*reason, self.of(*reason)))
     }
 
-    /// What Kafka Streams' `dropped-records-total` counts: all but null repartition keys (which it
-    /// loses silently) and dead letters.
+    /// What Kafka Streams' `dropped-records-total` counts: all but null repartition keys (which it drops
+    /// silently) and dead letters.
     pub fn peer_total(&self) -> u64 {
         let ours = [DropReason::NullRepartitionKey, DropReason::DeadLetter];
         self.iter()
@@ -126,14 +127,14 @@ impl Drops {
     }
 }
 
-/// The record being handled and what its handling leaves behind.
+/// The record being handled and the effects of handling it.
 #[derive(Debug)]
 pub struct Context {
     pub(super) effects: Effects,
     pub(super) drops: Drops,
     /// How far each input has come.
     pub(super) reached: Vec<Reached>,
-    /// Whether some input has come further and the operators have not been told.
+    /// Whether some input has advanced and the operators have not been told.
     pub(super) moved: bool,
     /// Whether some input has several origins.
     pub(super) has_several_origins: bool,
@@ -141,11 +142,11 @@ pub struct Context {
     pub(super) input: usize,
     /// Whether a source has accepted the current record.
     pub(super) accepted: bool,
-    /// What each operator holds back that does.
+    /// What each operator that can hold back time is holding.
     pub(super) holds: Vec<Hold>,
-    /// The clock of the current record's own origin, where there are several.
+    /// The clock of the current record's own origin, if there are several.
     pub(super) late_clock_ms: Option<i64>,
-    /// The same where its topic has one origin that sends its clock; it is passed on.
+    /// The same if its topic has one origin that sends its clock; it is passed on.
     pub(super) origin_clock_ms: Option<i64>,
     /// Whether the current record's origin was left out for its silence and has not caught up.
     pub(super) was_silent: bool,
@@ -161,7 +162,7 @@ pub struct Context {
     pub(super) place: Arc<Place>,
     pub(super) stream_time_ms: i64,
     pub(super) wall_ms: i64,
-    /// Records undone.
+    /// Number of records undone.
     pub(super) undone: u64,
     pub(super) timers: Timers,
     pub(super) ends: InputEnds,
@@ -206,19 +207,19 @@ impl Context {
         }
     }
 
-    /// What is handled next has no origin.
+    /// The next records have no origin.
     pub(super) fn forget_clocks(&mut self) {
         self.late_clock_ms = None;
         self.origin_clock_ms = None;
         self.was_silent = false;
     }
 
-    /// What is known of the origin of what is handled now.
+    /// What is known of the origin of the current record.
     pub(super) fn clocks(&self) -> (Option<i64>, Option<i64>, bool) {
         (self.late_clock_ms, self.origin_clock_ms, self.was_silent)
     }
 
-    /// Goes back to an origin that was put aside.
+    /// Restores an origin that was saved.
     pub(super) fn set_clocks(&mut self, clocks: (Option<i64>, Option<i64>, bool)) {
         (self.late_clock_ms, self.origin_clock_ms, self.was_silent) = clocks;
     }
@@ -243,14 +244,14 @@ impl Context {
         self.offset
     }
 
-    /// The timestamp of the record that is being handled, as its source took it, in milliseconds; `None`
-    /// where none is: as time moves, and in what follows from a timer.
+    /// The timestamp of the record that is being handled, as assigned by its source, in milliseconds;
+    /// `None` if there is none: when time advances, and when handling a timer.
     pub fn record_ms(&self) -> Option<i64> {
         self.record_ms
     }
 
-    /// The largest timestamp that the task has taken from its inputs, the current record's included, in
-    /// milliseconds; -1 before the first.
+    /// The largest timestamp that the task has processed from its inputs, including the current record's,
+    /// in milliseconds; -1 before the first.
     pub fn stream_time_ms(&self) -> i64 {
         self.stream_time_ms
     }
@@ -260,14 +261,14 @@ impl Context {
         self.wall_ms
     }
 
-    /// How many records were undone so far. What an operator remembers of its store beside the store
-    /// holds only as long as this does not change.
+    /// How many records were undone so far. What an operator remembers about its store outside the store
+    /// is valid only as long as this does not change.
     pub fn undone(&self) -> u64 {
         self.undone
     }
 
-    /// A source takes its record, which has decoded: errors from here on are of processing, and the
-    /// input has come as far as the record.
+    /// A source accepts its record, which has been decoded: errors from here on are processing errors,
+    /// and the input has advanced as far as the record.
     pub fn accept(&mut self, timestamp_ms: i64) {
         self.stage = Stage::Process;
         self.accepted = true;
@@ -286,9 +287,9 @@ impl Context {
         }
     }
 
-    /// The time against which lateness is judged at a node, given the largest timestamp that the
-    /// operator has seen (design D13): with several origins the clock of the record's own, as of
-    /// that record; for a row that was held, the promise that was made of it.
+    /// The time against which lateness is judged at a node, given the largest timestamp that the operator
+    /// has seen: with several origins, the clock of the record's own origin, as of that record; for a row
+    /// that was held, the promise that was made for it.
     #[inline]
     pub fn lateness_time_ms(&self, bound: &TimeBound, observed_ms: i64) -> i64 {
         match bound.has_several_origins() {
@@ -297,7 +298,8 @@ impl Context {
         }
     }
 
-    /// Why a record is dropped whose window has closed although it is not late by its own origin.
+    /// The reason for dropping a record whose window has closed although it is not late by its own
+    /// origin.
     pub fn closed_reason(&self) -> DropReason {
         match self.was_silent {
             true => DropReason::ClosedWhileIdle,
@@ -305,8 +307,8 @@ impl Context {
         }
     }
 
-    /// How far time has come at a node: no window that ends after this may be closed yet. With
-    /// `i64::MAX` all that could come has ended.
+    /// How far time has advanced at a node: windows that end after this must not be closed yet.
+    /// `i64::MAX` means that no more records can arrive.
     #[inline]
     pub fn floor_ms(&self, bound: &TimeBound) -> i64 {
         bound.least(&|input| self.reached[input].counted_ms(), &|hold, ms| {
@@ -315,8 +317,8 @@ impl Context {
     }
 
     /// The time at which windows close, given the largest timestamp that the operator has seen: with
-    /// several origins by the slowest of them alone; with one, and when all have ended, by what was
-    /// seen.
+    /// several origins, according to the slowest of them; with one, and when all have ended, according to
+    /// what was seen.
     #[inline]
     pub fn closing_time_ms(&self, bound: &TimeBound, observed_ms: i64) -> i64 {
         match bound.has_several_origins() {
@@ -328,7 +330,7 @@ impl Context {
         }
     }
 
-    /// An operator says what is the oldest timestamp that it holds, `i64::MAX` if none.
+    /// An operator reports the oldest timestamp that it holds, `i64::MAX` if none.
     pub fn set_held(&mut self, hold: HoldId, oldest_ms: i64) {
         let undone = self.undone;
         let hold = &mut self.holds[hold.0];
@@ -336,14 +338,14 @@ impl Context {
         hold.undone = undone;
     }
 
-    /// Whether every operator has said what it holds, since the task was made or a record was undone.
+    /// Whether every operator has reported what it holds, since the task was made or a record was undone.
     pub(super) fn knows_holds(&self) -> bool {
         let mut holds = self.holds.iter();
         holds.all(|hold| hold.oldest_ms.is_some() && hold.undone == self.undone)
     }
 
-    /// What is promised at a sink, and what was promised leaving no silent input out: the clock by
-    /// which a record without an origin of its own is late.
+    /// What is promised at a sink, and what would be promised without leaving out silent inputs: the
+    /// clock by which a record without its own origin is late.
     fn promises_ms(&self, bound: &TimeBound) -> (i64, i64) {
         let held_ms = |hold: HoldId, ms| self.holds[hold.0].promise_ms(ms, self.undone);
         let own_ms = bound.least(&|input| self.reached[input].time_ms, &held_ms);
@@ -353,7 +355,7 @@ impl Context {
     /// Appends a dead letter that names the current record, and counts it.
     ///
     /// # Errors
-    /// `Invalid` if it is larger than the topic of the dead letters takes.
+    /// `Invalid` if it is too large for the dead-letter topic.
     pub(super) fn dead_letter(
         &mut self,
         (key, value): (Option<&[u8]>, Option<&[u8]>),
@@ -389,15 +391,15 @@ impl Context {
         Ok(())
     }
 
-    /// Enters a stage, so that an error counts for it, and returns the one that was left.
+    /// Enters a stage, to which errors are then attributed, and returns the previous one.
     pub fn enter(&mut self, stage: Stage) -> Stage {
         std::mem::replace(&mut self.stage, stage)
     }
 
-    /// The partition of an output topic that a record goes to.
+    /// The partition of an output topic for a record.
     ///
     /// # Errors
-    /// `User` when the topic has no partition of the number that was chosen.
+    /// `User` if the topic has no partition of the chosen number.
     #[inline]
     pub fn partition_of(&self, output: OutputId, partition_by: PartitionBy<'_>) -> Result<u32> {
         let spec = self.effects.output(output);
@@ -421,7 +423,7 @@ impl Context {
     /// Writes an encoded record to a partition of an output topic.
     ///
     /// # Errors
-    /// `TooLarge` when the record is larger than the topic takes, `User` when its timestamp is negative.
+    /// `TooLarge` if the record is too large for the topic, `User` if its timestamp is negative.
     pub fn write_to(
         &mut self,
         (output, partition): (OutputId, u32),
@@ -435,7 +437,7 @@ impl Context {
         let mut size =
             key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
         if spec.clocked {
-            // Its clock is a header too.
+            // Its clock is also a header.
             size += CLOCK_HEADER.len() + HEADER_MAX;
         }
         if size > spec.max_record_bytes || timestamp_ms < 0 {

@@ -1,4 +1,4 @@
-//! The records that a task wants written, encoded as they are made.
+//! The records that a task writes, encoded as they are made.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use crate::batch::{Batch, BatchesBuilder, BatchesMark};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputId(pub usize);
 
-/// Output records since the last commit: one builder a partition.
+/// Output records since the last commit: one builder per partition.
 #[derive(Debug)]
 pub struct Effects {
     topics: Vec<OutputTopic>,
-    /// The topics that records may name, and those that they did.
+    /// The topics that records may name, and those that they have named.
     dynamic: DynamicTopics,
     named: HashMap<Arc<str>, OutputId>,
     records: u64,
     bytes: usize,
-    /// Grows with each mark; a builder saves its own mark the first time it is touched after one.
+    /// Incremented with each mark; a builder saves its own mark the first time it is touched after one.
     epoch: u64,
     touched: Vec<(usize, usize, BatchesMark, i64)>,
-    /// The marks that are set, the innermost last.
+    /// The existing marks, the innermost last.
     marks: Vec<EffectsMark>,
     clock_interval_ms: i64,
 }
@@ -40,7 +40,7 @@ struct EffectsMark {
 struct OutputTopic {
     spec: OutputSpec,
     partitions: Vec<OutputPartition>,
-    /// What was taken since it was asked for.
+    /// The number of records taken since the last query.
     taken: Traffic,
 }
 
@@ -61,11 +61,11 @@ struct OutputPartition {
     epoch: u64,
     /// The last clock that was sent here, as far as this process knows.
     clock_ms: i64,
-    /// When a clock alone was sent last, by wall clock.
+    /// When a clock without a record was last sent, by the wall clock.
     said_at_ms: i64,
     /// Whether the partition is known to have had a record.
     used: bool,
-    /// Clocks alone that wait.
+    /// Number of waiting clocks without records.
     clocks_alone: u64,
 }
 
@@ -104,7 +104,7 @@ impl Effects {
     /// The topic that a record names.
     ///
     /// # Errors
-    /// `User` if it was not there when the application started.
+    /// `User` if it did not exist when the application started.
     pub fn named(&mut self, topic: &str) -> Result<OutputId> {
         if let Some(output) = self.named.get(topic) {
             return Ok(*output);
@@ -182,14 +182,14 @@ impl Effects {
         self.records += 1;
     }
 
-    /// Says which clock goes with the record just appended to a partition.
+    /// Records which clock goes with the record just appended to a partition.
     pub(super) fn set_clock(&mut self, output: OutputId, partition: u32, clock_ms: i64) {
         self.topics[output.0].partitions[partition as usize].clock_ms = clock_ms;
     }
 
-    /// Sends a clock alone to the partitions that do not know it yet; with `again` to all of them. It
-    /// goes where records have ever been, or to all partitions if the topic's readers need it, and
-    /// not more often than the interval says.
+    /// Sends a clock without a record to the partitions that do not know it yet; with `again`, to all of
+    /// them. It is sent to partitions that have ever had records, or to all partitions if the topic's
+    /// readers need it, but not more often than the interval allows.
     pub(super) fn send_clock(
         &mut self,
         output: OutputId,
@@ -207,13 +207,13 @@ impl Effects {
             if !news || !(to_all || slot.used) {
                 continue;
             }
-            // An end is said at once. A wall clock that was set back is no reason to wait.
+            // An end is sent at once. A wall clock that was set back is no reason to wait.
             let since_ms = wall_ms.saturating_sub(slot.said_at_ms);
             if clock_ms != i64::MAX && (0..interval_ms).contains(&since_ms) {
                 continue;
             }
             slot.said_at_ms = wall_ms;
-            // A clock alone has no time of its own; 0 is the earliest that any broker takes.
+            // A clock without a record has no time of its own; 0 is the earliest that any broker accepts.
             let timestamp_ms = if clock_ms == i64::MAX {
                 0
             } else {
@@ -225,12 +225,13 @@ impl Effects {
         }
     }
 
-    /// Sends a clock alone to a partition not more often than this, in milliseconds by wall clock.
+    /// Sets the minimum interval at which clocks without records are sent to a partition, in milliseconds
+    /// of the wall clock.
     pub fn set_clock_interval_ms(&mut self, interval_ms: i64) {
         self.clock_interval_ms = interval_ms;
     }
 
-    /// The repartition topics whose unused partitions are told no clock, with their partitions that are
+    /// The repartition topics whose unused partitions are sent no clock, with their partitions that are
     /// not known to be used.
     pub fn unused(&self) -> impl Iterator<Item = (OutputId, TopicPartition)> + '_ {
         let topics = self.topics.iter().enumerate();
@@ -247,12 +248,12 @@ impl Effects {
         })
     }
 
-    /// Says that a partition has had a record, from whomever.
+    /// Records that a partition has had a record, from any task.
     pub fn set_used(&mut self, output: OutputId, partition: u32) {
         self.topics[output.0].partitions[partition as usize].used = true;
     }
 
-    /// Takes it that no partition knows the clock: it is sent at the next commit.
+    /// Assumes that no partition knows the clock: it is sent at the next commit.
     pub(super) fn forget_clocks(&mut self, output: OutputId) {
         for slot in &mut self.topics[output.0].partitions {
             slot.clock_ms = i64::MIN;
@@ -260,7 +261,7 @@ impl Effects {
         }
     }
 
-    /// Remembers this point, for [`Effects::undo_to_mark`], inside those that are remembered already.
+    /// Sets a mark, for [`Effects::undo_to_mark`], inside the existing ones.
     pub(super) fn mark(&mut self) {
         if self.marks.is_empty() {
             self.touched.clear();
@@ -273,12 +274,12 @@ impl Effects {
         });
     }
 
-    /// Forgets what was appended since the innermost mark, and that mark.
+    /// Discards what was appended since the innermost mark, and removes that mark.
     pub(super) fn undo_to_mark(&mut self) {
         let Some(mark) = self.marks.pop() else {
             return;
         };
-        // A builder that was touched under several marks has several entries: the oldest counts.
+        // A builder that was touched under several marks has several entries: the oldest one applies.
         for (topic, partition, before, clock_ms) in self.touched.drain(mark.touched..).rev() {
             let slot = &mut self.topics[topic].partitions[partition];
             slot.builder.truncate(before);
@@ -288,12 +289,12 @@ impl Effects {
         self.epoch += 1;
     }
 
-    /// Forgets the innermost mark: what was appended since belongs to the one around it.
+    /// Removes the innermost mark: what was appended since belongs to the surrounding one.
     pub(super) fn clear_mark(&mut self) {
         self.marks.pop();
     }
 
-    /// Takes everything, leaving nothing: of each partition the batches in their order.
+    /// Takes everything, leaving nothing: for each partition the batches in their order.
     pub fn take(&mut self) -> Vec<(TopicPartition, Batch)> {
         self.records = 0;
         self.bytes = 0;
@@ -318,7 +319,7 @@ impl Effects {
         batches
     }
 
-    /// Each topic with what was taken for it since the last call.
+    /// Each topic with the number of records taken for it since the last call.
     pub fn take_traffic(&mut self) -> impl Iterator<Item = (&Arc<str>, Traffic)> + '_ {
         let topics = self.topics.iter_mut();
         topics.map(|topic| (&topic.spec.topic, std::mem::take(&mut topic.taken)))

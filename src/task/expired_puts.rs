@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Counts the puts that the stores of one node refused as older than they keep, for the node to count
-/// drops. A clone is the same counter.
+/// Counts the puts that the stores of one node refused as too old, so that the node can count drops. A
+/// clone is the same counter.
 #[derive(Clone, Debug, Default)]
 pub struct ExpiredPuts(Rc<Cell<u64>>);
 
@@ -14,7 +14,7 @@ impl ExpiredPuts {
         self.0.set(self.0.get() + 1);
     }
 
-    /// How many there were since this was asked.
+    /// The number since the last query.
     pub fn take(&self) -> u64 {
         self.0.take()
     }

@@ -1,7 +1,7 @@
-//! What is counted of the records that go through a task, for whoever watches it.
+//! Counts of the records that go through a task, for monitoring.
 //!
-//! All of it is plain numbers of the task's own, which its thread adds to: no record pays for an allocation or a
-//! lock. The runtime publishes them.
+//! All of them are plain numbers of the task, updated by its thread: no record pays for an allocation or
+//! a lock. The runtime publishes them.
 
 use super::{Drops, Stage, Task};
 use crate::base::{NO_TIMESTAMP, TopicPartition};
@@ -11,7 +11,7 @@ use crate::base::{NO_TIMESTAMP, TopicPartition};
 pub struct Traffic {
     /// Records.
     pub records: u64,
-    /// What they take, in bytes.
+    /// Their size, in bytes.
     pub bytes: u64,
 }
 
@@ -23,11 +23,11 @@ impl Traffic {
     }
 }
 
-/// What has come in by one input of a task.
+/// The throughput of one input of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InputFigures {
-    /// Records taken, with the bytes of key, value and headers. What is read again after an aborted commit counts
-    /// again.
+    /// Records processed, with the bytes of key, value and headers. Records that are read again after an
+    /// aborted commit count again.
     pub taken: Traffic,
     /// Those of them that the source refused, or that a policy skipped or sent to the dead letters.
     pub rejected: u64,
@@ -62,7 +62,7 @@ impl Failures {
 }
 
 impl Drops {
-    /// Counts a record that failed, besides what became of it.
+    /// Counts a failed record, in addition to its outcome.
     pub(super) fn count_failure(&mut self, stage: Stage) {
         self.1.count(stage);
     }
@@ -74,14 +74,15 @@ impl Drops {
 }
 
 impl Task {
-    /// Each input with what came in by it since the task was made.
+    /// Each input with its throughput since the task was made.
     pub fn input_figures(&self) -> impl Iterator<Item = (&TopicPartition, InputFigures)> + '_ {
         let queues = self.inputs.queues.iter();
         queues.map(|queue| (&queue.partition, queue.figures))
     }
 
-    /// How far all of its inputs have come, in milliseconds: no window that ends after this may close, whatever
-    /// operators hold back besides. `None` before the first record, and once all inputs have ended.
+    /// How far all of its inputs have advanced, in milliseconds: windows that end after this must not
+    /// close, whatever operators hold back in addition. `None` before the first record, and once all
+    /// inputs have ended.
     pub fn floor_ms(&self) -> Option<i64> {
         let reached = self.context.reached.iter();
         let floor_ms = reached.map(super::time_bound::Reached::counted_ms).min()?;

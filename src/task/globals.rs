@@ -1,10 +1,10 @@
-//! Stores that one task fills and all others of the instance read, whatever their threads.
+//! Stores that one task fills and all others in the instance read, on any thread.
 //!
 //! ```text
-//!  global topics -> task -> its own stores --(what changed, after each step)--> GlobalRows <- other tasks
+//!  global topics -> task -> its own stores --(changes, after each step)--> GlobalRows <- other tasks
 //! ```
 //!
-//! They have no part in anybody's commit: a reader sees the newest row that is there when it looks.
+//! They are not part of any commit: a reader sees the newest row that exists when it looks.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,7 +14,7 @@ use super::{CLOCK_HEADER, StepLimits, Task};
 use crate::base::Result;
 use crate::batch::BatchesBuilder;
 
-/// The rows of a global store. A clone has the same.
+/// The rows of a global store. A clone refers to the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct GlobalRows(Arc<RwLock<BTreeMap<Vec<u8>, Vec<u8>>>>);
 
@@ -22,13 +22,13 @@ pub struct GlobalRows(Arc<RwLock<BTreeMap<Vec<u8>, Vec<u8>>>>);
 pub type GlobalRow = (Vec<u8>, Vec<u8>);
 
 impl GlobalRows {
-    /// Shows `read` the row of `key` as it is now.
+    /// Calls `read` with the row of `key` as of now.
     pub fn get<R>(&self, key: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> R {
         let rows = self.0.read().unwrap_or_else(PoisonError::into_inner);
         read(rows.get(key).map(Vec::as_slice))
     }
 
-    /// The rows between two keys as they are now, in the order of the keys' bytes.
+    /// The rows between two keys as of now, in the byte order of the keys.
     pub fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Vec<GlobalRow> {
         let rows = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let inside = |key: &[u8]| {
@@ -55,7 +55,7 @@ impl GlobalRows {
     }
 }
 
-/// The global stores of an instance, by name. A clone has the same.
+/// The global stores of an instance, by name. A clone refers to the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct GlobalStores(Arc<BTreeMap<String, GlobalRows>>);
 
@@ -73,8 +73,8 @@ impl GlobalStores {
 }
 
 impl Task {
-    /// Takes all records of the inputs and shows the rows that they changed to those who read `stores`: what
-    /// a task of global stores does. It commits nowhere.
+    /// Processes all records of the inputs and publishes the changed rows to the readers of `stores`: the
+    /// work of a task of global stores. It commits nowhere.
     ///
     /// # Errors
     /// As [`Task::process`].

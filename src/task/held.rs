@@ -1,15 +1,15 @@
-//! Rows that an operator holds until time passes, and what becomes of one that cannot be passed on.
+//! Rows that an operator holds until time passes, and what happens to one that cannot be passed on.
 //!
-//! Such a row would fail every record that makes its time pass, now and later. So where a policy does not
-//! fail, it is the row that is given up, not the record: each row is passed on under a mark of its own,
-//! and what a failing one did is undone, alone.
+//! Such a row would fail every record that advances time past it, now and later. So unless the policy is
+//! to fail, the row is given up, not the record: each row is passed on under its own mark, and only what
+//! a failing one did is undone.
 
 use std::fmt;
 
 use super::{Context, DropReason, Policy, Stage};
 use crate::base::{Header, Headers, Result};
 
-/// A row that is held, as it is when its time has come.
+/// A held row whose time has come.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldRow<'a> {
     /// The store that holds it.
@@ -38,8 +38,9 @@ impl fmt::Display for HeldRow<'_> {
 }
 
 impl Context {
-    /// Makes a record that is older than the one being handled, of which the node has promised no more: it
-    /// is late by no clock that is ahead of it. The clock that came with the record in hand may be.
+    /// Makes a record that is older than the one being handled, and for which the node has promised
+    /// nothing more: it must not count as late by a clock that is ahead of it, as the clock of the
+    /// current record may be.
     ///
     /// # Errors
     /// Those of `push`.
@@ -57,13 +58,13 @@ impl Context {
         outcome
     }
 
-    /// Passes on a row that was held until time passed. Its record has no origin: what comes out
-    /// because time passed has an order of its own, whichever record made it pass. An error, or a
-    /// panic, counts for the row: where the policy does not fail, nothing of what the row did remains,
-    /// it is counted and goes to the dead letters, and the record that made time pass goes on.
+    /// Passes on a row that was held until time passed. Its record has no origin: records sent because
+    /// time passed have their own order, whichever record made it pass. An error, or a panic, is
+    /// attributed to the row: unless the policy is to fail, everything the row did is undone, it is
+    /// counted or sent to the dead letters, and the record that advanced time continues.
     ///
     /// # Errors
-    /// Those of `push`, naming the row, where the policy is to fail.
+    /// Those of `push`, naming the row, if the policy is to fail.
     pub fn release(
         &mut self,
         row: HeldRow<'_>,

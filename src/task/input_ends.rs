@@ -1,12 +1,12 @@
-//! Which inputs have ended, in a task that feeds itself.
+//! Which inputs have ended, in a task with feedback edges.
 //!
-//! Its inputs end one by one: one that leads back only after the task has ended those that cause it. So the
-//! end of an input closes the nodes alone that no other input can reach any more
-//! ([ADR 0025](../../docs/adr/0025-feedback-edges-and-draining.md)).
+//! Its inputs end one by one: a feedback input ends only after the task has ended the inputs that cause
+//! it. So the end of an input closes only the nodes that no other input can reach any more ([ADR
+//! 0025](../../docs/adr/0025-feedback-edges-and-draining.md)).
 
 use super::{NodeId, TaskSpec};
 
-/// Which inputs have ended. In a task without a loop nothing is kept: all end at once.
+/// Which inputs have ended. For a task without a loop nothing is stored: all end at once.
 #[derive(Debug, Default)]
 pub(super) struct InputEnds {
     /// By input.
@@ -48,7 +48,7 @@ impl InputEnds {
         self.ended.get(input).copied().unwrap_or(false)
     }
 
-    /// Whether it may have: where nothing is kept, a node that hears of an end hears of all.
+    /// Whether it may have: if nothing is stored, a node that is told of an end is told of all.
     pub(super) fn may_have_come(&self, input: usize) -> bool {
         self.ended.get(input).copied().unwrap_or(true)
     }
@@ -69,7 +69,7 @@ impl InputEnds {
         self.ended.iter().all(|ended| *ended)
     }
 
-    /// An input goes on.
+    /// An input continues.
     #[inline]
     pub(super) fn forget(&mut self, input: usize) {
         if let Some(ended) = self.ended.get_mut(input) {
@@ -77,7 +77,7 @@ impl InputEnds {
         }
     }
 
-    /// All inputs go on.
+    /// All inputs continue.
     pub(super) fn forget_all(&mut self) {
         self.ended.fill(false);
     }

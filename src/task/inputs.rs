@@ -1,4 +1,4 @@
-//! The queues in front of a task, and which record is next: the one with the smallest timestamp.
+//! The input queues of a task, and which record is next: the one with the smallest timestamp.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,16 +9,16 @@ use super::{InputFigures, InputSpec, Source};
 use crate::base::{Error, NO_TIMESTAMP, Offset, Result, TopicPartition};
 use crate::batch::{Cursor, Fetched, RecordRef};
 
-/// Where a task stands in one of its inputs.
+/// A task's position in one of its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputProgress {
     /// The input.
     pub partition: TopicPartition,
     /// The next offset to be processed.
     pub position: Offset,
-    /// Bytes fetched and not yet processed.
+    /// Bytes fetched but not processed yet.
     pub buffered_bytes: usize,
-    /// The largest timestamp taken from it, in milliseconds.
+    /// The largest timestamp read from it, in milliseconds.
     pub partition_time_ms: i64,
 }
 
@@ -34,12 +34,12 @@ pub(super) struct Queue {
 
     /// The batch that holds the next record, and its bytes.
     head: Option<(Cursor, usize)>,
-    /// The batches behind it.
+    /// The batches after it.
     fetched: VecDeque<(Cursor, usize)>,
     head_timestamp_ms: Option<i64>,
-    /// Whether the source finds times that are not its topic's.
+    /// Whether the source determines times that differ from the topic's.
     pub(super) extracts: bool,
-    /// The time of the head, where the source has found one that is not its topic's.
+    /// The time of the head, if the source has determined one that differs from the topic's.
     pub(super) extracted_ms: Option<i64>,
     buffered_bytes: usize,
     pub(super) position: Offset,
@@ -47,7 +47,7 @@ pub(super) struct Queue {
     /// Records that its source has accepted.
     pub(super) accepted: u64,
     pub(super) figures: InputFigures,
-    /// The end of the partition when last asked for.
+    /// The end of the partition at the last request.
     end: Offset,
 }
 
@@ -81,7 +81,7 @@ impl Queue {
             cursor.next_record()?;
         }
         if cursor.remaining() > 0 {
-            // Once these are read, whether there is more has to be asked anew.
+            // Once these are read, the log must be asked again whether there is more.
             self.end = Offset::MAX;
             let bytes = fetched.batch.as_bytes().len();
             self.buffered_bytes += bytes;
@@ -109,7 +109,7 @@ impl Queue {
         self.head = Some(lent);
     }
 
-    /// A cursor at the record of that offset, or the first one fetched behind it.
+    /// A cursor at the record of that offset, or the first one fetched after it.
     pub(super) fn cursor_at(&self, offset: Offset) -> Result<Option<Cursor>> {
         for (cursor, _) in self.head.iter().chain(&self.fetched) {
             if cursor.last_offset() >= offset {
@@ -119,7 +119,7 @@ impl Queue {
         Ok(None)
     }
 
-    /// Drops batches that are read and looks at the next record.
+    /// Drops batches that have been read and looks at the next record.
     #[inline]
     pub(super) fn find_head(&mut self) -> Result<()> {
         while let Some((cursor, bytes)) = &self.head {
@@ -144,7 +144,7 @@ impl Queue {
         self.head_timestamp_ms.is_some()
     }
 
-    /// The time that the source finds in a record. What goes wrong here goes wrong again, and is told,
+    /// The time that the source determines for a record. An error here occurs again, and is reported,
     /// when the record is taken.
     fn extract(&self, record: &RecordRef<'_>) -> Option<i64> {
         let extract = || self.source.timestamp_ms(record, self.time_ms);
@@ -162,7 +162,7 @@ impl Inputs {
         Self { queues }
     }
 
-    /// Takes a fetched batch.
+    /// Adds a fetched batch.
     ///
     /// # Errors
     /// `Internal` if the task does not read that partition, `Corrupt` if the batch is damaged.
@@ -184,8 +184,8 @@ impl Inputs {
         Ok(())
     }
 
-    /// Says where the partition ends now, and how far the reader has come: it passes gaps that leave
-    /// no record. A task with several inputs waits for one that is empty but not at its end.
+    /// Sets where the partition ends now, and how far the reader has come: it skips gaps without records.
+    /// A task with several inputs waits for one that is empty but not at its end.
     ///
     /// # Errors
     /// `Internal` if the task does not read that partition.
@@ -199,8 +199,8 @@ impl Inputs {
         self.follow(partition, reader_position)
     }
 
-    /// Says how far the reader of an input has come. Where no record is left in between, the task has come
-    /// as far: past what is no record.
+    /// Sets how far the reader of an input has come. If no record is left in between, the task advances
+    /// just as far: past offsets without records.
     ///
     /// # Errors
     /// `Internal` if the task does not read that partition.
@@ -212,19 +212,19 @@ impl Inputs {
         Ok(())
     }
 
-    /// Whether every input is empty and at its end, as far as [`Inputs::set_end`] has told.
+    /// Whether every input is empty and at its end, as far as set by [`Inputs::set_end`].
     pub fn are_at_end(&self) -> bool {
         self.queues.iter().all(Queue::is_at_end)
     }
 
-    /// Whether some input holds records while another is empty: ask for the end of those before the
-    /// next step, since what was at its end may have more by now.
+    /// Whether some input holds records while another is empty: ask for the end of the empty ones before
+    /// the next step, since what was at its end may have more by now.
     pub fn is_waiting(&self) -> bool {
         let holds = |queue: &Queue| queue.head_timestamp_ms.is_some();
         self.queues.len() > 1 && self.queues.iter().any(holds) && !self.queues.iter().all(holds)
     }
 
-    /// The inputs that are empty while others wait for them: ask for their end.
+    /// The inputs that are empty while others wait for them: their ends must be requested.
     pub fn starved(&self) -> impl Iterator<Item = &TopicPartition> {
         let empty = self
             .queues
@@ -257,7 +257,7 @@ impl Inputs {
         chosen.map(|(_, position)| position)
     }
 
-    /// Where the task stands in each input.
+    /// The task's position in each input.
     pub fn progress(&self) -> impl Iterator<Item = InputProgress> + '_ {
         self.queues.iter().map(|queue| InputProgress {
             partition: queue.partition.clone(),
@@ -267,7 +267,7 @@ impl Inputs {
         })
     }
 
-    /// Bytes fetched and not yet processed, over all inputs.
+    /// Bytes fetched but not processed yet, over all inputs.
     pub fn buffered_bytes(&self) -> usize {
         self.queues.iter().map(|queue| queue.buffered_bytes).sum()
     }

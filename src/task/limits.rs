@@ -2,23 +2,22 @@
 
 use std::fmt;
 
-/// Where a step of a task ends, whichever comes first. It takes one record at least.
+/// Where a step of a task ends, whichever comes first. It processes at least one record.
 #[derive(Clone, Copy)]
 pub struct StepLimits<'a> {
     /// Records taken.
     pub records: usize,
-    /// Bytes made: records to be written, and rows that are not committed. Looked at as often as the
-    /// clock.
+    /// Bytes produced: records to be written, and uncommitted rows. Checked as often as the clock.
     pub bytes: usize,
-    /// How long it takes, in nanoseconds.
+    /// Its duration, in nanoseconds.
     pub duration_ns: u64,
-    /// The clock, in nanoseconds. A task has none of its own; this one is looked at more rarely the faster records are
-    /// handled.
+    /// The clock, in nanoseconds. A task has none of its own; this one is read less often the faster
+    /// records are handled.
     pub clock: &'a dyn Fn() -> u64,
 }
 
 impl StepLimits<'static> {
-    /// So many records, however long they take and however much they make.
+    /// This many records, however long they take and however much they produce.
     pub fn records(records: usize) -> Self {
         Self {
             records,
@@ -29,7 +28,7 @@ impl StepLimits<'static> {
     }
 }
 
-/// So many records.
+/// This many records.
 impl From<usize> for StepLimits<'static> {
     fn from(records: usize) -> Self {
         Self::records(records)
@@ -52,11 +51,11 @@ impl fmt::Debug for StepLimits<'_> {
     }
 }
 
-/// How many records a task handles between two looks at the limits of its step.
+/// How many records a task handles between two checks of its step's limits.
 ///
-/// To read a clock costs as much as to handle a record that is filtered out, and a closure of the
-/// user's may take seconds. So the number grows while records are fast, and falls to one as soon as they
-/// are not; it is kept from step to step, since a slow record is rarely alone.
+/// Reading a clock costs as much as handling a record that is filtered out, and a user closure may take
+/// seconds. So the number grows while records are fast, and drops to one as soon as they are not; it is
+/// kept from step to step, since slow records rarely come alone.
 #[derive(Debug)]
 pub(super) struct Pace(usize);
 
@@ -70,7 +69,7 @@ impl Pace {
     const MOST: usize = 32;
     /// Reading the clock this often, in nanoseconds, costs nothing measurable.
     const OFTEN_NS: u64 = 100_000;
-    /// The step would outlast its end by about as much.
+    /// The step would exceed its limit by about this much.
     const RARELY_NS: u64 = 1_000_000;
 
     fn looked(&mut self, elapsed_ns: u64, is_much: bool) {
@@ -82,7 +81,7 @@ impl Pace {
     }
 }
 
-/// What [`Task::process`](super::Task::process) did.
+/// The result of [`Task::process`](super::Task::process).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Records taken from the inputs.
@@ -91,15 +90,15 @@ pub struct Progress {
     pub more: bool,
 }
 
-/// A step that goes on.
+/// A step in progress.
 pub(super) struct Step<'a> {
     limits: &'a StepLimits<'a>,
     records: usize,
-    /// The number of records at which the limits are looked at next.
+    /// The number of records at which the limits are checked next.
     look_at: usize,
     looked_ns: u64,
     until_ns: u64,
-    /// What waited for a commit when the limits were looked at last, and may wait at most, in bytes.
+    /// The uncommitted bytes at the last check, and their limit.
     bytes: usize,
     bytes_most: usize,
     is_over: bool,
@@ -125,7 +124,7 @@ impl<'a> Step<'a> {
         self.is_over
     }
 
-    /// Counts a record that was taken; whether [`Step::look`] is next.
+    /// Counts a record that was processed; returns whether [`Step::look`] is next.
     #[inline]
     pub(super) fn took(&mut self) -> bool {
         self.records += 1;
@@ -133,7 +132,7 @@ impl<'a> Step<'a> {
         self.records >= self.look_at
     }
 
-    /// Looks at the limits; `bytes` wait for a commit now.
+    /// Checks the limits; `bytes` are waiting for a commit now.
     pub(super) fn look(&mut self, pace: &mut Pace, bytes: usize) {
         let now_ns = (self.limits.clock)();
         self.is_over |= bytes >= self.bytes_most || now_ns >= self.until_ns;
@@ -157,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    /// Takes records that cost this many nanoseconds and bytes each; returns how many, and how often the clock
-    /// was looked at.
+    /// Processes records that cost this many nanoseconds and bytes each; returns how many, and how often
+    /// the clock was read.
     fn run(pace: &mut Pace, limits: (usize, usize, u64), each: (u64, usize)) -> (usize, usize) {
         let (now_ns, looks) = (Cell::new(0), Cell::new(0));
         let clock = || {

@@ -6,8 +6,8 @@
 //!                                                             stores    stores   effects
 //! ```
 //!
-//! A task does no log IO, never waits and reads no clock. It turns inputs into effects: records to
-//! write, changed rows, positions. The runtime commits them, all or nothing.
+//! A task does no log IO, never waits and reads no clock. It turns inputs into effects: records to write,
+//! changed rows, positions. The runtime commits them, all or nothing.
 //!
 //! Edges between nodes are typed when they are wired ([`Wiring`]): a record crosses a node boundary
 //! by one indirect call, without serialisation, downcast or allocation. State lives in stores and

@@ -1,24 +1,24 @@
-//! Time across a repartition topic (design D13, ADR 0010): one clock for each upstream task.
+//! Time across a repartition topic (ADR 0010): one clock for each upstream task.
 //!
-//! Every record on a repartition topic that several tasks write carries a header: the origin's number
-//! and its clock, which is a promise: nothing earlier is still to come from it, apart from what is
-//! out of order in its own input. An origin that is silent on a partition sends the clock alone, at
-//! commit. The reader keeps the largest clock of each origin.
+//! Every record on a repartition topic that several tasks write carries a header: the origin's number and
+//! its clock, which is a promise: no earlier record is still to come from it, apart from what is out of
+//! order in its own input. An origin that sends nothing to a partition sends the clock without a record,
+//! at commit. The reader keeps the largest clock of each origin.
 //!
-//! Whether a record is late is judged by the clock of the origin that it came from, as of that record.
-//! Where that differs from the clock of its sender (the sender read several origins, or left out an
-//! input that was silent) it goes with the record.
+//! Whether a record is late is judged by the clock of its origin, as of that record. If that differs from
+//! the clock of its sender (the sender read several origins, or left out an input that was silent), it is
+//! sent along with the record.
 //!
-//! An origin whose input is silent is left out by a lease that it renews: time here may reach what
-//! the others had at the renewal before. So who comes back within a renewal loses nothing.
+//! An origin whose input is silent is left out by a lease that it renews: time here may reach what the
+//! others had at the previous renewal. So an origin that returns within a renewal loses nothing.
 //!
 //! ```text
 //! header "marea.clock":  kind 1 byte (0 record, 1 clock alone, 2 silent) | origin u32 BE | clock i64 BE
 //!                        | where it differs: clock for lateness i64 BE
 //! ```
 //!
-//! A clock of `i64::MAX` says that the origin's input has ended; the next record of any origin takes that
-//! back, for all: more is coming, and who is next is a matter of pace.
+//! A clock of `i64::MAX` means that the origin's input has ended; the next record of any origin revokes
+//! that for all of them: more is coming, and it is a matter of pace from which one.
 
 use crate::base::{Error, NO_TIMESTAMP, Result};
 use crate::batch::RecordRef;
@@ -30,14 +30,14 @@ const HEADER_LEN: usize = 13;
 /// Length of the longest header.
 pub(super) const HEADER_MAX: usize = HEADER_LEN + 8;
 
-/// What carries a clock.
+/// What a clock is sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carrier {
     /// A record.
     Record,
-    /// Nothing: the clock is all there is.
+    /// No record: only the clock.
     Alone,
-    /// Nothing, and the origin's input is silent.
+    /// No record, and the origin's input is silent.
     Silent,
 }
 
@@ -73,7 +73,7 @@ impl ClockMark {
         }
     }
 
-    /// Reads the mark of a record; `None` where a foreign writer left it out.
+    /// Reads the mark of a record; `None` if a foreign writer omitted it.
     pub(super) fn of(record: &RecordRef<'_>) -> Result<Option<Self>> {
         if record.has_no_headers() {
             return Ok(None);
@@ -113,7 +113,7 @@ impl ClockMark {
     }
 }
 
-/// Why an origin is left out, as its slot has it; a lease is its time plus [`LEASED`].
+/// Why an origin is left out, as stored in its slot; a lease is its time plus [`LEASED`].
 const NEVER: i64 = NO_TIMESTAMP;
 const BACK_FROM_SILENCE: i64 = -2;
 const PRESENT: i64 = 0;
@@ -127,19 +127,19 @@ pub(super) struct Origins {
     clocks: Vec<TimeSlot>,
     /// Whether and why each is left out.
     left_out: Vec<TimeSlot>,
-    /// What the others had when an origin said last that it is silent: what its lease will be if it
-    /// says so again. Lost with the process, which costs one renewal.
+    /// What the others had when an origin last said that it is silent: its lease if it says so again.
+    /// Lost with the process, which costs one renewal.
     offered: Vec<Option<i64>>,
-    /// How far time has come here; it never goes back.
+    /// How far time has advanced here; it never goes back.
     floor: TimeSlot,
-    /// The least clock among those that count, while nobody changed.
+    /// The smallest of the clocks that count, as long as nothing has changed.
     least_ms: Option<i64>,
 }
 
 /// How far a record's own origin had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OriginClock {
-    /// The clock that the record may be late by.
+    /// The clock by which the record may be late.
     pub(super) late_clock_ms: i64,
     /// Whether the origin was left out because it was silent, and has not caught up.
     pub(super) was_silent: bool,
@@ -158,7 +158,7 @@ impl Origins {
         origins
     }
 
-    /// Takes the clock of a record and returns how far its origin has come.
+    /// Takes the clock of a record and returns how far its origin has advanced.
     pub(super) fn observe(&mut self, mark: ClockMark) -> Result<OriginClock> {
         let origin = mark.origin as usize;
         let (Some(clock), Some(left_out)) = (self.clocks.get(origin), self.left_out.get(origin))
@@ -182,14 +182,14 @@ impl Origins {
                 clock.raise(clock_ms);
                 match left_out.get() {
                     LEASED.. => left_out.set(BACK_FROM_SILENCE),
-                    // The input goes on behind its end. The others may be about to go on too, only
-                    // later: whoever has really ended says so again.
+                    // The input continues beyond its end. The others may be about to continue too, only
+                    // later: an origin that has really ended says so again.
                     ENDED => self.forget_ends(),
                     _ => {}
                 }
             }
         }
-        // Who was not the slowest, and only came further, changes nothing.
+        // An origin that was not the slowest, and only advanced, changes nothing.
         let same = before.1 == self.left_out[origin].get() && before.0 > self.least_ms;
         if !same {
             self.raise_floor();
@@ -208,7 +208,7 @@ impl Origins {
         })
     }
 
-    /// A silent origin holds nobody back beyond what the others had at the renewal before this one.
+    /// A silent origin holds back nothing beyond what the others had at the previous renewal.
     fn renew(&mut self, origin: usize) {
         let others = self.clocks.iter().enumerate();
         let others = others.filter(|(other, _)| *other != origin);
@@ -228,7 +228,7 @@ impl Origins {
         }
     }
 
-    /// Whether there is more than one: else time needs no waiting.
+    /// Whether there is more than one: otherwise there is nothing to wait for.
     pub(super) fn are_several(&self) -> bool {
         self.clocks.len() > 1
     }
@@ -246,7 +246,7 @@ impl Origins {
         self.clocks.iter().zip(&self.left_out).any(said)
     }
 
-    /// Takes it that no origin has ended.
+    /// Assumes that no origin has ended.
     pub(super) fn forget_ends(&mut self) {
         for left_out in &self.left_out {
             if left_out.get() == ENDED {
@@ -256,7 +256,7 @@ impl Origins {
         self.raise_floor();
     }
 
-    /// How far all origins have come; `i64::MAX` when all have ended. What it has reached it keeps.
+    /// How far all origins have advanced; `i64::MAX` when all have ended. It never goes back.
     pub(super) fn floor_ms(&self) -> i64 {
         match self.have_ended() {
             true => i64::MAX,
@@ -280,7 +280,7 @@ impl Origins {
     }
 }
 
-/// The clock with which an origin counts; `None` once it has ended.
+/// The clock of an origin for this purpose; `None` once it has ended.
 fn counted(clock: &TimeSlot, left_out: &TimeSlot) -> Option<i64> {
     match left_out.get() {
         ENDED => None,
@@ -297,7 +297,7 @@ pub struct SinkTime {
 }
 
 impl SinkTime {
-    /// That of a topic, kept with the state.
+    /// That of a topic, stored with the state.
     pub(super) fn of(state: &TaskState, topic: &str) -> Self {
         Self {
             clock: state.time(&format!("sent/{topic}")),
@@ -305,7 +305,7 @@ impl SinkTime {
         }
     }
 
-    /// Moves the clock to a promise and returns it. It never goes back.
+    /// Advances the clock to a promise and returns it. It never goes back.
     pub(super) fn advance(&self, promise_ms: i64) -> i64 {
         if promise_ms != i64::MAX {
             self.clock.raise(promise_ms);
@@ -318,7 +318,7 @@ impl SinkTime {
         self.ended.set(1);
     }
 
-    /// Takes it that the input has not ended.
+    /// Assumes that the input has not ended.
     pub(super) fn forget_end(&self) {
         if self.ended.get() == 1 {
             self.ended.set(0);

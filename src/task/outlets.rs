@@ -1,4 +1,4 @@
-//! The children of a node that chooses among them by name.
+//! The children of a node that selects among them by name.
 
 use super::{Context, Port, Tick};
 use crate::base::{Error, Record, Result};
@@ -6,7 +6,7 @@ use crate::base::{Error, Record, Result};
 /// The children of a node, in the order in which they were added, some with a name.
 pub struct Outlets<K, V> {
     outlets: Vec<(Option<String>, Port<K, V>)>,
-    /// How to copy a record, where it was declared.
+    /// How to copy a record, if that was declared.
     copy: Option<fn(&Record<K, V>) -> Record<K, V>>,
 }
 
@@ -22,7 +22,7 @@ impl<K: 'static, V: 'static> Outlets<K, V> {
     /// Sends a record to every child: the last one gets the record itself, the others copies.
     ///
     /// # Errors
-    /// The first error of a child; `User` where there are several children and no way to copy.
+    /// The first error of a child; `User` if there are several children and no way to copy.
     pub fn push(&self, record: Record<K, V>, context: &mut Context) -> Result<()> {
         let Some(((_, last), others)) = self.outlets.split_last() else {
             return Ok(());
@@ -41,7 +41,7 @@ impl<K: 'static, V: 'static> Outlets<K, V> {
         last.push(record, context)
     }
 
-    /// Sends a record to the child of that name alone.
+    /// Sends a record only to the child of that name.
     ///
     /// # Errors
     /// `User` if there is none; else those of the child.

@@ -1,7 +1,7 @@
-//! Changes of versioned tables that a later one of their key has overtaken.
+//! Out-of-order changes of versioned tables: a later change of their key came first.
 //!
-//! Such a table keeps and passes them, since they are part of its history. What stands on its newest rows
-//! leaves them out: so their mark goes with the record through the graph, as far as the next store.
+//! Such a table stores and forwards them, since they are part of its history. Operators on its newest
+//! rows ignore them: so a mark goes with the record through the graph, as far as the next store.
 
 use super::Context;
 use crate::base::Result;
@@ -12,7 +12,7 @@ impl Context {
         self.overtaken
     }
 
-    /// Passes a change on as one that is overtaken or not.
+    /// Passes on a change as out of order or not.
     ///
     /// # Errors
     /// Those of `push`.

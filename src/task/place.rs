@@ -1,14 +1,14 @@
-//! Where a task is at this moment, for those who watch it from another thread.
+//! What a task is doing at this moment, for observers on another thread.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use super::{NodeId, TaskSpec};
 use crate::base::{Offset, TopicPartition};
 
-/// The record that a task handles and the node that has it. A worker whose closure does not return
-/// cannot speak for itself; who reads this says what it is stuck on. The parts are written one by one
-/// and without order, so that writing them costs nothing: what is read while the task moves on may
-/// belong to two records.
+/// The record that a task is handling and the node that has it. A worker whose closure does not return
+/// cannot report anything; this shows what it is stuck on. The parts are written one by one and without
+/// ordering, so that writing them costs nothing: a reader may see parts of two records while the task
+/// moves on.
 #[derive(Debug, Default)]
 pub struct Place {
     input: AtomicUsize,

@@ -1,14 +1,14 @@
 //! What happens to a record that cannot be handled.
 
-/// Where a record failed.
+/// The stage in which a record failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Its bytes are not what the source's codec reads, or its timestamp is negative.
+    /// The source's codec cannot read its bytes, or its timestamp is negative.
     Decode,
     /// An operator failed or panicked.
     Process,
-    /// A result could not be encoded, or is larger than its topic takes; or a row is larger than its
-    /// changelog takes.
+    /// A result could not be encoded, or is too large for its topic; or a row is too large for its
+    /// changelog.
     Encode,
 }
 
@@ -23,18 +23,18 @@ impl Stage {
     }
 }
 
-/// What to do about it. Each is atomic over the input record: of a record that is skipped or sent to
-/// the dead letters, no write and no output remains. A row that was held until its window closed counts
-/// for itself, not for the record that made time pass.
+/// What to do about it. Each is atomic over the input record: if a record is skipped or sent to the dead
+/// letters, all its writes and outputs are undone. A row that was held until its window closed counts
+/// separately, not as part of the record that advanced time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Policy {
     /// Stop the application with an error that names topic, partition, offset and cause.
     #[default]
     Fail,
-    /// Count it as dropped and go on.
+    /// Count it as dropped and continue.
     Skip,
     /// Send the raw input record to the dead-letter topic, with headers that name topic, partition,
-    /// offset, stage and error, in the same commit; then go on.
+    /// offset, stage and error, in the same commit; then continue.
     DeadLetter,
 }
 
@@ -68,7 +68,7 @@ impl ErrorPolicies {
         }
     }
 
-    /// Whether a record may have to be undone after an operator touched state, so that each record
+    /// Whether a record may have to be undone after an operator has changed state, so that each record
     /// needs a mark.
     pub fn needs_marks(&self) -> bool {
         self.process != Policy::Fail || self.encode != Policy::Fail

@@ -6,25 +6,25 @@ use super::{Context, NodeId};
 use crate::base::{Record, Result};
 use crate::batch::RecordRef;
 
-/// News about time.
+/// Events about time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// An origin of a repartition topic has come further: what is due goes out. How far time has come
-    /// says [`Context::floor_ms`].
+    /// An origin of a repartition topic has advanced: whatever is due is sent. [`Context::floor_ms`]
+    /// returns how far time has advanced.
     Moved,
-    /// The input has ended: what is open closes.
+    /// The input has ended: everything open closes.
     Ended,
 }
 
 /// The receiving end of an edge.
 pub trait Push<K, V> {
-    /// Takes a record and everything that follows from it.
+    /// Handles a record and everything that follows from it.
     ///
     /// # Errors
-    /// Whatever a node or a store reports; the task adds the place and applies its policy.
+    /// Any error of a node or a store; the task adds the position and applies its policy.
     fn push(&self, record: Record<K, V>, context: &mut Context) -> Result<()>;
 
-    /// Says what no record tells about time.
+    /// Reports an event about time that no record carries.
     ///
     /// # Errors
     /// As [`Push::push`].
@@ -34,7 +34,7 @@ pub trait Push<K, V> {
 /// A shared receiving end. A merge is two parents that hold the same port.
 pub type Port<K, V> = Rc<dyn Push<K, V>>;
 
-/// Where the records of a node go: the last child gets the record itself, the others copies.
+/// Where a node sends its records: the last child gets the record itself, the others copies.
 pub enum Edges<K, V> {
     /// Nowhere.
     None,
@@ -53,7 +53,7 @@ impl<K, V> Edges<K, V> {
     /// Sends a record to every child.
     ///
     /// # Errors
-    /// The first error of a child; the children behind it do not see the record.
+    /// The first error of a child; later children do not see the record.
     #[inline(always)]
     pub fn push(&self, record: Record<K, V>, context: &mut Context) -> Result<()> {
         match self {
@@ -63,7 +63,7 @@ impl<K, V> Edges<K, V> {
         }
     }
 
-    /// Apart, so that one child costs a call and nothing else.
+    /// In a separate function, so that one child costs a call and nothing else.
     #[inline(never)]
     fn push_copies(
         ports: &[Port<K, V>],
@@ -93,24 +93,24 @@ impl<K, V> Edges<K, V> {
     }
 }
 
-/// What a node does with a record. One per operator.
+/// What a node does with a record. One implementation per operator.
 ///
-/// Whatever must survive belongs into a store or a named time: an abort drops the node and builds it
-/// anew from committed rows, so a field would forget some records and remember others.
+/// Data that must survive belongs in a store or a named time: an abort drops the node and rebuilds it
+/// from committed rows, so a field would forget some records and remember others.
 pub trait Process: 'static {
-    /// Type of the key that comes in.
+    /// Type of the incoming key.
     type KeyIn;
-    /// Type of the value that comes in.
+    /// Type of the incoming value.
     type ValueIn;
-    /// Type of the key that goes out.
+    /// Type of the outgoing key.
     type KeyOut;
-    /// Type of the value that goes out.
+    /// Type of the outgoing value.
     type ValueOut;
 
     /// Handles a record and forwards what follows from it.
     ///
     /// # Errors
-    /// Whatever the operator cannot handle.
+    /// Any error that keeps the operator from handling it.
     fn process(
         &self,
         record: Record<Self::KeyIn, Self::ValueIn>,
@@ -118,7 +118,7 @@ pub trait Process: 'static {
         context: &mut Context,
     ) -> Result<()>;
 
-    /// Handles the news about time (see [`Push::tick`]); the default passes it on.
+    /// Handles an event about time (see [`Push::tick`]); the default passes it on.
     ///
     /// # Errors
     /// As [`Process::process`].
@@ -131,17 +131,17 @@ pub trait Process: 'static {
         out.tick(tick, context)
     }
 
-    /// Begins: called once before the first record, where [`Calls::begins`](super::Calls::begins) says
-    /// so, after each abort too. The place to set timers; one that is set already keeps its due time.
+    /// Called once before the first record, if [`Calls::begins`](super::Calls::begins) says so, and after
+    /// each abort. The place to set timers; one that is already set keeps its due time.
     ///
     /// # Errors
-    /// Whatever it cannot begin with; the application fails.
+    /// Any error that keeps it from starting; the application fails.
     fn init(&self, out: &Edges<Self::KeyOut, Self::ValueOut>, context: &mut Context) -> Result<()> {
         let _ = (out, context);
         Ok(())
     }
 
-    /// Handles a timer that is due: `time_ms` is the time it is by the timer's clock.
+    /// Handles a timer that is due: `time_ms` is the current time of the timer's clock.
     ///
     /// # Errors
     /// As [`Process::process`].
@@ -156,8 +156,8 @@ pub trait Process: 'static {
         Ok(())
     }
 
-    /// Sends what it holds back until a commit, where [`Calls::flushes`](super::Calls::flushes) says so;
-    /// parents are asked before their children. What comes out has no origin of its own.
+    /// Sends what it holds until a commit, if [`Calls::flushes`](super::Calls::flushes) says so; parents
+    /// are called before their children. Records sent here have no origin of their own.
     ///
     /// # Errors
     /// As [`Process::process`].
@@ -171,7 +171,7 @@ pub trait Process: 'static {
     }
 }
 
-/// A node as the task calls it, besides for records.
+/// A node as the task calls it, apart from records.
 pub(super) trait Called {
     fn init(&self, context: &mut Context) -> Result<()>;
     fn punctuate(&self, timer: &str, time_ms: i64, context: &mut Context) -> Result<()>;
@@ -211,7 +211,7 @@ impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
 
     fn tick(&self, tick: Tick, context: &mut Context) -> Result<()> {
         if tick == Tick::Ended && !context.ends.have_come_to(self.id) {
-            // Another of its inputs goes on; its end comes here too.
+            // Another of its inputs continues; its end arrives here too.
             return Ok(());
         }
         context.place.at_node(self.id);
@@ -222,23 +222,23 @@ impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
 /// The head of a graph: decodes raw records and pushes them.
 pub trait Source {
     /// Decodes a record and sends it on. [`Context::accept`] must be called between the two: from there
-    /// on time has moved, and an error counts as one of processing. A source that does not call it
+    /// on time has advanced, and an error counts as a processing error. A source that does not call it
     /// has refused the record.
     ///
     /// # Errors
-    /// `User` when the bytes do not decode, else as [`Push::push`].
+    /// `User` if the bytes do not decode, else as [`Push::push`].
     fn record(&self, raw: &RecordRef<'_>, context: &mut Context) -> Result<()>;
 
-    /// Whether the time of a record is not the one of its topic.
+    /// Whether the time of a record may differ from its topic's.
     fn extracts_timestamps(&self) -> bool {
         false
     }
 
-    /// The time of a record, given the largest that its partition has had (-1 at first); `None` where
-    /// the record is refused.
+    /// The time of a record, given the largest in its partition so far (-1 at first); `None` if the
+    /// record is refused.
     ///
     /// # Errors
-    /// `User` when the bytes do not decode.
+    /// `User` if the bytes do not decode.
     fn timestamp_ms(&self, raw: &RecordRef<'_>, partition_time_ms: i64) -> Result<Option<i64>> {
         let _ = partition_time_ms;
         Ok(Some(raw.timestamp_ms))
@@ -256,10 +256,10 @@ pub trait View<K, V> {
     /// The current row and its timestamp in milliseconds.
     ///
     /// # Errors
-    /// Whatever the store reports.
+    /// Any error of the store.
     fn get(&self, key: &K, context: &mut Context) -> Result<Option<(V, i64)>>;
 
-    /// The row that there was at a time and its timestamp, both in milliseconds; the current one where no
+    /// The row that was valid at a time and its timestamp, both in milliseconds; the current one if no
     /// history is kept.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a task is made of: plain data, made once when the topology is built.
+//! What a task is made of: plain data, created once when the topology is built.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,21 +9,21 @@ use super::{ExpiredPuts, GlobalStores, Wiring};
 use crate::base::Result;
 use crate::state::StoreSpec;
 
-/// Number of a node within its topology. It identifies nothing outside the process.
+/// Number of a node within its topology. It has no meaning outside the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub usize);
 
-/// Builds a node: takes the ports of its children from the wiring and leaves its own there.
+/// Builds a node: takes the ports of its children from the wiring and adds its own.
 pub type Make = Arc<dyn Fn(&mut Wiring<'_>, NodeId) -> Result<()> + Send + Sync>;
 
-/// A `fn(&Record<K, V>) -> Record<K, V>`, erased; present where a stream's handle was cloned.
+/// A `fn(&Record<K, V>) -> Record<K, V>`, erased; present if a stream's handle was cloned.
 pub type Copier = Arc<dyn Any + Send + Sync>;
 
-/// Opens a store with its types, for nodes that find it by name: the value is downcast by who uses it. What
-/// the store refuses counts for the node.
+/// Opens a typed store, for nodes that find it by name: the user of the value downcasts it. Records that
+/// the store refuses count for the node.
 pub type OpenStore = Arc<dyn Fn(&Wiring<'_>, &ExpiredPuts) -> Result<Box<dyn Any>> + Send + Sync>;
 
-/// How the stores that have types are opened, by name.
+/// How typed stores are opened, by name.
 #[derive(Clone, Default)]
 pub struct TypedStores(Arc<BTreeMap<String, OpenStore>>);
 
@@ -46,7 +46,7 @@ impl fmt::Debug for TypedStores {
     }
 }
 
-/// The name of a topic before the application is known.
+/// The name of a topic before the application's name is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TopicName {
     /// A topic of the user's, by its full name.
@@ -82,24 +82,24 @@ pub enum NodeKind {
         /// Their names.
         topics: Vec<TopicName>,
     },
-    /// Works on records.
+    /// Processes records.
     Processor,
     /// Writes a topic.
     Sink {
         /// Its name.
         topic: TopicName,
     },
-    /// Writes topics that its records name.
+    /// Writes topics named by its records.
     DynamicSink,
 }
 
-/// What a task calls a node for besides records.
+/// Reasons besides records for which a task calls a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// To begin, before the first record: [`Process::init`](super::Process::init).
+    /// At the start, before the first record: [`Process::init`](super::Process::init).
     pub begins: bool,
-    /// When a timer is due that it set: [`Process::punctuate`](super::Process::punctuate). Its timers are
-    /// kept under its name.
+    /// When a timer that it set is due: [`Process::punctuate`](super::Process::punctuate). Its timers are
+    /// stored under its name.
     pub timers: bool,
     /// Before each commit, to send what it holds: [`Process::flush`](super::Process::flush).
     pub flushes: bool,
@@ -117,7 +117,7 @@ impl Calls {
 pub struct NodeSpec {
     /// Its number.
     pub id: NodeId,
-    /// What it does, in the DSL's word: `filter`, `aggregate`.
+    /// What it does, in the DSL's term: `filter`, `aggregate`.
     pub operator: &'static str,
     /// The name the user gave it, if any.
     pub name: Option<String>,
@@ -131,14 +131,14 @@ pub struct NodeSpec {
     pub stores: Vec<String>,
     /// Whether its records may have other keys than those it gets.
     pub changes_key: bool,
-    /// How far behind the time that has reached it a record may be that it makes later, in
-    /// milliseconds; `None` for a node that holds nothing back.
+    /// How far behind the time that has reached it a later record of it may be, in milliseconds; `None`
+    /// for a node that holds nothing back.
     pub holds_back_ms: Option<i64>,
-    /// What the task calls it for besides records.
+    /// The reasons besides records for which the task calls it.
     pub calls: Calls,
-    /// Whether it sends the row before each change with it.
+    /// Whether it sends the row before each change along with the change.
     pub sends_old_rows: bool,
-    /// How to copy its output records, where there is more than one child.
+    /// How to copy its output records, if there is more than one child.
     pub copier: Option<Copier>,
     /// Builds it.
     pub make: Make,
@@ -167,17 +167,17 @@ pub struct InputSpec {
     pub source: NodeId,
     /// The partition that this task reads.
     pub partition: u32,
-    /// Number of tasks that write the topic, if it is a repartition topic of this application: each
-    /// is an origin with a clock of its own (design D13). `None` for a topic of the user's.
+    /// Number of tasks that write the topic, if it is a repartition topic of this application: each is an
+    /// origin with its own clock. `None` for a topic of the user's.
     pub origins: Option<u32>,
-    /// To which partitions clocks come that no record carries.
+    /// To which partitions clocks without records are sent.
     pub clocks: ClocksTo,
 }
 
-/// To which partitions of a repartition topic its origins send their clocks when no record does.
+/// To which partitions of a repartition topic its origins send their clocks without records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClocksTo {
-    /// To all: their readers write a repartition topic in turn, whose readers wait for all of them.
+    /// To all: their readers write a repartition topic in turn, and its readers wait for all of them.
     All,
     /// To those that have ever had a record: in the others there is nothing to close.
     Used,
@@ -190,29 +190,29 @@ pub struct OutputSpec {
     pub topic: Arc<str>,
     /// Number of its partitions.
     pub partitions: u32,
-    /// Largest record that the topic takes, in bytes of key, value and headers.
+    /// Largest record that the topic accepts, in bytes of key, value and headers.
     pub max_record_bytes: usize,
-    /// The name before the application was known.
+    /// The name before the application's name was known.
     pub name: TopicName,
-    /// How many tasks write it, if it is a repartition topic of this application: then the end of the
-    /// input is told to its readers.
+    /// How many tasks write it, if it is a repartition topic of this application: its readers are then
+    /// told of the end of the input.
     pub origins: Option<u32>,
-    /// Whether its records carry the clock of their origin: where there are several, or
-    /// where its readers are several, and origins of a topic themselves.
+    /// Whether its records carry the clock of their origin: if there are several origins, or if it has
+    /// several readers that are themselves origins of a topic.
     pub clocked: bool,
-    /// To which partitions the clock goes when no record carries it.
+    /// To which partitions the clock is sent without a record.
     pub clocks: ClocksTo,
 }
 
-/// The topics that a task may write besides its outputs, where its records name them.
+/// The topics that a task may write besides its outputs, if its records name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DynamicTopics {
     /// None: no record names one.
     #[default]
     None,
-    /// Whatever a record names: each is such a topic, as in a test.
+    /// Any name: each is such a topic, as in a test.
     Any(DynamicTopic),
-    /// Those that there were at the start, by full name.
+    /// Those that existed at the start, by full name.
     Known(Arc<BTreeMap<String, DynamicTopic>>),
 }
 
@@ -221,7 +221,7 @@ pub enum DynamicTopics {
 pub struct DynamicTopic {
     /// Number of its partitions.
     pub partitions: u32,
-    /// Largest record that it takes, in bytes of key, value and headers.
+    /// Largest record that it accepts, in bytes of key, value and headers.
     pub max_record_bytes: usize,
 }
 
@@ -234,7 +234,7 @@ pub struct TaskSpec {
     pub members: Vec<NodeId>,
     /// The stores of this task.
     pub stores: Vec<StoreSpec>,
-    /// How those are opened that have types.
+    /// How typed stores are opened.
     pub typed_stores: TypedStores,
     /// The largest record that the changelog of each store takes, in bytes of key and value.
     pub changelog_limits: Vec<usize>,
@@ -242,27 +242,27 @@ pub struct TaskSpec {
     pub inputs: Vec<InputSpec>,
     /// What it writes.
     pub outputs: Vec<OutputSpec>,
-    /// What it may write besides.
+    /// What it may write in addition.
     pub dynamic: DynamicTopics,
     /// Where dead letters go: the position in `outputs`.
     pub dead_letters: Option<usize>,
     /// The stores of another task that it may read.
     pub globals: GlobalStores,
-    /// Whether its outputs come back to it: then its sources end one by one, as their origins do.
+    /// Whether its outputs are fed back to it: its sources then end one by one, as their origins do.
     pub in_loop: bool,
     /// The task's own partition: the origin number in the clocks that it sends.
     pub partition: u32,
 }
 
 impl TaskSpec {
-    /// Whether some input is written by several tasks: then time waits for the slowest.
+    /// Whether some input is written by several tasks: time then waits for the slowest.
     pub fn has_several_origins(&self) -> bool {
         let mut origins = self.inputs.iter().filter_map(|input| input.origins);
         origins.any(|origins| origins > 1)
     }
 
-    /// Whether the task keeps anything: rows, or times that must survive (a clock it sends, the
-    /// clocks and ends of the origins it reads, timers). Then it has a task changelog.
+    /// Whether the task stores anything: rows, or times that must survive (a clock it sends, the clocks
+    /// and ends of the origins it reads, timers). If so, it has a task changelog.
     pub fn is_stateful(&self) -> bool {
         let has_timers = |id: &NodeId| self.nodes[id.0].calls.timers;
         !self.stores.is_empty()

@@ -1,4 +1,4 @@
-//! The step machine: takes the next record, runs it through the graph, keeps the effects.
+//! The step machine: takes the next record, runs it through the graph, collects the effects.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ pub struct Task {
     policies: ErrorPolicies,
     /// The state; the runtime drives its commits and restores.
     pub state: TaskState,
-    /// The queues in front of it; the runtime fills them.
+    /// Its input queues; the runtime fills them.
     pub inputs: Inputs,
     pub(super) context: Context,
     pub(super) sinks: Vec<ClockedSink>,
@@ -41,9 +41,9 @@ pub struct Task {
     pace: Pace,
     ahead: Vec<KeysAhead>,
     reader: Option<Sender<Arc<ReadAhead>>>,
-    /// The nodes that are called besides for records, parents before their children.
+    /// The nodes that are called for reasons besides records, parents before their children.
     pub(super) called: Vec<CalledNode>,
-    /// Whether they have begun.
+    /// Whether they have been initialized.
     pub(super) begun: bool,
 }
 
@@ -51,7 +51,7 @@ impl Task {
     /// Wires a task over its state.
     ///
     /// # Errors
-    /// `Internal` when the topology is not consistent.
+    /// `Internal` if the topology is not consistent.
     pub fn new(
         id: TaskId,
         spec: Arc<TaskSpec>,
@@ -95,7 +95,7 @@ impl Task {
     /// Opens one of its stores by name, with the types that it was declared with, to be downcast.
     ///
     /// # Errors
-    /// `Invalid` if there is none of that name that has types.
+    /// `Invalid` if there is no typed store of that name.
     pub fn open_store(&self, name: &str) -> Result<Box<dyn Any>> {
         Wiring::open_store(&self.spec, &self.state, &self.context.effects, name)
     }
@@ -105,11 +105,11 @@ impl Task {
         &self.spec
     }
 
-    /// Forgets everything since the last commit: effects, queues, overlays, and the graph, which is
-    /// built anew from committed rows. The caller seeks the inputs.
+    /// Discards everything since the last commit: effects, queues, overlays, and the graph, which is
+    /// rebuilt from committed rows. The caller seeks the inputs.
     ///
     /// # Errors
-    /// As [`Task::new`], and what the store reports.
+    /// As [`Task::new`], and errors of the store.
     pub fn abort(&mut self) -> Result<()> {
         self.state.rollback()?;
         let drops = self.context.drops;
@@ -137,8 +137,8 @@ impl Task {
         Ok(())
     }
 
-    /// Gives it to another thread to read rows that waiting records will want; without, it reads them
-    /// itself, many at once.
+    /// Uses another thread to read rows that waiting records will need; without one, it reads them
+    /// itself, in bulk.
     pub(crate) fn set_reader(&mut self, reader: Option<Sender<Arc<ReadAhead>>>) {
         self.reader = reader;
     }
@@ -148,17 +148,17 @@ impl Task {
         &self.context.drops
     }
 
-    /// Where it is, for other threads.
+    /// What it is doing, for other threads.
     pub fn place(&self) -> &Arc<Place> {
         &self.context.place
     }
 
-    /// Bytes of what waits for a commit: records to be written and changed rows.
+    /// Bytes waiting for a commit: records to be written and changed rows.
     pub fn uncommitted_bytes(&self) -> usize {
         self.context.effects.bytes() + self.state.dirty_bytes()
     }
 
-    /// The largest timestamp taken from any input, in milliseconds.
+    /// The largest timestamp read from any input, in milliseconds.
     pub fn stream_time_ms(&self) -> i64 {
         self.context.stream_time_ms
     }
@@ -182,14 +182,14 @@ impl Task {
         self.step(&limits.into(), wall_ms)
     }
 
-    /// Apart from [`Task::process`], which is compiled anew in each crate that calls it.
+    /// Separate from [`Task::process`], which is compiled again in each crate that calls it.
     fn step(&mut self, limits: &StepLimits<'_>, wall_ms: i64) -> Result<Progress> {
         self.begin(wall_ms)?;
         for ahead in &mut self.ahead {
             ahead.look(&self.inputs.queues, self.reader.as_ref())?;
         }
         let mut step = Step::begin(limits, &self.pace, self.uncommitted_bytes());
-        // Records may fan out from one to the next: this is seen at once.
+        // Fan-out may change from one record to the next: this notices it at once.
         let outputs_most = self.context.effects.bytes().saturating_add(limits.bytes);
         while let Some(position) = self.inputs.choose() {
             if step.is_over() {
@@ -293,7 +293,7 @@ impl Task {
         self.context.record_ms = Some(raw.timestamp_ms);
         let outcome = self.context.attempt(Stage::Decode, |context| {
             if extracts && extracted_ms.is_none() {
-                // It could not be said when the record came up: what is wrong with it is told now.
+                // It could not be reported when the record came up: the error is reported now.
                 if source.timestamp_ms(raw, partition_time_ms)?.is_none() {
                     context.drop_record(DropReason::Refused);
                     return Ok(());
@@ -304,7 +304,7 @@ impl Task {
         });
         self.context.record_ms = None;
         if self.context.accepted {
-            // Whatever became of the record behind its source, it has moved time.
+            // Whatever happens to the record after its source, it has advanced time.
             let queue = &mut self.inputs.queues[position];
             queue.time_ms = queue.time_ms.max(raw.timestamp_ms);
         }
@@ -320,8 +320,8 @@ impl Task {
         }
     }
 
-    /// What becomes of an error while only time moved: there is no record to be sent anywhere, so that
-    /// both other policies count it and go on.
+    /// What happens to an error while only time advanced: there is no record to send to the dead letters,
+    /// so both other policies count it and continue.
     pub(super) fn time_failed(&mut self, error: Error) -> Result<()> {
         match self.context.policy_of(self.context.stage, &error) {
             Policy::Fail => Err(error),
@@ -366,7 +366,7 @@ impl Task {
     }
 }
 
-/// What of a task is made anew when it aborts.
+/// The part of a task that is rebuilt when it aborts.
 struct Built {
     context: Context,
     inputs: Inputs,
@@ -416,7 +416,7 @@ fn queues(
     Ok(queues)
 }
 
-/// The times of partitions are kept only where there is state that they belong to.
+/// The times of partitions are stored only if there is state that they belong to.
 fn partition_times(spec: &TaskSpec, state: &TaskState) -> Vec<TimeSlot> {
     if !spec.is_stateful() {
         return Vec::new();

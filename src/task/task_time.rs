@@ -1,4 +1,4 @@
-//! How time moves in a task: what it promises downstream, what it hears of its origins, and its end.
+//! How time advances in a task: what it promises downstream, what its origins tell it, and its end.
 
 use std::rc::Rc;
 
@@ -8,31 +8,31 @@ use super::{NodeId, OutputId, Source, Stage, Task, Tick, TimeBound};
 use crate::base::{NO_TIMESTAMP, Result, TopicPartition};
 use crate::state::TASK_TIME;
 
-/// A repartition topic that a task writes: its clock there, and what decides it.
+/// A repartition topic that a task writes: its clock there, and what determines it.
 pub(super) struct ClockedSink {
     pub(super) output: OutputId,
     pub(super) time: SinkTime,
     pub(super) bound: TimeBound,
-    /// Whether the next commit says that all inputs which reach the sink are silent.
+    /// Whether the next commit reports that all inputs which reach the sink are silent.
     pub(super) silent: bool,
 }
 
-/// Whom the windows of a task wait for.
+/// Which origin the windows of a task wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldBack {
     /// The input that holds time back.
     pub input: TopicPartition,
-    /// Of a repartition topic: the upstream task, by its partition.
+    /// For a repartition topic: the upstream task, by its partition.
     pub origin: Option<u32>,
-    /// How far time has come, in milliseconds; -1 where that one has not been heard of.
+    /// How far time has advanced, in milliseconds; -1 if nothing has been heard from the origin.
     pub time_ms: i64,
-    /// How far the one that is ahead has come, in milliseconds.
+    /// How far the most advanced one is, in milliseconds.
     pub ahead_ms: i64,
 }
 
 impl Task {
-    /// Ends the input: closes what is open, once every input is at its end and every origin has said
-    /// that it ended (design D10). Returns whether the task has ended.
+    /// Ends the input: closes what is open, once every input is at its end and every origin has reported
+    /// that it ended. Returns whether the task has ended.
     ///
     /// # Errors
     /// As [`Task::process`].
@@ -45,7 +45,7 @@ impl Task {
             let Some(origins) = &queue.origins else {
                 return true;
             };
-            // Where no record ever came nobody says anything.
+            // If there never was a record, no origin reports anything.
             let unused = spec.inputs[position].clocks == super::ClocksTo::Used
                 && queue.time_ms == NO_TIMESTAMP
                 && !origins.were_heard();
@@ -86,7 +86,7 @@ impl Task {
         self.end_inputs(&ends, wall_ms)
     }
 
-    /// Ends those sources all of whose inputs have ended with these.
+    /// Ends those sources whose inputs have now all ended.
     fn end_inputs(&mut self, ended: &[usize], wall_ms: i64) -> Result<()> {
         if ended.is_empty() {
             return Ok(());
@@ -118,8 +118,8 @@ impl Task {
         })
     }
 
-    /// Tells the operators that time has moved, if it has and they would not learn of it by a record:
-    /// what is due goes out. Called at the end of a step and before a commit.
+    /// Tells the operators that time has advanced, if it has and no record would tell them: whatever is
+    /// due is sent. Called at the end of a step and before a commit.
     pub(super) fn settle_time(&mut self) -> Result<()> {
         let moved = std::mem::take(&mut self.context.moved) && self.context.has_several_origins;
         if !moved && self.context.knows_holds() {
@@ -129,13 +129,13 @@ impl Task {
         self.tick(sources, Tick::Moved, "as time moved")
     }
 
-    /// Takes it that all inputs go on, for a task that is a whole topology.
+    /// Assumes that all inputs continue, for a task that is a whole topology.
     pub(crate) fn forget_input_ends(&mut self) {
         self.context.ends.forget_all();
     }
 
-    /// Forgets that inputs have ended, here and downstream: the application starts anew and more may
-    /// come. Origins count again with the clocks that they had.
+    /// Forgets that inputs have ended, here and downstream: the application is restarting and more may
+    /// arrive. Origins count again with their previous clocks.
     pub fn forget_ends(&mut self) {
         for (position, queue) in self.inputs.queues.iter_mut().enumerate() {
             if let Some(origins) = &mut queue.origins {
@@ -151,17 +151,17 @@ impl Task {
         self.ended = false;
     }
 
-    /// Lets the next commit tell the readers of its repartition topics its clocks once more: those that
-    /// moved to another instance may have begun anew.
+    /// Lets the next commit send its clocks to the readers of its repartition topics once more: those
+    /// that moved to another instance may have started over.
     pub fn repeat_clocks(&mut self) {
         for sink in &self.sinks {
             self.context.effects.forget_clocks(sink.output);
         }
     }
 
-    /// Says which of the inputs, by position, are silent: read to their end, by an answer of the log
-    /// that is newer than the silence. To be called about once a second while there are any: each call
-    /// renews the lease by which time goes on without them.
+    /// Sets which of the inputs, by position, are silent: read to their end, according to an answer of
+    /// the log that is newer than the silence. To be called about once a second while there are any: each
+    /// call renews the lease by which time advances without them.
     pub fn renew_silence(&mut self, silent: &[bool]) {
         let is_silent = |input: usize| silent.get(input).copied().unwrap_or(false);
         let reached = &mut self.context.reached;
@@ -187,14 +187,15 @@ impl Task {
         self.ended
     }
 
-    /// Whether [`Task::drain`] has ended some of its inputs, and others go on: see [`TaskSpec::in_loop`].
+    /// Whether [`Task::drain`] has ended some of its inputs, and others continue: see
+    /// [`TaskSpec::in_loop`].
     ///
     /// [`TaskSpec::in_loop`]: super::TaskSpec::in_loop
     pub fn has_ended_partly(&self) -> bool {
         self.context.ends.has_any_come() && !self.ended
     }
 
-    /// Who holds the time of this task back, if its windows wait for anybody.
+    /// Which origin holds back the time of this task, if its windows wait for one.
     pub fn held_back(&self) -> Option<HeldBack> {
         if !self.context.has_several_origins {
             return None;
@@ -224,16 +225,15 @@ impl Task {
         })
     }
 
-    /// Tells the wall clock, in milliseconds since 1970, to a task that is not stepped: it has clocks to
-    /// send all the same.
+    /// Sets the wall clock, in milliseconds since 1970, for a task that is not stepped: it still has
+    /// clocks to send.
     pub fn set_wall_ms(&mut self, wall_ms: i64) {
         self.context.wall_ms = wall_ms;
     }
 
-    /// Completes the effects before they are taken for a commit: what is held until then and what is due
-    /// goes out, then the task
-    /// promises its clock on each repartition topic, to the partitions that did not get it with a
-    /// record; and the times of partitions go to the state.
+    /// Completes the effects before they are taken for a commit: sends what is held until then and what
+    /// is due, then promises the task's clock on each repartition topic, to the partitions that did not
+    /// get it with a record; and stores the times of partitions in the state.
     ///
     /// # Errors
     /// As [`Task::process`].
@@ -246,7 +246,7 @@ impl Task {
                 .inputs()
                 .all(|input| self.context.ends.may_have_come(input))
             {
-                // The end of one input came straight to it, and another one goes on.
+                // The end of one input arrived directly, and another input continues.
                 sink.time.forget_end();
             }
             let is_silent = std::mem::take(&mut sink.silent);
@@ -255,7 +255,7 @@ impl Task {
                 sink.time.advance(self.context.floor_ms(&sink.bound));
             }
             let clock_ms = sink.time.clock_ms();
-            // Who has said that it has ended need not say that it is silent, again and again.
+            // An origin that has reported its end need not keep reporting that it is silent.
             let silent = is_silent && clock_ms != i64::MAX;
             let carrier = match silent {
                 true => Carrier::Silent,
@@ -284,8 +284,8 @@ impl Task {
 }
 
 impl Queue {
-    /// How far the input has come: its slowest origin's promise; of a topic without clocks the largest
-    /// timestamp taken.
+    /// How far the input has advanced: its slowest origin's promise; for a topic without clocks, the
+    /// largest timestamp read.
     pub(super) fn reached_ms(&self) -> i64 {
         match &self.origins {
             Some(origins) if origins.are_several() || origins.were_heard() => origins.floor_ms(),
@@ -301,9 +301,10 @@ pub struct UserInput<'a> {
     pub position: usize,
     /// What it reads.
     pub partition: &'a TopicPartition,
-    /// Whether records of it are fetched and not yet processed.
+    /// Whether some of its records are fetched but not processed yet.
     pub has_records: bool,
-    /// How many of its records the source has accepted since the task was made. Others move no time.
+    /// How many of its records the source has accepted since the task was made. Others do not advance
+    /// time.
     pub accepted: u64,
 }
 

@@ -1,9 +1,9 @@
-//! How far time has come at a node: the least of what the inputs that can cause a record there have
-//! reached, and no more than what an operator in between still holds or may emit (ADR 0010).
+//! How far time has advanced at a node: the minimum over the inputs that can cause a record there, and no
+//! more than what an operator in between still holds or may emit (ADR 0010).
 
 use crate::base::NO_TIMESTAMP;
 
-/// What decides the time at a node; see [`Context::floor_ms`](super::Context::floor_ms).
+/// What determines the time at a node; see [`Context::floor_ms`](super::Context::floor_ms).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimeBound {
     pub(super) terms: Vec<Term>,
@@ -18,7 +18,7 @@ pub(super) enum Term {
     /// An operator that holds records back.
     Held {
         hold: HoldId,
-        /// What decides the time at that operator.
+        /// What determines the time at that operator.
         upstream: TimeBound,
     },
 }
@@ -30,11 +30,11 @@ pub struct HoldId(pub(super) usize);
 /// What an operator holds back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
-    /// How far behind the time that has reached the operator a record may be that it makes later.
+    /// How far behind the time that has reached the operator a later record of it may be.
     pub(super) behind_ms: i64,
-    /// The oldest timestamp that it holds, `i64::MAX` if none; `None` while it has not looked.
+    /// The oldest timestamp that it holds, `i64::MAX` if none; `None` until it has checked.
     pub(super) oldest_ms: Option<i64>,
-    /// The number of undone records when it looked: another number makes it look again.
+    /// The number of undone records at that check: if it differs, the check is repeated.
     pub(super) undone: u64,
 }
 
@@ -47,7 +47,7 @@ impl Hold {
         }
     }
 
-    /// What is promised behind the operator when time before it has reached `reached_ms`.
+    /// What is promised downstream of the operator when time upstream has reached `reached_ms`.
     pub(super) fn promise_ms(&self, reached_ms: i64, undone: u64) -> i64 {
         match self.oldest_ms.filter(|_| self.undone == undone) {
             Some(oldest_ms) if reached_ms == i64::MAX => oldest_ms,
@@ -58,14 +58,14 @@ impl Hold {
 }
 
 impl TimeBound {
-    /// Whether records of several upstream tasks can reach the node: then time waits for the slowest.
+    /// Whether records of several upstream tasks can reach the node: time then waits for the slowest.
     /// Otherwise the rule is Kafka Streams': the largest timestamp seen.
     #[inline]
     pub fn has_several_origins(&self) -> bool {
         self.several_origins
     }
 
-    /// The inputs that reach the node, by position; one may come twice.
+    /// The inputs that reach the node, by position; one may occur twice.
     pub(super) fn inputs(&self) -> Box<dyn Iterator<Item = usize> + '_> {
         Box::new(self.terms.iter().flat_map(|term| match term {
             Term::Input(input) => Box::new(std::iter::once(*input)) as Box<dyn Iterator<Item = _>>,
@@ -73,7 +73,7 @@ impl TimeBound {
         }))
     }
 
-    /// The least over all that time waits for; `i64::MAX` if there is nothing.
+    /// The minimum over everything that time waits for; `i64::MAX` if there is nothing.
     #[inline]
     pub(super) fn least(
         &self,
@@ -92,18 +92,17 @@ impl TimeBound {
     }
 }
 
-/// How far an input of the task has come.
+/// How far an input of the task has advanced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reached {
-    /// The promise of the slowest of its origins, or, of a user's topic, the largest timestamp
-    /// taken; `i64::MAX` once all origins have ended.
+    /// The promise of the slowest of its origins or, for a user's topic, the largest timestamp read;
+    /// `i64::MAX` once all origins have ended.
     pub(super) time_ms: i64,
-    /// A user's topic that is silent holds nobody back up to this time (see
-    /// [`Reached::renew_lease`]).
+    /// A user's topic that is silent holds nothing back up to this time (see [`Reached::renew_lease`]).
     lease_ms: i64,
     /// What the lease will be at the next renewal.
     offered_ms: Option<i64>,
-    /// Whether records move it: not where time waits for several origins, who say it.
+    /// Whether records advance it: not if time waits for several origins, which report it.
     pub(super) by_records: bool,
 }
 
@@ -117,21 +116,21 @@ impl Reached {
         }
     }
 
-    /// How far it has come, or may be taken to have come while it is silent.
+    /// How far it has advanced, or may be assumed to have advanced while it is silent.
     #[inline]
     pub(super) fn counted_ms(&self) -> i64 {
         self.time_ms.max(self.lease_ms)
     }
 
-    /// The input is still silent: it no longer holds anybody back up to what the other inputs had
-    /// at the renewal before.
+    /// The input is still silent: it no longer holds anything back up to what the other inputs had at the
+    /// previous renewal.
     pub(super) fn renew_lease(&mut self, others_ms: i64) {
         if let Some(offered_ms) = self.offered_ms.replace(others_ms) {
             self.lease_ms = self.lease_ms.max(offered_ms);
         }
     }
 
-    /// The input is not silent any more.
+    /// The input is no longer silent.
     pub(super) fn end_lease(&mut self) {
         self.lease_ms = NO_TIMESTAMP;
         self.offered_ms = None;

@@ -1,19 +1,19 @@
-//! How far ahead of the wall clock a timestamp may be: one record of 2099 would make all that follow
-//! it late, for good.
+//! How far ahead of the wall clock a timestamp may be: one record from the year 2099 would make
+//! everything after it late, permanently.
 
 use super::origins::Origins;
 use super::{Task, TaskSpec};
 use crate::base::{Error, NO_TIMESTAMP};
 use crate::state::{TaskState, TimeSlot};
 
-/// How often the wall clock is noted with the state, in milliseconds.
+/// How often the wall clock is stored with the state, in milliseconds.
 const NOTE_MS: i64 = 60_000;
 
-/// The limit, and the wall clock when the task committed last.
+/// The limit, and the wall clock at the task's last commit.
 pub(super) struct TimeLimit {
     /// How far ahead, in milliseconds; `None` for no limit.
     ahead_max_ms: Option<i64>,
-    /// The wall clock at about the last commit, kept with the state if there is any.
+    /// The wall clock at about the last commit, stored with the state if there is any.
     noted: Option<TimeSlot>,
     /// The latest wall clock that was seen.
     latest_ms: i64,
@@ -29,9 +29,9 @@ impl TimeLimit {
         }
     }
 
-    /// The latest timestamp that is taken from an input. Only topics of the user's are judged: what
-    /// comes through a repartition topic was. And only by a wall clock that has not been set back: a
-    /// device without a battery boots in 1970.
+    /// The latest timestamp that is accepted from an input. Only topics of the user's are checked:
+    /// records on a repartition topic were checked before. And only against a wall clock that has not
+    /// been set back: a device without a battery boots in 1970.
     pub(super) fn latest_ms(&self, origins: &Option<Origins>, wall_ms: i64) -> Option<i64> {
         let ahead_max_ms = self.ahead_max_ms.filter(|_| origins.is_none())?;
         (wall_ms >= self.latest_ms).then(|| wall_ms.saturating_add(ahead_max_ms))
@@ -49,13 +49,13 @@ impl TimeLimit {
 }
 
 impl Task {
-    /// Takes no timestamp from a user's topic that is further ahead of the wall clock than this, in
-    /// milliseconds: such a record fails at the decode stage. `None`, the default, takes all.
+    /// Accepts no timestamp from a user's topic that is further ahead of the wall clock than this, in
+    /// milliseconds: such a record fails at the decode stage. `None`, the default, accepts all.
     pub fn set_timestamp_ahead_max_ms(&mut self, ahead_max_ms: Option<i64>) {
         self.time_limit.ahead_max_ms = ahead_max_ms;
     }
 
-    /// Remembers the wall clock of a commit, about once a minute.
+    /// Stores the wall clock of a commit, about once a minute.
     pub(super) fn note_wall_clock(&mut self) {
         let wall_ms = self.context.wall_ms;
         let TimeLimit {

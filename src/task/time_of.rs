@@ -1,4 +1,4 @@
-//! What of a topology a time of a task's state belongs to: with that it goes to another task.
+//! The part of a topology that a time of a task's state belongs to: they move to another task together.
 //!
 //! ```text
 //!  store/<store>/...  operator/<store>...                       the store, with the operators over it
@@ -7,14 +7,14 @@
 //!  sent/<topic>  sent-end/<topic>  sent-largest/<topic>         the topic that is written
 //!  task  wall                                                   the task itself
 //! ```
-//! Each of these has one place in a topology: stores and nodes have names of their own, a topic is read by one
-//! source, and a repartition topic is written by one sub-topology. No name has a slash.
+//! Each of these has one place in a topology: stores and nodes have unique names, a topic is read by one
+//! source, and a repartition topic is written by one sub-topology. No name contains a slash.
 
 use std::fmt;
 
 use crate::state::TASK_TIME;
 
-/// The times that are of a task itself: how far it has come, and the wall clock that it has seen. Neither goes back.
+/// The times of a task itself: how far it has come, and the wall clock that it has seen. Neither goes back.
 pub(crate) const OF_TASKS: [&str; 2] = [TASK_TIME, "wall"];
 
 /// What a time belongs to, by its name.
@@ -31,8 +31,8 @@ pub(crate) enum TimeOf {
 }
 
 impl TimeOf {
-    /// What the time of that name belongs to; `None` for the task's own times, whose names have no slash, and
-    /// for names that nobody gives.
+    /// The owner of the time of that name; `None` for the task's own times, whose names have no slash,
+    /// and for unknown names.
     pub(crate) fn time(name: &str) -> Option<Self> {
         let (kind, rest) = name.split_once('/')?;
         let owner = rest.split_once('/').map_or(rest, |(owner, _)| owner);
@@ -46,7 +46,7 @@ impl TimeOf {
         Some(of(owner.to_owned()))
     }
 
-    /// Reads what [`fmt::Display`] writes.
+    /// Parses what [`fmt::Display`] writes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, name) = text.split_once(' ')?;
         let of = match kind {

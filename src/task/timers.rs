@@ -1,7 +1,7 @@
 //! The timers of a task's nodes: which are set, and which is due next.
 //!
-//! Each is kept as two times of the task's state, and so in its changelog: when it is due next, and its
-//! interval. What is here is an index over them, made anew when a record is undone or the task aborts.
+//! Each is stored as two times of the task's state, and so in its changelog: when it is due next, and its
+//! interval. This module is an index over them, rebuilt when a record is undone or the task aborts.
 //!
 //! ```text
 //!  timer/<node>/<timer>                     when it is due, in milliseconds by its clock
@@ -17,20 +17,20 @@ use super::{Context, NodeId, TaskSpec};
 use crate::base::{Error, NO_TIMESTAMP, Result};
 use crate::state::NamedTimes;
 
-/// The time by which a timer goes.
+/// The clock of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Clock {
-    /// The largest timestamp that the task has taken: it moves with records alone.
+    /// The largest timestamp that the task has processed: it advances only with records.
     Stream,
-    /// The wall clock: it moves without records too.
+    /// The wall clock: it advances without records too.
     Wall,
 }
 
-/// Both, as they stand in arrays by clock.
+/// Both, in the order of arrays by clock.
 const CLOCKS: [Clock; 2] = [Clock::Stream, Clock::Wall];
 
 impl Clock {
-    /// What the names of intervals begin with.
+    /// Prefixes of the names of intervals.
     fn prefix(self) -> &'static str {
         match self {
             Self::Stream => "timer-stream/",
@@ -39,11 +39,11 @@ impl Clock {
     }
 }
 
-/// What the names of due times begin with.
+/// Prefixes of the names of due times.
 const DUE: &str = "timer/";
 
-/// A timer's place in the order in which timers fire: when it is due, the position of its node among
-/// those with timers, parents first, and its name, `<node>/<timer>`.
+/// A timer's place in the firing order: when it is due, the position of its node among those with timers,
+/// parents first, and its name, `<node>/<timer>`.
 pub(super) type Due = (i64, usize, Rc<str>);
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Timers {
         timers
     }
 
-    /// Makes the index anew of what the state has.
+    /// Rebuilds the index from the state.
     pub(super) fn reload(&mut self) {
         if self.nodes.is_empty() {
             return;
@@ -89,7 +89,7 @@ impl Timers {
         for clock in CLOCKS {
             for (name, every_ms) in self.times.set_under(clock.prefix()) {
                 let due_ms = self.times.slot(&format!("{DUE}{name}")).get();
-                // A node that the topology no longer has keeps its timers, which nobody can fire.
+                // A node that the topology no longer has keeps its timers, but nothing fires them.
                 if let Some(position) = self.node_of(&name)
                     && due_ms != NO_TIMESTAMP
                 {
@@ -120,7 +120,7 @@ impl Timers {
     }
 
     /// Takes the next timer that is due and not in `fired`, and sets it to its next time: the first one
-    /// behind `now_ms` that is a multiple of its interval away. Returns its node and its own name.
+    /// after `now_ms` that is a multiple of its interval away. Returns its node and its own name.
     pub(super) fn take_due(
         &mut self,
         clock: Clock,
@@ -140,7 +140,7 @@ impl Timers {
         Some((self.nodes[position].id, timer?))
     }
 
-    /// Sets a timer that is not set.
+    /// Sets a timer that is not set yet.
     fn put(&mut self, name: &Rc<str>, position: usize, clock: Clock, every_ms: i64, due_ms: i64) {
         self.remove(name);
         self.times.slot(&format!("{DUE}{name}")).set(due_ms);
@@ -150,7 +150,7 @@ impl Timers {
         self.due[clock as usize].insert((due_ms, position, name.clone()));
     }
 
-    /// Takes a timer out; whether it was set.
+    /// Removes a timer; returns whether it was set.
     fn remove(&mut self, name: &str) -> bool {
         let Some((name, (clock, _))) = self.set.remove_entry(name) else {
             return false;
@@ -179,14 +179,14 @@ impl Timers {
 }
 
 impl Context {
-    /// Sets a timer of `node`, which declares [`Calls::timers`](super::Calls::timers). It is due first at `first_ms`: without,
-    /// at 0 by stream time, which is with the next record, and one interval from now by the wall clock.
-    /// Then each `every`, aligned to the first time; where several intervals passed at once it fires once.
-    ///
-    /// A timer that is set by that name and clock keeps its due time and takes the interval.
+    /// Sets a timer of `node`, which declares [`Calls::timers`](super::Calls::timers). It is first due at
+    /// `first_ms`; without it, at 0 by stream time, which is with the next record, or one interval from
+    /// now by the wall clock. Then it is due every `every`, aligned to the first time; if several
+    /// intervals pass at once, it fires once. A timer that is already set with that name and clock keeps
+    /// its due time and gets the new interval.
     ///
     /// # Errors
-    /// `User` where the interval is shorter than a millisecond, the name is empty, or the node has no timers.
+    /// `User` if the interval is shorter than a millisecond, the name is empty, or the node has no timers.
     pub fn schedule(
         &mut self,
         node: NodeId,
@@ -218,10 +218,10 @@ impl Context {
         Ok(())
     }
 
-    /// Takes back a timer of `node`; whether it was set.
+    /// Cancels a timer of `node`; returns whether it was set.
     ///
     /// # Errors
-    /// `User` where the node has no timers.
+    /// `User` if the node has no timers.
     pub fn cancel(&mut self, node: NodeId, timer: &str) -> Result<bool> {
         let position = self.timers.position(node)?;
         let name = self.timers.name(position, timer);

@@ -1,4 +1,4 @@
-//! Builds the graph of a task: every edge is typed here, once, and never again looked at.
+//! Builds the graph of a task: every edge is typed here, once, and never checked again.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -15,8 +15,8 @@ use super::{
 use crate::base::{Error, Record, Result};
 use crate::state::{KeyValueStore, TaskState, TimeSlot, WindowStore};
 
-/// What makers find and leave while a task is wired, children before parents: one downcast per edge
-/// and task, none per record.
+/// What makers find and add while a task is wired, children before parents: one downcast per edge and
+/// task, none per record.
 pub struct Wiring<'a> {
     spec: &'a TaskSpec,
     state: &'a TaskState,
@@ -25,18 +25,18 @@ pub struct Wiring<'a> {
     sources: HashMap<NodeId, Rc<dyn Source>>,
     /// The nodes that hold records back, in the order of their numbers.
     holding: Vec<NodeId>,
-    /// The nodes that the task calls besides for records, children first.
+    /// The nodes that the task calls for reasons besides records, children first.
     called: Vec<CalledNode>,
 }
 
-/// A node that the task calls besides for records.
+/// A node that the task calls for reasons besides records.
 #[derive(Clone)]
 pub(super) struct CalledNode {
     pub(super) id: NodeId,
     pub(super) node: Rc<dyn Called>,
 }
 
-/// What is wired: the heads of the graph, and what its nodes hold back.
+/// The result of wiring: the heads of the graph, and what its nodes hold back.
 pub(super) struct Wired {
     pub(super) sources: HashMap<NodeId, Rc<dyn Source>>,
     pub(super) holds: Vec<Hold>,
@@ -105,10 +105,10 @@ impl<'a> Wiring<'a> {
         })
     }
 
-    /// The edges from a node to its children, which are wired already.
+    /// The edges from a node to its children, which are already wired.
     ///
     /// # Errors
-    /// `Internal` if a child's type differs or a copier is missing: a defect of the DSL.
+    /// `Internal` if a child's type differs or a copier is missing: a bug in the DSL.
     pub fn edges<K: 'static, V: 'static>(&self, id: NodeId) -> Result<Edges<K, V>> {
         let mut ports = self.ports::<K, V>(id)?;
         if ports.len() > 1 {
@@ -127,11 +127,11 @@ impl<'a> Wiring<'a> {
         node.copier.as_ref().and_then(as_copy::<K, V>)
     }
 
-    /// The children of a node by name, for one that chooses among them: a child's name is that of its
+    /// The children of a node by name, for a node that selects among them: a child's name is that of its
     /// node, or else of the topic that it writes.
     ///
     /// # Errors
-    /// `Internal` if a child's type differs: a defect of the DSL.
+    /// `Internal` if a child's type differs: a bug in the DSL.
     pub fn outlets<K: 'static, V: 'static>(&self, id: NodeId) -> Result<Outlets<K, V>> {
         let node = &self.spec.nodes[id.0];
         let name = |child: &NodeId| {
@@ -146,17 +146,17 @@ impl<'a> Wiring<'a> {
         Ok(Outlets::new(names.into_iter().zip(ports), self.copy(id)))
     }
 
-    /// Whether a node is to send the row before each change with it, since somebody wants it.
+    /// Whether a node must send the row before each change along with it, because another node needs it.
     pub fn sends_old_rows(&self, id: NodeId) -> bool {
         self.spec.nodes[id.0].sends_old_rows
     }
 
-    /// The rows of a global store, where that is one.
+    /// The rows of a global store, if it is one.
     pub fn global_rows(&self, name: &str) -> Option<GlobalRows> {
         self.spec.globals.get(name)
     }
 
-    /// A store of the task with its types, to be downcast; puts that it refuses are counted in `expired`.
+    /// A typed store of the task, to be downcast; puts that it refuses are counted in `expired`.
     ///
     /// # Errors
     /// `Invalid` if it was declared without types.
@@ -170,12 +170,12 @@ impl<'a> Wiring<'a> {
         open(self, expired)
     }
 
-    /// Leaves the port of a node for its parents.
+    /// Adds the port of a node for its parents.
     pub fn provide<K: 'static, V: 'static>(&mut self, id: NodeId, port: Port<K, V>) {
         self.ports.insert(id, Box::new(port));
     }
 
-    /// Puts a process between its parents and its children.
+    /// Inserts a process between its parents and its children.
     ///
     /// # Errors
     /// As [`Wiring::edges`].
@@ -185,8 +185,8 @@ impl<'a> Wiring<'a> {
         Ok(())
     }
 
-    /// Puts a process between its parents and its children that has its [`Outlets`] and chooses among them:
-    /// its edges are none.
+    /// Inserts a process between its parents and its children that has its [`Outlets`] and selects among
+    /// them: it has no edges of its own.
     pub fn add_choosing_process<P: Process>(&mut self, id: NodeId, process: P) {
         self.add_node(id, process, Edges::None);
     }
@@ -201,7 +201,7 @@ impl<'a> Wiring<'a> {
         self.provide(id, port);
     }
 
-    /// Leaves the head of a graph for the task.
+    /// Adds the head of a graph for the task.
     pub fn add_source(&mut self, id: NodeId, source: Rc<dyn Source>) {
         self.sources.insert(id, source);
     }
@@ -230,7 +230,7 @@ impl<'a> Wiring<'a> {
         self.state.window(name)
     }
 
-    /// A time that is kept with the state, by name: `NO_TIMESTAMP` at first.
+    /// A time that is stored with the state, by name: `NO_TIMESTAMP` at first.
     pub fn time(&self, name: &str) -> TimeSlot {
         self.state.time(name)
     }
@@ -249,25 +249,25 @@ impl<'a> Wiring<'a> {
         found.ok_or_else(|| Error::internal(format!("topic {topic} is no output of the task")))
     }
 
-    /// The clock of an output topic that a sink writes, where its readers need one, and what decides it.
+    /// The clock of an output topic that a sink writes, if its readers need one, and what determines it.
     pub fn sink_time(&self, id: NodeId, output: OutputId) -> Option<(SinkTime, TimeBound)> {
         let spec = self.effects.output(output);
         spec.origins?;
         Some((SinkTime::of(self.state, &spec.topic), self.bound(id)))
     }
 
-    /// The number under which a node says what it holds back.
+    /// The number under which a node reports what it holds back.
     ///
     /// # Errors
-    /// `Internal` if the node was not declared as one that does: a defect of the DSL.
+    /// `Internal` if the node was not declared as one that does: a bug in the DSL.
     pub fn hold(&self, id: NodeId) -> Result<HoldId> {
         let found = self.holding.iter().position(|holding| *holding == id);
         let found = found.map(HoldId);
         found.ok_or_else(|| self.defect(id, "it holds records back and does not say so"))
     }
 
-    /// The numbers under which all nodes that use a store say what they hold back: what waits in it may be
-    /// let go by any of them.
+    /// The numbers under which all nodes that use a store report what they hold back: any of them may
+    /// release what waits in it.
     pub fn holds_of_store(&self, store: &str) -> Vec<HoldId> {
         let uses = |id: &NodeId| {
             self.spec.nodes[id.0]
@@ -280,10 +280,10 @@ impl<'a> Wiring<'a> {
         users.map(|(position, _)| HoldId(position)).collect()
     }
 
-    /// The ports of a node's children, in order, for a node that chooses among them.
+    /// The ports of a node's children, in order, for a node that selects among them.
     ///
     /// # Errors
-    /// `Internal` if a child's type differs.
+    /// `Internal` if a child's type differs: a bug in the DSL.
     pub fn ports<K: 'static, V: 'static>(&self, id: NodeId) -> Result<Vec<Port<K, V>>> {
         let node = &self.spec.nodes[id.0];
         let mut ports = Vec::with_capacity(node.children.len());
@@ -303,12 +303,12 @@ impl<'a> Wiring<'a> {
         self.spec.partition
     }
 
-    /// What decides the time at a node: the inputs that reach it, and what is held on the way.
+    /// What determines the time at a node: the inputs that reach it, and what is held on the way.
     pub fn bound(&self, id: NodeId) -> TimeBound {
         self.bound_of(&[id])
     }
 
-    /// What decides the time of stores: all that reaches a node which uses one of them.
+    /// What determines the time of stores: everything that reaches a node which uses one of them.
     pub fn bound_of_stores(&self, stores: &[&str]) -> TimeBound {
         let uses = |id: &NodeId| {
             let used = &self.spec.nodes[id.0].stores;

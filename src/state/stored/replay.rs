@@ -1,5 +1,5 @@
-//! Restores of stores whose records make more than a row each: the records go through the store itself, over
-//! the backend, a part at a time.
+//! Restores of stores whose records make more than one row each: the records go through the store itself,
+//! over the backend, one part at a time.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::state::times::Times;
 /// Memory for the rows of a store while a part is replayed, in bytes.
 const CACHE_BYTES: usize = 4 << 20;
 
-/// Records that wait to be replayed, in their order. Clearing keeps the memory.
+/// Records waiting to be replayed, in their order. Clearing keeps the memory.
 #[derive(Debug, Default)]
 pub(in crate::state) struct Waiting {
     bytes: Vec<u8>,
@@ -77,7 +77,7 @@ impl Waiting {
 }
 
 impl StoredState {
-    /// Makes rows of the records that wait, into `self.rows`.
+    /// Converts the waiting records to rows, into `self.rows`.
     pub(in crate::state) fn replay(&mut self, store: usize) -> Result<()> {
         if self.restoring.waiting.is_empty() {
             return Ok(());

@@ -1,8 +1,8 @@
 //! From changelogs back to rows.
 //!
-//! Rows are gathered in parts of one store, sorted, and given to the backend as a whole; then the position
-//! up to which they go is written. A large part reaches the disk at once and the position with the next
-//! flush: after a crash in between the part is read again, over rows that are its own.
+//! Rows are collected in parts of one store, sorted, and passed to the backend as a whole; then the
+//! position up to which they go is written. A large part reaches the disk at once, and the position with
+//! the next flush: after a crash in between, the part is read again, and overwrites its own rows.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::batch::RecordRef;
 use crate::state::meta::{self, Position};
 use crate::state::{Changelog, NO_TIME, RowForm};
 
-/// A part of fewer bytes is written like a commit: a file for it is not worth its while.
+/// A part with fewer bytes is written like a commit: it is not worth a separate file.
 const INGEST_BYTES_MIN: usize = 1 << 20;
 
-/// What is restored and not yet written. Rows wait in `StoredState::sorted`.
+/// What is restored but not written yet. Rows wait in `StoredState::sorted`.
 #[derive(Debug, Default)]
 pub(in crate::state) struct Restoring {
     store: Option<usize>,
@@ -24,19 +24,19 @@ pub(in crate::state) struct Restoring {
     pub(in crate::state) waiting: Waiting,
     /// The offset after the last record taken.
     next: Offset,
-    /// Since when the rows know all deletions before that, in milliseconds since 1970.
+    /// Up to when the rows contain all deletions, in milliseconds since 1970.
     at_ms: i64,
-    /// How far the records moved the store's time.
+    /// How far the records advanced the store's time.
     pub(in crate::state) observed_ms: i64,
-    /// Segments that are new, with their first offsets.
+    /// New segments, with their first offsets.
     pub(in crate::state) segments: BTreeMap<i64, Offset>,
     row_key: Vec<u8>,
-    /// What stands before the value in a row.
+    /// The part of a row before the value.
     beginning: Vec<u8>,
 }
 
 impl StoredState {
-    /// Begins to restore a store; one at a time. `from_scratch` drops its rows first.
+    /// Starts restoring a store; one at a time. `from_scratch` drops its rows first.
     ///
     /// # Errors
     /// `Internal` if there is no such store or another is being restored; those of the backend.
@@ -87,10 +87,10 @@ impl StoredState {
         Ok(())
     }
 
-    /// Takes a record of the changelog of the store that is being restored.
+    /// Applies a record of the changelog of the store that is being restored.
     ///
     /// # Errors
-    /// `Corrupt` if the record cannot be of this changelog; those of the backend.
+    /// `Corrupt` if the record cannot belong to this changelog; those of the backend.
     pub fn restore(&mut self, store: usize, record: &RecordRef<'_>) -> Result<()> {
         if self.restoring.store != Some(store) {
             return Err(Error::internal(format!(
@@ -100,7 +100,7 @@ impl StoredState {
         }
         let changelog = self.specs.get(store).map(|spec| &spec.changelog);
         match record.key {
-            // Others write to this topic, and the operator passes such a record over too.
+            // Others write to this topic, and the operator skips such a record too.
             None if matches!(changelog, Some(Changelog::Source(_))) => {}
             None => return Err(self.foreign(store, record, "a null key")),
             Some(key) if store == self.specs.len() => self.restore_time(store, key, record)?,
@@ -181,7 +181,7 @@ impl StoredState {
         Ok(())
     }
 
-    /// Writes what was restored so far, together with the position up to which it goes.
+    /// Writes what was restored so far, together with the position it reaches.
     fn write_restored(&mut self, store: usize) -> Result<()> {
         self.replay(store)?;
         self.sorted.sort();
@@ -224,8 +224,8 @@ impl StoredState {
         Ok(())
     }
 
-    /// The store has been restored up to `end`: writes what is left. A store whose rows are at `end`
-    /// already is as fresh as now: its position gets the time.
+    /// The store has been restored up to `end`: writes the rest. A store whose rows are already at `end`
+    /// is up to date: its position gets the current time.
     ///
     /// # Errors
     /// `Internal` if the store is not being restored; those of the backend.

@@ -1,17 +1,17 @@
-//! What a table does with rows that are read ahead: they become clean rows of its cache, unless it knows
-//! better.
+//! What a table does with rows that are read ahead: they become clean rows of its cache, unless it has
+//! newer ones.
 //!
 //! ```text
 //!   expect(keys not here) --> ReadAhead --> answers --> cache        taken when a row is missing
 //!                                 |
-//!                     a commit meanwhile: its keys are noted, their answers are not believed
+//!                                 a commit in between: its keys are noted, their answers are ignored
 //! ```
 //!
-//! An answer is as old as its [`ReadAhead`]. Between the two the row may have been written, committed and
-//! forgotten by the cache: hence the note.
+//! An answer is as old as its [`ReadAhead`]. Since then the row may have been written, committed and
+//! evicted from the cache: hence the note.
 //!
-//! What is on its way is a part of the cache: a [`ReadAhead`] has its room from the beginning, and clean rows
-//! leave for it.
+//! Rows being read ahead are part of the cache: a [`ReadAhead`] reserves its room from the beginning, and
+//! clean rows are evicted for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use super::Table;
 use crate::base::Offset;
 use crate::state::read_ahead::{PointReads, ReadAhead, WantedKeys};
 
-/// The most keys that are read ahead at a time.
+/// The maximum number of keys that are read ahead at a time.
 const KEYS_MAX: usize = 1_024;
 /// Fewer are not worth it.
 const KEYS_MIN: usize = 32;
-/// The share of the cache that the keys and rows of one [`ReadAhead`] may take, and that of notes; beyond
-/// the latter all that is expected is given up.
+/// The share of the cache that the keys and rows of one [`ReadAhead`] may use, and that of notes; beyond
+/// the latter, everything expected is dropped.
 const SHARE: usize = 16;
-/// The share that all of them may take, of whichever inputs.
+/// The share that all of them together may use, for whichever inputs.
 const SHARE_OF_ALL: usize = 4;
-/// The most that the keys of one take, in bytes.
+/// The maximum size of the keys of one, in bytes.
 const KEYS_BYTES_MAX: usize = 256 << 10;
 
 /// How much a table would read ahead at a time.
@@ -37,19 +37,19 @@ const KEYS_BYTES_MAX: usize = 256 << 10;
 pub(crate) struct AheadRoom {
     /// Number of keys.
     pub(crate) keys: usize,
-    /// What these may take, in bytes.
+    /// Their maximum size, in bytes.
     pub(crate) key_bytes: usize,
 }
 
-/// Rows that a table expects to be asked for.
+/// Rows that a table expects to be needed.
 pub(in crate::state) struct Expected {
     reads: Arc<dyn PointReads>,
     ahead: VecDeque<Ahead>,
-    /// Commits so far, while anything is expected.
+    /// Number of commits so far, while anything is expected.
     commits: u64,
-    /// Hashes of the keys of the last of these commits, each commit's sorted.
+    /// Hashes of the keys in the last of these commits, sorted within each commit.
     noted: VecDeque<Vec<u32>>,
-    /// Rows that were read alone.
+    /// Number of rows that were read one by one.
     pub(in crate::state) loads: u64,
 }
 
@@ -57,12 +57,12 @@ struct Ahead {
     rows: Arc<ReadAhead>,
     /// Parts whose answers were taken.
     taken: usize,
-    /// Whose records ask for the rows, and the last of them.
+    /// The input whose records need the rows, and the last of these records.
     input: usize,
     last: Offset,
     /// [`Expected::commits`] when it was made.
     commits: u64,
-    /// What it may take in memory; nothing once all of it was taken.
+    /// The memory it may use; nothing once all of it was taken.
     room_bytes: usize,
 }
 
@@ -83,7 +83,7 @@ impl Expected {
         }
     }
 
-    /// What all of it may take in memory.
+    /// The memory that all of it may use.
     fn bytes(&self) -> usize {
         let rooms = self.ahead.iter().map(|ahead| ahead.room_bytes);
         let noted = self.noted.iter().map(Vec::capacity).sum::<usize>();
@@ -96,7 +96,7 @@ impl Expected {
         self.noted.clear();
     }
 
-    /// These keys were committed. What is noted of them may take `bytes_max`.
+    /// These keys were committed. The notes about them may use `bytes_max`.
     fn committed(&mut self, hashes: impl Iterator<Item = u32>, bytes_max: usize) {
         let Some(oldest) = self.ahead.iter().map(|ahead| ahead.commits).min() else {
             self.noted.clear();
@@ -113,7 +113,7 @@ impl Expected {
         }
     }
 
-    /// Whether a row was committed after that number of commits.
+    /// Whether a row has been committed since that number of commits.
     fn is_noted(&self, commits: u64, hash: u32) -> bool {
         let since = usize::try_from(self.commits - commits).unwrap_or(usize::MAX);
         let mut since = self.noted.iter().rev().take(since);
@@ -122,8 +122,8 @@ impl Expected {
 }
 
 impl Table {
-    /// What it would read ahead at a time, for what is kept of rows such as it has; `None` if that is too
-    /// little, all that may be on its way is, or its backend cannot.
+    /// How much it would read ahead at a time, given the memory for rows like its own; `None` if that is
+    /// too little, if as much as possible is already in flight, or if its backend cannot.
     pub(in crate::state) fn reads_ahead(&self) -> Option<AheadRoom> {
         self.expected.as_ref()?;
         let bytes = self.cache_bytes / SHARE;
@@ -141,7 +141,7 @@ impl Table {
         ((self.clean_bytes + self.dirty_bytes) / rows.max(1)).max(128)
     }
 
-    /// Rows that were read alone so far.
+    /// Number of rows that were read one by one so far.
     pub(in crate::state) fn loads(&self) -> u64 {
         self.expected.as_ref().map_or(0, |expected| expected.loads)
     }
@@ -169,7 +169,7 @@ impl Table {
         Some(rows)
     }
 
-    /// What is on its way has changed: clean rows have what it leaves of the cache.
+    /// The amount being read ahead has changed: clean rows get the rest of the cache.
     fn make_room_ahead(&mut self) {
         self.ahead_bytes = self.expected.as_ref().map_or(0, Expected::bytes);
         self.evict();
@@ -191,8 +191,8 @@ impl Table {
         self.ahead_bytes = 0;
     }
 
-    /// Forgets what the records of an input before `position` wanted. Returns how much is expected for
-    /// those behind.
+    /// Drops what the records of an input before `position` needed. Returns how much is expected for
+    /// later ones.
     pub(in crate::state) fn pass(&mut self, input: usize, position: Offset) -> usize {
         let Some(expected) = &mut self.expected else {
             return 0;
@@ -218,7 +218,7 @@ impl Table {
         if let Some(id) = self.find(hash, key) {
             return Some(id);
         }
-        // The reader is behind: this thread has nothing better to do than to help.
+        // The reader is behind: this thread cannot do better than to help.
         let helped = |expected: &Expected| expected.ahead.iter().any(|ahead| ahead.rows.read_one());
         if self.expected.as_ref().is_some_and(helped) {
             self.take_answers();

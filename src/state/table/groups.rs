@@ -1,11 +1,11 @@
-//! The rows of a window store's table by segment: they leave memory with it, and of a segment that began in
-//! this process and lost none since, memory knows also what is not there.
+//! The rows of a window store's table by segment: they leave memory together with it, and for a segment
+//! that began in this process and has lost no row since, memory is complete.
 
 use std::collections::BTreeMap;
 
 use super::{State, Table};
 
-/// The entries of a table by what their keys begin with.
+/// The entries of a table by the segments at the start of their keys.
 #[derive(Debug)]
 pub(in crate::state) struct Groups {
     by_number: BTreeMap<i64, Group>,
@@ -15,7 +15,7 @@ pub(in crate::state) struct Groups {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// Entries that were made for it; some may be others' by now.
+    /// Entries that were made for it; some may belong to others by now.
     ids: Vec<u32>,
     /// Whether all its rows are in the table.
     whole: bool,
@@ -34,7 +34,7 @@ impl Groups {
         }
     }
 
-    /// Knows no group completely any more.
+    /// From now on, no group is known completely.
     pub(in crate::state) fn lose_all(&mut self) {
         let groups = self.by_number.values_mut();
         groups.for_each(|group| group.whole = false);
@@ -57,7 +57,7 @@ impl Table {
         first..first.saturating_add(width)
     }
 
-    /// There is no row yet in the group of this segment, neither here nor in the backend.
+    /// There is no row in the group of this segment yet, neither here nor in the backend.
     pub(in crate::state) fn begin_group(&mut self, segment: i64) {
         if let Some(groups) = &mut self.groups {
             let number = segment.div_euclid(groups.width);
@@ -80,7 +80,7 @@ impl Table {
         let group = groups.by_number.entry(number).or_default();
         group.ids.push(id);
         if group.ids.len() > 2 * self.entries.len() + 1024 {
-            // Most were forgotten, and made again.
+            // Most of them were evicted and added again.
             let mut ids = std::mem::take(&mut group.ids);
             ids.sort_unstable();
             ids.dedup();
@@ -92,14 +92,14 @@ impl Table {
         }
     }
 
-    /// A committed row leaves memory, or may have.
+    /// A committed row leaves memory, or may have left it.
     pub(in crate::state) fn lose_row(&mut self, id: u32) {
         if let Some(groups) = &mut self.groups {
             groups.lose(self.entries[id as usize].key());
         }
     }
 
-    /// Forgets the committed rows of the groups that end at or before this segment.
+    /// Drops the committed rows of the groups that end at or before this segment.
     pub(in crate::state) fn drop_groups_below(&mut self, first_live: i64) {
         let Some(groups) = &mut self.groups else {
             return;

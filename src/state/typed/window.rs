@@ -1,4 +1,4 @@
-//! Window stores with types.
+//! Typed window stores.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use crate::base::Result;
 use crate::codec::SharedCodec;
 use crate::state::{Direction, Put, WindowIter, WindowStore};
 
-/// A window store with types.
+/// A typed window store.
 pub struct WindowView<K, V, F> {
     store: WindowStore,
     bytes: Bytes<K, V>,
@@ -42,10 +42,10 @@ impl<K: 'static, V: 'static, F: Form<V>> WindowView<K, V, F> {
         &self.store
     }
 
-    /// All windows of `key`, to be read and written with the key encoded once.
+    /// All windows of `key`, to be read and written while the key is encoded only once.
     ///
     /// # Errors
-    /// `User` when the key cannot be encoded or is null.
+    /// `User` if the key cannot be encoded or is null.
     #[inline]
     pub fn entry(&mut self, key: &K) -> Result<WindowEntry<'_, K, V, F>> {
         self.bytes.encode_key(key)?;
@@ -55,7 +55,7 @@ impl<K: 'static, V: 'static, F: Form<V>> WindowView<K, V, F> {
     /// The value of `key` in the window that starts at `start_ms`, as [`WindowStore::fetch`].
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec refuses; those of the store.
     pub fn fetch(&mut self, key: &K, start_ms: i64) -> Result<Option<F::Read>> {
         self.entry(key)?.fetch(start_ms)
     }
@@ -95,8 +95,8 @@ impl<K: 'static, V: 'static, F: Form<V>> WindowView<K, V, F> {
         Ok(self.windows(self.store.fetch_all(from_ms, to_ms, direction)?))
     }
 
-    /// The rows of the keys between two, in the order of [`WindowStore::fetch_all`], which reads those of
-    /// other keys too.
+    /// The rows of the keys between two keys, in the order of [`WindowStore::fetch_all`]; rows of other
+    /// keys are read too, and skipped.
     ///
     /// # Errors
     /// As [`WindowView::fetch`].
@@ -181,7 +181,7 @@ pub struct Windows<K, V, F> {
     rows: WindowIter,
     key_codec: SharedCodec<K>,
     value_codec: SharedCodec<V>,
-    /// The keys that it gives; all without.
+    /// The keys it returns; all if not set.
     keys: Option<KeyBounds>,
     form: PhantomData<fn() -> F>,
 }
