@@ -2,8 +2,7 @@
 //!
 //! | found | every commit was synced | relaxed fsync |
 //! |---|---|---|
-//! | an incomplete last record of the write-ahead log | cut off, if it was never acknowledged | cut off,
-//! and reported |
+//! | an incomplete last record of the write-ahead log | cut off, if it was never acknowledged | cut off, and reported |
 //! | other damage in it above what was synced | refused | cut off, and reported |
 //! | less than what was synced | refused | refused |
 //!
