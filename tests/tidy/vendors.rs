@@ -24,7 +24,11 @@ const VENDORS: &[Vendor] = &[
     Vendor {
         name: "rdkafka",
         scope: "",
-        allowed: &["src/log/kafka/", "tests/kafka/", "benches/end_to_end/bare.rs"],
+        allowed: &[
+            "src/log/kafka/",
+            "tests/kafka/",
+            "benches/end_to_end/bare.rs",
+        ],
         tests: false,
     },
     // The limit on open files.
