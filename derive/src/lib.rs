@@ -1,14 +1,15 @@
-//! `#[derive(marea::Json)]` and `#[derive(marea::Bincode)]`: a serde type says how it is written on
-//! topics and in stores.
+//! `#[derive(marea::Json)]` and `#[derive(marea::Bincode)]`: define how a serde type is encoded on topics
+//! and in stores.
 //!
 //! Both implement `marea::codec::OwnCodec` for the type, so that streams of it need no codec as an
-//! argument. They are macros of their own crate because Rust wants them so; use them through `marea`.
+//! argument. They are in a crate of their own because Rust requires that for macros; use them through
+//! `marea`.
 
 use proc_macro::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, parse_macro_input, parse_quote};
 
-/// Values of the type are JSON text. It must be serde's `Serialize` and `Deserialize` too.
+/// Values of the type are JSON text. The type must also implement serde's `Serialize` and `Deserialize`.
 ///
 /// ```text
 /// #[derive(serde::Serialize, serde::Deserialize, marea::Json)]
@@ -19,7 +20,8 @@ pub fn derive_json(input: TokenStream) -> TokenStream {
     own_codec(input, "JsonCodec")
 }
 
-/// Values of the type are in bincode 2's format. It must be serde's `Serialize` and `Deserialize` too.
+/// Values of the type are in bincode 2's format. The type must also implement serde's `Serialize` and
+/// `Deserialize`.
 ///
 /// ```text
 /// #[derive(serde::Serialize, serde::Deserialize, marea::Bincode)]
@@ -37,7 +39,7 @@ fn own_codec(input: TokenStream, codec: &str) -> TokenStream {
     let codec = syn::Ident::new(codec, name.span());
     let mut generics = input.generics.clone();
     let (_, type_generics, _) = input.generics.split_for_impl();
-    // A generic type has the codec where serde knows it.
+    // A generic type has the codec if it implements serde's traits.
     let bounded: Option<syn::WhereClause> = match input.generics.params.is_empty() {
         true => None,
         false => Some(parse_quote! {

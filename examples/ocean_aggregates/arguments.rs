@@ -12,24 +12,26 @@ use serde::{Deserialize, Serialize};
 
 /// Turns raw ocean readings into averages and alerts per ocean, exactly once, without a broker.
 ///
-/// Without --input, sensors of five oceans are made up: run it, and look. A data directory remembers
-/// what it was fed with; started again after a crash, the same command goes on where it stopped.
+/// Without --input, it simulates sensors in five oceans: just run it and watch. A data directory
+/// remembers what it was fed with; if you run the same command again after a crash, it continues where it
+/// stopped.
 #[derive(Clone, Debug, Parser)]
 #[command(version, name = "ocean_aggregates")]
 pub struct Arguments {
     /// Read readings from this file of JSON lines, gzipped or not, each line exactly once.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// Readings a second [default: 1000 made up, a file as fast as it goes].
+    /// Readings per second [default: 1000 when simulated, a file as fast as possible].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
-    /// How long readings are made up.
+    /// How long to simulate readings.
     #[arg(long, default_value = "12", value_name = "SECONDS")]
     pub seconds: u64,
-    /// Length of a window, for example 1d, 6h, 2s [default: 1d for a file, 2s made up].
+    /// Length of a window, for example 1d, 6h, 2s [default: 1d for a file, 2s when simulated].
     #[arg(long, value_parser = humantime::parse_duration)]
     pub window: Option<Duration>,
-    /// How late a reading may be, by the time of readings [default: 12h for a file, 1s made up].
+    /// How late a reading may be, measured by the readings' timestamps [default: 12h for a file, 1s when
+    /// simulated].
     #[arg(long, value_parser = humantime::parse_duration)]
     pub grace: Option<Duration>,
     /// Write the final averages here, as JSON lines by window and ocean.
@@ -42,43 +44,45 @@ pub struct Arguments {
     /// a --data-dir of its own, share the work.
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
-    /// Where log and state are kept [default: data/ocean-file for a file, data/ocean made up; with
+    /// Where log and state are kept [default: data/ocean-file for a file, data/ocean when simulated; with
     /// --kafka data/ocean-kafka-file and data/ocean-kafka].
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
     /// Worker threads.
     #[arg(long, default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// Partitions of the topic of readings, and of the topics behind it [default: 4, or as begun with].
+    /// Partitions of the topic of readings, and of the topics behind it [default: 4, or as in the first
+    /// run].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub partitions: Option<u32>,
-    /// What a crash may leave behind.
+    /// What may be lost or repeated after a crash.
     #[arg(long, default_value = "exactly-once")]
     pub guarantee: Promise,
     /// Longest time between two commits.
     #[arg(long, default_value = "100", value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     pub commit_interval_ms: u64,
-    /// When commits reach the disk: each before it is answered, or when the system likes (a crash of
-    /// the process loses nothing, one of the machine may).
+    /// When commits are synced to disk: each before it is answered, or when the system decides (a crash
+    /// of the process loses nothing, one of the machine may).
     #[arg(long, default_value = "every-commit")]
     pub fsync: Sync,
-    /// Memory for caches, buffers and fetched records, in MiB; the process takes some more.
+    /// Memory for caches, buffers and fetched records, in MiB; the process uses somewhat more.
     #[arg(long, default_value = "256", value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..))]
     pub memory: u32,
     /// Append all input before the pipeline starts.
     #[arg(long)]
     pub backlog: bool,
-    /// Sum up the state, drop it, rebuild it from the changelogs, sum it up again and compare.
+    /// Compute a checksum of the state, drop it, rebuild it from the changelogs, compute the checksum
+    /// again and compare.
     #[arg(long)]
     pub replay: bool,
-    /// Make a damaged log openable: keep what is left of it, say what is lost, and put the damaged files
-    /// aside. State is rebuilt at the next start.
+    /// Make a damaged log openable: keep what is left of it, report what is lost, and move the damaged
+    /// files aside. State is rebuilt at the next start.
     #[arg(long, conflicts_with_all = ["replay", "kafka"])]
     pub repair: bool,
-    /// Seed of the readings that are made up.
+    /// Seed of the simulated readings.
     #[arg(long, default_value = "1")]
     pub seed: u64,
-    /// Plain lines, also on a terminal.
+    /// Print plain lines, even on a terminal.
     #[arg(long)]
     pub plain: bool,
 }
@@ -86,9 +90,9 @@ pub struct Arguments {
 /// See [`Guarantee`].
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Promise {
-    /// As if nothing had happened.
+    /// As in a run without the crash.
     ExactlyOnce,
-    /// State as if nothing had happened; results may come again.
+    /// State as in a run without the crash; results may be repeated.
     AtLeastOnce,
 }
 
@@ -97,11 +101,11 @@ pub enum Promise {
 pub enum Sync {
     /// Before a commit is answered.
     EveryCommit,
-    /// When the operating system likes.
+    /// When the operating system decides.
     Never,
 }
 
-/// Where results go, looked at before anything is done for them.
+/// The output files, checked before any work is done for them.
 #[derive(Clone, Debug)]
 pub struct Outputs {
     pub averages: Option<PathBuf>,
@@ -109,10 +113,10 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Follows links, and sees whether the files can be written.
+    /// Follows links, and checks whether the files can be written.
     ///
     /// # Errors
-    /// `Invalid` if one cannot, or is also the other or the input.
+    /// `Invalid` if one cannot, or is the same as the other or the input.
     pub fn check(arguments: &Arguments) -> Result<Self> {
         let averages = output(arguments.averages_out.as_deref(), "--averages-out")?;
         let alerts = output(arguments.alerts_out.as_deref(), "--alerts-out")?;
@@ -163,18 +167,18 @@ fn output(path: Option<&Path>, flag: &str) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Writes a small file, so that a crash leaves no half of it.
+/// Writes a small file, so that a crash never leaves an incomplete one.
 fn write_aside(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let aside = path.with_extension("new");
     fs::write(&aside, bytes)?;
     fs::rename(&aside, path)
 }
 
-/// Letters of a feeder's name.
+/// Number of letters in a feeder's name.
 const NAME_LEN: usize = 16;
 
-/// Length of a window and its grace, as a data directory remembers them: state made with one fits no
-/// other.
+/// Length of a window and its grace, as stored in a data directory: state made with one cannot be used
+/// with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Windows {
     pub window_ms: u64,
@@ -194,11 +198,11 @@ impl Windows {
 }
 
 impl Arguments {
-    /// The windows of a data directory: what is asked for, else what the directory was begun with, else
-    /// the defaults.
+    /// The windows of a data directory: as requested, or else as in its first run, or else the defaults.
     ///
     /// # Errors
-    /// `Invalid` if the directory was begun with others than those asked for, or holds nothing to replay.
+    /// `Invalid` if the directory was first used with other windows than those requested, or holds
+    /// nothing to replay.
     pub fn windows(&self, directory: &Path) -> Result<Windows> {
         let path = directory.join("windows.json");
         let place = path.display();
@@ -209,7 +213,7 @@ impl Arguments {
                 ))
                 .with_source(cause)
             })?),
-            // Not begun yet; or it cannot be read, which opening the log says better.
+            // Not used yet; or unreadable, which opening the log reports better.
             Err(_) => None,
         };
         if self.replay && begun.is_none() {
@@ -244,7 +248,7 @@ impl Arguments {
         Ok(windows)
     }
 
-    /// The name of this instance's feeder: on Kafka random, and the same as long as the directory is.
+    /// The name of this instance's feeder: on Kafka random, and constant as long as the directory exists.
     ///
     /// # Errors
     /// `Invalid` if the directory cannot be written.
@@ -265,7 +269,7 @@ impl Arguments {
         })
     }
 
-    /// Lets the directory remember its windows.
+    /// Stores the windows in the directory.
     ///
     /// # Errors
     /// `Invalid` if it cannot be written.
@@ -301,7 +305,7 @@ impl Arguments {
         }
     }
 
-    /// The engine's word for the promise.
+    /// The library's type for the guarantee.
     pub fn guarantee(&self) -> Guarantee {
         match self.guarantee {
             Promise::ExactlyOnce => Guarantee::ExactlyOnce,
@@ -309,7 +313,7 @@ impl Arguments {
         }
     }
 
-    /// The engine's word for the policy.
+    /// The library's type for the policy.
     pub fn fsync(&self) -> Fsync {
         match self.fsync {
             Sync::EveryCommit => Fsync::EveryCommit,

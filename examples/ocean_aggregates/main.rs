@@ -8,8 +8,8 @@
 //! cargo run --release --example ocean_aggregates -- --repair        where the log is refused as damaged
 //! ```
 //!
-//! It ends with 0 when all is done or a signal stopped it, with 2 when it cannot be done as asked, with
-//! 1 when something failed: then the same command goes on where it stopped.
+//! The exit code is 0 when everything is done or a signal stopped it, 2 when it cannot run as requested,
+//! and 1 when something failed: the same command then continues where it stopped.
 
 mod arguments;
 mod repair;
@@ -26,7 +26,7 @@ use marea::base::ErrorKind;
 use arguments::Arguments;
 
 fn main() -> ExitCode {
-    // What went wrong is said once, at the end; RUST_LOG=warn or info tells the way there.
+    // Errors are printed once, at the end; RUST_LOG=warn or info shows how they came about.
     let log = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(log.unwrap_or_else(|_| "off".into()))

@@ -1,4 +1,4 @@
-//! `--repair`: a log that opens, of what is left of a damaged one.
+//! `--repair`: makes a log that opens from what is left of a damaged one.
 
 use std::io::{Write, stdout};
 
@@ -7,7 +7,7 @@ use marea::log::EmbeddedLog;
 
 use crate::arguments::Arguments;
 
-/// Repairs the log in the data directory and says what was lost.
+/// Repairs the log in the data directory and reports what was lost.
 pub fn repair(arguments: &Arguments) -> Result<()> {
     let path = arguments.data_dir().join("log");
     let done = EmbeddedLog::repair(&path, &*SystemEnv::shared())?;

@@ -1,4 +1,4 @@
-//! `--replay`: state is nothing but what the changelogs say.
+//! `--replay`: shows that the state follows from the changelogs.
 
 use std::io::{Write, stdout};
 
@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::run::Setting;
 use crate::view::written;
 
-/// Sums up the state, rebuilds it from its changelogs, sums it up again and compares.
+/// Computes sums over the state, rebuilds it from its changelogs, computes the sums again and compares.
 pub fn replay(arguments: &Arguments) -> Result<()> {
     let setting = Setting::open(arguments)?;
     say(&format!("replay of {}", setting.directory.display()))?;

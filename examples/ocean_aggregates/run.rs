@@ -21,9 +21,9 @@ use ocean::topology::{self, ALERTS, APPLICATION, AVERAGES, DEAD_LETTERS, READING
 use crate::arguments::{Arguments, Outputs, Promise, Windows};
 use crate::view::View;
 
-/// Readings a second that are made up, unless the user says.
+/// Simulated readings per second, unless the user says otherwise.
 const RATE: u64 = 1_000;
-/// Partitions of the readings, unless the user says.
+/// Partitions of the readings, unless the user says otherwise.
 const PARTITIONS: u32 = 4;
 /// How often the view is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ impl Setting {
         let env = SystemEnv::shared();
         let directory = arguments.data_dir();
         let windows = arguments.windows(&directory)?;
-        // Built first: what cannot be built is not remembered either.
+        // Built first: if it cannot be built, nothing is stored either.
         let topology = topology::build(topology::Options {
             window: windows.window(),
             grace: windows.grace(),
@@ -70,14 +70,14 @@ impl Setting {
             workers: usize::from(arguments.workers),
             guarantee: arguments.guarantee(),
             commit_interval_ms: arguments.commit_interval_ms,
-            // The budget of an embedded log is a part of it.
+            // The budget of an embedded log is part of it.
             memory_bytes: (arguments.memory as usize) << 20,
             policies: ErrorPolicies {
                 decode: Policy::DeadLetter,
                 ..ErrorPolicies::default()
             },
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
-            // The sensors that are made up go on a day after those of the run before.
+            // Simulated sensors continue a day after those of the previous run.
             timestamp_ahead_max_ms: match arguments.input {
                 Some(_) => Settings::default().timestamp_ahead_max_ms,
                 None => None,
@@ -91,7 +91,7 @@ impl Setting {
             .settings(settings)
     }
 
-    /// Partitions of the readings: as asked for, or as the directory was begun with.
+    /// Partitions of the readings: as requested, or as in the directory's first run.
     fn partitions(&self, arguments: &Arguments) -> Result<u32> {
         let begun = self.log.topic(READINGS)?.map(|topic| topic.partitions);
         match (begun, arguments.partitions) {
@@ -103,8 +103,8 @@ impl Setting {
         }
     }
 
-    /// Opens the input now, so that what is wrong with it is said before anything is done, and once
-    /// more should another instance have fed meanwhile.
+    /// Opens the input now, so that errors in it are reported before any work is done, and once more if
+    /// another instance has fed in the meantime.
     fn opener(&self, arguments: &Arguments) -> Result<Opener> {
         let (arguments, windows) = (arguments.clone(), self.windows);
         let env = self.env.clone();
@@ -124,8 +124,8 @@ impl Setting {
             Ok(Box::new(Generator::new(settings, committed)?))
         };
         if arguments.kafka.is_some() {
-            // What a crash left in the middle of a commit is settled by the feeder's writer, and until
-            // then there is no telling what is committed.
+            // The feeder's writer settles what a crash left in the middle of a commit; until then it is
+            // unknown what is committed.
             drop(open(None)?);
             return Ok(Box::new(open));
         }
@@ -163,7 +163,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let asking = "looking at the results so far";
     let start_view = || View::start(log, env.clone(), arguments);
     let mut view = wait_out(&**env, || stop.is_set(), asking, start_view)?;
-    // The log was there when it was opened: what it does not answer now it will.
+    // The log was available when it was opened: what it does not answer now it will answer later.
     let start = || setting.application(arguments).start();
     let start_pipeline = || wait_out(&**env, || stop.is_set(), "starting the pipeline", start);
     let start_feeder = || Feeder::start(log.clone(), env.clone(), open, feeding);
@@ -175,7 +175,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         view.line("the whole input is appended; the pipeline starts")?;
         (feeder, start_pipeline()?)
     } else {
-        // The pipeline first: what it finds wrong is said before anything is fed.
+        // The pipeline first: errors it finds are reported before anything is fed.
         let application = start_pipeline()?;
         (start_feeder()?, application)
     };
@@ -184,7 +184,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     feeder.stop();
     let feeder_progress = feeder.progress();
     let fed = feeder.finish();
-    // Who has nothing left to do need not be waited for.
+    // A feeder with nothing left to do need not be waited for.
     let closed = match outcome {
         Ok(true) => application.leave(CLOSING),
         _ => application.close(CLOSING),
@@ -192,7 +192,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let finished = outcome.and_then(|finished| closed.map(|()| finished));
     let last = application.snapshot();
     view.end(&last, &feeder_progress)?;
-    // The pipeline's error says more than that of the feeder, which may follow from it.
+    // The pipeline's error is more informative than the feeder's, which may be a consequence of it.
     let finished = finished?;
     let fed = fed?;
     if !finished {
@@ -200,7 +200,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let repeats = matches!(arguments.guarantee, Promise::AtLeastOnce);
-    // Everything is committed: what is left is to read it, however long the log takes.
+    // Everything is committed: it only remains to be read, however long the log takes.
     let (averages, alerts, topics) = wait_out(
         &**env,
         || stop.is_set(),
@@ -230,7 +230,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     view.next(arguments, &setting.directory)
 }
 
-/// Draws until all is done, which is `true`, or a signal came.
+/// Draws until everything is done, which returns `true`, or a signal arrives.
 fn follow(
     application: &Application,
     feeder: &Feeder,
@@ -259,13 +259,13 @@ fn follow(
             continue;
         }
         if feeder.has_failed() {
-            // What it fed is processed and committed by the shutdown or by the next run; time must
-            // not be drained, for the rest of the input is still to come.
+            // The shutdown or the next run processes and commits what it fed; time must not be drained,
+            // because the rest of the input is still to come.
             return Ok(true);
         }
         match application.drain(FRAME) {
             Ok(()) => return Ok(true),
-            // Not yet; a worker that failed is seen by `wait`.
+            // Not yet; `wait` detects a worker that failed.
             Err(error) if error.kind() == ErrorKind::Unavailable => {}
             Err(error) => return Err(error),
         }

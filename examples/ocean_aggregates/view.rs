@@ -17,9 +17,9 @@ use ocean::topology::{ALERTS, AVERAGES, DEAD_LETTERS, READINGS};
 
 use crate::arguments::Arguments;
 
-/// Alerts on the screen.
+/// Number of alerts on the screen.
 const ALERTS_SHOWN: usize = 5;
-/// Characters of the progress bar.
+/// Number of characters in the progress bar.
 const BAR: usize = 40;
 /// Between two plain lines.
 const PLAIN_MS: u64 = 1_000;
@@ -35,7 +35,7 @@ pub struct View {
     alerts: Follower,
     /// Dead letters of earlier runs.
     dead_letters_before: i64,
-    /// Dead letters of all runs, as last heard.
+    /// Dead letters of all runs, as last reported.
     dead_letters: i64,
     latest: BTreeMap<String, Average>,
     last_alerts: Vec<Alert>,
@@ -44,16 +44,16 @@ pub struct View {
     averages_seen: u64,
     alerts_seen: u64,
     started_ms: u64,
-    /// Lines of the frame that stands on the terminal.
+    /// Number of lines of the frame on the terminal.
     drawn: usize,
     plain_ms: u64,
-    /// When the rate was last taken, and the readings by then.
+    /// When the rate was last computed, and the number of readings by then.
     rate_from: (u64, u64),
     rate: f64,
 }
 
 impl View {
-    /// A view that shows what comes from now on.
+    /// A view that shows results from now on.
     pub fn start(log: &Arc<dyn Log>, env: Arc<dyn Env>, arguments: &Arguments) -> Result<Self> {
         let follow = |topic| Follower::new(&**log, topic, end(&**log, topic)?);
         let term = Term::buffered_stdout();
@@ -81,7 +81,7 @@ impl View {
         })
     }
 
-    /// Says at which offsets the input goes on.
+    /// Reports at which offsets the input continues.
     pub fn resumed(&mut self, snapshot: &Snapshot) -> Result<()> {
         let resumed = snapshot.tasks.iter().flat_map(|task| &task.resumed_at);
         let readings = resumed.filter(|(place, _)| &*place.topic == READINGS);
@@ -91,7 +91,7 @@ impl View {
         self.line(&format!("resuming: {}", places.join(", ")))
     }
 
-    /// Shows where things are; plain lines come once a second.
+    /// Shows the progress; plain lines are printed once a second.
     pub fn draw(&mut self, snapshot: &Snapshot, fed: &Progress) -> Result<()> {
         let now_ms = self.env.monotonic_ms();
         self.collect()?;
@@ -124,7 +124,7 @@ impl View {
         Ok(())
     }
 
-    /// What the run did.
+    /// The summary of the run.
     pub fn summary(
         &mut self,
         fed: &Progress,
@@ -180,7 +180,7 @@ impl View {
     /// Takes new results; on plain output alerts are lines.
     fn collect(&mut self) -> Result<()> {
         match self.take_results() {
-            // The next look may find it; the pipeline's own state says what it waits for.
+            // The next poll may return it; the pipeline's own state shows what it is waiting for.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::debug!(%error, "the view waits for the log");
                 Ok(())
@@ -219,7 +219,7 @@ impl View {
         Ok(())
     }
 
-    /// A line for the alerts that had none.
+    /// A summary line for the alerts that were not printed.
     fn sum_up(&mut self) -> Result<()> {
         let Some(hidden) = self.burst.end() else {
             return Ok(());
@@ -303,7 +303,7 @@ fn end(log: &dyn Log, topic: &str) -> Result<i64> {
     log.end_offset(&TopicPartition::new(topic, 0), Isolation::ReadCommitted)
 }
 
-/// How much is left to process, as far as anybody knows.
+/// How much is left to process, as far as known.
 fn lag(snapshot: &Snapshot) -> String {
     let known = snapshot.lag.map(|lag| thousands(lag.max(0).unsigned_abs()));
     known.unwrap_or_else(|| "unknown".to_owned())
@@ -313,7 +313,7 @@ fn late(snapshot: &Snapshot) -> u64 {
     snapshot.drops.of(DropReason::Late) + snapshot.drops.of(DropReason::Expired)
 }
 
-/// Names come from outside: what would steer the terminal is shown as what it is.
+/// Names come from outside: characters that would control the terminal are shown escaped.
 fn plain(text: &str) -> String {
     let shown = |letter: char| match letter.is_control() {
         true => letter.escape_default().to_string(),
@@ -322,7 +322,7 @@ fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// A number with commas.
+/// A number with thousands separators.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -341,7 +341,7 @@ fn utc(time_ms: i64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Nobody reads any more, as in `| head`: not worth a panic, but an end.
+/// The reader is gone, as with `| head`: not worth a panic, just the end.
 pub fn written(outcome: std::io::Result<()>) -> Result<()> {
     outcome.map_err(|cause| {
         Error::new(ErrorKind::Unavailable, "writing to standard output").with_source(cause)

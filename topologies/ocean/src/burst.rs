@@ -1,9 +1,9 @@
-//! Many results at once, for plain output: some as they are, the others as one line.
+//! Bursts of results on plain output: some are printed as they are, the others summed up in one line.
 
 /// Lines that are printed as they are, between two summaries.
 const SHOWN: u64 = 5;
 
-/// What came since the last summary.
+/// What arrived since the last summary.
 #[derive(Debug, Default)]
 pub struct Burst {
     taken: u64,
@@ -11,7 +11,7 @@ pub struct Burst {
     hidden_ms: Option<(i64, i64)>,
 }
 
-/// What a summary says.
+/// A summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hidden {
     /// How many were not shown.
@@ -23,7 +23,7 @@ pub struct Hidden {
 }
 
 impl Burst {
-    /// Takes a result of the window that starts then; whether it is to be shown by itself.
+    /// Takes a result of the window that starts then; returns whether it should be printed itself.
     pub fn take(&mut self, window_start_ms: i64) -> bool {
         self.taken += 1;
         if self.taken <= SHOWN {
@@ -34,7 +34,7 @@ impl Burst {
         false
     }
 
-    /// What was not shown since the last call; from here on results are shown again.
+    /// The results not shown since the last call; from here on results are shown again.
     pub fn end(&mut self) -> Option<Hidden> {
         let burst = std::mem::take(self);
         let (from_ms, to_ms) = burst.hidden_ms?;

@@ -1,4 +1,4 @@
-//! Which readings are valid, and what becomes of the others.
+//! Which readings are valid, and what happens to the others.
 
 use std::fmt::Write;
 
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{LARGEST, Measurement, Reading};
 
-/// How much of an input that is no text a dead letter shows as text, in characters.
+/// How many characters of an input that is not text are shown as text in a dead letter.
 const SHOWN: usize = 200;
 
-/// A reading as the pipeline goes on with it.
+/// A reading in the form that the pipeline processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Valid {
     /// The ocean's name.
     pub ocean: String,
-    /// What was measured.
+    /// The measured values.
     pub measurement: Measurement,
 }
 
-/// What is no valid reading: an object on the topic of dead letters.
+/// An invalid reading: an object on the dead-letter topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Why it is not, in a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// The input, whole; what of it is no UTF-8 is replaced.
+    /// The whole input; bytes that are not UTF-8 are replaced.
     pub raw: String,
-    /// The input in hexadecimal digits, where it is no UTF-8.
+    /// The input in hexadecimal digits, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_hex: Option<String>,
 }
 
 impl DeadLetter {
-    /// A dead letter of an input, `None` being a record without a value.
+    /// A dead letter for an input; `None` is a record without a value.
     pub fn new(reason: impl Into<String>, raw: Option<&[u8]>) -> Self {
         let raw = raw.unwrap_or_default();
         let (text, raw_hex) = match std::str::from_utf8(raw) {
@@ -54,8 +54,8 @@ impl DeadLetter {
     }
 }
 
-/// Reads a reading, and says what is wrong with one that is not valid. `latest_ms` is the latest
-/// timestamp that is believed, in milliseconds since 1970.
+/// Parses a reading, and says what is wrong with an invalid one. `latest_ms` is the latest timestamp that
+/// is accepted, in milliseconds since 1970.
 pub fn check(raw: Option<&[u8]>, latest_ms: i64) -> Result<Valid, DeadLetter> {
     read(raw, latest_ms).map_err(|reason| DeadLetter::new(reason, raw))
 }

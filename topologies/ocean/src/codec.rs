@@ -1,4 +1,4 @@
-//! Bytes of what travels inside the pipeline: whole numbers, big endian, in the order of the fields.
+//! Encoding within the pipeline: big-endian integers, in the order of the fields.
 
 use marea::base::{Error, Result};
 use marea::codec::{Codec, Encoded};

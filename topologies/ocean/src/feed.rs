@@ -1,11 +1,11 @@
-//! Feeds lines into the readings topic, on a thread of its own, each exactly once.
+//! Feeds lines into the readings topic, on a separate thread, each line exactly once.
 //!
-//! A batch of lines and the position after it are one commit of the log, in the group
-//! [`GROUP`]: so a program that dies continues after the last line that the log has, and neither
-//! loses nor repeats one. Where lines come from is a [`Source`].
+//! A batch of lines and the position after it are one commit of the log, in the group [`GROUP`]: so a
+//! program that dies continues after the last line in the log, and neither loses nor repeats one. Lines
+//! come from a [`Source`].
 //!
-//! Several instances may be told to feed. The group gives the turn to one of them; when it has fed
-//! all it has, or is gone, the next continues where the log says.
+//! Several instances may be told to feed. The group gives the turn to one of them; when that one has fed
+//! everything, or is gone, the next continues at the position in the log.
 
 mod pending;
 
@@ -21,72 +21,72 @@ use self::pending::Pending;
 use crate::patience::wait_out;
 use crate::topology::READINGS;
 
-/// The group whose committed offset on the readings' partition 0 is the number of lines fed; its
-/// note says of what.
+/// The group whose committed offset on the readings' partition 0 is the number of lines fed; its note
+/// names the source.
 pub const GROUP: &str = "ocean-feeder";
 
 /// Lines of a commit when there is no rate to keep.
 const BATCH_LINES: usize = 1_000;
 /// Bytes of a commit, about.
 const BATCH_BYTES: usize = 512 << 10;
-/// With a rate to keep: how often something is due, and how long a stop may go unheard.
+/// With a rate to keep: the interval between batches, and the longest time until a stop is noticed.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a commit's answer is waited for once the feeder was told to stop.
+/// How long to wait for a commit's answer after the feeder was told to stop.
 const ANSWER: Duration = Duration::from_secs(10);
 /// A feeder whose process is silent for this long loses its turn, in milliseconds.
 const SESSION_MS: u64 = 30_000;
-/// A feeder that neither feeds nor asks whether it is its turn for this long loses it, in milliseconds: it
-/// may be waiting for the log.
+/// A feeder that neither feeds nor checks whether it is its turn for this long loses the turn, in
+/// milliseconds: it may be waiting for the log.
 const POLL_MS: u64 = 300_000;
 
-/// What a [`Source`] gave.
+/// The result of reading from a [`Source`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A line, without its end.
     Line,
-    /// The beginning of a line that is longer than was asked for; the whole has so many bytes.
+    /// The beginning of a line that is longer than the limit; the whole line has this many bytes.
     Oversized(u64),
     /// There is no more.
     End,
 }
 
-/// Where lines come from.
+/// A source of lines.
 pub trait Source: Send {
     /// Puts the next line into `line`, at most `limit` bytes of it.
     ///
     /// # Errors
-    /// What keeps it from reading on. Lines given before stand.
+    /// Any error that keeps it from reading on. Lines returned before remain valid.
     fn next(&mut self, line: &mut Vec<u8>, limit: usize) -> Result<Next>;
 
-    /// The position after the last line given, as it is committed.
+    /// The position after the last line returned, in the form in which it is committed.
     fn position(&self) -> CommittedOffset;
 
-    /// How much of the source has been given, from 0 to 1.
+    /// How much of the source has been returned, from 0 to 1.
     fn done(&self) -> f64;
 }
 
-/// Opens a source after the position that the log has of it, when it is the feeder's turn.
+/// Opens a source after its position in the log, when it is the feeder's turn.
 pub type Opener = Box<dyn FnMut(Option<&CommittedOffset>) -> Result<Box<dyn Source>> + Send>;
 
 /// How a [`Feeder`] feeds.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The name of this feeder among those of other instances, the same after a restart.
+    /// The name of this feeder among those of other instances; the same after a restart.
     pub member: String,
     /// Partitions of the readings topic.
     pub partitions: u32,
     /// Lines a second; as fast as the log takes them if there is none.
     pub rate: Option<u64>,
-    /// A later `timestamp_ms` does not become the record's timestamp.
+    /// A larger `timestamp_ms` does not become the record's timestamp.
     pub latest_ms: i64,
 }
 
-/// How far a feeder is.
+/// The progress of a feeder.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
     /// Lines committed by this feeder; those of earlier runs are not counted.
     pub lines: u64,
-    /// Lines that went to the dead letters because the topic takes none of their length.
+    /// Lines sent to the dead letters because they are too long for the topic.
     pub oversized: u64,
     /// How much of the source is committed, from 0 to 1.
     pub done: f64,
@@ -94,7 +94,7 @@ pub struct Progress {
     pub ended: bool,
 }
 
-/// The position that the log has of this group.
+/// The group's position in the log.
 ///
 /// # Errors
 /// As [`Log::committed`].
@@ -123,10 +123,11 @@ struct Shared {
 }
 
 impl Feeder {
-    /// Begins to feed as soon as it is its turn. The topics must exist.
+    /// Starts feeding as soon as it is its turn. The topics must exist.
     ///
     /// # Errors
-    /// `Invalid` if they do not; as [`Env::spawn`]. Those of `open` come from [`Feeder::finish`].
+    /// `Invalid` if they do not; else as [`Env::spawn`]. Errors of `open` are returned by
+    /// [`Feeder::finish`].
     pub fn start(
         log: Arc<dyn Log>,
         env: Arc<dyn Env>,
@@ -159,9 +160,9 @@ impl Feeder {
         })
     }
 
-    /// How far it is.
+    /// Its progress.
     pub fn progress(&self) -> Progress {
-        // First, so that what is read after it is final when it is true.
+        // Read first, so that the values read after it are final when it is true.
         let ended = self.shared.ended.load(Ordering::Acquire);
         Progress {
             lines: self.shared.lines.load(Ordering::Relaxed),
@@ -171,12 +172,12 @@ impl Feeder {
         }
     }
 
-    /// Whether something ended it before its source did; [`Feeder::finish`] says what.
+    /// Whether something ended it before its source did; [`Feeder::finish`] returns the reason.
     pub fn has_failed(&self) -> bool {
         lock(&self.shared.error).is_some()
     }
 
-    /// Asks it to end after the batch in hand. What it has not fed, the next run feeds.
+    /// Asks it to end after the current batch. The next run feeds the rest.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
     }
@@ -184,7 +185,7 @@ impl Feeder {
     /// Waits for its end.
     ///
     /// # Errors
-    /// What ended it before its source did; what it read before that is fed.
+    /// The error that ended it before its source did; everything it read before that has been fed.
     pub fn finish(mut self) -> Result<Progress> {
         if let Some(thread) = self.thread.take()
             && !thread.join()
@@ -207,7 +208,7 @@ impl Drop for Feeder {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Feeding {
     shared: Arc<Shared>,
     log: Arc<dyn Log>,
@@ -218,11 +219,11 @@ struct Feeding {
     settings: Settings,
 }
 
-/// How a turn came to its end.
+/// How a turn ended.
 enum Turn {
     /// Everything is fed, or it was told to stop.
     Done,
-    /// It is another's now.
+    /// The turn now belongs to another feeder.
     Lost,
 }
 
@@ -262,13 +263,13 @@ impl Feeding {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// Asks the log until it answers, or the feeder is told to stop.
+    /// Repeats a request until the log answers, or the feeder is told to stop.
     fn wait_out<T>(&self, doing: &str, ask: impl FnMut() -> Result<T>) -> Result<T> {
         wait_out(&*self.env, || self.is_stopped(), doing, ask)
     }
 
-    /// Commits lines with the source's position, however long the log takes; once the feeder was told to
-    /// stop, for some seconds more.
+    /// Commits lines with the source's position, however long the log takes; after the feeder was told to
+    /// stop, for only a few more seconds.
     fn producer(&self) -> Result<Producer<Vec<u8>, Vec<u8>>> {
         let shared = Arc::clone(&self.shared);
         let go_on = move |waited| waited < ANSWER || !shared.stop.load(Ordering::Acquire);
@@ -286,7 +287,7 @@ impl Feeding {
                 self.env.sleep(TICK);
                 continue;
             }
-            // The producer first: whoever had the turn before has no say after it.
+            // The producer first: the previous holder of the turn can write nothing after it.
             let (producer, known) = self.wait_out("opening the producer", || {
                 let producer = self.producer()?;
                 let known = producer.position()?;
@@ -313,7 +314,7 @@ impl Feeding {
     }
 }
 
-/// What the group says. A place that cannot be had now is as good as lost: the feeder joins anew.
+/// The group's answer. A place that cannot be obtained now is as good as lost: the feeder rejoins.
 fn look(membership: &mut dyn Membership) -> Result<Option<Assignment>> {
     membership.poll().map_err(|error| match error.kind() {
         ErrorKind::Unavailable => Error::new(ErrorKind::Fenced, error.to_string()),
@@ -333,7 +334,7 @@ struct Work<'a> {
     source: Box<dyn Source>,
     producer: Producer<Vec<u8>, Vec<u8>>,
     line: Vec<u8>,
-    /// Where the last line with a time went.
+    /// The partition of the last line with a time.
     timed: Option<u32>,
 }
 
@@ -371,7 +372,7 @@ impl Work<'_> {
         Ok(Turn::Done)
     }
 
-    /// Feeds a commit of up to `due` lines; their number, and whether the source has ended.
+    /// Feeds a commit of up to `due` lines; returns their number, and whether the source has ended.
     fn feed(&mut self, due: usize) -> Result<(u64, bool)> {
         let mut pending = Pending::after(self.timed, &mut self.producer);
         let outcome = loop {
@@ -386,7 +387,7 @@ impl Work<'_> {
                     pending.oversized(&self.line, bytes, self.feeding.limit)
                 }
                 Ok(Next::End) => break Ok(true),
-                // What came before it is fed first.
+                // Lines before it are fed first.
                 Err(error) => break Err(error),
             }
         };

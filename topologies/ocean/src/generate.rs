@@ -1,4 +1,4 @@
-//! Readings of sensors that do not exist: seeded, so that a run can be had again.
+//! Simulated sensor readings: seeded, so that a run can be reproduced.
 
 use marea::base::{Error, Result};
 use marea::log::CommittedOffset;
@@ -8,28 +8,28 @@ use crate::model::{OCEANS, Reading};
 
 /// Sensors in each ocean.
 const SENSORS: u64 = 40;
-/// How much a reading may be older than the one before it, in milliseconds.
+/// The maximum age of a reading relative to the one before it, in milliseconds.
 const LATE_MS: i64 = 400;
-/// Every so many readings one is broken.
+/// One in this many readings is broken.
 const BROKEN: u64 = 997;
-/// In this time, by the readings' clock, there is an episode of each kind, in milliseconds.
+/// The interval, by the readings' clock, in which each kind of episode occurs once, in milliseconds.
 const CYCLE_MS: i64 = 8_000;
 
-/// What is generated.
+/// The settings of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Another seed, other readings.
+    /// Another seed gives other readings.
     pub seed: u64,
-    /// Readings in all.
+    /// Total number of readings.
     pub readings: u64,
-    /// Readings in a second of the clock of whoever asks for them.
+    /// Readings per second of the caller's clock.
     pub per_second: u64,
-    /// How many times faster than that the readings' clock goes.
+    /// How many times faster the readings' clock runs.
     pub speed: u64,
-    /// When the first reading is taken, in milliseconds since 1970.
+    /// The time of the first reading, in milliseconds since 1970.
     pub start_ms: i64,
-    /// A run begins this long after the end of the run before, by the readings' clock, in milliseconds:
-    /// the windows of that one have closed.
+    /// A run begins this long after the end of the previous run, by the readings' clock, in milliseconds:
+    /// the windows of that run have closed.
     pub pause_ms: i64,
 }
 
@@ -37,14 +37,14 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Generator {
     settings: Settings,
-    /// Readings given by earlier runs.
+    /// Number of readings in earlier runs.
     before: u64,
     given: u64,
     last_ms: i64,
 }
 
 impl Generator {
-    /// Goes on after what `committed` says was fed before.
+    /// Continues after what `committed` says was fed before.
     ///
     /// # Errors
     /// `Invalid` if that was a file.
@@ -81,13 +81,13 @@ impl Generator {
         let phase = time_ms.rem_euclid(CYCLE_MS);
         let silent = phase < CYCLE_MS * 3 / 8;
         let warm = phase >= CYCLE_MS / 2;
-        // The Arctic is silent for a while; its turn goes to the next ocean.
+        // The Arctic is silent for a while; the next ocean takes its place.
         let mut place = chance.below(OCEANS.len() as u64) as usize;
         if silent && OCEANS[place].name == "Arctic" {
             place += 1;
         }
         let ocean = &OCEANS[place];
-        // What is usual in one month is within the bounds of all others.
+        // Values that are usual in one month are within the bounds of all others.
         let usual = &ocean.january;
         let mut within = |(low, high): (f64, f64)| {
             let share = 0.3 + 0.4 * chance.share();
@@ -148,7 +148,7 @@ fn last_ms(metadata: &str) -> Option<i64> {
     last_ms.parse().ok()
 }
 
-/// To a thousandth, as sensors give.
+/// Rounded to a thousandth, as sensors do.
 fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }

@@ -1,4 +1,4 @@
-//! The reference topology: raw readings of ocean sensors to averages and alerts per ocean.
+//! The reference topology: turns raw readings of ocean sensors into averages and alerts per ocean.
 //!
 //! ```text
 //!  lines, sensors --> feed --> ocean-readings --> topology --> ocean-averages   final, one a window
@@ -7,8 +7,8 @@
 //!                                                   ocean-sums, oceans-seen: state, with changelogs
 //! ```
 //!
-//! The pipeline is [`topology::build`]; `examples/ocean_aggregates` of marea runs it over files, [`service`] as a
-//! service, whose simulated clients are [`sensors`].
+//! The pipeline is [`topology::build`]; marea's `examples/ocean_aggregates` runs it over files,
+//! [`service`] runs it as a service, and [`sensors`] are simulated clients of the service.
 
 pub mod oceans;
 pub mod model;

@@ -1,4 +1,4 @@
-//! Lines of a file, gzipped or not, from any line on.
+//! Lines of a file, gzipped or not, starting at any line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,13 +12,14 @@ use marea::log::CommittedOffset;
 
 use crate::feed::{Next, Source};
 
-/// Whether bytes are gzipped is told by these, not by the file's name.
+/// Whether a file is gzipped is determined by these bytes, not by its name.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A file of lines.
 ///
-/// Its position is `path|checksum|lines`: the checksum is the CRC-32C of the lines given so far, so
-/// that a file is known again by what was read of it, also when the rest was cut off and is now there.
+/// Its position is `path|checksum|lines`: the checksum is the CRC-32C of the lines returned so far, so
+/// that a file is recognised by what was read of it, even if the rest was missing before and is there
+/// now.
 pub struct Lines {
     path: PathBuf,
     reader: Box<dyn BufRead + Send>,
@@ -33,7 +34,7 @@ impl Lines {
     /// Opens the file after the lines that `committed` says were fed, or at its beginning.
     ///
     /// # Errors
-    /// `Invalid` when the file cannot be read, or is not the one that `committed` is about.
+    /// `Invalid` if the file cannot be read, or is not the one that `committed` refers to.
     pub fn open(path: &Path, committed: Option<&CommittedOffset>) -> Result<Self> {
         let fail = |cause: io::Error| {
             let cure = match cause.kind() {
@@ -75,12 +76,12 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Lines given, those that were skipped included.
+    /// Number of lines returned, including skipped ones.
     pub fn count(&self) -> u64 {
         self.lines
     }
 
-    /// Reads what was fed before, and sees whether it is the same.
+    /// Reads what was fed before, and checks whether it is the same.
     fn skip(&mut self, committed: &CommittedOffset) -> Result<()> {
         let another = |found: &str| {
             Error::invalid(format!(
@@ -153,7 +154,7 @@ impl Source for Lines {
         if !complete {
             return Ok(Next::End);
         }
-        // A last line without an end counts as one with it.
+        // A last line without a line ending counts like any other.
         self.checksum = crc32c::crc32c_append(checksum, b"\n");
         self.lines += 1;
         if bytes > limit as u64 {
@@ -183,7 +184,7 @@ impl Source for Lines {
     }
 }
 
-/// Counts what is read of a file.
+/// Counts the bytes read from a file.
 struct Counted {
     file: File,
     read: Arc<AtomicU64>,

@@ -5,7 +5,7 @@
 //! cargo run --release -p ocean -- sensors --rate 1000    sensors that post to it
 //! ```
 //!
-//! It ends with 0 when a signal stopped it, with 2 when it cannot be run as told, with 1 when it failed.
+//! The exit code is 0 when a signal stopped it, 2 when it cannot run as requested, and 1 when it failed.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

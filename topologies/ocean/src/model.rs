@@ -1,4 +1,4 @@
-//! What the pipeline reads and says, and the oceans it knows.
+//! The input and output of the pipeline, and the oceans it knows.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub use crate::oceans::{Bounds, OCEANS, Ocean, ocean};
 pub struct Reading {
     /// The sensor's name.
     pub sensor: String,
-    /// Where it is.
+    /// Its ocean.
     pub ocean: String,
     /// Degrees Celsius.
     pub temperature: f64,
@@ -26,8 +26,8 @@ pub struct Reading {
 
 /// The three quantities of a valid reading, in billionths of their units.
 ///
-/// Sums of whole numbers do not depend on the order of their terms, so that neither partitions nor
-/// workers nor a restart change a bit of an average.
+/// Sums of integers do not depend on the order of their terms, so neither partitions nor workers nor a
+/// restart change a single bit of an average.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Measurement {
     /// Billionths of a degree Celsius.
@@ -40,7 +40,7 @@ pub struct Measurement {
 
 /// Billionths in one.
 const NANOS: f64 = 1e9;
-/// What the absolute value of a quantity must not exceed, so that its billionths fit 64 bits.
+/// The limit on the absolute value of a quantity, so that its billionths fit in 64 bits.
 pub const LARGEST: f64 = 1e9;
 
 impl Measurement {
@@ -58,7 +58,7 @@ impl Measurement {
 /// The sums of an ocean's measurements in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// How many there are.
+    /// Number of measurements.
     pub count: i64,
     /// Billionths of a degree Celsius.
     pub temperature: i128,
@@ -69,7 +69,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// The sums with one measurement more.
+    /// The sums with one more measurement.
     #[must_use]
     pub fn with(self, measurement: Measurement) -> Self {
         Self {
@@ -89,7 +89,7 @@ pub struct Average {
     pub ocean: String,
     /// Start of the window, in milliseconds since 1970.
     pub window_start_ms: i64,
-    /// End of the window, which is not part of it, in milliseconds since 1970.
+    /// End of the window, exclusive, in milliseconds since 1970.
     pub window_end_ms: i64,
     /// Readings in the window.
     pub count: i64,
@@ -102,7 +102,7 @@ pub struct Average {
 }
 
 impl Average {
-    /// The averages that sums give.
+    /// The averages computed from sums.
     pub fn of(window: &Windowed<String>, sums: &Sums) -> Self {
         let average = |sum: i128| sum as f64 / (sums.count as f64 * NANOS);
         Self {
@@ -116,7 +116,7 @@ impl Average {
         }
     }
 
-    /// An alert for each average outside its ocean's bounds of the month; none for an ocean that is not known.
+    /// An alert for each average outside its ocean's bounds for the month; none for an unknown ocean.
     pub fn out_of_bounds(&self) -> Vec<Alert> {
         let Some(ocean) = ocean(&self.ocean) else {
             return Vec::new();
@@ -145,13 +145,13 @@ impl Average {
     }
 }
 
-/// Why there is an alert.
+/// The reason for an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
-    /// A known ocean was not heard of in a window that others have closed.
+    /// A known ocean had no readings in a window that others have closed.
     NoReadings,
-    /// A final average is outside its ocean's bounds of the month.
+    /// A final average is outside its ocean's bounds for the month.
     OutOfBounds,
 }
 
@@ -162,20 +162,20 @@ pub struct Alert {
     pub ocean: String,
     /// Start of the window, in milliseconds since 1970.
     pub window_start_ms: i64,
-    /// End of the window, which is not part of it, in milliseconds since 1970.
+    /// End of the window, exclusive, in milliseconds since 1970.
     pub window_end_ms: i64,
-    /// What is wrong.
+    /// The reason.
     pub alert: AlertKind,
-    /// Which average, when one is out of bounds; so the fields below.
+    /// The quantity, if an average is out of bounds; so are the fields below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<String>,
     /// The average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average: Option<f64>,
-    /// The lowest it may be.
+    /// The lower bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<f64>,
-    /// The highest it may be.
+    /// The upper bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
 }
@@ -193,7 +193,7 @@ impl fmt::Display for Alert {
     }
 }
 
-/// A set of known oceans, a bit each in the order of [`OCEANS`].
+/// A set of known oceans, one bit each in the order of [`OCEANS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OceanSet(pub i64);
 

@@ -1,14 +1,15 @@
-//! The oceans that are watched, and what their averages are like month by month.
+//! The monitored oceans, and the usual range of their averages, month by month.
 //!
 //! The bounds come from `data/`, by a rule that `tests/bounds.rs` applies again and compares:
 //!
-//! - January to March, the months of the readings: the mean of that month's daily averages, and 2.6 standard
-//!   deviations (of the sample) to either side of it, to a hundredth. About one average in a hundred is outside.
-//! - The other months, of which the readings know nothing: the least and the greatest single reading. A season is
-//!   no alert then; an average beyond all that any sensor has read is one. Readings of these months in `data/`
-//!   would make the bounds narrower, by the first rule.
+//! - January to March, the months of the readings: the mean of that month's daily averages, plus and
+//!   minus 2.6 (sample) standard deviations, rounded to a hundredth. About one average in a hundred is
+//!   outside.
+//! - The other months, for which there are no readings: the smallest and the largest single reading.
+//!   Seasonal variation then raises no alert; an average beyond anything that a sensor has measured does.
+//!   Readings of these months in `data/` would make the bounds narrower, by the first rule.
 
-/// What the averages of an ocean may be. A reading outside is fine; an average outside is not.
+/// The range for the averages of an ocean. A single reading may be outside; an average may not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
     /// Lowest and highest average temperature, in degrees Celsius.
@@ -35,7 +36,7 @@ pub struct Ocean {
 }
 
 impl Ocean {
-    /// The bounds of a window that starts then, in milliseconds since 1970: those of its month, by UTC.
+    /// The bounds of a window that starts then, in milliseconds since 1970: those of its month, in UTC.
     pub fn bounds(&self, start_ms: i64) -> &Bounds {
         match month(start_ms) {
             1 => &self.january,
@@ -51,8 +52,8 @@ pub fn ocean(name: &str) -> Option<&'static Ocean> {
     OCEANS.iter().find(|ocean| ocean.name == name)
 }
 
-/// The month of a time in milliseconds since 1970, by UTC, from 1: the civil calendar counted in eras of 400 years
-/// that begin with March (Hinnant, "days from civil").
+/// The month of a time in milliseconds since 1970, in UTC, from 1: the civil calendar counted in eras of
+/// 400 years that begin with March (Hinnant, "days from civil").
 fn month(time_ms: i64) -> i64 {
     let days = time_ms.div_euclid(86_400_000) + 719_468;
     let day_of_era = days.rem_euclid(146_097);
@@ -66,7 +67,7 @@ fn month(time_ms: i64) -> i64 {
     }
 }
 
-/// The oceans that are watched: each is expected to be heard of in every window.
+/// The monitored oceans: each is expected to have readings in every window.
 pub const OCEANS: [Ocean; 5] = [
     Ocean {
         name: "Arctic",

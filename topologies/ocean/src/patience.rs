@@ -1,16 +1,17 @@
-//! Waiting for a log that is away.
+//! Waiting for a log that is unavailable.
 
 use std::time::Duration;
 
 use marea::base::{Env, ErrorKind, Result};
 
-/// Between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Asks until the log answers, or `stopped` says that nobody wants to know any more: an outage may last.
+/// Repeats a request until the log answers, or `stopped` says that the answer is no longer needed: an
+/// outage may last.
 ///
 /// # Errors
-/// Those that waiting does not heal; the last one of the outage once it was stopped.
+/// Errors that waiting does not fix; the last error of the outage once it was stopped.
 pub fn wait_out<T>(
     env: &dyn Env,
     stopped: impl Fn() -> bool,

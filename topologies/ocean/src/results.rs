@@ -13,13 +13,13 @@ use serde::de::DeserializeOwned;
 
 use crate::model::{Alert, AlertKind, Average};
 
-/// How long a reader waits for records that are there.
+/// How long a reader waits for existing records.
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 const FETCH_BYTES: usize = 1 << 20;
 
-/// A result that is final: there is one for each key.
+/// A final result: there is one for each key.
 pub trait Final: Serialize + DeserializeOwned {
-    /// What orders results and tells them apart.
+    /// The key that orders and identifies results.
     type Key: Ord;
 
     /// The key: window first, then ocean.
@@ -66,10 +66,10 @@ impl Follower {
         Ok(Self { reader, place })
     }
 
-    /// Passes what there is by now, waiting up to `wait` for the first, to `each`.
+    /// Passes the records that exist by now to `each`, waiting up to `wait` for the first.
     ///
     /// # Errors
-    /// `Corrupt` where what was read is not what the pipeline writes.
+    /// `Corrupt` if a record is not something the pipeline writes.
     pub fn poll<T: DeserializeOwned>(
         &mut self,
         wait: Duration,
@@ -105,12 +105,12 @@ impl Follower {
         Ok(())
     }
 
-    /// The offset that comes next.
+    /// The next offset.
     pub fn position(&self) -> Option<Offset> {
         self.reader.position(&self.place)
     }
 
-    /// Goes on at another offset.
+    /// Continues at another offset.
     ///
     /// # Errors
     /// As [`Reader::assign`].
@@ -118,10 +118,11 @@ impl Follower {
         self.reader.assign(&[(self.place.clone(), offset)])
     }
 
-    /// Passes everything up to the topic's end as it is now.
+    /// Passes everything up to the topic's current end.
     ///
     /// # Errors
-    /// As [`Follower::poll`]; `Unavailable` if it takes too long: call it again, it goes on where it was.
+    /// As [`Follower::poll`]; `Unavailable` if it takes too long: call it again, and it continues where
+    /// it was.
     pub fn read_to_end<T: DeserializeOwned>(
         &mut self,
         log: &dyn Log,
@@ -154,11 +155,11 @@ impl Follower {
     }
 }
 
-/// All results on a topic, in order. `repeats` says whether one may come again, as after a crash under
-/// at least once; the last one counts.
+/// All results on a topic, in order. `repeats` says whether one may be repeated, as after a crash with at
+/// least once; the last one counts.
 ///
 /// # Errors
-/// `Internal` if one comes again that may not; else as [`Follower::read_to_end`].
+/// `Internal` if one is repeated that must not be; else as [`Follower::read_to_end`].
 pub fn finals<T: Final>(log: &dyn Log, topic: &str, repeats: bool) -> Result<Vec<T>> {
     let mut found = BTreeMap::new();
     let mut repeated = 0u64;
@@ -173,10 +174,10 @@ pub fn finals<T: Final>(log: &dyn Log, topic: &str, repeats: bool) -> Result<Vec
     Ok(found.into_values().collect())
 }
 
-/// Writes results as JSON lines. A file is complete or, if this fails, as it was.
+/// Writes results as JSON lines. A file is complete or, if this fails, unchanged.
 ///
 /// # Errors
-/// `Full` or `Unavailable` when the file cannot be written, naming it.
+/// `Full` or `Unavailable` if the file cannot be written, naming it.
 pub fn write_lines<T: Serialize>(path: &Path, results: &[T]) -> Result<()> {
     let fail = |cause: std::io::Error| {
         let kind = match cause.kind() {

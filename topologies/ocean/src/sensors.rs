@@ -1,5 +1,5 @@
-//! Sensors that do not exist, which post to a service as real ones should: in batches, each with a key that
-//! makes it safe to send again, and not sooner than they are told to.
+//! Simulated sensors that post to a service as real ones should: in batches, each with a key that makes
+//! it safe to retry, and no sooner than the service asks.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,17 +17,17 @@ use crate::generate::{Generator, Settings};
 use crate::service::post::{BODY_BYTES, Report};
 use crate::service::settings::{Secret, Span};
 
-/// Batches a second, at rates at which they have room for so many.
+/// Batches per second, at rates that allow this many.
 const BATCHES_PER_SECOND: u64 = 10;
-/// Readings of a batch, at the most.
+/// Maximum number of readings in a batch.
 const BATCH_MOST: u64 = 1_000;
-/// The first pause after a failure, in milliseconds; each that follows is twice as long.
+/// The first pause after a failure, in milliseconds; each later one is twice as long.
 const PAUSE_MS: u64 = 100;
-/// The longest pause of one's own choice, in milliseconds.
+/// The longest pause that it chooses itself, in milliseconds.
 const PAUSE_MOST_MS: u64 = 5_000;
-/// How long a batch is tried.
+/// How long to retry a batch.
 const PATIENCE_MS: u64 = 120_000;
-/// How long an answer is waited for: the service gives one within 45 seconds.
+/// How long to wait for an answer: the service gives one within 45 seconds.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How soon a stop is noticed.
 const TICK: Duration = Duration::from_millis(20);
@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// What the sensors are told.
 #[derive(Args, Clone, Debug)]
 pub struct Sensors {
-    /// Readings a second, of all sensors together
+    /// Readings per second, of all sensors together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: u64,
     /// Where the service is
@@ -44,22 +44,22 @@ pub struct Sensors {
     /// The token of the service
     #[arg(long, env = "OCEAN_TOKEN", hide_env_values = true)]
     pub token: Option<Secret>,
-    /// How long, for example 30s [default: until a signal]
+    /// How long to run, for example 30s [default: until a signal]
     #[arg(long = "for", value_name = "SPAN")]
     pub duration: Option<Span>,
-    /// Readings of a batch [default: a tenth of a second's, at most 1000]
+    /// Readings per batch [default: a tenth of a second's, at most 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=2_000))]
     pub batch: Option<u64>,
-    /// Batches that are on their way at a time
+    /// Batches in flight at a time
     #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub connections: u16,
     /// Seed of the readings
     #[arg(long, default_value = "1")]
     pub seed: u64,
-    /// How much faster than the real one the clock of the readings goes
+    /// How much faster than the real clock the readings' clock runs
     #[arg(long, value_name = "TIMES", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub speed: u64,
-    /// When the first reading is taken, for example 2020-01-01T00:00:00Z [default: now]
+    /// Time of the first reading, for example 2020-01-01T00:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339)]
     pub start: Option<std::time::SystemTime>,
 }
@@ -71,7 +71,7 @@ impl Sensors {
     }
 }
 
-/// What the batches came to.
+/// The results of the batches.
 #[derive(Debug, Default)]
 struct Counts {
     acknowledged: AtomicU64,
@@ -101,10 +101,10 @@ struct Readings {
     run: u64,
 }
 
-/// Posts until the time is over or a signal comes, and prints what came of it.
+/// Posts until the time is over or a signal arrives, and prints the results.
 ///
 /// # Errors
-/// `Invalid` if the address or the token is refused; `Unavailable` if a batch could not be brought there.
+/// `Invalid` if the address or the token is refused; `Unavailable` if a batch could not be delivered.
 pub fn run(asked: &Sensors) -> Result<()> {
     let env: Arc<dyn Env> = SystemEnv::shared();
     let now_ms = env.wall_ms();
@@ -258,7 +258,8 @@ impl Shared {
             }
             tracing::debug!(why, key, "sending again");
             self.counts.again.fetch_add(1, Ordering::Relaxed);
-            // What the service says, and never at the same moment as the others.
+            // The pause that the service asks for, plus a random part so that clients do not retry at the
+            // same moment.
             let jitter_ms = self.env.random_u64() % (pause_ms / 2 + 1);
             self.wait(told_ms.unwrap_or(pause_ms) + jitter_ms);
             pause_ms = (2 * pause_ms).min(PAUSE_MOST_MS);
@@ -324,7 +325,7 @@ impl Shared {
     }
 }
 
-/// The least time that at least this share of all took no longer than.
+/// The smallest time within which at least this share of all finished.
 fn quantile_ms(sorted_us: &[u64], share: f64) -> f64 {
     let rank = (sorted_us.len() as f64 * share).ceil() as usize;
     let found = sorted_us.get(rank.saturating_sub(1));

@@ -14,37 +14,37 @@ use crate::check::{DeadLetter, check};
 use crate::codec::{MeasurementCodec, SumsCodec};
 use crate::model::{Alert, Average, Measurement, OceanSet, Sums};
 
-/// The application, with which its internal topics begin.
+/// The application's name, the prefix of its internal topics.
 pub const APPLICATION: &str = "ocean";
-/// Raw readings: JSON objects, by sensor.
+/// Raw readings: JSON objects, keyed by sensor.
 pub const READINGS: &str = "ocean-readings";
-/// What is no valid reading, with the reason.
+/// Invalid readings, with the reason.
 pub const DEAD_LETTERS: &str = "ocean-dead-letters";
-/// Final averages, by ocean: one of each ocean and window that has readings.
+/// Final averages, by ocean: one per ocean and window with readings.
 pub const AVERAGES: &str = "ocean-averages";
 /// Alerts, by ocean.
 pub const ALERTS: &str = "ocean-alerts";
 /// The topic behind the re-keying by ocean.
 pub const BY_OCEAN: &str = "ocean-by-ocean-repartition";
 
-/// 1 January 2100: what is later is a clock that is wrong, and would close all windows before it.
+/// 1 January 2100: later timestamps come from a wrong clock, and would close all windows before them.
 pub const LATEST_MS: i64 = 4_102_444_800_000;
-/// A dead letter holds a whole record of the topic of readings, escaped at worst.
+/// A dead letter holds a whole record of the topic of readings, escaped in the worst case.
 const DEAD_LETTER_BYTES: usize = 8 << 20;
 
-/// What can be chosen about the pipeline.
+/// The options of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Length of a window.
     pub window: Duration,
-    /// How long after its end a window takes readings, by the time of the readings.
+    /// How long after its end a window accepts readings, by the readings' timestamps.
     pub grace: Duration,
-    /// The latest timestamp that is believed, in milliseconds since 1970.
+    /// The latest timestamp that is accepted, in milliseconds since 1970.
     pub latest_ms: i64,
 }
 
 impl Default for Options {
-    /// Daily averages of readings that come up to twelve hours late.
+    /// Daily averages of readings that arrive up to twelve hours late.
     fn default() -> Self {
         Self {
             window: Duration::from_secs(86_400),
@@ -108,7 +108,7 @@ pub fn build(options: Options) -> Result<Topology> {
         .flat_map_values(|_, average| average.out_of_bounds())
         .to_with(ALERTS, alerts());
 
-    // Who was heard of in a window is known in one place, hence the one key.
+    // The oceans with readings in a window are collected in one place, hence the single key.
     valid
         .map(|ocean, _| (0, ocean))
         .group_by_key(Grouped::with("by-window", I64, Utf8))

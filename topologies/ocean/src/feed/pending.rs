@@ -1,4 +1,4 @@
-//! Lines on their way to the log: each goes to the partition of its sensor.
+//! Lines that are about to be committed: each goes to the partition of its sensor.
 
 use marea::base::{TopicPartition, partition_for_key};
 use marea::prelude::Producer;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Settings;
 use crate::topology::{DEAD_LETTERS, READINGS};
 
-/// How much of a line that is too long a dead letter shows, in bytes.
+/// How much of an overlong line is shown in a dead letter, in bytes.
 const RAW_SHOWN: usize = 200;
 
 /// The lines of a commit.
@@ -16,7 +16,7 @@ pub(crate) struct Pending<'a> {
     pub(crate) lines: u64,
     pub(crate) oversized: u64,
     pub(crate) bytes: usize,
-    /// Where the last line with a time went.
+    /// The partition of the last line with a time.
     pub(crate) timed: Option<u32>,
 }
 
@@ -39,7 +39,8 @@ impl<'a> Pending<'a> {
             return self.oversized(line, line.len() as u64, limit);
         }
         let own = key.map_or(0, |key| partition_for_key(key, settings.partitions));
-        // What has no time goes where there is one: a partition of nothing else would hold back all others.
+        // Lines without a time go to a partition that has some with one: a partition with nothing else
+        // would hold back all others.
         let partition = match timestamp_ms {
             0 => self.timed.unwrap_or(own),
             _ => *self.timed.insert(own),
@@ -65,8 +66,8 @@ impl<'a> Pending<'a> {
     }
 }
 
-/// The record's key and timestamp, as far as the line can be understood: whether it is a reading is
-/// for the topology to say. A line without a usable time gets 0, which moves no clock that others have moved.
+/// The record's key and timestamp, as far as the line can be parsed: the topology decides whether it is a
+/// reading. A line without a usable time gets 0, which advances no clock.
 fn key_and_time(line: &[u8], latest_ms: i64) -> (Option<String>, i64) {
     #[derive(Deserialize)]
     struct Reading {

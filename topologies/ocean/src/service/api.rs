@@ -1,4 +1,4 @@
-//! The routes: what a request must be like, and what it is answered.
+//! The routes: their requests and responses.
 
 mod posts;
 mod results;
@@ -24,30 +24,30 @@ use results::{give_alerts, give_averages, stream_alerts, stream_averages};
 
 /// Bodies in memory at a time, in KiB.
 const ROOM_KIB: usize = 32 << 10;
-/// What the routes need.
+/// The state of the routes.
 pub struct Service {
-    /// The way into the log.
+    /// The intake into the log.
     pub intake: Intake,
-    /// Averages as they are read.
+    /// Averages for reading.
     pub averages: Arc<Results<Average>>,
-    /// Alerts as they are read.
+    /// Alerts for reading.
     pub alerts: Arc<Results<Alert>>,
-    /// What an address may post.
+    /// The rate limit per address.
     pub rate: Rate,
     /// Clocks.
     pub env: Arc<dyn Env>,
     /// Set when the service stops: streams end, and no more readings are taken.
     pub stopping: watch::Receiver<bool>,
-    /// Requests with readings that are being answered.
+    /// Number of requests with readings in progress.
     posting: AtomicUsize,
-    /// Room for bodies.
+    /// Room for bodies in memory.
     room: Arc<Semaphore>,
     /// Room for streams.
     streams: Arc<Semaphore>,
 }
 
 impl Service {
-    /// What the routes need, with room for so many streams.
+    /// The state of the routes, with room for this many streams.
     pub fn new(
         intake: Intake,
         averages: Arc<Results<Average>>,
@@ -72,7 +72,7 @@ impl Service {
 }
 
 impl Service {
-    /// Requests with readings that are being answered.
+    /// Number of requests with readings in progress.
     pub fn posting(&self) -> usize {
         self.posting.load(Ordering::Acquire)
     }
@@ -86,12 +86,12 @@ pub fn routes(service: Arc<Service>) -> Router {
         .route("/averages/live", get(stream_averages))
         .route("/alerts", get(give_alerts))
         .route("/alerts/live", get(stream_alerts))
-        // The handler has limits of its own, whose refusals say more.
+        // The handler has its own limits, whose refusals are more informative.
         .layer(DefaultBodyLimit::disable())
         .with_state(service)
 }
 
-/// An answer that is not what was asked for.
+/// An error response.
 struct Problem {
     status: StatusCode,
     message: String,

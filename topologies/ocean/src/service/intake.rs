@@ -1,18 +1,18 @@
-//! The way of readings into the log: one thread, one writer, many requests to a commit.
+//! How readings get into the log: one thread, one writer, many requests per commit.
 //!
 //! ```text
 //!  requests --> bounded queue --> thread: all that wait, their keys and answers --> one commit --> answers
 //!                                   ^ the turn, among instances           (acknowledged by the log)
 //! ```
-//! 1. `Intake::submit` queues a request, or refuses it at once when there is no room.
-//! 2. `Serving::gather` takes all that wait, up to a commit's worth. A key that is known is answered from
-//!    what is known; one that is twice in a commit is appended once.
+//! 1. `Intake::submit` queues a request, or refuses it at once if there is no room.
+//! 2. `Serving::gather` takes all waiting requests, up to a commit's worth. A known key is answered from
+//!    memory; one that occurs twice in a commit is appended once.
 //! 3. `Serving::commit` appends readings and keys together, in the group [`GROUP`], whose offset counts
-//!    commits: by that an outcome that got lost is found out.
-//! 4. Only then is anybody answered. Whatever goes wrong, the writer is opened anew, which settles what was
-//!    open, and the keys are read again: the log decides, see ADR 0031.
+//!    commits: this shows the outcome of a commit whose answer was lost.
+//! 4. Only then are the requests answered. After any error, the writer is opened again, which settles
+//!    what was open, and the keys are read again: the log decides, see ADR 0031.
 //!
-//! One instance at a time has the turn, given by the group; the others refuse readings and say so.
+//! Only one instance at a time has the turn, given by the group; the others refuse readings and say so.
 
 mod serving;
 
@@ -35,36 +35,37 @@ use crate::topology::READINGS;
 /// The group that takes turns, whose offset counts commits.
 pub const GROUP: &str = "ocean-intake";
 
-/// Requests that wait.
+/// Number of requests that may wait.
 const QUEUE: usize = 1_024;
-/// How soon a stop, or a turn that is lost, is noticed.
+/// How soon a stop, or the loss of the turn, is noticed.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a commit's acknowledgement is waited for: less than clients wait.
+/// How long to wait for a commit's acknowledgement: less than clients wait.
 const COMMITTING: Duration = Duration::from_secs(20);
 /// An instance that is silent for this long loses its turn, in milliseconds.
 const SESSION_MS: u64 = 30_000;
-/// One that neither appends nor asks whether it is its turn for this long loses it, in milliseconds.
+/// An instance that neither appends nor checks whether it is its turn for this long loses the turn, in
+/// milliseconds.
 const POLL_MS: u64 = 300_000;
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// In the log, now or because of an earlier request with the same key.
+    /// In the log, from now or from an earlier request with the same key.
     Answered {
-        /// What was taken.
+        /// The answer.
         report: Report,
         /// Whether the answer is an earlier one.
         again: bool,
     },
     /// The key was used for another body within a day.
     KeyOfAnotherBody,
-    /// Nothing is known to be in the log; the same request may be sent again after so many seconds.
+    /// Nothing is known to be in the log; the same request may be sent again after this many seconds.
     Later {
-        /// Why.
+        /// The reason.
         reason: &'static str,
-        /// When.
+        /// The pause.
         seconds: u64,
-        /// Whether it may be in the log all the same; sent again with its key it will not be there twice.
+        /// Whether it may be in the log anyway; sent again with its key, it will not be duplicated.
         unsure: bool,
     },
 }
@@ -79,17 +80,17 @@ impl Outcome {
     }
 }
 
-/// A request that waits.
+/// A waiting request.
 pub struct Posted {
     /// Its key, if it has one.
     pub key: Option<String>,
     /// The body's [`super::known::mark`].
     pub body: u64,
-    /// What of it is to be appended, and what is said once it is.
+    /// The part to append, and the answer once it is appended.
     pub checked: Checked,
-    /// Who waits for the answer.
+    /// Where the answer goes.
     pub answer: oneshot::Sender<Outcome>,
-    /// The memory it takes, given back once its readings are in the commit.
+    /// The memory it uses, released once its readings are in the commit.
     pub room: Option<OwnedSemaphorePermit>,
 }
 
@@ -108,7 +109,7 @@ struct Shared {
     open: AtomicBool,
     readings: AtomicU64,
     commits: AtomicU64,
-    /// What ended the thread.
+    /// The error that ended the thread.
     error: Mutex<Option<Error>>,
 }
 
@@ -119,12 +120,12 @@ pub struct Settings {
     pub member: String,
     /// Partitions of the readings topic.
     pub partitions: u32,
-    /// Idempotency keys that are remembered at a time.
+    /// Number of idempotency keys remembered at a time.
     pub keys: usize,
 }
 
 impl Intake {
-    /// Begins to take readings as soon as it is this instance's turn. The topics must exist.
+    /// Starts taking readings as soon as it is this instance's turn. The topics must exist.
     ///
     /// # Errors
     /// As [`Env::spawn`].
@@ -155,7 +156,7 @@ impl Intake {
     /// Queues a request.
     ///
     /// # Errors
-    /// What to answer, if it cannot be taken now.
+    /// The answer, if it cannot be taken now.
     pub fn submit(&self, posted: Posted) -> std::result::Result<(), Outcome> {
         self.check()?;
         self.queue
@@ -169,7 +170,7 @@ impl Intake {
     /// Whether requests are taken now.
     ///
     /// # Errors
-    /// What to answer if not.
+    /// The answer, if not.
     pub fn check(&self) -> std::result::Result<(), Outcome> {
         match self.shared.open.load(Ordering::Acquire) {
             true => Ok(()),
@@ -179,18 +180,18 @@ impl Intake {
         }
     }
 
-    /// Readings and commits of this process so far.
+    /// Number of readings and commits of this process so far.
     pub fn counts(&self) -> (u64, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (of(&self.shared.readings), of(&self.shared.commits))
     }
 
-    /// What ended it, if something did.
+    /// The error that ended it, if any.
     pub fn error(&self) -> Option<Error> {
         lock(&self.shared.error).take()
     }
 
-    /// Answers all that wait, and ends.
+    /// Answers all waiting requests, and ends.
     pub fn finish(&self) {
         self.shared.stop.store(true, Ordering::Release);
         if let Some(thread) = lock(&self.thread).take() {
@@ -205,7 +206,7 @@ impl Drop for Intake {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Taking {
     shared: Arc<Shared>,
     log: Arc<dyn Log>,
@@ -217,7 +218,7 @@ struct Taking {
 /// How a turn ended.
 enum Ended {
     Stopped,
-    /// It is another's now, or has to be begun anew.
+    /// The turn belongs to another instance now, or this one must start over.
     Lost,
 }
 
@@ -267,7 +268,7 @@ impl Taking {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// Says to all that wait that this instance does not take readings now.
+    /// Answers all waiting requests that this instance does not take readings now.
     fn refuse_all(&self) {
         while let Ok(posted) = self.waiting.try_recv() {
             let later = Outcome::later("another instance takes the readings, or the log is away");
@@ -285,8 +286,8 @@ impl Taking {
                 self.env.sleep(TICK);
                 continue;
             }
-            // The producer first: whoever had the turn before has no say after it, so that what is read then
-            // is all there is.
+            // The producer first: the previous holder of the turn can write nothing after it, so that
+            // what is read then is complete.
             let options = ProducerOptions::default()
                 .source(GROUP)
                 .delivery_timeout(COMMITTING)
@@ -315,7 +316,7 @@ impl Taking {
     }
 }
 
-/// Whether beginning anew may heal it.
+/// Whether starting over may fix it.
 fn passes(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Unavailable)
 }

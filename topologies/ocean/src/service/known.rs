@@ -1,8 +1,8 @@
-//! Idempotency keys: what was answered to whom, for a day.
+//! Idempotency keys: the answers of the last day.
 //!
-//! A key and its answer are a record of the topic [`REQUESTS`], in the commit that appends the readings: both
-//! are in the log or neither is. What is in memory is an index of that topic, read anew at each start. See
-//! ADR 0031.
+//! A key and its answer are a record of the topic [`REQUESTS`], in the commit that appends the readings:
+//! both are in the log, or neither is. The data in memory is an index of that topic, read again at each
+//! start. See ADR 0031.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -19,9 +19,9 @@ use crate::results::{Follower, WAIT};
 pub const REQUESTS: &str = "ocean-requests";
 /// How long a key is remembered, in milliseconds.
 pub const REMEMBERED_MS: i64 = 86_400_000;
-/// How long its record stays, in milliseconds: longer, for retention goes by another clock.
+/// How long its record is kept, in milliseconds: longer, because retention uses another clock.
 const RETENTION_MS: i64 = REMEMBERED_MS + 3_600_000;
-/// Answers that are kept whole until the log gives them back.
+/// Answers that are kept complete until they have been read back from the log.
 const RECENT: usize = 10_000;
 
 /// The topic of answers.
@@ -38,24 +38,24 @@ pub struct Request {
     pub key: String,
     /// When it was answered, in milliseconds since 1970.
     pub at_ms: i64,
-    /// What the body was, see [`mark`].
+    /// A mark of the body, see [`mark`].
     pub body: u64,
-    /// What was answered.
+    /// The answer.
     pub report: Report,
 }
 
-/// Tells one body from another: its length and its CRC-32C, for mistakes, not for attacks.
+/// Distinguishes bodies by their length and their CRC-32C: against mistakes, not against attacks.
 pub fn mark(body: &[u8], strict: bool) -> u64 {
     let length = ((body.len() as u64) << 1) | u64::from(strict);
     (length << 32) | u64::from(crc32c::crc32c(body))
 }
 
-/// What is known of a key.
+/// What is known about a key.
 #[derive(Debug)]
 pub enum Found<'a> {
     /// The answer.
     Answer(&'a Request),
-    /// Which body it was for, and where the answer is on [`REQUESTS`].
+    /// The mark of its body, and where the answer is on [`REQUESTS`].
     At(u64, Offset),
 }
 
@@ -72,14 +72,14 @@ struct Entry {
 /// ```
 pub struct Known {
     index: Index,
-    /// Answered, and not read back yet.
+    /// Answered, but not read back yet.
     recent: HashMap<String, Request>,
     follower: Follower,
 }
 
 impl Known {
-    /// Reads the topic up to its end. The writer must have been opened before: what an earlier one left open
-    /// is settled then.
+    /// Reads the topic up to its end. The writer must have been opened before: this settles what an
+    /// earlier one left open.
     ///
     /// # Errors
     /// As [`Follower::read_to_end`].
@@ -98,7 +98,7 @@ impl Known {
             }
         })?;
         if index.entries.len() > most {
-            // They were promised to be known.
+            // Their keys were promised to be remembered.
             tracing::warn!(
                 most,
                 "more idempotency keys than are to be remembered: raise `keys`"
@@ -107,7 +107,7 @@ impl Known {
         Ok(known)
     }
 
-    /// Forgets what is older than a day, and takes into the index what the log gives by now.
+    /// Drops keys older than a day, and adds what the log now returns to the index.
     ///
     /// # Errors
     /// As [`Follower::poll`].
@@ -127,7 +127,7 @@ impl Known {
         })
     }
 
-    /// Whether so many more can be remembered.
+    /// Whether this many more can be remembered.
     pub fn has_room(&self, more: usize) -> bool {
         self.index.entries.len() + self.recent.len() + more < self.index.most
     }
@@ -137,7 +137,7 @@ impl Known {
         self.index.room_in_seconds(now_ms)
     }
 
-    /// What is known of a key.
+    /// What is known about a key.
     pub fn find(&self, key: &str) -> Option<Found<'_>> {
         let logged = || {
             self.index
@@ -147,18 +147,18 @@ impl Known {
         self.recent.get(key).map(Found::Answer).or_else(logged)
     }
 
-    /// Remembers what was committed and answered.
+    /// Remembers a committed answer.
     pub fn add(&mut self, request: Request) {
         self.recent.insert(request.key.clone(), request);
     }
 }
 
-/// What is in memory of a key that was read from the log.
+/// The data in memory for a key that was read from the log.
 struct Index {
-    /// Keys are hashed by numbers that nobody outside knows, so that no two can be made to be the same.
+    /// Keys are hashed with secret numbers, so that nobody can construct two with the same hash.
     seeds: (RandomState, RandomState),
     entries: HashMap<u128, Entry>,
-    /// From the oldest on.
+    /// From the oldest.
     order: VecDeque<(i64, u128)>,
     most: usize,
 }
@@ -217,10 +217,10 @@ impl Index {
     }
 }
 
-/// What was answered, from the log.
+/// The answer, from the log.
 ///
 /// # Errors
-/// As [`Follower::poll`]; `Unavailable` if the log does not give it now.
+/// As [`Follower::poll`]; `Unavailable` if the log does not return it now.
 pub fn answer(log: &dyn Log, offset: Offset) -> Result<Request> {
     let mut follower = Follower::new(log, REQUESTS, offset)?;
     let mut found = None;

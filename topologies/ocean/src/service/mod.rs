@@ -1,12 +1,12 @@
-//! The pipeline as a service: readings come by HTTP, averages and alerts are read the same way.
+//! The pipeline as a service: readings are posted, and averages and alerts are read, over HTTP.
 //!
 //! ```text
 //!  POST /readings --> post (each line checked) --> intake --> log --> pipeline --> log --> pages --> GET /averages
 //!                                                    \--> known: idempotency keys                   GET /alerts
 //!  settings: flags, environment, a file           rate: what an address may post      overview     .../live
 //! ```
-//! Guard, server, metrics, health and the page are marea's own ([`marea::admin`]); here are the routes that an ocean
-//! needs. `docs/service.md` is for those who run it, ADR 0031 says why it is as it is.
+//! Guard, server, metrics, health and the page come from marea ([`marea::admin`]); this module adds the
+//! routes for oceans. `docs/service.md` is for its users; ADR 0031 gives the reasons for the design.
 
 pub mod settings;
 pub mod post;
@@ -39,17 +39,17 @@ use crate::topology::{self, ALERTS, APPLICATION, AVERAGES, DEAD_LETTERS, READING
 
 /// How soon a signal or a failure is noticed.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long requests with readings may take once the service is told to stop: a commit has 20 seconds.
+/// How long requests with readings may take after the service is told to stop: a commit has 20 seconds.
 const FINISHING: Duration = Duration::from_secs(25);
 /// How long the pipeline may take to close.
 const CLOSING: Duration = Duration::from_secs(30);
-/// Letters of an instance's name.
+/// Number of letters in an instance's name.
 const NAME_LEN: usize = 16;
 
-/// Runs the service until SIGINT or SIGTERM, then closes in good order.
+/// Runs the service until SIGINT or SIGTERM, then shuts down cleanly.
 ///
 /// # Errors
-/// `Invalid` if it cannot be run as the settings say; else what made it fail.
+/// `Invalid` if it cannot run with the settings; else the error that made it fail.
 pub fn run(settings: &Settings) -> Result<()> {
     let stop = StopSignal::listen()?;
     let env: Arc<dyn Env> = SystemEnv::shared();
@@ -59,7 +59,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         .enable_all()
         .build()
         .map_err(|cause| Error::invalid("the system gives no threads").with_source(cause))?;
-    // The address first: what is wrong with it costs nothing then.
+    // The address first: errors in it then cost nothing.
     let server = runtime.block_on(bind(settings))?;
     let topology = topology::build(topology::Options {
         window: settings.window,
@@ -73,7 +73,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     };
     let mut partitions = settings.partitions;
     patiently("creating topics", &mut || {
-        // A log that was begun with other partitions keeps them.
+        // A log that was created with another number of partitions keeps it.
         partitions = log
             .topic(READINGS)?
             .map_or(partitions, |topic| topic.partitions);
@@ -116,7 +116,7 @@ pub fn run(settings: &Settings) -> Result<()> {
     let own = api::routes(Arc::clone(&service));
     let own = match settings.token {
         Some(_) => guard.protect(own),
-        // On loopback, where whoever is on this machine may post.
+        // On loopback, where anyone on this machine may post.
         None => guard.protect_place(own),
     };
     let assets = guard.protect_place(overview::assets());
@@ -129,7 +129,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         let mut failed = None;
         let until = async {
             failed = ended(&stop, &application, &service.intake).await;
-            // From here on no readings are taken; those in hand are answered.
+            // From here on no readings are taken; requests in progress are answered.
             stopping.send_replace(true);
             let begun_ms = env.monotonic_ms();
             let is_late = || env.monotonic_ms() - begun_ms > FINISHING.as_millis() as u64;
@@ -140,13 +140,13 @@ pub fn run(settings: &Settings) -> Result<()> {
         let served = server.serve(router, until).await;
         failed.or(served.err())
     });
-    // Nobody can post any more: what was queued is committed, and then the pipeline.
+    // Nobody can post any more: what was queued is committed, and then the pipeline is closed.
     service.intake.finish();
     let closed = application.close(CLOSING);
     failed.map_or(closed, Err)
 }
 
-/// Waits for a signal, which is `None`, or a failure.
+/// Waits for a signal, which returns `None`, or a failure.
 async fn ended(stop: &StopSignal, application: &Application, intake: &Intake) -> Option<Error> {
     loop {
         if stop.is_set() {
@@ -164,7 +164,8 @@ async fn ended(stop: &StopSignal, application: &Application, intake: &Intake) ->
     }
 }
 
-/// Who may ask: with a token everybody shows it, on loopback without one whoever is on this machine.
+/// Access control: with a token, every request must show it; on loopback without one, anyone on this
+/// machine has access.
 fn guard(settings: &Settings) -> Result<Guard> {
     let token = settings.token.as_ref();
     let token = token.map(|token| Token::new(token.reveal())).transpose()?;
@@ -178,11 +179,11 @@ fn guard(settings: &Settings) -> Result<Guard> {
     })
 }
 
-/// Binds the first of the addresses that can be had.
+/// Binds the first of the addresses that is available.
 async fn bind(settings: &Settings) -> Result<Server> {
     let limits = Limits {
         connections: settings.connections,
-        // A larger body is refused with the reason, by the route.
+        // The route refuses a larger body with the reason.
         body_bytes: post::BODY_BYTES + 1,
         ..Limits::default()
     };
@@ -199,7 +200,7 @@ async fn bind(settings: &Settings) -> Result<Server> {
 fn pipeline(settings: &Settings) -> runtime::Settings {
     runtime::Settings {
         workers: settings.workers,
-        // The budget of an embedded log is a part of it.
+        // The budget of an embedded log is part of it.
         memory_bytes: settings.memory_bytes,
         policies: ErrorPolicies {
             decode: Policy::DeadLetter,
@@ -210,7 +211,8 @@ fn pipeline(settings: &Settings) -> runtime::Settings {
     }
 }
 
-/// The name of this instance among those that take turns: random, and the same as long as the directory is.
+/// The name of this instance among those that take turns: random, and constant as long as the directory
+/// exists.
 fn member(directory: &Path, env: &dyn Env) -> Result<String> {
     let path = directory.join("intake");
     let named = fs::read_to_string(&path).ok();

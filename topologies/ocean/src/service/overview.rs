@@ -1,6 +1,7 @@
-//! What the page says of the oceans: the averages of the last windows with their bounds, and the last alerts.
+//! The page's data about the oceans: the averages of the last windows with their bounds, and the last alerts.
 //!
-//! The state of the page carries it each second (`Section::data`), from what [`Results`] have in memory.
+//! The state of the page includes it each second (`Section::data`), taken from what [`Results`] has in
+//! memory.
 
 use std::sync::Arc;
 
@@ -14,9 +15,9 @@ use serde_json::{Value, json};
 use super::pages::Results;
 use crate::model::{Alert, Average, Bounds, OCEANS};
 
-/// Windows of an ocean that are shown.
+/// Number of windows shown for an ocean.
 const WINDOWS: usize = 60;
-/// Alerts that are shown.
+/// Number of alerts shown.
 const ALERTS: usize = 200;
 
 const SCRIPT: &str = include_str!("page/oceans.js");
@@ -34,7 +35,7 @@ pub fn section(averages: Arc<Results<Average>>, alerts: Arc<Results<Alert>>) -> 
         .data(data)
 }
 
-/// What the section loads.
+/// The files that the section loads.
 pub fn assets() -> Router {
     Router::new()
         .route(
@@ -103,7 +104,7 @@ fn window(of: &Average) -> Value {
     ])
 }
 
-/// Four decimals are more than anybody sees.
+/// Four decimals are more than anyone needs.
 fn short(average: f64) -> f64 {
     (average * 1e4).round() / 1e4
 }
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn each_ocean_has_its_last_windows_in_their_order_and_no_more_than_are_shown() {
         let mut averages: Vec<_> = (0..70).map(|n| average("Arctic", n * 10)).collect();
-        // Windows of another partition may come later than younger ones.
+        // Windows of another partition may arrive after later ones.
         averages.swap(60, 65);
         averages.push(average("Atlantic", 0));
         averages.push(average("Nowhere", 0));
@@ -146,7 +147,7 @@ mod tests {
             .map(|ocean| ocean["windows"].as_array().unwrap().len())
             .collect();
         assert_eq!(counts.iter().sum::<usize>(), WINDOWS + 1);
-        // An ocean that was never heard of has no bounds to show either.
+        // An ocean without readings has no bounds to show either.
         let silent = all.iter().filter(|ocean| ocean["bounds"].is_null());
         assert_eq!(silent.count(), OCEANS.len() - 2);
     }

@@ -1,11 +1,11 @@
-//! Results as they are read: page by page, and as they come.
+//! Results for reading: page by page, and live.
 //!
 //! ```text
 //!  topic --> one thread --> the last thousand, in memory --> pages and streams that are near the end
 //!    \--------------------- a few readers at a time -------> those that are far behind
 //! ```
-//! A stream keeps its position and nothing else: it asks for the next page when the client has taken the last
-//! one. So a slow client costs its connection, and no memory.
+//! A stream keeps only its position: it requests the next page when the client has taken the last one. So
+//! a slow client costs its connection, but no memory.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -19,14 +19,14 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::results::{Final, Follower, WAIT};
 
-/// Results that are kept in memory.
+/// Number of results kept in memory.
 const RECENT: usize = 1_024;
-/// Pages that are read from the log at a time.
+/// Number of pages read from the log at a time.
 const READERS: usize = 4;
 /// How soon a stop is noticed.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A result, as JSON, and where it is.
+/// A result, as JSON, and its offset.
 pub type Event = (Offset, Arc<str>);
 
 /// Some results in their order.
@@ -36,7 +36,7 @@ pub struct Page {
     pub events: Vec<Event>,
     /// Where the next page begins.
     pub next: Offset,
-    /// Whether there is more by now.
+    /// Whether more exist by now.
     pub more: bool,
 }
 
@@ -59,7 +59,7 @@ struct Shared {
 }
 
 impl<T: Final + 'static> Results<T> {
-    /// Begins to follow the topic; what is in memory begins with the last results that are there.
+    /// Starts following the topic; memory starts with the last existing results.
     ///
     /// # Errors
     /// As [`Log::end_offset`] and [`Env::spawn`].
@@ -100,7 +100,7 @@ impl<T: Final + 'static> Results<T> {
         self.shared.end.subscribe()
     }
 
-    /// The last results that are in memory, at most so many, the oldest first.
+    /// The last results in memory, at most this many, the oldest first.
     pub fn latest(&self, limit: usize) -> Vec<Arc<str>> {
         let recent = self.shared.recent();
         let begin = recent.events.len().saturating_sub(limit);
@@ -108,7 +108,7 @@ impl<T: Final + 'static> Results<T> {
         events.map(|(_, text)| Arc::clone(text)).collect()
     }
 
-    /// Up to `limit` results from an offset on.
+    /// Up to `limit` results from an offset.
     ///
     /// # Errors
     /// `Invalid` if the offset is beyond the end; else as [`Follower::poll`].
@@ -248,7 +248,7 @@ impl Recent {
         }
     }
 
-    /// A page, if all of it is here.
+    /// A page, if all of it is in memory.
     fn page(&self, from: Offset, limit: usize) -> Option<Page> {
         if from < self.first || from > self.end {
             return None;
@@ -278,7 +278,7 @@ mod tests {
         for offset in 10..10 + RECENT as Offset {
             recent.push(offset * 2, "{}".into());
         }
-        // The first one is still there.
+        // The first one is still in memory.
         assert_eq!(recent.first, 10);
         let page = recent.page(10, 2).unwrap();
         assert_eq!(page.events.len(), 2);

@@ -1,4 +1,4 @@
-//! A body of readings: which lines are taken, and what is wrong with the others.
+//! A body of readings: which lines are accepted, and what is wrong with the others.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,19 +9,19 @@ use crate::topology::LATEST_MS;
 pub const BODY_BYTES: usize = 1 << 20;
 /// Largest line, in bytes.
 pub const LINE_BYTES: usize = 16 << 10;
-/// Most lines of a body.
+/// Maximum number of lines in a body.
 pub const LINES: usize = 10_000;
-/// As `Settings::timestamp_ahead_max_ms` of the pipeline: what is further ahead would be refused there.
+/// As `Settings::timestamp_ahead_max_ms` of the pipeline: later readings would be refused there.
 const AHEAD_MS: i64 = 86_400_000;
-/// Refused lines whose reasons an answer gives.
+/// Number of refused lines whose reasons an answer gives.
 const REASONS: usize = 100;
-/// Letters of a reason; a parser's message may quote the line.
+/// Maximum length of a reason; a parser's message may quote the line.
 const REASON_LETTERS: usize = 200;
 
-/// A reading on its way to the log, as it was sent.
+/// A reading to be appended, as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Where it goes: the record's key.
+    /// The record's key, which determines its partition.
     pub sensor: String,
     /// When it was taken, in milliseconds since 1970.
     pub timestamp_ms: i64,
@@ -29,7 +29,7 @@ pub struct Taken {
     pub line: Vec<u8>,
 }
 
-/// A line that is not taken.
+/// A refused line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// Its number in the body, from 1.
@@ -38,21 +38,21 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What is said to who posted: an object.
+/// The answer to a post: an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// How many readings are in the log.
     pub taken: usize,
     /// Which lines they are: first and last of each run, from 1.
     pub taken_lines: Vec<(usize, usize)>,
-    /// How many lines are not.
+    /// Number of refused lines.
     pub refused: usize,
     /// The first hundred of them, with reasons.
     pub reasons: Vec<Refused>,
 }
 
 impl Report {
-    /// The status that goes with it: 200 if all lines are taken, 207 if some are, 422 if none is.
+    /// The corresponding status: 200 if all lines are accepted, 207 if some are, 422 if none is.
     pub fn status(&self) -> u16 {
         match (self.taken, self.refused) {
             (_, 0) => 200,
@@ -62,29 +62,29 @@ impl Report {
     }
 }
 
-/// A body, looked at.
+/// A checked body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// What is to be appended.
+    /// The readings to append.
     pub taken: Vec<Taken>,
-    /// What is said once it is.
+    /// The answer once they are appended.
     pub report: Report,
 }
 
-/// What becomes of a body with a line that is no valid reading.
+/// What happens to a body with an invalid line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// The other lines are taken.
+    /// The other lines are accepted.
     Lenient,
-    /// Nothing is.
+    /// Nothing is accepted.
     Strict,
 }
 
-/// Looks at each line; empty ones count as lines, and are passed over. `now_ms` is the wall clock, in
+/// Checks each line; empty ones count as lines, but are skipped. `now_ms` is the wall clock, in
 /// milliseconds since 1970.
 ///
 /// # Errors
-/// A sentence, if nothing of the body can be taken whatever its lines say.
+/// A sentence, if nothing of the body can be accepted, whatever its lines say.
 pub fn look(body: &[u8], handling: Handling, now_ms: i64) -> Result<Checked, String> {
     let mut lines = body.split(|byte| *byte == b'\n').enumerate();
     let count = lines.clone().filter(|(_, line)| !is_blank(line)).count();
@@ -97,7 +97,7 @@ pub fn look(body: &[u8], handling: Handling, now_ms: i64) -> Result<Checked, Str
     }
     let latest_ms = LATEST_MS.min(now_ms.saturating_add(AHEAD_MS));
     let mut checked = Checked::default();
-    // A body that is one object may be written over several lines, as people do.
+    // A body with a single object may span several lines, as people write it.
     if let Ok(reading) = read(body.trim_ascii(), latest_ms) {
         let last = 1 + body
             .trim_ascii_end()
@@ -158,8 +158,8 @@ fn is_blank(line: &[u8]) -> bool {
     line.trim_ascii().is_empty()
 }
 
-/// The record of a valid line. What the pipeline checks is checked here by the same function: nothing that
-/// is acknowledged becomes a dead letter.
+/// The record of a valid line. It is checked with the same function as in the pipeline: nothing that is
+/// acknowledged becomes a dead letter.
 fn read(line: &[u8], latest_ms: i64) -> Result<Taken, String> {
     #[derive(Deserialize)]
     struct Place {

@@ -1,12 +1,13 @@
-//! How many readings an address may post: a bucket each, that fills up at the rate and holds two seconds of it.
+//! How many readings an address may post: a token bucket each, which fills at the rate and holds two seconds of
+//! it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// Addresses that are remembered. Those that have posted nothing for two seconds need not be.
+/// Number of addresses remembered. Those that have posted nothing for two seconds can be dropped.
 const ADDRESSES: usize = 4_096;
-/// What a bucket holds, in seconds of the rate.
+/// The capacity of a bucket, in seconds of the rate.
 const BURST_SECONDS: f64 = 2.0;
 
 /// The buckets of all addresses.
@@ -18,13 +19,13 @@ pub struct Rate {
 
 #[derive(Clone, Copy)]
 struct Bucket {
-    /// Readings that may be posted now; below 0 after a body that was larger than what was left.
+    /// Readings that may be posted now; negative after a body that was larger than what was left.
     left: f64,
     at_ms: u64,
 }
 
 impl Rate {
-    /// So many readings a second for each address; 0 for no limit.
+    /// This many readings per second for each address; 0 for no limit.
     pub fn new(per_second: u32) -> Self {
         Self {
             per_second,
@@ -32,11 +33,11 @@ impl Rate {
         }
     }
 
-    /// Takes so many readings out of an address's bucket. A body may be larger than a bucket: it is taken when
-    /// the bucket is full, and paid for afterwards.
+    /// Takes this many readings out of an address's bucket. A body may be larger than a bucket: it is
+    /// accepted when the bucket is full, and paid for afterwards.
     ///
     /// # Errors
-    /// After how many seconds it may be tried again.
+    /// The number of seconds after which it may be retried.
     pub fn take(&self, address: IpAddr, readings: usize, now_ms: u64) -> Result<(), u64> {
         if self.per_second == 0 {
             return Ok(());
@@ -51,7 +52,7 @@ impl Rate {
         if !buckets.contains_key(&address) && buckets.len() >= ADDRESSES {
             buckets.retain(|_, bucket| filled(bucket) < full);
         }
-        // So many at once, and all busy: whoever comes on top waits.
+        // This many at once, and all busy: any further one waits.
         if !buckets.contains_key(&address) && buckets.len() >= ADDRESSES {
             return Err(1);
         }

@@ -1,9 +1,10 @@
-//! What the service is told: flags over environment over a file, all under the same names.
+//! The service's settings: flags override the environment, which overrides a file; all use the same
+//! names.
 //!
 //! ```text
 //!  --listen 0.0.0.0:8080     OCEAN_LISTEN=0.0.0.0:8080     listen = "0.0.0.0:8080"
 //! ```
-//! There is one struct for the three, so that none can have a name that the others lack.
+//! There is one struct for all three, so that they cannot have different names.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -15,29 +16,29 @@ use clap::Args;
 use marea::base::{Error, Result};
 use serde::Deserialize;
 
-/// The log unless the settings say otherwise.
+/// The default log.
 const LOG: &str = "embedded:./ocean-data";
-/// The address unless the settings say otherwise.
+/// The default address.
 const LISTEN: &str = "127.0.0.1:8080";
-/// The directory of the state unless the settings say otherwise.
+/// The default state directory.
 const STATE: &str = "./ocean-state";
 
-/// What flags, environment or the file say; what none of them says has a default.
+/// The values from flags, environment or file; missing ones get a default.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Given {
     /// Where records are kept: embedded:DIRECTORY, or kafka://HOST:PORT,... [default: embedded:./ocean-data]
     #[arg(long, env = "OCEAN_LOG", value_name = "ADDRESS")]
     pub log: Option<String>,
-    /// Where to listen; a port of 0 takes a free one [default: 127.0.0.1:8080]
+    /// Where to listen; port 0 picks a free port [default: 127.0.0.1:8080]
     #[arg(long, env = "OCEAN_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// What requests must bring as `Authorization: Bearer TOKEN`; required unless bound to loopback. Give it
-    /// by environment or file: flags can be seen by other users of the machine
+    /// The token that requests must send as `Authorization: Bearer TOKEN`; required unless bound to loopback. Set it
+    /// in the environment or the file: other users of the machine can see flags
     #[arg(long, env = "OCEAN_TOKEN", hide_env_values = true)]
     pub token: Option<Secret>,
-    /// Names by which clients know this server besides its address and localhost, separated by commas: requests
-    /// that name another host are refused
+    /// Names that clients use for this server besides its address and localhost, separated by commas: requests
+    /// for any other host are refused
     #[arg(
         long,
         env = "OCEAN_HOSTS",
@@ -45,47 +46,47 @@ pub struct Given {
         value_delimiter = ','
     )]
     pub hosts: Option<Vec<String>>,
-    /// Length of a window, for example 1d, 6h, 2s; state made with one fits no other [default: 1d]
+    /// Length of a window, for example 1d, 6h, 2s; state made with one cannot be used with another [default: 1d]
     #[arg(long, env = "OCEAN_WINDOW", value_name = "SPAN")]
     pub window: Option<Span>,
-    /// How late a reading may be, by the time of readings [default: 12h]
+    /// How late a reading may be, measured by the readings' timestamps [default: 12h]
     #[arg(long, env = "OCEAN_GRACE", value_name = "SPAN")]
     pub grace: Option<Span>,
-    /// Where state is kept; it can be made anew from the log [default: ./ocean-state]
+    /// Where state is kept; it can be rebuilt from the log [default: ./ocean-state]
     #[arg(long, env = "OCEAN_STATE", value_name = "DIRECTORY")]
     pub state: Option<PathBuf>,
-    /// Partitions of the readings when their topic is made [default: 4]
+    /// Partitions of the readings topic when it is created [default: 4]
     #[arg(long, env = "OCEAN_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub partitions: Option<u32>,
     /// Worker threads of the pipeline [default: 2]
     #[arg(long, env = "OCEAN_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
-    /// Memory of log and pipeline, in MiB; the service takes some more for requests and keys [default: 256]
+    /// Memory of log and pipeline, in MiB; the service uses some more for requests and keys [default: 256]
     #[arg(long, env = "OCEAN_MEMORY", value_name = "MIB", value_parser = clap::value_parser!(u32).range(64..))]
     pub memory: Option<u32>,
-    /// Connections at a time; the one that has been idle the longest makes room for a new one [default: 512]
+    /// Simultaneous connections; the one that has been idle longest makes room for a new one [default: 512]
     #[arg(long, env = "OCEAN_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(8..=65_536))]
     pub connections: Option<u32>,
-    /// Readings a second that one client address may post; 0 for no limit [default: 50000]
+    /// Readings per second that one client address may post; 0 for no limit [default: 50000]
     #[arg(long, env = "OCEAN_RATE", value_name = "N")]
     pub rate: Option<u32>,
-    /// Idempotency keys that are remembered at a time, each for 24 hours, about 100 bytes of memory each
+    /// Number of idempotency keys remembered, each for 24 hours, with about 100 bytes of memory each
     /// [default: 1000000]
     #[arg(long, env = "OCEAN_KEYS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keys: Option<u32>,
 }
 
 impl Given {
-    /// Reads a file of settings.
+    /// Reads a settings file.
     ///
     /// # Errors
-    /// `Invalid` when it cannot be read or has a key that is no setting; the message names the place.
+    /// `Invalid` if it cannot be read or has an unknown key; the message names the place.
     pub fn read(path: &Path) -> Result<Self> {
         let place = path.display();
         let text = std::fs::read_to_string(path).map_err(|cause| {
             Error::invalid(format!("{place}: cannot be read; check --config")).with_source(cause)
         })?;
-        // The library's message shows the line, which may hold the token.
+        // The library's message shows the line, which may contain the token.
         toml::from_str(&text).map_err(|cause| {
             let line = cause
                 .span()
@@ -94,7 +95,7 @@ impl Given {
         })
     }
 
-    /// These settings, and those of `other` where these say nothing.
+    /// These settings, completed by those of `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -114,10 +115,10 @@ impl Given {
         }
     }
 
-    /// The settings, defaults filled in.
+    /// The settings, with defaults filled in.
     ///
     /// # Errors
-    /// `Invalid` if they cannot work: an address that is none, no token where one is needed.
+    /// `Invalid` if they cannot work: an invalid address, or a missing token where one is required.
     pub fn settings(self) -> Result<Settings> {
         let log = self.log.unwrap_or_else(|| LOG.to_owned());
         let listen = self.listen.unwrap_or_else(|| LISTEN.to_owned());
@@ -142,7 +143,7 @@ impl Given {
                 "--log memory: would lose what was acknowledged; use embedded:DIRECTORY or kafka://HOST:PORT",
             ));
         }
-        // What file and environment say is checked like flags, whose ranges clap knows.
+        // Values from file and environment are checked like flags, whose ranges clap checks.
         let bounded = |name: &str, value: u32, low: u32, high: u32| match value {
             value if (low..=high).contains(&value) => Ok(value),
             value => Err(Error::invalid(format!(
@@ -177,20 +178,20 @@ impl Given {
     }
 }
 
-/// What the service works with.
+/// The settings in effect.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The address of the log.
     pub log: String,
-    /// Where to listen; the first that can be had.
+    /// Where to listen; the first available one is used.
     pub addresses: Vec<SocketAddr>,
-    /// What requests must bring.
+    /// The token that requests must send.
     pub token: Option<Secret>,
-    /// Names by which clients know this server.
+    /// Names that clients use for this server.
     pub hosts: Vec<String>,
     /// Length of a window.
     pub window: Duration,
-    /// How long after its end a window takes readings.
+    /// How long after its end a window accepts readings.
     pub grace: Duration,
     /// Where state is kept.
     pub state: PathBuf,
@@ -200,21 +201,21 @@ pub struct Settings {
     pub workers: usize,
     /// Memory of log and pipeline, in bytes.
     pub memory_bytes: usize,
-    /// Connections at a time.
+    /// Simultaneous connections.
     pub connections: usize,
-    /// Readings a second that one client address may post; 0 for no limit.
+    /// Readings per second that one client address may post; 0 for no limit.
     pub rate: u32,
-    /// Idempotency keys that are remembered at a time.
+    /// Number of idempotency keys remembered.
     pub keys: usize,
 }
 
-/// A text that is not shown.
+/// A text that is never shown.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text, for those who compare or send it.
+    /// The text, for code that compares or sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -237,7 +238,7 @@ impl FromStr for Secret {
     }
 }
 
-/// A length of time as people write it: `1d`, `6h`, `90s`.
+/// A duration as people write it: `1d`, `6h`, `90s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(pub Duration);

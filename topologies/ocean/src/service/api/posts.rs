@@ -1,4 +1,4 @@
-//! Taking readings: what a request must be like, and what an outcome is as an answer.
+//! Posting readings: the requirements on a request, and the response for each outcome.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::service::post::{BODY_BYTES, Checked, Handling, look};
 
 /// How long a body may take.
 const READING: Duration = Duration::from_secs(10);
-/// How long an answer of the log is waited for: a commit has 20 seconds, and one may be before it.
+/// How long to wait for an answer of the log: a commit has 20 seconds, and there may be one before it.
 const WAITING: Duration = Duration::from_secs(45);
-/// A larger body is looked at on a thread of its own, so that others need not wait for it.
+/// A larger body is checked on a separate thread, so that others need not wait for it.
 const SMALL_BYTES: usize = 16 << 10;
 /// Largest idempotency key, in bytes.
 const KEY_BYTES: usize = 255;
@@ -87,7 +87,7 @@ pub(super) async fn take_readings(
     answer(&service, key, mark, checked, room).await
 }
 
-/// Counts a request as being answered, until it is dropped.
+/// Counts a request as in progress, until it is dropped.
 struct Posting(Arc<Service>);
 
 impl Posting {
@@ -139,7 +139,7 @@ async fn read(
     if bytes > BODY_BYTES {
         return Err(too_large());
     }
-    // Lines and records of it take about as much again.
+    // Its lines and records need about as much again.
     let kib = (2 * bytes).div_ceil(1 << 10).max(1) as u32;
     let room = Arc::clone(&service.room).try_acquire_many_owned(kib);
     let room = room.map_err(|_| {
@@ -163,7 +163,7 @@ async fn read(
     }
 }
 
-/// Queues what was checked, and answers when the log has it.
+/// Queues the checked lines, and answers when they are in the log.
 async fn answer(
     service: &Service,
     key: Option<String>,
@@ -207,7 +207,7 @@ async fn answer(
     Ok(response)
 }
 
-/// What an outcome is as a refusal.
+/// The error response for an outcome.
 fn refusal(outcome: Outcome, has_key: bool) -> Problem {
     match outcome {
         Outcome::KeyOfAnotherBody => {

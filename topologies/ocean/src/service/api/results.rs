@@ -1,4 +1,4 @@
-//! Giving results: pages, and streams of events.
+//! Reading results: pages, and streams of events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use super::{Problem, Service, json};
 use crate::results::Final;
 use crate::service::pages::{Event, Results};
 
-/// Results of a page, unless the request says so and at the most.
+/// Number of results in a page, by default and at most.
 const PAGE: usize = 100;
 const PAGE_MOST: usize = 1_000;
-/// Between two signs of life on a stream on which nothing happens.
+/// The interval between keep-alive messages on an idle stream.
 const ALIVE: Duration = Duration::from_secs(15);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Where a page or a stream begins, and how long a page is.
+/// The start of a page or a stream, and the length of a page.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Position {
@@ -92,7 +92,7 @@ pub(super) async fn stream_alerts(
     stream(state, headers, asked, "alert", |service| &service.alerts).await
 }
 
-/// A page, or a stream for who accepts one.
+/// A page, or a stream for a client that accepts one.
 async fn give<T: Final + 'static>(
     state: State<Arc<Service>>,
     headers: HeaderMap,
@@ -120,7 +120,7 @@ async fn give<T: Final + 'static>(
     given.await.unwrap_or_else(Problem::into_response)
 }
 
-/// Events from where the client was, or from now on.
+/// Events from the client's position, or from now on.
 async fn stream<T: Final + 'static>(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,
@@ -148,7 +148,7 @@ async fn stream<T: Final + 'static>(
             (None, Some(cursor)) => cursor,
             (None, None) => *end.borrow(),
         };
-        // What is wrong with the position is said now, by a status.
+        // An error in the position is reported now, as a status.
         of(&service).page(from, 1).await?;
         let permit = Arc::clone(&service.streams)
             .try_acquire_owned()
@@ -172,7 +172,7 @@ async fn stream<T: Final + 'static>(
     begun.await.unwrap_or_else(Problem::into_response)
 }
 
-/// What a stream keeps.
+/// The state of a stream.
 struct Following {
     service: Arc<Service>,
     from: Offset,
@@ -198,7 +198,8 @@ fn events<T: Final + 'static>(
 }
 
 impl Following {
-    /// The next event; `None` when the service stops, or the log does not give it: the client comes again.
+    /// The next event; `None` when the service stops, or the log does not return it: the client
+    /// reconnects.
     async fn next<T: Final + 'static>(&mut self, of: fn(&Service) -> &Results<T>) -> Option<Event> {
         loop {
             if *self.stopping.borrow() {
@@ -207,7 +208,7 @@ impl Following {
             if let Some(event) = self.waiting.next() {
                 return Some(event);
             }
-            // Before the page: what comes after it is heard of.
+            // Before the page, so that anything later is noticed.
             self.end.mark_unchanged();
             let page = of(&self.service).page(self.from, PAGE).await.ok()?;
             self.from = page.next;

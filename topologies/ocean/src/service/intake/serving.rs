@@ -15,7 +15,7 @@ use crate::service::known::{self, Found, Known, REQUESTS, Request};
 use crate::service::post::Report;
 use crate::topology::READINGS;
 
-/// Readings of a commit, about.
+/// Approximate number of readings per commit.
 const COMMIT_READINGS: usize = 20_000;
 
 /// A turn.
@@ -24,14 +24,14 @@ pub(super) struct Serving<'a> {
     pub(super) membership: &'a mut dyn Membership,
     pub(super) producer: Producer<Vec<u8>, Vec<u8>>,
     pub(super) known: Known,
-    /// Commits so far, of all instances and runs.
+    /// Number of commits so far, over all instances and runs.
     pub(super) commits: i64,
 }
 
 /// The requests of a commit.
 #[derive(Default)]
 struct Gathered {
-    /// Who is told what once it is committed.
+    /// Whom to answer, and how, once it is committed.
     answers: Vec<(oneshot::Sender<Outcome>, Report)>,
     /// The keys among them, with their answers.
     requests: HashMap<String, Request>,
@@ -55,7 +55,7 @@ impl Serving<'_> {
                     let gathered = self.gather(first);
                     self.commit(gathered)?;
                 }
-                // Those that wait are answered before the end.
+                // The waiting ones are answered before the end.
                 Err(RecvTimeoutError::Timeout) if taking.is_stopped() => return Ok(Ended::Stopped),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Stopped),
@@ -63,7 +63,7 @@ impl Serving<'_> {
         }
     }
 
-    /// Takes the requests that wait.
+    /// Takes the waiting requests.
     fn gather(&mut self, first: Posted) -> Gathered {
         let mut gathered = Gathered::default();
         let now_ms = self.taking.env.wall_ms();
@@ -78,7 +78,7 @@ impl Serving<'_> {
         gathered
     }
 
-    /// Puts a request into the commit, or answers it.
+    /// Adds a request to the commit, or answers it.
     fn take(&mut self, posted: Posted, gathered: &mut Gathered, now_ms: i64) {
         let Posted {
             key,
@@ -87,7 +87,8 @@ impl Serving<'_> {
             answer,
             room: _room,
         } = posted;
-        // Who has gone away without a key is not waited for; with one, the retry finds the answer.
+        // A client without a key that has disconnected is not served; with a key, its retry finds the
+        // answer.
         if key.is_none() && answer.is_closed() {
             return;
         }
