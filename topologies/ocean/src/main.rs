@@ -17,16 +17,16 @@ use ocean::sensors::{self, Sensors};
 use ocean::service;
 use ocean::service::settings::Given;
 
-/// Turns readings of ocean sensors, which come by HTTP, into averages and alerts per ocean, exactly once.
+/// Turns readings of ocean sensors, posted over HTTP, into averages and alerts per ocean, exactly once.
 ///
-/// Each setting can be given as a flag, in the environment, or in a file of TOML under the same name: flags win
-/// over the environment, the environment over the file.
+/// Each setting can be given as a flag, in the environment, or in a TOML file under the same name: flags
+/// override the environment, and the environment overrides the file.
 #[derive(Debug, Parser)]
 #[command(version, name = "ocean", args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A file of settings
+    /// A settings file
     #[arg(long, env = "OCEAN_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -35,7 +35,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Post readings of sensors that do not exist to a service, and say how fast it acknowledges them
+    /// Post readings of simulated sensors to a service, and report how fast it acknowledges them
     Sensors(Sensors),
 }
 
