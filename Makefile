@@ -14,31 +14,31 @@ ocean: prerequisites ## run the reference pipeline: raw readings to averages and
 service: prerequisites ## run the ocean service on loopback; ARGS="--listen 127.0.0.1:9000" for settings
 	cargo run --release -p ocean -- $(ARGS)
 
-test: prerequisites ## all tests, those in the documentation included
+test: prerequisites ## all tests, including those in the documentation
 	cargo test --release --workspace --features marea/admin --no-fail-fast
 
-verify: fmt lint docs test ## what a change must pass before it is merged
+verify: fmt lint docs test ## everything a change must pass before it is merged
 
 fmt: prerequisites ## check the format
 	cargo fmt --all --check
 
-lint: prerequisites ## clippy, warnings being errors
+lint: prerequisites ## clippy, with warnings as errors
 	cargo clippy --release --workspace --features marea/admin --all-targets -- -D warnings
 
-docs: prerequisites ## build the documentation, warnings being errors
+docs: prerequisites ## build the documentation, with warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --features marea/admin --no-deps
 
 bench: prerequisites ## all benches
 	cargo bench --workspace
 
-compare: prerequisites ## marea and Kafka Streams in turn on a real broker; ARGS="sensor --times 1" for less
+compare: prerequisites ## marea and Kafka Streams, alternating on a real broker; ARGS="sensor --times 1" for less
 	benches/peers/compare $(ARGS)
 
-soak: prerequisites ## 20 minutes of faults at random, on three brokers; ARGS="--seed 7 --minutes 5 --without KillAllBrokers"
+soak: prerequisites ## 20 minutes of random faults on three brokers; ARGS="--seed 7 --minutes 5 --without KillAllBrokers"
 	cargo build --release --example ocean_aggregates
 	cargo test --release --test kafka -- --soak $(ARGS)
 
-mutants: prerequisites ## break each mechanism and see its test fail; takes hours; ARGS="flush" for some
+mutants: prerequisites ## break each mechanism and check that its test fails; takes hours; ARGS="flush" for some
 	scripts/mutants $(ARGS)
 
 prerequisites:

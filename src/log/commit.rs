@@ -1,7 +1,7 @@
 //! Writing: commits, and the writers that make them.
 //!
 //! ```text
-//!  stage   records that much waits for go ahead of their commit; no reader of committed records sees them
+//!  stage   records are sent ahead of their commit; no reader of committed records sees them
 //!  stage   ...
 //!  submit  the rest, and the group's offsets: all of it together is one commit
 //!  poll    the outcome

@@ -81,7 +81,7 @@ impl Worker {
                     continue;
                 }
             }
-            // A task without records may have time to pass on all the same.
+            // Even a task without records may have time to pass on.
             let timer_ms = open.task.next_wall_timer_ms();
             let has_timer = timer_ms.is_some_and(|due_ms| due_ms <= wall_ms);
             if open.task.inputs.has_records() || has_timer {
