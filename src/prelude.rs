@@ -16,10 +16,10 @@ pub use crate::codec::{
 pub use crate::dsl::{
     Clock, CogroupedStream, Consumed, Direction, FixedKeyContext, FixedKeyProcessor,
     FixedKeyRecord, ForeignJoined, GlobalTable, Grouped, GroupedStream, GroupedTable, Idle,
-    JoinWindows, Joined, KeyValueStore, LruStore, Materialized, Processed, Processor,
-    ProcessorContext, Produced, RecordMetadata, Repartitioned, SessionStore, SessionWindows,
-    SlidingWindows, Split, Stores, Stream, StreamBuilder, StreamJoined, Suppressed, Table,
-    TimeWindows, TimestampedKeyValueStore, TimestampedWindowStore, UnlimitedWindows,
+    JoinWindows, Joined, KeyValueStore, LruStore, Materialized, Optimizations, Processed,
+    Processor, ProcessorContext, Produced, RecordMetadata, Repartitioned, SessionStore,
+    SessionWindows, SlidingWindows, Split, Stores, Stream, StreamBuilder, StreamJoined, Suppressed,
+    Table, TimeWindows, TimestampedKeyValueStore, TimestampedWindowStore, UnlimitedWindows,
     VersionedRecord, VersionedStore, WindowRules, WindowStore, WindowedStream,
 };
 pub use crate::log::{Log, TopicSpec};

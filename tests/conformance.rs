@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use conformance_topologies::{FAMILIES, REQUIRED};
+use marea::dsl::Optimizations;
 use run::Backing;
 
 /// How many differences of a script are shown.
@@ -102,7 +103,8 @@ fn vectors(directory: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn run_file(name: &str, vectors: &serde_json::Value, tally: &mut Tally) -> Result<(), String> {
-    let Some(topology) = conformance_topologies::topology(name) else {
+    let optimizations = optimizations(vectors)?;
+    let Some(topology) = conformance_topologies::topology(name, optimizations) else {
         tally.unknown += 1;
         return Ok(());
     };
@@ -129,6 +131,17 @@ fn run_file(name: &str, vectors: &serde_json::Value, tally: &mut Tally) -> Resul
         }
     }
     Ok(())
+}
+
+/// What the configuration of the vectors asks for.
+fn optimizations(vectors: &serde_json::Value) -> Result<Optimizations, String> {
+    match vectors["config"]["topology.optimization"].as_str() {
+        None | Some("none") => Ok(Optimizations::none()),
+        Some("all") => Ok(Optimizations::none()
+            .merge_repartitions()
+            .single_store_self_joins()),
+        Some(other) => Err(format!("there is no optimization {other:?}")),
+    }
 }
 
 fn label(backing: Backing) -> &'static str {

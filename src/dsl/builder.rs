@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::Result;
-use crate::plan::{Graph, lower};
+use crate::plan::{Graph, Optimizations, lower};
 use crate::topology::Topology;
 
 pub(super) type SharedGraph = Rc<RefCell<Graph>>;
@@ -37,6 +37,33 @@ impl StreamBuilder {
     /// # Errors
     /// `Invalid` with a message that names the node and the remedy.
     pub fn build(self) -> Result<Topology> {
-        lower(self.graph.take())
+        self.build_with(Optimizations::none())
+    }
+
+    /// As [`StreamBuilder::build`], with rewrites that change which internal topics and stores there are.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use marea::prelude::*;
+    /// let builder = StreamBuilder::new();
+    /// let sightings = builder.stream::<String, String>("sightings");
+    /// sightings
+    ///     .clone()
+    ///     .join(
+    ///         sightings,
+    ///         |_place, one, other| format!("{one} near {other}"),
+    ///         JoinWindows::of(Duration::from_secs(10)),
+    ///         "near",
+    ///     )
+    ///     .to("pairs");
+    /// let topology = builder.build_with(Optimizations::none().single_store_self_joins())?;
+    /// assert!(!topology.describe().contains("near-other-join-store"), "one store is enough");
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `build`; and `Invalid` for what cannot be rewritten as asked, with the names and the cure.
+    pub fn build_with(self, optimizations: Optimizations) -> Result<Topology> {
+        lower(self.graph.take(), optimizations)
     }
 }

@@ -69,6 +69,7 @@ pub use stream::{Split, Stream};
 pub use table::{GlobalTable, Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};
 pub use windows::{JoinWindows, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows};
 
+pub use crate::plan::Optimizations;
 pub use crate::state::{Direction, Put, VersionedPut, WindowRules};
 pub use crate::task::Clock;
 

@@ -3,6 +3,7 @@
 //! Every operator is added here, by [`Operator::add`]: its description as data, and a closure that builds
 //! the process for each task. A node without a [`Process`] (a sink, a split) provides its own port:
 //! [`Operator::make`].
+//! A node that the plan may put in the place of others is made by [`Operator::into_node`].
 
 use std::sync::Arc;
 
@@ -93,10 +94,19 @@ impl Operator {
         graph: &SharedGraph,
         build: impl Fn(&mut Wiring<'_>, NodeId) -> Result<P> + Send + Sync + 'static,
     ) -> LogicalId {
-        self.make(graph, move |wiring, id| {
+        graph.borrow_mut().add(self.into_node(build))
+    }
+
+    /// The node by itself, for the plan to choose.
+    pub(in crate::dsl) fn into_node<P: Process>(
+        mut self,
+        build: impl Fn(&mut Wiring<'_>, NodeId) -> Result<P> + Send + Sync + 'static,
+    ) -> LogicalNode {
+        self.0.make = Some(Arc::new(move |wiring, id| {
             let process = build(wiring, id)?;
             wiring.add_process(id, process)
-        })
+        }));
+        self.0
     }
 
     /// Adds it; `make` stores its port in the wiring of each task.

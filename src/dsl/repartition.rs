@@ -7,7 +7,7 @@ use super::builder::SharedGraph;
 use super::sink::{NullKeys, Partitioner, Sink};
 use super::source::StreamSource;
 use crate::codec::SharedCodec;
-use crate::plan::{LogicalId, LogicalKind, LogicalNode, Repartition};
+use crate::plan::{LogicalId, LogicalKind, LogicalNode, MakeSink, Repartition};
 use crate::task::{Make, TopicName};
 
 /// Inserts a repartition behind `parent`, which the plan removes if the key has not changed.
@@ -43,21 +43,24 @@ pub(super) fn partitioned_node<K: 'static, V: 'static>(
     partitions: Option<u32>,
     partitioner: Option<Partitioner<K, V>>,
 ) -> LogicalNode {
-    let topic = TopicName::Repartition(name.clone());
+    let codecs = (key.name(), value.name());
     let (sink_key, sink_value) = (key.clone(), value.clone());
-    let make_sink: Make = Arc::new(move |wiring, id| {
-        let output = wiring.output(&topic)?;
-        let time = wiring.sink_time(id, output);
-        let sink = Sink::new(
-            sink_key.clone(),
-            sink_value.clone(),
-            output,
-            null_keys,
-            time,
-        );
-        let sink = sink.partitioned_by(partitioner.clone());
-        wiring.provide::<K, V>(id, Rc::new(sink));
-        Ok(())
+    let make_sink: MakeSink = Arc::new(move |repartition| {
+        let topic = TopicName::Repartition(repartition.name.clone());
+        let null_keys = match repartition.keeps_null_keys {
+            true => NullKeys::Keep,
+            false => NullKeys::Drop,
+        };
+        let (key, value) = (sink_key.clone(), sink_value.clone());
+        let partitioner = partitioner.clone();
+        Arc::new(move |wiring, id| {
+            let output = wiring.output(&topic)?;
+            let time = wiring.sink_time(id, output);
+            let sink = Sink::new(key.clone(), value.clone(), output, null_keys, time);
+            let sink = sink.partitioned_by(partitioner.clone());
+            wiring.provide::<K, V>(id, Rc::new(sink));
+            Ok(())
+        })
     });
     let make_source: Make = Arc::new(move |wiring, id| {
         let out = wiring.edges::<K, V>(id)?;
@@ -71,6 +74,8 @@ pub(super) fn partitioned_node<K: 'static, V: 'static>(
         name,
         partitions,
         forced,
+        codecs,
+        keeps_null_keys: null_keys == NullKeys::Keep,
         make_sink,
         make_source,
     };

@@ -1,4 +1,13 @@
-//! Logical nodes in an arena, in the order in which the user wrote them.
+//! Logical nodes in an arena, in the order in which the user wrote them, and what rules do with them.
+//!
+//! ```text
+//!  redirect(b, a)      a --> b --> c    becomes   a --> c, and b is left without children
+//!  remove(b)           b is no longer there
+//!  replace(b, other)   a --> b --> c    becomes   a --> other --> c, where `other` says that a is its parent
+//! ```
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::base::Error;
 use crate::state::StoreSpec;
@@ -62,6 +71,9 @@ pub enum OldRows {
     OfParents,
 }
 
+/// Makes the builder of the writing half of a repartition as it is once the rules are through.
+pub type MakeSink = Arc<dyn Fn(&Repartition) -> Make + Send + Sync>;
+
 /// The two halves of a repartition and what is known of its topic.
 #[derive(Clone)]
 pub struct Repartition {
@@ -71,8 +83,12 @@ pub struct Repartition {
     pub partitions: Option<u32>,
     /// Whether the user asked for it; if not, it is taken out where the key has not changed.
     pub forced: bool,
+    /// Names of the codecs of its keys and values.
+    pub codecs: (String, String),
+    /// Whether records with a null key go through it; if not, they are dropped before it.
+    pub keeps_null_keys: bool,
     /// Builds the writing half.
-    pub make_sink: Make,
+    pub make_sink: MakeSink,
     /// Builds the reading half.
     pub make_source: Make,
 }
@@ -110,6 +126,9 @@ pub struct LogicalNode {
     pub wants_old_rows: bool,
     /// Whether it sends the old row with each change: what the rule `old_rows` finds.
     pub sends_old_rows: bool,
+    /// What may stand for it and its parents together, where all of these read one and the same node. It comes
+    /// without parents.
+    pub of_one_input: Option<Box<LogicalNode>>,
     /// How to copy its output.
     pub copier: Option<Copier>,
     /// Builds it; a repartition has makers of its own.
@@ -134,6 +153,7 @@ impl LogicalNode {
             old_rows: OldRows::default(),
             wants_old_rows: false,
             sends_old_rows: false,
+            of_one_input: None,
             copier: None,
             make: None,
         }
@@ -144,6 +164,7 @@ impl LogicalNode {
 #[derive(Default)]
 pub struct Graph {
     nodes: Vec<LogicalNode>,
+    removed: HashSet<LogicalId>,
     stores: Vec<(StoreSpec, OpenStore)>,
     opens: Vec<(String, OpenStore)>,
     errors: Vec<Error>,
@@ -199,14 +220,36 @@ impl Graph {
         &mut self.nodes[id.0]
     }
 
-    /// All nodes, in order; parents stand before children.
-    pub fn nodes(&self) -> &[LogicalNode] {
-        &self.nodes
+    /// The nodes that are there, in order; parents stand before children.
+    pub fn ids(&self) -> Vec<LogicalId> {
+        let all = (0..self.nodes.len()).map(LogicalId);
+        all.filter(|id| !self.removed.contains(id)).collect()
     }
 
-    /// All nodes, to be rewritten.
-    pub fn nodes_mut(&mut self) -> &mut Vec<LogicalNode> {
-        &mut self.nodes
+    /// Lets the children of `from` get their records from `to`, which stands before them and sends the same.
+    pub fn redirect(&mut self, from: LogicalId, to: LogicalId) {
+        for parent in self.nodes.iter_mut().flat_map(|node| &mut node.parents) {
+            if *parent == from {
+                *parent = to;
+            }
+        }
+        let copier = self.node(from).copier.clone();
+        let to = self.node_mut(to);
+        to.copier = to.copier.take().or(copier);
+    }
+
+    /// Takes out a node, whose children have been redirected or go too.
+    pub fn remove(&mut self, id: LogicalId) {
+        self.removed.insert(id);
+    }
+
+    /// Puts another node in the place of one. It has the same children, and the user's name for the node if it
+    /// has none of its own.
+    pub fn replace(&mut self, id: LogicalId, node: LogicalNode) {
+        let before = std::mem::replace(self.node_mut(id), node);
+        let node = self.node_mut(id);
+        node.name = node.name.take().or(before.name);
+        node.copier = node.copier.take().or(before.copier);
     }
 
     /// Keeps an error for the build to report.

@@ -1,28 +1,35 @@
 //! Logical graph to topology: every repartition becomes a sink and a source.
 
-use super::rules::{send_wanted_old_rows, take_out_needless_repartitions};
-use super::{Graph, LogicalKind};
+use std::collections::HashMap;
+
+use super::rules::{
+    keep_self_joins_in_one_store, merge_repartitions, send_wanted_old_rows,
+    take_out_needless_repartitions,
+};
+use super::validate::{check_changelogs, check_merges};
+use super::{Graph, LogicalId, LogicalKind, Optimizations};
 use crate::base::{Error, Result};
 use crate::task::{Make, NodeId, NodeKind, NodeSpec, TopicName};
 use crate::topology::{Idle, Topology, TopologyParts};
 
-/// Applies the rules and makes the topology.
+/// Applies the rules, those of `optimizations` among them, and makes the topology.
 ///
 /// # Errors
-/// The first error that the DSL reported, or what the topology's own checks find.
-pub fn lower(mut graph: Graph) -> Result<Topology> {
+/// The first error that the DSL reported, or what the checks of the plan and of the topology find.
+pub fn lower(mut graph: Graph, optimizations: Optimizations) -> Result<Topology> {
     if let Some(error) = graph.take_error() {
         return Err(error);
     }
-    let graph = send_wanted_old_rows(take_out_needless_repartitions(graph));
+    let graph = rewrite(graph, optimizations)?;
     let mut parts = TopologyParts::default();
     // The physical node that a logical node's records come out of.
-    let mut outlets: Vec<Option<NodeId>> = Vec::with_capacity(graph.nodes().len());
-    for node in graph.nodes() {
+    let mut outlets: HashMap<LogicalId, NodeId> = HashMap::new();
+    for logical in graph.ids() {
+        let node = graph.node(logical);
         let parents: Option<Vec<NodeId>> = node
             .parents
             .iter()
-            .map(|parent| outlets[parent.0])
+            .map(|parent| outlets.get(parent).copied())
             .collect();
         let parents =
             parents.ok_or_else(|| Error::internal("a node's parent was taken out of the plan"))?;
@@ -64,31 +71,28 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 if *idle != Idle::Default {
                     parts.idle_timeouts.push((id, *idle));
                 }
-                Some(id)
+                id
             }
             LogicalKind::Sink { topic } => {
                 let kind = NodeKind::Sink {
                     topic: TopicName::External(topic.clone()),
                 };
-                Some(add(kind, node.operator, name, parents, make()?))
+                add(kind, node.operator, name, parents, make()?)
             }
             LogicalKind::DynamicSink => {
                 let kind = NodeKind::DynamicSink;
-                Some(add(kind, node.operator, name, parents, make()?))
+                add(kind, node.operator, name, parents, make()?)
             }
-            LogicalKind::Operator => Some(add(
-                NodeKind::Processor,
-                node.operator,
-                name,
-                parents,
-                make()?,
-            )),
+            LogicalKind::Operator => {
+                let kind = NodeKind::Processor;
+                add(kind, node.operator, name, parents, make()?)
+            }
             LogicalKind::GlobalSource { topics } => {
                 let topics = topics.iter().cloned().map(TopicName::External).collect();
                 let kind = NodeKind::Source { topics };
                 let id = add(kind, node.operator, name, parents, make()?);
                 parts.globals.push(id);
-                Some(id)
+                id
             }
             LogicalKind::FeedbackSource { name: topic } => {
                 let topic = TopicName::Repartition(topic.clone());
@@ -96,14 +100,13 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 parts.feedbacks.push(topic.clone());
                 let topics = vec![topic];
                 let kind = NodeKind::Source { topics };
-                Some(add(kind, node.operator, name, parents, make()?))
+                add(kind, node.operator, name, parents, make()?)
             }
             LogicalKind::FeedbackSink { name: topic } => {
                 let topic = TopicName::Repartition(topic.clone());
                 let kind = NodeKind::Sink { topic };
-                Some(add(kind, node.operator, name, parents, make()?))
+                add(kind, node.operator, name, parents, make()?)
             }
-            LogicalKind::Repartition(_) if node.parents.is_empty() => None,
             LogicalKind::Repartition(repartition) => {
                 let topic = TopicName::Repartition(repartition.name.clone());
                 parts
@@ -112,20 +115,20 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
                 let sink = NodeKind::Sink {
                     topic: topic.clone(),
                 };
-                let make = repartition.make_sink.clone();
+                let make = (repartition.make_sink)(repartition);
                 add(sink, "repartition_sink", name.clone(), parents, make);
                 let source = NodeKind::Source {
                     topics: vec![topic],
                 };
                 let make = repartition.make_source.clone();
-                Some(add(source, "repartition_source", name, Vec::new(), make))
+                add(source, "repartition_source", name, Vec::new(), make)
             }
         };
-        if let (true, Some(id)) = (node.joins_partitions, outlet) {
-            parts.joins.push(id);
+        if node.joins_partitions {
+            parts.joins.push(outlet);
         }
         parts.stores.extend(node.stores.iter().cloned());
-        outlets.push(outlet);
+        outlets.insert(logical, outlet);
     }
     parts.typed_stores.extend(graph.opens().iter().cloned());
     for (spec, open) in graph.stores() {
@@ -137,27 +140,16 @@ pub fn lower(mut graph: Graph) -> Result<Topology> {
     Ok(topology)
 }
 
-/// Refuses a store whose changelog would be the task changelog of a sub-topology: both are called
-/// after names of the user's.
-fn check_changelogs(topology: &Topology) -> Result<()> {
-    for part in topology.subtopologies() {
-        let is_own = |topic: &TopicName| matches!(topic, TopicName::Repartition(_));
-        let mut topics = part.sources.iter().chain(&part.sinks);
-        let mut nodes = part.nodes.iter().map(|id| &topology.nodes()[id.0]);
-        // Clocks of origins and timers make a sub-topology without a store stateful.
-        let has_times = topics.any(is_own) || nodes.any(|node| node.calls.timers);
-        if part.stores.is_empty() && !has_times {
-            continue;
-        }
-        let clash = |name: &str| name.strip_suffix("-task") == Some(part.name.as_str());
-        let mut logged = topology.stores().iter().filter(|store| store.is_logged());
-        if let Some(store) = logged.find(|store| clash(&store.name)) {
-            return Err(Error::invalid(format!(
-                "the changelog of store {:?} and the task changelog of sub-topology {:?} would be one \
-                 topic, <application>-{}-changelog; give the store a name that does not end in \"-task\"",
-                store.name, part.name, store.name
-            )));
-        }
+/// The rules, in their order: repartitions that stay decide which sides of joins read the same, and these which nodes
+/// there are to send old rows.
+fn rewrite(graph: Graph, optimizations: Optimizations) -> Result<Graph> {
+    let mut graph = take_out_needless_repartitions(graph);
+    if optimizations.merges_repartitions() {
+        check_merges(&graph)?;
+        graph = merge_repartitions(graph);
     }
-    Ok(())
+    if optimizations.keeps_self_joins_in_one_store() {
+        graph = keep_self_joins_in_one_store(graph);
+    }
+    Ok(send_wanted_old_rows(graph))
 }

@@ -17,11 +17,11 @@ mod versioned;
 mod windows;
 mod words;
 
-use marea::dsl::StreamBuilder;
+use marea::dsl::{Optimizations, StreamBuilder};
 use marea::topology::Topology;
 
-/// The topology of that name, if it is known.
-pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
+/// The topology of that name, if it is known, built with these optimizations.
+pub fn topology(name: &str, optimizations: Optimizations) -> Option<marea::Result<Topology>> {
     let families = [
         stateless::build,
         aggregations::build,
@@ -41,7 +41,7 @@ pub fn topology(name: &str) -> Option<marea::Result<Topology>> {
     ];
     families.iter().find_map(|build| {
         let builder = StreamBuilder::new();
-        build(name, &builder).then(|| builder.build())
+        build(name, &builder).then(|| builder.build_with(optimizations))
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicI64;
 
 use marea::base::Record;
 use marea::codec::Utf8;
-use marea::plan::{Graph, LogicalKind, LogicalNode, lower};
+use marea::plan::{Graph, LogicalKind, LogicalNode, Optimizations, lower};
 use marea::task::{DropReason, TopicName};
 use marea::testing::Driver;
 
@@ -145,12 +145,12 @@ fn a_loop_without_an_end_and_one_without_a_writer_are_refused() {
     let mut sink = LogicalNode::new("to", kind, vec![back_id, source]);
     sink.make = Some(Arc::new(|_, _| Ok(())));
     graph.add(sink);
-    let error = lower(graph).expect_err("it goes round");
+    let error = lower(graph, Optimizations::none()).expect_err("it goes round");
     assert!(error.to_string().contains("leads there again"), "{error}");
 
     let mut graph = Graph::default();
     graph.add(back);
-    let error = lower(graph).expect_err("nobody writes");
+    let error = lower(graph, Optimizations::none()).expect_err("nobody writes");
     assert!(
         error.to_string().contains("nothing is sent back"),
         "{error}"

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use marea::base::Record;
 use marea::codec::{I64, Utf8};
-use marea::plan::{Graph, LogicalId, lower};
+use marea::plan::{Graph, LogicalId, Optimizations, lower};
 use marea::state::{Direction, KeyValueStore, StoreKind, StoreSpec};
 use marea::task::{Calls, Context, Edges, ErrorPolicies, Policy, Process};
 use marea::testing::Driver;
@@ -77,7 +77,7 @@ fn driver(policy: Policy) -> Driver {
     let first = holding(&mut graph, input, "first", 1);
     let second = holding(&mut graph, first, "second", 10);
     sink(&mut graph, second, "out");
-    let topology = lower(graph).expect("a topology");
+    let topology = lower(graph, Optimizations::none()).expect("a topology");
     let builder = Driver::builder(topology).policies(ErrorPolicies::all(policy));
     builder.dead_letters("dead").build().expect("a driver")
 }

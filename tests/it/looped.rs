@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use marea::Result;
 use marea::base::Record;
-use marea::codec::{SharedCodec, Utf8};
+use marea::codec::{Codec, SharedCodec, Utf8};
 use marea::dsl::ends::{NullKeys, Sink, StreamSource};
-use marea::plan::{Graph, LogicalId, LogicalKind, LogicalNode, Repartition, lower};
+use marea::plan::{Graph, LogicalId, LogicalKind, LogicalNode, Optimizations, Repartition, lower};
 use marea::state::{Direction, KeyValueStore, StoreKind, StoreSpec};
 use marea::task::{
     Context, DropReason, Edges, HoldId, Process, Tick, TimeBound, TopicName, Wiring,
@@ -152,12 +152,16 @@ impl Builder {
     }
 
     fn repartition(&mut self, parent: LogicalId, name: &str) -> LogicalId {
-        let topic = TopicName::Repartition(name.to_owned());
         let repartition = Repartition {
             name: name.to_owned(),
             partitions: None,
             forced: true,
-            make_sink: Arc::new(move |wiring, id| make_sink(wiring, id, &topic)),
+            codecs: (Utf8.name(), Utf8.name()),
+            keeps_null_keys: true,
+            make_sink: Arc::new(|repartition| {
+                let topic = TopicName::Repartition(repartition.name.clone());
+                Arc::new(move |wiring, id| make_sink(wiring, id, &topic))
+            }),
             make_source: Arc::new(make_source),
         };
         let kind = LogicalKind::Repartition(repartition);
@@ -363,7 +367,7 @@ pub fn topology(reached: &Arc<AtomicI64>) -> Result<Topology> {
         },
     );
     b.to(last, "final");
-    lower(b.0)
+    lower(b.0, Optimizations::none())
 }
 
 /// What `final` must have: of each left row the text of the last right row that it wants.

@@ -19,6 +19,7 @@ mod hops;
 mod joins_and_tables;
 mod looped;
 mod origins;
+mod optimizations;
 mod own_log;
 mod policies;
 mod processors;

@@ -207,7 +207,7 @@ fn behind_a_processor_the_key_counts_as_changed_and_behind_one_of_values_it_does
 
 #[test]
 fn what_fills_a_global_store_does_nothing_else() {
-    use marea::plan::{Graph, LogicalKind, LogicalNode, lower};
+    use marea::plan::{Graph, LogicalKind, LogicalNode, Optimizations, lower};
     let mut graph = Graph::default();
     let node = |kind, parents| {
         let mut node = LogicalNode::new("node", kind, parents);
@@ -218,7 +218,7 @@ fn what_fills_a_global_store_does_nothing_else() {
     let global = graph.add(node(LogicalKind::GlobalSource { topics }, Vec::new()));
     let topic = "out".to_owned();
     graph.add(node(LogicalKind::Sink { topic }, vec![global]));
-    let error = lower(graph).expect_err("it writes a topic");
+    let error = lower(graph, Optimizations::none()).expect_err("it writes a topic");
     assert!(error.to_string().contains("does nothing else"), "{error}");
 }
 

@@ -4,7 +4,11 @@
 //! with the record, including itself, by timestamp. The only difference is at the edge of the retention:
 //! a record that is older than what the store keeps does not meet itself. Source:
 //! `KStreamKStreamSelfJoin`.
+//!
+//! There are two ways to get one: `join_self`, and `join` of a stream with itself in a topology that is built with
+//! [`Optimizations::single_store_self_joins`](crate::dsl::Optimizations::single_store_self_joins).
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,18 +16,21 @@ use std::sync::Arc;
 use super::join_windows::{reach_of, rows_of};
 use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
+use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
 use crate::dsl::repartition::repartition;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::windows::JoinReach;
 use crate::dsl::{Grouped, JoinWindows, Stream};
+use crate::plan::{LogicalId, LogicalNode};
 use crate::state::{Put, StoreSpec, TimeSlot, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     /// Joins the stream with itself: each record meets the close records of its key in both directions,
-    /// and itself. It needs only one store, `<name>-join-store`, where joining a clone needs two.
+    /// and itself. It needs only one store, `<name>-join-store`, where joining a clone needs two unless
+    /// the topology is built with [`single_store_self_joins`](crate::dsl::Optimizations::single_store_self_joins).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -53,19 +60,54 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
         let parent = repartition(&graph, self.id, name, codecs, NullKeys::Drop);
         let codecs = (key.name(), value.name());
         let spec = StoreSpec::new(store.clone(), rows_of(reach, retention_ms), codecs);
-        let join = Arc::new(join);
-        let operator = Operator::new("join_self").of([parent]).store(spec);
-        let id = operator.add(&graph, move |wiring, id| {
-            let observed = wiring.time(&format!("operator/{store}"));
-            let codecs = (key.clone(), value.clone());
-            let (rows, bound) = (wiring.window(&store)?, wiring.bound(id));
-            let join = join.clone();
-            Ok(SelfJoin::<_, K, V, R>::new(
-                join, reach, rows, codecs, observed, bound,
-            ))
-        });
+        let mut node = self_join_node(spec, reach, (key, value), join);
+        node.parents = vec![parent];
+        let id = graph.borrow_mut().add(node);
         Stream::new(graph, id)
     }
+}
+
+/// What a join of two streams makes of a pair.
+pub(super) type SharedJoin<K, V, W, R> = Arc<dyn Fn(&K, &V, &W) -> R + Send + Sync>;
+
+/// Lets the plan keep a join in the store of its left side alone, should both sides turn out to read the same
+/// records. `merge` brings its two sides together.
+pub(super) fn offer_one_store<K: Clone + 'static, V: 'static, W: 'static, R: 'static>(
+    graph: &SharedGraph,
+    merge: LogicalId,
+    (spec, reach): (StoreSpec, JoinReach),
+    codecs: (SharedCodec<K>, SharedCodec<V>),
+    join: SharedJoin<K, V, W, R>,
+) {
+    // Streams whose values have two types are two streams.
+    let join: Box<dyn Any> = Box::new(join);
+    let Ok(join) = join.downcast::<SharedJoin<K, V, V, R>>() else {
+        return;
+    };
+    let join = move |key: &K, value: &V, other: &V| join(key, value, other);
+    let node = self_join_node(spec, reach, codecs, join);
+    graph.borrow_mut().node_mut(merge).of_one_input = Some(Box::new(node));
+}
+
+/// A join over the store of `spec`, without its parent.
+fn self_join_node<K: Clone + 'static, V: 'static, R: 'static>(
+    spec: StoreSpec,
+    reach: JoinReach,
+    (key, value): (SharedCodec<K>, SharedCodec<V>),
+    join: impl Fn(&K, &V, &V) -> R + Send + Sync + 'static,
+) -> LogicalNode {
+    let join = Arc::new(join);
+    let store = spec.name.clone();
+    let operator = Operator::new("join_self").store(spec);
+    operator.into_node(move |wiring, id| {
+        let observed = wiring.time(&format!("operator/{store}"));
+        let codecs = (key.clone(), value.clone());
+        let (rows, bound) = (wiring.window(&store)?, wiring.bound(id));
+        let join = join.clone();
+        Ok(SelfJoin::<_, K, V, R>::new(
+            join, reach, rows, codecs, observed, bound,
+        ))
+    })
 }
 
 /// Pairs the records of one stream.
@@ -112,15 +154,16 @@ impl<F, K, V, R> SelfJoin<F, K, V, R> {
         }
     }
 
-    /// Whether a record of this age meets itself: Kafka Streams draws the line a millisecond earlier than
-    /// the store.
-    fn is_kept(&self, timestamp_ms: i64, cx: &Context) -> bool {
+    /// Whether a record of this age meets itself: only if its window includes its own timestamp. Kafka
+    /// Streams draws the line of what is too old a millisecond earlier than the store.
+    fn meets_itself(&self, timestamp_ms: i64, cx: &Context) -> bool {
         let time_ms = match self.bound.has_several_origins() {
             true => cx.floor_ms(&self.bound).min(self.observed.get()),
             false => self.observed.get(),
         };
         let oldest_ms = time_ms.saturating_sub(self.store.rules().retention_ms);
-        timestamp_ms > oldest_ms.saturating_add(1)
+        let is_reached = self.reach.before_ms >= 0 && self.reach.after_ms >= 0;
+        is_reached && timestamp_ms > oldest_ms.saturating_add(1)
     }
 }
 
@@ -179,7 +222,7 @@ where
             let joined_ms = timestamp_ms.max(partner.start_ms);
             push((self.join)(&key, &value, &other), joined_ms, cx)?;
         }
-        let mut meets_itself = self.is_kept(timestamp_ms, cx);
+        let mut meets_itself = self.meets_itself(timestamp_ms, cx);
         let mut partners = self
             .store
             .fetch_range(&scratch.key, from(after_ms), to(before_ms))?;

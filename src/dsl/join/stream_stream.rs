@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::join_windows::{merge_sides, reach_of, retention_ms, rows_of};
+use super::stream_self::{SharedJoin, offer_one_store};
 use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::builder::SharedGraph;
@@ -26,7 +27,8 @@ use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     /// Pairs each record with the records of another stream that have the same key and a timestamp close
     /// to its own. Both must be co-partitioned; if a key has changed, a repartition is inserted before
-    /// the join.
+    /// the join. A stream joined with itself can be kept in one store:
+    /// [`single_store_self_joins`](crate::dsl::Optimizations::single_store_self_joins).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -79,6 +81,9 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
 
         let join = Arc::new(join);
         let swapped = join.clone();
+        let of_one_stream: SharedJoin<K, V, W, R> = join.clone();
+        let single = (stores.spec(&this_store, reach, left.name()), reach);
+        let single_codecs = (key.clone(), left.clone());
         let this = stores.side(
             "join_this",
             this_parent,
@@ -100,6 +105,7 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             move |key: &K, value: &W, other: &V| swapped(key, other, value),
         );
         let id = merge_sides::<K, R>(&graph, "join_merge", [this, other]);
+        offer_one_store(&graph, id, single, single_codecs, of_one_stream);
         Stream::new(graph, id)
     }
 }
@@ -113,6 +119,14 @@ struct JoinStores<'a, K> {
 }
 
 impl<K: Clone + 'static> JoinStores<'_, K> {
+    fn spec(&self, store: &str, reach: JoinReach, value: String) -> StoreSpec {
+        let rows = rows_of(reach, self.retention_ms);
+        StoreSpec {
+            medium: self.medium,
+            ..StoreSpec::new(store, rows, (self.key.name(), value))
+        }
+    }
+
     fn side<A: 'static, B: 'static, R: 'static>(
         &self,
         operator: &'static str,
@@ -122,11 +136,7 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
         (value, other_value): (SharedCodec<A>, SharedCodec<B>),
         join: impl Fn(&K, &A, &B) -> R + Send + Sync + 'static,
     ) -> LogicalId {
-        let codecs = (self.key.name(), value.name());
-        let spec = StoreSpec {
-            medium: self.medium,
-            ..StoreSpec::new(own.clone(), rows_of(reach, self.retention_ms), codecs)
-        };
+        let spec = self.spec(&own, reach, value.name());
         let side = Operator::new(operator)
             .of([parent])
             .store(spec)

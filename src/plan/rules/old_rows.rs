@@ -9,25 +9,25 @@
 //!  sends  <--- sends        <---- sends            <----
 //! ```
 
-use crate::plan::{Graph, LogicalId, OldRows};
+use std::collections::HashSet;
+
+use crate::plan::{Graph, OldRows};
 
 /// Marks the nodes that send old rows.
 pub(in crate::plan) fn send_wanted_old_rows(mut graph: Graph) -> Graph {
-    let mut wanted = vec![false; graph.nodes().len()];
+    let mut wanted = HashSet::new();
     // Children before their parents.
-    for position in (0..wanted.len()).rev() {
-        let id = LogicalId(position);
-        let sends = wanted[position] && graph.knows_old_rows(id);
-        let node = &mut graph.nodes_mut()[position];
+    for id in graph.ids().into_iter().rev() {
+        let is_wanted = wanted.contains(&id);
+        let sends = is_wanted && graph.knows_old_rows(id);
+        let node = graph.node_mut(id);
         node.sends_old_rows = match node.old_rows {
             OldRows::Kept | OldRows::OfParents => sends,
             OldRows::Absent | OldRows::Unknown => false,
         };
-        let passes_on = node.old_rows == OldRows::OfParents && wanted[position];
+        let passes_on = node.old_rows == OldRows::OfParents && is_wanted;
         if node.wants_old_rows || passes_on {
-            for parent in &node.parents {
-                wanted[parent.0] = true;
-            }
+            wanted.extend(node.parents.iter().copied());
         }
     }
     graph
@@ -36,7 +36,7 @@ pub(in crate::plan) fn send_wanted_old_rows(mut graph: Graph) -> Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{LogicalKind, LogicalNode};
+    use crate::plan::{LogicalId, LogicalKind, LogicalNode};
 
     /// Nodes by what they know, what they want and who their parents are; which of them send old rows.
     fn sending(nodes: &[(OldRows, bool, &[usize])]) -> Vec<bool> {
@@ -49,11 +49,8 @@ mod tests {
             graph.add(node);
         }
         let graph = send_wanted_old_rows(graph);
-        graph
-            .nodes()
-            .iter()
-            .map(|node| node.sends_old_rows)
-            .collect()
+        let ids = graph.ids().into_iter();
+        ids.map(|id| graph.node(id).sends_old_rows).collect()
     }
 
     use OldRows::{Absent, Kept, OfParents, Unknown};
