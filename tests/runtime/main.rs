@@ -26,6 +26,7 @@ mod joins;
 mod limits;
 #[path = "../it/looped.rs"]
 mod looped;
+mod merged;
 mod open_files;
 mod orders;
 mod outage;

@@ -29,6 +29,7 @@ mod homes;
 mod plan;
 mod scan;
 mod settling;
+mod unread;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,10 +121,11 @@ impl Moves {
     }
 }
 
-/// Refuses a topology whose times could not move, before anything is made for it.
+/// Refuses a topology whose times could not move, and one that leaves records unread in its repartition topics, before
+/// anything is made for it.
 ///
 /// # Errors
-/// `Invalid` for what cannot move, `Corrupt` for a record that cannot be read; those of the log.
+/// `Invalid` for what cannot move or would not be read, `Corrupt` for a record that cannot be read; those of the log.
 pub(super) fn check(log: &dyn Log, application: &str, wanted: &Wanted) -> Result<()> {
     let topic = record_topic(application);
     if log.topic(&topic)?.is_none() {
@@ -132,5 +134,6 @@ pub(super) fn check(log: &dyn Log, application: &str, wanted: &Wanted) -> Result
     let partition = TopicPartition::new(topic.as_str(), 0);
     let mut found = Scan::begin(log, vec![partition.clone()])?.finish(log)?;
     let recorded = Homes::read(&found.remove(&partition).unwrap_or_default(), &topic)?;
-    Plan::between(&recorded, wanted).check(log, application, wanted)
+    Plan::between(&recorded, wanted).check(log, application, wanted)?;
+    unread::check(log, application, &recorded, wanted)
 }
