@@ -40,7 +40,7 @@ impl StreamBuilder {
         self.build_with(Optimizations::none())
     }
 
-    /// As [`StreamBuilder::build`], with rewrites that change which internal topics and stores there are.
+    /// As [`StreamBuilder::build`], with optimizations that change which internal topics and stores exist.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -62,7 +62,7 @@ impl StreamBuilder {
     /// ```
     ///
     /// # Errors
-    /// As `build`; and `Invalid` for what cannot be rewritten as asked, with the names and the cure.
+    /// As `build`; and `Invalid` if an optimization cannot be applied, with the names and the remedy.
     pub fn build_with(self, optimizations: Optimizations) -> Result<Topology> {
         lower(self.graph.take(), optimizations)
     }

@@ -1,9 +1,9 @@
-//! Logical nodes in an arena, in the order in which the user wrote them, and what rules do with them.
+//! Logical nodes in an arena, in the order in which the user wrote them, and the operations that rules use.
 //!
 //! ```text
 //!  redirect(b, a)      a --> b --> c    becomes   a --> c, and b is left without children
 //!  remove(b)           b is no longer there
-//!  replace(b, other)   a --> b --> c    becomes   a --> other --> c, where `other` says that a is its parent
+//!  replace(b, other)   a --> b --> c    becomes   a --> other --> c, with a as the parent that `other` names
 //! ```
 
 use std::collections::HashSet;
@@ -71,7 +71,7 @@ pub enum OldRows {
     OfParents,
 }
 
-/// Makes the builder of the writing half of a repartition as it is once the rules are through.
+/// Makes the builder of the writing half of a repartition, in the state in which the rules leave it.
 pub type MakeSink = Arc<dyn Fn(&Repartition) -> Make + Send + Sync>;
 
 /// The two halves of a repartition and what is known of its topic.
@@ -83,9 +83,9 @@ pub struct Repartition {
     pub partitions: Option<u32>,
     /// Whether the user asked for it; if not, it is taken out where the key has not changed.
     pub forced: bool,
-    /// Names of the codecs of its keys and values.
+    /// Names of the codecs for its keys and values.
     pub codecs: (String, String),
-    /// Whether records with a null key go through it; if not, they are dropped before it.
+    /// Whether it passes on records with a null key; if not, it drops them.
     pub keeps_null_keys: bool,
     /// Builds the writing half.
     pub make_sink: MakeSink,
@@ -126,8 +126,8 @@ pub struct LogicalNode {
     pub wants_old_rows: bool,
     /// Whether it sends the old row with each change: what the rule `old_rows` finds.
     pub sends_old_rows: bool,
-    /// What may stand for it and its parents together, where all of these read one and the same node. It comes
-    /// without parents.
+    /// A node that can replace this one together with its parents, if all of these read the same node. It has no
+    /// parents yet.
     pub of_one_input: Option<Box<LogicalNode>>,
     /// How to copy its output.
     pub copier: Option<Copier>,
@@ -220,13 +220,13 @@ impl Graph {
         &mut self.nodes[id.0]
     }
 
-    /// The nodes that are there, in order; parents stand before children.
+    /// The nodes that have not been removed, in order; parents stand before children.
     pub fn ids(&self) -> Vec<LogicalId> {
         let all = (0..self.nodes.len()).map(LogicalId);
         all.filter(|id| !self.removed.contains(id)).collect()
     }
 
-    /// Lets the children of `from` get their records from `to`, which stands before them and sends the same.
+    /// Makes the children of `from` children of `to`, which stands before them and sends the same records.
     pub fn redirect(&mut self, from: LogicalId, to: LogicalId) {
         for parent in self.nodes.iter_mut().flat_map(|node| &mut node.parents) {
             if *parent == from {
@@ -238,13 +238,13 @@ impl Graph {
         to.copier = to.copier.take().or(copier);
     }
 
-    /// Takes out a node, whose children have been redirected or go too.
+    /// Removes a node. Its children must be redirected or removed as well.
     pub fn remove(&mut self, id: LogicalId) {
         self.removed.insert(id);
     }
 
-    /// Puts another node in the place of one. It has the same children, and the user's name for the node if it
-    /// has none of its own.
+    /// Replaces a node with another, which gets its children, and the user's name for it unless it has a name
+    /// already.
     pub fn replace(&mut self, id: LogicalId, node: LogicalNode) {
         let before = std::mem::replace(self.node_mut(id), node);
         let node = self.node_mut(id);

@@ -12,7 +12,7 @@ use crate::base::{Error, Result};
 use crate::task::{Make, NodeId, NodeKind, NodeSpec, TopicName};
 use crate::topology::{Idle, Topology, TopologyParts};
 
-/// Applies the rules, those of `optimizations` among them, and makes the topology.
+/// Applies the rules, including those that `optimizations` enables, and makes the topology.
 ///
 /// # Errors
 /// The first error that the DSL reported, or what the checks of the plan and of the topology find.
@@ -140,8 +140,8 @@ pub fn lower(mut graph: Graph, optimizations: Optimizations) -> Result<Topology>
     Ok(topology)
 }
 
-/// The rules, in their order: repartitions that stay decide which sides of joins read the same, and these which nodes
-/// there are to send old rows.
+/// Applies the rules. Their order matters: whether both sides of a join read the same records depends on the
+/// repartitions that remain, and who sends old rows on the nodes that remain.
 fn rewrite(graph: Graph, optimizations: Optimizations) -> Result<Graph> {
     let mut graph = take_out_needless_repartitions(graph);
     if optimizations.merges_repartitions() {

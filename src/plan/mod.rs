@@ -3,14 +3,14 @@
 //! The DSL adds nodes; rules rewrite the graph without knowing types; `lower()` makes a topology.
 //!
 //! ```text
-//!  needless_repartitions     always      a repartition goes whose input still has the key it was partitioned by
-//!  merged_repartitions       if wanted   several of the same records share a topic
-//!  single_store_self_joins   if wanted   a join whose sides read the same records keeps them once
-//!  old_rows                  always      tables send the row before a change where somebody wants it
+//!  needless_repartitions     always   removes a repartition whose input still has the key it was partitioned by
+//!  merged_repartitions       opt-in   lets several repartitions of the same records share a topic
+//!  single_store_self_joins   opt-in   keeps the records of a join once if both sides read the same
+//!  old_rows                  always   makes tables send the row before a change if an operator needs it
 //! ```
 //!
-//! A repartition stands wherever one might be needed, with the makers of its two halves. A node that could be another
-//! one brings that too, with its maker: the plan chooses, and knows neither.
+//! The DSL puts a repartition wherever one might be needed, with the makers of its two halves. A node may bring an
+//! alternative, with a maker of its own; the plan chooses between them without knowing what they make.
 
 mod graph;
 mod lower;

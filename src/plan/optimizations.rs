@@ -1,8 +1,8 @@
-//! What the plan may change beyond what it must.
+//! Rewrites that the user can enable.
 
-/// Rewrites of a topology that make it cheaper and change which internal topics and stores it has, for
-/// [`StreamBuilder::build_with`](crate::dsl::StreamBuilder::build_with). None is on by default, since an application that
-/// runs already has the topics and stores of the topology that it was started with.
+/// Rewrites for [`StreamBuilder::build_with`](crate::dsl::StreamBuilder::build_with) that make a topology cheaper. They
+/// change which internal topics and stores it has. None is on by default, because a running application already has
+/// the topics and stores of the topology that it was started with.
 ///
 /// ```
 /// use marea::prelude::*;
@@ -12,7 +12,7 @@
 ///     .stream::<String, String>("words")
 ///     .select_key(|_, word| word.len() as i64);
 /// by_length.clone().group_by_key("count-by").count("counts");
-/// by_length.group_by_key("longest-by").reduce(|_, word| word, "longest");
+/// by_length.group_by_key("first-by").reduce(|word, first: String| word.min(first), "first");
 /// let topology = builder.build_with(Optimizations::none().merge_repartitions())?;
 /// assert_eq!(topology.repartitions().len(), 1, "one topic for both");
 /// # Ok::<(), marea::Error>(())
@@ -24,30 +24,30 @@ pub struct Optimizations {
 }
 
 impl Optimizations {
-    /// None of them.
+    /// No optimization.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Sends records that are repartitioned several times by one key through one topic: what is grouped, joined or
-    /// made a table behind one operator that changes the key. The first one that is written gives the topic its
-    /// name; [`Stream::repartition`](crate::dsl::Stream::repartition) keeps a topic of its own. Kafka Streams'
+    /// Sends records through one repartition topic instead of several if one stream with a changed key is grouped,
+    /// joined or made a table several times. The topic has the name of the first one in the program;
+    /// [`Stream::repartition`](crate::dsl::Stream::repartition) always keeps its own topic. Kafka Streams'
     /// `merge.repartition.topics`.
     ///
-    /// Before this is turned on or off for an application that runs, its repartition topics must have been read to
-    /// their end: what is left in one that is no longer there is not read.
+    /// To turn this on or off for an existing application, stop its input and let it read its repartition topics to
+    /// their end first. Otherwise it does not start, because it would lose or repeat records.
     #[must_use]
     pub fn merge_repartitions(mut self) -> Self {
         self.merge_repartitions = true;
         self
     }
 
-    /// Keeps an inner join of a stream with itself in one store, `<name>-this-join-store`, instead of two with the same
-    /// rows. The results are the same, and come in the same order, but for a record that is so late that the store
-    /// no longer shows it: it does not meet itself. Kafka Streams' `single.store.self.join`.
+    /// Keeps an inner join of a stream with itself in one store, `<name>-this-join-store`, instead of two with the
+    /// same rows. The results and their order stay the same, with one exception: a record that is older than what the
+    /// store shows does not meet itself. Kafka Streams' `single.store.self.join`.
     ///
-    /// It may be turned on for an application that runs, as long as no repartition topic stands before the join.
-    /// Turning it off again loses the partners that one of the two stores has not seen.
+    /// It can be turned on for an existing application. After it is turned off again, one of the two stores lacks the
+    /// records of the time in between, so results are missing until they are older than the window.
     #[must_use]
     pub fn single_store_self_joins(mut self) -> Self {
         self.single_store_self_joins = true;

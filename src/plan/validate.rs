@@ -1,5 +1,5 @@
-//! Every rejection by the plan, each with the sentence that the user reads. What no rule can change is checked by the
-//! topology (`topology/validate.rs`), and what needs types by the compiler or where it is written.
+//! The errors of the plan, each with the sentence that the user reads. `topology/validate.rs` checks what the rules
+//! cannot change; the compiler and the DSL check what needs types.
 
 use super::Graph;
 use super::rules::{mergeable, shared_repartitions};
@@ -7,7 +7,7 @@ use crate::base::{Error, Result};
 use crate::task::TopicName;
 use crate::topology::Topology;
 
-/// Refuses to merge repartitions that write the same records in other bytes.
+/// Refuses to merge repartitions that would encode the same records differently.
 pub(super) fn check_merges(graph: &Graph) -> Result<()> {
     for (first, other) in shared_repartitions(graph) {
         let (Some(first), Some(other)) =
@@ -19,8 +19,8 @@ pub(super) fn check_merges(graph: &Graph) -> Result<()> {
             let codecs =
                 |(key, value): &(String, String)| format!("keys as {key}, values as {value}");
             return Err(Error::invalid(format!(
-                "repartitions {:?} ({}) and {:?} ({}) are of the same records and would be merged, but differ in their \
-                 codecs; give both the same, or put `repartition` before the second, which keeps a topic of its own",
+                "repartitions {:?} ({}) and {:?} ({}) have the same records and would be merged, but their codecs \
+                 differ; give both the same codecs, or put `repartition` before the second, which keeps its own topic",
                 first.name,
                 codecs(&first.codecs),
                 other.name,

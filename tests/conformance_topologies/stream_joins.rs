@@ -88,7 +88,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             let three = b.stream_with("in3", strings());
             outer_join(pairs, three, within(10, 5), "join-123").to_with("out", out());
         }
-        // The second is built with optimisations, as its vectors say.
+        // The second is built with optimizations, as the configuration of its vectors says.
         "self-join" | "self-join-optimized" => {
             let input = b.stream_with("in", strings());
             input

@@ -1,4 +1,4 @@
-//! What `build_with` rewrites: the results stay, and topics and stores become fewer.
+//! Optimizations: the results stay the same, with fewer topics and stores.
 
 use std::time::Duration;
 

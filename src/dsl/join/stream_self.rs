@@ -67,11 +67,11 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     }
 }
 
-/// What a join of two streams makes of a pair.
+/// The function that joins a pair of records.
 pub(super) type SharedJoin<K, V, W, R> = Arc<dyn Fn(&K, &V, &W) -> R + Send + Sync>;
 
-/// Lets the plan keep a join in the store of its left side alone, should both sides turn out to read the same
-/// records. `merge` brings its two sides together.
+/// Gives the plan an alternative for a join whose sides read the same records: one node over the store of the left
+/// side. `merge` is the node that merges the two sides.
 pub(super) fn offer_one_store<K: Clone + 'static, V: 'static, W: 'static, R: 'static>(
     graph: &SharedGraph,
     merge: LogicalId,
@@ -79,7 +79,7 @@ pub(super) fn offer_one_store<K: Clone + 'static, V: 'static, W: 'static, R: 'st
     codecs: (SharedCodec<K>, SharedCodec<V>),
     join: SharedJoin<K, V, W, R>,
 ) {
-    // Streams whose values have two types are two streams.
+    // If the types of the values differ, so do the streams.
     let join: Box<dyn Any> = Box::new(join);
     let Ok(join) = join.downcast::<SharedJoin<K, V, V, R>>() else {
         return;
@@ -89,7 +89,7 @@ pub(super) fn offer_one_store<K: Clone + 'static, V: 'static, W: 'static, R: 'st
     graph.borrow_mut().node_mut(merge).of_one_input = Some(Box::new(node));
 }
 
-/// A join over the store of `spec`, without its parent.
+/// A self join over the store of `spec`, without a parent.
 fn self_join_node<K: Clone + 'static, V: 'static, R: 'static>(
     spec: StoreSpec,
     reach: JoinReach,

@@ -1,4 +1,4 @@
-//! Repartitions of the same records share one topic, where the user wants that.
+//! Repartitions of the same records share one topic, if the user opts in.
 //!
 //! ```text
 //!                 .--> repartition a --> count           select_key --> repartition a --> count
@@ -6,18 +6,19 @@
 //!                 '--> repartition b --> reduce                               '---------> reduce
 //! ```
 //!
-//! The first one written gives the topic its name. One that the user asked for with `repartition` keeps a topic of
-//! its own. Records with a null key go through if they do at one of them; whoever has no use for them drops them.
+//! The topic has the name of the first one. A `repartition` that the user wrote keeps its own topic. The shared
+//! topic passes on records with a null key if one of the merged repartitions does; operators behind it that cannot
+//! use them drop them.
 
 use std::collections::HashMap;
 
 use crate::plan::{Graph, LogicalId, LogicalKind, LogicalNode, Repartition};
 
-/// Merges the repartitions that nobody asked for and that have one parent.
+/// Merges the repartitions that the user did not ask for and that have the same parent.
 pub(in crate::plan) fn merge_repartitions(mut graph: Graph) -> Graph {
     for (first, other) in shared_repartitions(&graph) {
         let keeps = mergeable(graph.node(other)).is_some_and(|other| other.keeps_null_keys);
-        // Where there are two of them, the records of the parent can be copied.
+        // Its parent has several children, so that its records can be copied.
         let parent = graph.node(other).parents[0];
         let copier = graph.node(parent).copier.clone();
         graph.redirect(other, first);
@@ -31,7 +32,7 @@ pub(in crate::plan) fn merge_repartitions(mut graph: Graph) -> Graph {
     graph
 }
 
-/// The repartitions that would go through the topic of an earlier one, each with that one before it.
+/// Pairs of repartitions to be merged: the one that gives the name, and another one.
 pub(in crate::plan) fn shared_repartitions(graph: &Graph) -> Vec<(LogicalId, LogicalId)> {
     let mut firsts: HashMap<LogicalId, LogicalId> = HashMap::new();
     let mut shared = Vec::new();
@@ -48,7 +49,7 @@ pub(in crate::plan) fn shared_repartitions(graph: &Graph) -> Vec<(LogicalId, Log
     shared
 }
 
-/// A node as a repartition that may be merged.
+/// The repartition of a node, if it may be merged.
 pub(in crate::plan) fn mergeable(node: &LogicalNode) -> Option<&Repartition> {
     match &node.kind {
         LogicalKind::Repartition(repartition) if !repartition.forced => Some(repartition),
@@ -107,8 +108,8 @@ mod tests {
         let parents = |id| graph.node(id).parents.clone();
         assert_eq!(parents(one_a), parents(one_b));
         assert_ne!(parents(one_b), parents(two_z), "other records");
-        assert_ne!(parents(one_b), parents(own), "asked for");
+        assert_ne!(parents(one_b), parents(own), "written by the user");
         let keeps = mergeable(graph.node(parents(one_b)[0])).map(|first| first.keeps_null_keys);
-        assert_eq!(keeps, Some(true), "one of them has a use for null keys");
+        assert_eq!(keeps, Some(true), "one of them uses null keys");
     }
 }

@@ -1,5 +1,5 @@
-//! Rewrites of the logical graph. Each is a pure function from graph to graph, written with `Graph::redirect`,
-//! `Graph::remove` and `Graph::replace`; `lower()` says in which order they come.
+//! Rewrites of the logical graph. Each is a pure function from graph to graph that uses `Graph::redirect`,
+//! `Graph::remove` and `Graph::replace`; `lower()` applies them in order.
 
 mod merged_repartitions;
 mod needless_repartitions;

@@ -1,4 +1,4 @@
-//! A stream that is joined with itself needs one store, where the user wants that.
+//! A stream that is joined with itself needs only one store, if the user opts in.
 //!
 //! ```text
 //!            .--> join_this --.
@@ -6,12 +6,12 @@
 //!            '--> join_other -'
 //! ```
 //!
-//! Whether both sides read the same records is seen only here, once needless repartitions are out and others are
-//! merged. A node that can do without its two sides brings what stands for them (`LogicalNode::of_one_input`).
+//! The DSL cannot tell whether both sides read the same records: that depends on the repartitions that remain. So it
+//! adds the two sides and gives the merging node an alternative (`LogicalNode::of_one_input`).
 
 use crate::plan::{Graph, LogicalId};
 
-/// Puts the node of one input in the place of those whose parents all read the same node.
+/// Replaces nodes that have an alternative of one input, if their parents all read the same node.
 pub(in crate::plan) fn keep_self_joins_in_one_store(mut graph: Graph) -> Graph {
     for id in graph.ids() {
         let Some(mut single) = graph.node(id).of_one_input.clone() else {
@@ -30,7 +30,7 @@ pub(in crate::plan) fn keep_self_joins_in_one_store(mut graph: Graph) -> Graph {
     graph
 }
 
-/// The one node that all sides read, if it is one.
+/// The node that all sides read, if it is the same one.
 fn input_of(graph: &Graph, sides: &[LogicalId]) -> Option<LogicalId> {
     let mut inputs = sides.iter().flat_map(|side| &graph.node(*side).parents);
     let first = *inputs.next()?;

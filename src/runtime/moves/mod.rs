@@ -121,11 +121,11 @@ impl Moves {
     }
 }
 
-/// Refuses a topology whose times could not move, and one that leaves records unread in its repartition topics, before
-/// anything is made for it.
+/// Refuses a topology whose times could not move, or that would leave records unread in repartition topics, before
+/// anything is created for it.
 ///
 /// # Errors
-/// `Invalid` for what cannot move or would not be read, `Corrupt` for a record that cannot be read; those of the log.
+/// `Invalid` for what cannot move and for unread records, `Corrupt` for a record that cannot be read; those of the log.
 pub(super) fn check(log: &dyn Log, application: &str, wanted: &Wanted) -> Result<()> {
     let topic = record_topic(application);
     if log.topic(&topic)?.is_none() {

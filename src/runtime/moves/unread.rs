@@ -1,9 +1,9 @@
-//! Stores that are to be fed through another repartition topic than before.
+//! Stores that would be fed through another repartition topic than before.
 //!
-//! A record in a repartition topic is for the stores behind it. A topology that feeds one of these through another
-//! topic would never read what is left in the one before, and what is left in the other it may have had already. So
-//! both must have been read to their end, or the start is refused. It happens when repartitions are merged or no
-//! longer are, when one gets another name, and when one is taken out.
+//! Records in a repartition topic are on their way to the stores behind it. If a topology feeds one of these stores
+//! through another topic, it never reads what is left in the old topic, and the store may have seen what is left in
+//! the new one already. So both must have been read to their end, or the start is refused. This happens if
+//! repartitions are merged or separated, and if one is renamed or removed.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::base::{Error, Result, TopicPartition};
 use crate::log::{Isolation, Log};
 use crate::task::TimeOf;
 
-/// Refuses a topology in which a store has other repartition topics than before while there are records in them.
+/// Refuses a topology in which a store reads other repartition topics than before while these hold unread records.
 ///
 /// # Errors
-/// `Invalid`, naming the topic and what to do; those of the log.
+/// `Invalid` with the topic and the remedy; those of the log.
 pub(super) fn check(
     log: &dyn Log,
     application: &str,
@@ -26,16 +26,16 @@ pub(super) fn check(
         let unread = unread(log, application, topic)?;
         if unread > 0 {
             return Err(Error::invalid(format!(
-                "topic {topic} has {unread} records that were not read, and this topology feeds the stores behind it \
-                 through other topics: they would be lost, or counted twice. Run the topology before without new input \
-                 until its lag is 0, then start this one; to go on without these records, delete the topic"
+                "topic {topic} has {unread} unread records, and this topology feeds the stores behind it through other \
+                 topics: the records would be lost or processed twice. Run the previous topology without new input \
+                 until its lag is 0, then start this one; to give the records up, delete the topic"
             )));
         }
     }
     Ok(())
 }
 
-/// The topics that some store leaves, and those that it then reads in their place.
+/// The topics that a store no longer reads, and those that it reads instead.
 fn exchanged<'a>(application: &str, recorded: &'a Homes, wanted: &'a Wanted) -> BTreeSet<&'a str> {
     let prefix = format!("{application}-");
     let own = |of: &'a TimeOf| match of {
@@ -58,8 +58,8 @@ fn exchanged<'a>(application: &str, recorded: &'a Homes, wanted: &'a Wanted) -> 
         let joined = wanted.homes.keys();
         let joined = joined.filter(|of| reads_now(of) && !read_before(of));
         let joined: Vec<_> = joined.filter_map(own).collect();
-        // Two sub-topologies that become one, or one that becomes two, leave each store its topics: it then has
-        // others beside it, or fewer, and not others instead.
+        // If sub-topologies are joined or split, each store keeps its topics: its sub-topology then has more of them,
+        // or fewer, but not others instead.
         let instead = !joined.is_empty();
         let left = left.into_iter();
         let left = left.filter(|of| instead || !wanted.homes.contains_key(of));
@@ -72,7 +72,7 @@ fn exchanged<'a>(application: &str, recorded: &'a Homes, wanted: &'a Wanted) -> 
     exchanged
 }
 
-/// How many records of a topic the application has not read; 0 where there is no such topic.
+/// The number of unread records in a topic; 0 if it does not exist.
 fn unread(log: &dyn Log, application: &str, topic: &str) -> Result<i64> {
     let Some(found) = log.topic(topic)? else {
         return Ok(0);
@@ -134,7 +134,7 @@ mod tests {
         let by_the_other = &[("s", "a", "a"), ("t", "two", "a"), ("s", "b", "a")];
         assert_eq!(found(APART, by_the_other), ["one", "two"]);
         assert_eq!(found(merged, APART), ["one", "two"]);
-        // What is no longer there stays in the record.
+        // The record keeps what a topology no longer has.
         let after = &[
             ("s", "a", "a"),
             ("t", "one", "a"),
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(found(APART, renamed), ["one", "other"]);
         let gone = &[("s", "a", "a"), ("s", "b", "b"), ("t", "two", "b")];
         assert_eq!(found(APART, gone), ["one"]);
-        // With its stores: nobody waits for what is in it.
+        // Together with its stores: nobody needs its records.
         assert!(found(APART, &[("s", "a", "a"), ("t", "one", "a")]).is_empty());
     }
 
