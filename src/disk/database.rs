@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, ReadOptions, WriteOptions};
@@ -48,6 +49,8 @@ pub(super) struct Inner {
     /// The first write that failed: none after it may succeed, or the disk would hold a write
     /// without those before it.
     pub(super) failed: OnceLock<(ErrorKind, String)>,
+    /// Whether stored bytes were found to be damaged.
+    pub(super) damaged: AtomicBool,
     /// The options with which tables are written.
     pub(super) column_options: rocksdb::Options,
     /// The options of point reads; made once, since making them costs an allocation.
@@ -296,12 +299,26 @@ impl Database {
         sizes.flatten().sum()
     }
 
+    /// Whether stored bytes were found to be damaged since the directory was opened.
+    pub fn is_damaged(&self) -> bool {
+        self.0.damaged.load(Ordering::Relaxed)
+    }
+
     pub(super) fn error(&self, doing: &str, cause: rocksdb::Error) -> Error {
-        from_rocksdb(&self.0.path, doing, cause)
+        let error = from_rocksdb(&self.0.path, doing, cause);
+        self.note_damage(error.kind());
+        error
+    }
+
+    fn note_damage(&self, kind: ErrorKind) {
+        if kind == ErrorKind::Corrupt {
+            self.0.damaged.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn fail(&self, doing: &str, cause: rocksdb::Error) -> Error {
         let (kind, message) = describe(&self.0.path, doing, &cause);
+        self.note_damage(kind);
         let first = (kind, format!("{message} ({cause})"));
         // Two writers may fail together; RocksDB then reports the first one's error to the second in
         // other words.

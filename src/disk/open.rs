@@ -1,6 +1,7 @@
 //! Opening a directory: its columns, and RocksDB's settings.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{OnceLock, RwLock};
 
 use rocksdb::{
@@ -102,6 +103,7 @@ impl Database {
             path: path.clone(),
             write_ahead: options.write_ahead,
             failed: OnceLock::new(),
+            damaged: AtomicBool::new(false),
             read_options: ReadOptions::default(),
             passing: Passing::default(),
             _columns: columns,

@@ -101,6 +101,12 @@ pub trait Backend: Send {
     /// # Errors
     /// As [`Backend::write`].
     fn flush(&mut self) -> Result<()>;
+
+    /// Whether stored bytes were found to be damaged since the backend was opened. Those bytes may have been
+    /// read by anybody, not just in the call that failed last.
+    fn is_damaged(&self) -> bool {
+        false
+    }
 }
 
 /// Makes snapshots of a backend's rows while its owner is working.

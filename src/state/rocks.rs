@@ -124,6 +124,10 @@ impl Backend for RocksBackend {
         Ok(())
     }
 
+    fn is_damaged(&self) -> bool {
+        self.database.is_damaged()
+    }
+
     fn reads(&self) -> Option<Arc<dyn PointReads>> {
         Some(Arc::new(RocksReads(self.database.clone())))
     }

@@ -202,6 +202,11 @@ impl TaskState {
     pub fn flush(&mut self) -> Result<()> {
         self.backend.borrow_mut().flush()
     }
+
+    /// Whether the backend has found stored bytes to be damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.backend.borrow().is_damaged()
+    }
 }
 
 impl Drop for TaskState {

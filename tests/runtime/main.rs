@@ -13,6 +13,7 @@ mod blind;
 mod closing;
 mod counting;
 mod crash;
+mod damage;
 mod drains;
 mod dynamic;
 mod faulty;

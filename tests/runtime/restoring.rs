@@ -21,10 +21,10 @@ use crate::pipeline::{
     append, application, create_topics, expected, finals, memory_log, readings, topology,
 };
 
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Counts by key, from `in` to `out`.
-fn counting(log: &Arc<dyn Log>, settings: Settings) -> ApplicationBuilder {
+pub fn counting(log: &Arc<dyn Log>, settings: Settings) -> ApplicationBuilder {
     let builder = StreamBuilder::new();
     builder
         .stream_with("in", Consumed::with(Utf8, I64))
@@ -41,12 +41,12 @@ fn counting(log: &Arc<dyn Log>, settings: Settings) -> ApplicationBuilder {
         })
 }
 
-fn topics(log: &dyn Log, partitions: u32) {
+pub fn topics(log: &dyn Log, partitions: u32) {
     let topics = [TopicSpec::new("in", partitions), TopicSpec::new("out", 1)];
     log.create_topics(&topics).expect("topics");
 }
 
-fn put(log: &dyn Log, topic: &str, partition: u32, keys: impl Iterator<Item = i64>) {
+pub fn put(log: &dyn Log, topic: &str, partition: u32, keys: impl Iterator<Item = i64>) {
     let mut builder = BatchBuilder::default();
     for key in keys {
         let name = format!("k{key}");
@@ -63,13 +63,13 @@ fn put(log: &dyn Log, topic: &str, partition: u32, keys: impl Iterator<Item = i6
     assert!(receipt.is_some(), "an answer in time");
 }
 
-fn end(log: &dyn Log, topic: &str) -> i64 {
+pub fn end(log: &dyn Log, topic: &str) -> i64 {
     let partition = TopicPartition::new(topic, 0);
     log.end_offset(&partition, Isolation::ReadCommitted)
         .expect("an end")
 }
 
-fn wait_for(running: &Application, what: &str, done: impl Fn(&Snapshot) -> bool) {
+pub fn wait_for(running: &Application, what: &str, done: impl Fn(&Snapshot) -> bool) {
     let since = Instant::now();
     loop {
         let snapshot = running.snapshot();
@@ -290,29 +290,6 @@ fn who_gets_the_tasks_of_a_worker_that_hangs_restores_into_fresh_directories() {
     let replay = builder().replay(|_| ()).expect("replayed");
     assert!(replay.is_equal(), "{:?} {:?}", replay.before, replay.after);
     assert!(!fresh(), "one directory a task after the next start");
-}
-
-#[test]
-fn damaged_rows_are_rebuilt_from_the_changelogs() {
-    let log = memory_log();
-    topics(&*log, 1);
-    let place = tempfile::tempdir().expect("a directory");
-    let start = || {
-        let builder = counting(&log, Settings::default()).state_directory(place.path());
-        builder.start().expect("started")
-    };
-    let mut running = start();
-    put(&*log, "in", 0, 0..100);
-    wait_for(&running, "all is counted", |_| end(&*log, "out") == 100);
-    running.close(DEADLINE).expect("closed");
-    drop(running);
-    let current = place.path().join("test/tasks/counts_0/CURRENT");
-    std::fs::remove_file(current).expect("was there");
-    let mut running = start();
-    wait_for(&running, "rebuilt", |snapshot| {
-        snapshot.tasks.iter().any(|task| task.restored >= 100)
-    });
-    running.close(DEADLINE).expect("closed");
 }
 
 /// As a simulation has it: the workers restore between their steps.

@@ -110,9 +110,39 @@ impl Worker {
         Err(Error::new(ErrorKind::Fenced, message))
     }
 
-    /// Restarts from what is committed, with a new place in the group and a new writer.
+    /// If the error comes from damaged rows that are in changelogs, restarts from what is committed, which
+    /// rebuilds them; returns whether it does.
+    pub(super) fn rebuild_damaged(&mut self, error: &Error) -> Result<bool> {
+        if error.kind() != ErrorKind::Corrupt {
+            return Ok(false);
+        }
+        let mut found = false;
+        for (task, open) in &self.tasks {
+            match open.mark_damage()? {
+                None => return Ok(false),
+                Some(false) => {}
+                Some(true) => {
+                    tracing::warn!(%task, %error, "the task's rows are damaged; rebuilding them from the changelogs");
+                    found = true;
+                }
+            }
+        }
+        if found {
+            self.start_over();
+        }
+        Ok(found)
+    }
+
+    /// Restarts from what is committed, its place in the group being lost.
     pub(super) fn rejoin(&mut self, error: &Error) -> Result<()> {
         tracing::warn!(worker = %self.name, %error, "lost its place in the group; joining anew");
+        self.places_lost += 1;
+        self.start_over();
+        Ok(())
+    }
+
+    /// Restarts from what is committed, with a new place in the group and a new writer.
+    fn start_over(&mut self) {
         self.answered();
         self.pending = None;
         for open in self.tasks.values() {
@@ -124,14 +154,12 @@ impl Worker {
         self.forget_round();
         self.settled_at_ms = None;
         self.aborts = None;
-        self.places_lost += 1;
         self.shared.liveness.keep(&self.name, None);
         self.membership = Box::new(NoPlace);
         self.phase = match self.phase {
             Phase::Stopping { .. } => Phase::Ended,
             _ => Phase::Joining,
         };
-        Ok(())
     }
 
     /// Rejoins the group, with a writer that fences what the last one left open.

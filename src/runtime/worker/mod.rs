@@ -276,6 +276,7 @@ impl Worker {
                 turn
             }
             Err(Failure::Outage(error)) => self.note_outage(&error),
+            Err(Failure::Final(error)) if self.rebuild_damaged(&error)? => Turn::Again,
             Err(Failure::Final(error)) => return Err(error),
         };
         if self.phase != Phase::Ended {

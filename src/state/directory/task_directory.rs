@@ -18,6 +18,9 @@ use super::{StateDirectory, remove_directory};
 use crate::base::{Error, ErrorKind, Result, TaskId};
 use crate::disk::from_io;
 
+/// The file that marks damaged rows, beside those of RocksDB.
+const DAMAGED: &str = "damaged";
+
 /// The owners within this process.
 #[derive(Debug, Default)]
 pub(in crate::state) struct Claimed {
@@ -41,6 +44,21 @@ impl TaskDirectory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Notes that the rows here are damaged: whoever opens them next has to rebuild them, also after a crash.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn mark_damaged(&self) -> Result<()> {
+        let mark = self.path.join(DAMAGED);
+        let marked = fs::File::create(&mark).and_then(|file| file.sync_all());
+        marked.map_err(|cause| from_io(&mark, "writing", cause))
+    }
+
+    /// Whether the rows here were found to be damaged when they were last open.
+    pub fn is_damaged(&self) -> bool {
+        self.path.join(DAMAGED).exists()
     }
 }
 
