@@ -83,7 +83,10 @@ export class Letters {
   #part(name, part) {
     const text = part === null ? "null" : part.text;
     const cut = part && part.text.length < part.bytes && part.bytes > 2048 ? ` … ${count(part.bytes)} bytes in all` : "";
-    return [element("dt", {}, name), element("dd", {}, element("code", {}, text), cut)];
+    // What is long scrolls, and can be reached by keyboard.
+    const isLong = text.length > 150 || text.split("\n").length > 5;
+    const shown = element("dd", { tabIndex: isLong ? 0 : null }, element("code", {}, text), cut);
+    return [element("dt", {}, name), shown];
   }
 
   #done(button, outcome, text) {

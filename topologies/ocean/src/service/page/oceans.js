@@ -28,7 +28,7 @@ class Quantity {
     this.at = at;
     this.value = element("dd", { className: "value" });
     this.verdict = element("span", { className: "verdict" });
-    this.line = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "trend", role: "img", preserveAspectRatio: "none" });
+    this.line = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "trend", role: "img", preserveAspectRatio: "none", "aria-label": `${label}, no window yet` });
     this.band = svg("rect", { x: 0, width: WIDTH, class: "band" });
     this.path = svg("path", {});
     this.line.append(this.band, this.path);

@@ -1,0 +1,179 @@
+//! The browser: `chromedriver` as a child, which starts a Chromium for each page and is spoken to by WebDriver, a standard of
+//! the W3C: requests with JSON.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ureq::Agent;
+
+/// Names that Chromium has.
+const PROGRAMS: [&str; 4] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+];
+/// How long the driver may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What an element is called in an answer, by the standard.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// What drives browsers, until it is dropped.
+pub struct Browser {
+    driver: Child,
+    /// Kept open, so that the driver can go on writing.
+    _out: BufReader<ChildStdout>,
+    address: String,
+    program: PathBuf,
+    agent: Agent,
+}
+
+impl Browser {
+    /// Starts the driver.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn start() -> Result<Self, String> {
+        let program = PROGRAMS.iter().find_map(|name| found(name));
+        let program = program.ok_or("there is no chromium")?;
+        let driver = found("chromedriver").ok_or("there is no chromedriver")?;
+        let mut driver = Command::new(driver)
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|cause| format!("chromedriver does not start: {cause}"))?;
+        let mut out = BufReader::new(driver.stdout.take().ok_or("no output")?);
+        let Some(port) = port(&mut out) else {
+            drop(driver.kill());
+            drop(driver.wait());
+            return Err("chromedriver does not say its port".to_owned());
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .build();
+        Ok(Self {
+            driver,
+            _out: out,
+            address: format!("http://127.0.0.1:{port}"),
+            program,
+            agent: config.into(),
+        })
+    }
+
+    /// A browser of its own, with nothing remembered.
+    pub fn session(&self) -> Session<'_> {
+        let options = json!({
+            "binary": self.program,
+            // Tests run as root in containers, where Chromium's sandbox cannot be had; it sees our own page alone.
+            "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run", "--lang=en-GB"],
+        });
+        let wanted =
+            json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let body = json!({ "capabilities": { "alwaysMatch": wanted } });
+        let answer = self.ask(&format!("{}/session", self.address), &body);
+        let answer = answer.unwrap_or_else(|why| panic!("no browser starts: {why}"));
+        let id = answer["sessionId"].as_str().expect("an id");
+        Session {
+            browser: self,
+            address: format!("{}/session/{id}", self.address),
+        }
+    }
+
+    /// Posts a command; the value of its answer, or what is wrong.
+    fn ask(&self, address: &str, body: &Value) -> Result<Value, String> {
+        let request = self
+            .agent
+            .post(address)
+            .header("Content-Type", "application/json");
+        let mut answer = request
+            .send(body.to_string())
+            .map_err(|cause| cause.to_string())?;
+        let text = answer.body_mut().read_to_string();
+        let text = text.map_err(|cause| cause.to_string())?;
+        let mut value: Value = serde_json::from_str(&text).map_err(|cause| cause.to_string())?;
+        match answer.status().as_u16() {
+            200 => Ok(value["value"].take()),
+            _ => Err(value["value"]["message"].to_string()),
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It may have ended.
+        drop(self.driver.kill());
+        drop(self.driver.wait());
+    }
+}
+
+/// A window of a browser that is running, which ends when this is dropped.
+pub struct Session<'a> {
+    browser: &'a Browser,
+    address: String,
+}
+
+impl Session<'_> {
+    /// What a command of WebDriver answers.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn try_command(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.browser.ask(&format!("{}/{path}", self.address), body)
+    }
+
+    /// The same, where nothing may be wrong.
+    pub fn command(&self, path: &str, body: &Value) -> Value {
+        let answer = self.try_command(path, body);
+        answer.unwrap_or_else(|why| panic!("{path}: {why}"))
+    }
+
+    /// A command of Chromium's developer tools.
+    pub fn tools(&self, command: &str, parameters: Value) {
+        self.command(
+            "goog/cdp/execute",
+            &json!({ "cmd": command, "params": parameters }),
+        );
+    }
+
+    /// The path of the first element that a selector names.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn element(&self, selector: &str) -> Result<String, String> {
+        let body = json!({ "using": "css selector", "value": selector });
+        let found = self.try_command("element", &body)?;
+        let id = found[ELEMENT].as_str().ok_or("no element")?;
+        Ok(format!("element/{id}"))
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // The browser may have died.
+        drop(self.browser.agent.delete(&self.address).call());
+    }
+}
+
+/// A program of the search path.
+fn found(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
+    files.find(|file| file.is_file())
+}
+
+/// The port that the driver took, as it says.
+fn port(out: &mut impl BufRead) -> Option<u16> {
+    for line in out.lines().take(20) {
+        let line = line.ok()?;
+        if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+            return port.trim_end_matches('.').parse().ok();
+        }
+    }
+    None
+}
