@@ -10,7 +10,9 @@
 mod application;
 mod client;
 mod openmetrics;
+mod promql;
 
+mod dashboard;
 mod events;
 mod guard;
 mod health;
