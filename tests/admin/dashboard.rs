@@ -101,10 +101,7 @@ async fn the_choices_of_the_dashboard_are_labels_that_there_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_to_be_woken_for_can_be_asked() {
     let known = Known::of(&families().await);
-    let table = PAGE
-        .split_once("## Prometheus")
-        .expect("the table")
-        .1;
+    let table = PAGE.split_once("## Prometheus").expect("the table").1;
     let lines = table.lines().skip_while(|line| !line.starts_with("| `"));
     let lines = lines.take_while(|line| line.starts_with("| `"));
     let mut found = 0;
