@@ -6,6 +6,7 @@
 //!                              |         /health/live, /health/ready    for a prober
 //!                              |         /topology  /state  /events     JSON, DOT, server-sent events
 //!                              |         /dead-letters     what failed, and to send it again
+//!                              |         /stores           rows and changes of the stores that are registered
 //!                            Guard       Host, Origin, token: before anything else looks at a request
 //!                              |
 //!                            Server      connections, header time-out, body size
@@ -33,10 +34,13 @@
 
 mod token;
 mod refusal;
+mod records;
+mod blocking;
 mod guard;
 mod timed;
 mod room;
 mod server;
+mod stores;
 mod options;
 mod words;
 mod process;
@@ -54,4 +58,5 @@ pub use options::{AdminOptions, Section};
 pub use refusal::Refusal;
 pub use router::{router, serve};
 pub use server::{Limits, Server};
+pub use stores::{Routing, ServedStores};
 pub use token::Token;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Guard;
+use super::{Guard, ServedStores};
 
 /// What [`router`](super::router) serves, and to whom.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct AdminOptions {
     pub title: Option<String>,
     /// The application's own sections of the page, at its top, in this order.
     pub sections: Vec<Section>,
+    /// The stores that can be asked.
+    pub stores: Option<ServedStores>,
 }
 
 impl AdminOptions {
@@ -25,6 +27,7 @@ impl AdminOptions {
             guard,
             title: None,
             sections: Vec::new(),
+            stores: None,
         }
     }
 
@@ -39,6 +42,13 @@ impl AdminOptions {
     #[must_use]
     pub fn section(mut self, section: Section) -> Self {
         self.sections.push(section);
+        self
+    }
+
+    /// Sets the stores that can be asked.
+    #[must_use]
+    pub fn stores(mut self, stores: ServedStores) -> Self {
+        self.stores = Some(stores);
         self
     }
 }

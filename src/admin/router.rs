@@ -20,12 +20,16 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::blocking::blocking;
 use super::dead_letters::{Cursor, DeadLetters};
 use super::exposition::Format;
 use super::feed::Feed;
 use super::health::Health;
 use super::metrics::Own;
-use super::{AdminOptions, Guard, Limits, Refusal, Section, Server, metrics, page, state};
+use super::{
+    AdminOptions, Guard, Limits, Refusal, Section, ServedStores, Server, metrics, page, state,
+    stores,
+};
 use crate::base::Result;
 use crate::runtime::Handle;
 
@@ -57,7 +61,11 @@ struct Routes {
 ///
 /// `/health/live`, `/health/ready` and the page itself need no token, since a prober has none and the page asks for
 /// it; everything else is as [`Guard::check_token`] says. Why something is not well is told to those who may read.
-pub fn router(handle: Handle, options: AdminOptions) -> Router {
+pub fn router(handle: Handle, mut options: AdminOptions) -> Router {
+    let stores = options.stores.take();
+    if let Some(host) = stores.as_ref().and_then(ServedStores::host) {
+        options.guard.hosts.push(host.to_owned());
+    }
     let face = Arc::new(Face {
         index: page::index(&handle.about().application, &options),
         dead_letters: DeadLetters::new(handle.clone()),
@@ -86,7 +94,12 @@ pub fn router(handle: Handle, options: AdminOptions) -> Router {
         .route("/dead-letters/redrive", post(redrive));
     let guard = routes.face.guard.clone();
     let open = guard.protect_place(open.with_state(routes.clone()));
-    let closed = guard.protect(closed.with_state(routes));
+    let closed = closed.with_state(routes);
+    let closed = match stores {
+        Some(stores) => closed.merge(stores::routes(stores)),
+        None => closed,
+    };
+    let closed = guard.protect(closed);
     open.merge(closed).layer(map_response(hardened))
 }
 
@@ -295,17 +308,6 @@ async fn body<T: for<'a> Deserialize<'a>>(request: Request) -> Result<T, Refusal
     serde_json::from_slice(&bytes).map_err(|error| {
         let message = format!("the body is not what this takes: {error}");
         Refusal::new(StatusCode::BAD_REQUEST, message)
-    })
-}
-
-/// Runs what asks the log on a thread that may wait.
-async fn blocking<T: Send + 'static>(
-    run: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let ended = tokio::task::spawn_blocking(run).await;
-    ended.unwrap_or_else(|_| {
-        let message = "a defect in marea: asking the log panicked";
-        Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message))
     })
 }
 

@@ -97,6 +97,15 @@ pub struct Sent {
     pub offset: Offset,
 }
 
+impl Sent {
+    /// The position behind it: who waits for that reads what became of the record ([`Queries::view_at`]).
+    ///
+    /// [`Queries::view_at`]: crate::runtime::Queries::view_at
+    pub fn position(&self) -> (TopicPartition, Offset) {
+        (self.partition.clone(), self.offset + 1)
+    }
+}
+
 /// A typed producer for one topic; see [`LogClients::producer`](super::LogClients::producer).
 ///
 /// A record goes to the partition of its key, by Kafka's rule; records without a key rotate over the

@@ -81,20 +81,68 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
         self.between(from, to)
     }
 
-    fn between(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Found<'_, (K, Row<V>)>> {
-        let stores = self.0.stores::<KeyValueStore>()?;
-        let mut walks = Vec::with_capacity(stores.len());
-        for store in stores {
-            walks.push(store.range(from, to, Direction::Forward)?);
-        }
-        Ok(Found::in_turn(walks, |rows: &mut RowIter| {
-            let Some((key, row)) = rows.next()? else {
-                return Ok(None);
-            };
-            let key = self.0.key.decode(Some(key))?;
-            Ok(Some((key, self.0.row(row, None)?)))
-        }))
+    /// The rows of these keys that come behind the bytes of one, each with the bytes of its key: a page of a list
+    /// goes on where the last one ended.
+    #[cfg(feature = "admin")]
+    pub(crate) fn behind(
+        &self,
+        keys: &Keys<K>,
+        last: Option<&[u8]>,
+    ) -> Result<Found<'_, (Vec<u8>, K, Row<V>)>> {
+        let bounds = match keys {
+            Keys::Between(from, to) => {
+                let from = from.as_ref().map_or(Bound::Unbounded, Bound::Included);
+                let to = to.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+                KeyBounds::encode(&*self.0.key, from, to)?
+            }
+            Keys::Prefix(prefix) => KeyBounds::of_prefix(prefix),
+        };
+        let (from, to) = bounds.as_slices();
+        let from = match (last, from) {
+            (None, from) => from,
+            // It was given with other keys: what comes behind it is all of these.
+            (Some(last), Bound::Included(first)) if last < first => from,
+            (Some(last), _) => Bound::Excluded(last),
+        };
+        Ok(Found::in_turn(
+            self.walks(from, to)?,
+            |rows: &mut RowIter| {
+                let Some((bytes, row)) = rows.next()? else {
+                    return Ok(None);
+                };
+                let key = self.0.key.decode(Some(bytes))?;
+                Ok(Some((bytes.to_vec(), key, self.0.row(row, None)?)))
+            },
+        ))
     }
+
+    fn between(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Found<'_, (K, Row<V>)>> {
+        Ok(Found::in_turn(
+            self.walks(from, to)?,
+            |rows: &mut RowIter| {
+                let Some((key, row)) = rows.next()? else {
+                    return Ok(None);
+                };
+                let key = self.0.key.decode(Some(key))?;
+                Ok(Some((key, self.0.row(row, None)?)))
+            },
+        ))
+    }
+
+    fn walks(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Vec<RowIter>> {
+        let stores = self.0.stores::<KeyValueStore>()?;
+        let walk = |store: KeyValueStore| store.range(from, to, Direction::Forward);
+        stores.into_iter().map(walk).collect()
+    }
+}
+
+/// Which keys of a key-value store.
+#[cfg(feature = "admin")]
+pub(crate) enum Keys<K> {
+    /// From the first on, before the second, in the order of their bytes.
+    Between(Option<K>, Option<K>),
+    /// Those whose bytes begin with these.
+    Prefix(Vec<u8>),
 }
 
 impl<K, V> std::fmt::Debug for KeyValueRows<'_, K, V> {

@@ -42,12 +42,14 @@ mod windows;
 
 use std::sync::Arc;
 
-use crate::base::{Error, Headers, Result, TaskId, partition_for_key};
+use crate::base::{Error, Headers, Result, partition_for_key};
 use crate::codec::{Encoded, SharedCodec};
 use crate::runtime::View;
-use crate::state::{RowForm, TaskState};
+use crate::state::{RowForm, StoreSpec, TaskState};
 
 pub use key_value::KeyValueRows;
+#[cfg(feature = "admin")]
+pub(crate) use key_value::Keys;
 pub use sessions::SessionRows;
 pub use windows::WindowRows;
 
@@ -99,6 +101,42 @@ impl<T> std::fmt::Debug for Found<'_, T> {
     }
 }
 
+/// Whether a store has keys and values of these codecs, by their names.
+///
+/// # Errors
+/// `Invalid` if it has others; the message names both.
+pub(crate) fn check_codecs(spec: &StoreSpec, asked: (String, String)) -> Result<()> {
+    if spec.codecs == asked {
+        return Ok(());
+    }
+    let (store, found) = (&spec.name, &spec.codecs);
+    Err(Error::invalid(format!(
+        "store {store:?} has keys and values of the codecs {found:?}, and is read with {asked:?}; name its types"
+    )))
+}
+
+/// A key as a store has it.
+///
+/// # Errors
+/// `User` for a null key, and when the codec refuses.
+pub(crate) fn key_bytes<K: 'static>(codec: &SharedCodec<K>, key: &K) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match codec.encode(key, &mut bytes)? {
+        Encoded::Bytes => Ok(bytes),
+        Encoded::Null => Err(Error::user("a store has no row for a null key")),
+    }
+}
+
+/// The partition of a key's bytes, as Kafka's and our producers choose it, and the topology for its repartition
+/// topics.
+pub(crate) fn partition_of<K: 'static>(
+    codec: &SharedCodec<K>,
+    bytes: &[u8],
+    partitions: u32,
+) -> u32 {
+    partition_for_key(codec.partition_bytes(bytes), partitions)
+}
+
 /// A store in a view, with the types of its rows.
 struct Typed<'a, K, V> {
     view: &'a View,
@@ -117,13 +155,7 @@ impl<'a, K: 'static, V: 'static> Typed<'a, K, V> {
         (key, value): (SharedCodec<K>, SharedCodec<V>),
     ) -> Result<Self> {
         let viewed = view.store(store)?;
-        let asked = (key.name(), value.name());
-        if viewed.spec.codecs != asked {
-            let (found, asked) = (&viewed.spec.codecs, &asked);
-            return Err(Error::invalid(format!(
-                "store {store:?} has keys and values of the codecs {found:?}, and is read with {asked:?}; name its types"
-            )));
-        }
+        check_codecs(viewed.spec, (key.name(), value.name()))?;
         Ok(Self {
             view,
             store: store.to_owned(),
@@ -136,17 +168,13 @@ impl<'a, K: 'static, V: 'static> Typed<'a, K, V> {
     }
 
     fn key(&self, key: &K) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match self.key.encode(key, &mut bytes)? {
-            Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Err(Error::user("a store has no row for a null key")),
-        }
+        key_bytes(&self.key, key)
     }
 
     /// The task whose rows of a key are, as Kafka's and our producers place them.
     fn task_of(&self, key: &[u8]) -> Result<&'a TaskState> {
-        let partition = partition_for_key(self.key.partition_bytes(key), self.partitions);
-        let task = TaskId::new(Arc::clone(self.subtopology), partition);
+        let partition = partition_of(&self.key, key, self.partitions);
+        let task = self.view.task_for(self.subtopology, partition);
         self.view.task(&task)
     }
 

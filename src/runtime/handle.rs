@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::status::Status;
 use super::worker::Shared;
-use super::{Guarantee, Snapshot};
+use super::{Guarantee, Queries, Snapshot};
 use crate::base::{Env, Error, ErrorKind, Result};
 use crate::log::Log;
 use crate::topology::Topology;
@@ -102,9 +102,20 @@ impl Handle {
     /// # Errors
     /// `Closed` once the application is gone.
     pub fn log(&self) -> Result<Arc<dyn Log>> {
+        self.shared().map(|shared| Arc::clone(&shared.log))
+    }
+
+    /// Reads of its stores. Unlike the handle they keep what they read from: hold them for a question, no longer.
+    ///
+    /// # Errors
+    /// `Closed` once the application is gone.
+    pub fn queries(&self) -> Result<Queries> {
+        self.shared().map(Queries::new)
+    }
+
+    fn shared(&self) -> Result<Arc<Shared>> {
         let shared = self.shared.upgrade();
-        let log = shared.map(|shared| Arc::clone(&shared.log));
-        log.ok_or_else(|| Error::new(ErrorKind::Closed, "the application has been stopped"))
+        shared.ok_or_else(|| Error::new(ErrorKind::Closed, "the application has been stopped"))
     }
 }
 

@@ -132,6 +132,28 @@ impl Queries {
                 .map(|(id, task)| (id.clone(), Arc::clone(task)))
                 .collect()
         };
+        self.view_of_tasks(tasks)
+    }
+
+    /// As [`Queries::view`], of one task: the others are left alone. All keys are looked for in this task, whatever
+    /// partition their bytes lead to, so that this also reads what came by a partitioner of its own.
+    ///
+    /// # Errors
+    /// `Unavailable` if the task is not open in this process; those of the disk.
+    pub fn view_of(&self, task: &TaskId) -> Result<View> {
+        let open = self.shared.committed.open().get(task).map(Arc::clone);
+        let mut view = self.view_of_tasks(open.map(|open| (task.clone(), open)))?;
+        if !view.tasks.contains_key(task) {
+            return Err(not_here(task));
+        }
+        view.only = Some(task.clone());
+        Ok(view)
+    }
+
+    fn view_of_tasks(
+        &self,
+        tasks: impl IntoIterator<Item = (TaskId, Arc<CommittedTask>)>,
+    ) -> Result<View> {
         let mut seen = BTreeMap::new();
         for (id, task) in tasks {
             // Before the rows, which may be newer than this says and never older.
@@ -152,7 +174,29 @@ impl Queries {
         Ok(View {
             shared: Arc::clone(&self.shared),
             tasks: seen,
+            only: None,
         })
+    }
+
+    /// The tasks that are open in this process.
+    pub fn tasks(&self) -> Vec<TaskId> {
+        self.shared.committed.open().keys().cloned().collect()
+    }
+
+    /// How far the inputs of a task are read in what it has committed, without making a view; `None` if it is not
+    /// open in this process.
+    pub fn positions_of(&self, task: &TaskId) -> Option<Vec<(TopicPartition, Offset)>> {
+        let open = self.shared.committed.open();
+        open.get(task).map(|task| lock(&task.positions).clone())
+    }
+
+    /// What a store is, wherever its tasks run.
+    ///
+    /// # Errors
+    /// `Invalid` if the topology has no such store.
+    #[cfg(feature = "admin")]
+    pub(crate) fn store(&self, name: &str) -> Result<ViewedStore<'_>> {
+        find_store(&self.shared, name)
     }
 
     /// As [`Queries::view`], once the tasks here have committed all records before these positions: so who
@@ -219,6 +263,8 @@ impl fmt::Debug for Queries {
 pub struct View {
     shared: Arc<Shared>,
     tasks: BTreeMap<TaskId, ViewedTask>,
+    /// Where all keys are looked for, in a view of one task.
+    only: Option<TaskId>,
 }
 
 struct ViewedTask {
@@ -247,6 +293,9 @@ pub(crate) struct ViewedStore<'a> {
     pub(crate) spec: &'a StoreSpec,
     pub(crate) subtopology: &'a Arc<str>,
     pub(crate) partitions: u32,
+    /// Where its changes are; `None` without a changelog.
+    #[cfg(feature = "admin")]
+    pub(crate) changelog: Option<String>,
 }
 
 impl View {
@@ -273,44 +322,22 @@ impl View {
     }
 
     pub(crate) fn store(&self, name: &str) -> Result<ViewedStore<'_>> {
-        let specs = &self.shared.layout.specs;
-        let found = specs.iter().find_map(|(task, spec)| {
-            let mut stores = spec.stores.iter();
-            Some((task, stores.find(|store| store.name == name)?))
-        });
-        let (task, spec) = found.ok_or_else(|| {
-            let mut names: Vec<_> = specs
-                .values()
-                .flat_map(|spec| spec.stores.iter().map(|store| store.name.as_str()))
-                .collect();
-            names.sort_unstable();
-            names.dedup();
-            Error::invalid(format!(
-                "the topology has no store {name:?} that tasks keep; it has {names:?}"
-            ))
-        })?;
-        let partitions = specs
-            .keys()
-            .filter(|other| other.subtopology == task.subtopology)
-            .count();
-        Ok(ViewedStore {
-            spec,
-            subtopology: &task.subtopology,
-            partitions: partitions as u32,
-        })
+        find_store(&self.shared, name)
+    }
+
+    /// The task in which a key of a partition is looked for.
+    pub(crate) fn task_for(&self, subtopology: &Arc<str>, partition: u32) -> TaskId {
+        let only = self.only.as_ref();
+        let only = only.filter(|task| task.subtopology == *subtopology);
+        only.cloned()
+            .unwrap_or_else(|| TaskId::new(Arc::clone(subtopology), partition))
     }
 
     /// The state of one task; `Unavailable` where it is not here.
     pub(crate) fn task(&self, id: &TaskId) -> Result<&TaskState> {
         match self.tasks.get(id) {
             Some(task) => task.state(id),
-            None => {
-                let message = format!(
-                    "task {id} is not open in this process: another instance has it, or it is being restored; ask \
-                     there, or again later"
-                );
-                Err(Error::new(ErrorKind::Unavailable, message))
-            }
+            None => Err(not_here(id)),
         }
     }
 
@@ -323,6 +350,45 @@ impl View {
             .keys()
             .filter(move |task| task.subtopology == *subtopology)
     }
+}
+
+fn find_store<'a>(shared: &'a Shared, name: &str) -> Result<ViewedStore<'a>> {
+    let specs = &shared.layout.specs;
+    let found = specs.iter().find_map(|(task, spec)| {
+        let mut stores = spec.stores.iter();
+        Some((task, stores.find(|store| store.name == name)?))
+    });
+    let (task, spec) = found.ok_or_else(|| {
+        let mut names: Vec<_> = specs
+            .values()
+            .flat_map(|spec| spec.stores.iter().map(|store| store.name.as_str()))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        Error::invalid(format!(
+            "the topology has no store {name:?} that tasks keep; it has {names:?}"
+        ))
+    })?;
+    let partitions = specs
+        .keys()
+        .filter(|other| other.subtopology == task.subtopology)
+        .count();
+    Ok(ViewedStore {
+        spec,
+        subtopology: &task.subtopology,
+        partitions: partitions as u32,
+        #[cfg(feature = "admin")]
+        changelog: (spec.is_restored()).then(|| spec.changelog_topic(&shared.layout.application)),
+    })
+}
+
+#[cold]
+fn not_here(task: &TaskId) -> Error {
+    let message = format!(
+        "task {task} is not open in this process: another instance has it, or it is being restored; ask there, or \
+         again later"
+    );
+    Error::new(ErrorKind::Unavailable, message)
 }
 
 impl fmt::Debug for View {

@@ -116,12 +116,16 @@ pub struct Events {
 
 impl Events {
     pub async fn open(address: SocketAddr, last_event_id: Option<&str>) -> Self {
+        Self::open_at(address, "/events", last_event_id).await
+    }
+
+    pub async fn open_at(address: SocketAddr, path: &str, last_event_id: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(address)
             .await
             .expect("the server listens");
         let last = last_event_id.map(|id| format!("Last-Event-ID: {id}\r\n"));
         let request = format!(
-            "GET /events HTTP/1.1\r\nHost: {address}\r\n{}\r\n",
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\n{}\r\n",
             last.unwrap_or_default()
         );
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -129,6 +133,32 @@ impl Events {
             stream,
             text: String::new(),
         }
+    }
+
+    /// One that is open; `None` where it is refused.
+    pub async fn try_open(address: SocketAddr, path: &str) -> Option<Self> {
+        let mut events = Self::open_at(address, path, None).await;
+        let mut bytes = [0; 4_096];
+        let read = timeout(PATIENCE, events.stream.read(&mut bytes)).await;
+        let read = read.expect("an answer in time").expect("a stream");
+        events.text += &String::from_utf8_lossy(&bytes[..read]);
+        events.text.starts_with("HTTP/1.1 200").then_some(events)
+    }
+
+    /// All that comes until the stream ends.
+    pub async fn rest(mut self) -> String {
+        let rest = async {
+            let mut bytes = [0; 4_096];
+            loop {
+                let read = self.stream.read(&mut bytes).await.expect("a stream");
+                self.text += &String::from_utf8_lossy(&bytes[..read]);
+                // The connection is kept for the next request; the last chunk is empty.
+                if read == 0 || self.text.ends_with("0\r\n\r\n") {
+                    return self.text;
+                }
+            }
+        };
+        timeout(PATIENCE, rest).await.expect("an end in time")
     }
 
     /// The id and the data of the next event.

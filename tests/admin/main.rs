@@ -9,15 +9,19 @@
 
 mod application;
 mod client;
+mod counting;
 mod openmetrics;
 mod promql;
 
+mod changes;
 mod dashboard;
 mod events;
 mod guard;
 mod health;
+mod instances;
 mod letters;
 mod limits;
 mod metrics;
 mod page;
 mod state;
+mod stores;

@@ -56,8 +56,14 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ]),
     // Reads what tasks of any topology have committed.
     ("query", &[("base", Everything), ("codec", Everything), ("state", Everything), ("runtime", Everything)]),
-    // Shows what the runtime says; the log is asked for dead letters alone.
-    ("admin", &[("base", Everything), ("log", Everything), ("runtime", Everything)]),
+    // Shows what the runtime says, and what queries find; the log is asked for dead letters, changes of stores and
+    // the addresses of instances.
+    ("admin", &[
+        ("base", Everything), ("codec", Everything), ("log", Everything), ("runtime", Everything),
+        ("query", Everything),
+        // What the keys of a changelog are about.
+        ("state", Only(&["StoreKind"])),
+    ]),
     // Drives a topology, whoever described it.
     ("testing", &[
         ("base", Everything), ("codec", Everything), ("log", Everything), ("state", Everything),

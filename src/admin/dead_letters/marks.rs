@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::pages::each_record;
+use crate::admin::records::each_record;
 use crate::base::{Result, TopicPartition};
 use crate::log::{Cleanup, Isolation, Log, TopicSpec};
 

@@ -3,20 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 
 use super::letter::Letter;
 use crate::admin::Refusal;
-use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
+use crate::admin::records::each_record;
+use crate::base::{Offset, Result, TopicPartition};
 use crate::log::{Isolation, Log};
-
-/// How much is fetched at a time, in bytes.
-const FETCH_BYTES: usize = 1 << 20;
-/// How often records are waited for, each time for so long: a page is not worth more.
-const WAITS: u32 = 50;
-const WAIT: Duration = Duration::from_millis(100);
 
 /// Where a page ends: in each partition the offset before which the next one goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,45 +127,6 @@ fn read(log: &dyn Log, place: &TopicPartition, from: Offset, to: Offset) -> Resu
         Ok(())
     })?;
     Ok(letters)
-}
-
-/// Shows the committed records from one offset on, before another that is no later than the end.
-pub(super) fn each_record(
-    log: &dyn Log,
-    place: &TopicPartition,
-    from: Offset,
-    to: Offset,
-    visit: &mut dyn FnMut(&crate::log::RecordRef<'_>) -> Result<()>,
-) -> Result<()> {
-    if from >= to {
-        return Ok(());
-    }
-    let mut reader = log.reader(FETCH_BYTES)?;
-    reader.assign(&[(place.clone(), from)])?;
-    for _ in 0..WAITS {
-        if reader
-            .position(place)
-            .is_some_and(|position| position >= to)
-        {
-            return Ok(());
-        }
-        for fetched in reader.poll(FETCH_BYTES, WAIT)? {
-            let mut cursor = fetched.batch.cursor(fetched.base_offset);
-            while let Some(record) = cursor.next_record()? {
-                if (from.max(fetched.position)..to).contains(&record.offset) {
-                    visit(&record)?;
-                }
-            }
-        }
-    }
-    if reader
-        .position(place)
-        .is_some_and(|position| position >= to)
-    {
-        return Ok(());
-    }
-    let message = format!("{place} could not be read to its end in time; ask again");
-    Err(Error::new(ErrorKind::Unavailable, message))
 }
 
 #[cfg(test)]

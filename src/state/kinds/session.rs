@@ -5,7 +5,8 @@ use std::cell::RefCell;
 
 use crate::base::Result;
 use crate::state::kind::{
-    Expiry, Kind, Mapping, OpenStore, Place, RecordKey, SegmentMap, Site, StoredRow, VisitRow,
+    Expiry, Kind, LoggedKey, Mapping, OpenStore, Place, RecordKey, SegmentMap, Site, StoredRow,
+    VisitRow,
 };
 use crate::state::overlay::SharedOverlay;
 use crate::state::session_key::{self, SessionLayout};
@@ -43,6 +44,11 @@ impl Kind for Session {
 
     fn bytes_around_key(&self) -> usize {
         BYTES_AROUND_KEY
+    }
+
+    fn logged_key<'a>(&self, key: &'a [u8]) -> Option<LoggedKey<'a>> {
+        let (key, start_ms, end_ms) = session_key::from_changelog(key)?;
+        Some((key, Some((start_ms, end_ms))))
     }
 
     fn mapping(&self, medium: Medium) -> Box<dyn Mapping> {

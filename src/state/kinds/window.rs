@@ -5,7 +5,8 @@ use std::cell::RefCell;
 
 use crate::base::Result;
 use crate::state::kind::{
-    Expiry, Kind, Mapping, OpenStore, Place, RecordKey, SegmentMap, Site, StoredRow, VisitRow,
+    Expiry, Kind, LoggedKey, Mapping, OpenStore, Place, RecordKey, SegmentMap, Site, StoredRow,
+    VisitRow,
 };
 use crate::state::overlay::SharedOverlay;
 use crate::state::window_iter::too_short;
@@ -55,6 +56,12 @@ impl Kind for Window {
 
     fn bytes_around_key(&self) -> usize {
         BYTES_AROUND_KEY
+    }
+
+    fn logged_key<'a>(&self, key: &'a [u8]) -> Option<LoggedKey<'a>> {
+        let (key, start_ms, _) = from_changelog(key)?;
+        let end_ms = start_ms.saturating_add(self.0.window_size_ms);
+        Some((key, Some((start_ms, end_ms))))
     }
 
     fn mapping(&self, medium: Medium) -> Box<dyn Mapping> {

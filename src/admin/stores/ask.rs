@@ -1,0 +1,291 @@
+//! One question, to whichever instance has the task.
+//!
+//! ```text
+//!  the task is open here? --yes--> wait for `at_least` --> a view of the task --> the answer
+//!        | no                           \-- the deadline is over --> 503
+//!        v
+//!  came from another instance? --yes--> 421, with the newest owner that is known
+//!        | no
+//!        v
+//!  who opened it last, by the topic of instances? --nobody else--> 503
+//!        |
+//!        v
+//!  forward to it (or 307) --421, or not reached--> look again: another one? ask that, once --> 503
+//! ```
+//!
+//! A request goes over one hop at most, so that no two instances can send it to and fro. Only the one that has the task
+//! open answers from rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::failure::{Failure, POSITION, TASK};
+use super::forward::forward;
+use super::instances::Instances;
+use super::question::{AtLeast, Question, place_text, positions_text};
+use super::served::{About, Answered, Served};
+use super::url::Url;
+use crate::admin::Refusal;
+use crate::admin::blocking::blocking;
+use crate::base::{ErrorKind, Offset, TaskId, TopicPartition};
+use crate::runtime::Handle;
+
+/// How often positions are looked at by who waits for one.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How a question for a task of another instance gets there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Routing {
+    /// This instance asks the other one, and gives back what it answers. An instance that is reached by `https` only
+    /// is redirected to, since TLS is for what stands in front of it.
+    #[default]
+    Forward,
+    /// The client is told where to ask: 307. It must reach every instance, and show the token there by itself.
+    Redirect,
+}
+
+/// Whom questions go to.
+pub(super) struct Router {
+    pub(super) handle: Handle,
+    pub(super) instances: Arc<Instances>,
+    pub(super) routing: Routing,
+}
+
+/// A question with what came along.
+pub(super) struct Ask {
+    pub(super) served: Arc<dyn Served>,
+    pub(super) partition: u32,
+    pub(super) question: Question,
+    pub(super) at_least: AtLeast,
+    /// Whether a list goes on with the next partition.
+    pub(super) goes_on: bool,
+    /// Whether another instance sent it here.
+    pub(super) is_hop: bool,
+    /// Path and parameters below the routes.
+    pub(super) route: String,
+    pub(super) headers: HeaderMap,
+}
+
+/// Whether a task here has what is wanted.
+enum Reached {
+    Yes,
+    NotHere,
+    Behind(TopicPartition, Offset),
+}
+
+impl Router {
+    pub(super) async fn answer(&self, ask: Ask) -> Result<Response, Failure> {
+        let about = ask.served.about();
+        let task = about.task(ask.partition);
+        if ask.partition >= about.partitions {
+            let message = format!("store {:?} has {} partitions", about.name, about.partitions);
+            return Err(Failure::new(StatusCode::BAD_REQUEST, message));
+        }
+        match self.reach(&task, &ask.at_least).await? {
+            Reached::Yes => {}
+            Reached::NotHere => return self.elsewhere(&ask, &task).await,
+            Reached::Behind(partition, wanted) => {
+                let message = format!(
+                    "{partition} is not read up to position {wanted} after {} ms; ask again, or without `at_least` for \
+                     what is there",
+                    ask.at_least.wait.as_millis()
+                );
+                return Err(Failure::later(message).with("task", task.to_string()));
+            }
+        }
+        match self.read(&ask, task.clone()).await? {
+            Some(answer) => Ok(answer),
+            // It was closed meanwhile.
+            None => self.elsewhere(&ask, &task).await,
+        }
+    }
+
+    /// Waits until a task here has committed what is wanted.
+    async fn reach(&self, task: &TaskId, at_least: &AtLeast) -> Result<Reached, Failure> {
+        let env = self.handle.env();
+        let until_ms = env.monotonic_ms() + at_least.wait.as_millis() as u64;
+        loop {
+            // Held for a moment only, since it keeps the application's state.
+            let Some(reached) = self.handle.queries()?.positions_of(task) else {
+                return Ok(Reached::NotHere);
+            };
+            let Some((partition, wanted)) = first_behind(&reached, &at_least.positions)? else {
+                return Ok(Reached::Yes);
+            };
+            if env.monotonic_ms() >= until_ms {
+                return Ok(Reached::Behind(partition.clone(), *wanted));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Asks a view of the task; `None` if it is not here any more.
+    async fn read(&self, ask: &Ask, task: TaskId) -> Result<Option<Response>, Failure> {
+        let queries = self.handle.queries()?;
+        let (served, question) = (Arc::clone(&ask.served), ask.question.clone());
+        let read = move || {
+            let view = match queries.view_of(&task) {
+                Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(None),
+                view => view?,
+            };
+            let answered = served.answer(&view, &question)?;
+            Ok::<_, Refusal>(Some((answered, view.positions(), task)))
+        };
+        let Some((answered, positions, task)) = blocking(read).await? else {
+            return Ok(None);
+        };
+        let response = respond(ask, answered, &positions, &task);
+        Ok(Some(response))
+    }
+
+    /// Sends the question to who has the task.
+    async fn elsewhere(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
+        let mut tried: Option<(Url, String)> = None;
+        loop {
+            let owner = self.owner(task).await?;
+            if ask.is_hop {
+                let message = format!("task {task} is not in this instance any more");
+                let failure = Failure::new(StatusCode::MISDIRECTED_REQUEST, message);
+                let owner = owner.map(|owner| owner.text().to_owned());
+                return Err(failure.with("task", task.to_string()).with("owner", owner));
+            }
+            let again = (tried.as_ref()).is_some_and(|(url, _)| owner.as_ref() == Some(url));
+            let Some(owner) = owner.filter(|_| !again) else {
+                return Err(nobody(task, tried));
+            };
+            if self.routing == Routing::Redirect || !owner.is_plain() {
+                return redirect(&owner, &ask.route);
+            }
+            let relayed = forward(&owner, &ask.route, &ask.headers, ask.at_least.wait).await;
+            let why = match relayed {
+                Err(why) => why,
+                Ok(relayed) => match relayed.misdirected() {
+                    None => return Ok(relayed.into_response()),
+                    Some(why) => why.to_owned(),
+                },
+            };
+            let is_second = tried.is_some();
+            tried = Some((owner, why));
+            if is_second {
+                return Err(nobody(task, tried));
+            }
+        }
+    }
+
+    /// The other instance that opened a task last.
+    async fn owner(&self, task: &TaskId) -> Result<Option<Url>, Failure> {
+        let (instances, task) = (Arc::clone(&self.instances), task.clone());
+        let owner = blocking(move || Ok(instances.owner(&task)?)).await?;
+        let other = owner.filter(|url| !self.instances.is_own(url));
+        // What cannot be read was written by a version that knows more.
+        Ok(other.and_then(|url| Url::parse(&url).ok()))
+    }
+}
+
+/// The first of the wanted positions that a task has not reached. Of another partition of a topic that it reads it
+/// has nothing.
+///
+/// # Errors
+/// 400 for a topic that it does not read: what the record became cannot be told from its inputs.
+fn first_behind<'a>(
+    reached: &[(TopicPartition, Offset)],
+    wanted: &'a [(TopicPartition, Offset)],
+) -> Result<Option<&'a (TopicPartition, Offset)>, Failure> {
+    for wanted in wanted {
+        let (partition, offset) = wanted;
+        let mut inputs = reached.iter();
+        if !inputs.any(|(input, _)| input.topic == partition.topic) {
+            let inputs = positions_text(reached);
+            let message = format!(
+                "the task of this store does not read topic {}, so that it cannot wait for its records; it has read \
+                 {inputs}",
+                partition.topic
+            );
+            return Err(Failure::new(StatusCode::BAD_REQUEST, message));
+        }
+        let mut reached = reached.iter();
+        if reached.any(|(input, position)| input == partition && position < offset) {
+            return Ok(Some(wanted));
+        }
+    }
+    Ok(None)
+}
+
+fn respond(
+    ask: &Ask,
+    answered: Answered,
+    positions: &[(TopicPartition, Offset)],
+    task: &TaskId,
+) -> Response {
+    let About {
+        name, partitions, ..
+    } = ask.served.about();
+    let (status, mut body) = match answered {
+        Answered::Missing => {
+            let error = format!("store {name:?} has no row of this key");
+            (StatusCode::NOT_FOUND, json!({ "error": error }))
+        }
+        Answered::Found(found) => (StatusCode::OK, found),
+        Answered::Page(rows, last) => {
+            let following = ask.partition + 1;
+            let next = match last {
+                Some(last) => Some(place_text(ask.partition, Some(&last))),
+                None if ask.goes_on && following < *partitions => Some(place_text(following, None)),
+                None => None,
+            };
+            (StatusCode::OK, json!({ "rows": rows, "next": next }))
+        }
+    };
+    let read_to = positions
+        .iter()
+        .map(|(partition, offset)| (partition.to_string(), Value::from(*offset)));
+    body["store"] = name.as_str().into();
+    body["task"] = task.to_string().into();
+    body["positions"] = Value::Object(read_to.collect());
+    let mut response = (status, body.to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, text) in [
+        (TASK, task.to_string()),
+        (POSITION, positions_text(positions)),
+    ] {
+        // Names of topics and stores are those of files and headers.
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+fn nobody(task: &TaskId, tried: Option<(Url, String)>) -> Failure {
+    let message = match &tried {
+        None => format!(
+            "task {task} is not open in this instance, and no other one has said that it has it; it may be being \
+             restored: ask again"
+        ),
+        Some((url, why)) => format!(
+            "task {task} was last open at {}, and {why}; ask again",
+            url.text()
+        ),
+    };
+    Failure::later(message).with("task", task.to_string())
+}
+
+fn redirect(owner: &Url, route: &str) -> Result<Response, Failure> {
+    let between = if route.contains('?') { '&' } else { '?' };
+    let location = format!("{}{route}{between}hop=1", owner.text());
+    let location = HeaderValue::from_str(&location).map_err(|_| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "the address cannot stand in a header",
+        )
+    })?;
+    let headers = [(LOCATION, location)];
+    Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response())
+}

@@ -1,0 +1,70 @@
+//! Answers that are not what was asked for, as JSON, since programs read these routes.
+
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::admin::Refusal;
+use crate::base::Error;
+
+/// The task that was asked.
+pub(super) const TASK: HeaderName = HeaderName::from_static("marea-task");
+/// How far the inputs of the task were read in what the answer is made of.
+pub(super) const POSITION: HeaderName = HeaderName::from_static("marea-position");
+
+/// Why there is no answer. One that may come later says when to ask again.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    message: String,
+    /// What else a program may want to know.
+    more: Value,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            more: json!({}),
+        }
+    }
+
+    /// Adds something for programs.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more[name] = value.into();
+        self
+    }
+
+    /// Nobody can answer now.
+    pub(super) fn later(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status, refusal.message)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut body = self.more;
+        body["error"] = self.message.into();
+        let json = [(CONTENT_TYPE, "application/json")];
+        let mut response = (self.status, json, body.to_string()).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from_static("1");
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

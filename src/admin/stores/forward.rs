@@ -1,0 +1,105 @@
+//! Asks another instance, and gives back what it answers.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderName, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::failure::{POSITION, TASK};
+use super::url::Url;
+
+/// Says that a request comes from another instance, which sends it on to nobody.
+pub(super) const HOP: HeaderName = HeaderName::from_static("marea-hop");
+/// How long a connection may take, and an answer beside the wait that the question asks for.
+const CONNECTING: Duration = Duration::from_secs(2);
+const ANSWERING: Duration = Duration::from_secs(10);
+/// The largest answer: a page, and the row that went beyond it.
+const BODY_BYTES: usize = 16 << 20;
+
+/// What another instance said.
+pub(super) struct Relayed {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// Asks the instance at an address for a route, as who asks here: with the token that was shown.
+///
+/// # Errors
+/// Why there is no answer, for people.
+pub(super) async fn forward(
+    url: &Url,
+    route: &str,
+    asked: &HeaderMap,
+    wait: Duration,
+) -> Result<Relayed, String> {
+    let connecting = TcpStream::connect((url.host(), url.port()));
+    let stream = match timeout(CONNECTING, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(format!("it cannot be reached: {error}")),
+        Err(_) => return Err("it cannot be reached in time".to_owned()),
+    };
+    let _ = stream.set_nodelay(true);
+    let exchange = async {
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // Ends with the answer, or when this is given up and the sender with it.
+        tokio::spawn(connection);
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = url.path(route).parse()?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::from_str(url.authority())?);
+        headers.insert(HOP, HeaderValue::from_static("1"));
+        if let Some(token) = asked.get(AUTHORIZATION) {
+            headers.insert(AUTHORIZATION, token.clone());
+        }
+        let answer = sender.send_request(request).await?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, BODY_BYTES).collect().await?.to_bytes();
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Relayed {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    };
+    match timeout(wait + ANSWERING, exchange).await {
+        Ok(Ok(relayed)) => Ok(relayed),
+        Ok(Err(error)) => Err(format!("it gave no answer: {error}")),
+        Err(_) => Err("it gave no answer in time".to_owned()),
+    }
+}
+
+impl Relayed {
+    /// Why the instance has not answered though it was reached, if it has not; its routes speak JSON, what guards
+    /// them does not.
+    pub(super) fn misdirected(&self) -> Option<&'static str> {
+        let kind = self.headers.get(CONTENT_TYPE);
+        let is_json = kind.is_some_and(|kind| kind == "application/json");
+        match self.status == StatusCode::MISDIRECTED_REQUEST {
+            false => None,
+            true if is_json => Some("it has it no more"),
+            true => Some("it does not answer to that name"),
+        }
+    }
+}
+
+impl IntoResponse for Relayed {
+    fn into_response(mut self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = self.status;
+        for name in [CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, TASK, POSITION] {
+            if let Some(value) = self.headers.remove(&name) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}

@@ -1,0 +1,246 @@
+//! Which instance has which task: a compacted topic, `APPLICATION-instances-changelog`, of one partition.
+//!
+//! ```text
+//!  key    the task, as `counts_3`
+//!  value  {"url": "http://10.1.2.3:8080"}     where the instance is reached that opened it last
+//! ```
+//!
+//! 1. An instance looks which tasks are open in it (`Instances::tell`), ten times a second, and asks the log nothing
+//!    while that stays the same.
+//! 2. When it changed, and every few seconds, it reads what is new on the topic, and writes the address of each task
+//!    that it has and that is told to be elsewhere.
+//! 3. Who is asked for a task that it does not have reads what is new on the topic (`Instances::owner`).
+//!
+//! Nobody relies on it for what is true. An address may be old: the instance that is asked there looks into its own
+//! tasks and says so. One that was written late, over that of the owner after it, is put right by that owner in step 2.
+//! There is a row for each task and no more, so that instances that are gone leave nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::url::Url;
+use crate::admin::records::each_record;
+use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition, murmur2};
+use crate::log::{BatchBuilder, Cleanup, Commit, CommitError, Isolation, Log, TopicSpec};
+use crate::runtime::Handle;
+
+/// How often an instance looks at its own tasks.
+const PACE: Duration = Duration::from_millis(100);
+/// How often it looks at the topic though nothing changed, in milliseconds.
+const CHECK_MS: u64 = 5_000;
+/// How long the outcome of a commit is waited for, in milliseconds, and at a time.
+const PATIENCE_MS: u64 = 10_000;
+const WAIT: Duration = Duration::from_millis(20);
+/// What the writer may keep of a commit, in bytes: it is a small one.
+const WRITER_BYTES: usize = 0;
+
+/// The instances of an application, as their topic tells.
+pub(super) struct Instances {
+    handle: Handle,
+    /// Where this one is reached.
+    own: Option<Url>,
+    told: Mutex<Told>,
+    telling: Mutex<Telling>,
+}
+
+/// What the topic says.
+#[derive(Default)]
+struct Told {
+    owners: BTreeMap<String, String>,
+    read_to: Offset,
+}
+
+/// What this instance has told.
+#[derive(Default)]
+struct Telling {
+    tasks: Vec<TaskId>,
+    check_at_ms: u64,
+    is_created: bool,
+}
+
+impl Instances {
+    /// Begins to tell which tasks this instance has, if it has an address; until the last reference is gone, or the
+    /// application.
+    pub(super) fn begin(handle: Handle, own: Option<Url>) -> Arc<Self> {
+        let env = Arc::clone(handle.env());
+        let tells = own.is_some();
+        let instances = Arc::new(Self {
+            handle,
+            own,
+            told: Mutex::default(),
+            telling: Mutex::default(),
+        });
+        if tells {
+            let weak = Arc::downgrade(&instances);
+            let body = {
+                let env = Arc::clone(&env);
+                move || {
+                    while goes_on(&weak) {
+                        env.sleep(PACE);
+                    }
+                }
+            };
+            // It ends by itself, so that nobody needs to hold it.
+            if let Err(error) = env.spawn("marea-instances", Box::new(body)) {
+                tracing::error!(%error, "other instances will not learn which tasks this one has");
+            }
+        }
+        instances
+    }
+
+    /// Where the task was opened last, as far as it was told; reads the topic. Blocks.
+    ///
+    /// # Errors
+    /// Those of the log.
+    pub(super) fn owner(&self, task: &TaskId) -> Result<Option<String>> {
+        let log = self.handle.log()?;
+        let mut told = lock(&self.told);
+        told.read(&*log, &self.place())?;
+        Ok(told.owners.get(&task.to_string()).cloned())
+    }
+
+    /// Whether an address is this instance's.
+    pub(super) fn is_own(&self, url: &str) -> bool {
+        self.own.as_ref().is_some_and(|own| own.text() == url)
+    }
+
+    fn place(&self) -> TopicPartition {
+        let application = &self.handle.about().application;
+        TopicPartition::new(format!("{application}-instances-changelog"), 0)
+    }
+
+    /// Steps 1 and 2.
+    fn tell(&self) -> Result<()> {
+        let Some(own) = &self.own else {
+            return Ok(());
+        };
+        let tasks = self.handle.queries()?.tasks();
+        let now_ms = self.handle.env().monotonic_ms();
+        let mut telling = lock(&self.telling);
+        if tasks == telling.tasks && now_ms < telling.check_at_ms {
+            return Ok(());
+        }
+        let log = self.handle.log()?;
+        let place = self.place();
+        if !telling.is_created {
+            let topic = TopicSpec::new(&*place.topic, 1).with_cleanup(Cleanup::Compact);
+            log.create_topics(&[topic])?;
+            telling.is_created = true;
+        }
+        let unknown: Vec<String> = {
+            let mut told = lock(&self.told);
+            told.read(&*log, &place)?;
+            let names = tasks.iter().map(ToString::to_string);
+            let unknown =
+                |task: &String| told.owners.get(task).map(String::as_str) != Some(own.text());
+            names.filter(unknown).collect()
+        };
+        if !unknown.is_empty() {
+            self.write(&*log, place, &unknown, own)?;
+        }
+        telling.tasks = tasks;
+        telling.check_at_ms = now_ms.saturating_add(CHECK_MS);
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        log: &dyn Log,
+        place: TopicPartition,
+        tasks: &[String],
+        own: &Url,
+    ) -> Result<()> {
+        let env = self.handle.env();
+        let mut batch = BatchBuilder::default();
+        let value = json!({ "url": own.text() }).to_string();
+        for task in tasks {
+            let (key, value) = (task.as_bytes(), value.as_bytes());
+            batch.push(Some(key), Some(value), env.wall_ms(), &[]);
+        }
+        let batch = batch.seal();
+        let batch = batch.ok_or_else(|| Error::internal("a batch of tasks is empty"))?;
+        let commit = Commit {
+            appends: vec![(place, batch)],
+            group: None,
+        };
+        // Of this address alone, and the same after a restart; closed again, since tasks seldom move.
+        let application = &self.handle.about().application;
+        let id = format!(
+            "{application}-instances-{:08x}",
+            murmur2(own.text().as_bytes())
+        );
+        let mut writer = log.writer(&id, WRITER_BYTES)?;
+        let until_ms = env.monotonic_ms() + PATIENCE_MS;
+        let mut answer = writer.submit(commit).map(|()| None);
+        loop {
+            match answer {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) | Err(CommitError::Unknown(_)) if env.monotonic_ms() < until_ms => {}
+                Ok(None) => {
+                    let message = "the log has not acknowledged in time where tasks are";
+                    return Err(Error::new(ErrorKind::Unavailable, message));
+                }
+                // It is read again, and written once more if it is not there.
+                Err(error) => return Err(error.into_error()),
+            }
+            answer = writer.poll(WAIT);
+        }
+    }
+}
+
+impl Told {
+    /// Reads what is new.
+    fn read(&mut self, log: &dyn Log, place: &TopicPartition) -> Result<()> {
+        if log.topic(&place.topic)?.is_none() {
+            *self = Self::default();
+            return Ok(());
+        }
+        let end = log.end_offset(place, Isolation::ReadCommitted)?;
+        if end < self.read_to {
+            // The topic was deleted and made anew.
+            *self = Self::default();
+        }
+        if end == self.read_to {
+            return Ok(());
+        }
+        let owners = &mut self.owners;
+        each_record(log, place, self.read_to, end, &mut |record| {
+            let task = String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned();
+            let url = record.value.and_then(|value| {
+                let value: Value = serde_json::from_slice(value).ok()?;
+                Some(value.get("url")?.as_str()?.to_owned())
+            });
+            match url {
+                Some(url) => owners.insert(task, url),
+                None => owners.remove(&task),
+            };
+            Ok(())
+        })?;
+        self.read_to = end;
+        Ok(())
+    }
+}
+
+/// Tells what there is to tell; `false` once nobody wants it any more.
+fn goes_on(instances: &Weak<Instances>) -> bool {
+    let Some(instances) = instances.upgrade() else {
+        return false;
+    };
+    match instances.tell() {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::Closed => false,
+        Err(error) => {
+            tracing::warn!(%error, "where this instance's tasks are could not be told; it is tried again");
+            // Not ten times a second.
+            instances.handle.env().sleep(PACE * 10);
+            true
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,213 @@
+//! What a request asks, and as of when.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use crate::admin::Refusal;
+use crate::base::{Offset, TopicPartition};
+
+/// Rows of a page, unless it is said, and at most.
+const ROWS: usize = 100;
+const ROWS_MAX: usize = 1_000;
+/// How long a position is waited for, unless it is said, and at most, in milliseconds.
+const WAIT_MS: u64 = 5_000;
+const WAIT_MS_MAX: u64 = 30_000;
+
+/// The parameters of all questions; each takes those that mean something to it.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Parameters {
+    pub(super) partition: Option<u32>,
+    at_least: Option<String>,
+    wait_ms: Option<u64>,
+    limit: Option<usize>,
+    from_ms: Option<i64>,
+    to_ms: Option<i64>,
+    from: Option<String>,
+    to: Option<String>,
+    prefix: Option<String>,
+    after: Option<String>,
+    /// Set in the address that a client was sent on to.
+    pub(super) hop: Option<u32>,
+}
+
+/// A question to one task.
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    /// A key as JSON; of windows and sessions, those within a span.
+    Key(String, Span),
+    /// Some rows of a key-value store.
+    Page(Page),
+}
+
+/// Starts of windows, or ends of sessions, in milliseconds, both inclusive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) from_ms: i64,
+    pub(super) to_ms: i64,
+    pub(super) limit: usize,
+}
+
+/// Keys as JSON, in the order of their bytes: from the first on, before the second; or a prefix of the bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+    pub(super) prefix: Option<String>,
+    /// The bytes of the last key of the page before.
+    pub(super) after: Option<Vec<u8>>,
+    pub(super) limit: usize,
+}
+
+/// What a view is to have.
+#[derive(Clone, Debug)]
+pub(super) struct AtLeast {
+    pub(super) positions: Vec<(TopicPartition, Offset)>,
+    pub(super) wait: Duration,
+}
+
+impl Parameters {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(ROWS).clamp(1, ROWS_MAX)
+    }
+
+    pub(super) fn span(&self) -> Span {
+        Span {
+            from_ms: self.from_ms.unwrap_or(0).max(0),
+            to_ms: self.to_ms.unwrap_or(i64::MAX),
+            limit: self.limit(),
+        }
+    }
+
+    /// The partition of a page, and what of it is asked.
+    pub(super) fn page(&self) -> Result<(u32, Page), Refusal> {
+        if self.prefix.is_some() && (self.from.is_some() || self.to.is_some()) {
+            return Err(bad("ask for a prefix, or for keys from one to another"));
+        }
+        let (partition, after) = match &self.after {
+            None => (self.partition.unwrap_or(0), None),
+            Some(text) => place(text).ok_or_else(|| {
+                bad("`after` is no place in the list; take it from `next` of the page before")
+            })?,
+        };
+        let page = Page {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            prefix: self.prefix.clone(),
+            after,
+            limit: self.limit(),
+        };
+        Ok((partition, page))
+    }
+
+    pub(super) fn at_least(&self) -> Result<AtLeast, Refusal> {
+        let wait_ms = self.wait_ms.unwrap_or(WAIT_MS).min(WAIT_MS_MAX);
+        let texts = self.at_least.iter().flat_map(|texts| texts.split(','));
+        let positions: Option<_> = texts.map(|text| position(text.trim())).collect();
+        let positions = positions.ok_or_else(|| {
+            bad(
+                "`at_least` is `TOPIC-PARTITION:POSITION`, several with commas between them; `marea-position` of an \
+                 answer is one",
+            )
+        })?;
+        Ok(AtLeast {
+            positions,
+            wait: Duration::from_millis(wait_ms),
+        })
+    }
+}
+
+fn bad(message: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, message)
+}
+
+fn position(text: &str) -> Option<(TopicPartition, Offset)> {
+    let (partition, offset) = text.rsplit_once(':')?;
+    let (topic, partition) = partition.rsplit_once('-')?;
+    let offset: Offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
+    (!topic.is_empty()).then_some(())?;
+    Some((TopicPartition::new(topic, partition.parse().ok()?), offset))
+}
+
+/// Positions as `at_least` takes them.
+pub(super) fn positions_text(positions: &[(TopicPartition, Offset)]) -> String {
+    let texts: Vec<String> = positions
+        .iter()
+        .map(|(partition, offset)| format!("{partition}:{offset}"))
+        .collect();
+    texts.join(",")
+}
+
+/// A place in a list: a partition, and the bytes of the last key of it that was listed.
+pub(super) fn place_text(partition: u32, last: Option<&[u8]>) -> String {
+    let hex = last.map(|last| {
+        let bytes = last.iter().map(|byte| format!("{byte:02x}"));
+        format!("-{}", bytes.collect::<String>())
+    });
+    format!("{partition}{}", hex.unwrap_or_default())
+}
+
+fn place(text: &str) -> Option<(u32, Option<Vec<u8>>)> {
+    let Some((partition, hex)) = text.split_once('-') else {
+        return Some((text.parse().ok()?, None));
+    };
+    let pairs = hex.as_bytes().chunks(2).map(|pair| {
+        let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
+        u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+    });
+    let last: Option<Vec<u8>> = pairs.collect();
+    Some((partition.parse().ok()?, Some(last?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_what_it_was_written_as() {
+        for (partition, last) in [
+            (0, None),
+            (7, Some(b"\x00a\xff".to_vec())),
+            (3, Some(vec![])),
+        ] {
+            let text = place_text(partition, last.as_deref());
+            assert_eq!(place(&text), Some((partition, last)), "{text}");
+        }
+        for text in ["", "-", "a", "1-0", "1-0g", "1-é", "-61", "1-61-"] {
+            assert_eq!(place(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn positions_are_what_they_were_written_as() {
+        let positions = vec![
+            (TopicPartition::new("words", 0), 18),
+            (TopicPartition::new("a-b.c", 12), 0),
+        ];
+        let text = positions_text(&positions);
+        let asked = Parameters {
+            at_least: Some(text),
+            wait_ms: Some(u64::MAX),
+            ..Parameters::default()
+        };
+        let asked = asked.at_least().expect("positions");
+        assert_eq!(asked.positions, positions);
+        assert_eq!(asked.wait, Duration::from_millis(WAIT_MS_MAX));
+        for text in [
+            "",
+            "words",
+            "words:1",
+            "words-0",
+            "words-0:-1",
+            "-0:1",
+            "words-0:1,",
+        ] {
+            let asked = Parameters {
+                at_least: Some(text.to_owned()),
+                ..Parameters::default()
+            };
+            assert!(asked.at_least().is_err(), "{text}");
+        }
+    }
+}
