@@ -32,7 +32,8 @@
 //! ```
 //!
 //! Only committed rows are seen, those of a task all as of one commit. Rows of tasks that other instances have are
-//! not here: a get says so, and a scan gives what is here ([`View::is_complete`]).
+//! not here: a get says so, and a scan gives what is here ([`View::is_complete`]). Over HTTP any instance answers for
+//! all of them: `admin::ServedStores`, with the feature `admin`.
 //!
 //! [`View::is_complete`]: crate::runtime::View::is_complete
 

@@ -7,10 +7,10 @@
 //!  came from another instance? --yes--> 421, with the newest owner that is known
 //!        | no
 //!        v
-//!  who opened it last, by the topic of instances? --nobody else--> 503
+//!  who opened it last, by the topic of instances? --nobody else, also by a fresh look--> 503
 //!        |
 //!        v
-//!  forward to it (or 307) --421, or not reached--> look again: another one? ask that, once --> 503
+//!  forward to it (or 307) --421, or not reached--> a fresh look: another one? ask that, once --> 503
 //! ```
 //!
 //! A request goes over one hop at most, so that no two instances can send it to and fro. Only the one that has the task
@@ -38,6 +38,9 @@ use crate::runtime::Handle;
 
 /// How often positions are looked at by who waits for one.
 const LOOK: Duration = Duration::from_millis(5);
+/// How old what is known of other instances may be, in milliseconds, before the log is asked: many questions go by
+/// one look.
+const RECENT_MS: u64 = 200;
 
 /// How a question for a task of another instance gets there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,23 +149,28 @@ impl Router {
 
     /// Sends the question to who has the task.
     async fn elsewhere(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
+        let mut owner = self.owner(task, RECENT_MS).await?;
+        if ask.is_hop {
+            let message = format!("task {task} is not in this instance any more");
+            let failure = Failure::new(StatusCode::MISDIRECTED_REQUEST, message);
+            let owner = owner.map(|owner| owner.text().to_owned());
+            return Err(failure.with("task", task.to_string()).with("owner", owner));
+        }
+        if owner.is_none() {
+            owner = self.owner(task, 0).await?;
+        }
         let mut tried: Option<(Url, String)> = None;
         loop {
-            let owner = self.owner(task).await?;
-            if ask.is_hop {
-                let message = format!("task {task} is not in this instance any more");
-                let failure = Failure::new(StatusCode::MISDIRECTED_REQUEST, message);
-                let owner = owner.map(|owner| owner.text().to_owned());
-                return Err(failure.with("task", task.to_string()).with("owner", owner));
-            }
-            let again = (tried.as_ref()).is_some_and(|(url, _)| owner.as_ref() == Some(url));
-            let Some(owner) = owner.filter(|_| !again) else {
-                return Err(nobody(task, tried));
+            let Some(url) = owner else {
+                return Err(nobody(task, None));
             };
-            if self.routing == Routing::Redirect || !owner.is_plain() {
-                return redirect(&owner, &ask.route);
+            if tried.as_ref().is_some_and(|(other, _)| *other == url) {
+                return Err(nobody(task, tried));
             }
-            let relayed = forward(&owner, &ask.route, &ask.headers, ask.at_least.wait).await;
+            if self.routing == Routing::Redirect || !url.is_plain() {
+                return redirect(&url, &ask.route);
+            }
+            let relayed = forward(&url, &ask.route, &ask.headers, ask.at_least.wait).await;
             let why = match relayed {
                 Err(why) => why,
                 Ok(relayed) => match relayed.misdirected() {
@@ -171,17 +179,18 @@ impl Router {
                 },
             };
             let is_second = tried.is_some();
-            tried = Some((owner, why));
+            tried = Some((url, why));
             if is_second {
                 return Err(nobody(task, tried));
             }
+            owner = self.owner(task, 0).await?;
         }
     }
 
-    /// The other instance that opened a task last.
-    async fn owner(&self, task: &TaskId) -> Result<Option<Url>, Failure> {
+    /// The other instance that opened a task last, as it was told at most so many milliseconds ago.
+    async fn owner(&self, task: &TaskId, age_ms: u64) -> Result<Option<Url>, Failure> {
         let (instances, task) = (Arc::clone(&self.instances), task.clone());
-        let owner = blocking(move || Ok(instances.owner(&task)?)).await?;
+        let owner = blocking(move || Ok(instances.owner(&task, age_ms)?)).await?;
         let other = owner.filter(|url| !self.instances.is_own(url));
         // What cannot be read was written by a version that knows more.
         Ok(other.and_then(|url| Url::parse(&url).ok()))

@@ -51,6 +51,8 @@ pub(super) struct Instances {
 struct Told {
     owners: BTreeMap<String, String>,
     read_to: Offset,
+    /// When a question had it read last, by the monotonic clock.
+    read_at_ms: u64,
 }
 
 /// What this instance has told.
@@ -91,14 +93,19 @@ impl Instances {
         instances
     }
 
-    /// Where the task was opened last, as far as it was told; reads the topic. Blocks.
+    /// Where the task was opened last, as far as it was told; reads the topic if that was done longer ago than
+    /// `age_ms`, in milliseconds. Blocks.
     ///
     /// # Errors
     /// Those of the log.
-    pub(super) fn owner(&self, task: &TaskId) -> Result<Option<String>> {
+    pub(super) fn owner(&self, task: &TaskId, age_ms: u64) -> Result<Option<String>> {
         let log = self.handle.log()?;
+        let now_ms = self.handle.env().monotonic_ms();
         let mut told = lock(&self.told);
-        told.read(&*log, &self.place())?;
+        if now_ms.saturating_sub(told.read_at_ms) >= age_ms {
+            told.read(&*log, &self.place())?;
+            told.read_at_ms = now_ms;
+        }
         Ok(told.owners.get(&task.to_string()).cloned())
     }
 
@@ -192,16 +199,21 @@ impl Instances {
 }
 
 impl Told {
+    fn forget(&mut self) {
+        self.owners.clear();
+        self.read_to = 0;
+    }
+
     /// Reads what is new.
     fn read(&mut self, log: &dyn Log, place: &TopicPartition) -> Result<()> {
         if log.topic(&place.topic)?.is_none() {
-            *self = Self::default();
+            self.forget();
             return Ok(());
         }
         let end = log.end_offset(place, Isolation::ReadCommitted)?;
         if end < self.read_to {
             // The topic was deleted and made anew.
-            *self = Self::default();
+            self.forget();
         }
         if end == self.read_to {
             return Ok(());
