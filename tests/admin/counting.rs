@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use marea::admin::{AdminOptions, Guard, Limits, ServedStores, Server, router};
 use marea::prelude::*;
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use crate::client::{Answer, PATIENCE, get};
 
@@ -98,11 +99,13 @@ impl Instance {
 
     /// Waits until this many tasks are open in it.
     pub async fn until_it_has(&self, tasks: usize) {
-        let begun = Instant::now();
-        while self.application.queries().tasks().len() != tasks {
-            assert!(begun.elapsed() < PATIENCE, "it does not have {tasks} tasks");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let queries = self.application.queries();
+        let until = async {
+            while queries.tasks().len() != tasks {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, until).await.expect("its tasks in time");
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -111,16 +114,7 @@ impl Instance {
 
     /// The answer once it is not one any more that says to ask again.
     pub async fn get_patiently(&self, path: &str) -> Answer {
-        let begun = Instant::now();
-        loop {
-            let answer = self.get(path).await;
-            if answer.status != 503 {
-                return answer;
-            }
-            assert_eq!(answer.header("retry-after"), "1", "{answer:?}");
-            assert!(begun.elapsed() < PATIENCE, "{answer:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        patiently(async || self.get(path).await).await
     }
 
     /// The row of a key, as of a position at least.
@@ -134,6 +128,21 @@ impl Instance {
     pub fn close(&mut self) {
         self.application.close(PATIENCE).expect("it closes");
     }
+}
+
+/// The answer once it is not one any more that says to ask again.
+pub async fn patiently(ask: impl AsyncFn() -> Answer) -> Answer {
+    let until = async {
+        loop {
+            let answer = ask().await;
+            if answer.status != 503 {
+                return answer;
+            }
+            assert_eq!(answer.header("retry-after"), "1", "{answer:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, until).await.expect("an answer in time")
 }
 
 /// Sends a value of a key, and gives the position behind it as `at_least` takes it.

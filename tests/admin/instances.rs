@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use marea::admin::{Guard, Routing, Token};
 use marea::prelude::*;
 
-use crate::client::{PATIENCE, get, request};
-use crate::counting::{Instance, PARTITIONS, all, log_at, open, partition_of, send};
+use crate::client::{get, request};
+use crate::counting::{Instance, PARTITIONS, all, log_at, open, partition_of, patiently, send};
 
 /// Two instances with half of the tasks each.
 async fn two(log: &Arc<dyn Log>) -> [Instance; 2] {
@@ -117,15 +116,8 @@ async fn the_token_of_who_asks_is_shown_to_the_other() {
     let shown = [("Authorization", token.as_str())];
     for (key, _) in send_to_each(&log) {
         let path = format!("/stores/minutes/key/%22{key}%22");
-        let begun = Instant::now();
-        loop {
-            let answer = request(first.address, "GET", &path, &shown, "").await;
-            if answer.status == 200 {
-                break;
-            }
-            assert_eq!(answer.status, 503, "{answer:?}");
-            assert!(begun.elapsed() < PATIENCE, "{answer:?}");
-        }
+        let ask = async || request(first.address, "GET", &path, &shown, "").await;
+        assert_eq!(patiently(ask).await.status, 200);
     }
 }
 

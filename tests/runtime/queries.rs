@@ -168,6 +168,51 @@ fn a_view_stays_as_it_was_while_its_tasks_go_on() {
 }
 
 #[test]
+fn a_view_of_one_task_has_its_rows_alone_and_looks_for_all_keys_there() {
+    on_each_backend(|backend| {
+        let log = log();
+        let (mut application, _directory) = start(&log, backend);
+        let queries = application.queries();
+        let keys: Vec<String> = (0..12).map(|number| format!("key-{number}")).collect();
+        let records: Vec<_> = keys.iter().map(|key| (key.as_str(), 1, 1_000)).collect();
+        let whole = view_at(&queries, &send(&log, &records));
+        let count = |view: &View| {
+            let sums = view.key_value::<String, i64>("sums").expect("a store");
+            let found = keys
+                .iter()
+                .filter(|key| sums.get(key).expect("read").is_some());
+            let (found, all) = (found.count(), sums.all().expect("rows").count());
+            assert_eq!(found, all, "what is listed is found");
+            all
+        };
+        assert_eq!(count(&whole), keys.len());
+        let tasks = queries.tasks();
+        assert_eq!(tasks.len(), PARTITIONS as usize);
+        let mut found = 0;
+        for task in &tasks {
+            let view = queries.view_of(task).expect("it is open");
+            assert_eq!(Some(view.positions()), queries.positions_of(task));
+            let places = view.positions();
+            assert!(
+                places
+                    .iter()
+                    .all(|(place, _)| place.partition == task.partition)
+            );
+            let rows = count(&view);
+            assert!(rows > 0 && rows < keys.len(), "{rows} rows in {task}");
+            found += rows;
+        }
+        assert_eq!(found, keys.len());
+        let other = marea::base::TaskId::new("sums", PARTITIONS);
+        let error = queries.view_of(&other).expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert_eq!(queries.positions_of(&other), None);
+        drop(whole);
+        application.close(DEADLINE).expect("closed");
+    });
+}
+
+#[test]
 fn readers_beside_busy_workers_see_whole_commits_only() {
     on_each_backend(|backend| {
         let log = log();
