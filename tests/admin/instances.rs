@@ -229,13 +229,13 @@ async fn a_question_goes_over_one_hop_at_most() {
     // Each would be sent to the other, and back, and so on.
     claim(&log, task, &format!("http://{}", second.address));
     let why = ask(first).await;
-    assert!(why.contains("it has it no more"), "{why}");
+    assert!(why.contains("which no longer has it"), "{why}");
     let why = ask(second).await;
-    assert!(why.contains("no other one has said"), "{why}");
+    assert!(why.contains("no other instance has announced it"), "{why}");
     claim(&log, task, "http://127.0.0.1:1");
     let why = ask(first).await;
     assert!(
-        why.contains("http://127.0.0.1:1, and it cannot be reached"),
+        why.contains("http://127.0.0.1:1, which cannot be reached"),
         "{why}"
     );
 }

@@ -151,7 +151,7 @@ impl Router {
     async fn elsewhere(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
         let mut owner = self.owner(task, RECENT_MS).await?;
         if ask.is_hop {
-            let message = format!("task {task} is not in this instance any more");
+            let message = format!("task {task} is not open in this instance any more");
             let failure = Failure::new(StatusCode::MISDIRECTED_REQUEST, message);
             let owner = owner.map(|owner| owner.text().to_owned());
             return Err(failure.with("task", task.to_string()).with("owner", owner));
@@ -275,13 +275,13 @@ fn respond(
 fn nobody(task: &TaskId, tried: Option<(Url, String)>) -> Failure {
     let message = match &tried {
         None => format!(
-            "task {task} is not open in this instance, and no other one has said that it has it; it may be being \
-             restored: ask again"
+            "task {task} is not open in this instance, and no other instance has announced it; it may be being restored: \
+             ask again"
         ),
-        Some((url, why)) => format!(
-            "task {task} was last open at {}, and {why}; ask again",
-            url.text()
-        ),
+        Some((url, why)) => {
+            let url = url.text();
+            format!("task {task} was last open at {url}, which {why}; ask again")
+        }
     };
     Failure::later(message).with("task", task.to_string())
 }

@@ -45,8 +45,8 @@ pub(super) async fn forward(
     let connecting = TcpStream::connect((url.host(), url.port()));
     let stream = match timeout(CONNECTING, connecting).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(format!("it cannot be reached: {error}")),
-        Err(_) => return Err("it cannot be reached in time".to_owned()),
+        Ok(Err(error)) => return Err(format!("cannot be reached: {error}")),
+        Err(_) => return Err("cannot be reached in time".to_owned()),
     };
     let _ = stream.set_nodelay(true);
     let exchange = async {
@@ -72,8 +72,8 @@ pub(super) async fn forward(
     };
     match timeout(wait + ANSWERING, exchange).await {
         Ok(Ok(relayed)) => Ok(relayed),
-        Ok(Err(error)) => Err(format!("it gave no answer: {error}")),
-        Err(_) => Err("it gave no answer in time".to_owned()),
+        Ok(Err(error)) => Err(format!("gave no answer: {error}")),
+        Err(_) => Err("gave no answer in time".to_owned()),
     }
 }
 
@@ -85,8 +85,8 @@ impl Relayed {
         let is_json = kind.is_some_and(|kind| kind == "application/json");
         match self.status == StatusCode::MISDIRECTED_REQUEST {
             false => None,
-            true if is_json => Some("it has it no more"),
-            true => Some("it does not answer to that name"),
+            true if is_json => Some("no longer has it"),
+            true => Some("does not answer to that name"),
         }
     }
 }
