@@ -74,6 +74,16 @@ impl Instance {
         guard: Guard,
         stores: impl FnOnce(ServedStores) -> ServedStores,
     ) -> Self {
+        Self::start_below("", log, guard, stores).await
+    }
+
+    /// One whose routes are below a path.
+    pub async fn start_below(
+        path: &str,
+        log: &Arc<dyn Log>,
+        guard: Guard,
+        stores: impl FnOnce(ServedStores) -> ServedStores,
+    ) -> Self {
         let application = Application::builder(topology(), "counting")
             .log(Arc::clone(log))
             .settings(Settings::in_memory())
@@ -84,9 +94,13 @@ impl Instance {
         let server = server.expect("a free port");
         let address = server.address();
         let served = stores(ServedStores::of(application.handle()));
-        let served = served.advertised_url(&format!("http://{address}"));
+        let served = served.advertised_url(&format!("http://{address}{path}"));
         let options = AdminOptions::new(guard).stores(served.expect("an address"));
         let router = router(application.handle(), options);
+        let router = match path {
+            "" => router,
+            path => axum::Router::new().nest(path, router),
+        };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let until = async { drop(stopped.await) };
         tokio::spawn(async move { server.serve(router, until).await });

@@ -122,6 +122,21 @@ async fn the_token_of_who_asks_is_shown_to_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn instances_whose_routes_are_below_a_path_ask_each_other() {
+    let log = log_at("memory:");
+    let first = Instance::start_below("/face", &log, open(), all).await;
+    let second = Instance::start_below("/face", &log, open(), all).await;
+    first.until_it_has(2).await;
+    second.until_it_has(2).await;
+    for (key, position) in send_to_each(&log) {
+        let path = format!("/face/stores/sums/key/%22{key}%22?at_least={position}");
+        let answer = first.get_patiently(&path).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["key"], key.as_str());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_sent_on_where_that_is_wanted() {
     let log = log_at("memory:");
     let redirects = |stores: marea::admin::ServedStores| all(stores).routing(Routing::Redirect);
