@@ -69,9 +69,12 @@
 //!     refused, at the latest once they have seen each other.
 //!     [a](super::conformance::members_must_agree_on_the_tasks)
 //!
+//! 16. Who is in a group is told by name, by a log that can tell ([`Log::members`]).
+//!     [a](super::conformance::a_groups_members_are_known_by_name)
+//!
 //! Memory:
 //!
-//! 16. A reader and a writer use about as much memory as they were given; even with almost none they
+//! 17. A reader and a writer use about as much memory as they were given; even with almost none they
 //!     still work, one record at a time.
 //!     [a](super::conformance::what_is_larger_than_a_clients_memory_passes)
 
@@ -292,6 +295,15 @@ pub trait Log: Send + Sync + fmt::Debug {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>>;
+
+    /// The names of the members that a group has now, those included whose process is gone and whose session is
+    /// not over yet. `None` where the log cannot tell.
+    ///
+    /// # Errors
+    /// `Unavailable` when the log cannot answer now.
+    fn members(&self, _group: &str) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
 
     /// Deletes a group's offsets, but not its generation, which only ever grows.
     ///

@@ -218,6 +218,11 @@ impl Log for MemoryLog {
         Ok(partitions.iter().map(one).collect())
     }
 
+    fn members(&self, group: &str) -> Result<Option<Vec<String>>> {
+        let now_ms = self.shared.env.monotonic_ms();
+        Ok(Some(self.shared.state().groups.members(group, now_ms)))
+    }
+
     fn delete_group(&self, group: &str) -> Result<()> {
         let mut state = self.shared.state();
         state

@@ -216,6 +216,11 @@ impl Log for OwnLog {
         Ok(partitions.iter().map(known).collect())
     }
 
+    fn members(&self, group: &str) -> Result<Option<Vec<String>>> {
+        let now_ms = self.0.env.monotonic_ms();
+        Ok(Some(self.0.state().groups.members(group, now_ms)))
+    }
+
     fn delete_group(&self, group: &str) -> Result<()> {
         let mut state = self.0.state();
         state.groups.check_empty(group, self.0.env.monotonic_ms())?;

@@ -56,6 +56,21 @@ pub(super) fn settle(member: &mut dyn Membership, wanted: impl Fn(&[u32]) -> boo
     }
 }
 
+/// Who is in a group is told by name, by a log that can tell.
+pub fn a_groups_members_are_known_by_name(factory: Factory<'_>) {
+    let log = start_with(factory, "t", 4);
+    let members = || log.members("g").expect("known");
+    let Some(none) = members() else {
+        return;
+    };
+    assert_eq!(none, [""; 0], "nobody yet");
+    let mut first = join(&*log, "first");
+    settle(&mut *first, |tasks| tasks.len() == 4);
+    assert_eq!(members(), Some(vec!["first".to_owned()]));
+    first.leave();
+    eventually("it is gone", || members() == Some(Vec::new()));
+}
+
 /// Appends a record and records progress on an input.
 pub(super) fn commit_as(log: &dyn Log, token: MemberToken, input: u32) -> Result<(), CommitError> {
     let mut commit = appends(&[(&at("out", 0), &["x"])]);

@@ -102,6 +102,7 @@ macro_rules! each_log_case {
             a_deleted_topic_is_gone_with_its_offsets
             records_before_an_offset_are_deleted
             a_group_is_deleted_once_it_has_no_members
+            a_groups_members_are_known_by_name
             a_reader_starts_at_its_positions
             a_reader_put_back_reaches_the_end_again
             a_paused_partition_keeps_its_position

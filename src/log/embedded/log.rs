@@ -186,6 +186,10 @@ impl Log for EmbeddedLog {
         Ok(partitions.iter().map(one).collect())
     }
 
+    fn members(&self, group: &str) -> Result<Option<Vec<String>>> {
+        self.shared.members(group).map(Some)
+    }
+
     fn delete_group(&self, group: &str) -> Result<()> {
         self.shared.delete_group(group)
     }

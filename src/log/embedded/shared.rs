@@ -252,6 +252,12 @@ impl Shared {
         Ok(result)
     }
 
+    pub(super) fn members(&self, group: &str) -> Result<Vec<String>> {
+        self.check_open()?;
+        let now_ms = self.env.monotonic_ms();
+        self.with_group(group, |groups| Ok(groups.members(group, now_ms)))
+    }
+
     pub(super) fn leave(&self, seat: &Seat) {
         // There is nobody to report an error to; the member is gone anyway.
         let _ = self.with_group(&seat.group, |groups| {

@@ -320,6 +320,15 @@ impl Groups {
         }
     }
 
+    /// The names of a group's members: see [`crate::log::Log::members`].
+    pub fn members(&mut self, group: &str, now_ms: u64) -> Vec<String> {
+        let Some(known) = self.groups.get_mut(group) else {
+            return Vec::new();
+        };
+        known.expel_silent(now_ms, None);
+        known.members.keys().cloned().collect()
+    }
+
     fn seated(&mut self, seat: &Seat) -> Result<&mut Group> {
         let group = self.groups.get_mut(&seat.group).filter(|group| {
             let member = group.members.get(&seat.member);

@@ -65,6 +65,7 @@ use std::sync::Arc;
 
 use super::kafka::address::Address;
 use super::kafka::cluster::Cluster;
+use super::kafka::cluster::members::GroupMember;
 use super::kafka::reader::KafkaReader;
 use super::kafka::writer::KafkaWriter;
 use super::{CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer};
@@ -168,6 +169,12 @@ impl Log for KafkaLog {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>> {
         self.cluster.committed(group, partitions)
+    }
+
+    fn members(&self, group: &str) -> Result<Option<Vec<String>>> {
+        let members = self.cluster.members(group)?;
+        let names = members.into_iter().map(GroupMember::into_name);
+        Ok(Some(names.collect()))
     }
 
     fn delete_group(&self, group: &str) -> Result<()> {

@@ -202,6 +202,11 @@ impl Log for Network {
         self.log.committed(group, partitions)
     }
 
+    fn members(&self, group: &str) -> Result<Option<Vec<String>>> {
+        self.shared.reach()?;
+        self.log.members(group)
+    }
+
     fn delete_group(&self, group: &str) -> Result<()> {
         self.shared.reach()?;
         self.log.delete_group(group)

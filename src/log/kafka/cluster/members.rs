@@ -38,6 +38,11 @@ pub(in crate::log::kafka) struct GroupMember {
 }
 
 impl GroupMember {
+    /// Its own name, or what the broker calls it where it has none.
+    pub(in crate::log::kafka) fn into_name(self) -> String {
+        self.name.unwrap_or(self.id)
+    }
+
     /// Whether it is the member of that name.
     pub(in crate::log::kafka) fn is(&self, member: &str) -> bool {
         self.name.as_deref() == Some(member)
