@@ -138,7 +138,9 @@ impl IntoResponse for Health {
 mod tests {
     use super::*;
     use crate::base::TaskId;
-    use crate::runtime::{Drops, Guarantee, MemorySnapshot, RestoringTask, WaitingTask};
+    use crate::runtime::{
+        Drops, Guarantee, MemorySnapshot, RestoringTask, TopologyChange, WaitingTask,
+    };
 
     fn about() -> About {
         About {
@@ -151,6 +153,7 @@ mod tests {
             topology_text: String::new(),
             topology_json: String::new(),
             topology_dot: String::new(),
+            change: TopologyChange::default(),
         }
     }
 

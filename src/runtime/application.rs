@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use futures::stream::{self, Stream, StreamExt};
 
+use super::comparing::{lay_out, no_log};
 use super::drain::Drain;
 use super::globals::Filling;
 use super::handle::About;
 use super::hooks::{Hooks, NoHooks};
-use super::layout::Layout;
 use super::liveness::Liveness;
 use super::moves::Moves;
 use super::opening::run as restore;
@@ -114,9 +114,7 @@ impl ApplicationBuilder {
     }
 
     pub(super) fn prepare(self) -> Result<Shared> {
-        let log = self
-            .log
-            .ok_or_else(|| Error::invalid("an application needs a log; give it one with `log`"))?;
+        let log = self.log.ok_or_else(no_log)?;
         if self.settings.workers == 0 {
             return Err(Error::invalid("an application needs at least one worker"));
         }
@@ -137,7 +135,8 @@ impl ApplicationBuilder {
         };
         let memory_bytes = self.settings.memory_bytes;
         let settings = self.settings.beside(log.memory_bytes());
-        let layout = Layout::prepare(&self.topology, &self.id, &*log, &settings)?;
+        let instance = directory.as_ref().map(StateDirectory::instance);
+        let (layout, change) = lay_out(&self.topology, &self.id, &*log, &settings, instance)?;
         let databases = layout.databases(settings.state_backend);
         let about = About {
             guarantee: settings.guarantee,
@@ -145,6 +144,7 @@ impl ApplicationBuilder {
             tasks: layout.specs.len(),
             memory_bytes,
             dead_letter_topic: settings.dead_letter_topic.clone(),
+            change,
             ..About::of(&self.topology, &self.id)
         };
         Ok(Shared {

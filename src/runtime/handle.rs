@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::status::Status;
 use super::worker::Shared;
-use super::{Guarantee, Queries, Snapshot};
+use super::{Guarantee, Queries, Snapshot, TopologyChange};
 use crate::base::{Env, Error, ErrorKind, Result};
 use crate::log::Log;
 use crate::topology::Topology;
@@ -31,6 +31,8 @@ pub struct About {
     pub topology_json: String,
     /// The same as formatted by [`Topology::describe_dot`].
     pub topology_dot: String,
+    /// What the start found on the log, and what it kept, added, moved and left behind.
+    pub change: TopologyChange,
 }
 
 impl About {
@@ -46,6 +48,7 @@ impl About {
             topology_text: topology.describe(),
             topology_json: topology.describe_json(),
             topology_dot: topology.describe_dot(),
+            change: TopologyChange::default(),
         }
     }
 }

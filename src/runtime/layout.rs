@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::moves::{self, Wanted, record_topic};
+use super::moves::{Notes, Wanted, record_topic};
 use super::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{ChangelogKeeps, StoreSpec};
 use crate::task::{DynamicTopic, DynamicTopics, GlobalStores, NodeId, TaskSpec};
-use crate::topology::{Idle, SubTopology, TopicLimits, Topology};
+use crate::topology::{Idle, Partitions, SubTopology, TopicLimits, Topology};
 
 /// The minimum interval at which a task sends a clock alone to a partition, in milliseconds.
 pub(super) const CLOCK_INTERVAL_MS: i64 = 1_000;
@@ -23,6 +23,10 @@ pub(super) struct Layout {
     pub(super) changelogs: BTreeMap<TaskId, Vec<Option<TopicPartition>>>,
     /// Which times exist, and in which task changelogs they belong.
     pub(super) wanted: Wanted,
+    /// What a start adds to the record of where they are.
+    pub(super) notes: Notes,
+    /// Whether there is such a record, or is to be one.
+    pub(super) keeps_record: bool,
     /// For each source node with a setting: the silence after which it no longer holds back time, in
     /// milliseconds; `None` for never.
     pub(super) idle_timeouts_ms: BTreeMap<NodeId, Option<u64>>,
@@ -31,6 +35,19 @@ pub(super) struct Layout {
     /// The task that fills the global stores of this instance, and its inputs.
     pub(super) global: Option<Arc<TaskSpec>>,
     pub(super) globals: GlobalStores,
+}
+
+/// What an application is to be on a log, before anything is made there.
+pub(super) struct LayoutPlan<'a> {
+    /// Without its tasks.
+    pub(super) layout: Layout,
+    /// The internal topics.
+    pub(super) topics: Vec<TopicSpec>,
+    pub(super) topology: &'a Topology,
+    partitions: Partitions,
+    limits: TopicLimits,
+    /// Where dead letters go, with the number of its partitions.
+    dead_letters: Option<(String, u32)>,
 }
 
 impl Layout {
@@ -46,18 +63,16 @@ impl Layout {
             .any(|input| self.is_repartition(&input.topic))
     }
 
-    /// Reads the settings of the user's topics, decides all numbers of partitions and creates the
-    /// internal topics.
+    /// Reads the settings of the user's topics and decides all numbers of partitions.
     ///
     /// # Errors
-    /// `Invalid` for a missing topic, for joined topics that are not co-partitioned, and for an internal
-    /// topic that exists with other settings.
-    pub(super) fn prepare(
-        topology: &Topology,
+    /// `Invalid` for a missing topic, and for joined topics that are not co-partitioned.
+    pub(super) fn plan<'a>(
+        topology: &'a Topology,
         application: &str,
         log: &dyn Log,
         settings: &Settings,
-    ) -> Result<Self> {
+    ) -> Result<LayoutPlan<'a>> {
         check_changelogs(topology.stores())?;
         let mut limits = TopicLimits::default();
         let partitions = topology.resolve_partitions(|name| {
@@ -73,9 +88,6 @@ impl Layout {
             limits.named = named_topics(log, application)?;
         }
         let dead_letters = dead_letters(log, settings, &mut limits)?;
-        let dead_letters = dead_letters
-            .as_ref()
-            .map(|(name, count)| (name.as_str(), *count));
         let mut topics = Vec::new();
         let names = |part: &SubTopology| part.stores.clone();
         let mut layout = Self {
@@ -83,6 +95,8 @@ impl Layout {
             specs: BTreeMap::new(),
             changelogs: BTreeMap::new(),
             wanted: Wanted::default(),
+            notes: Notes::default(),
+            keeps_record: false,
             idle_timeouts_ms: BTreeMap::new(),
             repartitions: Vec::new(),
             globals: GlobalStores::new(topology.global().into_iter().flat_map(names)),
@@ -101,20 +115,13 @@ impl Layout {
             topics.push(TopicSpec::new(&name, partitions.of(topic)));
             layout.repartitions.push(name);
         }
-        let spec = |part: &SubTopology, partition, limits: &TopicLimits| {
-            topology.task_spec(
-                application,
-                part,
-                partition,
-                &partitions,
-                limits,
-                dead_letters,
-            )
-        };
         for part in topology.subtopologies() {
             let count = topology.task_count(part, &partitions);
+            let dead_letters = lent(dead_letters.as_ref());
             // The first task reads every topic that the others read.
-            if spec(part, 0, &limits).is_stateful() {
+            let first =
+                topology.task_spec(application, part, 0, &partitions, &limits, dead_letters);
+            if first.is_stateful() {
                 let name = task_changelog(application, &part.name);
                 let topic = TopicSpec::new(name, count);
                 topics.push(topic.with_cleanup(Cleanup::Compact));
@@ -126,32 +133,18 @@ impl Layout {
             }
         }
         if !layout.wanted.is_empty() {
-            moves::check(log, application, &layout.wanted)?;
+            layout.keeps_record = true;
             let topic = TopicSpec::new(record_topic(application), 1);
             topics.push(topic.with_cleanup(Cleanup::Compact));
         }
-        log.create_topics(&topics)
-            .and_then(|()| log.check_topics(&topics))
-            .map_err(|error| error.context("the application's own topics"))?;
-        for wanted in topics {
-            if let Some(topic) = log.topic(&wanted.name)? {
-                limits
-                    .max_record_bytes
-                    .insert(wanted.name, topic.max_record_bytes);
-            }
-        }
-        for part in topology.subtopologies() {
-            let name = part.shared_name();
-            for partition in 0..topology.task_count(part, &partitions) {
-                let task = TaskId::new(name.clone(), partition);
-                let mut spec = spec(part, partition, &limits);
-                spec.globals = layout.globals.clone();
-                let changelogs = changelogs(application, &task, &spec);
-                layout.changelogs.insert(task.clone(), changelogs);
-                layout.specs.insert(task, Arc::new(spec));
-            }
-        }
-        Ok(layout)
+        Ok(LayoutPlan {
+            layout,
+            topics,
+            topology,
+            partitions,
+            limits,
+            dead_letters,
+        })
     }
 
     /// How many databases this instance has open if it runs all tasks.
@@ -177,6 +170,58 @@ impl Layout {
         let found = self.specs.get(task);
         found.ok_or_else(|| Error::internal(format!("the application has no task {task}")))
     }
+}
+
+impl LayoutPlan<'_> {
+    /// Creates the internal topics, and decides what the tasks are.
+    ///
+    /// # Errors
+    /// `Invalid` for an internal topic that exists with other settings.
+    pub(super) fn make(self, log: &dyn Log) -> Result<Layout> {
+        let Self {
+            mut layout,
+            topics,
+            topology,
+            partitions,
+            mut limits,
+            dead_letters,
+        } = self;
+        log.create_topics(&topics)
+            .and_then(|()| log.check_topics(&topics))
+            .map_err(|error| error.context("the application's own topics"))?;
+        for wanted in topics {
+            if let Some(topic) = log.topic(&wanted.name)? {
+                limits
+                    .max_record_bytes
+                    .insert(wanted.name, topic.max_record_bytes);
+            }
+        }
+        let application = layout.application.clone();
+        for part in topology.subtopologies() {
+            let name = part.shared_name();
+            for partition in 0..topology.task_count(part, &partitions) {
+                let task = TaskId::new(name.clone(), partition);
+                let dead_letters = lent(dead_letters.as_ref());
+                let mut spec = topology.task_spec(
+                    &application,
+                    part,
+                    partition,
+                    &partitions,
+                    &limits,
+                    dead_letters,
+                );
+                spec.globals = layout.globals.clone();
+                let changelogs = changelogs(&application, &task, &spec);
+                layout.changelogs.insert(task.clone(), changelogs);
+                layout.specs.insert(task, Arc::new(spec));
+            }
+        }
+        Ok(layout)
+    }
+}
+
+fn lent(dead_letters: Option<&(String, u32)>) -> Option<(&str, u32)> {
+    dead_letters.map(|(name, partitions)| (name.as_str(), *partitions))
 }
 
 /// The partitions that a task reads.

@@ -9,13 +9,17 @@
 //!       +----- starts --> Liveness: heartbeats while workers are busy
 //! ```
 //!
+//! Before anything is created, the topology is compared with what is on the log (`change`).
+//!
 //! Other threads read what tasks have committed (`queries`).
 //!
 //! A worker that ends is never ignored: its failure stops the application, and the state, the error and
 //! the exit code report it. The runtime uses the log only through its traits.
 
 mod application;
+mod change;
 mod commit;
+mod comparing;
 mod drain;
 mod figures;
 mod globals;
@@ -36,6 +40,9 @@ mod watch;
 mod worker;
 
 pub use application::{Application, ApplicationBuilder};
+pub use change::{
+    MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned, RowCount, TopologyChange,
+};
 pub use figures::{InputSnapshot, Latencies, MemorySnapshot, StoreSnapshot, WorkerMemory};
 pub use handle::{About, Handle};
 pub use hooks::{Hooks, NoHooks, Point};

@@ -64,6 +64,11 @@ pub struct Settings {
     pub dead_letter_topic: Option<String>,
     /// What happens when input records were deleted before they were read.
     pub deleted_unread: DeletedUnread,
+    /// What a topology may leave behind: names of stores, of nodes with timers, and of repartitions that an earlier
+    /// topology of the application had. An application whose topology does not use what is on the log refuses to start
+    /// and names it; one that it is given here is left on the log, which is remembered: no later start asks again.
+    /// A name is for one change: take it out again after that.
+    pub accept_orphans: Vec<String>,
     /// Where committed rows live.
     pub state_backend: StateBackend,
     /// Maximum number of records that a task processes before the worker returns to its other duties.
@@ -123,6 +128,7 @@ impl Default for Settings {
             policies: ErrorPolicies::default(),
             dead_letter_topic: None,
             deleted_unread: DeletedUnread::Continue,
+            accept_orphans: Vec::new(),
             state_backend: StateBackend::default(),
             records_per_step: 1_000,
             step_ms: 5,

@@ -48,6 +48,7 @@ pub use globals::{GlobalRows, GlobalStores};
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use limits::{Progress, StepLimits};
+pub(crate) use origins::is_clock_alone;
 pub use origins::{CLOCK_HEADER, SinkTime};
 pub use outlets::Outlets;
 pub use place::Place;

@@ -113,6 +113,15 @@ impl ClockMark {
     }
 }
 
+/// Whether a record of a repartition topic is nothing but a clock.
+///
+/// # Errors
+/// `Corrupt` for a clock that this version cannot read.
+pub(crate) fn is_clock_alone(record: &RecordRef<'_>) -> Result<bool> {
+    let mark = ClockMark::of(record)?;
+    Ok(mark.is_some_and(|mark| mark.carrier != Carrier::Record))
+}
+
 /// Why an origin is left out, as stored in its slot; a lease is its time plus [`LEASED`].
 const NEVER: i64 = NO_TIMESTAMP;
 const BACK_FROM_SILENCE: i64 = -2;

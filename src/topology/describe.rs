@@ -163,6 +163,11 @@ impl Topology {
 }
 
 fn describe_store(store: &StoreSpec) -> String {
+    format!("{}: {}", store.name, store_text(store))
+}
+
+/// What is said of a store, without its name.
+pub(crate) fn store_text(store: &StoreSpec) -> String {
     let medium = match store.medium {
         Medium::Persistent => "persistent",
         Medium::InMemory => "in-memory",
@@ -174,5 +179,5 @@ fn describe_store(store: &StoreSpec) -> String {
         Changelog::Source(topic) => format!(", restored from {topic}"),
     };
     let (key, value) = &store.codecs;
-    format!("{}: {medium} {kind}, {key} -> {value}{logged}", store.name)
+    format!("{medium} {kind}, {key} -> {value}{logged}")
 }

@@ -19,6 +19,7 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use describe::store_text;
 pub use partitions::Partitions;
 pub use specs::TopicLimits;
 pub use subtopology::SubTopology;

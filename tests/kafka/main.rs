@@ -29,6 +29,7 @@ mod process;
 mod proxy;
 mod raw;
 mod refusals;
+mod orphans;
 mod renamed;
 mod rolling;
 mod security;
@@ -67,7 +68,7 @@ use marea::log::conformance::CASES;
 /// kind waits for brokers most of the time.
 const OWN: &str = "MAREA_KAFKA_OWN_CASES";
 
-const COMMON_CASES: [&[(&str, Case)]; 14] = [
+const COMMON_CASES: [&[(&str, Case)]; 15] = [
     cases::CASES,
     refusals::CASES,
     raw::CASES,
@@ -78,6 +79,7 @@ const COMMON_CASES: [&[(&str, Case)]; 14] = [
     tasks::CASES,
     twins::CASES,
     renamed::CASES,
+    orphans::CASES,
     rolling::CASES,
     staging::CASES,
     interop::CASES,

@@ -30,6 +30,7 @@ mod looped;
 mod merged;
 mod open_files;
 mod orders;
+mod orphans;
 mod outage;
 mod pipeline;
 mod real_readings;

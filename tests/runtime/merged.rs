@@ -138,7 +138,7 @@ fn what_nobody_would_read_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     for part in [
         SECOND,
-        "1 unread records",
+        "1 unread record",
         "until its lag is 0",
         "delete the topic",
     ] {

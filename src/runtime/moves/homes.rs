@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::scan::Contents;
-use crate::base::{Error, Result};
 use crate::task::{NodeSpec, TimeOf, TopicName};
 use crate::topology::{SubTopology, Topology};
 
 /// The first byte of a row.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Between the names of sub-topologies, which have none in them.
-const SEPARATOR: &str = "/";
+pub(super) const SEPARATOR: &str = "/";
 
 /// The name of the topic with the record.
 pub(in crate::runtime) fn record_topic(application: &str) -> String {
@@ -20,7 +18,7 @@ pub(in crate::runtime) fn record_topic(application: &str) -> String {
 /// What a topology keeps times of, and in the task changelog of which sub-topology.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Wanted {
-    pub(super) homes: BTreeMap<TimeOf, String>,
+    pub(in crate::runtime) homes: BTreeMap<TimeOf, String>,
     /// The number of tasks of each sub-topology that has a task changelog.
     pub(super) tasks: BTreeMap<String, u32>,
 }
@@ -59,34 +57,9 @@ impl Wanted {
 /// What the record says: of each the sub-topologies whose task changelog has had its times, the present one
 /// first. What a topology no longer has stays in it, for when it comes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::runtime) struct Homes(pub(super) BTreeMap<TimeOf, Vec<String>>);
+pub(in crate::runtime) struct Homes(pub(in crate::runtime) BTreeMap<TimeOf, Vec<String>>);
 
 impl Homes {
-    /// Reads the rows of the topic.
-    ///
-    /// # Errors
-    /// `Corrupt` for one that this version cannot read; the message says what to do.
-    pub(super) fn read(rows: &Contents, topic: &str) -> Result<Self> {
-        let mut homes = BTreeMap::new();
-        for (key, row) in rows {
-            let of = std::str::from_utf8(key).ok().and_then(TimeOf::parse);
-            let names = row.split_first().and_then(|(version, names)| {
-                let names = std::str::from_utf8(names).ok()?;
-                (*version == VERSION && !names.is_empty()).then_some(names)
-            });
-            let (Some(of), Some(names)) = (of, names) else {
-                return Err(Error::corrupt(format!(
-                    "topic {topic} has a row {:?} that this version cannot read: use the version that wrote it or \
-                     a newer one; if something else writes to this topic, run under another application id",
-                    String::from_utf8_lossy(key)
-                )));
-            };
-            let names = names.split(SEPARATOR).map(str::to_owned).collect();
-            homes.insert(of, names);
-        }
-        Ok(Self(homes))
-    }
-
     /// A row of the topic: its key and its value.
     pub(super) fn row(of: &TimeOf, names: &[String]) -> (Vec<u8>, Vec<u8>) {
         let names = names.join(SEPARATOR);
@@ -97,8 +70,13 @@ impl Homes {
     }
 
     /// The sub-topology whose task changelog has the times.
-    pub(super) fn home(&self, of: &TimeOf) -> Option<&str> {
+    pub(in crate::runtime) fn home(&self, of: &TimeOf) -> Option<&str> {
         self.0.get(of)?.first().map(String::as_str)
+    }
+
+    /// Whether times of it are anywhere.
+    pub(in crate::runtime) fn has(&self, of: &TimeOf) -> bool {
+        self.0.contains_key(of)
     }
 
     /// The sub-topologies that have had a store before, the last one first.
@@ -119,36 +97,5 @@ impl Homes {
         let known = self.0.get(of).into_iter().flatten();
         let others = known.filter(|name| *name != home).cloned();
         [home.to_owned()].into_iter().chain(others).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::ErrorKind;
-
-    #[test]
-    fn rows_are_read_as_they_were_written_and_others_are_refused() {
-        let of = TimeOf::Store("counts".to_owned());
-        let names = ["b".to_owned(), "a.c".to_owned()];
-        let rows: Contents = [Homes::row(&of, &names)].into_iter().collect();
-        let homes = Homes::read(&rows, "app-topology").expect("read");
-        assert_eq!(homes.home(&of), Some("b"));
-        assert_eq!(homes.before("counts"), ["a.c"]);
-        assert_eq!(homes.before("other"), [""; 0]);
-        assert_eq!(homes.with(&of, "a.c"), ["a.c", "b"], "once each");
-        let (key, value) = Homes::row(&of, &names);
-        for (key, value) in [
-            (b"shop counts".to_vec(), value.clone()),
-            (b"counts".to_vec(), value.clone()),
-            (key.clone(), b"\x02b".to_vec()),
-            (key.clone(), Vec::new()),
-            (key, b"\x01".to_vec()),
-        ] {
-            let rows = [(key, value)].into_iter().collect();
-            let error = Homes::read(&rows, "app-topology").expect_err("refused");
-            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-            assert!(error.message().contains("app-topology"), "{error}");
-        }
     }
 }

@@ -27,6 +27,7 @@
 
 mod homes;
 mod plan;
+mod record;
 mod scan;
 mod settling;
 mod unread;
@@ -36,8 +37,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(super) use homes::{Homes, Wanted, record_topic};
+pub(super) use plan::Plan;
+pub(super) use record::{Notes, Record};
 
-use self::plan::Plan;
 use self::scan::Scan;
 use self::settling::{Settling, Step};
 use super::worker::Shared;
@@ -76,7 +78,7 @@ impl Moves {
         if let Stage::Settled(_) = &*stage {
             return Ok(Moved::Done);
         }
-        if shared.layout.wanted.is_empty() {
+        if !shared.layout.keeps_record {
             *stage = Stage::Settled(Arc::default());
             return Ok(Moved::Done);
         }
@@ -121,19 +123,33 @@ impl Moves {
     }
 }
 
-/// Refuses a topology whose times could not move, or that would leave records unread in repartition topics, before
-/// anything is created for it.
+/// What the record says; `None` where there is none.
 ///
 /// # Errors
-/// `Invalid` for what cannot move and for unread records, `Corrupt` for a record that cannot be read; those of the log.
-pub(super) fn check(log: &dyn Log, application: &str, wanted: &Wanted) -> Result<()> {
+/// `Corrupt` for a record that cannot be read; those of the log.
+pub(super) fn recorded(log: &dyn Log, application: &str) -> Result<Option<Record>> {
     let topic = record_topic(application);
     if log.topic(&topic)?.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let partition = TopicPartition::new(topic.as_str(), 0);
     let mut found = Scan::begin(log, vec![partition.clone()])?.finish(log)?;
-    let recorded = Homes::read(&found.remove(&partition).unwrap_or_default(), &topic)?;
-    Plan::between(&recorded, wanted).check(log, application, wanted)?;
-    unread::check(log, application, &recorded, wanted)
+    let rows = found.remove(&partition).unwrap_or_default();
+    Record::read(&rows, &topic).map(Some)
+}
+
+/// Refuses a topology whose times could not move, or that would leave records unread in repartition topics, before
+/// anything is created for it. `is_judged` tells repartition topics about which the settings have decided.
+///
+/// # Errors
+/// `Invalid` for what cannot move and for unread records; those of the log.
+pub(super) fn check(
+    record: &Record,
+    log: &dyn Log,
+    application: &str,
+    wanted: &Wanted,
+    is_judged: impl Fn(&str) -> bool,
+) -> Result<()> {
+    Plan::between(&record.homes, wanted).check(log, application, wanted)?;
+    unread::check(log, application, &record.homes, wanted, is_judged)
 }

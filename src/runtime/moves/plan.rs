@@ -11,16 +11,16 @@ use crate::task::{OF_TASKS, TimeOf};
 
 /// From the task changelog of one sub-topology to that of another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Way {
-    pub(super) from: String,
-    pub(super) to: String,
+pub(in crate::runtime) struct Way {
+    pub(in crate::runtime) from: String,
+    pub(in crate::runtime) to: String,
 }
 
 /// What differs between the record and a topology.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(in crate::runtime) struct Plan {
     /// What has times elsewhere.
-    pub(super) moved: BTreeMap<TimeOf, Way>,
+    pub(in crate::runtime) moved: BTreeMap<TimeOf, Way>,
     /// The rows of the record that change, those of `moved` among them.
     pub(super) rows: BTreeMap<TimeOf, Vec<String>>,
 }
@@ -29,7 +29,7 @@ pub(super) struct Plan {
 pub(super) type Rows = BTreeMap<String, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
 
 impl Plan {
-    pub(super) fn between(recorded: &Homes, wanted: &Wanted) -> Self {
+    pub(in crate::runtime) fn between(recorded: &Homes, wanted: &Wanted) -> Self {
         let mut plan = Self::default();
         for (of, home) in &wanted.homes {
             let known = recorded.home(of);

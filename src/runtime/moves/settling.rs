@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::homes::{Homes, record_topic};
 use super::plan::Plan;
+use super::record::{Changes, Record};
 use super::scan::{Contents, Scan, Scanned};
 use crate::base::{Error, ErrorKind, Result, TopicPartition};
 use crate::log::{BatchesBuilder, Commit, CommitError, Log, Records, Writer};
@@ -21,8 +22,10 @@ const WRITER_BYTES: usize = 0;
 pub(super) struct Settling {
     record: TopicPartition,
     writer: Box<dyn Writer>,
-    recorded: Homes,
+    recorded: Record,
     plan: Plan,
+    /// What changes in the record beside where times are.
+    notes: Changes,
     stage: Stage,
 }
 
@@ -50,8 +53,9 @@ impl Settling {
         Ok(Self {
             record,
             writer,
-            recorded: Homes::default(),
+            recorded: Record::default(),
             plan: Plan::default(),
+            notes: Changes::new(),
             stage,
         })
     }
@@ -80,11 +84,13 @@ impl Settling {
         shared: &Shared,
     ) -> Result<Step> {
         let rows = found.remove(&self.record).unwrap_or_default();
-        self.recorded = Homes::read(&rows, &self.record.topic)?;
+        self.recorded = Record::read(&rows, &self.record.topic)?;
         let wanted = &shared.layout.wanted;
-        self.plan = Plan::between(&self.recorded, wanted);
-        if self.plan.is_empty() {
-            return Ok(Step::Done(std::mem::take(&mut self.recorded)));
+        self.plan = Plan::between(&self.recorded.homes, wanted);
+        let wall_ms = shared.env.wall_ms();
+        self.notes = shared.layout.notes.changes(&self.recorded, wall_ms);
+        if self.plan.is_empty() && self.notes.is_empty() {
+            return Ok(Step::Done(std::mem::take(&mut self.recorded.homes)));
         }
         let (application, log) = (&shared.layout.application, &*shared.log);
         self.plan.check(log, application, wanted)?;
@@ -111,7 +117,7 @@ impl Settling {
     fn await_commits(&self, application: &str, log: &dyn Log) -> Result<()> {
         let parts = self.plan.parts();
         let mut inputs = Vec::new();
-        for (of, names) in &self.recorded.0 {
+        for (of, names) in &self.recorded.homes.0 {
             if let (TimeOf::Source(topic), Some(home)) = (of, names.first())
                 && parts.contains(home.as_str())
                 && let Some(spec) = log.topic(topic)?
@@ -154,6 +160,9 @@ impl Settling {
             let (key, value) = Homes::row(of, names);
             builder.push(Some(&key), Some(&value), wall_ms, &[]);
         }
+        for (key, value) in &self.notes {
+            builder.push(Some(key), value.as_deref(), wall_ms, &[]);
+        }
         let batches = builder.seal().into_iter();
         let appends = batches.map(|batch| (self.record.clone(), batch));
         commit.appends.extend(appends);
@@ -178,7 +187,7 @@ impl Settling {
         for (of, way) in &self.plan.moved {
             tracing::info!(%of, from = %way.from, to = %way.to, "times moved to another task changelog");
         }
-        let mut homes = std::mem::take(&mut self.recorded);
+        let mut homes = std::mem::take(&mut self.recorded.homes);
         homes.0.append(&mut self.plan.rows);
         Ok(Step::Done(homes))
     }

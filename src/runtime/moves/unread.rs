@@ -21,8 +21,10 @@ pub(super) fn check(
     application: &str,
     recorded: &Homes,
     wanted: &Wanted,
+    is_judged: impl Fn(&str) -> bool,
 ) -> Result<()> {
-    for topic in exchanged(application, recorded, wanted) {
+    let exchanged = exchanged(application, recorded, wanted).into_iter();
+    for topic in exchanged.filter(|topic| !is_judged(topic)) {
         let unread = unread(log, application, topic)?;
         if unread > 0 {
             return Err(Error::invalid(format!(
