@@ -7,7 +7,7 @@ use super::{AdminOptions, Section};
 const INDEX: &str = include_str!("page/index.html");
 
 /// The files beside it: name, content type, content.
-pub(super) const FILES: [(&str, &str, &str); 9] = [
+pub(super) const FILES: [(&str, &str, &str); 10] = [
     ("icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("page.css", CSS, include_str!("page/page.css")),
     ("page.js", JS, include_str!("page/page.js")),
@@ -15,6 +15,7 @@ pub(super) const FILES: [(&str, &str, &str); 9] = [
     ("rates.js", JS, include_str!("page/rates.js")),
     ("stream.js", JS, include_str!("page/stream.js")),
     ("flow.js", JS, include_str!("page/flow.js")),
+    ("change.js", JS, include_str!("page/change.js")),
     ("tables.js", JS, include_str!("page/tables.js")),
     ("letters.js", JS, include_str!("page/letters.js")),
 ];

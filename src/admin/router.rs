@@ -46,6 +46,8 @@ struct Face {
     guard: Guard,
     sections: Vec<Section>,
     index: String,
+    /// The topology as JSON, with what the start found.
+    topology_json: String,
     dead_letters: DeadLetters,
 }
 
@@ -68,6 +70,7 @@ pub fn router(handle: Handle, mut options: AdminOptions) -> Router {
     }
     let face = Arc::new(Face {
         index: page::index(&handle.about().application, &options),
+        topology_json: state::topology(handle.about()),
         dead_letters: DeadLetters::new(handle.clone()),
         sections: options.sections,
         guard: options.guard,
@@ -216,23 +219,27 @@ async fn topology(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     const DOT: &str = "text/vnd.graphviz";
+    const TEXT: &str = "text/plain; charset=utf-8";
     let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let accepts = |kind: &str| accepts.is_some_and(|accepted| accepted.contains(kind));
     let format = query.format.as_deref();
     let about = routes.face.handle.about();
+    let json = ("application/json", routes.face.topology_json.clone());
     let (content_type, text) = match format {
-        Some("json") => ("application/json", &about.topology_json),
-        Some("dot") => (DOT, &about.topology_dot),
-        Some("text") => ("text/plain; charset=utf-8", &about.topology_text),
+        Some("json") => json,
+        Some("dot") => (DOT, about.topology_dot.clone()),
+        Some("text") => (TEXT, about.topology_text.clone()),
+        Some("change") => (TEXT, about.change.to_string()),
         Some(other) => {
-            let message = format!("topology has no format {other:?}; ask for json, dot or text");
+            let message =
+                format!("topology has no format {other:?}; ask for json, dot, text or change");
             return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
         }
-        None if accepts(DOT) => (DOT, &about.topology_dot),
-        None if accepts("text/plain") => ("text/plain; charset=utf-8", &about.topology_text),
-        None => ("application/json", &about.topology_json),
+        None if accepts(DOT) => (DOT, about.topology_dot.clone()),
+        None if accepts("text/plain") => (TEXT, about.topology_text.clone()),
+        None => json,
     };
-    Ok(([(CONTENT_TYPE, content_type)], text.clone()).into_response())
+    Ok(([(CONTENT_TYPE, content_type)], text).into_response())
 }
 
 async fn state_now(State(routes): State<Routes>) -> Response {

@@ -64,6 +64,13 @@ pub(super) fn json(about: &About, snapshot: &Snapshot, wall_ms: i64, redriven: u
     })
 }
 
+/// The topology, and under `change` what the start found on the log.
+pub(super) fn topology(about: &About) -> String {
+    let mut topology: Value = serde_json::from_str(&about.topology_json).unwrap_or_default();
+    topology["change"] = serde_json::to_value(&about.change).unwrap_or_default();
+    topology.to_string()
+}
+
 /// What each section shows now; null for one that shows nothing, or whose function panics.
 pub(super) fn sections(sections: &[Section]) -> Value {
     let data = sections.iter().map(|section| {

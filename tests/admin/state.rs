@@ -37,6 +37,17 @@ async fn the_topology_is_shown_as_it_is_wanted() {
         json.json()["subtopologies"].as_array().map(Vec::len),
         Some(2)
     );
+    let change = &json.json()["change"];
+    assert_eq!(change["application"], "words");
+    assert_eq!(change["adds"][0]["name"], "counts", "{change}");
+    assert_eq!(change["adds"][0]["topic"], "words-counts-changelog");
+    assert_eq!(change["orphans"], serde_json::json!([]));
+    let change = get(served.address, "/topology?format=change").await;
+    assert!(
+        change.body.contains("  adds     store counts ("),
+        "{}",
+        change.body
+    );
     let dot = get(served.address, "/topology?format=dot").await;
     assert!(dot.body.starts_with("digraph topology {"), "{}", dot.body);
     let accept = [("Accept", "text/vnd.graphviz")];

@@ -15,8 +15,9 @@ export class Flow {
   #state = null;
   #width = 0;
 
-  constructor(mount, rates) {
-    Object.assign(this, { mount, rates });
+  // `onTopology` gets the topology once it is known.
+  constructor(mount, rates, onTopology) {
+    Object.assign(this, { mount, rates, onTopology });
     new ResizeObserver(() => {
       if (Math.abs(mount.clientWidth - this.#width) > 1 && this.#graph) this.#place();
     }).observe(mount);
@@ -41,6 +42,7 @@ export class Flow {
       const answer = await ask("topology?format=json");
       if (!answer.ok) throw new Error(await answer.text());
       this.#topology = await answer.json();
+      this.onTopology(this.#topology);
       this.#build();
       this.#write();
     } catch (error) {

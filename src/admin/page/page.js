@@ -1,3 +1,4 @@
+import { showChange } from "./change.js";
 import { Flow } from "./flow.js";
 import { Letters } from "./letters.js";
 import { Rates } from "./rates.js";
@@ -18,7 +19,7 @@ const topics = new Topics(at("topics"), rates);
 const tasks = new Tasks(at("tasks"));
 const workers = new Workers(at("workers"), rates);
 const stores = new Stores(at("stores"), rates);
-const flow = new Flow(at("flow"), rates);
+const flow = new Flow(at("flow"), rates, (topology) => showChange(at("change"), topology.change));
 const letters = new Letters(at("letters"), { announce, askToken });
 const stateListeners = [];
 const staleListeners = [];

@@ -3,7 +3,7 @@
 import { quantile, Sparkline } from "./rates.js";
 import { byteRate, bytes, command, count, DASH, duration, element, number, plural, rate, say, share, time } from "./words.js";
 
-class Table {
+export class Table {
   #rows = new Map();
 
   // `columns` are names with a class each.
