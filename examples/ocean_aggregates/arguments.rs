@@ -79,6 +79,10 @@ pub struct Arguments {
     /// files aside. State is rebuilt at the next start.
     #[arg(long, conflicts_with_all = ["replay", "kafka"])]
     pub repair: bool,
+    /// What the pipeline may leave behind on the log: names of stores that an earlier version of it had and this
+    /// one has not. A start that would leave something names it.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub accept_orphans: Vec<String>,
     /// Seed of the simulated readings.
     #[arg(long, default_value = "1")]
     pub seed: u64,

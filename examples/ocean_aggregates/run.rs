@@ -77,6 +77,7 @@ impl Setting {
                 ..ErrorPolicies::default()
             },
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
+            accept_orphans: arguments.accept_orphans.clone(),
             // Simulated sensors continue a day after those of the previous run.
             timestamp_ahead_max_ms: match arguments.input {
                 Some(_) => Settings::default().timestamp_ahead_max_ms,

@@ -29,6 +29,10 @@ struct Arguments {
     /// A settings file
     #[arg(long, env = "OCEAN_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Print what this release would keep, add and leave behind of what is on the log, and do nothing else. Ends
+    /// with 2 where it would refuse to start
+    #[arg(long)]
+    compare: bool,
     #[command(flatten)]
     given: Given,
 }
@@ -64,5 +68,8 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let file = arguments.config.as_deref().map(Given::read).transpose()?;
     let settings = arguments.given.or(file.unwrap_or_default()).settings()?;
-    service::run(&settings)
+    match arguments.compare {
+        true => service::compare(&settings),
+        false => service::run(&settings),
+    }
 }

@@ -25,8 +25,9 @@ use std::time::Duration;
 
 use marea::admin::{self, AdminOptions, Guard, Limits, Reads, Server, Token};
 use marea::base::{Env, Error, Result, SystemEnv};
-use marea::log::{self, Budget, OpenOptions};
+use marea::log::{self, Budget, Log, OpenOptions};
 use marea::runtime::{self, Application, ErrorPolicies, Policy, StopSignal};
+use marea::topology::Topology;
 use tokio::sync::watch;
 
 use self::api::Service;
@@ -61,13 +62,8 @@ pub fn run(settings: &Settings) -> Result<()> {
         .map_err(|cause| Error::invalid("the system gives no threads").with_source(cause))?;
     // The address first: errors in it then cost nothing.
     let server = runtime.block_on(bind(settings))?;
-    let topology = topology::build(topology::Options {
-        window: settings.window,
-        grace: settings.grace,
-        ..topology::Options::default()
-    })?;
-    let budget = Budget::new(settings.memory_bytes / 4);
-    let log = log::open(&settings.log, &OpenOptions::new(Arc::clone(&env), budget))?;
+    let topology = topology(settings)?;
+    let log = open(settings, &env)?;
     let patiently = |doing: &str, ask: &mut dyn FnMut() -> Result<()>| {
         wait_out(&*env, || stop.is_set(), doing, ask)
     };
@@ -146,6 +142,32 @@ pub fn run(settings: &Settings) -> Result<()> {
     failed.map_or(closed, Err)
 }
 
+/// Prints what a start on this log would keep, add, move, leave behind and refuse, and makes nothing.
+///
+/// # Errors
+/// `Invalid` where it would refuse to start.
+pub fn compare(settings: &Settings) -> Result<()> {
+    let env: Arc<dyn Env> = SystemEnv::shared();
+    let builder = Application::builder(topology(settings)?, APPLICATION);
+    let builder = builder.log(open(settings, &env)?);
+    let change = builder.settings(pipeline(settings)).compare()?;
+    say(change.to_string().trim_end())?;
+    change.check()
+}
+
+fn topology(settings: &Settings) -> Result<Topology> {
+    topology::build(topology::Options {
+        window: settings.window,
+        grace: settings.grace,
+        ..topology::Options::default()
+    })
+}
+
+fn open(settings: &Settings, env: &Arc<dyn Env>) -> Result<Arc<dyn Log>> {
+    let budget = Budget::new(settings.memory_bytes / 4);
+    log::open(&settings.log, &OpenOptions::new(Arc::clone(env), budget))
+}
+
 /// Waits for a signal, which returns `None`, or a failure.
 async fn ended(stop: &StopSignal, application: &Application, intake: &Intake) -> Option<Error> {
     loop {
@@ -207,6 +229,7 @@ fn pipeline(settings: &Settings) -> runtime::Settings {
             ..ErrorPolicies::default()
         },
         dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
+        accept_orphans: settings.accept_orphans.clone(),
         ..runtime::Settings::default()
     }
 }

@@ -74,6 +74,15 @@ pub struct Given {
     /// [default: 1000000]
     #[arg(long, env = "OCEAN_KEYS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keys: Option<u32>,
+    /// What the pipeline may leave behind on the log: names of stores that an earlier release of it had and this one
+    /// has not, separated by commas. A start that would leave something names it
+    #[arg(
+        long,
+        env = "OCEAN_ACCEPT_ORPHANS",
+        value_name = "NAME,...",
+        value_delimiter = ','
+    )]
+    pub accept_orphans: Option<Vec<String>>,
 }
 
 impl Given {
@@ -112,6 +121,7 @@ impl Given {
             connections: self.connections.or(other.connections),
             rate: self.rate.or(other.rate),
             keys: self.keys.or(other.keys),
+            accept_orphans: self.accept_orphans.or(other.accept_orphans),
         }
     }
 
@@ -174,6 +184,7 @@ impl Given {
             connections: bounded("connections", connections, 8, 65_536)? as usize,
             rate: self.rate.unwrap_or(50_000),
             keys: bounded("keys", self.keys.unwrap_or(1_000_000), 1, u32::MAX)? as usize,
+            accept_orphans: self.accept_orphans.unwrap_or_default(),
         })
     }
 }
@@ -207,6 +218,8 @@ pub struct Settings {
     pub rate: u32,
     /// Number of idempotency keys remembered.
     pub keys: usize,
+    /// What the pipeline may leave behind on the log, by name.
+    pub accept_orphans: Vec<String>,
 }
 
 /// A text that is never shown.
@@ -263,6 +276,15 @@ impl TryFrom<String> for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_left_is_named_by_flag_or_file() {
+        let given = file("accept-orphans = [\"counts\", \"sums\"]").unwrap();
+        let settings = given.settings().unwrap();
+        assert_eq!(settings.accept_orphans, ["counts", "sums"]);
+        let none = Given::default().settings().unwrap();
+        assert_eq!(none.accept_orphans, [""; 0], "unless it is said");
+    }
 
     fn file(text: &str) -> Result<Given> {
         let directory = tempfile::tempdir().unwrap();

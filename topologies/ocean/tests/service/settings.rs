@@ -100,3 +100,17 @@ fn help_tells_every_setting_and_no_token() {
     assert!(help.contains("sensors"), "{help}");
     assert!(!help.contains(TOKEN), "{help}");
 }
+
+#[test]
+fn what_a_start_would_find_on_the_log_is_printed_without_a_start() {
+    let place = Place::new();
+    let service = place.start(&[]);
+    service.signal("TERM");
+    assert!(service.ended().success());
+    let mut command = place.command(&["--compare"]);
+    let Output { status, stdout, .. } = command.output().unwrap();
+    let text = String::from_utf8(stdout).unwrap();
+    assert!(status.success(), "{text}");
+    assert!(text.contains("  keeps    store "), "{text}");
+    assert!(text.ends_with("It would start.\n"), "{text}");
+}
