@@ -22,7 +22,8 @@ function inside({ kind, count: found }) {
 }
 
 export function showChange(mount, change) {
-  const left = change.orphans.length;
+  // What others use, perhaps, is not left.
+  const left = change.orphans.filter(({ fate }) => fate !== "shared").length;
   const parts = [`${count(change.keeps.length)} kept`, `${count(change.adds.length)} added`];
   if (change.returns.length > 0) parts.push(`${count(change.returns.length)} used again`);
   if (change.moves.length > 0) parts.push(`times of ${count(change.moves.length)} moved`);

@@ -81,7 +81,7 @@ impl fmt::Display for TopologyChange {
         if !self.has_record {
             writeln!(
                 f,
-                "  There is no record of what ran before: what is left behind cannot be told."
+                "  There is no record of an earlier start: what one may have left behind cannot be told."
             )?;
         }
         for piece in &self.keeps {
