@@ -1,6 +1,7 @@
 //! One open directory: point reads, writes, maintenance.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -12,6 +13,7 @@ use super::budget::OpenColumns;
 use super::error::{describe, from_rocksdb};
 use super::files::FilesOfADatabase;
 use super::many::Passing;
+use super::place::DAMAGE_MARK;
 use crate::base::{Error, ErrorKind, Result};
 
 pub(super) type Rocks = DBWithThreadMode<MultiThreaded>;
@@ -311,8 +313,16 @@ impl Database {
     }
 
     fn note_damage(&self, kind: ErrorKind) {
-        if kind == ErrorKind::Corrupt {
-            self.0.damaged.store(true, Ordering::Relaxed);
+        let is_news = kind == ErrorKind::Corrupt && !self.0.damaged.swap(true, Ordering::Relaxed);
+        if !is_news || self.0.write_ahead {
+            return;
+        }
+        // Without a write-ahead log the rows are copies of something. Whoever opens them next can make them again,
+        // also after a crash, and whatever became of the error.
+        let mark = self.0.path.join(DAMAGE_MARK);
+        let marked = File::create(&mark).and_then(|file| file.sync_all());
+        if let Err(error) = marked {
+            tracing::warn!(path = %mark.display(), %error, "damaged rows could not be marked");
         }
     }
 

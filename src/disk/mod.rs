@@ -66,6 +66,6 @@ pub(crate) use look::may_be_damaged;
 pub(crate) use open::rebuild;
 #[cfg(feature = "rocksdb")]
 pub use open::{Options, Recovery};
-pub(crate) use place::{create_directories, sync_directory};
+pub(crate) use place::{DAMAGE_MARK, create_directories, sync_directory};
 #[cfg(feature = "rocksdb")]
 pub use snapshot::Snapshot;

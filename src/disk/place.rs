@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use super::error::from_io;
 use crate::base::Result;
 
+/// The file that marks a directory of rows, which have no write-ahead log, once damage was found in it.
+pub(crate) const DAMAGE_MARK: &str = "damaged";
+
 /// Creates the directory and any missing parents, and syncs the directories that got a new entry: without
 /// that, a power failure may remove a new directory with everything that was synced in it. Returns the
 /// directories synced.

@@ -41,7 +41,7 @@ pub(super) struct OpenTask {
     pub(super) registered: Registered,
     pub(super) task: Task,
     /// Dropped after the task's rows are closed, which are declared before it.
-    pub(super) directory: Option<TaskDirectory>,
+    pub(super) _directory: Option<TaskDirectory>,
     /// The changelog of each store and last of the task.
     pub(super) changelogs: Vec<Option<TopicPartition>>,
     /// The committed offsets, in the order of the inputs.
@@ -115,7 +115,7 @@ impl OpenTask {
         Ok(Self {
             registered: Registered::new(shared, spec, &task.state, ready.inputs.clone()),
             task,
-            directory: ready.directory,
+            _directory: ready.directory,
             changelogs: ready.changelogs,
             resumed_at: ready.inputs,
             committing: committed.clone(),
@@ -153,29 +153,20 @@ impl OpenTask {
                 .any(|(input, committed)| input.position != *committed)
     }
 
-    /// Marks its rows for being rebuilt if they are damaged; returns whether they are. `None` if they are, and
-    /// some of them are in no changelog.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub(super) fn mark_damage(&self) -> Result<Option<bool>> {
-        if !self.task.state.is_damaged() {
-            return Ok(Some(false));
-        }
-        let mut stores = self.task.spec().stores.iter();
-        match &self.directory {
-            Some(directory) if stores.all(|store| store.is_logged()) => {
-                directory.mark_damaged()?;
-                Ok(Some(true))
-            }
-            _ => Ok(None),
-        }
+    /// Whether its rows were found to be damaged and will be rebuilt from changelogs by whoever opens them next.
+    pub(super) fn must_be_rebuilt(&self) -> bool {
+        self.task.state.is_damaged() && self.task.spec().is_rebuildable()
     }
 
-    /// Writes committed rows to disk, for a clean close.
+    /// Writes committed rows to disk, for a clean close. Damaged ones need not get there.
     pub(super) fn flush(&mut self, hooks: &dyn Hooks) -> Result<()> {
         hooks.reached(Point::BeforeFlush);
-        self.task.state.flush()?;
+        match self.task.state.flush() {
+            Err(error) if self.must_be_rebuilt() => {
+                tracing::warn!(task = %self.task.id(), %error, "the task's rows are damaged; the next owner rebuilds them");
+            }
+            flushed => flushed?,
+        }
         hooks.reached(Point::Flushed);
         Ok(())
     }

@@ -270,4 +270,9 @@ impl TaskSpec {
             || self.outputs.iter().any(|output| output.clocked)
             || self.inputs.iter().any(|input| input.origins.is_some())
     }
+
+    /// Whether changelogs have all its rows, so that nothing is lost with its directory.
+    pub fn is_rebuildable(&self) -> bool {
+        self.stores.iter().all(|store| store.is_logged())
+    }
 }

@@ -329,7 +329,7 @@ fn without_threads_the_workers_restore() {
 
 /// The wall clock of so many hours later.
 #[derive(Debug)]
-struct Later(Arc<dyn Env>, i64);
+pub struct Later(pub Arc<dyn Env>, pub i64);
 
 impl Env for Later {
     fn wall_ms(&self) -> i64 {

@@ -50,7 +50,7 @@ fn on_disk(
         Error::invalid("state in RocksDB needs a directory; set `state_directory`")
     })?;
     // Rows that no changelog has are not left behind.
-    let rebuildable = spec.stores.iter().all(|store| store.is_logged());
+    let rebuildable = spec.is_rebuildable();
     let claimed = directory.claim(task, fresh && rebuildable)?;
     if !claimed.path().exists()
         && let Some(homes) = shared.moves.homes()

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::backend::backend;
 use super::queue::Rank;
 use super::restorer::Restorer;
-use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
+use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Isolation, Log, Reader};
 use crate::runtime::hooks::Point;
 use crate::runtime::layout;
@@ -150,7 +150,29 @@ impl Job {
     }
 
     /// Opens the task, or reads a part of a changelog and writes it.
+    ///
+    /// # Errors
+    /// `Unavailable` for what may pass when the task is opened again, damaged rows among it, which are then rebuilt;
+    /// those of the log and of the disk.
     pub(super) fn step(
+        &mut self,
+        restorer: &mut Restorer,
+        shared: &Shared,
+        wait: Duration,
+    ) -> Result<Stepped> {
+        self.advance(restorer, shared, wait).map_err(|error| {
+            match error.kind() == ErrorKind::Corrupt && shared.will_rebuild(&self.task) {
+                true => Error::new(
+                    ErrorKind::Unavailable,
+                    "its rows are damaged and will be rebuilt",
+                )
+                .with_source(error),
+                false => error,
+            }
+        })
+    }
+
+    fn advance(
         &mut self,
         restorer: &mut Restorer,
         shared: &Shared,
@@ -168,7 +190,7 @@ impl Job {
             let planned = self.work.as_deref();
             self.waits = planned.is_none();
             return match planned.is_some_and(|work| work.stores.is_empty()) {
-                true => self.step(restorer, shared, wait),
+                true => self.advance(restorer, shared, wait),
                 false if self.waits => Ok(Stepped::Waits),
                 false => Ok(Stepped::More),
             };

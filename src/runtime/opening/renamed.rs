@@ -35,7 +35,8 @@ pub(super) fn take_over(
         .flat_map(|store| homes.before(&store.name));
     let before = before.map(|part| TaskId::new(part.as_str(), task.partition));
     let here = before
-        .filter(|old| !shared.layout.specs.contains_key(old) && directory.task_path(old).exists());
+        .filter(|old| !shared.layout.specs.contains_key(old) && directory.task_path(old).exists())
+        .filter(|old| !directory.is_damaged(old));
     let stores = |old: &TaskId| {
         let stores = spec.stores.iter();
         stores
@@ -46,17 +47,19 @@ pub(super) fn take_over(
         return Ok(());
     };
     let path = directory.task_path(&old);
-    let mut rows = match RocksBackend::open(&path, &spec.stores, &shared.budget) {
+    let strange = |name: &str| !was_in(name, &old.subtopology);
+    let forget = || {
+        let mut rows = RocksBackend::open(&path, &spec.stores, &shared.budget)?;
+        forget_moved(&mut rows, &spec.stores, strange)?;
+        rows.flush()
+    };
+    match forget() {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             tracing::warn!(%task, %error, "the rows that the task had under another name are damaged; rebuilding them");
             return Ok(());
         }
-        opened => opened?,
-    };
-    let strange = |name: &str| !was_in(name, &old.subtopology);
-    forget_moved(&mut rows, &spec.stores, strange)?;
-    rows.flush()?;
-    drop(rows);
+        forgotten => forgotten?,
+    }
     directory.rename_task(&old, claimed)?;
     tracing::info!(%task, %old, "the rows of the task have been taken over from its earlier name");
     Ok(())

@@ -91,7 +91,18 @@ impl Worker {
         }
         let shared = self.shared.clone();
         for (id, ready) in self.openings.poll(&shared)? {
-            let mut open = OpenTask::of(&shared, &id, *ready)?;
+            let mut open = match OpenTask::of(&shared, &id, *ready) {
+                Err(error)
+                    if error.kind() == ErrorKind::Corrupt
+                        && shared.will_rebuild(&id)
+                        && self.may_rebuild(&id) =>
+                {
+                    tracing::warn!(task = %id, %error, "the task's rows are damaged; rebuilding them from the changelogs");
+                    self.openings.begin(&shared, &id);
+                    continue;
+                }
+                opened => opened?,
+            };
             let reading = self.reading.as_ref();
             open.task.set_reader(reading.and_then(Reading::sender));
             // A task that ended in the application's previous run may continue now. Within one run it

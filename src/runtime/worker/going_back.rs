@@ -13,6 +13,10 @@ use crate::runtime::open_task::seek;
 const FENCED_MOST: usize = 10;
 const FENCED_WITHIN_MS: u64 = 60_000;
 
+/// How often the rows of a task may be found damaged within that time, in milliseconds.
+const DAMAGED_MOST: usize = 3;
+const DAMAGED_WITHIN_MS: u64 = 60 * 60 * 1_000;
+
 impl Worker {
     /// Nothing of the commit happened: every task drops what is not committed, and reads its input again
     /// after a while.
@@ -110,27 +114,30 @@ impl Worker {
         Err(Error::new(ErrorKind::Fenced, message))
     }
 
-    /// If the error comes from damaged rows that are in changelogs, restarts from what is committed, which
-    /// rebuilds them; returns whether it does.
-    pub(super) fn rebuild_damaged(&mut self, error: &Error) -> Result<bool> {
-        if error.kind() != ErrorKind::Corrupt {
-            return Ok(false);
+    /// If rows that are in changelogs were found to be damaged, restarts from what is committed, which rebuilds
+    /// them; returns whether it does. The error may name another cause, if code of the user's met the damage.
+    pub(super) fn rebuild_damaged(&mut self, error: &Error) -> bool {
+        let damaged = self.tasks.iter().filter(|(_, open)| open.must_be_rebuilt());
+        let damaged: Vec<TaskId> = damaged.map(|(task, _)| task.clone()).collect();
+        if damaged.is_empty() || !damaged.iter().all(|task| self.may_rebuild(task)) {
+            return false;
         }
-        let mut found = false;
-        for (task, open) in &self.tasks {
-            match open.mark_damage()? {
-                None => return Ok(false),
-                Some(false) => {}
-                Some(true) => {
-                    tracing::warn!(%task, %error, "the task's rows are damaged; rebuilding them from the changelogs");
-                    found = true;
-                }
-            }
+        for task in damaged {
+            tracing::warn!(%task, %error, "the task's rows are damaged; rebuilding them from the changelogs");
         }
-        if found {
-            self.start_over();
-        }
-        Ok(found)
+        self.start_over();
+        true
+    }
+
+    /// Counts a task whose rows are damaged; returns whether they are to be rebuilt. A disk that damages them again
+    /// and again is not worked around for ever.
+    pub(super) fn may_rebuild(&mut self, task: &TaskId) -> bool {
+        let now_ms = self.shared.env.monotonic_ms();
+        let since_ms = now_ms.saturating_sub(DAMAGED_WITHIN_MS);
+        self.damaged_at_ms.retain(|(_, at_ms)| *at_ms >= since_ms);
+        self.damaged_at_ms.push_back((task.clone(), now_ms));
+        let times = self.damaged_at_ms.iter().filter(|(known, _)| known == task);
+        times.count() <= DAMAGED_MOST
     }
 
     /// Restarts from what is committed, its place in the group being lost.

@@ -157,6 +157,8 @@ pub(in crate::runtime) struct Worker {
     places_lost: u64,
     /// When it was fenced within the last minute, by the monotonic clock.
     fenced_at_ms: VecDeque<u64>,
+    /// Tasks whose rows were found to be damaged within the last hour, and when, by the monotonic clock.
+    damaged_at_ms: VecDeque<(TaskId, u64)>,
     /// Number of the last drain that it knows of.
     drain_known: u64,
     /// When it last checked which tasks a drain ends.
@@ -230,6 +232,7 @@ impl Worker {
             short_of_room: false,
             places_lost: 0,
             fenced_at_ms: VecDeque::new(),
+            damaged_at_ms: VecDeque::new(),
             drain_known: 0,
             drained_at_ms: now_ms,
             settled_at_ms: None,
@@ -276,7 +279,7 @@ impl Worker {
                 turn
             }
             Err(Failure::Outage(error)) => self.note_outage(&error),
-            Err(Failure::Final(error)) if self.rebuild_damaged(&error)? => Turn::Again,
+            Err(Failure::Final(error)) if self.rebuild_damaged(&error) => Turn::Again,
             Err(Failure::Final(error)) => return Err(error),
         };
         if self.phase != Phase::Ended {
@@ -375,6 +378,7 @@ impl Worker {
         let left = Duration::from_millis(until_ms.saturating_sub(now_ms)).min(IDLE_WAIT);
         match self.try_wait(now_ms, left) {
             Ok(()) => Ok(()),
+            Err(Failure::Final(error)) if self.rebuild_damaged(&error) => Ok(()),
             Err(Failure::Final(error)) => Err(error),
             Err(Failure::Outage(error)) => {
                 self.note_outage(&error);

@@ -62,6 +62,14 @@ impl Shared {
         self.give_up_at_ms.load(Ordering::Acquire)
     }
 
+    /// Whether the task's rows were found to be damaged, and whoever opens them next rebuilds them from changelogs.
+    pub(in crate::runtime) fn will_rebuild(&self, task: &TaskId) -> bool {
+        let spec = self.layout.specs.get(task);
+        let directory = self.directory.as_ref();
+        spec.is_some_and(|spec| spec.is_rebuildable())
+            && directory.is_some_and(|directory| directory.is_damaged(task))
+    }
+
     /// Whether the task is opened for the first time since the start; queried once per opening.
     pub(super) fn is_first_opening(&self, task: &TaskId) -> bool {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);

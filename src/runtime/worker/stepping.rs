@@ -98,6 +98,10 @@ impl Worker {
             let progress = fired
                 .and_then(|()| open.task.process(limits, wall_ms))
                 .map_err(|error: Error| error.context(format!("task {id}")))?;
+            if open.must_be_rebuilt() {
+                // Code of the user's may have taken the error of a store for its own, and policies have skipped it.
+                return Err(Error::corrupt(format!("task {id}: its rows are damaged")).into());
+            }
             uncommitted += open.task.uncommitted_bytes().saturating_sub(before);
             if progress.records > 0 {
                 let now_ns = clock();

@@ -16,10 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{StateDirectory, remove_directory};
 use crate::base::{Error, ErrorKind, Result, TaskId};
-use crate::disk::from_io;
-
-/// The file that marks damaged rows, beside those of RocksDB.
-const DAMAGED: &str = "damaged";
+use crate::disk::{DAMAGE_MARK, from_io};
 
 /// The owners within this process.
 #[derive(Debug, Default)]
@@ -46,19 +43,9 @@ impl TaskDirectory {
         &self.path
     }
 
-    /// Notes that the rows here are damaged: whoever opens them next has to rebuild them, also after a crash.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn mark_damaged(&self) -> Result<()> {
-        let mark = self.path.join(DAMAGED);
-        let marked = fs::File::create(&mark).and_then(|file| file.sync_all());
-        marked.map_err(|cause| from_io(&mark, "writing", cause))
-    }
-
     /// Whether the rows here were found to be damaged when they were last open.
     pub fn is_damaged(&self) -> bool {
-        self.path.join(DAMAGED).exists()
+        self.path.join(DAMAGE_MARK).exists()
     }
 }
 
@@ -96,6 +83,16 @@ impl StateDirectory {
         claims.held.insert(path.clone());
         let claims = Arc::clone(&self.claims);
         Ok(TaskDirectory { path, claims })
+    }
+}
+
+impl StateDirectory {
+    /// Whether the rows of a task, wherever they are now, were found to be damaged when they were last open.
+    pub fn is_damaged(&self, task: &TaskId) -> bool {
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = claims.newest.get(task).copied().unwrap_or(0);
+        let path = numbered(&self.task_path(task), number);
+        path.join(DAMAGE_MARK).exists()
     }
 }
 
