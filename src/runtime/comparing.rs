@@ -1,4 +1,4 @@
-//! Before anything is made for an application: its topology against what is there.
+//! Compares a topology with the data on the log, before anything is created for an application.
 
 use super::change::{Present, compare};
 use super::layout::{Layout, LayoutPlan};
@@ -9,8 +9,8 @@ use crate::log::Log;
 use crate::topology::Topology;
 
 impl ApplicationBuilder {
-    /// What a start on this log would keep, add, move, leave behind and refuse. Makes nothing, and asks nobody to
-    /// stop: the application may be running.
+    /// What a start on this log would keep, add, move, leave behind and refuse. Creates nothing and stops nothing:
+    /// the application may be running.
     ///
     /// ```
     /// use marea::prelude::*;
@@ -28,7 +28,7 @@ impl ApplicationBuilder {
     /// ```
     ///
     /// # Errors
-    /// `Invalid` where topics of the user's are missing or do not fit; `Corrupt` for a record that cannot be read;
+    /// `Invalid` if input or output topics are missing or do not fit; `Corrupt` for a record that cannot be read;
     /// those of the log. What the application itself would refuse is in [`TopologyChange::check`].
     pub fn compare(&self) -> Result<TopologyChange> {
         let log = self.log.as_deref().ok_or_else(no_log)?;
@@ -58,10 +58,11 @@ pub(super) fn no_log() -> Error {
     Error::invalid("an application needs a log; give it one with `log`")
 }
 
-/// Decides what an application is, refuses what would leave state behind in silence, and makes its internal topics.
+/// Determines what an application consists of, refuses what would leave state behind silently, and creates its
+/// internal topics.
 ///
 /// # Errors
-/// `Invalid`, with the cure; those of the log.
+/// `Invalid`, with the remedy; those of the log.
 pub(super) fn lay_out(
     topology: &Topology,
     application: &str,

@@ -5,8 +5,8 @@
 //!  reader:   Queries::view --> a snapshot of each task's backend --> View: its rows as of one commit
 //! ```
 //!
-//! A backend holds committed rows only, and takes those of a commit in one write. So a snapshot of it is the state
-//! of its task as of some commit, and readers neither wait for workers nor make them wait.
+//! A backend holds only committed rows, and receives those of a commit in one write. So a snapshot of it is the
+//! state of its task as of some commit, and readers neither wait for workers nor make them wait.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
@@ -19,16 +19,16 @@ use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::state::{Backend, Snapshots, StoreSpec, StoredState, TaskState};
 use crate::task::TaskSpec;
 
-/// How often positions are looked at by who waits for one.
+/// How often `view_at` checks the positions it waits for.
 const LOOK: Duration = Duration::from_millis(2);
-/// Memory that the stores of one task in a view may take for rows that were read, in bytes.
+/// The memory that the stores of one task in a view may use for rows that were read, in bytes.
 const CACHE_BYTES: usize = 64 << 10;
 
 /// The tasks that are open in this process.
 #[derive(Default)]
 pub(super) struct CommittedTasks(Mutex<BTreeMap<TaskId, Arc<CommittedTask>>>);
 
-/// The committed rows of an open task, and how far its inputs are read in them.
+/// The committed rows of an open task, and the input positions that they include.
 struct CommittedTask {
     spec: Arc<TaskSpec>,
     snapshots: Arc<dyn Snapshots>,
@@ -40,7 +40,7 @@ impl CommittedTasks {
         lock(&self.0)
     }
 
-    /// How far the inputs of all open tasks are read in what they have committed.
+    /// The committed input positions of all open tasks.
     fn positions(&self) -> Vec<(TopicPartition, Offset)> {
         let open = self.open();
         let tasks = open.values();
@@ -50,7 +50,7 @@ impl CommittedTasks {
     }
 }
 
-/// Keeps a task among those that are open; dropped before its rows are closed.
+/// Keeps a task listed as open; dropped before its rows are closed.
 pub(super) struct Registered {
     shared: Arc<Shared>,
     id: TaskId,
@@ -80,7 +80,7 @@ impl Registered {
         }
     }
 
-    /// Tells how far the inputs are read, once the rows of the commit are in the backend.
+    /// Publishes the input positions, once the rows of the commit are in the backend.
     pub(super) fn set_positions(&self, offsets: &[Offset]) {
         let mut positions = lock(&self.task.positions);
         for ((_, position), offset) in positions.iter_mut().zip(offsets) {
@@ -92,7 +92,7 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut open = self.shared.committed.open();
-        // Where the task was given to another worker of this process, it is that one's by now.
+        // If the task has moved to another worker of this process, the entry is that one's by now.
         if let Some(task) = open.get(&self.id)
             && Arc::ptr_eq(task, &self.task)
         {
@@ -106,7 +106,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Reads the stores of a running application from any thread: what its tasks in this process have committed. A
-/// clone reads the same. [`Application::queries`](super::Application::queries) makes it.
+/// clone reads the same. [`Application::queries`](super::Application::queries) returns it.
 #[derive(Clone)]
 pub struct Queries {
     shared: Arc<Shared>,
@@ -117,10 +117,10 @@ impl Queries {
         Self { shared }
     }
 
-    /// The rows as they are committed now, of each task as of one commit; what is committed later does not show.
+    /// The rows as committed now, of each task as of one commit; later commits do not show.
     ///
-    /// A view keeps what it shows from being freed, and its tasks' directories open: drop it when its
-    /// questions are answered, and make another one for the next.
+    /// A view keeps the rows it shows from being freed, and its tasks' directories open: drop it when its queries
+    /// are answered, and make another one for the next.
     ///
     /// # Errors
     /// Those of the disk.
@@ -135,8 +135,9 @@ impl Queries {
         self.view_of_tasks(tasks)
     }
 
-    /// As [`Queries::view`], of one task: the others are left alone. All keys are looked for in this task, whatever
-    /// partition their bytes lead to, so that this also reads what came by a partitioner of its own.
+    /// Like [`Queries::view`], but of one task, without touching the others. Every key is looked up in this task,
+    /// whatever its own partition would be, so that this also finds rows of records that a custom partitioner
+    /// placed.
     ///
     /// # Errors
     /// `Unavailable` if the task is not open in this process; those of the disk.
@@ -156,10 +157,10 @@ impl Queries {
     ) -> Result<View> {
         let mut seen = BTreeMap::new();
         for (id, task) in tasks {
-            // Before the rows, which may be newer than this says and never older.
+            // Read before the rows, which may then be newer than this says but never older.
             let positions = lock(&task.positions).clone();
             let snapshot = match task.snapshots.snapshot() {
-                // It was closed meanwhile.
+                // It was closed in the meantime.
                 Err(error) if error.kind() == ErrorKind::Closed => continue,
                 snapshot => snapshot?,
             };
@@ -183,8 +184,7 @@ impl Queries {
         self.shared.committed.open().keys().cloned().collect()
     }
 
-    /// How far the inputs of a task are read in what it has committed, without making a view; `None` if it is not
-    /// open in this process.
+    /// The committed input positions of a task, without making a view; `None` if it is not open in this process.
     pub fn positions_of(&self, task: &TaskId) -> Option<Vec<(TopicPartition, Offset)>> {
         let open = self.shared.committed.open();
         open.get(task).map(|task| lock(&task.positions).clone())
@@ -199,9 +199,9 @@ impl Queries {
         find_store(&self.shared, name)
     }
 
-    /// As [`Queries::view`], once the tasks here have committed all records before these positions: so who
-    /// produced a record reads what became of it. A partition counts where a task here reads it; others are
-    /// passed over. What a record becomes behind a repartition topic is committed later, by another task.
+    /// Like [`Queries::view`], once the tasks here have committed all records before these positions: so whoever
+    /// produced a record can read its results. Partitions that no task here reads are ignored. Results behind a
+    /// repartition topic are committed later, by another task.
     ///
     /// # Errors
     /// `Unavailable` if that takes longer than `patience`; those of [`Queries::view`].
@@ -213,13 +213,13 @@ impl Queries {
         let env = &self.shared.env;
         let begun_ms = env.monotonic_ms();
         loop {
-            // A view for each look would cost rows in memory a copy at each commit meanwhile.
+            // A view per check would, with rows in memory, cost a copy at each commit in the meantime.
             let reached = self.shared.committed.positions();
             let (partition, wanted) = match first_behind(&reached, positions) {
                 Some(behind) => behind,
                 None => {
                     let view = self.view()?;
-                    // A task that was opened in between has its own say.
+                    // A task that was opened in the meantime has positions of its own.
                     match first_behind(&view.positions(), positions) {
                         Some(behind) => behind,
                         None => return Ok(view),
@@ -239,7 +239,7 @@ impl Queries {
     }
 }
 
-/// The first of the wanted positions that a task has not reached; partitions that no task reads are passed over.
+/// The first of the wanted positions that a task has not reached; partitions that no task reads are ignored.
 fn first_behind<'a>(
     reached: &[(TopicPartition, Offset)],
     wanted: &'a [(TopicPartition, Offset)],
@@ -258,19 +258,19 @@ impl fmt::Debug for Queries {
     }
 }
 
-/// The rows of the tasks in this process as of a commit of each: [`Queries::view`]. It stays on the thread that
-/// made it.
+/// The rows of the tasks in this process, each task as of one of its commits: [`Queries::view`]. It stays on the
+/// thread that made it.
 pub struct View {
     shared: Arc<Shared>,
     tasks: BTreeMap<TaskId, ViewedTask>,
-    /// Where all keys are looked for, in a view of one task.
+    /// In a view of one task, the task in which every key is looked up.
     only: Option<TaskId>,
 }
 
 struct ViewedTask {
     spec: Arc<TaskSpec>,
     positions: Vec<(TopicPartition, Offset)>,
-    /// Until a store of it is read.
+    /// Taken when a store of it is first read.
     snapshot: Cell<Option<Box<dyn Backend>>>,
     state: OnceCell<TaskState>,
 }
@@ -288,30 +288,30 @@ impl ViewedTask {
     }
 }
 
-/// A store in a view: what it is, of how many tasks, and those of them that are here.
+/// A store: its declaration, its sub-topology, and its number of partitions.
 pub(crate) struct ViewedStore<'a> {
     pub(crate) spec: &'a StoreSpec,
     pub(crate) subtopology: &'a Arc<str>,
     pub(crate) partitions: u32,
-    /// Where its changes are; `None` without a changelog.
+    /// The topic of its changes; `None` without a changelog.
     #[cfg(feature = "admin")]
     pub(crate) changelog: Option<String>,
 }
 
 impl View {
-    /// How far the inputs of the tasks in this view were read: the rows hold what became of all records before
-    /// these positions.
+    /// The input positions of the tasks in this view: the rows include the results of all records before these
+    /// positions.
     pub fn positions(&self) -> Vec<(TopicPartition, Offset)> {
         let tasks = self.tasks.values();
         tasks.flat_map(|task| task.positions.clone()).collect()
     }
 
-    /// The tasks whose rows it has.
+    /// The tasks whose rows the view has.
     pub fn tasks(&self) -> impl Iterator<Item = &TaskId> {
         self.tasks.keys()
     }
 
-    /// Whether all tasks that have the store are in this process, and so all its rows in this view.
+    /// Whether all tasks that have the store are in this process, so that this view has all its rows.
     ///
     /// # Errors
     /// `Invalid` if the topology has no such store.
@@ -325,7 +325,7 @@ impl View {
         find_store(&self.shared, name)
     }
 
-    /// The task in which a key of a partition is looked for.
+    /// The task in which a key of a partition is looked up.
     pub(crate) fn task_for(&self, subtopology: &Arc<str>, partition: u32) -> TaskId {
         let only = self.only.as_ref();
         let only = only.filter(|task| task.subtopology == *subtopology);
@@ -333,7 +333,7 @@ impl View {
             .unwrap_or_else(|| TaskId::new(Arc::clone(subtopology), partition))
     }
 
-    /// The state of one task; `Unavailable` where it is not here.
+    /// The state of one task; `Unavailable` if it is not here.
     pub(crate) fn task(&self, id: &TaskId) -> Result<&TaskState> {
         match self.tasks.get(id) {
             Some(task) => task.state(id),

@@ -1,4 +1,4 @@
-//! The comparison, in the order of the module's picture.
+//! The comparison, in the order of the module's diagram.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -13,18 +13,19 @@ use crate::state::StoreSpec;
 use crate::task::TimeOf;
 use crate::topology::{Topology, store_text};
 
-/// What a topology is compared with, and who asks.
+/// What a topology is compared with, and by which instance.
 pub(in crate::runtime) struct Present<'a> {
     pub(in crate::runtime) log: &'a dyn Log,
     pub(in crate::runtime) application: &'a str,
     pub(in crate::runtime) record: Option<&'a Record>,
     /// What may be left behind, by name.
     pub(in crate::runtime) accepts: &'a [String],
-    /// The instance that asks, where it has a name already: what its members' names begin with.
+    /// The instance that compares, if it has a name already: the prefix of its members' names.
     pub(in crate::runtime) instance: Option<&'a str>,
 }
 
-/// Compares a topology, which wants these topics, with what is there; and says what its start is to note.
+/// Compares a topology, which wants these topics, with the data on the log, and returns what the start has to
+/// note.
 ///
 /// # Errors
 /// Those of the log.
@@ -103,7 +104,7 @@ pub(in crate::runtime) fn compare(
     Ok((change, notes))
 }
 
-/// What outlives the instances of a topology, partitions aside.
+/// What outlives the instances of a topology, without numbers of partitions.
 fn uses(topology: &Topology, wanted: &Wanted, application: &str) -> Vec<(TimeOf, Piece)> {
     let piece = |kind, name: &str, topic| Piece {
         kind,
@@ -145,7 +146,7 @@ fn repartition<'a>(topic: &'a str, application: &str) -> Option<&'a str> {
     name.strip_suffix("-repartition")
 }
 
-/// Tells one topology from another by what they keep (FNV-1a): other inputs or other code make none.
+/// Distinguishes topologies by what they keep (FNV-1a): other inputs or other code do not change it.
 fn number_of(uses: &[(TimeOf, Piece)]) -> String {
     let mut number: u64 = 0xcbf2_9ce4_8422_2325;
     for (of, piece) in uses {
@@ -157,7 +158,7 @@ fn number_of(uses: &[(TimeOf, Piece)]) -> String {
     format!("{number:016x}")
 }
 
-/// Why a topic that is there does not do.
+/// Why an existing topic cannot be used.
 fn refusal(wanted: &TopicSpec, found: &TopicSpec) -> Option<Refusal> {
     let reason = if found.partitions != wanted.partitions {
         format!(
@@ -175,7 +176,7 @@ fn refusal(wanted: &TopicSpec, found: &TopicSpec) -> Option<Refusal> {
     Some(Refusal { reason })
 }
 
-/// What the record names and the topology does not use; `None` if it does, and where nothing is there any more.
+/// What the record names and the topology does not use; `None` if the topology uses it, or if it no longer exists.
 fn orphan(
     of: &TimeOf,
     topology: &Topology,
@@ -258,7 +259,7 @@ fn is_due(key: &[u8]) -> bool {
     key.starts_with(b"timer/")
 }
 
-/// Whether others are at work who may use what this topology does not: asked once, and only where it matters.
+/// Whether other members run that may use what this topology does not: asked once, and only if it matters.
 struct Shared<'a> {
     present: &'a Present<'a>,
     has_run: bool,
@@ -285,7 +286,7 @@ impl<'a> Shared<'a> {
         let members = self.present.log.members(self.present.application)?;
         let own = self.present.instance.map(|instance| format!("{instance}-"));
         let is_own = |member: &String| own.as_ref().is_some_and(|own| member.starts_with(own));
-        // A log that cannot tell may have others.
+        // A log that cannot list members may have others.
         let answer = members.is_none_or(|members| members.iter().any(|member| !is_own(member)));
         Ok(*self.answer.get_or_init(|| answer))
     }

@@ -1,4 +1,4 @@
-//! How much is in a topic that nobody uses any more: enough of it is read to say that it is not empty.
+//! How much is in a topic that is no longer used: enough of it is read to tell that it is not empty.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
@@ -13,10 +13,10 @@ use crate::task::is_clock_alone;
 
 /// How much is fetched at a time, in bytes.
 const FETCH_BYTES: usize = 1 << 20;
-/// How long and how often records are waited for.
+/// How long and how often to wait for records.
 const WAIT: Duration = Duration::from_millis(100);
 const WAITS: usize = 100;
-/// How much of a topic is read at most: records, and bytes of them.
+/// The most that is read of a topic: records, and their bytes.
 const RECORDS_MAX: u64 = 100_000;
 const BYTES_MAX: usize = 64 << 20;
 
@@ -25,7 +25,7 @@ const BYTES_MAX: usize = 64 << 20;
 pub struct RowCount {
     /// How many were seen.
     pub number: u64,
-    /// Whether there are more, which were not looked at.
+    /// Whether there are more, which were not counted.
     pub is_at_least: bool,
 }
 
@@ -36,7 +36,7 @@ impl RowCount {
     }
 }
 
-/// The keys of a changelog that have a value, as far as `counts` says so of a key.
+/// The keys of a changelog that have a value, of the keys that `counts` selects.
 pub(super) fn live_rows(
     log: &dyn Log,
     topic: &str,
@@ -66,7 +66,7 @@ pub(super) fn live_rows(
     })
 }
 
-/// The records of a repartition topic that the application has not read, clocks alone aside.
+/// The records of a repartition topic that the application has not read, except records that only carry time.
 pub(super) fn unread(
     log: &dyn Log,
     application: &str,
@@ -102,11 +102,11 @@ fn hash(partition: u32, key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Shows the records of partitions, each from its offset on; `false` if there are more than it shows. What is being
-/// committed is waited for.
+/// Passes on the records of partitions, each from its offset; `false` if there are more than it passes on. Waits
+/// for commits in progress.
 ///
 /// # Errors
-/// `Unavailable` when the log gives nothing for long.
+/// `Unavailable` if the log returns nothing for a long time.
 fn walk(
     log: &dyn Log,
     places: &[TopicPartition],

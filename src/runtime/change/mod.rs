@@ -1,22 +1,23 @@
-//! A topology against what is on the log: what it keeps, adds, moves, leaves behind, and why it could not start.
+//! Compares a topology with the data on the log: what it keeps, adds, moves, leaves behind, and why it could not
+//! start.
 //!
 //! ```text
 //!  the topology     stores, timers, repartition topics  --+
-//!  the record       what topologies before it had       --+-- compare --> TopologyChange --> starts, or refuses
+//!  the record       what earlier topologies had         --+-- compare --> TopologyChange --> starts, or refuses
 //!  the log          topics, and what is in them         --+                    |
 //!                                                                              +--> Notes, for the record
 //! ```
-//! Names of topics are no evidence: those of application `shop-eu` begin like those of `shop`. So what is left behind
-//! is judged by the record `<application>-topology` alone, which names all that the application ever had
+//! Names of topics are no evidence: those of application `shop-eu` begin like those of `shop`. So what is left
+//! behind is judged by the record `<application>-topology` alone, which names everything the application has had
 //! ([ADR 0034](../../../docs/adr/0034-state-is-not-left-in-silence.md)):
 //!
 //! ```text
-//!  in the record, not in the topology, and its topic is there
-//!    noted as left?                --> Before      said, asked no more
+//!  in the record, not in the topology, and its topic exists
+//!    noted as left?                --> Before      reported, not asked again
 //!    named in the settings?        --> Accepted    noted as left
 //!    nothing in it?                --> Empty       noted as left
 //!    no topology is in the record? --> Unasked     an earlier release wrote it; noted as left
-//!    this topology has run before, and other members are in the group now?  --> Shared: theirs, perhaps
+//!    this topology has run before, and other members are in the group now?  --> Shared: they may use it
 //!    else                          --> Refused
 //! ```
 
@@ -31,48 +32,49 @@ use serde::Serialize;
 
 use crate::base::Error;
 
-/// A topology against what is on a log, from [`ApplicationBuilder::compare`](super::ApplicationBuilder::compare). As text
-/// it is for an operator, as JSON for tools.
+/// A topology compared with the data on a log, from
+/// [`ApplicationBuilder::compare`](super::ApplicationBuilder::compare). Its text is for operators, its JSON for
+/// tools.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TopologyChange {
     /// The application's id.
     pub application: String,
-    /// Whether there is a record of what ran before. Without one, what is left behind cannot be told.
+    /// Whether there is a record of what ran before. Without one, it is unknown what is left behind.
     pub has_record: bool,
-    /// What is there and is used further.
+    /// What exists and is still used.
     pub keeps: Vec<Piece>,
     /// What is new.
     pub adds: Vec<Piece>,
-    /// What was left behind by a topology before, and is used again: with the rows of then.
+    /// What an earlier topology left behind and this one uses again, with the rows it had then.
     pub returns: Vec<Returned>,
-    /// Times and timers that go to another task changelog, since their sub-topology has another name.
+    /// Times and timers that move to another task changelog, because their sub-topology has another name.
     pub moves: Vec<MovedTimes>,
-    /// What is there and this topology does not use.
+    /// What exists and this topology does not use.
     pub orphans: Vec<Orphan>,
-    /// What this topology cannot be started with, whatever is accepted.
+    /// Why this topology cannot be started, whatever is accepted.
     pub refuses: Vec<Refusal>,
 }
 
 impl TopologyChange {
-    /// Adds what else the log refuses.
+    /// Adds another refusal by the log.
     pub(super) fn refuse(&mut self, error: &Error) {
         let reason = error.to_string();
         self.refuses.push(Refusal { reason });
     }
 }
 
-/// Something of a topology that outlives its instances.
+/// A part of a topology that outlives its instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Piece {
     /// What it is.
     pub kind: PieceKind,
     /// Its name in the topology.
     pub name: String,
-    /// The topic that it is on; a store without a changelog has none.
+    /// Its topic; a store without a changelog has none.
     pub topic: Option<String>,
     /// The number of that topic's partitions.
     pub partitions: Option<u32>,
-    /// What a description of the topology says of a store.
+    /// How the description of the topology describes a store.
     pub description: Option<String>,
 }
 
@@ -85,7 +87,7 @@ pub enum PieceKind {
     Store,
     /// The timers of a node, on a task changelog.
     Timers,
-    /// Records on their way, on a repartition topic.
+    /// Records in transit, on a repartition topic.
     Repartition,
 }
 
@@ -95,14 +97,14 @@ pub struct Returned {
     /// What it is.
     #[serde(flatten)]
     pub piece: Piece,
-    /// Since when it had been left, in milliseconds by the wall clock.
+    /// When it was left behind, in milliseconds by the wall clock.
     pub since_ms: i64,
 }
 
 /// Times and timers that move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MovedTimes {
-    /// What they are of: a store, a node or a topic.
+    /// What they belong to: a store, a node or a topic.
     pub of: String,
     /// The sub-topology that had them.
     pub from: String,
@@ -110,45 +112,46 @@ pub struct MovedTimes {
     pub to: String,
 }
 
-/// Something that is there and that the topology does not use.
+/// Something that exists and that the topology does not use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Orphan {
     /// What it is.
     #[serde(flatten)]
     pub piece: Piece,
-    /// What becomes of it.
+    /// What happens to it.
     #[serde(flatten)]
     pub fate: OrphanFate,
-    /// How much is in it, where that was looked at: rows of a store, timers, records that nobody has read.
+    /// How much it contains, if that was determined: rows of a store, timers, unread records.
     pub count: Option<RowCount>,
 }
 
-/// What becomes of something that the topology does not use.
+/// What happens to something that the topology does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "fate")]
 #[non_exhaustive]
 pub enum OrphanFate {
-    /// The application does not start: somebody has to say that it may be left.
+    /// The application does not start until it is accepted by name.
     Refused,
     /// [`Settings::accept_orphans`](super::Settings::accept_orphans) names it. It stays on the log.
     Accepted,
-    /// It was left by a start before this one, and stays on the log until somebody deletes its topic.
+    /// An earlier start left it behind; it stays on the log until its topic is deleted.
     Before {
-        /// Since when, in milliseconds by the wall clock.
+        /// When it was left behind, in milliseconds by the wall clock.
         since_ms: i64,
     },
-    /// Nothing is in it.
+    /// It contains nothing.
     Empty,
-    /// This topology has run before and others are in the group now, who may use it: an instance of the release before,
-    /// in a rolling upgrade. It is left to them.
+    /// This topology has run before, and other members of the group may use it, such as the newer release in a
+    /// rolling upgrade. It is left to them.
     Shared,
-    /// An earlier release wrote the record, and did not note which topologies have run: it may have been left long ago.
+    /// An earlier release wrote the record and did not note which topologies have run: it may have been left long
+    /// ago.
     Unasked,
 }
 
 /// Why a topology cannot be started on a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// What is the matter, and what to do.
+    /// What is wrong, and what to do.
     pub reason: String,
 }

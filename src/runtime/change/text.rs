@@ -23,7 +23,7 @@ impl TopologyChange {
     /// Whether the application would refuse to start, and why.
     ///
     /// # Errors
-    /// `Invalid`: each orphan that is not accepted and each refusal, with the cure.
+    /// `Invalid`: each orphan that is not accepted and each refusal, with the remedy.
     pub fn check(&self) -> Result<()> {
         self.check_orphans()?;
         match self.refuses.is_empty() {
@@ -35,10 +35,10 @@ impl TopologyChange {
         }
     }
 
-    /// Refuses what would leave state behind in silence.
+    /// Refuses what would leave state behind silently.
     ///
     /// # Errors
-    /// `Invalid`; the message names each orphan and the cure.
+    /// `Invalid`; the message names each orphan and the remedy.
     pub(in crate::runtime) fn check_orphans(&self) -> Result<()> {
         let refused = self.orphans.iter();
         let refused: Vec<&Orphan> = refused
@@ -128,7 +128,7 @@ impl fmt::Display for Piece {
     }
 }
 
-/// A piece with all that is known of it.
+/// A piece with everything known of it.
 struct Whole<'a>(&'a Piece);
 
 impl fmt::Display for Whole<'_> {

@@ -1,4 +1,4 @@
-//! Where times are: as the record says it, and as a topology wants it.
+//! Where times are: according to the record, and as a topology wants it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::topology::{SubTopology, Topology};
 
 /// The first byte of a row.
 pub(super) const VERSION: u8 = 1;
-/// Between the names of sub-topologies, which have none in them.
+/// Separates the names of sub-topologies, which do not contain it.
 pub(super) const SEPARATOR: &str = "/";
 
 /// The name of the topic with the record.
@@ -15,7 +15,7 @@ pub(in crate::runtime) fn record_topic(application: &str) -> String {
     format!("{application}-topology")
 }
 
-/// What a topology keeps times of, and in the task changelog of which sub-topology.
+/// What a topology keeps times of, and the sub-topology whose task changelog has them.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Wanted {
     pub(in crate::runtime) homes: BTreeMap<TimeOf, String>,
@@ -24,7 +24,7 @@ pub(in crate::runtime) struct Wanted {
 }
 
 impl Wanted {
-    /// Whether the topology keeps no times: then it has no record either.
+    /// Whether the topology keeps no times; then it has no record either.
     pub(in crate::runtime) fn is_empty(&self) -> bool {
         self.homes.is_empty()
     }
@@ -54,8 +54,8 @@ impl Wanted {
     }
 }
 
-/// What the record says: of each the sub-topologies whose task changelog has had its times, the present one
-/// first. What a topology no longer has stays in it, for when it comes back.
+/// What the record says: for each owner of times, the sub-topologies whose task changelogs have had them, the
+/// current one first. What a topology no longer has stays in the record, in case it comes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::runtime) struct Homes(pub(in crate::runtime) BTreeMap<TimeOf, Vec<String>>);
 
@@ -74,12 +74,12 @@ impl Homes {
         self.0.get(of)?.first().map(String::as_str)
     }
 
-    /// Whether times of it are anywhere.
+    /// Whether its times are recorded at all.
     pub(in crate::runtime) fn has(&self, of: &TimeOf) -> bool {
         self.0.contains_key(of)
     }
 
-    /// The sub-topologies that have had a store before, the last one first.
+    /// The sub-topologies that have had a store before, the latest first.
     #[cfg_attr(
         not(feature = "rocksdb"),
         allow(
@@ -92,7 +92,7 @@ impl Homes {
         names.and_then(|names| names.get(1..)).unwrap_or_default()
     }
 
-    /// All names of one with this sub-topology in front.
+    /// All sub-topologies of one owner, with this one in front.
     pub(super) fn with(&self, of: &TimeOf, home: &str) -> Vec<String> {
         let known = self.0.get(of).into_iter().flatten();
         let others = known.filter(|name| *name != home).cloned();

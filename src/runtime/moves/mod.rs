@@ -1,29 +1,29 @@
-//! Times move with what they are of.
+//! Times move with their owners.
 //!
-//! The times of operators and timers are in the changelog of their task. A task is called after its sub-topology,
+//! The times of operators and timers are in the changelog of their task. A task is named after its sub-topology,
 //! and that after its smallest store: a store with a smaller name renames it. So a compacted topic,
-//! `<application>-topology`, says of each store, node with timers, source and repartition topic in which task
-//! changelog its times are. Before an instance opens its first task it compares that with its topology
+//! `<application>-topology`, records for each store, node with timers, source and repartition topic which task
+//! changelog has its times. Before an instance opens its first task it compares this with its topology
 //! ([ADR 0028](../../../docs/adr/0028-times-move-with-their-nodes.md)):
 //!
 //! ```text
 //!  New
-//!   |  1  open the record's writer: whoever had it can write no more, and what that one left open is settled
-//!   |  2  read the record                         is it as the topology says? --> Settled
-//!   |  3  read the task changelogs of what moves, up to where the tasks before have committed
+//!   |  1  open the record's writer: this fences the writer before it, and settles its open transaction
+//!   |  2  read the record                         does it match the topology? --> Settled
+//!   |  3  read the task changelogs of what moves, up to the last commits of the earlier tasks
 //!   |  4  one commit: times in their new changelogs, deletions in the old ones, the record
 //!   v
-//!  Settled       on any failure: New again, and the job that came across it is tried again
+//!  Settled       after any failure: New again, and the job that met it is retried
 //! ```
 //!
-//! - *Two at once*: the one that opens the writer later fences the other, whose commit then does nothing; it
-//!   begins anew and finds the record as it wants it. So it happens once.
-//! - *A crash*: the commit happened or it did not, and the next one sees which.
-//! - *One that hangs before step 4 and wakes up when others run another topology*: they have opened the writer
-//!   since, whatever the record said, so it is fenced.
-//! - *Tasks of the topology before*: none of them works any more, since a group refuses members with other tasks.
-//!   One that was expelled may have a commit under way: step 3 asks for the group's offsets first, and what it
-//!   reads after that has all that those offsets tell of.
+//! - *Two at once*: the one that opens the writer later fences the other, whose commit then has no effect; that
+//!   one starts over and finds the record up to date. So it happens once.
+//! - *A crash*: the commit happened or it did not, and the next instance sees which.
+//! - *An instance that hangs before step 4 and continues when others run another topology*: they have opened the
+//!   writer since then, whatever the record said, so it is fenced.
+//! - *Tasks of the previous topology*: none of them is running, since a group refuses members with other tasks. An
+//!   expelled one may have a commit in flight: step 3 asks for the group's offsets first, and what it reads
+//!   afterwards includes everything that those offsets cover.
 
 mod homes;
 mod plan;
@@ -46,7 +46,7 @@ use super::worker::Shared;
 use crate::base::{Result, TopicPartition};
 use crate::log::Log;
 
-/// How far an instance is with it.
+/// How far an instance has got.
 #[derive(Default)]
 pub(super) struct Moves(Mutex<Stage>);
 
@@ -58,21 +58,21 @@ enum Stage {
     Settled(Arc<Homes>),
 }
 
-/// What a part of it came to.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moved {
     Done,
     More,
-    /// The log gave nothing.
+    /// The log returned nothing.
     Waits,
 }
 
 impl Moves {
-    /// Does a part of it, by whoever comes: others wait for that. Nothing once it is done.
+    /// Does one step, whoever calls; others wait for it. Does nothing once all is settled.
     ///
     /// # Errors
-    /// `Invalid` for what cannot move, `Corrupt` for a record that cannot be read; `Unavailable` for what may
-    /// pass, when another instance is at it among others: then it begins anew.
+    /// `Invalid` for what cannot move, `Corrupt` for a record that cannot be read; `Unavailable` for temporary
+    /// failures, for instance if another instance is doing the same: then it starts over.
     pub(super) fn step(&self, shared: &Shared, wait: Duration) -> Result<Moved> {
         let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Stage::Settled(_) = &*stage {
@@ -85,7 +85,7 @@ impl Moves {
         if shared.stop.load(Ordering::Acquire) {
             return Ok(Moved::Waits);
         }
-        // On a failure it stays new.
+        // After a failure it stays new.
         let mut settling = match std::mem::take(&mut *stage) {
             Stage::Working(settling) => settling,
             Stage::New | Stage::Settled(_) => Box::new(Settling::begin(shared)?),
@@ -114,7 +114,7 @@ impl Moves {
         }
     }
 
-    /// A place in the group was lost: others may have run another topology since.
+    /// A place in the group was lost: others may have run another topology since then.
     pub(super) fn forget(&self) {
         let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Stage::Settled(_) = &*stage {
@@ -123,7 +123,7 @@ impl Moves {
     }
 }
 
-/// What the record says; `None` where there is none.
+/// What the record says; `None` if there is none.
 ///
 /// # Errors
 /// `Corrupt` for a record that cannot be read; those of the log.
@@ -138,8 +138,8 @@ pub(super) fn recorded(log: &dyn Log, application: &str) -> Result<Option<Record
     Record::read(&rows, &topic).map(Some)
 }
 
-/// Refuses a topology whose times could not move, or that would leave records unread in repartition topics, before
-/// anything is created for it. `is_judged` tells repartition topics about which the settings have decided.
+/// Refuses a topology whose times could not move, or that would leave unread records in repartition topics, before
+/// anything is created for it. `is_judged` selects the repartition topics that the settings have decided on.
 ///
 /// # Errors
 /// `Invalid` for what cannot move and for unread records; those of the log.

@@ -1,4 +1,4 @@
-//! What moves, and what of each changelog is written for it.
+//! What moves, and what is written to each changelog for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +19,13 @@ pub(in crate::runtime) struct Way {
 /// What differs between the record and a topology.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Plan {
-    /// What has times elsewhere.
+    /// Owners whose times are elsewhere.
     pub(in crate::runtime) moved: BTreeMap<TimeOf, Way>,
-    /// The rows of the record that change, those of `moved` among them.
+    /// The rows of the record that change, including those of `moved`.
     pub(super) rows: BTreeMap<TimeOf, Vec<String>>,
 }
 
-/// Times to set, and those to remove, by the sub-topology whose task changelog has them and by name.
+/// Times to set, and times to remove, by the sub-topology whose task changelog has them and by name.
 pub(super) type Rows = BTreeMap<String, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
 
 impl Plan {
@@ -49,20 +49,20 @@ impl Plan {
         self.rows.is_empty()
     }
 
-    /// The ways that something goes.
+    /// The ways that something moves.
     pub(super) fn ways(&self) -> BTreeSet<&Way> {
         self.moved.values().collect()
     }
 
-    /// The sub-topologies that something goes from or to.
+    /// The sub-topologies that something moves from or to.
     pub(super) fn parts(&self) -> BTreeSet<&str> {
         let ways = self.moved.values();
         ways.flat_map(|way| [way.from.as_str(), way.to.as_str()])
             .collect()
     }
 
-    /// Refuses what cannot move. Each partition of a changelog is of one task, so times of 4 tasks cannot become
-    /// those of 8.
+    /// Refuses what cannot move. Each partition of a changelog belongs to one task, so times of 4 tasks cannot
+    /// become those of 8.
     ///
     /// # Errors
     /// `Invalid`; the message says what it is about and what to do.
@@ -93,7 +93,7 @@ impl Plan {
         Ok(())
     }
 
-    /// What is written for one partition, of what the task changelogs hold of it.
+    /// What is written for one partition, given the contents of the task changelogs.
     pub(super) fn moves(&self, wanted: &Wanted, held: &BTreeMap<&str, Contents>) -> Rows {
         let mut rows = Rows::new();
         for (part, times) in held {
@@ -106,7 +106,7 @@ impl Plan {
                     put(&mut rows, to, name, Some(time));
                     put(&mut rows, from, name, None);
                 } else if rows.get(*part).is_none_or(|rows| !rows.contains_key(name)) {
-                    // Of a time before the record, when nothing moved with what it is of.
+                    // From before there was a record, when nothing moved with its owner.
                     put(&mut rows, part, name, None);
                 }
             }
@@ -117,7 +117,7 @@ impl Plan {
         rows
     }
 
-    /// A task that takes something over has taken all that the task before had.
+    /// A task that takes something over has processed everything that the earlier task had.
     fn move_of_tasks(
         &self,
         name: &[u8],
@@ -129,7 +129,7 @@ impl Plan {
         for Way { from, to } in self.ways() {
             let known = rows.get(to).and_then(|rows| rows.get(name)?.as_ref());
             let known = known.or_else(|| time(to));
-            // They are not negative, so that the order of their bytes is their own.
+            // Times are not negative, so the order of their bytes is the order of the numbers.
             if let Some(theirs) = time(from).filter(|theirs| Some(*theirs) > known) {
                 put(rows, to, name, Some(theirs));
             }
@@ -212,7 +212,7 @@ mod tests {
         let mut done = recorded.clone();
         done.0.extend(plan.rows);
         assert!(Plan::between(&done, &wanted).is_empty(), "done once");
-        // The node that was taken out is known for when it comes back.
+        // The removed node stays known, in case it comes back.
         assert_eq!(done.home(&of("node n")), Some("b"));
     }
 

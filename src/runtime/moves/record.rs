@@ -1,13 +1,13 @@
-//! All that the record says: where times are, what was left behind, and which topologies have run.
+//! Everything the record says: where times are, what was left behind, and which topologies have run.
 //!
-//! | key | value, behind the version |
+//! | key | value, after the version |
 //! |---|---|
 //! | `store NAME`, `node NAME`, `source TOPIC`, `sink TOPIC` | sub-topologies ([`Homes`]) |
 //! | `left` and one of these | since when, in milliseconds by the wall clock, as a decimal number |
 //! | `topology` and 16 hexadecimal digits | nothing |
 //!
-//! The last two are for who compares a topology with what ran before
-//! ([ADR 0034](../../../docs/adr/0034-state-is-not-left-in-silence.md)).
+//! The last two are for comparing a topology with what ran before ([ADR
+//! 0034](../../../docs/adr/0034-state-is-not-left-in-silence.md)).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use super::scan::Contents;
 use crate::base::{Error, Result};
 use crate::task::TimeOf;
 
-/// What is before the name of something that was left.
+/// Precedes the name of something that was left behind.
 const LEFT: &str = "left";
-/// What is before the digits of a topology.
+/// Precedes the digits of a topology.
 const TOPOLOGY: &str = "topology";
 
 /// What the rows of the topic say.
@@ -26,9 +26,9 @@ const TOPOLOGY: &str = "topology";
 pub(in crate::runtime) struct Record {
     /// Where times are.
     pub(in crate::runtime) homes: Homes,
-    /// What topologies have left behind knowingly, and since when, in milliseconds by the wall clock.
+    /// What topologies have knowingly left behind, and when, in milliseconds by the wall clock.
     pub(in crate::runtime) left: BTreeMap<TimeOf, i64>,
-    /// The topologies that have run, each by a number of what it keeps.
+    /// The topologies that have run, each identified by a hash of what it keeps.
     pub(in crate::runtime) topologies: BTreeSet<String>,
 }
 
@@ -75,10 +75,10 @@ impl Record {
     }
 }
 
-/// What a start adds to the record, beside where times are.
+/// What a start adds to the record, apart from where times are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::runtime) struct Notes {
-    /// The topology, by a number of what it keeps.
+    /// The topology, identified by a hash of what it keeps.
     pub(in crate::runtime) topology: String,
     /// What it leaves behind.
     pub(in crate::runtime) leaves: BTreeSet<TimeOf>,
@@ -86,11 +86,11 @@ pub(in crate::runtime) struct Notes {
     pub(in crate::runtime) returns: BTreeSet<TimeOf>,
 }
 
-/// Keys of rows, with their values; without one they are deleted.
+/// Keys of rows with their values; a key without a value is deleted.
 pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl Notes {
-    /// The rows that the record does not have yet, and those that it has no longer.
+    /// The rows that the record lacks, and those to delete from it.
     pub(super) fn changes(&self, recorded: &Record, wall_ms: i64) -> Changes {
         let mut changes = Changes::new();
         if !recorded.topologies.contains(&self.topology) {

@@ -8,14 +8,14 @@ use crate::log::{Isolation, Log, Reader};
 
 /// How much is fetched at a time, in bytes.
 const FETCH_BYTES: usize = 1 << 20;
-/// How long and how often records are waited for by one who waits.
+/// How long and how often a blocking reader waits for records.
 const WAIT: Duration = Duration::from_millis(100);
 const WAITS: usize = 100;
 
 /// Keys with their last values.
 pub(super) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Partitions that are being read, each to the end that it had when this began.
+/// Partitions that are being read, each up to the end that it had at the beginning.
 pub(super) struct Scan {
     reader: Box<dyn Reader>,
     left: VecDeque<(TopicPartition, Offset)>,
@@ -23,17 +23,17 @@ pub(super) struct Scan {
     found: BTreeMap<TopicPartition, Contents>,
 }
 
-/// How far a scan is.
+/// How far a scan has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scanned {
     All,
     More,
-    /// The log gave nothing.
+    /// The log returned nothing.
     Waits,
 }
 
 impl Scan {
-    /// Begins to read. What is being committed is waited for.
+    /// Begins to read. Waits for commits in progress.
     pub(super) fn begin(log: &dyn Log, partitions: Vec<TopicPartition>) -> Result<Self> {
         let ends = log.end_offsets(&partitions, Isolation::ReadUncommitted)?;
         let found = partitions
@@ -64,7 +64,7 @@ impl Scan {
             for fetched in self.reader.poll(FETCH_BYTES, wait)? {
                 let mut cursor = fetched.batch.cursor(fetched.base_offset);
                 while let Some(record) = cursor.next_record()? {
-                    // Nobody of ours writes a null key.
+                    // This library never writes a null key.
                     let key = record.key.unwrap_or_default().to_vec();
                     match record.value {
                         Some(value) => contents.insert(key, value.to_vec()),
@@ -94,7 +94,7 @@ impl Scan {
     /// Reads all of it now.
     ///
     /// # Errors
-    /// `Unavailable` when the log gives nothing for long.
+    /// `Unavailable` if the log returns nothing for a long time.
     pub(super) fn finish(mut self, log: &dyn Log) -> Result<BTreeMap<TopicPartition, Contents>> {
         let mut waits = 0;
         loop {

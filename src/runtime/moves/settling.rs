@@ -1,4 +1,4 @@
-//! The steps of it, as the module's picture has them, in bounded parts.
+//! The steps in the module's diagram, in bounded parts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::runtime::worker::Shared;
 use crate::state::TASK_TIME;
 use crate::task::TimeOf;
 
-/// What its writer may keep of a commit, in bytes: the least that a log can do with, since it is one small commit.
+/// What the writer may keep of a commit, in bytes: the minimum that a log needs, since it is one small commit.
 const WRITER_BYTES: usize = 0;
 
 pub(super) struct Settling {
@@ -24,7 +24,7 @@ pub(super) struct Settling {
     writer: Box<dyn Writer>,
     recorded: Record,
     plan: Plan,
-    /// What changes in the record beside where times are.
+    /// What changes in the record apart from where times are.
     notes: Changes,
     stage: Stage,
 }
@@ -35,7 +35,7 @@ enum Stage {
     Asked,
 }
 
-/// What a step came to.
+/// The result of a step.
 pub(super) enum Step {
     Done(Homes),
     More,
@@ -46,7 +46,7 @@ impl Settling {
     /// Step 1.
     pub(super) fn begin(shared: &Shared) -> Result<Self> {
         let topic = record_topic(&shared.layout.application);
-        // Called like the topic: no worker's is. Two that open it at once may fence each other.
+        // Named like the topic, as no worker's writer is. Two that open it at once may fence each other.
         let writer = shared.log.writer(&topic, WRITER_BYTES).map_err(later)?;
         let record = TopicPartition::new(topic, 0);
         let stage = Stage::Record(Scan::begin(&*shared.log, vec![record.clone()])?);
@@ -113,7 +113,7 @@ impl Settling {
         Ok(Step::More)
     }
 
-    /// What a member of the topology before had under way is settled once the group's offsets are known.
+    /// What a member of the previous topology had in flight is settled once the group's offsets are known.
     fn await_commits(&self, application: &str, log: &dyn Log) -> Result<()> {
         let parts = self.plan.parts();
         let mut inputs = Vec::new();
@@ -202,7 +202,7 @@ fn task_time_ms(written: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, held: Option<&Cont
     time.map_or(0, i64::from_be_bytes).max(0)
 }
 
-/// Whether a commit happened is seen from the record, so that all is tried again but what nothing heals.
+/// The record shows whether a commit happened, so everything is retried except permanent errors.
 fn again(error: CommitError) -> Error {
     match error {
         CommitError::Fatal(error) => error,

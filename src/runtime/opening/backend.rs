@@ -15,7 +15,7 @@ use crate::state::{Backend, MemoryBackend, TaskDirectory};
 use crate::state::{Direction, RocksBackend};
 use crate::task::TaskSpec;
 
-/// The rows of a task, and the directory that they are in.
+/// The rows of a task, and their directory.
 pub(super) fn backend(
     shared: &Shared,
     task: &TaskId,
@@ -28,7 +28,7 @@ pub(super) fn backend(
     on_disk(shared, task, spec, fresh)
 }
 
-/// The application has refused it at its start.
+/// The application has refused this at its start.
 #[cfg(not(feature = "rocksdb"))]
 fn on_disk(
     _: &Shared,
@@ -49,7 +49,7 @@ fn on_disk(
     let directory = shared.directory.as_ref().ok_or_else(|| {
         Error::invalid("state in RocksDB needs a directory; set `state_directory`")
     })?;
-    // Rows that no changelog has are not left behind.
+    // Rows without a changelog are not abandoned.
     let rebuildable = spec.is_rebuildable();
     let claimed = directory.claim(task, fresh && rebuildable)?;
     if !claimed.path().exists()

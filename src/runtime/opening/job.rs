@@ -1,4 +1,4 @@
-//! One task on its way to a worker, as a machine of bounded steps.
+//! One task on its way to a worker, as a state machine of bounded steps.
 //!
 //! ```text
 //!  new --open--> planned --read a part, write it--> ... --> ready
@@ -6,8 +6,8 @@
 //!   +--- an error ----+  +------+ the next store
 //! ```
 //!
-//! Rows are kept where they are still good: reading begins at the stored position, or at the beginning
-//! where there is none, or where the log is shorter than it or may have forgotten deletions since.
+//! Rows are kept as long as they are valid: reading begins at the stored position, or at the beginning if there is
+//! none, or if the log is shorter than the position or may have lost deletions since.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,21 +27,21 @@ use crate::state::{Identity, StoredState, TaskDirectory};
 
 /// How much a restore fetches at a time, in bytes.
 const FETCH_BYTES: usize = 4 << 20;
-/// Rows that were last known to be fresh this long ago are flushed when they are again, in milliseconds: a
-/// crash after it must not find them old.
+/// Rows that were last known to be fresh this long ago are flushed when they are fresh again, in milliseconds:
+/// after a crash they must not look old.
 const FLUSH_AFTER_MS: i64 = 60 * 60 * 1_000;
 
-/// The time of a position is not written again while it is younger than this, in milliseconds: a start that
-/// finds everything there writes nothing.
+/// The time of a position is not written again while it is younger than this, in milliseconds: a start that finds
+/// everything in place writes nothing.
 const FRESH_FOR_MS: i64 = 60 * 1_000;
 
-/// A task that is restored: what a worker makes it of.
+/// A restored task: what a worker makes it from.
 pub(in crate::runtime) struct Ready {
-    /// Before the directory, which is let go when the database is closed.
+    /// Declared before the directory, which is released when the database is closed.
     pub(in crate::runtime) stored: StoredState,
     pub(in crate::runtime) directory: Option<TaskDirectory>,
     pub(in crate::runtime) changelogs: Vec<Option<TopicPartition>>,
-    /// Its inputs and where to read them from.
+    /// Its inputs, and where to read them from.
     pub(in crate::runtime) inputs: Vec<(TopicPartition, Offset)>,
     /// Changelog records read.
     pub(in crate::runtime) restored: u64,
@@ -88,9 +88,9 @@ pub(in crate::runtime) struct Job {
     pub(super) task: TaskId,
     pub(super) ticket: Arc<Ticket>,
     pub(super) number: u64,
-    /// Whether a fresh directory will do where another worker has the task's.
+    /// Whether to use a fresh directory if another worker has the task's own.
     fresh: bool,
-    /// Whether the log gave nothing the last time.
+    /// Whether the log returned nothing the last time.
     waits: bool,
     work: Option<Box<Work>>,
 }
@@ -98,9 +98,9 @@ pub(in crate::runtime) struct Job {
 struct Work {
     ready: Ready,
     stores: Vec<ToRestore>,
-    /// Which of them is next.
+    /// The index of the next one.
     at: usize,
-    /// Whether the rows are to be flushed in the end.
+    /// Whether to flush the rows at the end.
     flush: bool,
 }
 
@@ -113,10 +113,10 @@ struct ToRestore {
     begun: bool,
 }
 
-/// What a step came to.
+/// The result of a step.
 pub(super) enum Stepped {
     More,
-    /// The log gave nothing.
+    /// The log returned nothing.
     Waits,
     Ready(Box<Ready>),
 }
@@ -219,7 +219,7 @@ impl Job {
         Ok(Stepped::Ready(Box::new(work.ready)))
     }
 
-    /// Opens the task's rows and plans what is to be read; `None` if it was stopped on the way.
+    /// Opens the task's rows and plans what is to be read; `None` if it was stopped in the meantime.
     fn open(
         &self,
         restorer: &mut Restorer,
@@ -288,8 +288,8 @@ impl Job {
     }
 }
 
-/// Changelogs and offsets are committed together: changes without any offset are those of an application
-/// whose group was deleted, and reading the input anew would count it twice.
+/// Changelogs and offsets are committed together: changes without any offset belong to an application whose group
+/// was deleted, and reading the input again would count it twice.
 fn state_without_offsets(
     layout: &layout::Layout,
     changelog: &TopicPartition,
@@ -306,7 +306,7 @@ fn state_without_offsets(
 }
 
 impl Work {
-    /// Decides what of each changelog is to be read. A store whose rows are at its end is as fresh as now.
+    /// Decides what to read of each changelog. A store whose rows are at its end is fresh as of now.
     fn plan(&mut self, log: &dyn Log) -> Result<()> {
         let Ready {
             stored, changelogs, ..
@@ -357,7 +357,7 @@ impl Work {
         Ok(())
     }
 
-    /// Reads a part of the changelog that is next; `false` if the log gave nothing.
+    /// Reads a part of the next changelog; `false` if the log returned nothing.
     fn read(
         &mut self,
         number: u64,
@@ -397,7 +397,7 @@ impl Work {
             }
             shared.hooks.reached(Point::Restoring);
         }
-        // Compaction and aborted transactions leave gaps: what the reader is past is done.
+        // Compaction and aborted transactions leave gaps: everything before the reader's position is done.
         let position = reader.position(partition).unwrap_or(*next).min(*end);
         let moved = position - *next;
         ticket
@@ -425,8 +425,8 @@ fn reader<'a>(
     }
 }
 
-/// Whether the changelog may have lost deletions that came after the store's position: then only
-/// reading from the beginning leaves out what was deleted.
+/// Whether the changelog may have lost deletions that came after the store's position: then only reading from the
+/// beginning leaves out what was deleted.
 fn has_forgotten(
     stored: &StoredState,
     store: usize,
@@ -450,8 +450,8 @@ fn has_forgotten(
     Ok(false)
 }
 
-/// Whether a partition has any committed record. That its end has moved does not say so: in some logs
-/// what was aborted leaves a gap. `None` if it was stopped before that was known.
+/// Whether a partition has any committed record. A moved end does not prove it: in some logs aborted records leave
+/// a gap. `None` if it was stopped before that was known.
 fn holds_records(
     shared: &Shared,
     restorer: &mut Restorer,
@@ -461,7 +461,7 @@ fn holds_records(
 ) -> Result<Option<bool>> {
     let end = shared.log.end_offset(partition, Isolation::ReadCommitted)?;
     if end <= shared.log.start_offset(partition)? {
-        // Purged or not, it once held some if it has an end.
+        // Purged or not, it once had records if it has an end.
         return Ok(Some(end > 0));
     }
     restorer.reads = None;

@@ -1,4 +1,4 @@
-//! How tasks come to a worker: opened and restored beside it, while its other tasks work.
+//! How tasks come to a worker: opened and restored in the background, while its other tasks run.
 //!
 //! ```text
 //!  worker                      queue             restorers (threads, or the worker between its steps)
@@ -9,12 +9,12 @@
 //!    poll <----------------- Ticket <---------------+  Ready, or an error
 //! ```
 //!
-//! What is handed over is the database with its positions, a [`StoredState`]; the worker makes the task of
-//! it. A restorer is a value with a bounded [`Restorer::step`]: threads drive some, or each worker drives
-//! one of its own, so that a simulation needs no thread.
+//! What is handed over is the database with its positions, a [`StoredState`]; the worker makes the task from it. A
+//! restorer is a value with a bounded [`Restorer::step`]: threads drive some, or each worker drives its own, so
+//! that a simulation needs no thread.
 //!
-//! A failure costs its task alone: what may pass (`Unavailable`) is tried again, later and later, and the
-//! snapshot says what waits, since when and why. Another error ends the worker as any other does.
+//! A failure affects only its task: a temporary one (`Unavailable`) is retried at growing intervals, and the
+//! snapshot says which tasks wait, since when and why. Any other error ends the worker.
 
 mod backend;
 mod job;
@@ -37,25 +37,25 @@ use super::worker::Shared;
 use crate::base::{Error, ErrorKind, Result, TaskId};
 use job::Ticket;
 
-/// The first pause before a task is tried again; it doubles up to the largest. In milliseconds.
+/// The first pause before a task is retried; it doubles up to the largest. In milliseconds.
 const AGAIN_MS: u64 = 50;
 const AGAIN_MS_MAX: u64 = 5_000;
-/// How long the directory of a task is waited for while another worker of this process has it, in
-/// milliseconds: long enough for one that is only slow to let go. Then a fresh one is restored.
+/// How long to wait for the directory of a task while another worker of this process has it, in milliseconds: long
+/// enough for a worker that is merely slow to release it. Then a fresh one is restored.
 const FRESH_AFTER_MS: u64 = 2_000;
-/// Tasks that are ready are given together, since each gift makes the reader begin anew. In milliseconds.
+/// Tasks that are ready are handed over together, since each time the reader starts over. In milliseconds.
 const TOGETHER_MS: u64 = 50;
 
-/// The tasks that a worker is about to have.
+/// The tasks that a worker is about to get.
 pub(super) struct Openings {
     worker: String,
     queue: Arc<RestoreQueue>,
-    /// Where no threads restore: the worker does.
+    /// If no threads restore, the worker does.
     own: Option<Restorer>,
     tasks: BTreeMap<TaskId, Opening>,
     ready: Vec<(TaskId, Box<Ready>)>,
     given_at_ms: u64,
-    /// Whether the worker's reader has yet to be told of tasks that came.
+    /// Whether the worker's reader has yet to be told about new tasks.
     pub(super) unread: bool,
 }
 
@@ -69,7 +69,7 @@ struct Opening {
 ///  Asked --> (ready: gone)
 ///   ^  |
 ///   |  v
-///  Failed   until it is time to try again
+///  Failed   until it is time to retry
 /// ```
 enum Stage {
     Asked(Arc<Ticket>),
@@ -77,7 +77,7 @@ enum Stage {
 }
 
 impl Openings {
-    /// Of the worker called `worker`, none yet.
+    /// Those of the worker called `worker`, none yet.
     pub(super) fn new(shared: &Shared, worker: &str) -> Self {
         let inline = shared.settings.restore_threads == 0;
         Self {
@@ -116,7 +116,7 @@ impl Openings {
         self.tasks.insert(task.clone(), opening);
     }
 
-    /// Gives up all tasks but those that `keep` names, and returns their names.
+    /// Gives up all tasks except those in `keep`, and returns their names.
     pub(super) fn give_up_but(&mut self, keep: impl Fn(&TaskId) -> bool) -> Vec<TaskId> {
         let mut given_up = Vec::new();
         self.tasks.retain(|task, opening| {
@@ -132,11 +132,10 @@ impl Openings {
         given_up
     }
 
-    /// Does some of the work where no thread does it, tries again what is due, and returns the tasks that
-    /// are ready.
+    /// Does some of the work if no thread does it, retries what is due, and returns the tasks that are ready.
     ///
     /// # Errors
-    /// What cannot pass, with the task's name.
+    /// Permanent errors, with the task's name.
     pub(super) fn poll(&mut self, shared: &Shared) -> Result<Vec<(TaskId, Box<Ready>)>> {
         if let Some(own) = &mut self.own {
             own.step(shared, &self.queue, std::time::Duration::ZERO);
@@ -170,7 +169,7 @@ impl Openings {
         Ok(std::mem::take(&mut self.ready))
     }
 
-    /// When [`Openings::poll`] is to be called next, by the monotonic clock; `None` if nothing is opened.
+    /// When to call [`Openings::poll`] next, by the monotonic clock; `None` if nothing is being opened.
     pub(super) fn wake_ms(&self, shared: &Shared) -> Option<u64> {
         /// How soon a worker sees that a task is ready.
         const LOOK_MS: u64 = 5;
@@ -221,7 +220,7 @@ impl Openings {
     }
 }
 
-/// Jobs of a worker that is gone are not gone on with.
+/// Jobs of a worker that is gone are abandoned.
 impl Drop for Openings {
     fn drop(&mut self) {
         self.tasks.values().for_each(Opening::cancel);
@@ -241,7 +240,7 @@ impl Opening {
         }
         let pause_ms = AGAIN_MS << (self.tries - 1).min(10);
         let next_ms = now_ms + pause_ms.min(AGAIN_MS_MAX);
-        // A directory that was only just given back is free at once.
+        // A directory that was just released is free at once.
         if self.tries > 3 {
             tracing::warn!(%task, worker, %error, tries = self.tries, "the task could not be opened; trying again");
         }

@@ -1,4 +1,4 @@
-//! What a snapshot says of tasks that are not at work yet.
+//! What a snapshot says of tasks that are not running yet.
 
 use crate::base::TaskId;
 
@@ -9,34 +9,34 @@ pub struct RestoringTask {
     pub task: TaskId,
     /// The worker that will run it.
     pub worker: String,
-    /// Since when it has been opened, in milliseconds before now.
+    /// How long it has been opening, in milliseconds before now.
     pub for_ms: u64,
     /// Changelog records that are done, counted by their offsets.
     pub records: u64,
-    /// Those that there are to do; 0 until the log has said it.
+    /// How many there are in all; 0 until the log has answered.
     pub records_total: u64,
-    /// How long the rest will take at the pace until now, in milliseconds; `None` until that can be said.
+    /// How long the rest will take at the current pace, in milliseconds; `None` until that is known.
     pub left_ms: Option<u64>,
 }
 
-/// A task that could not be opened, and will be tried again. The worker's others go on.
+/// A task that could not be opened and will be retried. The worker's other tasks continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingTask {
     /// Its name.
     pub task: TaskId,
     /// The worker that will run it.
     pub worker: String,
-    /// Since when it has been tried, in milliseconds before now.
+    /// When it was first tried, in milliseconds before now.
     pub for_ms: u64,
     /// How often it was tried.
     pub tries: u32,
     /// When it is tried next, in milliseconds from now.
     pub next_try_in_ms: u64,
-    /// Why it could not be opened the last time, and what to do.
+    /// Why the last attempt failed, and what to do.
     pub error: String,
 }
 
-/// How long what is left takes if `done` took `taken_ms`.
+/// How long the rest takes if `done` took `taken_ms`.
 pub(super) fn left_ms(taken_ms: u64, done: u64, total: u64) -> Option<u64> {
     let left = u128::from(total.saturating_sub(done));
     let left_ms = (u128::from(taken_ms) * left).checked_div(u128::from(done))?;

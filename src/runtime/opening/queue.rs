@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::job::{Job, Ticket};
 
-/// The next job is the one with the least to do: so that tasks with little state are at work while a large
-/// one is restored. What waits for the log comes last.
+/// The next job is the one with the least left to do, so that tasks with little state run while a large one is
+/// restored. Jobs that wait for the log come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     pub(super) waits: bool,
     pub(super) records_left: u64,
-    /// In the order of their coming.
+    /// In order of arrival.
     pub(super) number: u64,
 }
 
@@ -42,13 +42,13 @@ impl RestoreQueue {
         ticket
     }
 
-    /// Puts a job back that is not done.
+    /// Puts back a job that is not done.
     pub(super) fn put_back(&self, job: Job) {
         self.lock().jobs.insert(job.rank(), job);
         self.came.notify_one();
     }
 
-    /// The job with the least to do; `None` if none comes within `wait`.
+    /// The job with the least left to do; `None` if none arrives within `wait`.
     pub(super) fn take(&self, wait: Duration) -> Option<Job> {
         let mut inner = self.lock();
         if inner.jobs.is_empty() && !wait.is_zero() {
@@ -60,7 +60,7 @@ impl RestoreQueue {
         inner.jobs.pop_first().map(|(_, job)| job)
     }
 
-    /// Whether one waits that should come before a job of this rank.
+    /// Whether a job waits that should come before one of this rank.
     pub(super) fn has_before(&self, rank: Rank) -> bool {
         let inner = self.lock();
         inner

@@ -1,14 +1,14 @@
-//! The directory that a task's rows are in when its sub-topology had another name.
+//! The directory that held a task's rows when its sub-topology had another name.
 //!
-//! Rows belong to stores, and positions to the changelogs of stores: both are as good under another name, and
-//! rows without a changelog are nowhere else. The times are those of another task changelog, where what moved was
-//! deleted; they are dropped, and read from the one that has them now:
+//! Rows belong to stores, and positions to the changelogs of stores: both remain valid under another name, and
+//! rows without a changelog exist nowhere else. Times belong to another task changelog, where those that moved
+//! were deleted; they are dropped, and read from the one that has them now:
 //!
 //! ```text
 //!  tasks/<old>_<n>   1 drop times and the position on the task changelog, flush
 //!                    2 rename it to tasks/<new>_<n>
 //! ```
-//! After a crash between the two the directory has no times, which are read again under either name.
+//! After a crash between the two the directory has no times; they are read again under either name.
 
 use crate::base::{ErrorKind, Result, TaskId};
 use crate::runtime::moves::Homes;
@@ -16,11 +16,11 @@ use crate::runtime::worker::Shared;
 use crate::state::{Backend, RocksBackend, StateDirectory, TaskDirectory, forget_moved};
 use crate::task::TaskSpec;
 
-/// Gives a task without a directory the one that most of its stores were in before, if that is here and no task
-/// of that name is left.
+/// Gives a task without a directory the one that held most of its stores before, if that is here and no task of
+/// that name remains.
 ///
 /// # Errors
-/// Those of the disk. One that is damaged stays where it is: what has a changelog is restored.
+/// Those of the disk. A damaged directory stays where it is: stores with changelogs are restored.
 pub(super) fn take_over(
     shared: &Shared,
     directory: &StateDirectory,

@@ -1,4 +1,4 @@
-//! Who does the jobs: one bounded step after another.
+//! Who does the jobs, one bounded step after another.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -10,17 +10,17 @@ use crate::base::{Error, Result, panic_message};
 use crate::log::Reader;
 use crate::runtime::worker::Shared;
 
-/// How long a thread waits for a job, or for the log, before it looks whether it is to stop.
+/// How long a thread waits for a job, or for the log, before it checks whether to stop.
 const WAIT: Duration = Duration::from_millis(100);
-/// How long a job is gone on with, at least, while others that have less to do wait: a reader that is
-/// assigned anew takes a moment on some logs. In milliseconds.
+/// How long a job continues, at least, while others with less to do wait: assigning a reader again takes a moment
+/// on some logs. In milliseconds.
 const TURN_MS: u64 = 250;
 
-/// How long a reader is kept that has nothing to read, in milliseconds.
+/// How long a reader with nothing to read is kept, in milliseconds.
 const IDLE_MS: u64 = 10_000;
 
-/// Opens and restores one task at a time, in steps. It keeps its reader from job to job, since to make one takes
-/// a while on some logs, and for a while after the last: a reader has threads and connections there.
+/// Opens and restores one task at a time, in steps. It keeps its reader from job to job, since creating one takes
+/// a while on some logs, and for a while after the last one: on such logs a reader has threads and connections.
 #[derive(Default)]
 pub(in crate::runtime) struct Restorer {
     pub(super) reader: Option<Box<dyn Reader>>,
@@ -28,7 +28,7 @@ pub(in crate::runtime) struct Restorer {
     pub(super) reads: Option<(u64, usize)>,
     job: Option<Job>,
     turn_until_ms: u64,
-    /// When it had a job last, and whether its reader has been told since that there is none.
+    /// When it last had a job, and whether its reader has been told since then that there is none.
     worked_at_ms: u64,
     is_at_rest: bool,
 }
@@ -74,14 +74,14 @@ impl Restorer {
                 self.reads = None;
                 let Job { ticket, task, .. } = &job;
                 let (ticket, error) = (ticket.clone(), error.context(format!("task {task}")));
-                // Its directory is free when it is tried again.
+                // Its directory is free when it is retried.
                 drop(job);
                 ticket.answer(Err(error));
             }
         }
     }
 
-    /// There is no job. What was read for the last one is not to be read on while its task writes there.
+    /// There is no job. The reader must not continue with the last job's partitions while its task writes there.
     fn rest(&mut self, now_ms: u64) {
         let Some(reader) = &mut self.reader else {
             return;
@@ -95,7 +95,7 @@ impl Restorer {
         }
     }
 
-    /// A panic is a failure of the task, not of the thread that others need.
+    /// A panic fails the task, not the thread that others need.
     fn step_caught(&mut self, job: &mut Job, shared: &Shared, wait: Duration) -> Result<Stepped> {
         let step = AssertUnwindSafe(|| job.step(self, shared, wait));
         catch_unwind(step).unwrap_or_else(|panic| {
@@ -106,7 +106,7 @@ impl Restorer {
         })
     }
 
-    /// Opens and restores a task now, waiting as long as it takes.
+    /// Opens and restores a task now, however long it takes.
     pub(in crate::runtime) fn finish(
         &mut self,
         mut job: Job,
