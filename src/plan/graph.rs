@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  redirect(b, a)      a --> b --> c    becomes   a --> c, and b is left without children
-//!  remove(b)           b is no longer there
+//!  remove(b)           b no longer exists
 //!  replace(b, other)   a --> b --> c    becomes   a --> other --> c, with a as the parent that `other` names
 //! ```
 
@@ -21,67 +21,67 @@ pub struct LogicalId(pub usize);
 /// What a logical node is.
 #[derive(Clone)]
 pub enum LogicalKind {
-    /// Reads topics of the user's.
+    /// Reads the user's topics.
     Source {
         /// Full names.
         topics: Vec<String>,
         /// How long the source may be silent, at its end, before it no longer holds time back.
         idle: Idle,
     },
-    /// Reads topics of the user's as a whole, in every instance, into stores that all tasks may read.
+    /// Reads the user's topics completely, in every instance, into stores that all tasks may read.
     GlobalSource {
         /// Full names.
         topics: Vec<String>,
     },
-    /// Works on records.
+    /// Processes records.
     Operator,
-    /// Writes a topic of the user's.
+    /// Writes one of the user's topics.
     Sink {
         /// Full name.
         topic: String,
     },
-    /// Writes topics of the user's that its records name.
+    /// Writes the user's topics that its records name.
     DynamicSink,
     /// Sends records through a topic, so that equal keys meet.
     Repartition(Repartition),
-    /// Reads the repartition topic of that name, to which later nodes send back. It has as many partitions
-    /// as the topics that it stays together with, whoever writes it.
+    /// Reads the repartition topic with that name, to which later nodes send back. The topic has as many
+    /// partitions as the topics it is co-partitioned with, whoever writes it.
     FeedbackSource {
-        /// Name of the topic, between the application's and `-repartition`.
+        /// The name of the topic, without the application's prefix and `-repartition`.
         name: String,
     },
-    /// Sends back to the source of that name, in an earlier sub-topology or in its own.
+    /// Sends back to the source with that name, in an earlier sub-topology or in its own.
     FeedbackSink {
         /// The source's name.
         name: String,
     },
 }
 
-/// What is known of the row before each change that a node sends.
+/// What a node knows of the row before each change that it sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OldRows {
-    /// Nothing: it sends no changes, or keeps no rows that it could know it from.
+    /// Nothing: it sends no changes, or keeps no rows to know it from.
     #[default]
     Unknown,
-    /// It keeps the rows, and sends the old one where somebody wants it.
+    /// It keeps the rows, and sends the old one if an operator needs it.
     Kept,
-    /// There is none: each row comes once.
+    /// There is none: each row is sent once.
     Absent,
-    /// Old rows are made of those of its parents, where these know them.
+    /// Old rows are computed from those of its parents, if they know them.
     OfParents,
 }
 
-/// Makes the builder of the writing half of a repartition, in the state in which the rules leave it.
+/// Makes the builder of the writing half of a repartition, as the rules leave it.
 pub type MakeSink = Arc<dyn Fn(&Repartition) -> Make + Send + Sync>;
 
-/// The two halves of a repartition and what is known of its topic.
+/// The two halves of a repartition, and what is known of its topic.
 #[derive(Clone)]
 pub struct Repartition {
-    /// Name of the topic, between the application's and `-repartition`.
+    /// The name of the topic, without the application's prefix and `-repartition`.
     pub name: String,
     /// Number of partitions, if the user fixed it.
     pub partitions: Option<u32>,
-    /// Whether the user asked for it; if not, it is taken out where the key has not changed.
+    /// Whether the user asked for it; if not, it is removed if the key has not changed.
     pub forced: bool,
     /// Names of the codecs for its keys and values.
     pub codecs: (String, String),
@@ -96,42 +96,42 @@ pub struct Repartition {
 /// A node as the DSL adds it.
 #[derive(Clone)]
 pub struct LogicalNode {
-    /// The DSL's word for it.
+    /// The DSL's name for the operator.
     pub operator: &'static str,
     /// The user's name for it.
     pub name: Option<String>,
     /// What it is.
     pub kind: LogicalKind,
-    /// Nodes it gets records from.
+    /// The nodes that it gets records from.
     pub parents: Vec<LogicalId>,
-    /// Stores it brings.
+    /// The stores that it adds.
     pub stores: Vec<StoreSpec>,
-    /// Names of all stores that it uses, its own included.
+    /// Names of all stores that it uses, including its own.
     pub uses_stores: Vec<String>,
     /// Whether the key may differ from the one its input was partitioned by.
     pub changes_key: bool,
-    /// Whether its parents must be partitioned alike.
+    /// Whether its parents must be co-partitioned.
     pub joins_partitions: bool,
-    /// How far behind the time that has reached it a record may be that it makes later, in
-    /// milliseconds; `None` for a node that holds nothing back.
+    /// How far a record that it sends later may be behind the time that has reached it, in milliseconds; `None`
+    /// for a node that holds nothing back.
     pub holds_back_ms: Option<i64>,
-    /// What the task calls it for besides records.
+    /// What the task calls it for, apart from records.
     pub calls: Calls,
-    /// How far back the versioned table knows rows whose changes its records are, in milliseconds; some of
-    /// them are overtaken. `None` if they are not of a versioned table.
+    /// How far back the versioned table knows the rows that its records change, in milliseconds; some of the
+    /// changes are out of order. `None` if they are not of a versioned table.
     pub history_ms: Option<i64>,
     /// What is known of the rows before its changes.
     pub old_rows: OldRows,
-    /// Whether it needs the old row with each change that it gets.
+    /// Whether it needs the old row with each change that it receives.
     pub wants_old_rows: bool,
-    /// Whether it sends the old row with each change: what the rule `old_rows` finds.
+    /// Whether it sends the old row with each change, as determined by the rule `old_rows`.
     pub sends_old_rows: bool,
     /// A node that can replace this one together with its parents, if all of these read the same node. It has no
     /// parents yet.
     pub of_one_input: Option<Box<LogicalNode>>,
     /// How to copy its output.
     pub copier: Option<Copier>,
-    /// Builds it; a repartition has makers of its own.
+    /// Builds it; a repartition has constructors of its own.
     pub make: Option<Make>,
 }
 
@@ -160,7 +160,7 @@ impl LogicalNode {
     }
 }
 
-/// The logical graph, and what went wrong while it was written.
+/// The logical graph, and the errors found while it was written.
 #[derive(Default)]
 pub struct Graph {
     nodes: Vec<LogicalNode>,
@@ -177,22 +177,22 @@ impl Graph {
         LogicalId(self.nodes.len() - 1)
     }
 
-    /// Adds a store that nodes use by name, with how to open it.
+    /// Adds a store that nodes use by name, and how to open it.
     pub fn add_store(&mut self, spec: StoreSpec, open: OpenStore) {
         self.stores.push((spec, open));
     }
 
-    /// Says how a store that a node brings is opened by its name.
+    /// Declares how a store that a node adds is opened by its name.
     pub fn add_open(&mut self, store: String, open: OpenStore) {
         self.opens.push((store, open));
     }
 
-    /// How stores that nodes bring are opened.
+    /// How to open the stores that nodes add.
     pub fn opens(&self) -> &[(String, OpenStore)] {
         &self.opens
     }
 
-    /// The stores that no node brought.
+    /// The stores that no node adds.
     pub fn stores(&self) -> &[(StoreSpec, OpenStore)] {
         &self.stores
     }
@@ -202,7 +202,7 @@ impl Graph {
         &self.nodes[id.0]
     }
 
-    /// Whether the row before each change of a node can be known: then it may be wanted.
+    /// Whether the row before each change of a node can be known, so that operators may ask for it.
     pub fn knows_old_rows(&self, id: LogicalId) -> bool {
         let node = self.node(id);
         match node.old_rows {
@@ -215,18 +215,18 @@ impl Graph {
         }
     }
 
-    /// A node, to be changed.
+    /// A node, for changing it.
     pub fn node_mut(&mut self, id: LogicalId) -> &mut LogicalNode {
         &mut self.nodes[id.0]
     }
 
-    /// The nodes that have not been removed, in order; parents stand before children.
+    /// The nodes that have not been removed, in order; parents come before children.
     pub fn ids(&self) -> Vec<LogicalId> {
         let all = (0..self.nodes.len()).map(LogicalId);
         all.filter(|id| !self.removed.contains(id)).collect()
     }
 
-    /// Makes the children of `from` children of `to`, which stands before them and sends the same records.
+    /// Makes the children of `from` children of `to`, which comes before them and sends the same records.
     pub fn redirect(&mut self, from: LogicalId, to: LogicalId) {
         for parent in self.nodes.iter_mut().flat_map(|node| &mut node.parents) {
             if *parent == from {
@@ -243,7 +243,7 @@ impl Graph {
         self.removed.insert(id);
     }
 
-    /// Replaces a node with another, which gets its children, and the user's name for it unless it has a name
+    /// Replaces a node by another, which takes over its children, and the user's name for it unless it has a name
     /// already.
     pub fn replace(&mut self, id: LogicalId, node: LogicalNode) {
         let before = std::mem::replace(self.node_mut(id), node);

@@ -22,7 +22,7 @@ pub fn lower(mut graph: Graph, optimizations: Optimizations) -> Result<Topology>
     }
     let graph = rewrite(graph, optimizations)?;
     let mut parts = TopologyParts::default();
-    // The physical node that a logical node's records come out of.
+    // The physical node that a logical node's records come from.
     let mut outlets: HashMap<LogicalId, NodeId> = HashMap::new();
     for logical in graph.ids() {
         let node = graph.node(logical);

@@ -1,4 +1,4 @@
-//! The logical graph: what the user asked for, erased, before it is cut into tasks.
+//! The logical graph: what the user asked for, type-erased, before it is divided into tasks.
 //!
 //! The DSL adds nodes; rules rewrite the graph without knowing types; `lower()` makes a topology.
 //!

@@ -31,14 +31,14 @@ pub(super) fn check_merges(graph: &Graph) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a store whose changelog would be the task changelog of a sub-topology: both are called
-/// after names of the user's.
+/// Refuses a store whose changelog would have the name of a sub-topology's task changelog: both are derived from
+/// the user's names.
 pub(super) fn check_changelogs(topology: &Topology) -> Result<()> {
     for part in topology.subtopologies() {
         let is_own = |topic: &TopicName| matches!(topic, TopicName::Repartition(_));
         let mut topics = part.sources.iter().chain(&part.sinks);
         let mut nodes = part.nodes.iter().map(|id| &topology.nodes()[id.0]);
-        // Clocks of origins and timers make a sub-topology without a store stateful.
+        // Clocks of origins and timers make a sub-topology stateful even without a store.
         let has_times = topics.any(is_own) || nodes.any(|node| node.calls.timers);
         if part.stores.is_empty() && !has_times {
             continue;

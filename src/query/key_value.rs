@@ -1,4 +1,4 @@
-//! Rows of one value a key: of tables, aggregations without windows, and stores of processors.
+//! Rows with one value per key: of tables, aggregations without windows, and stores of processors.
 
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl View {
         self.key_value_with(store, K::codec(), V::codec())
     }
 
-    /// The same with codecs of your own.
+    /// Like [`View::key_value`], with your own codecs.
     ///
     /// # Errors
     /// As [`View::key_value`].
@@ -41,18 +41,18 @@ impl View {
 }
 
 impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
-    /// The row of a key, in the task that the key's bytes lead to. Where the records came by a partitioner of
-    /// their own, use [`KeyValueRows::range`].
+    /// The row of a key, in the task that the key's bytes determine. If a custom partitioner placed the records,
+    /// use [`KeyValueRows::range`].
     ///
     /// # Errors
-    /// `Unavailable` if that task is not in this process; `User` when a codec refuses.
+    /// `Unavailable` if that task is not in this process; `User` if a codec fails.
     pub fn get(&self, key: &K) -> Result<Option<Row<V>>> {
         let key = self.0.key(key)?;
         let store: KeyValueStore = self.0.task_of(&key)?.store(&self.0.store)?;
         store.get(&key, |row| row.map(|row| self.0.row(row, None)).transpose())?
     }
 
-    /// All rows that are in this process, task by task, each in the order of its keys' bytes.
+    /// All rows in this process, task by task, each in the order of its keys' bytes.
     ///
     /// # Errors
     /// Those of the store.
@@ -60,10 +60,10 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
         self.range(..)
     }
 
-    /// The same between two keys, in the order of their bytes.
+    /// The rows between two keys, in the order of their bytes.
     ///
     /// # Errors
-    /// `User` when a codec refuses; those of the store.
+    /// `User` if a codec fails; those of the store.
     pub fn range(&self, keys: impl RangeBounds<K>) -> Result<Found<'_, (K, Row<V>)>> {
         let (from, to) = (keys.start_bound(), keys.end_bound());
         let bounds = KeyBounds::encode(&*self.0.key, from, to)?;
@@ -71,7 +71,7 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
         self.between(from, to)
     }
 
-    /// The rows whose keys begin with these bytes, as their codec writes them.
+    /// The rows whose keys, as their codec encodes them, begin with these bytes.
     ///
     /// # Errors
     /// Those of the store.
@@ -81,8 +81,8 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
         self.between(from, to)
     }
 
-    /// The rows of these keys that come behind the bytes of one, each with the bytes of its key: a page of a list
-    /// goes on where the last one ended.
+    /// The rows of these keys after the key with the given bytes, each with the bytes of its key: a page of a list
+    /// continues where the last one ended.
     #[cfg(feature = "admin")]
     pub(crate) fn behind(
         &self,
@@ -100,7 +100,7 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
         let (from, to) = bounds.as_slices();
         let from = match (last, from) {
             (None, from) => from,
-            // It was given with other keys: what comes behind it is all of these.
+            // The key is from a list with other bounds and precedes all of these keys.
             (Some(last), Bound::Included(first)) if last < first => from,
             (Some(last), _) => Bound::Excluded(last),
         };
@@ -139,7 +139,7 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
 /// Which keys of a key-value store.
 #[cfg(feature = "admin")]
 pub(crate) enum Keys<K> {
-    /// From the first on, before the second, in the order of their bytes.
+    /// From the first, inclusive, to the second, exclusive, in the order of their bytes.
     Between(Option<K>, Option<K>),
     /// Those whose bytes begin with these.
     Prefix(Vec<u8>),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  application.queries() --> Queries --view--> View --key_value | windows | sessions--> rows with types
-//!        any thread, cheap to clone              as of a commit of each task
+//!        any thread, cheap to clone              as of one commit of each task
 //! ```
 //!
 //! ```
@@ -31,9 +31,9 @@
 //! # Ok::<(), marea::Error>(())
 //! ```
 //!
-//! Only committed rows are seen, those of a task all as of one commit. Rows of tasks that other instances have are
-//! not here: a get says so, and a scan gives what is here ([`View::is_complete`]). Over HTTP any instance answers for
-//! all of them: `admin::ServedStores`, with the feature `admin`.
+//! Only committed rows are visible, all rows of a task as of the same commit. Rows of tasks that other instances
+//! have are not available: a get fails, and a scan returns what is here ([`View::is_complete`]). Over HTTP any
+//! instance answers for all of them: `admin::ServedStores`, with the feature `admin`.
 //!
 //! [`View::is_complete`]: crate::runtime::View::is_complete
 
@@ -59,17 +59,17 @@ pub use windows::WindowRows;
 pub struct Row<V> {
     /// The value.
     pub value: V,
-    /// The timestamp of the newest record that it is made of, where the store keeps one, in milliseconds.
+    /// The timestamp of the newest record that contributed to it, if the store keeps one, in milliseconds.
     pub timestamp_ms: Option<i64>,
-    /// Headers, where the store keeps them.
+    /// Headers, if the store keeps them.
     pub headers: Headers,
 }
 
-/// Rows one after the other, read as they are asked for.
+/// An iterator of rows that reads them on demand.
 pub struct Found<'a, T>(Box<dyn FnMut() -> Result<Option<T>> + 'a>);
 
 impl<'a, T> Found<'a, T> {
-    /// The rows of several walks, those of each task behind those of the one before.
+    /// The rows of several iterators, one task's after another's.
     fn in_turn<W: 'a>(
         walks: Vec<W>,
         mut next: impl FnMut(&mut W) -> Result<Option<T>> + 'a,
@@ -102,7 +102,7 @@ impl<T> std::fmt::Debug for Found<'_, T> {
     }
 }
 
-/// Whether a store has keys and values of these codecs, by their names.
+/// Checks that a store has keys and values of these codecs, by their names.
 ///
 /// # Errors
 /// `Invalid` if it has others; the message names both.
@@ -116,10 +116,10 @@ pub(crate) fn check_codecs(spec: &StoreSpec, asked: (String, String)) -> Result<
     )))
 }
 
-/// A key as a store has it.
+/// A key as the store encodes it.
 ///
 /// # Errors
-/// `User` for a null key, and when the codec refuses.
+/// `User` for a null key, and if the codec fails.
 pub(crate) fn key_bytes<K: 'static>(codec: &SharedCodec<K>, key: &K) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match codec.encode(key, &mut bytes)? {
@@ -128,8 +128,8 @@ pub(crate) fn key_bytes<K: 'static>(codec: &SharedCodec<K>, key: &K) -> Result<V
     }
 }
 
-/// The partition of a key's bytes, as Kafka's and our producers choose it, and the topology for its repartition
-/// topics.
+/// The partition of a key's bytes, as chosen by Kafka's producers and ours, and by the topology for its
+/// repartition topics.
 pub(crate) fn partition_of<K: 'static>(
     codec: &SharedCodec<K>,
     bytes: &[u8],
@@ -172,7 +172,7 @@ impl<'a, K: 'static, V: 'static> Typed<'a, K, V> {
         key_bytes(&self.key, key)
     }
 
-    /// The task whose rows of a key are, as Kafka's and our producers place them.
+    /// The task that has the rows of a key, as Kafka's producers and ours place them.
     fn task_of(&self, key: &[u8]) -> Result<&'a TaskState> {
         let partition = partition_of(&self.key, key, self.partitions);
         let task = self.view.task_for(self.subtopology, partition);

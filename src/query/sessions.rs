@@ -1,4 +1,4 @@
-//! Rows of one value a key and session.
+//! Rows with one value per key and session.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::codec::{Codec, OwnCodec, Windowed};
 use crate::runtime::View;
 use crate::state::{Direction, SessionIter, SessionStore};
 
-/// The rows of a session store in a view: [`View::sessions`]. Only sessions that their store still shows are there.
+/// The rows of a session store in a view: [`View::sessions`]. Only sessions that have not expired are included.
 pub struct SessionRows<'a, K, V>(Typed<'a, K, V>);
 
 impl View {
@@ -20,7 +20,7 @@ impl View {
         self.sessions_with(store, K::codec(), V::codec())
     }
 
-    /// The same with codecs of your own.
+    /// Like [`View::sessions`], with your own codecs.
     ///
     /// # Errors
     /// As [`View::sessions`].
@@ -39,14 +39,14 @@ impl<K: 'static, V: 'static> SessionRows<'_, K, V> {
     /// The sessions of a key, by their end.
     ///
     /// # Errors
-    /// `Unavailable` if the key's task is not in this process; `User` when a codec refuses.
+    /// `Unavailable` if the key's task is not in this process; `User` if a codec fails.
     pub fn fetch(&self, key: &K) -> Result<Found<'_, (Windowed<K>, Row<V>)>> {
         let key = self.0.key(key)?;
         let store: SessionStore = self.0.task_of(&key)?.store(&self.0.store)?;
         Ok(self.found(vec![store.fetch_all(&key)?]))
     }
 
-    /// All sessions that are in this process, task by task.
+    /// All sessions in this process, task by task.
     ///
     /// # Errors
     /// Those of the store.

@@ -1,4 +1,4 @@
-//! Rows of one value a key and window.
+//! Rows with one value per key and window.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::codec::{Codec, OwnCodec, Windowed};
 use crate::runtime::View;
 use crate::state::{Direction, WindowIter, WindowStore};
 
-/// The rows of a window store in a view: [`View::windows`]. Only windows that their store still shows are there.
+/// The rows of a window store in a view: [`View::windows`]. Only windows that have not expired are included.
 pub struct WindowRows<'a, K, V>(Typed<'a, K, V>);
 
 impl View {
@@ -21,7 +21,7 @@ impl View {
         self.windows_with(store, K::codec(), V::codec())
     }
 
-    /// The same with codecs of your own.
+    /// Like [`View::windows`], with your own codecs.
     ///
     /// # Errors
     /// As [`View::windows`].
@@ -40,7 +40,7 @@ impl<K: 'static, V: 'static> WindowRows<'_, K, V> {
     /// The row of a key in the window that starts at `start_ms`, in milliseconds since 1970.
     ///
     /// # Errors
-    /// `Unavailable` if the key's task is not in this process; `User` when a codec refuses.
+    /// `Unavailable` if the key's task is not in this process; `User` if a codec fails.
     pub fn get(&self, key: &K, start_ms: i64) -> Result<Option<Row<V>>> {
         let key = self.0.key(key)?;
         let store: WindowStore = self.0.task_of(&key)?.store(&self.0.store)?;
@@ -64,7 +64,7 @@ impl<K: 'static, V: 'static> WindowRows<'_, K, V> {
         Ok(self.found(vec![rows], store.rules().window_size_ms))
     }
 
-    /// The rows of all keys that are in this process, in windows that start in this range, task by task.
+    /// The rows of all keys in this process, in windows that start in this range, task by task.
     ///
     /// # Errors
     /// Those of the store.

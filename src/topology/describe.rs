@@ -6,7 +6,7 @@ use super::Topology;
 use crate::state::{Changelog, Medium, StoreSpec};
 use crate::task::{NodeId, NodeKind, NodeSpec, TopicName};
 
-/// What stands for the topics that records name; no topic can have this name.
+/// Stands for the topics that records name; no topic can have this name.
 const BY_RECORD: &str = "(by record)";
 
 impl Topology {
@@ -144,7 +144,7 @@ impl Topology {
         out
     }
 
-    /// What is said of topics that lead back.
+    /// The description of topics that lead back.
     fn back(&self, topics: &[TopicName]) -> &'static str {
         match topics.iter().any(|topic| self.feedbacks().contains(topic)) {
             true => " (back)",
@@ -166,7 +166,7 @@ fn describe_store(store: &StoreSpec) -> String {
     format!("{}: {}", store.name, store_text(store))
 }
 
-/// What is said of a store, without its name.
+/// The description of a store, without its name.
 pub(crate) fn store_text(store: &StoreSpec) -> String {
     let medium = match store.medium {
         Medium::Persistent => "persistent",

@@ -1,4 +1,4 @@
-//! In which order the topics end that a topology reads: each after those whose end may still send to it.
+//! The order in which the input topics of a topology end: each after those whose end may still send to it.
 
 use std::collections::HashSet;
 
@@ -14,14 +14,14 @@ struct Ending {
     waits_for: Vec<NodeId>,
 }
 
-/// The topics that end together, step by step: all that a part reads, unless it feeds itself; then source by
-/// source.
+/// The topics that end together, step by step: everything that a part reads, unless it feeds itself; then source
+/// by source.
 ///
 /// # Errors
-/// `Invalid` where records would go round among the nodes themselves: such a loop has no end.
+/// `Invalid` if records would circulate among the nodes themselves: such a loop has no end.
 pub(super) fn order(nodes: &[NodeSpec], parts: &[SubTopology]) -> Result<Vec<Vec<TopicName>>> {
     let mut left = endings(nodes);
-    // What every instance reads as a whole is in none, and has no end.
+    // What every instance reads completely belongs to no part, and has no end.
     left.retain(|ending| parts.iter().any(|part| part.nodes.contains(&ending.id)));
     let mut steps = Vec::new();
     while !left.is_empty() {
@@ -90,7 +90,7 @@ fn endings(nodes: &[NodeSpec]) -> Vec<Ending> {
     endings
 }
 
-/// The topics that are written by what a source sends to.
+/// The topics written downstream of a source.
 fn written_behind(nodes: &[NodeSpec], source: NodeId) -> HashSet<&TopicName> {
     let mut written = HashSet::new();
     let mut seen = vec![false; nodes.len()];

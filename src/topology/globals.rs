@@ -1,15 +1,14 @@
-//! What every instance runs as a whole: sources that are read in all their partitions, and the stores that
-//! they fill. All tasks may read these; so they hold no sub-topologies together.
+//! What every instance runs completely: sources of which it reads all partitions, and the stores that they fill.
+//! All tasks may read these, so they do not join sub-topologies.
 
 use super::{SubTopology, TopologyParts, subtopology};
 use crate::base::{Error, Result};
 use crate::task::{NodeId, NodeKind};
 
-/// Takes the nodes behind global sources out of the parts, and their stores out of what other nodes use.
+/// Removes the nodes behind global sources from the parts, and their stores from what other nodes use.
 ///
 /// # Errors
-/// `Invalid` where such a node has another parent, writes a topic, sets timers, or uses a store that
-/// others write.
+/// `Invalid` if such a node has another parent, writes a topic, sets timers, or uses a store that others write.
 pub(super) fn take(parts: &mut TopologyParts) -> Result<Option<SubTopology>> {
     if parts.globals.is_empty() {
         return Ok(None);

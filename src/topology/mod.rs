@@ -1,12 +1,11 @@
-//! The physical graph: nodes, stores and topics, cut into sub-topologies.
+//! The physical graph: nodes, stores and topics, divided into sub-topologies.
 //!
 //! ```text
-//!  nodes that share an edge or a store  ->  sub-topology  ->  one task a partition
+//!  nodes that share an edge or a store  ->  sub-topology  ->  one task per partition
 //! ```
 //!
-//! A repartition topic separates two sub-topologies. Names come from what the user wrote, never from
-//! a counter: a sub-topology is called after its smallest store, or else its smallest
-//! source.
+//! A repartition topic separates two sub-topologies. Names come from what the user wrote, never from a counter: a
+//! sub-topology is named after its smallest store, or else its smallest source.
 
 mod describe;
 mod ends;
@@ -28,28 +27,28 @@ use crate::base::Result;
 use crate::state::StoreSpec;
 use crate::task::{NodeId, NodeSpec, OpenStore, TopicName, TypedStores};
 
-/// What a topology is made of, before it is checked and cut.
+/// What a topology consists of, before it is checked and divided.
 #[derive(Default)]
 pub struct TopologyParts {
-    /// All nodes; parents stand before children. Children are filled in.
+    /// All nodes; parents come before children. Children are filled in.
     pub nodes: Vec<NodeSpec>,
     /// All stores.
     pub stores: Vec<StoreSpec>,
-    /// How those are opened that have types, by name.
+    /// How to open the stores that have types, by name.
     pub typed_stores: Vec<(String, OpenStore)>,
-    /// Repartition topics, with the number of partitions where the user fixed it.
+    /// Repartition topics, with their number of partitions if the user fixed it.
     pub repartitions: Vec<(TopicName, Option<u32>)>,
-    /// Those among them that lead back: their readers stand before their writers.
+    /// Those among them that lead back: their readers come before their writers.
     pub feedbacks: Vec<TopicName>,
-    /// Sources that every instance reads as a whole.
+    /// Sources that every instance reads completely.
     pub globals: Vec<NodeId>,
-    /// Nodes whose inputs must be partitioned alike.
+    /// Nodes whose inputs must be co-partitioned.
     pub joins: Vec<NodeId>,
-    /// Sources that no longer hold time back after a silence.
+    /// Sources with a time-out of their own, after which they no longer hold time back.
     pub idle_timeouts: Vec<(NodeId, Idle)>,
 }
 
-/// How long an input may be silent before it no longer holds back the time of those behind it.
+/// How long an input may be silent before it no longer holds back the time downstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Idle {
     /// As long as the application's settings say.
@@ -57,7 +56,7 @@ pub enum Idle {
     Default,
     /// This long.
     After(Duration),
-    /// However long: results depend on the records alone, and windows wait for the slowest input.
+    /// Forever: results depend on the records alone, and windows wait for the slowest input.
     Never,
 }
 
@@ -83,10 +82,10 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Checks the parts and cuts them into sub-topologies.
+    /// Checks the parts and divides them into sub-topologies.
     ///
     /// # Errors
-    /// `Invalid`, naming what clashes and the cure: a name used twice, an empty name.
+    /// `Invalid`, naming what clashes and the remedy: a name used twice, an empty name.
     pub fn new(mut parts: TopologyParts) -> Result<Self> {
         validate::check(&parts)?;
         for position in 0..parts.nodes.len() {
@@ -123,12 +122,12 @@ impl Topology {
         &self.stores
     }
 
-    /// The sub-topologies, upstream before downstream where one feeds the other.
+    /// The sub-topologies, upstream before downstream if one feeds the other.
     pub fn subtopologies(&self) -> &[SubTopology] {
         &self.subtopologies
     }
 
-    /// The repartition topics, with the number of partitions where the user fixed it.
+    /// The repartition topics, with their number of partitions if the user fixed it.
     pub fn repartitions(&self) -> &[(TopicName, Option<u32>)] {
         &self.repartitions
     }
@@ -138,33 +137,33 @@ impl Topology {
         &self.feedbacks
     }
 
-    /// The order in which topics end that are read, those of each step together: what a topic's end may
-    /// still send ends later.
+    /// The order in which input topics end, the topics of each step together: a topic ends after those whose end
+    /// may still send to it.
     pub fn ends(&self) -> &[Vec<TopicName>] {
         &self.ends
     }
 
-    /// What every instance runs as a whole, for the stores that all its tasks may read.
+    /// What every instance runs completely, for the stores that all its tasks may read.
     pub fn global(&self) -> Option<&SubTopology> {
         self.global.as_deref()
     }
 
-    /// The silence after which a source no longer holds time back, where one is declared.
+    /// The silence after which a source no longer holds time back, if one is declared.
     pub fn idle_timeouts(&self) -> &[(NodeId, Idle)] {
         &self.idle_timeouts
     }
 
-    /// Whether some records name the topics that they go to.
+    /// Whether some records name the topics that they are sent to.
     pub fn writes_named(&self) -> bool {
         self.subtopologies.iter().any(|part| part.writes_named)
     }
 
-    /// The user's topics that are read, sorted.
+    /// The user's topics that the topology reads, sorted.
     pub fn source_topics(&self) -> Vec<String> {
         self.external(|subtopology| &subtopology.sources)
     }
 
-    /// The user's topics that are written, sorted.
+    /// The user's topics that the topology writes, sorted.
     pub fn sink_topics(&self) -> Vec<String> {
         self.external(|subtopology| &subtopology.sinks)
     }

@@ -11,23 +11,23 @@ use crate::task::{NodeId, NodeKind, TopicName};
 pub struct Partitions(HashMap<TopicName, u32>);
 
 impl Partitions {
-    /// The number of a topic's partitions, 1 if it is not part of the topology.
+    /// The number of partitions of a topic, 1 if it is not part of the topology.
     pub fn of(&self, topic: &TopicName) -> u32 {
         self.0.get(topic).copied().unwrap_or(1)
     }
 }
 
 impl Topology {
-    /// Decides the number of partitions of each repartition topic and checks that joined inputs
-    /// agree. `lookup` gives the number of a user's topic.
+    /// Determines the number of partitions of each repartition topic, and checks that joined inputs agree.
+    /// `lookup` returns the number of partitions of a user's topic.
     ///
-    /// A repartition topic takes the number that the user fixed; else that of the topics it is joined
-    /// with; else the largest of the topics that feed it. One that leads back takes the largest of the topics
-    /// that its reader reads beside it.
+    /// A repartition topic gets the number that the user fixed; else that of the topics it is joined with; else
+    /// the largest number of the topics that feed it. One that leads back gets the largest number of the other
+    /// topics that its reader reads.
     ///
     /// # Errors
-    /// `Invalid` for a topic that does not exist, or for two joined topics whose numbers differ: the
-    /// message names both and the cure.
+    /// `Invalid` for a topic that does not exist, or for two joined topics whose numbers differ: the message names
+    /// both and the remedy.
     pub fn resolve_partitions(
         &self,
         mut lookup: impl FnMut(&str) -> Result<Option<u32>>,
@@ -63,7 +63,7 @@ impl Topology {
         for group in &groups {
             self.settle(group, &mut known);
         }
-        // Upstream parts stand first, so that what feeds a topic is known before the topic is.
+        // Upstream parts come first, so that the inputs of a topic are known before the topic is.
         for subtopology in self.subtopologies() {
             // Whoever sends back has as many partitions to choose from as there are tasks to answer.
             let (backs, others): (Vec<&TopicName>, Vec<&TopicName>) = subtopology
@@ -92,7 +92,7 @@ impl Topology {
         Ok(Partitions(known))
     }
 
-    /// Repartition topics of a join take the number of the other inputs.
+    /// Repartition topics of a join get the number of the other inputs.
     fn settle(&self, group: &[TopicName], known: &mut HashMap<TopicName, u32>) {
         let given = group
             .iter()
@@ -116,7 +116,7 @@ impl Topology {
         }
     }
 
-    /// The topics that reach a join, through its parents or through the stores it looks into.
+    /// The topics that reach a join, through its parents or through the stores it reads.
     fn sources_of_join(&self, join: NodeId) -> Vec<TopicName> {
         let nodes = self.nodes();
         let mut open = vec![join];

@@ -21,7 +21,7 @@ pub struct TopicLimits {
 }
 
 impl TopicLimits {
-    /// The largest record of a topic, in bytes; the default where it is not known.
+    /// The largest record of a topic, in bytes; the default if it is unknown.
     pub fn of(&self, topic: &str) -> usize {
         let limit = self.max_record_bytes.get(topic).copied();
         limit.unwrap_or(DEFAULT_MAX_RECORD_BYTES)
@@ -29,7 +29,7 @@ impl TopicLimits {
 }
 
 impl Topology {
-    /// The number of tasks of a sub-topology: the largest number of partitions it reads.
+    /// The number of tasks of a sub-topology: the largest number of partitions among its inputs.
     pub fn task_count(&self, subtopology: &SubTopology, partitions: &Partitions) -> u32 {
         subtopology
             .sources
@@ -39,8 +39,8 @@ impl Topology {
             .unwrap_or(1)
     }
 
-    /// The task of one partition of a sub-topology. `dead_letters` names the topic for records that a
-    /// policy sends there, with its number of partitions.
+    /// The task of one partition of a sub-topology. `dead_letters` is the topic for records that a policy sends
+    /// there, with its number of partitions.
     pub fn task_spec(
         &self,
         application: &str,
@@ -115,8 +115,7 @@ impl Topology {
         }
     }
 
-    /// The whole topology as a single task with one partition of each topic, as a test driver runs
-    /// it.
+    /// The whole topology as a single task with one partition of each topic, as a test driver runs it.
     pub fn single_task_spec(&self, application: &str, dead_letters: Option<&str>) -> TaskSpec {
         let is_global = |id: &NodeId| self.global().is_some_and(|part| part.nodes.contains(id));
         let is_read = |name: &String| self.global().is_none_or(|part| !part.stores.contains(name));
@@ -149,8 +148,7 @@ impl Topology {
         self.task_spec(application, &whole, 0, &one, &limits, dead_letters)
     }
 
-    /// The task that fills the global stores, which reads every partition of its topics; `None` where there is
-    /// none to fill.
+    /// The task that fills the global stores, which reads every partition of its topics; `None` if there are none.
     pub fn global_spec(&self, application: &str, partitions: &Partitions) -> Option<TaskSpec> {
         let global = self.global()?;
         let limits = TopicLimits::default();
@@ -165,7 +163,7 @@ impl Topology {
         };
         spec.inputs = spec.inputs.iter().flat_map(all).collect();
         for store in &mut spec.stores {
-            // What changes is told to those who read it.
+            // Its changes are passed on to those who read it.
             store.changelog = Changelog::Own;
         }
         Some(spec)
@@ -183,9 +181,9 @@ impl Topology {
         Some(self.task_count(writer, partitions))
     }
 
-    /// Whether records of a topic carry the clock of their origin. One origin needs it where its
-    /// readers are several and write a repartition topic in turn: one that gets no records can then
-    /// say all the same how far time has come.
+    /// Whether records of a topic carry the clock of their origin. A single origin needs it if several tasks read
+    /// the topic and write a repartition topic in turn: a task that gets no records can then still say how far
+    /// time has come.
     fn is_clocked(&self, topic: &TopicName, partitions: &Partitions) -> bool {
         let passes_on = |part: &SubTopology| {
             let mut sinks = part.sinks.iter();
@@ -200,7 +198,7 @@ impl Topology {
         }
     }
 
-    /// Who writes a repartition topic in turn must hear how far time has come even where it gets no
+    /// A reader that itself writes a repartition topic must learn how far time has come even if it gets no
     /// records, since its own readers wait for it.
     fn clocks_to(&self, topic: &TopicName) -> ClocksTo {
         let passes_on = |part: &SubTopology| {

@@ -1,14 +1,14 @@
-//! Cuts the graph: nodes that share an edge or a store stay together.
+//! Divides the graph: nodes that share an edge or a store stay together.
 
 use std::collections::HashMap;
 
 use crate::base::{Error, Result};
 use crate::task::{NodeId, NodeKind, NodeSpec, TopicName};
 
-/// A part of the topology that runs as one task a partition.
+/// A part of the topology that runs as one task per partition.
 #[derive(Clone, Debug)]
 pub struct SubTopology {
-    /// Its name: the smallest of its stores', or else of its sources'.
+    /// Its name: that of its smallest store, or else of its smallest source.
     pub name: String,
     /// Its nodes, parents first.
     pub nodes: Vec<NodeId>,
@@ -20,7 +20,7 @@ pub struct SubTopology {
     pub writes_named: bool,
     /// Names of its stores, sorted.
     pub stores: Vec<String>,
-    /// Whether it feeds itself, by itself or by way of others: its sources end one by one.
+    /// Whether it feeds itself, directly or through others: then its sources end one by one.
     pub in_loop: bool,
 }
 
@@ -82,7 +82,7 @@ fn find_loops(parts: &mut [SubTopology]) {
     }
 }
 
-/// Whether a part writes a repartition topic that the other one reads, those aside that are left out.
+/// Whether a part writes a repartition topic that the other one reads, ignoring the topics in `without`.
 fn feeds(from: &SubTopology, to: &SubTopology, without: &[TopicName]) -> bool {
     from.sinks.iter().any(|sink| {
         matches!(sink, TopicName::Repartition(_))
@@ -124,8 +124,8 @@ pub(super) fn make(nodes: &[NodeSpec], ids: Vec<NodeId>) -> Result<SubTopology> 
     })
 }
 
-/// Orders the parts so that a part that writes a repartition topic stands before its reader. Parts
-/// that do not feed each other keep the order in which they were written. Topics that lead back do not count.
+/// Orders the parts so that a part that writes a repartition topic comes before its reader. Parts that do not feed
+/// each other keep the order in which they were written. Topics that lead back are ignored.
 fn upstream_first(
     mut parts: Vec<SubTopology>,
     feedbacks: &[TopicName],

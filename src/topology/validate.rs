@@ -62,7 +62,7 @@ pub(super) fn check(parts: &TopologyParts) -> Result<()> {
     check_sources(parts)
 }
 
-/// Each store that a node uses is there, and each is used.
+/// Each store that a node uses exists, and each store is used.
 fn check_uses(parts: &TopologyParts) -> Result<()> {
     let known = |name: &String| parts.stores.iter().any(|store| store.name == *name);
     for node in &parts.nodes {
@@ -84,7 +84,7 @@ fn check_uses(parts: &TopologyParts) -> Result<()> {
     }
 }
 
-/// A topic is read by one source: two would each keep a position of their own.
+/// A topic is read by one source: two would each have a position of their own.
 fn check_sources(parts: &TopologyParts) -> Result<()> {
     let mut seen: HashMap<&TopicName, usize> = HashMap::new();
     for node in &parts.nodes {

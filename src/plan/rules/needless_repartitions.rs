@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::plan::{Graph, LogicalKind};
 
-/// Takes out the repartitions that the user did not ask for and whose input keeps its key.
+/// Removes the repartitions that the user did not ask for and whose input keeps its key.
 pub(in crate::plan) fn take_out_needless_repartitions(mut graph: Graph) -> Graph {
     // The nodes whose records may have another key than the one they are partitioned by.
     let mut changed = HashSet::new();

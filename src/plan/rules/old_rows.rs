@@ -1,7 +1,8 @@
-//! Old rows are sent where somebody wants them, and nowhere else: to read one costs a look into the store.
+//! Old rows are sent only where an operator needs them, because reading one costs a lookup in the store.
 //!
-//! A consumer says that it wants them. Who makes its old rows of those of its parents wants theirs in turn, so the
-//! wish goes up through filters, mappings, joins and suppressions, to the nodes that keep rows, and ends there.
+//! An operator declares that it needs them. One that computes its old rows from those of its parents needs theirs
+//! in turn, so the need propagates up through filters, mappings, joins and suppressions, to the nodes that keep
+//! rows, and ends there.
 //!
 //! ```text
 //!  count ----> suppress_for ----> table_map_values ----> table_group_by
@@ -38,7 +39,8 @@ mod tests {
     use super::*;
     use crate::plan::{LogicalId, LogicalKind, LogicalNode};
 
-    /// Nodes by what they know, what they want and who their parents are; which of them send old rows.
+    /// Nodes, given by what they know, what they need and who their parents are; returns which of them send old
+    /// rows.
     fn sending(nodes: &[(OldRows, bool, &[usize])]) -> Vec<bool> {
         let mut graph = Graph::default();
         for (old_rows, wants, parents) in nodes {
@@ -93,7 +95,7 @@ mod tests {
             ])
         };
         assert_eq!(join(false, true), [true, true, true, true, true, false]);
-        // As a left join needs it.
+        // As a left join needs.
         assert_eq!(join(true, false), [true, false, false, false, false, false]);
     }
 
@@ -118,7 +120,7 @@ mod tests {
             ])
         };
         assert_eq!(behind(Unknown), [false; 3]);
-        // There are none, which is known: so a mapping of them is asked, and says so.
+        // It is known that there are none: so a mapping of them is asked, and says so.
         assert_eq!(behind(Absent), [false, true, false]);
     }
 }

@@ -6,8 +6,8 @@
 //! | `left` and one of these | since when, in milliseconds by the wall clock, as a decimal number |
 //! | `topology` and 16 hexadecimal digits | nothing |
 //!
-//! The last two are for comparing a topology with what ran before ([ADR
-//! 0034](../../../docs/adr/0034-state-is-not-left-in-silence.md)).
+//! The last two are for comparing a topology with what ran before
+//! ([ADR 0034](../../../docs/adr/0034-state-is-not-left-in-silence.md)).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Inputs that are silent, and origins that windows wait for ([ADR
-//! 0010](../../../docs/adr/0010-time-as-a-promise.md)).
+//! Inputs that are silent, and origins that windows wait for
+//! ([ADR 0010](../../../docs/adr/0010-time-as-a-promise.md)).
 //! An input is silent once the log has confirmed, repeatedly for as long as its time-out, that the task
 //! has read it to its end, including uncommitted records, and its source has accepted no record since:
 //! refused records do not advance time, so an input of nothing else would hold back all others. If

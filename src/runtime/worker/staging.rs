@@ -1,5 +1,5 @@
-//! Outputs that are sent to the log ahead of their commit, where the log benefits from it ([ADR
-//! 0019](../../../docs/adr/0019-outputs-go-ahead.md)).
+//! Outputs that are sent to the log ahead of their commit, where the log benefits from it
+//! ([ADR 0019](../../../docs/adr/0019-outputs-go-ahead.md)).
 //!
 //! ```text
 //!  step -> outputs wait -> enough of them: stage -> ... -> seal: the rest, changelogs, offsets -> submit
