@@ -1,10 +1,10 @@
-//! Runs what may wait beside the server.
+//! Runs blocking work outside the server's threads.
 
 use axum::http::StatusCode;
 
 use super::Refusal;
 
-/// Runs what asks the log or a disk on a thread that may wait.
+/// Runs a call to the log or a disk on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -1,4 +1,4 @@
-//! Metrics as text: OpenMetrics 1.0, or the format that Prometheus had before.
+//! Metrics as text: OpenMetrics 1.0, or the older Prometheus format.
 //!
 //! ```text
 //!  # TYPE marea_input_bytes counter            a family: its name is without the suffix of its samples
@@ -8,24 +8,24 @@
 //!  # EOF
 //! ```
 //!
-//! Written here rather than by a library: the numbers are those of a snapshot, made elsewhere, and what is left of a
-//! registry is to write them down.
+//! Written here rather than by a library: the numbers come from a snapshot, so all that remains of a registry is
+//! to write them out.
 
 use std::fmt::{self, Display, Write as _};
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 
-/// How metrics are written.
+/// The text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     OpenMetrics,
-    /// Version 0.0.4, for scrapers that do not know the other.
+    /// Version 0.0.4, for scrapers that do not know OpenMetrics.
     Prometheus,
 }
 
 impl Format {
-    /// What a request prefers. Who says nothing, or takes anything, gets OpenMetrics.
+    /// The format that a request prefers. OpenMetrics if it states no preference, or accepts anything.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let accepts = headers.get_all(ACCEPT).iter();
         let accepts = accepts.filter_map(|value| value.to_str().ok());
@@ -57,10 +57,10 @@ impl Format {
     }
 }
 
-/// What kind of number the samples of a family are.
+/// The type of the samples of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It only grows, until the process starts anew.
+    /// Only grows, until the process restarts.
     Counter,
     Gauge,
     Histogram,
@@ -74,7 +74,7 @@ pub(super) struct Exposition {
     text: String,
 }
 
-/// A family being written: all of its samples, one behind the other.
+/// A family being written: all of its samples, one after the other.
 pub(super) struct Family<'a> {
     name: &'a str,
     kind: Kind,
@@ -136,7 +136,8 @@ impl Family<'_> {
         self.line(suffix, labels, None, value);
     }
 
-    /// The samples of a histogram: for each upper bound in seconds, the last one without, how many were no larger.
+    /// The samples of a histogram: for each upper bound in seconds (`None` for the last), how many values were at
+    /// most that large.
     pub(super) fn histogram(
         &mut self,
         labels: Labels<'_>,
@@ -204,7 +205,7 @@ impl Display for Seconds {
     }
 }
 
-/// Text between quotes, or behind HELP.
+/// Text between quotes, or after HELP.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {

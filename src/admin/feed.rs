@@ -1,14 +1,14 @@
-//! The states of the last half minute, one a second, for all streams of events together.
+//! The states of the last half minute, one per second, shared by all streams of events.
 //!
 //! ```text
 //!  ticker --> | 41 | 42 | 43 | 44 |     the last thirty; older ones are gone
 //!                ^         ^
-//!              stream    stream         each knows the number that it has sent last
+//!              stream    stream         each knows the number of the state it sent last
 //! ```
 //!
-//! A stream takes what it needs when its client has read the last; nothing is kept for it. One whose next state is
-//! gone has a client that does not read: it ends. A client that comes back says the last number that it has seen,
-//! and gets those that it has missed, as far as they are there.
+//! A stream takes the next state when its client has read the last one; nothing is queued for it. If the next
+//! state is gone, the client is not reading, and the stream ends. A client that comes back gives the number of the
+//! last state it has seen, and gets those it has missed, as far as they are kept.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,21 +18,21 @@ use axum::body::Bytes;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// States that are kept, and how often one is made.
+/// How many states are kept, and how often one is made.
 const KEPT: usize = 30;
 const PACE: Duration = Duration::from_secs(1);
-/// Ticks without anybody who looks, after which none are made.
+/// How many ticks without any reader pass before no more states are made.
 const LONELY: u32 = 60;
-/// Streams at a time.
+/// The maximum number of streams.
 const STREAMS: usize = 64;
 
-/// Makes the state of now.
+/// Makes the current state.
 pub(super) type MakeState = dyn Fn() -> String + Send + Sync;
 
 /// Shared by all streams of one router.
 pub(super) struct Feed {
     make: Box<MakeState>,
-    /// Tells this process from others in the ids of events.
+    /// Distinguishes this process from others in the ids of events.
     epoch: u64,
     pace: Duration,
     inner: Mutex<Inner>,
@@ -42,7 +42,7 @@ pub(super) struct Feed {
 
 #[derive(Default)]
 struct Inner {
-    /// The number of the first one that is kept.
+    /// The number of the first state that is kept.
     first: u64,
     states: VecDeque<Bytes>,
     streams: usize,
@@ -64,13 +64,12 @@ impl Feed {
         })
     }
 
-    /// Streams that are open.
+    /// The number of open streams.
     pub(super) fn streams(&self) -> usize {
         self.lock().streams
     }
 
-    /// A stream that begins with what `last_event_id` has not seen, or with the state of now; `None` if there are too
-    /// many.
+    /// A stream that begins after `last_event_id`, or with the current state; `None` if there are too many.
     pub(super) fn subscribe(self: &Arc<Self>, last_event_id: Option<&str>) -> Option<Subscription> {
         let starts = {
             let mut inner = self.lock();
@@ -87,7 +86,7 @@ impl Feed {
         let inner = self.lock();
         let next = inner.first + inner.states.len() as u64;
         let seen = last_event_id.and_then(|id| self.number_of(id));
-        // Of a number that is gone, or of another process, it begins with the last state.
+        // If that number is gone, or of another process, it begins with the last state.
         let resumed = seen.map(|seen| seen + 1);
         let resumed = resumed.filter(|resumed| (inner.first..=next).contains(resumed));
         Some(Subscription {
@@ -103,7 +102,7 @@ impl Feed {
         number.parse().ok().filter(|_| same)
     }
 
-    /// Makes the state of now.
+    /// Makes the current state.
     fn push(&self) {
         let state = (self.make)();
         let mut inner = self.lock();
@@ -118,7 +117,7 @@ impl Feed {
         self.last.send_replace(number);
     }
 
-    /// Makes a state a second while somebody looks, and for a while after.
+    /// Makes a state per second while anybody reads, and for a while after.
     async fn tick(self: Arc<Self>) {
         let mut ticks = interval(self.pace);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,7 +129,7 @@ impl Feed {
                 let mut inner = self.lock();
                 lonely = if inner.streams == 0 { lonely + 1 } else { 0 };
                 if lonely >= LONELY {
-                    // Who comes now finds no old states, and starts the next ticker.
+                    // A reader that comes now finds no old states, and starts the next ticker.
                     inner.ticks = false;
                     inner.first += inner.states.len() as u64;
                     inner.states.clear();
@@ -154,7 +153,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    /// The next event; `None` once it is gone.
+    /// The next event; `None` if it is no longer kept.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         loop {
             {

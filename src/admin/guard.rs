@@ -1,14 +1,14 @@
-//! Who may ask: looked at before anything else of a request is.
+//! Who has access: checked before anything else in a request.
 //!
 //! ```text
-//!  request --> Host   a name that this server is known by, or an address
-//!          --> Origin this page itself, if a page asks at all
+//!  request --> Host   a name of this server, or an address
+//!          --> Origin this page itself, if a page sends it at all
 //!          --> token  for every change; for reads too, unless they are open
 //! ```
 //!
-//! The first two are there since a browser is a way around a firewall. A page of any site can send requests to
+//! The first two are there because a browser gets around a firewall. A page of any site can send requests to
 //! `localhost`, and a name that its owner points there (DNS rebinding) makes the answers readable. Such a request
-//! carries the foreign name as its `Host`; one that is sent across origins says so in `Origin` or `Sec-Fetch-Site`.
+//! has the foreign name as its `Host`; one sent across origins has an `Origin` or `Sec-Fetch-Site` that says so.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr as _;
@@ -32,28 +32,29 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Whether reading needs the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Reads {
-    /// It does, as changes do.
+    /// It does, like changes.
     #[default]
     WithToken,
-    /// Whoever reaches the address may read. For an address that only this machine reaches.
+    /// Anyone who can reach the address may read. For an address that only this machine can reach.
     Open,
 }
 
-/// Who may ask. [`Guard::for_address`] makes the one that is right for an address.
+/// Who has access. [`Guard::for_address`] makes the right one for an address.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
-    /// What a request shows. Without one nothing can be changed, and nothing read unless reads are open.
+    /// The token that a request must present. Without one nothing can be changed, and nothing read unless reads
+    /// are open.
     pub token: Option<Token>,
-    /// Whether reading needs it.
+    /// Whether reading needs the token.
     pub reads: Reads,
-    /// The names by which this server is known, without a port: `marea.example.org`. Addresses and `localhost` are
-    /// always right, since nobody can point those elsewhere.
+    /// The names of this server, without a port: `marea.example.org`. Addresses and `localhost` are always
+    /// accepted, since nobody can point those elsewhere.
     pub hosts: Vec<String>,
 }
 
 impl Guard {
-    /// The guard of a server that is bound to `address`: on loopback whoever is on this machine may read, and a token,
-    /// if there is one, is for changes; elsewhere everything needs the token.
+    /// The guard of a server bound to `address`: on loopback anyone on this machine may read, and a token, if
+    /// there is one, is needed for changes; elsewhere everything needs the token.
     ///
     /// # Errors
     /// `Invalid` if the address is not a loopback one and there is no token.
@@ -70,17 +71,17 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Adds a name by which this server is known, without a port.
+    /// Adds a name of this server, without a port.
     #[must_use]
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.hosts.push(name.into());
         self
     }
 
-    /// Refuses to be open to a network.
+    /// Refuses to serve a network openly.
     ///
     /// # Errors
-    /// `Invalid` if the address is not a loopback one and there is no token, or reads need none.
+    /// `Invalid` if the address is not a loopback one and there is no token, or reads do not need it.
     pub fn check_address(&self, address: SocketAddr) -> Result<()> {
         if address.ip().is_loopback() || (self.token.is_some() && self.reads == Reads::WithToken) {
             return Ok(());
@@ -91,7 +92,7 @@ impl Guard {
         )))
     }
 
-    /// Lets through what asks under a name of this server's and is not sent by a page of another origin.
+    /// Accepts requests that use a name of this server and were not sent by a page of another origin.
     ///
     /// # Errors
     /// 421 for a foreign `Host`, 403 for a foreign origin.
@@ -104,11 +105,11 @@ impl Guard {
                 let own = own.iter().filter_map(|scheme| origin.strip_prefix(scheme));
                 !own.into_iter().any(|from| from.eq_ignore_ascii_case(&host))
             }
-            // Somebody follows a link: the answer is a page of ours, which nobody else can read.
+            // A user follows a link: the answer is a page of ours, which no other page can read.
             None if text(SEC_FETCH_MODE) == Some("navigate") => {
                 text(SEC_FETCH_DEST) != Some("document")
             }
-            // Browsers that do not send it send `Origin` with whatever could be read across origins.
+            // Browsers that do not send it send `Origin` with anything that could be read across origins.
             None => !matches!(text(SEC_FETCH_SITE), None | Some("same-origin" | "none")),
         };
         match is_foreign {
@@ -128,7 +129,7 @@ impl Guard {
             _ => None,
         };
         let authority = host.and_then(|host| Authority::from_str(host).ok());
-        // In a request to a proxy both name it.
+        // In a request to a proxy both name the host.
         let agrees = |authority: &Authority| uri.authority().is_none_or(|uri| uri == authority);
         let authority =
             authority.filter(|authority| agrees(authority) && !host.unwrap_or("").contains('@'));
@@ -155,10 +156,10 @@ impl Guard {
         }
     }
 
-    /// Lets through what shows the token, and reads where they are open.
+    /// Accepts requests that present the token, and reads if they are open.
     ///
     /// # Errors
-    /// 401 without the token, 403 for a change where none is set.
+    /// 401 without the token, 403 for a change if no token is set.
     pub fn check_token(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
         let reads = method.is_safe();
         if reads && self.reads == Reads::Open {
@@ -185,14 +186,14 @@ impl Guard {
         }
     }
 
-    /// The routes of `router`, for who asks under a name of this server's and from no other origin; a token is not
-    /// asked for. For a page, and for what a prober asks.
+    /// The routes of `router`, for requests that use a name of this server and come from no other origin; no token
+    /// is needed. For a page, and for health checks.
     pub fn protect_place(&self, router: Router) -> Router {
         let guard = Arc::new(self.clone());
         router.layer(from_fn_with_state(guard, place))
     }
 
-    /// The routes of `router`, for who may ask: [`Guard::check_place`], then [`Guard::check_token`].
+    /// The routes of `router`, for requests with access: [`Guard::check_place`], then [`Guard::check_token`].
     pub fn protect(&self, router: Router) -> Router {
         let guard = Arc::new(self.clone());
         self.protect_place(router.layer(from_fn_with_state(guard, token)))

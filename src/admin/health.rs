@@ -1,4 +1,4 @@
-//! `/health/live` and `/health/ready`: whether to restart the process, and whether it does its work.
+//! `/health/live` and `/health/ready`: whether to restart the process, and whether it is doing its work.
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -7,11 +7,11 @@ use axum::response::{IntoResponse, Response};
 use super::words::{duration, state_word};
 use crate::runtime::{About, Snapshot, State};
 
-/// An answer to a prober.
+/// An answer to a health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Health {
     pub(super) is_well: bool,
-    /// What is wrong or waited for, one a line; or a word that all is well.
+    /// What is wrong or waited for, one per line; or a word that all is well.
     pub(super) reasons: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ impl Health {
         }
     }
 
-    /// Whether the process and its workers are alive. What passes by itself, such as a log that is away, is no reason
+    /// Whether the process and its workers are alive. Temporary trouble, such as an unavailable log, is no reason
     /// to restart.
     pub(super) fn live(about: &About, snapshot: &Snapshot) -> Self {
         let mut reasons = Vec::new();
@@ -59,7 +59,7 @@ impl Health {
         Self::of(reasons, format!("alive, {}", state_word(snapshot.state)))
     }
 
-    /// Whether all tasks that this instance has are at work, and what is waited for if not.
+    /// Whether all tasks of this instance are running, and if not, what is waited for.
     pub(super) fn ready(about: &About, snapshot: &Snapshot) -> Self {
         let mut reasons = match snapshot.state {
             State::Running | State::Draining => Vec::new(),
@@ -114,7 +114,7 @@ impl Health {
 }
 
 impl Health {
-    /// For those who may not read: whether it is well, and not why, since errors may quote records.
+    /// For those who may not read: whether it is healthy, but not why, since errors may quote records.
     pub(super) fn without_reasons(mut self) -> Self {
         if !self.is_well {
             self.reasons = vec!["not well; who shows the token is told why".to_owned()];

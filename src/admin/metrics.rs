@@ -12,7 +12,7 @@ use crate::runtime::{About, Latencies, Snapshot, State, TaskSnapshot, WorkerSnap
 pub(super) struct Own {
     /// Dead letters that were sent again.
     pub(super) redriven: u64,
-    /// Streams of events that are open.
+    /// Open streams of events.
     pub(super) streams: usize,
 }
 

@@ -1,22 +1,23 @@
-//! The face of an application: metrics, health, state and a live page, over HTTP. Feature `admin`.
+//! Monitoring of an application over HTTP: metrics, health, state and a live page. Feature `admin`.
 //!
 //! ```text
-//!  Application -- handle --> router ---> /                 the page: is it well, where does it hang?
+//!  Application -- handle --> router ---> /                 the page: is it healthy, where is it stuck?
 //!                              |         /metrics          OpenMetrics, for a scraper
-//!                              |         /health/live, /health/ready    for a prober
+//!                              |         /health/live, /health/ready    for health checks
 //!                              |         /topology  /state  /events     JSON, DOT, server-sent events
-//!                              |         /dead-letters     what failed, and to send it again
-//!                              |         /stores           rows and changes of the stores that are registered
+//!                              |         /dead-letters     lists what failed, and sends it again
+//!                              |         /stores           rows and changes of the registered stores
 //!                            Guard       Host, Origin, token: before anything else looks at a request
 //!                              |
 //!                            Server      connections, header time-out, body size
 //! ```
 //!
-//! Nothing here is on the path of a record: workers publish what they count once in a tenth of a second, and a request
-//! reads that ([`Application::snapshot`](crate::runtime::Application::snapshot)).
+//! Nothing here is on the path of a record: workers publish their counts every tenth of a second, and a request
+//! reads those ([`Application::snapshot`](crate::runtime::Application::snapshot)).
 //!
-//! Two ways to use it. [`serve`] binds an address and serves the application alone. A service with routes of its own
-//! nests [`router`] in its own, protects its own routes with the same [`Guard`], and serves all of it with [`Server`]:
+//! There are two ways to use it. [`serve`] binds an address and serves only this. A service with routes of its own
+//! merges [`router`] with them, protects its own routes with the same [`Guard`], and serves everything with
+//! [`Server`]:
 //!
 //! ```no_run
 //! # async fn main_of(application: marea::runtime::Application) -> marea::Result<()> {

@@ -1,4 +1,4 @@
-//! What an application can say about its page.
+//! What an application can configure of its page.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use super::{Guard, ServedStores};
 /// What [`router`](super::router) serves, and to whom.
 #[derive(Clone, Debug)]
 pub struct AdminOptions {
-    /// Who may ask.
+    /// Who has access.
     pub guard: Guard,
     /// The title of the page; the application's id if there is none.
     pub title: Option<String>,
     /// The application's own sections of the page, at its top, in this order.
     pub sections: Vec<Section>,
-    /// The stores that can be asked.
+    /// The stores that can be queried.
     pub stores: Option<ServedStores>,
 }
 
 impl AdminOptions {
-    /// For those whom `guard` lets through, without sections.
+    /// For those whom `guard` admits, without sections.
     pub fn new(guard: Guard) -> Self {
         Self {
             guard,
@@ -38,14 +38,14 @@ impl AdminOptions {
         self
     }
 
-    /// Adds a section of the application's own.
+    /// Adds a section of the application.
     #[must_use]
     pub fn section(mut self, section: Section) -> Self {
         self.sections.push(section);
         self
     }
 
-    /// Sets the stores that can be asked.
+    /// Sets the stores that can be queried.
     #[must_use]
     pub fn stores(mut self, stores: ServedStores) -> Self {
         self.stores = Some(stores);
@@ -53,28 +53,30 @@ impl AdminOptions {
     }
 }
 
-/// A section of the page that the application fills itself.
+/// A section of the page that the application itself fills.
 ///
 /// The page loads `module`, which the application serves beside [`router`](super::router), and calls its default
-/// export once: `export default function (element, page)`. `element` is an empty one in the section; `page` has
+/// export once: `export default function (element, page)`. `element` is an empty element in the section; `page`
+/// has
 ///
-/// - `page.onState(callback)`: calls back with each state, as `/state` answers it. What [`Section::data`] returned is
-///   `state.sections[id]`, null if nothing was;
-/// - `page.onStale(callback)`: calls back with true when the stream of states breaks, and false when it is back;
-/// - `page.fetch(path, options)`: as `fetch`, relative to the page, with the token if the reader has given one;
-/// - `page.format`: numbers, sizes, durations and times as the page writes them;
-/// - `page.announce(text)`: tells a screen reader.
+/// - `page.onState(callback)`: calls back with each state, as `/state` returns it. What [`Section::data`] returned
+///   is in `state.sections[id]`, null if it returned nothing;
+/// - `page.onStale(callback)`: calls back with true when the stream of states breaks, and with false when it
+///   resumes;
+/// - `page.fetch(path, options)`: like `fetch`, relative to the page, with the token if the user has entered one;
+/// - `page.format`: formats numbers, sizes, durations and times like the page;
+/// - `page.announce(text)`: announces a text to screen readers.
 ///
-/// The page's policy lets in scripts and styles of its own origin only, and none inline.
+/// The page's policy allows only scripts and styles of its own origin, and no inline ones.
 #[derive(Clone)]
 pub struct Section {
     /// Letters, digits and hyphens; unique on the page.
     pub id: String,
-    /// What stands above it.
+    /// The heading of the section.
     pub title: String,
-    /// Where the script module is, relative to the page.
+    /// The path of the script module, relative to the page.
     pub module: String,
-    /// Where its styles are, relative to the page.
+    /// The path of its styles, relative to the page.
     pub style: Option<String>,
     pub(super) data: Option<Arc<Data>>,
 }
@@ -94,15 +96,15 @@ impl Section {
         }
     }
 
-    /// Sets where its styles are, relative to the page.
+    /// Sets the path of its styles, relative to the page.
     #[must_use]
     pub fn style(mut self, style: impl Into<String>) -> Self {
         self.style = Some(style.into());
         self
     }
 
-    /// Adds what it shows to each state that is sent: asked once a second while somebody looks, on a thread of
-    /// the server's. It must return at once.
+    /// Adds data to each state that is sent: called once per second while anybody reads, on a thread of the
+    /// server. It must return at once.
     #[must_use]
     pub fn data(mut self, data: impl Fn() -> Value + Send + Sync + 'static) -> Self {
         self.data = Some(Arc::new(data));

@@ -22,7 +22,7 @@ pub(super) const FILES: [(&str, &str, &str); 10] = [
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// What the page may do: scripts and styles of its own origin, none inline, and no other origin at all.
+/// What the page may load: scripts and styles of its own origin, nothing inline, and nothing from other origins.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                                  img-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'";
 
@@ -54,8 +54,8 @@ pub(super) fn index(application: &str, options: &AdminOptions) -> String {
     page.replace("<!-- sections -->\n", &sections)
 }
 
-/// The page as it is at a path. What it links to is below that path, also where the path does not end with a slash,
-/// since that of a nested router does not.
+/// The page as served at a path. Its links are below that path, even if the path does not end with a slash, as
+/// that of a nested router does not.
 pub(super) fn at(index: &str, path: &str) -> String {
     let base = match path.ends_with('/') {
         true => String::new(),

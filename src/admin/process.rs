@@ -1,6 +1,6 @@
-//! What the system says of this process.
+//! What the operating system says of this process.
 
-/// Resident memory, in bytes; `None` where the system does not say it as Linux does.
+/// Resident memory, in bytes; `None` if the system does not report it as Linux does.
 pub(super) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

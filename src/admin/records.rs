@@ -7,11 +7,11 @@ use crate::log::{Log, RecordRef};
 
 /// How much is fetched at a time, in bytes.
 const FETCH_BYTES: usize = 1 << 20;
-/// How often records are waited for, each time for so long: a page is not worth more.
+/// How often to wait for records, and how long each time: a page is not worth more.
 const WAITS: u32 = 50;
 const WAIT: Duration = Duration::from_millis(100);
 
-/// Shows the committed records from one offset on, before another that is no later than the end.
+/// Passes on the committed records from one offset up to another, exclusive, which is at most the end.
 pub(super) fn each_record(
     log: &dyn Log,
     place: &TopicPartition,

@@ -1,4 +1,4 @@
-//! An answer that is not what was asked for.
+//! An answer other than the requested one.
 
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -11,7 +11,7 @@ use crate::base::{Error, ErrorKind};
 pub struct Refusal {
     /// The status of the answer.
     pub status: StatusCode,
-    /// What is wrong, and the cure.
+    /// What is wrong, and the remedy.
     pub message: String,
 }
 
@@ -25,8 +25,8 @@ impl Refusal {
     }
 }
 
-/// What the library reports becomes an answer: an error of the request where the caller can do something about
-/// it, or else one of the server.
+/// Turns an error of the library into an answer: an error of the request if the caller can do something about it,
+/// otherwise one of the server.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match error.kind() {

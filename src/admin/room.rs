@@ -1,12 +1,12 @@
-//! Room for connections, and which of them makes way for another: the one that has waited for its client the longest.
+//! Room for connections: when there is none, the connection that has waited for its client the longest is closed.
 //!
 //! ```text
-//!  Waiting --> Working    its request is here whole, or has no body
-//!     ^  \---> gone       there is no room for one that comes, and no other has waited longer
-//!     +------- Working    its answer is on its way whole
+//!  Waiting --> Working    its request has arrived completely, or has no body
+//!     ^  \---> gone       a new connection needs room, and no other has waited longer
+//!     +------- Working    its answer has been taken completely
 //! ```
-//! Without that, whoever opens connections and sends nothing, or all but the last byte, would keep everybody else out
-//! until they time out, and could begin again.
+//! Otherwise a client that opens connections and sends nothing, or everything except the last byte, would keep all
+//! others out until they time out, and could then start over.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::Notify;
 
-/// Those that wait, the longest first.
+/// The connections that wait, the longest first.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     waiting: Mutex<Waiting>,
@@ -25,20 +25,20 @@ pub(super) struct Room {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The number of the next that begins to wait.
+    /// The number of the next one that begins to wait.
     next: u64,
     places: BTreeMap<u64, Arc<Notify>>,
 }
 
 impl Room {
-    /// Tells the one that has waited the longest to go, if any waits.
+    /// Tells the connection that has waited the longest to close, if any waits.
     pub(super) fn make(&self) {
         if let Some((_, gone)) = self.waiting().places.pop_first() {
             gone.notify_one();
         }
     }
 
-    /// A place for a connection, which waits.
+    /// A place for a new connection, which waits.
     pub(super) fn enter(self: &Arc<Self>) -> Arc<Place> {
         let place = Arc::new(Place {
             room: Arc::clone(self),
@@ -59,12 +59,12 @@ impl Room {
 pub(super) struct Place {
     room: Arc<Room>,
     gone: Arc<Notify>,
-    /// Its number among those that wait.
+    /// Its number among the waiting ones.
     number: Mutex<Option<u64>>,
 }
 
 impl Place {
-    /// Its client is to send something.
+    /// Its client must send something.
     fn waits(&self) {
         let mut number = self.number();
         if number.is_none() {
@@ -83,7 +83,7 @@ impl Place {
         }
     }
 
-    /// Resolves when it has to make room.
+    /// Resolves when it must make room.
     pub(super) async fn gone(&self) {
         self.gone.notified().await;
     }
@@ -99,7 +99,7 @@ impl Drop for Place {
     }
 }
 
-/// The body of a request: the connection works once it is here whole.
+/// The body of a request: the connection works once the whole body has arrived.
 pub(super) struct Arriving<B> {
     body: B,
     place: Arc<Place>,
@@ -141,7 +141,7 @@ impl<B: HttpBody + Unpin> HttpBody for Arriving<B> {
     }
 }
 
-/// The body of an answer: the connection waits again once it has been taken whole.
+/// The body of an answer: the connection waits again once the whole body has been taken.
 pub(super) struct Leaving {
     body: Body,
     place: Arc<Place>,

@@ -33,10 +33,10 @@ use super::{
 use crate::base::Result;
 use crate::runtime::Handle;
 
-/// What a client may send to a route of this router, in bytes, and how long it may take.
+/// The most that a client may send to a route of this router, in bytes, and how long it may take.
 const BODY_BYTES: usize = 4 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Dead letters of a page, unless it is said, and at most.
+/// Dead letters per page: the default, and the maximum.
 const LETTERS: usize = 50;
 const LETTERS_MAX: usize = 200;
 
@@ -46,7 +46,7 @@ struct Face {
     guard: Guard,
     sections: Vec<Section>,
     index: String,
-    /// The topology as JSON, with what the start found.
+    /// The topology as JSON, with what the start found on the log.
     topology_json: String,
     dead_letters: DeadLetters,
 }
@@ -58,11 +58,12 @@ struct Routes {
     feed: Arc<Feed>,
 }
 
-/// The routes of an application's face, each behind the guard of `options`. They are relative, so that they can be nested
-/// under a prefix, which is then the address of the page.
+/// The routes for monitoring an application, each behind the guard of `options`. They are relative, so they can be
+/// nested under a prefix, which is then the address of the page.
 ///
-/// `/health/live`, `/health/ready` and the page itself need no token, since a prober has none and the page asks for
-/// it; everything else is as [`Guard::check_token`] says. Why something is not well is told to those who may read.
+/// `/health/live`, `/health/ready` and the page itself need no token, since a health check has none and the page
+/// asks for it; for everything else see [`Guard::check_token`]. The reasons for bad health are given only to those
+/// who may read.
 pub fn router(handle: Handle, mut options: AdminOptions) -> Router {
     let stores = options.stores.take();
     if let Some(host) = stores.as_ref().and_then(ServedStores::host) {
@@ -106,8 +107,8 @@ pub fn router(handle: Handle, mut options: AdminOptions) -> Router {
     open.merge(closed).layer(map_response(hardened))
 }
 
-/// Binds `address` and serves the application's face alone until `until` resolves. Runs on the caller's
-/// tokio runtime.
+/// Binds `address` and serves only the routes of [`router`] until `until` resolves. Runs on the caller's tokio
+/// runtime.
 ///
 /// ```no_run
 /// # async fn main_of(application: marea::runtime::Application) -> marea::Result<()> {
@@ -121,7 +122,7 @@ pub fn router(handle: Handle, mut options: AdminOptions) -> Router {
 /// ```
 ///
 /// # Errors
-/// `Invalid` if the address is not a loopback one and a request would not need a token; `Unavailable` if it cannot be
+/// `Invalid` if the address is not a loopback one and requests would need no token; `Unavailable` if it cannot be
 /// bound.
 pub async fn serve(
     handle: Handle,
@@ -152,7 +153,7 @@ impl Face {
     }
 }
 
-/// Nothing is kept by caches, guessed at, or shown within a page of somebody else's.
+/// Answers are not cached, their content types not guessed, and the page not embedded in other pages.
 async fn hardened(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {

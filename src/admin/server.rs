@@ -1,4 +1,5 @@
-//! Serves a router, within limits: what a client does or does not do costs a bounded amount of memory and time.
+//! Serves a router, within limits: whatever a client does or fails to do costs a bounded amount of memory and
+//! time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,22 +25,23 @@ use super::room::{Arriving, Leaving, Place, Room};
 use super::timed::TimedStream;
 use crate::base::{Error, ErrorKind, Result};
 
-/// What clients may take of a server.
+/// The limits on what clients may use of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time. For one more that comes, the one goes that has waited for its client the longest, be it for
-    /// a request or for the rest of a body; if none waits, it waits to be served.
+    /// The maximum number of connections. When another one arrives, the one that has waited longest for its client
+    /// is closed, whether for a request or for the rest of a body; if none waits, the new one waits until it can
+    /// be served.
     pub connections: usize,
-    /// How long a client may take to send the head of a request, in milliseconds; then its connection is
-    /// closed. So is one on which nothing is asked for this long.
+    /// How long a client may take to send the head of a request, in milliseconds; then its connection is closed.
+    /// So is a connection without a request for this long.
     pub header_timeout_ms: u64,
-    /// How long a client may leave unread what it is sent, in milliseconds; then its connection is closed.
+    /// How long a client may leave data unread, in milliseconds; then its connection is closed.
     pub write_timeout_ms: u64,
-    /// Bytes of a head of a request.
+    /// The largest head of a request, in bytes.
     pub header_bytes: usize,
-    /// Bytes of a body. A larger one fails while it is read, whatever a route allows.
+    /// The largest body, in bytes. Reading a larger one fails, whatever a route allows.
     pub body_bytes: usize,
-    /// How long requests may still take once the server is told to stop, in milliseconds.
+    /// How long requests may take to finish once the server is told to stop, in milliseconds.
     pub stop_ms: u64,
 }
 
@@ -56,10 +58,10 @@ impl Default for Limits {
     }
 }
 
-/// The pause after the system has refused a connection, of which there may be too many.
+/// The pause after the system has refused a connection, perhaps because there are too many.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a connection that was told to go is given before the next is.
+/// How long a connection that was told to close is given before the next one is told.
 const GOING: Duration = Duration::from_millis(20);
 
 /// A bound address, to serve a router on.
@@ -71,7 +73,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds an address; port 0 is a free one. Runs on the caller's tokio runtime, as all of it does.
+    /// Binds an address; port 0 chooses a free one. Runs on the caller's tokio runtime, as all of this does.
     ///
     /// # Errors
     /// `Unavailable` if the address cannot be bound.
@@ -91,17 +93,17 @@ impl Server {
         })
     }
 
-    /// The address that is bound.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves `router` until `until` resolves: then nothing more is accepted, and what is being answered has
-    /// [`Limits::stop_ms`] to end. Handlers learn the address of a client from the extension
+    /// Serves `router` until `until` resolves: then no more connections are accepted, and requests in progress
+    /// have [`Limits::stop_ms`] to finish. Handlers find the address of a client in the extension
     /// [`ConnectInfo<SocketAddr>`](ConnectInfo).
     ///
     /// # Errors
-    /// None yet: a connection that fails costs nothing but itself.
+    /// None yet: a failed connection affects only itself.
     pub async fn serve(self, router: Router, until: impl Future<Output = ()>) -> Result<()> {
         let limits = self.limits;
         let permits = Arc::new(Semaphore::new(limits.connections.max(1)));
@@ -165,7 +167,7 @@ async fn connection(
     mut stopped: watch::Receiver<()>,
     place: Arc<Place>,
 ) {
-    // Events are small and far between.
+    // Events are small and infrequent.
     let _ = stream.set_nodelay(true);
     let patience = Duration::from_millis(limits.write_timeout_ms);
     let stream = TokioIo::new(TimedStream::new(stream, patience));

@@ -1,4 +1,4 @@
-//! `/state`: all that the page shows, as JSON. What is not known is null.
+//! `/state`: everything the page shows, as JSON. What is unknown is null.
 
 use serde_json::{Map, Value, json};
 
@@ -64,14 +64,14 @@ pub(super) fn json(about: &About, snapshot: &Snapshot, wall_ms: i64, redriven: u
     })
 }
 
-/// The topology, and under `change` what the start found on the log.
+/// The topology, with what the start found on the log under `change`.
 pub(super) fn topology(about: &About) -> String {
     let mut topology: Value = serde_json::from_str(&about.topology_json).unwrap_or_default();
     topology["change"] = serde_json::to_value(&about.change).unwrap_or_default();
     topology.to_string()
 }
 
-/// What each section shows now; null for one that shows nothing, or whose function panics.
+/// The current data of each section; null for a section without data, or whose function panics.
 pub(super) fn sections(sections: &[Section]) -> Value {
     let data = sections.iter().map(|section| {
         let data = section.data.as_ref();
@@ -95,7 +95,7 @@ fn drops(drops: &crate::runtime::Drops) -> Map<String, Value> {
         .collect()
 }
 
-/// Buckets as they are, so that a reader can tell the commits of the last minute from two states.
+/// Buckets as they are, so that a reader can compute the commits of the last minute from two states.
 fn latency(latencies: &Latencies) -> Value {
     let buckets = latencies.buckets();
     let buckets = buckets.map(|(bound_ms, count)| json!([bound_ms, count]));

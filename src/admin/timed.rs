@@ -1,4 +1,4 @@
-//! A connection whose reader must read.
+//! A connection whose client must read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream that fails once what was written to it has not been taken for a while. Without it a client that stops
-/// reading would hold its connection, and what is to be written there, for as long as it likes.
+/// A stream that fails if what was written to it has not been taken for a while. Otherwise a client that stops
+/// reading could hold its connection, and the data for it, for as long as it likes.
 pub(super) struct TimedStream<S> {
     stream: S,
     patience: Duration,
@@ -26,7 +26,7 @@ impl<S> TimedStream<S> {
         }
     }
 
-    /// What a write came to, or a failure if it has waited too long.
+    /// The result of a write, or a failure if it has waited too long.
     fn timed<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The secret that a request shows.
+//! The secret that requests present.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use subtle::ConstantTimeEq as _;
 
 use crate::base::{Error, Result};
 
-/// The shortest token, in bytes: so many random letters and digits are not guessed over a network.
+/// The shortest token, in bytes: this many random letters and digits cannot be guessed over a network.
 const BYTES_MIN: usize = 16;
 
-/// A secret that a request shows as `Authorization: Bearer TOKEN`. It is never printed, and compared in a time that
-/// tells nothing of where two differ.
+/// A secret that requests present as `Authorization: Bearer TOKEN`. It is never printed, and compared in a time
+/// that does not reveal where two differ.
 #[derive(Clone)]
 pub struct Token(Arc<str>);
 
 impl Token {
-    /// A token of at least 16 characters that can stand in a header: letters, digits and marks of ASCII, no blanks.
-    /// Blanks around it, such as the newline at the end of a file, are taken off.
+    /// A token of at least 16 characters that are allowed in a header: ASCII letters, digits and punctuation, no
+    /// blanks. Surrounding blanks, such as the newline at the end of a file, are removed.
     ///
     /// ```
     /// use marea::admin::Token;
@@ -29,7 +29,7 @@ impl Token {
     /// ```
     ///
     /// # Errors
-    /// `Invalid` if it is shorter, or has other characters. The message does not show it.
+    /// `Invalid` if it is shorter, or has other characters. The message does not contain it.
     pub fn new(secret: &str) -> Result<Self> {
         let secret = secret.trim();
         if secret.len() < BYTES_MIN {
@@ -51,7 +51,7 @@ impl Token {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
     }
 
-    /// Whether a request shows it.
+    /// Whether a request presents it.
     pub fn is_shown_in(&self, headers: &HeaderMap) -> bool {
         let shown = headers.get(AUTHORIZATION);
         let shown = shown.and_then(|value| value.to_str().ok());

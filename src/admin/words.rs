@@ -1,8 +1,8 @@
-//! The words for what has a name in the library.
+//! Texts for values of the library.
 
 use crate::runtime::{Guarantee, State};
 
-/// As programs read it.
+/// The name for programs.
 pub(super) fn state_word(state: State) -> &'static str {
     match state {
         State::Starting => "starting",
@@ -14,7 +14,7 @@ pub(super) fn state_word(state: State) -> &'static str {
     }
 }
 
-/// As programs read it.
+/// The name for programs.
 pub(super) fn guarantee_word(guarantee: Guarantee) -> &'static str {
     match guarantee {
         Guarantee::ExactlyOnce => "exactly_once",

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use crate::base::{Header, Offset, Result, TopicPartition};
 use crate::log::RecordRef;
 
-/// What the names of the headers that say why begin with.
+/// The prefix of the headers that give the reason.
 const PREFIX: &str = "marea.error.";
-/// How much of a key or a value is shown, in bytes.
+/// How many bytes of a key or a value are shown.
 const SHOWN_BYTES: usize = 2_048;
 
-/// A record that a policy gave up.
+/// A record that a policy has set aside.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
     pub(super) place: TopicPartition,
@@ -18,21 +18,21 @@ pub(super) struct Letter {
     pub(super) timestamp_ms: i64,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
-    /// Those that the record had.
+    /// The record's own headers.
     pub(super) headers: Vec<Header>,
-    /// Where it is from; `None` if the headers do not say it.
+    /// Where it comes from; `None` if the headers do not say.
     pub(super) source: Option<TopicPartition>,
     source_offset: Option<Offset>,
     stage: Option<String>,
     message: Option<String>,
-    /// Of a row that was held: the store that held it.
+    /// For a row that was held: the store that held it.
     pub(super) store: Option<String>,
     checksum: u32,
 }
 
 impl Letter {
     /// # Errors
-    /// `Corrupt` when the bytes are damaged.
+    /// `Corrupt` if the bytes are damaged.
     pub(super) fn of(place: &TopicPartition, record: &RecordRef<'_>) -> Result<Self> {
         let (errors, headers): (Vec<Header>, Vec<Header>) = (record.headers()?.as_slice().iter())
             .cloned()
@@ -69,12 +69,12 @@ impl Letter {
         })
     }
 
-    /// Its place, to ask for it.
+    /// Identifies it by its place.
     pub(super) fn id(&self) -> String {
         format!("{}-{}", self.place.partition, self.offset)
     }
 
-    /// What a mark says of it.
+    /// The content of its mark.
     pub(super) fn mark(&self) -> String {
         let Self {
             place,
@@ -123,7 +123,7 @@ impl Letter {
     }
 }
 
-/// Bytes for people: as text if they are, or else with escapes; the first of many.
+/// Bytes for display: as text if they are text, otherwise with escapes; only the beginning if they are long.
 fn shown(bytes: Option<&[u8]>) -> Value {
     let Some(bytes) = bytes else {
         return Value::Null;

@@ -1,4 +1,4 @@
-//! The topic that says which dead letters were sent again.
+//! The topic that records which dead letters were sent again.
 
 use std::collections::BTreeSet;
 
@@ -6,18 +6,18 @@ use crate::admin::records::each_record;
 use crate::base::{Result, TopicPartition};
 use crate::log::{Cleanup, Isolation, Log, TopicSpec};
 
-/// The marks of an application. One partition: who sends must see all of them.
+/// The marks of an application. One partition, because a sender must see all of them.
 pub(super) fn place(application: &str) -> TopicPartition {
     TopicPartition::new(format!("{application}-redriven-changelog"), 0)
 }
 
-/// Creates the topic, unless it is there.
+/// Creates the topic if it does not exist.
 pub(super) fn create(log: &dyn Log, application: &str) -> Result<()> {
     let topic = TopicSpec::new(&*place(application).topic, 1).with_cleanup(Cleanup::Compact);
     log.create_topics(&[topic])
 }
 
-/// All marks; none if there is no such topic yet.
+/// All marks; none if the topic does not exist yet.
 pub(super) fn read(log: &dyn Log, application: &str) -> Result<BTreeSet<String>> {
     let place = place(application);
     let mut marks = BTreeSet::new();

@@ -1,22 +1,22 @@
-//! What policies gave up: a list of it, and to send one again.
+//! What policies set aside: lists it, and sends a record again.
 //!
 //! ```text
 //!  dead-letter topic --- list: the newest first, page by page
 //!        |
-//!        +--- redrive: one record --> the topic and partition that it is from  \  one commit,
-//!                                --> a mark that it was sent                   /  all or nothing
+//!        +--- redrive: one record --> the topic and partition that it comes from  \  one commit,
+//!                                --> a mark that it was sent                     /  all or nothing
 //! ```
 //!
-//! Sent again exactly once, whoever asks and how often, from however many instances:
+//! A dead letter is sent again exactly once, whoever asks, however often, and through however many instances:
 //!
-//! 1. The writer of this application's redrives is opened by its one id. That fences whoever had it, and settles what
-//!    was left open (`log/api.rs`, rule 4).
+//! 1. The writer of this application's redrives is opened with its one id. That fences its previous owner, and
+//!    settles what was left open (`log/api.rs`, rule 4).
 //! 2. The topic of marks is read to its end. A dead letter that has a mark is not sent.
-//! 3. Record and mark go to the log in one commit. If another instance has opened the writer since 1, the commit is
-//!    refused; if its outcome is lost, the next attempt begins at 1 and finds the mark, or does not.
+//! 3. Record and mark go to the log in one commit. If another instance has opened the writer since step 1, the
+//!    commit is refused; if its outcome is lost, the next attempt begins at step 1 and finds the mark, or does not.
 //!
-//! A mark holds a checksum of the dead letter beside its place, so that marks of a topic that was deleted and made anew
-//! mean nothing.
+//! A mark contains a checksum of the dead letter as well as its place, so that marks of a topic that was deleted
+//! and created again have no effect.
 
 mod letter;
 mod marks;
@@ -52,7 +52,7 @@ impl DeadLetters {
         }
     }
 
-    /// How many were sent again by this process.
+    /// How many this process has sent again.
     pub(super) fn redriven(&self) -> u64 {
         self.redriven.load(Ordering::Relaxed)
     }
@@ -68,7 +68,7 @@ impl DeadLetters {
     /// A page of the list, the newest first. Blocks.
     ///
     /// # Errors
-    /// 404 without a topic of dead letters; what the log reports.
+    /// 404 if there is no dead-letter topic; errors of the log.
     pub(super) fn page(&self, before: Option<&Cursor>, limit: usize) -> Result<Value, Refusal> {
         let topic = self.topic()?;
         let log = self.handle.log()?;
@@ -89,7 +89,7 @@ impl DeadLetters {
     /// Sends one again. Blocks.
     ///
     /// # Errors
-    /// 404 if it is not there, 409 if it was sent before or cannot be, 503 if the log does not answer.
+    /// 404 if it does not exist, 409 if it was sent before or cannot be sent, 503 if the log does not answer.
     pub(super) fn redrive(&self, partition: u32, offset: Offset) -> Result<Value, Refusal> {
         let topic = self.topic()?;
         let log = self.handle.log()?;

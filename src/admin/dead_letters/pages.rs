@@ -1,4 +1,4 @@
-//! Reading backwards: a log is read forwards only, so each partition gives a stretch before a bound.
+//! Reading backwards: a log can only be read forwards, so each partition is read in stretches that end at a bound.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::admin::records::each_record;
 use crate::base::{Offset, Result, TopicPartition};
 use crate::log::{Isolation, Log};
 
-/// Where a page ends: in each partition the offset before which the next one goes on.
+/// Where a page ends: for each partition, the offset before which the next page continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::admin) struct Cursor(BTreeMap<u32, Offset>);
 
@@ -45,7 +45,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// Some of the list.
+/// A part of the list.
 pub(super) struct Page {
     pub(super) letters: Vec<Letter>,
     /// Where the next one begins; `None` at the end.
@@ -74,7 +74,7 @@ pub(super) fn page(
         starts.insert(place.partition, start);
         let mut stretch = Vec::new();
         let mut upper = bound;
-        // Marks of transactions take offsets too: go further back until there is enough.
+        // Marks of transactions take offsets too: go further back until there are enough letters.
         while stretch.len() < limit && upper > start {
             let from = upper.saturating_sub(limit as Offset * 2).max(start);
             let mut older = read(log, place, from, upper)?;
@@ -105,7 +105,7 @@ pub(super) fn page(
     })
 }
 
-/// The letter at a place, if it is there.
+/// The letter at a place, if it exists.
 pub(super) fn one(log: &dyn Log, place: &TopicPartition, offset: Offset) -> Result<Option<Letter>> {
     let spec = log.topic(&place.topic)?;
     if spec.is_none_or(|spec| place.partition >= spec.partitions) {
@@ -119,7 +119,7 @@ pub(super) fn one(log: &dyn Log, place: &TopicPartition, offset: Offset) -> Resu
     Ok(letters.into_iter().next())
 }
 
-/// The letters from one offset on, before another that is no later than the end.
+/// The letters from one offset up to another, exclusive, which is at most the end.
 fn read(log: &dyn Log, place: &TopicPartition, from: Offset, to: Offset) -> Result<Vec<Letter>> {
     let mut letters = Vec::new();
     each_record(log, place, from, to, &mut |record| {

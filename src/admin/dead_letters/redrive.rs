@@ -11,7 +11,7 @@ use crate::admin::Refusal;
 use crate::base::{Env, Error, ErrorKind, Header};
 use crate::log::{Batch, BatchBuilder, Commit, CommitError, Log, Writer};
 
-/// How long the outcome of a commit is waited for, in milliseconds, and at a time.
+/// How long to wait for the outcome of a commit, in all and at a time; the first in milliseconds.
 const PATIENCE_MS: u64 = 20_000;
 const WAIT: Duration = Duration::from_millis(20);
 /// What the writer may keep of a letter, in bytes.
@@ -20,7 +20,7 @@ const WRITER_BYTES: usize = 1 << 20;
 /// Sends dead letters again, one at a time.
 #[derive(Default)]
 pub(super) struct Redriver {
-    /// Open from one redrive to the next; dropped when anything went wrong with it.
+    /// Kept open from one redrive to the next; dropped after any failure.
     writer: Option<Box<dyn Writer>>,
 }
 
@@ -28,8 +28,8 @@ impl Redriver {
     /// Sends one.
     ///
     /// # Errors
-    /// 409 if it was sent before or cannot be; 503 if the log does not answer, or another instance sends one too:
-    /// then ask again.
+    /// 409 if it was sent before or cannot be sent; 503 if the log does not answer, or another instance is sending
+    /// one too: then try again.
     pub(super) fn send(
         &mut self,
         log: &Arc<dyn Log>,
@@ -53,7 +53,8 @@ impl Redriver {
             Some(writer) => writer,
             None => log.writer(&format!("{application}-redrive"), WRITER_BYTES)?,
         };
-        // After the writer was opened: another instance that sends now is fenced, and what it has sent is settled.
+        // After the writer was opened: another instance that is sending now is fenced, and what it has sent is
+        // settled.
         let mark = letter.mark();
         if marks::read(&**log, application)?.contains(&mark) {
             self.writer = Some(writer);
@@ -95,7 +96,7 @@ fn one(
     sealed.ok_or_else(|| Error::internal("a batch of one record is empty"))
 }
 
-/// Hands over a commit and waits until it is definite.
+/// Submits a commit and waits until it is definite.
 fn deliver(writer: &mut dyn Writer, commit: Commit, env: &Arc<dyn Env>) -> Result<(), Refusal> {
     let until_ms = env.monotonic_ms() + PATIENCE_MS;
     let mut answer = writer.submit(commit).map(|()| None);

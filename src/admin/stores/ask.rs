@@ -1,20 +1,20 @@
-//! One question, to whichever instance has the task.
+//! Takes one question to the instance that has the task.
 //!
 //! ```text
 //!  the task is open here? --yes--> wait for `at_least` --> a view of the task --> the answer
 //!        | no                           \-- the deadline is over --> 503
 //!        v
-//!  came from another instance? --yes--> 421, with the newest owner that is known
+//!  came from another instance? --yes--> 421, with the newest known owner
 //!        | no
 //!        v
-//!  who opened it last, by the topic of instances? --nobody else, also by a fresh look--> 503
+//!  who opened it last, by the topic of instances? --nobody else, even after reading it again--> 503
 //!        |
 //!        v
-//!  forward to it (or 307) --421, or not reached--> a fresh look: another one? ask that, once --> 503
+//!  forward to it (or 307) --421, or not reached--> read again: another one? ask that, once --> 503
 //! ```
 //!
-//! A request goes over one hop at most, so that no two instances can send it to and fro. Only the one that has the task
-//! open answers from rows.
+//! A request makes at most one hop, so that no two instances can send it back and forth. Only the instance that
+//! has the task open answers from rows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,46 +36,47 @@ use crate::admin::blocking::blocking;
 use crate::base::{ErrorKind, Offset, TaskId, TopicPartition};
 use crate::runtime::Handle;
 
-/// How often positions are looked at by who waits for one.
+/// How often a waiting question checks the positions.
 const LOOK: Duration = Duration::from_millis(5);
-/// How old what is known of other instances may be, in milliseconds, before the log is asked: many questions go by
-/// one look.
+/// How old the knowledge of other instances may be, in milliseconds, before the log is asked: many questions share
+/// one reading.
 const RECENT_MS: u64 = 200;
 
-/// How a question for a task of another instance gets there.
+/// How a question about a task of another instance gets there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Routing {
-    /// This instance asks the other one, and gives back what it answers. An instance that is reached by `https` only
-    /// is redirected to, since TLS is for what stands in front of it.
+    /// This instance asks the other one, and returns its answer. Clients are redirected to an instance that is
+    /// reached only by `https`, since TLS is left to what stands in front of it.
     #[default]
     Forward,
-    /// The client is told where to ask: 307. It must reach every instance, and show the token there by itself.
+    /// The client is told where to ask: 307. It must be able to reach every instance, and present the token there
+    /// itself.
     Redirect,
 }
 
-/// Whom questions go to.
+/// Where questions go.
 pub(super) struct Router {
     pub(super) handle: Handle,
     pub(super) instances: Arc<Instances>,
     pub(super) routing: Routing,
 }
 
-/// A question with what came along.
+/// A question with its circumstances.
 pub(super) struct Ask {
     pub(super) served: Arc<dyn Served>,
     pub(super) partition: u32,
     pub(super) question: Question,
     pub(super) at_least: AtLeast,
-    /// Whether a list goes on with the next partition.
+    /// Whether a list continues with the next partition.
     pub(super) goes_on: bool,
     /// Whether another instance sent it here.
     pub(super) is_hop: bool,
-    /// Path and parameters below the routes.
+    /// Path and parameters, relative to the routes.
     pub(super) route: String,
     pub(super) headers: HeaderMap,
 }
 
-/// Whether a task here has what is wanted.
+/// Whether a task here has reached the wanted positions.
 enum Reached {
     Yes,
     NotHere,
@@ -104,17 +105,17 @@ impl Router {
         }
         match self.read(&ask, task.clone()).await? {
             Some(answer) => Ok(answer),
-            // It was closed meanwhile.
+            // It was closed in the meantime.
             None => self.elsewhere(&ask, &task).await,
         }
     }
 
-    /// Waits until a task here has committed what is wanted.
+    /// Waits until a task here has committed the wanted positions.
     async fn reach(&self, task: &TaskId, at_least: &AtLeast) -> Result<Reached, Failure> {
         let env = self.handle.env();
         let until_ms = env.monotonic_ms() + at_least.wait.as_millis() as u64;
         loop {
-            // Held for a moment only, since it keeps the application's state.
+            // Held only briefly, since it keeps the application's state alive.
             let Some(reached) = self.handle.queries()?.positions_of(task) else {
                 return Ok(Reached::NotHere);
             };
@@ -128,7 +129,7 @@ impl Router {
         }
     }
 
-    /// Asks a view of the task; `None` if it is not here any more.
+    /// Asks a view of the task; `None` if it is no longer here.
     async fn read(&self, ask: &Ask, task: TaskId) -> Result<Option<Response>, Failure> {
         let queries = self.handle.queries()?;
         let (served, question) = (Arc::clone(&ask.served), ask.question.clone());
@@ -147,7 +148,7 @@ impl Router {
         Ok(Some(response))
     }
 
-    /// Sends the question to who has the task.
+    /// Sends the question to the instance that has the task.
     async fn elsewhere(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
         let mut owner = self.owner(task, RECENT_MS).await?;
         if ask.is_hop {
@@ -187,21 +188,21 @@ impl Router {
         }
     }
 
-    /// The other instance that opened a task last, as it was told at most so many milliseconds ago.
+    /// The other instance that opened a task last, as known at most so many milliseconds ago.
     async fn owner(&self, task: &TaskId, age_ms: u64) -> Result<Option<Url>, Failure> {
         let (instances, task) = (Arc::clone(&self.instances), task.clone());
         let owner = blocking(move || Ok(instances.owner(&task, age_ms)?)).await?;
         let other = owner.filter(|url| !self.instances.is_own(url));
-        // What cannot be read was written by a version that knows more.
+        // An unreadable address was written by a newer version.
         Ok(other.and_then(|url| Url::parse(&url).ok()))
     }
 }
 
-/// The first of the wanted positions that a task has not reached. Of another partition of a topic that it reads it
-/// has nothing.
+/// The first of the wanted positions that a task has not reached. Partitions of its topics that it does not read
+/// itself are ignored.
 ///
 /// # Errors
-/// 400 for a topic that it does not read: what the record became cannot be told from its inputs.
+/// 400 for a topic that it does not read: its inputs cannot tell what became of a record there.
 fn first_behind<'a>(
     reached: &[(TopicPartition, Offset)],
     wanted: &'a [(TopicPartition, Offset)],
@@ -264,7 +265,7 @@ fn respond(
         (TASK, task.to_string()),
         (POSITION, positions_text(positions)),
     ] {
-        // Names of topics and stores are those of files and headers.
+        // Names of topics and stores are valid in files and headers.
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(name, value);
         }

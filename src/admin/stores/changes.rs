@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  changelog (compacted) --Reader, committed records--> Changes::next --> chunk of events --> client
-//!                                                          ^ called once the client has taken the chunk before
+//!                                                          ^ called once the client has taken the previous chunk
 //! ```
 //!
-//! Nothing is queued for a client: a reader of its own stands where the client is. The id of an event says where
-//! each partition goes on, so that `Last-Event-ID` resumes at any instance, as long as the log keeps what is there: of
-//! a row that changed several times meanwhile the last change may be all that is left. A client that does not take what it is
-//! sent is told so and dropped: it holds one of a few places.
+//! Nothing is queued for a client: it has a reader of its own, which stands where the client is. The id of an
+//! event says where each partition continues, so that `Last-Event-ID` resumes at any instance, as long as the log
+//! has the records: if a row has changed several times in the meantime, only the last change may be left. A client
+//! that does not read what it was sent is told so and dropped, since it occupies one of a few places.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,14 +27,14 @@ use crate::base::{Error, ErrorKind, Offset, Result, TopicPartition};
 use crate::log::{Fetched, Isolation, Log, Reader, Skipped};
 use crate::runtime::Handle;
 
-/// What a reader may fetch ahead, and about what a chunk is made of, in bytes.
+/// How much a reader may fetch ahead, and about how large a chunk is, in bytes.
 const FETCH_BYTES: usize = 64 << 10;
-/// How long a change is waited for at a time.
+/// How long to wait for a change at a time.
 const WAIT: Duration = Duration::from_millis(250);
-/// How long a client may take for a chunk, in milliseconds. The server cuts those off that take nothing for a few
-/// seconds more, and they learn no reason.
+/// How long a client may take for a chunk, in milliseconds. A few seconds later the server disconnects clients
+/// that read nothing, and they get no reason.
 const PATIENCE_MS: u64 = 5_000;
-/// How long a stream is silent at most, in milliseconds: what leads to the client may close one that is.
+/// The longest silence of a stream, in milliseconds: proxies may close a connection that is silent for longer.
 const SILENCE_MS: u64 = 15_000;
 
 /// Where a stream begins.
@@ -42,9 +42,9 @@ const SILENCE_MS: u64 = 15_000;
 pub(super) enum Beginning {
     /// With what is committed from now on.
     Now,
-    /// With what the changelog has.
+    /// With everything in the changelog.
     Start,
-    /// Behind an event, by its id.
+    /// After an event, given by its id.
     Event(String),
 }
 
@@ -53,11 +53,11 @@ pub(super) struct Changes {
     served: Arc<dyn Served>,
     handle: Handle,
     reader: Option<Box<dyn Reader>>,
-    /// Where each partition goes on.
+    /// Where each partition continues.
     places: BTreeMap<u32, Offset>,
-    /// What is to be sent before anything is read.
+    /// What is sent before anything is read.
     begin: Option<Bytes>,
-    /// When the last chunk was given, by the monotonic clock.
+    /// When the last chunk was returned, by the monotonic clock.
     given_at_ms: u64,
     patience_ms: u64,
     has_ended: bool,
@@ -68,7 +68,7 @@ impl Changes {
     /// Opens a stream. Blocks.
     ///
     /// # Errors
-    /// 404 for a store without a changelog, 400 for an id that is none of its events; those of the log.
+    /// 404 for a store without a changelog, 400 for an id that is not of one of its events; those of the log.
     pub(super) fn open(
         served: Arc<dyn Served>,
         handle: Handle,
@@ -106,7 +106,7 @@ impl Changes {
         })
     }
 
-    /// The next events; `None` after the one that says why it ends.
+    /// The next events; `None` after the one that gives the reason for the end.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         if self.has_ended {
             return None;
@@ -121,10 +121,10 @@ impl Changes {
 
     async fn read(&mut self) -> Bytes {
         let begun_ms = self.handle.env().monotonic_ms();
-        // Whether it took the last one: it may have been told so before there was anything else to send.
+        // Whether it was slow with the last one: it may be told so before there is anything else to send.
         let is_slow = begun_ms.saturating_sub(self.given_at_ms) > self.patience_ms;
         loop {
-            // The log is let go when the application ends.
+            // The log is released when the application ends.
             if let Err(error) = self.handle.log() {
                 return self.end("stopped", error.message());
             }
@@ -150,7 +150,7 @@ impl Changes {
         }
     }
 
-    /// Asks the reader on a thread that may wait.
+    /// Polls the reader on a thread that may block.
     async fn poll(&mut self) -> Result<Polled, Refusal> {
         let Some(mut reader) = self.reader.take() else {
             return Err(Error::internal("a stream has lost its reader").into());
@@ -183,7 +183,7 @@ impl Changes {
                     continue;
                 }
                 self.places.insert(partition, record.offset + 1);
-                // No store writes a null key; a source topic, which may be a changelog, can have one.
+                // No store writes a null key, but a source topic, which may serve as a changelog, can have one.
                 let Some(key) = record.key else { continue };
                 let change = self.served.change(key, record.value);
                 let mut change = change.map_err(|error| {
@@ -198,7 +198,7 @@ impl Changes {
         Ok(text)
     }
 
-    /// The last event, which says why it is.
+    /// The last event, which gives the reason for the end.
     fn end(&mut self, reason: &str, message: &str) -> Bytes {
         self.has_ended = true;
         self.reader = None;
@@ -227,7 +227,7 @@ fn id(places: &BTreeMap<u32, Offset>) -> String {
     id
 }
 
-/// Where each partition of a changelog is to be read from.
+/// Where to begin reading each partition of a changelog.
 fn begin_at(
     log: &dyn Log,
     topic: &str,
@@ -261,7 +261,7 @@ fn begin_at(
                 count == all.len() && known.len() == all.len()
             });
             places = known.ok_or_else(|| no_event(id))?;
-            // One that is read elsewhere may be a moment ahead of what counts as committed here.
+            // An event seen at another instance may be a moment ahead of what counts as committed here.
             let ends = log.end_offsets(&all, Isolation::ReadUncommitted)?;
             if places.values().zip(ends).any(|(offset, end)| *offset > end) {
                 return Err(no_event(id));

@@ -1,4 +1,4 @@
-//! Answers that are not what was asked for, as JSON, since programs read these routes.
+//! Answers other than the requested ones, as JSON, since programs read these routes.
 
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderName, StatusCode};
@@ -10,15 +10,15 @@ use crate::base::Error;
 
 /// The task that was asked.
 pub(super) const TASK: HeaderName = HeaderName::from_static("marea-task");
-/// How far the inputs of the task were read in what the answer is made of.
+/// The input positions of the task that the answer includes.
 pub(super) const POSITION: HeaderName = HeaderName::from_static("marea-position");
 
-/// Why there is no answer. One that may come later says when to ask again.
+/// Why there is no answer. If trying later may help, it says when.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) status: StatusCode,
     message: String,
-    /// What else a program may want to know.
+    /// Further fields that programs may use.
     more: Value,
 }
 
@@ -31,13 +31,13 @@ impl Failure {
         }
     }
 
-    /// Adds something for programs.
+    /// Adds a field for programs.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more[name] = value.into();
         self
     }
 
-    /// Nobody can answer now.
+    /// Nobody can answer at the moment.
     pub(super) fn later(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }

@@ -1,4 +1,4 @@
-//! Asks another instance, and gives back what it answers.
+//! Asks another instance, and returns its answer.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use tokio::time::timeout;
 use super::failure::{POSITION, TASK};
 use super::url::Url;
 
-/// Says that a request comes from another instance, which sends it on to nobody.
+/// Marks a request from another instance, which is never sent on.
 pub(super) const HOP: HeaderName = HeaderName::from_static("marea-hop");
-/// How long a connection may take, and an answer beside the wait that the question asks for.
+/// How long connecting may take, and answering, in addition to the wait that the question asks for.
 const CONNECTING: Duration = Duration::from_secs(2);
 const ANSWERING: Duration = Duration::from_secs(10);
-/// The largest answer: a page, and the row that went beyond it.
+/// The largest answer: a page, and the row that exceeded it.
 const BODY_BYTES: usize = 16 << 20;
 
-/// What another instance said.
+/// The answer of another instance.
 pub(super) struct Relayed {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// Asks the instance at an address for a route, as who asks here: with the token that was shown.
+/// Asks the instance at an address for a route, on behalf of the client: with the token that the client presented.
 ///
 /// # Errors
-/// Why there is no answer, for people.
+/// Why there is no answer, as text for people.
 pub(super) async fn forward(
     url: &Url,
     route: &str,
@@ -51,7 +51,7 @@ pub(super) async fn forward(
     let _ = stream.set_nodelay(true);
     let exchange = async {
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // Ends with the answer, or when this is given up and the sender with it.
+        // Ends with the answer, or when this is abandoned and the sender with it.
         tokio::spawn(connection);
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = url.path(route).parse()?;
@@ -78,8 +78,8 @@ pub(super) async fn forward(
 }
 
 impl Relayed {
-    /// Why the instance has not answered though it was reached, if it has not; its routes speak JSON, what guards
-    /// them does not.
+    /// Why the instance has not answered although it was reached, if so; its routes answer in JSON, whereas their
+    /// guard does not.
     pub(super) fn misdirected(&self) -> Option<&'static str> {
         let kind = self.headers.get(CONTENT_TYPE);
         let is_json = kind.is_some_and(|kind| kind == "application/json");

@@ -2,18 +2,18 @@
 //!
 //! ```text
 //!  key    the task, as `counts_3`
-//!  value  {"url": "http://10.1.2.3:8080"}     where the instance is reached that opened it last
+//!  value  {"url": "http://10.1.2.3:8080"}     the address of the instance that opened it last
 //! ```
 //!
-//! 1. An instance looks which tasks are open in it (`Instances::tell`), ten times a second, and asks the log nothing
-//!    while that stays the same.
-//! 2. When it changed, and every few seconds, it reads what is new on the topic, and writes the address of each task
-//!    that it has and that is told to be elsewhere.
-//! 3. Who is asked for a task that it does not have reads what is new on the topic (`Instances::owner`).
+//! 1. An instance checks which tasks it has open (`Instances::tell`), ten times a second, and sends the log no
+//!    request while they stay the same.
+//! 2. When they change, and every few seconds, it reads what is new on the topic, and writes its address for each
+//!    of its tasks that is recorded as being elsewhere.
+//! 3. An instance that is asked about a task it does not have reads what is new on the topic (`Instances::owner`).
 //!
-//! Nobody relies on it for what is true. An address may be old: the instance that is asked there looks into its own
-//! tasks and says so. One that was written late, over that of the owner after it, is put right by that owner in step 2.
-//! There is a row for each task and no more, so that instances that are gone leave nothing.
+//! Nobody relies on the topic for correctness. An address may be outdated: the instance there checks its own tasks
+//! and says so. One that was written late, over that of the next owner, is corrected by that owner in step 2.
+//! There is one row per task, so that instances that are gone leave nothing behind.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,20 +27,20 @@ use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition, murm
 use crate::log::{BatchBuilder, Cleanup, Commit, CommitError, Isolation, Log, TopicSpec};
 use crate::runtime::Handle;
 
-/// How often an instance looks at its own tasks.
+/// How often an instance checks its own tasks.
 const PACE: Duration = Duration::from_millis(100);
-/// How often it looks at the topic though nothing changed, in milliseconds.
+/// How often it checks the topic although nothing changed, in milliseconds.
 const CHECK_MS: u64 = 5_000;
-/// How long the outcome of a commit is waited for, in milliseconds, and at a time.
+/// How long to wait for the outcome of a commit, in all and at a time; the first in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
 const WAIT: Duration = Duration::from_millis(20);
-/// What the writer may keep of a commit, in bytes: it is a small one.
+/// What the writer may keep of a commit, in bytes: commits are small.
 const WRITER_BYTES: usize = 0;
 
-/// The instances of an application, as their topic tells.
+/// The instances of an application, according to their topic.
 pub(super) struct Instances {
     handle: Handle,
-    /// Where this one is reached.
+    /// The address of this one.
     own: Option<Url>,
     told: Mutex<Told>,
     telling: Mutex<Telling>,
@@ -51,11 +51,11 @@ pub(super) struct Instances {
 struct Told {
     owners: BTreeMap<String, String>,
     read_to: Offset,
-    /// When a question had it read last, by the monotonic clock.
+    /// When it was last read for a question, by the monotonic clock.
     read_at_ms: u64,
 }
 
-/// What this instance has told.
+/// What this instance has recorded.
 #[derive(Default)]
 struct Telling {
     tasks: Vec<TaskId>,
@@ -64,8 +64,8 @@ struct Telling {
 }
 
 impl Instances {
-    /// Begins to tell which tasks this instance has, if it has an address; until the last reference is gone, or the
-    /// application.
+    /// Begins to record which tasks this instance has, if it has an address; until the last reference, or the
+    /// application, is gone.
     pub(super) fn begin(handle: Handle, own: Option<Url>) -> Arc<Self> {
         let env = Arc::clone(handle.env());
         let tells = own.is_some();
@@ -85,7 +85,7 @@ impl Instances {
                     }
                 }
             };
-            // It ends by itself, so that nobody needs to hold it.
+            // It ends by itself, so nobody needs to hold it.
             if let Err(error) = env.spawn("marea-instances", Box::new(body)) {
                 tracing::error!(%error, "other instances will not learn which tasks this one has");
             }
@@ -93,8 +93,8 @@ impl Instances {
         instances
     }
 
-    /// Where the task was opened last, as far as it was told; reads the topic if that was done longer ago than
-    /// `age_ms`, in milliseconds. Blocks.
+    /// The address of the instance that opened the task last, as far as it is recorded; reads the topic if it was
+    /// last read longer ago than `age_ms`, in milliseconds. Blocks.
     ///
     /// # Errors
     /// Those of the log.
@@ -173,7 +173,7 @@ impl Instances {
             appends: vec![(place, batch)],
             group: None,
         };
-        // Of this address alone, and the same after a restart; closed again, since tasks seldom move.
+        // Used by this address alone, and the same after a restart; closed again, since tasks seldom move.
         let application = &self.handle.about().application;
         let id = format!(
             "{application}-instances-{:08x}",
@@ -190,7 +190,7 @@ impl Instances {
                     let message = "the log has not acknowledged in time where tasks are";
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
-                // It is read again, and written once more if it is not there.
+                // The topic is read again, and the row written again if it is not there.
                 Err(error) => return Err(error.into_error()),
             }
             answer = writer.poll(WAIT);
@@ -212,7 +212,7 @@ impl Told {
         }
         let end = log.end_offset(place, Isolation::ReadCommitted)?;
         if end < self.read_to {
-            // The topic was deleted and made anew.
+            // The topic was deleted and created again.
             self.forget();
         }
         if end == self.read_to {
@@ -236,7 +236,7 @@ impl Told {
     }
 }
 
-/// Tells what there is to tell; `false` once nobody wants it any more.
+/// Records what has changed; `false` once nobody needs it any more.
 fn goes_on(instances: &Weak<Instances>) -> bool {
     let Some(instances) = instances.upgrade() else {
         return false;

@@ -1,7 +1,7 @@
 //! The stores of an application over HTTP: rows by key, lists of keys, and changes.
 //!
 //! ```text
-//!  GET /stores                          what can be asked
+//!  GET /stores                          what can be queried
 //!  GET /stores/{name}/key/{key}         the row of a key; its windows or sessions with from_ms, to_ms, limit
 //!  GET /stores/{name}/rows              keys in the order of their bytes: from, to, prefix, limit, after
 //!  GET /stores/{name}/changes           server-sent events, from now on or from `Last-Event-ID`
@@ -11,11 +11,11 @@
 //!                          \--> Changes (changes.rs): the changelog
 //! ```
 //!
-//! Nothing is served that was not registered, with its types ([`ServedStores`]). Keys are JSON, as are values.
+//! Only stores that were registered with their types are served ([`ServedStores`]). Keys and values are JSON.
 //!
-//! Each question is about one task, also a page of a list, which has rows of one partition: so each answer is as of one
-//! commit, and can say of which (`positions`, `marea-position`). A position goes into `at_least` of the next
-//! question, and so does the place of a record that was just written ([`Sent::position`]).
+//! Each question is about one task; even a page of a list has rows of only one partition. So each answer is as of
+//! one commit, and says which (`positions`, `marea-position`). A position can be passed as `at_least` of the next
+//! question, and so can that of a record that was just written ([`Sent::position`]).
 //!
 //! [`Sent::position`]: crate::client::Sent::position
 
@@ -44,7 +44,7 @@ use crate::runtime::Handle;
 pub use self::ask::Routing;
 pub(super) use self::routes::routes;
 
-/// The stores that can be asked over HTTP: [`AdminOptions::stores`](super::AdminOptions::stores).
+/// The stores that can be queried over HTTP: [`AdminOptions::stores`](super::AdminOptions::stores).
 ///
 /// ```no_run
 /// # fn main_of(application: marea::runtime::Application) -> marea::Result<()> {
@@ -69,7 +69,7 @@ pub struct ServedStores {
 }
 
 impl ServedStores {
-    /// Those of an application; none of them is served yet.
+    /// The stores of an application; none of them is served yet.
     pub fn of(handle: Handle) -> Self {
         Self {
             handle,
@@ -79,8 +79,8 @@ impl ServedStores {
         }
     }
 
-    /// Serves a key-value store, with the types' own codecs: that of a table, an aggregation without windows, or
-    /// a processor.
+    /// Serves a key-value store, with the types' own codecs: the store of a table, an aggregation without windows,
+    /// or a processor.
     ///
     /// # Errors
     /// `Invalid` if the topology has no such store, it is of another kind, or its keys and values have other types.
@@ -92,7 +92,7 @@ impl ServedStores {
         self.key_value_with(store, K::codec(), V::codec())
     }
 
-    /// The same with codecs of your own.
+    /// Like [`ServedStores::key_value`], with your own codecs.
     ///
     /// # Errors
     /// As [`ServedStores::key_value`].
@@ -121,7 +121,7 @@ impl ServedStores {
         self.windows_with(store, K::codec(), V::codec())
     }
 
-    /// The same with codecs of your own.
+    /// Like [`ServedStores::windows`], with your own codecs.
     ///
     /// # Errors
     /// As [`ServedStores::key_value`].
@@ -150,7 +150,7 @@ impl ServedStores {
         self.sessions_with(store, K::codec(), V::codec())
     }
 
-    /// The same with codecs of your own.
+    /// Like [`ServedStores::sessions`], with your own codecs.
     ///
     /// # Errors
     /// As [`ServedStores::key_value`].
@@ -167,22 +167,22 @@ impl ServedStores {
         self.serve(store, Kind::Sessions, shared(key), shared(value))
     }
 
-    /// Tells the other instances where this one is reached: `http://HOST:PORT`, with the path below which the router
-    /// is nested, if it is. The server answers to that name. Without it this instance asks others and is asked by
-    /// nobody.
+    /// Announces to the other instances where this one is reached: `http://HOST:PORT`, with the path that the
+    /// router is nested under, if any. The server accepts that name as its `Host`. Without an address this
+    /// instance asks others, but is not asked by them.
     ///
-    /// The addresses are in a topic of the application's own. An instance sends the token of who asks to the address that
-    /// stands there, so that all instances have the same token, and who may write to the application's topics can
-    /// learn it.
+    /// The addresses are in an internal topic of the application. An instance sends the client's token to the
+    /// address recorded there, so all instances must share one token, and whoever may write to the application's
+    /// topics can obtain it.
     ///
     /// # Errors
-    /// `Invalid` if it is no such address.
+    /// `Invalid` if it is not such an address.
     pub fn advertised_url(mut self, url: &str) -> Result<Self> {
         self.advertised = Some(Url::parse(url)?);
         Ok(self)
     }
 
-    /// Sets how a question for a task of another instance gets there.
+    /// Sets how a question about a task of another instance gets there.
     #[must_use]
     pub fn routing(mut self, routing: Routing) -> Self {
         self.routing = routing;
@@ -207,7 +207,7 @@ impl ServedStores {
         Ok(self)
     }
 
-    /// The name by which others ask for this instance, if it has told one.
+    /// The host name of this instance's address, if it has announced one.
     pub(super) fn host(&self) -> Option<&str> {
         self.advertised.as_ref().map(Url::host)
     }

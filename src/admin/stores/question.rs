@@ -1,4 +1,4 @@
-//! What a request asks, and as of when.
+//! What a request asks, and as of which position.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use serde::Deserialize;
 use crate::admin::Refusal;
 use crate::base::{Offset, TopicPartition};
 
-/// Rows of a page, unless it is said, and at most.
+/// Rows per page: the default, and the maximum.
 const ROWS: usize = 100;
 const ROWS_MAX: usize = 1_000;
-/// How long a position is waited for, unless it is said, and at most, in milliseconds.
+/// How long to wait for a position, in milliseconds: the default, and the maximum.
 const WAIT_MS: u64 = 5_000;
 const WAIT_MS_MAX: u64 = 30_000;
 
-/// The parameters of all questions; each takes those that mean something to it.
+/// The parameters of all questions; each uses those that apply to it.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Parameters {
     pub(super) partition: Option<u32>,
@@ -28,16 +28,16 @@ pub(super) struct Parameters {
     to: Option<String>,
     prefix: Option<String>,
     after: Option<String>,
-    /// Set in the address that a client was sent on to.
+    /// Set in the address that a client is redirected to.
     pub(super) hop: Option<u32>,
 }
 
 /// A question to one task.
 #[derive(Clone, Debug)]
 pub(super) enum Question {
-    /// A key as JSON; of windows and sessions, those within a span.
+    /// A key as JSON; for windows and sessions, those within a span.
     Key(String, Span),
-    /// Some rows of a key-value store.
+    /// One page of a key-value store.
     Page(Page),
 }
 
@@ -49,18 +49,19 @@ pub(super) struct Span {
     pub(super) limit: usize,
 }
 
-/// Keys as JSON, in the order of their bytes: from the first on, before the second; or a prefix of the bytes.
+/// Keys as JSON, in the order of their bytes: from the first, inclusive, to the second, exclusive; or a prefix of
+/// the bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     pub(super) from: Option<String>,
     pub(super) to: Option<String>,
     pub(super) prefix: Option<String>,
-    /// The bytes of the last key of the page before.
+    /// The bytes of the last key of the previous page.
     pub(super) after: Option<Vec<u8>>,
     pub(super) limit: usize,
 }
 
-/// What a view is to have.
+/// The positions that a view must include.
 #[derive(Clone, Debug)]
 pub(super) struct AtLeast {
     pub(super) positions: Vec<(TopicPartition, Offset)>,
@@ -80,7 +81,7 @@ impl Parameters {
         }
     }
 
-    /// The partition of a page, and what of it is asked.
+    /// The partition of a page, and what to read of it.
     pub(super) fn page(&self) -> Result<(u32, Page), Refusal> {
         if self.prefix.is_some() && (self.from.is_some() || self.to.is_some()) {
             return Err(bad("ask for a prefix, or for keys from one to another"));
@@ -130,7 +131,7 @@ fn position(text: &str) -> Option<(TopicPartition, Offset)> {
     Some((TopicPartition::new(topic, partition.parse().ok()?), offset))
 }
 
-/// Positions as `at_least` takes them.
+/// Positions in the format of `at_least`.
 pub(super) fn positions_text(positions: &[(TopicPartition, Offset)]) -> String {
     let texts: Vec<String> = positions
         .iter()

@@ -24,7 +24,7 @@ use super::question::{Parameters, Question};
 use super::served::{Kind, Served};
 use crate::admin::blocking::blocking;
 
-/// Streams of changes at a time; each has a reader of the log.
+/// The maximum number of streams of changes; each has a reader of the log.
 const STREAMS: usize = 16;
 
 #[derive(Clone)]
@@ -34,7 +34,7 @@ struct Routes {
     streams: Arc<Semaphore>,
 }
 
-/// The routes of served stores, for who may ask.
+/// The routes of served stores, for requests with access.
 pub(in crate::admin) fn routes(stores: ServedStores) -> axum::Router {
     let (handle, advertised) = (stores.handle.clone(), stores.advertised.clone());
     let router = Router {

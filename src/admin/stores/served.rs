@@ -1,4 +1,4 @@
-//! A store that is served. Its types are closed in here: questions come in as JSON texts, answers go out as JSON.
+//! A store that is served. Its types are hidden in here: questions arrive as JSON texts, answers leave as JSON.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::query::{Found, Keys, Row, check_codecs, key_bytes, partition_of};
 use crate::runtime::{Queries, View};
 use crate::state::StoreKind;
 
-/// About how much JSON a page has at most, in bytes; one row is always in it.
+/// The approximate limit of JSON per page, in bytes; a page has at least one row.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// How a store is asked.
+/// How a store is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     KeyValue,
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// As programs read it.
+    /// The name for programs.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::KeyValue => "key_value",
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// What the state calls a store of it.
+    /// The name of such a store in the state.
     fn store(self) -> &'static str {
         match self {
             Self::KeyValue => "key-value store",
@@ -43,7 +43,7 @@ impl Kind {
     }
 }
 
-/// What is known of a served store before it is asked.
+/// What is known of a served store before it is queried.
 #[derive(Clone, Debug)]
 pub(super) struct About {
     pub(super) name: String,
@@ -90,12 +90,12 @@ impl About {
     }
 }
 
-/// What a view said.
+/// The answer of a view.
 pub(super) enum Answered {
     /// There is no row of the key.
     Missing,
     Found(Value),
-    /// Rows, and the bytes of the last key where there are more behind it.
+    /// Rows, and the bytes of the last key if there are more after it.
     Page(Vec<Value>, Option<Vec<u8>>),
 }
 
@@ -103,10 +103,10 @@ pub(super) enum Answered {
 pub(super) trait Served: Send + Sync {
     fn about(&self) -> &About;
 
-    /// The partition of a key that is written as JSON.
+    /// The partition of a key given as JSON.
     ///
     /// # Errors
-    /// `User` if the text is not JSON of the key's type, or the codec refuses it.
+    /// `User` if the text is not JSON of the key's type, or the codec fails.
     fn partition_of(&self, key: &str) -> Result<u32>;
 
     /// Asks a view of one task.
@@ -115,14 +115,14 @@ pub(super) trait Served: Send + Sync {
     /// `User` for keys that cannot be read; those of the store.
     fn answer(&self, view: &View, question: &Question) -> Result<Answered>;
 
-    /// A record of its changelog: what it is about, and the value, which is null where the row was deleted.
+    /// A record of its changelog as JSON: its key, and the value, which is null if the row was deleted.
     ///
     /// # Errors
-    /// `User` when a codec refuses, `Corrupt` for a key that no such store writes.
+    /// `User` if a codec fails, `Corrupt` for a key that no such store writes.
     fn change(&self, key: &[u8], value: Option<&[u8]>) -> Result<Value>;
 }
 
-/// The one implementation.
+/// The only implementation.
 pub(super) struct Typed<K, V> {
     pub(super) about: About,
     pub(super) key: SharedCodec<K>,
@@ -238,7 +238,7 @@ impl<K: Serializable + 'static, V: Serialize + 'static> Served for Typed<K, V> {
 }
 
 /// The rows of windows within a span, and where the next page begins if there are more. A page ends between
-/// two that begin at different times.
+/// windows that begin at different times.
 fn within<K, V: Serialize>(
     rows: Found<'_, (Windowed<K>, Row<V>)>,
     span: &Span,

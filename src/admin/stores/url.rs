@@ -1,4 +1,4 @@
-//! The address at which an instance is reached.
+//! The address of an instance.
 
 use std::str::FromStr as _;
 
@@ -7,7 +7,7 @@ use axum::http::uri::Authority;
 
 use crate::base::{Error, Result};
 
-/// An address, with the path below which the routes are.
+/// An address, with the path that the routes are below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
     text: String,
@@ -65,7 +65,7 @@ impl Url {
         self.authority.port_u16().unwrap_or(80)
     }
 
-    /// What a request names as its host.
+    /// The value of the `Host` header for it.
     pub(super) fn authority(&self) -> &str {
         self.authority.as_str()
     }
