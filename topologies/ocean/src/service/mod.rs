@@ -142,10 +142,10 @@ pub fn run(settings: &Settings) -> Result<()> {
     failed.map_or(closed, Err)
 }
 
-/// Prints what a start on this log would keep, add, move, leave behind and refuse, and makes nothing.
+/// Prints what a start on this log would keep, add, move, leave behind and refuse, and changes nothing.
 ///
 /// # Errors
-/// `Invalid` where it would refuse to start.
+/// `Invalid` if it would refuse to start.
 pub fn compare(settings: &Settings) -> Result<()> {
     let env: Arc<dyn Env> = SystemEnv::shared();
     let builder = Application::builder(topology(settings)?, APPLICATION);

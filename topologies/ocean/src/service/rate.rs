@@ -1,5 +1,5 @@
-//! How many readings an address may post: a token bucket each, which fills at the rate and holds two seconds of
-//! it.
+//! How many readings an address may post: one token bucket per address, which fills at the rate and holds two
+//! seconds of it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ const BURST_SECONDS: f64 = 2.0;
 
 /// The buckets of all addresses.
 pub struct Rate {
-    /// Readings a second; 0 for no limit.
+    /// Readings per second; 0 for no limit.
     per_second: u32,
     buckets: Mutex<HashMap<IpAddr, Bucket>>,
 }
@@ -52,7 +52,7 @@ impl Rate {
         if !buckets.contains_key(&address) && buckets.len() >= ADDRESSES {
             buckets.retain(|_, bucket| filled(bucket) < full);
         }
-        // This many at once, and all busy: any further one waits.
+        // This many addresses are remembered, and all are active: any further one waits.
         if !buckets.contains_key(&address) && buckets.len() >= ADDRESSES {
             return Err(1);
         }

@@ -74,8 +74,8 @@ pub struct Given {
     /// [default: 1000000]
     #[arg(long, env = "OCEAN_KEYS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keys: Option<u32>,
-    /// What the pipeline may leave behind on the log: names of stores that an earlier release of it had and this one
-    /// has not, separated by commas. A start that would leave something names it
+    /// What the pipeline may leave behind on the log: names of stores that an earlier release had and this one
+    /// does not have, separated by commas. A start that would leave something behind names it
     #[arg(
         long,
         env = "OCEAN_ACCEPT_ORPHANS",
@@ -206,7 +206,7 @@ pub struct Settings {
     pub grace: Duration,
     /// Where state is kept.
     pub state: PathBuf,
-    /// Partitions of the readings, when their topic is made.
+    /// Partitions of the readings topic when it is created.
     pub partitions: u32,
     /// Worker threads of the pipeline.
     pub workers: usize,
