@@ -8,12 +8,12 @@ const KINDS = { store: "store", timers: "timers", repartition: "repartition" };
 const FATES = {
   accepted: "left behind: accepted",
   before: "left behind by an earlier start",
-  empty: "left behind: nothing is in it",
+  empty: "left behind: empty",
   shared: "left to other instances, which may use it",
   unasked: "left behind: an earlier release did not note which topologies have run",
 };
 
-const CONTENTS = { store: ["row", "rows"], timers: ["timer", "timers"], repartition: ["record not read", "records not read"] };
+const CONTENTS = { store: ["row", "rows"], timers: ["timer", "timers"], repartition: ["unread record", "unread records"] };
 
 function inside({ kind, count: found }) {
   if (!found) return DASH;
@@ -22,7 +22,7 @@ function inside({ kind, count: found }) {
 }
 
 export function showChange(mount, change) {
-  // What others use, perhaps, is not left.
+  // What others may use is not left behind.
   const left = change.orphans.filter(({ fate }) => fate !== "shared").length;
   const parts = [`${count(change.keeps.length)} kept`, `${count(change.adds.length)} added`];
   if (change.returns.length > 0) parts.push(`${count(change.returns.length)} used again`);
@@ -31,10 +31,10 @@ export function showChange(mount, change) {
   mount.replaceChildren(element("p", { className: "note" }, `${parts.join(", ")}.`));
   if (left > 0) {
     mount.append(element("p", { className: "note" },
-      "What is left behind stays on the log until its topic is deleted; no later start asks for it."));
+      "What is left behind stays on the log until its topic is deleted; no later start asks about it."));
   }
   const table = new Table(mount, "What the start found", [
-    ["Name", "name"], ["What", "words"], ["Topic", "name"], ["In it", "number"], ["This start", "words"],
+    ["Name", "name"], ["Kind", "words"], ["Topic", "name"], ["Contents", "number"], ["This start", "words"],
   ]);
   const rows = new Map();
   const row = (piece, what, contents = DASH) => {
@@ -43,7 +43,7 @@ export function showChange(mount, change) {
   };
   for (const piece of change.keeps) row(piece, "kept");
   for (const piece of change.adds) row(piece, "added");
-  for (const piece of change.returns) row(piece, `used again, left on ${time(piece.since_ms).text}`);
+  for (const piece of change.returns) row(piece, `used again, left behind on ${time(piece.since_ms).text}`);
   for (const { of, from, to } of change.moves) {
     rows.set(`${of} moved`, [of, "times", DASH, DASH, `moved from ${from} to ${to}`]);
   }

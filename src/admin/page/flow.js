@@ -1,5 +1,5 @@
-// The topology as a graph from left to right; from top to bottom where there is no width for it. Places depend on the
-// topology and the width alone: numbers change, nothing moves.
+// The topology as a graph from left to right, or from top to bottom if the page is narrow. Positions depend only on the
+// topology and the width: numbers change, nothing moves.
 
 import { ask } from "./stream.js";
 import { bytes, count, duration, element, rate, say } from "./words.js";
@@ -27,7 +27,7 @@ export class Flow {
     this.#state = state;
     if (!this.#asked) this.#load();
     const outputs = state.tasks.flatMap((task) => task.outputs.map(({ topic }) => `${task.subtopology}>${topic}`));
-    // A topic that records name, and that of dead letters, come to be known as they are written.
+    // Topics that records name, and the dead-letter topic, become known when they are written.
     if (this.#topology && this.#graph && outputs.some((edge) => !this.#graph.edges.has(edge) && this.#isShown(edge))) this.#build();
     if (this.#graph) this.#write();
   }
@@ -51,7 +51,7 @@ export class Flow {
     }
   }
 
-  // The name on the log of a topic that the topology names.
+  // The full name, on the log, of a topic of the topology.
   #full(name) {
     return name.endsWith("-repartition") ? `${this.#state.application}-${name}` : name;
   }
@@ -92,7 +92,7 @@ export class Flow {
     this.#place();
   }
 
-  // The longest way from a source, edges that lead back left out; then an order within each rank with few crossings.
+  // Ranks by the longest path from a source, without edges that lead back; then orders each rank to have few crossings.
   #rank() {
     const { nodes, edges } = this.#graph;
     const forward = [...edges.values()].filter((edge) => !edge.isBack);
@@ -110,7 +110,7 @@ export class Flow {
     }
     const ranks = [];
     for (const node of nodes.values()) (ranks[node.rank] ??= []).push(node);
-    // An edge over several ranks holds a place in each that it passes.
+    // An edge over several ranks takes a place in each rank that it passes.
     for (const edge of edges.values()) {
       edge.via = [];
       if (edge.isBack) continue;
@@ -303,7 +303,7 @@ export class Flow {
       edge.line.classList.toggle("is-still", isStill);
       edge.tip.classList.toggle("is-still", isStill);
       edge.label.classList.toggle("is-still", isStill);
-      say(edge.label.firstChild, isStill ? "still" : rate(pace));
+      say(edge.label.firstChild, isStill ? "idle" : rate(pace));
       say(edge.label.lastChild, behind ? `${duration(behind)} behind` : "", "How far the slowest partition is behind the newest record, by timestamps");
     }
     for (const node of nodes.values()) {
@@ -318,7 +318,7 @@ export class Flow {
       } else {
         const read = inputs.filter((input) => input.topic === node.name);
         const lag = read.length === 0 || read.some((input) => input.lag_records === null) ? null : read.reduce((sum, input) => sum + input.lag_records, 0);
-        const text = read.length === 0 ? rate(this.rates.rate(`out/${node.name}`)) : lag === 0 ? "read to its end" : `${count(lag)} to be read`;
+        const text = read.length === 0 ? rate(this.rates.rate(`out/${node.name}`)) : lag === 0 ? "caught up" : `${count(lag)} unread`;
         say(node.figures, text);
       }
     }

@@ -1,4 +1,4 @@
-// Dead letters: a list page by page, and to send one again.
+// Dead letters: lists them page by page, and sends one again.
 
 import { ask, token } from "./stream.js";
 import { command, count, element, plural, say, time } from "./words.js";
@@ -14,22 +14,22 @@ export class Letters {
     Object.assign(this, { mount, announce, askToken });
     this.note = element("p", { className: "note" });
     this.list = element("ol", { className: "letters" });
-    this.more = element("button", { type: "button", textContent: "Older ones", hidden: true });
-    this.again = element("button", { type: "button", textContent: "Look again", hidden: true });
+    this.more = element("button", { type: "button", textContent: "Older", hidden: true });
+    this.again = element("button", { type: "button", textContent: "Refresh", hidden: true });
     this.empty = element("div", { className: "empty" });
     this.more.addEventListener("click", () => this.#load(this.#next));
     this.again.addEventListener("click", () => this.#load(null));
     mount.append(this.note, this.empty, this.list, element("p", { className: "buttons" }, this.again, this.more));
   }
 
-  // Nothing moves under the reader: new ones are counted, and shown when they are asked for.
+  // Nothing moves while someone reads: new ones are counted, and shown on request.
   show(state) {
     const dead = state.drops.dead_letter;
     if (state.dead_letters.topic !== this.#topic) {
       this.#topic = state.dead_letters.topic;
       if (this.#topic === null) {
         this.empty.replaceChildren(
-          element("p", {}, "No topic of dead letters is set, so a record that fails stops the application, or is skipped. To keep such records here, set in the settings:"),
+          element("p", {}, "No dead-letter topic is configured, so a record that fails stops the application, or is skipped. To keep such records, configure:"),
           command('policies: ErrorPolicies::all(Policy::DeadLetter), dead_letter_topic: Some("dead-letters".to_owned()),'));
         return;
       }
@@ -37,7 +37,7 @@ export class Letters {
     }
     if (this.#topic === null || this.#shownFor === null) return;
     const fresh = dead - this.#shownFor;
-    say(this.again, fresh > 0 ? `Show ${plural(fresh, "new one", "new ones")}` : "Look again");
+    say(this.again, fresh > 0 ? `Show ${plural(fresh, "new one", "new ones")}` : "Refresh");
   }
 
   async #load(before) {
@@ -53,8 +53,8 @@ export class Letters {
       const shown = this.list.children.length;
       this.more.hidden = !page.next || shown >= AT_MOST;
       this.again.hidden = false;
-      say(this.note, shown === 0 ? "" : `The newest of ${page.topic}. Each says why it failed; send it again once the cause is gone.`);
-      this.empty.replaceChildren(...(shown === 0 ? [element("p", {}, `None: every record could be handled. Those that cannot will be in ${page.topic} and here.`)] : []));
+      say(this.note, shown === 0 ? "" : `The newest records of ${page.topic}, each with the reason why it failed. Send one again once the cause is fixed.`);
+      this.empty.replaceChildren(...(shown === 0 ? [element("p", {}, `None: no record has failed. Records that fail will be in ${page.topic} and here.`)] : []));
     } catch (error) {
       this.again.hidden = false;
       say(this.note, `The list could not be read: ${error.message}`);
@@ -63,11 +63,11 @@ export class Letters {
 
   #item(letter) {
     const at = time(letter.timestamp_ms);
-    const from = letter.source ? `${letter.source.topic}, partition ${letter.source.partition}, offset ${letter.source.offset === null ? "unknown" : count(letter.source.offset)}` : "a topic that it does not name";
+    const from = letter.source ? `${letter.source.topic}, partition ${letter.source.partition}, offset ${letter.source.offset === null ? "unknown" : count(letter.source.offset)}` : "an unknown topic";
     const button = element("button", { type: "button" });
     const outcome = element("span", { className: "outcome", role: "status" });
     const item = element("li", {},
-      element("p", { className: "why" }, element("strong", {}, letter.stage ? `${letter.stage}: ` : ""), letter.message ?? "no reason is given"),
+      element("p", { className: "why" }, element("strong", {}, letter.stage ? `${letter.stage}: ` : ""), letter.message ?? "no reason given"),
       element("p", { className: "place" }, `${from} · `, element("time", { title: at.title }, at.text)),
       element("dl", { className: "record" }, ...this.#part("key", letter.key), ...this.#part("value", letter.value)),
       element("p", { className: "buttons" }, button, outcome));
@@ -83,7 +83,7 @@ export class Letters {
   #part(name, part) {
     const text = part === null ? "null" : part.text;
     const cut = part && part.text.length < part.bytes && part.bytes > 2048 ? ` … ${count(part.bytes)} bytes in all` : "";
-    // What is long scrolls, and can be reached by keyboard.
+    // Long content scrolls, and can be reached by keyboard.
     const isLong = text.length > 150 || text.split("\n").length > 5;
     const shown = element("dd", { tabIndex: isLong ? 0 : null }, element("code", {}, text), cut);
     return [element("dt", {}, name), shown];
@@ -97,7 +97,7 @@ export class Letters {
   async #redrive(letter, button, outcome) {
     const dialog = document.getElementById("confirm-dialog");
     const { topic, partition } = letter.source;
-    say(document.getElementById("confirm-text"), `The record goes to ${topic}, partition ${partition}, behind what is there, and is processed like any other. It is sent once: afterwards it cannot be sent from here again. If it fails again, it becomes another dead letter.`);
+    say(document.getElementById("confirm-text"), `The record goes to ${topic}, partition ${partition}, after the records already there, and is processed like any other. It is sent only once: afterwards it cannot be sent from here again. If it fails again, it becomes another dead letter.`);
     dialog.showModal();
     await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
     if (dialog.returnValue !== "do") return;
@@ -117,7 +117,7 @@ export class Letters {
         button.disabled = false;
       }
     } catch (error) {
-      say(outcome, `no answer: ${error.message}; it is not sent twice if you try again`);
+      say(outcome, `no answer: ${error.message}; it will not be sent twice if you try again`);
       button.disabled = false;
     }
     this.announce(outcome.textContent);

@@ -51,15 +51,15 @@ function* counters(state) {
   }
 }
 
-// What hinders, the worst first: a level and a sentence each.
+// The current problems, the worst first: a level and a sentence each.
 function waits(state) {
   const found = [];
   if (state.error) found.push(["failed", `The application has failed: ${state.error}`]);
   for (const worker of state.workers) {
     if (worker.stuck) {
       const { for_ms, node, task, partition, offset } = worker.stuck;
-      const what = `A worker has been at one record for ${duration(for_ms)}: ${node} of task ${task}, ${partition} offset ${count(offset)}`;
-      found.push([worker.expelled ? "failed" : "waiting", worker.expelled ? `${what}; its tasks were given to others` : what]);
+      const what = `A worker has been processing one record for ${duration(for_ms)}: ${node} of task ${task}, ${partition} offset ${count(offset)}`;
+      found.push([worker.expelled ? "failed" : "waiting", worker.expelled ? `${what}; its tasks were given to other workers` : what]);
     }
     if (worker.outage) {
       found.push(["waiting", `The log has not answered for ${duration(worker.outage.for_ms)}: ${worker.outage.reason}`]);
@@ -77,7 +77,7 @@ function waits(state) {
     const held = task.held_back;
     if (!held || held.for_ms < 2000) continue;
     const who = held.origin === null ? `partition ${held.partition} of ${held.topic}` : `upstream task ${held.origin} of ${held.topic}`;
-    const behind = held.time_ms === null || held.ahead_ms === null ? ", which has said nothing yet" : `, ${duration(held.ahead_ms - held.time_ms)} behind the others`;
+    const behind = held.time_ms === null || held.ahead_ms === null ? ", which has not reported yet" : `, ${duration(held.ahead_ms - held.time_ms)} behind the others`;
     found.push(["waiting", `Windows of ${task.task} have waited ${duration(held.for_ms)} for ${who}${behind}`]);
   }
   const unique = new Map(found.map(([level, text]) => [text, level]));
@@ -90,7 +90,7 @@ function headline(state, found) {
   parts.push(`${count(state.workers_running)} of ${plural(state.workers_total, "worker", "workers")}`);
   const pace = rates.rate("processed");
   const lagMs = pace ? (1000 * state.lag_records) / pace : null;
-  if (state.lag_records === null) parts.push("lag not known yet");
+  if (state.lag_records === null) parts.push("lag not yet known");
   else if (state.lag_records === 0) parts.push("caught up");
   else if (lagMs !== null && lagMs < 100) parts.push("lag under 0.1 s");
   else if (lagMs !== null) parts.push(`lag ${duration(Math.round(lagMs / 100) * 100)}, ${plural(state.lag_records, "record", "records")}`);
@@ -109,8 +109,8 @@ function showHead(state) {
   const promise = state.guarantee === "exactly_once" ? "Exactly once" : "At least once";
   const committed = state.committed_ms === null ? "nothing committed yet" : `committed ${duration(state.committed_ms)} ago`;
   const all = state.tasks.length === state.tasks_total;
-  const open = all ? plural(state.tasks.length, "task", "tasks") : `${count(state.tasks.length)} of ${plural(state.tasks_total, "task", "tasks")} at work here`;
-  say(at("promise"), `${promise}, ${committed} · ${open} · ${rates.rate("processed") === null ? "pace not known yet" : `${words.number(rates.rate("processed"))} records/s`}`);
+  const open = all ? plural(state.tasks.length, "task", "tasks") : `${count(state.tasks.length)} of ${plural(state.tasks_total, "task", "tasks")} open here`;
+  say(at("promise"), `${promise}, ${committed} · ${open} · ${rates.rate("processed") === null ? "rate not yet known" : `${words.number(rates.rate("processed"))} records/s`}`);
   const list = at("waits");
   const shown = found.slice(0, 8).map(([, text]) => text);
   if (found.length > 8) shown.push(`and ${found.length - 8} more`);
@@ -119,7 +119,7 @@ function showHead(state) {
   shown.forEach((text, number) => say(list.children[number], text));
   list.hidden = shown.length === 0;
   if (last.level !== null && last.level !== level) {
-    const said = { well: "All is well", waiting: "Something is waited for", failed: "Not running" };
+    const said = { well: "All is well", waiting: "Waiting", failed: "Not running" };
     announce(`${said[level]}: ${found[0]?.[1] ?? text}`);
   }
   last.level = level;
@@ -143,7 +143,7 @@ function showState(state) {
   for (const listener of stateListeners) listener(state);
 }
 
-// Until the first record: what to do.
+// Until the first record arrives: how to send one.
 function showBegin(state) {
   const begin = at("begin");
   const isEmpty = state.state === "running" && state.processed_records === 0;
@@ -151,7 +151,7 @@ function showBegin(state) {
   const source = state.tasks.flatMap((task) => task.inputs).find((input) => !input.repartition);
   if (!isEmpty || !source) begin.replaceChildren();
   else {
-    const hint = `No record has come in yet. Write one to ${source.topic}, from any program that opens the same log:`;
+    const hint = `No record has arrived yet. Write one to ${source.topic}, from any program that opens the same log:`;
     begin.append(element("p", {}, hint), words.command(`log.producer::<String, String>("${source.topic}")?.send(key, value)?;`));
   }
 }
@@ -160,10 +160,10 @@ function showStale(forMs) {
   const isStale = forMs !== null;
   document.body.classList.toggle("is-stale", isStale);
   at("stale").hidden = !isStale;
-  if (isStale) say(at("stale"), `As of ${duration(Math.round(forMs / 1000) * 1000)} ago. The connection is lost; it is tried again by itself.`);
+  if (isStale) say(at("stale"), `State as of ${duration(Math.round(forMs / 1000) * 1000)} ago. The connection is lost; reconnecting.`);
   if (isStale === last.isStale) return;
   last.isStale = isStale;
-  announce(isStale ? "The connection is lost" : "Connected again");
+  announce(isStale ? "The connection is lost" : "Reconnected");
   for (const listener of staleListeners) listener(isStale);
 }
 
@@ -171,12 +171,12 @@ function showRefusal(status, reason) {
   at("headline").dataset.level = "failed";
   if (status === 401) {
     say(at("headline-text"), "This page needs the token");
-    say(at("promise"), "“token” at the bottom of the page asks for it again.");
+    say(at("promise"), "To enter it later, use “token” at the bottom of the page.");
     askToken();
   } else say(at("headline-text"), reason);
 }
 
-// Asks for the token, once at a time; resolves when there is one.
+// Asks for the token, in one dialog at a time; resolves when it is closed.
 async function askToken() {
   const dialog = at("token-dialog");
   if (!dialog.open) {

@@ -1,5 +1,5 @@
-// Counters of the last five minutes, one value a second: rates and sparklines are made of them. What is no longer
-// counted is forgotten, so that a page that is open for days does not grow.
+// Counters of the last five minutes, one value per second, from which rates and sparklines are computed. Counters that
+// no longer exist are forgotten, so that the memory of a page that is open for days does not grow.
 
 const KEPT = 300;
 const RATE_MS = 10_000;
@@ -8,7 +8,7 @@ export class Rates {
   #series = new Map();
   #times = [];
 
-  // Takes the counters of a moment: an iterable of names and values.
+  // Adds the counters of one moment: an iterable of names and values.
   take(atMs, counters) {
     const last = this.#times.at(-1);
     if (last !== undefined && atMs <= last) return;
@@ -28,7 +28,7 @@ export class Rates {
     if (length > KEPT) this.#times.splice(0, length - KEPT);
   }
 
-  // Growth a second over the last ten seconds; null while that is not known, and where a counter began anew.
+  // Growth per second over the last ten seconds; null while it is unknown, and if the counter has started over.
   rate(name) {
     return this.#between(name, this.#times.length - 1, RATE_MS);
   }
@@ -53,7 +53,7 @@ export class Rates {
     return grown < 0 ? null : grown;
   }
 
-  // Rates over the last five minutes, a point each five seconds, the oldest first.
+  // Rates over the last five minutes, one point per five seconds, the oldest first.
   line(name) {
     const points = [];
     for (let end = this.#times.length - 1; end > 0; end -= 5) points.unshift(this.#between(name, end, 5000));
@@ -61,7 +61,7 @@ export class Rates {
   }
 }
 
-// A quantile of what grew in buckets: pairs of an upper bound, null for none, and how many were no larger.
+// A quantile of a histogram: its buckets are pairs of an upper bound, null for none, and how many values were at most that.
 export function quantile(buckets, share) {
   const all = buckets.at(-1)?.[1] ?? 0;
   if (!all) return null;
@@ -80,7 +80,7 @@ export function quantile(buckets, share) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// A line of points, which keeps its place and its size whatever it shows.
+// A line of points, whose place and size do not depend on what it shows.
 export class Sparkline {
   constructor(label) {
     this.element = document.createElementNS(SVG, "svg");

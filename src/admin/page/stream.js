@@ -1,5 +1,5 @@
-// The stream of states: it is read as a request, since an EventSource cannot show a token; it goes on by itself where it
-// broke, from the last state that was seen.
+// The stream of states. It is read with `fetch`, since an EventSource cannot send a token; after a failure it resumes
+// after the last state that was seen.
 
 const SILENT_MS = 6000;
 const PAUSES_MS = [500, 1000, 2000, 5000, 10_000];
@@ -10,7 +10,7 @@ export const token = {
   set: (secret) => (secret ? sessionStorage.setItem(TOKEN, secret) : sessionStorage.removeItem(TOKEN)),
 };
 
-// As `fetch`, relative to the page, with the token if there is one.
+// Like `fetch`, relative to the page, with the token if there is one.
 export function ask(path, options = {}) {
   const headers = new Headers(options.headers);
   if (token.get()) headers.set("Authorization", `Bearer ${token.get()}`);
@@ -28,14 +28,14 @@ export class Stream {
   constructor({ onState, onBroken, onRefused }) {
     Object.assign(this, { onState, onBroken, onRefused });
     setInterval(() => this.#look(), 1000);
-    // Nothing is shown while nobody looks, and all of it again at once.
+    // Nothing is drawn while the page is hidden; when it is shown again, a broken stream is retried at once.
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.retry();
     });
     this.#run();
   }
 
-  // Tries again now, with another token perhaps.
+  // Retries now, perhaps with another token.
   retry() {
     this.#wake?.();
   }
@@ -48,7 +48,7 @@ export class Stream {
   #look() {
     const forMs = this.#seenAtMs ? performance.now() - this.#seenAtMs : 0;
     this.onBroken(forMs > 3000 ? forMs : null);
-    // A connection that is dead may look alive for minutes.
+    // A dead connection may look alive for minutes.
     if (forMs > SILENT_MS) this.#request?.abort();
   }
 
@@ -57,7 +57,7 @@ export class Stream {
       try {
         await this.#read();
       } catch {
-        // It broke; the pause says how soon it is tried again.
+        // It broke; it is retried after the pause.
       }
       const pause = PAUSES_MS[Math.min(this.#failures, PAUSES_MS.length - 1)];
       this.#failures += 1;

@@ -1,4 +1,4 @@
-// Tables whose rows keep their places: a row is found by its key, and written anew only where it says something else.
+// Tables whose rows keep their places: a row is found by its key, and only changed cells are written.
 
 import { quantile, Sparkline } from "./rates.js";
 import { byteRate, bytes, command, count, DASH, duration, element, number, plural, rate, say, share, time } from "./words.js";
@@ -6,7 +6,7 @@ import { byteRate, bytes, command, count, DASH, duration, element, number, plura
 export class Table {
   #rows = new Map();
 
-  // `columns` are names with a class each.
+  // `columns` are pairs of a name and a class.
   constructor(mount, label, columns) {
     this.mount = mount;
     this.columns = columns;
@@ -105,7 +105,7 @@ export class Topics {
 
   #line(name) {
     const rejected = element("a", { href: "#letters-title", title: "Records that were refused, skipped or sent to the dead letters" });
-    return { line: new Sparkline(`Records a second of ${name} over five minutes`), rejected };
+    return { line: new Sparkline(`Records per second of ${name} over five minutes`), rejected };
   }
 }
 
@@ -124,7 +124,7 @@ export class Tasks {
       const lags = task.inputs.map((input) => input.lag_records);
       const lag = lags.includes(null) ? null : lags.reduce((sum, lag) => sum + lag, 0);
       const held = task.held_back && task.held_back.for_ms >= 2000;
-      const words = task.ended ? "ended" : held ? "waits" : lag === 0 ? "caught up" : "working";
+      const words = task.ended ? "ended" : held ? "waiting" : lag === 0 ? "caught up" : "working";
       const behind = task.stream_time_ms === null ? null : newest - task.stream_time_ms;
       rows.set(task.task, [task.task, words, shortWorker(task.worker), [at.text, at.title], duration(behind), count(lag)]);
     }
@@ -134,13 +134,13 @@ export class Tasks {
       rows.set(task.task, [task.task, `restoring${done}${left}`, shortWorker(task.worker), DASH, DASH, DASH]);
     }
     for (const task of state.waiting) {
-      rows.set(task.task, [task.task, [`tried again in ${duration(task.next_try_in_ms)}`, task.error], shortWorker(task.worker), DASH, DASH, DASH]);
+      rows.set(task.task, [task.task, [`next try in ${duration(task.next_try_in_ms)}`, task.error], shortWorker(task.worker), DASH, DASH, DASH]);
     }
-    this.table.show(rows, () => [element("p", {}, "This instance has no tasks: others have them all, or they are being given out.")]);
+    this.table.show(rows, () => [element("p", {}, "This instance has no tasks: other instances have all of them, or they are still being assigned.")]);
   }
 }
 
-// The end of a name tells workers apart; the whole of it is the title.
+// The end of a name distinguishes workers; the title has all of it.
 function shortWorker(name) {
   const parts = name.split("-");
   const short = parts.length > 1 ? `${parts.at(-2).slice(0, 4)}-${parts.at(-1)}` : name;
@@ -159,13 +159,13 @@ export class Workers {
   show(state) {
     const rows = new Map();
     for (const worker of state.workers) {
-      // Of the last five minutes, once they are known; of all until then.
+      // Over the last five minutes once these are known; over the whole run until then.
       const grown = worker.latency.buckets_ms.map(([bound]) => [bound, this.rates.grown(`latency/${worker.worker}/${bound}`)]);
       const isKnown = grown.every(([, value]) => value !== null) && grown.at(-1)[1] > 0;
       const buckets = isKnown ? grown : worker.latency.buckets_ms;
       const tasks = state.tasks.filter((task) => task.worker === worker.worker).length;
       const words = worker.expelled ? "stuck, without tasks"
-        : worker.stuck ? [`at one record for ${duration(worker.stuck.for_ms)}`, `${worker.stuck.node}, ${worker.stuck.partition} offset ${worker.stuck.offset}`]
+        : worker.stuck ? [`processing one record for ${duration(worker.stuck.for_ms)}`, `${worker.stuck.node}, ${worker.stuck.partition} offset ${worker.stuck.offset}`]
         : worker.outage ? [`log silent for ${duration(worker.outage.for_ms)}`, worker.outage.reason]
         : "working";
       rows.set(worker.worker, [
@@ -207,8 +207,8 @@ export class Stores {
 const REASONS = {
   null_key: "without a key", null_value: "without a value", late: "late: their window had closed",
   closed_while_idle: "late: their window closed while their input was silent", refused: "refused by their source",
-  expired: "older than their store keeps", null_repartition_key: "without a new key", superseded: "answers that came too late",
-  out_of_order: "older than what their key has", skipped: "skipped by a policy", dead_letter: "sent to the dead letters",
+  expired: "older than the retention of their store", null_repartition_key: "without a new key", superseded: "answers that came too late",
+  out_of_order: "older than the row of their key", skipped: "skipped by a policy", dead_letter: "sent to the dead letters",
 };
 
 export function showDrops(mount, state) {
@@ -223,12 +223,12 @@ export function showDrops(mount, state) {
 export function showMemory(mount, state) {
   const memory = state.memory;
   if (!mount.firstChild) {
-    const meter = element("meter", { min: 0, max: 1, high: 0.9, "aria-label": "Memory of the number that is set" });
+    const meter = element("meter", { min: 0, max: 1, high: 0.9, "aria-label": "Memory used, as a share of the limit" });
     mount.append(element("p", { className: "note memory" }, meter, element("span")), element("p", { className: "note" }));
   }
   const [meter, text] = mount.firstChild.children;
   meter.value = memory.limit_bytes ? memory.used_bytes / memory.limit_bytes : 0;
-  say(text, `Memory: ${bytes(memory.used_bytes)} of ${bytes(memory.limit_bytes)} that are set; the process has ${bytes(memory.process_bytes)}.`);
+  say(text, `Memory: ${bytes(memory.used_bytes)} of a limit of ${bytes(memory.limit_bytes)}; the process uses ${bytes(memory.process_bytes)}.`);
   const parts = [["RocksDB", memory.rocksdb_bytes], ["cached rows", memory.cached_bytes], ["fetched", memory.fetched_bytes],
     ["not committed", memory.uncommitted_bytes], ["log, at most", memory.log_bytes]];
   say(mount.lastChild, parts.map(([name, value]) => `${name} ${bytes(value)}`).join(" · "));

@@ -1,4 +1,4 @@
-// How the page writes numbers, sizes, durations and times. What is not known is a dash, never 0.
+// How the page writes numbers, sizes, durations and times. Unknown values are a dash, never 0.
 
 export const DASH = "–";
 
@@ -10,7 +10,7 @@ const day = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", d
 
 const unknown = (value) => value === null || value === undefined || Number.isNaN(value);
 
-// A count that is exact, with its thousands apart.
+// An exact count, with its thousands separated.
 export const count = (value) => (unknown(value) ? DASH : grouped.format(value));
 
 // Three significant digits.
@@ -43,7 +43,7 @@ export function duration(ms) {
 export const share = (part, whole) =>
   unknown(part) || !whole ? DASH : `${number(Math.floor((1000 * part) / whole) / 10)} %`;
 
-// A moment in the reader's zone; `title` has it in UTC.
+// A time in the reader's time zone; `title` has it in UTC.
 export function time(ms) {
   if (unknown(ms)) return { text: DASH, title: "" };
   const date = new Date(ms);
@@ -55,7 +55,7 @@ export function time(ms) {
 
 export const plural = (value, one, many) => `${count(value)} ${value === 1 ? one : many}`;
 
-// Elements without a word of HTML in strings: what a record says is text, whatever it says.
+// Builds elements without HTML in strings: the content of a record is text, whatever it contains.
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -67,7 +67,7 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-// Writes a text only where it is another one, so that nothing is painted for nothing.
+// Writes a text only if it has changed, so that nothing is painted needlessly.
 export function say(target, text, title) {
   if (target.textContent !== text) target.textContent = text;
   if (title !== undefined && target.title !== title) target.title = title;

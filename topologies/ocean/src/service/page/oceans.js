@@ -1,4 +1,4 @@
-// The oceans: a card each, and the alerts by ocean and kind.
+// The oceans, one card each, and the alerts by ocean and kind.
 
 const QUANTITIES = [
   { name: "temperature", label: "Temperature", unit: "°C", at: 3 },
@@ -21,7 +21,7 @@ function set(target, attributes) {
   }
 }
 
-// A quantity of an ocean: the last average, a line of the last windows, and its bounds as a band behind it.
+// A quantity of an ocean: its last average, a line of the last windows, and its bounds as a band behind the line.
 class Quantity {
   constructor({ label, unit, at }, { element }) {
     this.unit = unit;
@@ -88,7 +88,7 @@ class Card {
   }
 }
 
-// One line for each ocean and kind, so that a year of alerts is a page and not a flood.
+// One line per ocean and kind, so that even a year of alerts fits on a page.
 function grouped(alerts) {
   const groups = new Map();
   for (const alert of alerts) {
@@ -106,7 +106,7 @@ class Alerts {
     this.format = format;
     this.rows = new Map();
     this.list = element("ul", { className: "ocean-alerts" });
-    this.empty = element("p", { className: "empty", textContent: "No alert: every ocean was heard of, and within its bounds." });
+    this.empty = element("p", { className: "empty", textContent: "No alerts: every ocean has readings, all within its bounds." });
     this.root = element("div", {}, element("h3", { textContent: "Alerts" }), this.empty, this.list);
   }
 
@@ -142,7 +142,7 @@ class Alerts {
       while (row.windows.children.length < lines.length) row.windows.append(element("li"));
       lines.forEach(([text, title], place) => say(row.windows.children[place], text, title));
     }
-    // The newest first; but nothing moves under a reader's hand.
+    // The newest first; but nothing moves while the pointer or the focus is on it.
     if (this.list.matches(":hover, :focus-within") && this.list.children.length === this.rows.size) return;
     const wanted = [...groups.keys()].map((key) => this.rows.get(key).root);
     wanted.forEach((root, place) => {
