@@ -1,23 +1,23 @@
-//! Whole applications on a whole log: `cargo bench --bench end_to_end -- run TOPOLOGY RECORDS
-//! [setting=value...]`, the twin of `benches/peers/peer run`.
+//! Whole applications on a whole log: `cargo bench --bench end_to_end -- run TOPOLOGY RECORDS [setting=value...]`,
+//! the counterpart of `benches/peers/peer run`, which runs Kafka Streams.
 //!
-//! Topologies: `pass`, `filter`, `sensor` (averages of 10 s by key, every update out), `count`, `ocean`
-//! (re-keyed by ocean, averages, alerts), `join`; and `bare`, on Kafka alone: `pass` with its client and without
-//! this library. Settings:
+//! Topologies: `pass`, `filter`, `sensor` (averages of 10 s by key, every update is sent), `count`, `ocean`
+//! (re-keyed by ocean, averages, alerts), `join`; and `bare`, only on Kafka: `pass` with the Kafka client and
+//! without this library. Settings:
 //!
 //! ```text
 //! bootstrap=HOST:PORT    on Kafka, whose topic `in` holds RECORDS records (benches/peers/peer load)
 //! log=memory:|embedded:DIR|kafka://HOST:PORT   another log; the first two get an input of their own:
-//! keys=N partitions=N text=json|compact        what it is like
-//! in=TOPIC app=ID state=DIRECTORY              readings, a new one, a temporary one
+//! keys=N partitions=N text=json|compact        its contents
+//! in=TOPIC app=ID state=DIRECTORY              defaults: readings, a new one, a temporary one
 //! guarantee=exactly_once|at_least_once workers=N commit_interval_ms=N
 //! commit_spacing_ms=N memory_mib=N (96)
-//! reach_ms=N (200)       how far apart the partners of a join may be; sensors come every KEYS / 20 ms
-//! restore=1              with the app of an earlier run and an emptied state: times the restore
+//! reach_ms=N (200)       maximum time difference of a join's partners; sensors repeat every KEYS / 20 ms
+//! restore=1              with the app of an earlier run and an empty state directory: times the restore
 //! ```
 //!
-//! The clock runs from the first record to everything committed, as seen from outside every 50 ms.
-//! Prints one JSON line. RECORDS 0 runs until it is interrupted, for measures of latency.
+//! The clock runs from the first record until everything is committed, checked from outside every 50 ms. Prints
+//! one JSON line. With RECORDS 0 it runs until it is interrupted, for measurements of latency.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
 
@@ -48,7 +48,7 @@ use topologies::Text;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// How often everything committed is asked for.
+/// How often to check whether everything is committed.
 const LOOK: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(900);
 
@@ -183,7 +183,7 @@ impl Run {
         Ok(())
     }
 
-    /// As the peer has it on Kafka; elsewhere without the text, where oceans are not asked for.
+    /// On Kafka the format that Kafka Streams reads; elsewhere the compact one, unless the topology needs oceans.
     fn text(&self) -> Text {
         let compact = !self.log.starts_with("kafka:")
             && !["filter", "ocean"].contains(&self.topology.as_str());
@@ -198,7 +198,7 @@ impl Run {
         self.app.clone().unwrap_or_else(new)
     }
 
-    /// Makes the topics; on a log of our own, the input too. Returns its number of partitions.
+    /// Creates the topics; on a log of our own, the input too. Returns its number of partitions.
     fn prepare(&self, log: &dyn Log, on_kafka: bool) -> Outcome<u32> {
         let mut partitions = self.partitions;
         if on_kafka {
@@ -237,7 +237,7 @@ impl Run {
         Ok(partitions)
     }
 
-    /// Waits until the committed offsets of the inputs say that everything has been processed.
+    /// Waits until the committed offsets of the inputs show that everything has been processed.
     fn wait(
         &self,
         application: &Application,
@@ -259,7 +259,7 @@ impl Run {
         let mut repartitioned = of(&format!("{id}-by-ocean-repartition"));
         repartitioned.retain(|_| self.topology == "ocean");
         let wanted = self.records as i64 * if self.topology == "join" { 2 } else { 1 };
-        // The markers of the workers' last transactions are behind the last record.
+        // The markers of the workers' last transactions come after the last record.
         let markers = self.settings.workers as i64;
         loop {
             std::thread::sleep(LOOK);
@@ -301,8 +301,8 @@ fn main() -> Outcome<()> {
             process::with_few_arenas()?;
             Run::parse(rest)?.run()
         }
-        // As a test, or as a plain bench: every topology, tiny. The join's partners are many. One clock
-        // starts once a process, so these lines say only that all work.
+        // As a test, or as a plain bench: every topology with few records. A join has many partners. The clock of
+        // the first record starts only once per process, so these lines only show that everything works.
         _ => topologies::NAMES.iter().try_for_each(|name| {
             let records = if *name == "join" { "2000" } else { "20000" };
             let run = [name.to_string(), records.into()];

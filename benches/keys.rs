@@ -1,15 +1,16 @@
-//! What a record costs with how many keys: `count` by key, state in RocksDB, one worker, the memory log.
+//! The cost of a record depending on the number of keys: `count` by key, state in RocksDB, one worker, the memory
+//! log.
 //!
 //! `cargo bench --bench keys -- run KEYS RECORDS [memory_mib=256] [state=DIRECTORY]` prints one JSON line: first
-//! every key comes once, in an order that is hard to guess, then RECORDS of keys that are drawn uniformly.
-//! The clock runs over the second part; `load_records_per_s` is of the first. What the log itself would keep
-//! is purged on the way.
+//! every key comes once, in an order that is hard to predict, then RECORDS records with keys drawn uniformly. The
+//! clock runs over the second part; `load_records_per_s` is for the first. Records that the log would keep are
+//! purged along the way.
 //!
-//! With `log=DIRECTORY` it runs on the embedded log there, which is not purged, and with `value_bytes=N` it keeps the
-//! last value of each key, of so many bytes. Killed in the middle, and run again over the same directories with
+//! With `log=DIRECTORY` it runs on the embedded log there, which is not purged, and with `value_bytes=N` it keeps
+//! the last value of each key, of that size. When it is killed and run again over the same directories with
 //! `resume=1`, it prints how long it took from the start of the process to the first record.
 //!
-//! `cargo bench --bench keys -- series RECORDS > LINES` makes the runs of README.md, each in a process of its own, and
+//! `cargo bench --bench keys -- series RECORDS > LINES` makes the runs of README.md, each in its own process, and
 //! `cargo bench --bench keys -- plot LINES > benches/keys.svg` draws them.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
@@ -37,7 +38,7 @@ use marea::topology::Topology;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const BATCH: u64 = 5_000;
-/// Records that wait for the application, at most.
+/// The most records that wait for the application.
 const AHEAD: u64 = 100_000;
 
 struct Run {
@@ -107,7 +108,7 @@ impl Run {
             sent: 0,
         };
         if self.resume {
-            // What was sent and not done when the process died comes first.
+            // Records that were sent but not processed when the process died come first.
             feed.send(1, || 0)?;
             println!(
                 "{{\"log_open_s\":{:.2},\"first_record_s\":{:.2},\"restored\":{}}}",
@@ -161,7 +162,7 @@ impl Run {
 /// A key of 19 bytes, a timestamp and a count.
 const ROW_BYTES: u64 = 35;
 
-/// A step that is prime to `keys`, so that walking by it meets every key once.
+/// A step that is coprime to `keys`, so that walking by it visits each key once.
 fn step(keys: u64) -> u64 {
     let mut step = (keys as f64 * 0.618) as u64 | 1;
     let common = |mut one: u64, mut other: u64| {
@@ -207,7 +208,7 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// Sends records of these keys and waits until all are done.
+    /// Sends records with these keys and waits until all are processed.
     fn send(&mut self, records: u64, mut key: impl FnMut() -> u64) -> Outcome<()> {
         let until = self.sent + records;
         while self.sent < until {
@@ -261,7 +262,7 @@ impl Feed<'_> {
         for topic in ["in", "out", "keys-counts-changelog"] {
             let partition = TopicPartition::new(topic, 0);
             let end = self.log.end_offset(&partition, Isolation::ReadCommitted)?;
-            // What is uncommitted may be read again.
+            // Uncommitted records may be read again.
             before.push((partition, end.saturating_sub(3 * AHEAD as i64)));
         }
         Ok(self.log.delete_records(&before)?)
@@ -299,7 +300,7 @@ fn main() -> Outcome<()> {
             print!("{}", plot::svg(&std::fs::read_to_string(lines)?)?);
             Ok(())
         }
-        // As a test, or as a plain bench: tiny.
+        // As a test, or as a plain bench: with few records.
         _ => Run::parse(&["2000".into(), "10000".into()])?.run(),
     }
 }

@@ -1,5 +1,5 @@
-//! Records per second through a log, from encoding to decoding: with a reader that keeps up, and by a
-//! reader that comes later. And how long a commit waits while much is purged or compacted.
+//! Records per second through a log, from encoding to decoding: with a reader that keeps up, and with a reader
+//! that comes later. Also how long a commit waits while much is purged or compacted.
 //!
 //! `cargo bench --bench log`; the directory is under the system's temporary directory, or under
 //! `MAREA_BENCH_DIR`: its disk decides what an fsync costs.
@@ -24,9 +24,9 @@ use marea::log::{
 };
 use tempfile::TempDir;
 
-/// Records of a commit, of about 100 bytes each.
+/// Records per commit, of about 100 bytes each.
 const RECORDS: u64 = 300;
-/// Commits of a round.
+/// Commits per round.
 const COMMITS: u64 = 8;
 const VALUE: [u8; 90] = [b'v'; 90];
 
@@ -90,7 +90,7 @@ fn read(reader: &mut dyn Reader, records: u64) {
     }
 }
 
-/// Appends `rounds` by so many writers, each on a partition of its own, and reads along.
+/// Appends `rounds` with that many writers, each to its own partition, and reads along.
 fn through(log: &Arc<dyn Log>, writers: u32, rounds: u64) -> Duration {
     let env = SystemEnv::shared();
     let mut reader = log.reader(8 << 20).expect("a reader");
@@ -138,7 +138,7 @@ fn append_and_read(criterion: &mut Criterion) {
             group.bench_function(format!("{name}, {writers} writers"), |bencher| {
                 bencher.iter_custom(|rounds| through(log, writers, rounds));
             });
-            // What has been read is of no more use, and a long bench must not fill the disk.
+            // Records that were read are no longer needed, and a long bench must not fill the disk.
             let ends = (0..4)
                 .map(|writer| (place(writer), i64::MAX))
                 .collect::<Vec<_>>();
@@ -169,8 +169,8 @@ fn read_later(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Values that do not compress, in batches of two: of the first key the last value stays, of the second
-/// each.
+/// Values that do not compress, in batches of two: of the first key only the last value stays, of the second all
+/// of them.
 fn fill(log: &dyn Log, topic: &str, bytes: usize) {
     let mut writer = log.writer("fill", 8 << 20).expect("a writer");
     let mut noise = 1_u64;

@@ -1,10 +1,10 @@
-//! Reads of stores beside a worker that is busy: how long they take, and what they cost it.
+//! Reads of stores while a worker is busy: how long they take, and what they cost the worker.
 //!
-//! `cargo bench --bench queries -- run RECORDS [keys=100000] [reads=1000] [fetches=10] [memory_mib=256]` counts RECORDS by key
-//! and by key and minute, state in RocksDB, one worker, the memory log, and prints one JSON line: records a
-//! second, and of the point reads and window fetches, so many a second, how many were made and their p50, p99
-//! and longest in microseconds. With `reads=0 fetches=0` nothing is read: the two lines together say what reading
-//! costs. Each read makes a view of its own.
+//! `cargo bench --bench queries -- run RECORDS [keys=100000] [reads=1000] [fetches=10] [memory_mib=256]` counts
+//! RECORDS by key and by key and minute, state in RocksDB, one worker, the memory log, and prints one JSON line:
+//! records per second, and for the point reads and window fetches, of which the given numbers are due per second,
+//! how many were made and their p50, p99 and longest in microseconds. With `reads=0 fetches=0` nothing is read:
+//! comparing the two lines shows what reading costs. Each read makes its own view.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
 
@@ -59,7 +59,7 @@ impl Run {
         let mut producer = log.producer::<i64, i64>("in")?;
         for first in (0..self.records).step_by(PART as usize) {
             let part = first..(first + PART).min(self.records);
-            // A prime step visits the keys in an order that is hard to guess.
+            // A prime step visits the keys in an order that is hard to predict.
             let record = |n: i64| Record::new(n * 7_919 % self.keys, 1, n / 100);
             producer.send_all(part.map(record))?;
         }
@@ -116,7 +116,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// How long each read took. The next is due when its time has come, however long the last one took.
+    /// How long each read took. The next one is due at its time, however long the last one took.
     fn read(&self) -> Outcome<Vec<Duration>> {
         let mut taken = Vec::new();
         if self.rate == 0 {

@@ -1,17 +1,18 @@
-//! How long an application takes until all its tasks are at work: with its state to be restored from the
-//! changelogs, and again with its state there. `cargo bench --bench restore -- [setting=value...]`:
+//! How long an application takes until all its tasks are running: with state to be restored from the changelogs,
+//! and again with its state in place. `cargo bench --bench restore -- [setting=value...]`:
 //!
 //! ```text
-//! records=N keys=N value=BYTES   of each changelog partition; keys come one after another, again and again
+//! records=N keys=N value=BYTES   of each changelog partition; keys come one after another, repeatedly
 //! partitions=N workers=N threads=N memory_mib=N (256) backend=rocksdb|memory log=memory|embedded
 //! ```
 //!
-//! With `beside=1` only the first partition has a changelog, and what is measured is the latency of records of
-//! the others while it is restored, and then without: `beside=1 partitions=4 records=8000000 keys=8000000` restores
-//! a gigabyte. `commit_ms=N` sets how often is committed. With `moves=1` two instances share the partitions, and the one
-//! that has the first leaves: the latency of the tasks that the other had, before that and until it has restored.
+//! With `beside=1` only the first partition has a changelog, and the latency of records of the other partitions is
+//! measured while it is restored, and then without a restore: `beside=1 partitions=4 records=8000000 keys=8000000`
+//! restores a gigabyte. `commit_ms=N` sets the commit interval. With `moves=1` two instances share the partitions,
+//! and the one that has the first leaves: measures the latency of the tasks that the other one had, before that
+//! and until the restore ends.
 //!
-//! The changelogs are written by hand, as an application would have left them. Prints one JSON line.
+//! The changelogs are written directly, as an application would have left them. Prints one JSON line.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
 
@@ -132,7 +133,7 @@ impl Run {
             for first in (0..records.max(1)).step_by(BATCH as usize) {
                 let mut builder = BatchBuilder::default();
                 for number in first..records.min(first + BATCH) {
-                    // Spread, as keys are that were hashed; each comes once in a round.
+                    // Spread like hashed keys; each comes once per round.
                     let key = (number % self.keys).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                     let key = format!("sensor-{key:016x}");
                     builder.push(Some(key.as_bytes()), Some(&value), number as i64, &[]);
@@ -157,8 +158,8 @@ impl Run {
         Ok(())
     }
 
-    /// Starts, waits until all tasks are at work, and closes. Returns the time until then, the records read
-    /// and the files open.
+    /// Starts, waits until all tasks are running, and closes. Returns the time until then, the records read and
+    /// the number of open files.
     fn start(&self, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<(f64, u64, usize)> {
         let builder = StreamBuilder::new();
         builder
@@ -187,7 +188,7 @@ impl Run {
             return Err(error.into());
         }
         let restored = snapshot.tasks.iter().map(|task| task.restored).sum();
-        // Where the system has such a directory.
+        // If the system has such a directory.
         let files = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         running.close(Duration::from_secs(60))?;
         Ok((seconds, restored, files))

@@ -1,4 +1,4 @@
-//! What a task pays for its state: lookups and writes that hit, commits, ranges.
+//! The cost of state for a task: lookups and writes that hit, commits, ranges.
 //!
 //! Run with `cargo bench --bench state`.
 
@@ -57,8 +57,8 @@ fn keys() -> Vec<String> {
     (0..KEYS).map(|key| format!("sensor-{key:06}")).collect()
 }
 
-/// A walk over all keys, in an order that is hard to guess. It visits each: the factor less one is
-/// divisible by 4 and by 5, as a full period over 10,000 asks (Hull and Dobell).
+/// A walk over all keys, in an order that is hard to predict. It visits each key, because the factor minus one is
+/// divisible by 4 and by 5, as a full period over 10,000 requires (Hull and Dobell).
 fn next(at: &mut usize) -> usize {
     *at = (*at * 7921 + 1) % KEYS;
     *at
@@ -132,7 +132,7 @@ fn lookups(criterion: &mut Criterion) {
     state.marks().clear();
 }
 
-/// 70,000 counted records (a tenth of a second's) over 10,000 keys and one commit.
+/// 70,000 counted records (a tenth of a second's worth) over 10,000 keys, and one commit.
 fn commits(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("70k windowed counts and a commit");
     group.throughput(Throughput::Elements(PER_COMMIT as u64));

@@ -1,6 +1,5 @@
-//! The step machine alone: records decoded, run through operators over state, encoded; no log, no
-//! thread. Also restore from a changelog. `cargo bench --bench step`; under `cargo test` each runs
-//! once, tiny.
+//! Only the processing of a task: records decoded, run through operators over state, encoded; no log, no thread.
+//! Also restore from a changelog. `cargo bench --bench step`; under `cargo test` each runs once, with few records.
 
 #![allow(clippy::expect_used, reason = "a bench fails by panicking")]
 
@@ -23,7 +22,7 @@ use marea::topology::Topology;
 const RECORDS: u32 = 10_000;
 const KEYS: u32 = 1_000;
 
-/// Records of `KEYS` keys, a millisecond apart.
+/// Records with `KEYS` keys, a millisecond apart.
 fn batch() -> Batch {
     let mut builder = BatchBuilder::default();
     for number in 0..RECORDS {
@@ -52,7 +51,7 @@ fn task(topology: &Topology) -> Task {
     Task::new(id, spec, state, ErrorPolicies::default()).expect("a task")
 }
 
-/// Feeds the batch to each input and runs it through.
+/// Feeds the batch to each input and processes it.
 fn step(task: &mut Task, inputs: &[&str], batch: &Batch) {
     for topic in inputs {
         let partition = TopicPartition::new(*topic, 0);
@@ -96,7 +95,8 @@ fn stateless() -> Topology {
     builder.build().expect("a topology")
 }
 
-/// Four filters and four maps in turn: less `pass`, and over eight, what a hop between operators costs.
+/// Four filters and four maps in turn: subtracting `pass` and dividing by eight gives the cost of a hop between
+/// operators.
 fn eight_hops() -> Topology {
     let builder = StreamBuilder::new();
     let mut stream = builder.stream_with("in", Consumed::with(Utf8, I64));

@@ -1,6 +1,6 @@
-//! `pass` as a program writes it with the Kafka client alone: each thread reads its partitions, sends what it
-//! has read, and commits offsets, in a transaction where the guarantee is exactly once. What remains between
-//! this and marea is what marea costs.
+//! `pass` as a program would write it with only the Kafka client: each thread reads its partitions, sends what it
+//! has read, and commits offsets, in a transaction if the guarantee is exactly once. The difference from marea is
+//! the cost of marea.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! An input for logs that have none: on Kafka, `benches/peers/peer load` makes it.
+//! An input for logs that have none: on Kafka, `benches/peers/peer load` creates it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Appends the input, spread over the partitions, twenty readings a millisecond.
+    /// Appends the input, spread over the partitions, twenty readings per millisecond.
     pub fn append(&self, log: &dyn Log) -> Result<(), Box<dyn Error>> {
         let mut writer = log.writer("loader", 8 << 20)?;
         let mut value = Vec::new();

@@ -1,4 +1,4 @@
-//! What this process has used.
+//! The resources that this process has used.
 
 /// Processor time of all its threads, in seconds.
 pub fn cpu_seconds() -> f64 {
@@ -18,7 +18,7 @@ pub fn cpu_seconds() -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-/// The most memory it had, in MiB.
+/// Its peak resident memory, in MiB.
 pub fn peak_rss_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM"));
@@ -30,8 +30,8 @@ pub fn peak_rss_mib() -> u64 {
     digits.parse::<u64>().unwrap_or(0) / 1024
 }
 
-/// Starts this process anew with few arenas, as a service with many threads should be started: glibc gives
-/// each of the Kafka client's threads one of its own, and what they free stays there.
+/// Restarts this process with few arenas, as a service with many threads should be started: glibc gives each
+/// thread of the Kafka client an arena of its own, and memory freed there stays there.
 pub fn with_few_arenas() -> std::io::Result<()> {
     use std::os::unix::process::CommandExt as _;
     if !cfg!(target_env = "gnu") || std::env::var_os("MALLOC_ARENA_MAX").is_some() {
@@ -41,6 +41,6 @@ pub fn with_few_arenas() -> std::io::Result<()> {
     again.args(std::env::args_os().skip(1));
     again.env("MALLOC_ARENA_MAX", "2");
     again.env("MALLOC_TRIM_THRESHOLD_", "1048576");
-    // Only comes back when it has failed.
+    // Returns only if it has failed.
     Err(again.exec())
 }

@@ -1,4 +1,5 @@
-//! What goes through the topologies, as bytes: those of the peer on Kafka's topics, in `benches/peers`.
+//! The records of the topologies, as bytes: the same as those of Kafka Streams on Kafka's topics, in
+//! `benches/peers`.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -6,7 +7,7 @@ use std::time::Instant;
 use marea::codec::{Codec, Encoded};
 use serde::{Deserialize, Serialize};
 
-/// A sensor's reading. Fields as the peer's, in the order in which it writes them as JSON.
+/// A sensor's reading, with the fields of `benches/peers`, in the order in which they are written there as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     pub sensor: String,
@@ -37,7 +38,7 @@ impl Sums {
     }
 }
 
-/// A reading in 24 bytes, for what the engine costs without the text.
+/// A reading in 24 bytes, to measure the engine without the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compact {
     pub temperature: f64,
@@ -62,7 +63,7 @@ impl Measured for Compact {
     }
 }
 
-/// Numbers one after another, as `ByteBuffer` puts them.
+/// Numbers one after another, as `ByteBuffer` writes them.
 pub struct Fields;
 
 impl Codec<Compact> for Fields {

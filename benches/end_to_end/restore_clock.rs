@@ -1,5 +1,5 @@
-//! How long a restore takes: from the first question for a changelog's end to the last row written,
-//! which is what the peer's listener is told of.
+//! How long a restore takes: from the first request for a changelog's end to the last row written, which is also
+//! what the restore listener of Kafka Streams measures.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use marea::log::{
 };
 use marea::runtime::{Hooks, Point};
 
-/// A log that passes everything on, and notes when.
+/// A log that forwards every call, and notes the times.
 #[derive(Debug)]
 pub struct RestoreClock {
     log: Arc<dyn Log>,

@@ -1,4 +1,4 @@
-//! The topologies of `benches/peers/Peer.java`, under the same names of topics and stores.
+//! The topologies of `benches/peers/Peer.java`, with the same names of topics and stores.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,17 +15,18 @@ use crate::readings::{Clocked, Compact, Fields, Measured, Reading, Sums};
 /// All of them.
 pub const NAMES: &[&str] = &["pass", "filter", "sensor", "count", "ocean", "join"];
 
-/// How readings are written.
+/// The format of readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// JSON, as the peer has them.
+    /// JSON, as Kafka Streams has them.
     Json,
-    /// 24 bytes, which leaves the cost of the engine. Without names of oceans: not for every topology.
+    /// 24 bytes, which leaves the cost of the engine. They lack the names of oceans, so not every topology can use
+    /// them.
     Compact,
 }
 
-/// The topology over the topic `input`, and over `input` followed by `2` if it is a join, whose partners are
-/// `reach_ms` apart at most.
+/// The topology over the topic `input`, and over `input` followed by `2` if it is a join, whose partners are at
+/// most `reach_ms` apart.
 pub fn topology(
     name: &str,
     input: &str,
@@ -64,7 +65,7 @@ pub fn topology(
 
 /// The topics that it writes.
 pub fn outputs(name: &str) -> Vec<String> {
-    // Which writes what `pass` writes.
+    // It writes what `pass` writes.
     let name = if name == "bare" { "pass" } else { name };
     let mut topics = vec![format!("out-{name}")];
     if name == "ocean" {
@@ -73,7 +74,7 @@ pub fn outputs(name: &str) -> Vec<String> {
     topics
 }
 
-/// Averages of 10 s by sensor: no repartition, many keys, every update out.
+/// Averages of 10 s by sensor: no repartition, many keys, every update is sent.
 fn sensor<R: Measured + Clone + 'static, C: Codec<R>>(
     builder: &StreamBuilder,
     input: &str,
@@ -123,7 +124,7 @@ fn averages<R: Measured + Clone + 'static>(
         .map(|window, sums| (window.key, sums))
 }
 
-/// Every reading with those of the same sensor on a second topic within a reach.
+/// Joins every reading with those of the same sensor on a second topic within a time difference.
 fn join(builder: &StreamBuilder, input: &str, reach_ms: u64) {
     let left = builder.stream_with(input, Consumed::with(Clocked(Utf8), Bytes));
     let right = builder.stream_with(format!("{input}2"), Consumed::with(Utf8, Bytes));

@@ -1,12 +1,12 @@
-//! Lines of the bench as a picture: microseconds a record over the number of keys, and over how many times
-//! the memory the state is.
+//! Draws the lines of the bench: microseconds per record over the number of keys, and over the ratio of state to
+//! memory.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 
-/// What is drawn of a line that a run printed.
+/// The fields of a printed line that are drawn.
 #[derive(Debug, Deserialize)]
 struct Point {
     keys: f64,
@@ -21,7 +21,7 @@ const TOP: f64 = 30.0;
 /// The y axis, in microseconds.
 const Y: (f64, f64) = (0.3, 100.0);
 
-/// The picture. Runs with 256 MiB of memory make the first curve, all others the second, in their order.
+/// The picture. Runs with 256 MiB of memory form the first curve, all others the second, in their order.
 pub fn svg(lines: &str) -> Result<String, Box<dyn Error>> {
     let mut by_keys = Vec::new();
     let mut by_state = Vec::new();

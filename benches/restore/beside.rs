@@ -1,4 +1,4 @@
-//! What a restore does to the latency of the tasks beside it.
+//! The effect of a restore on the latency of other tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,11 @@ use marea::topology::Topology;
 
 use super::{DEADLINE, Outcome, Run};
 
-/// Records a second, over all partitions but the first.
+/// Records per second, over all partitions except the first.
 const RATE: u64 = 5_000;
-/// How long after a change of what goes on nothing is measured.
+/// How long to wait after each change before measuring.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long the quiet run is measured.
+/// How long to measure without a restore.
 pub const QUIET: Duration = Duration::from_secs(20);
 
 /// Latencies of records, in milliseconds.
@@ -41,7 +41,7 @@ impl Latencies {
     }
 }
 
-/// The last value of each key, written on.
+/// Keeps the last value of each key, and sends it on.
 pub fn topology() -> marea::Result<Topology> {
     let builder = StreamBuilder::new();
     builder
@@ -54,7 +54,7 @@ pub fn topology() -> marea::Result<Topology> {
     builder.build()
 }
 
-/// Of a record of `out`: the partition that it came from, and how late it is.
+/// For a record of `out`: the partition that it came from, and how late it is.
 pub fn latency_ms(record: &RecordRef<'_>, now_ns: f64) -> Outcome<(u32, f64)> {
     let due_ns = record.value.and_then(|value| value.first_chunk::<8>());
     let due_ns = u64::from_be_bytes(*due_ns.ok_or("not a time")?) as f64;
@@ -63,8 +63,8 @@ pub fn latency_ms(record: &RecordRef<'_>, now_ns: f64) -> Outcome<(u32, f64)> {
     Ok((partition, (now_ns - due_ns) / 1e6))
 }
 
-/// One worker; its first task restores, the others take records whose values say when they were due, and
-/// write them on. First while the restore lasts, then without it.
+/// One worker; its first task restores, the others process records whose values say when they were due, and send
+/// them on. First during the restore, then without it.
 pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()> {
     let born = Instant::now();
     let ended = AtomicBool::new(false);
@@ -87,7 +87,7 @@ pub fn run(run: &Run, log: &Arc<dyn Log>, state: &std::path::Path) -> Outcome<()
     })
 }
 
-/// Sends records to all partitions but the first; the key begins with the partition.
+/// Sends records to all partitions except the first; the key begins with the partition.
 pub fn feed(log: &dyn Log, partitions: u32, born: Instant, ended: &AtomicBool) -> Outcome<()> {
     let mut writer = log.writer("load", 8 << 20)?;
     let others = partitions - 1;

@@ -1,5 +1,5 @@
-//! What a task that moves, with its state to be restored, does to the latency of the tasks of the worker
-//! that it moves to.
+//! The effect of a task that moves, with its state to be restored, on the latency of the tasks of the worker that
+//! it moves to.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,8 +14,8 @@ use marea::runtime::{Application, State};
 use super::beside::{self, Latencies};
 use super::{DEADLINE, Outcome, Run};
 
-/// Two instances share the partitions; the one that has the changelog leaves, and the other restores it
-/// beside the tasks that it had. Their latency is measured before that, and until it is restored.
+/// Two instances share the partitions; the one that has the changelog leaves, and the other one restores it while
+/// it runs its own tasks. Their latency is measured before that, and until the restore ends.
 pub fn run(run: &Run, log: &Arc<dyn Log>, place: &Path) -> Outcome<()> {
     let born = Instant::now();
     let ended = AtomicBool::new(false);
@@ -55,7 +55,7 @@ fn moved(
     wait(&instances, ended, |tasks| {
         tasks.iter().all(|its| !its.is_empty())
     })?;
-    // Which of them has it is for the group to say.
+    // The group decides which of them has it.
     if owned(&instances[0])?.contains(&0) {
         instances.reverse();
     }
@@ -109,13 +109,13 @@ fn moved(
     Ok(())
 }
 
-/// The partitions whose tasks it works on.
+/// The partitions whose tasks it runs.
 fn owned(instance: &Application) -> Outcome<BTreeSet<u32>> {
     let tasks = instance.snapshot().tasks;
     Ok(tasks.iter().map(|task| task.task.partition).collect())
 }
 
-/// Until all partitions are worked on, nothing is restored, `enough` says so, and all of that for a while.
+/// Waits until all partitions are running, nothing is restoring and `enough` is true, for a while in a row.
 fn wait(
     instances: &[Application],
     ended: &AtomicBool,
@@ -141,7 +141,7 @@ fn wait(
 }
 
 impl Latencies {
-    /// Takes the records that came out of some partitions since the last time.
+    /// Returns the records of some partitions that were written since the last call.
     fn take(
         &mut self,
         reader: &mut dyn Reader,
