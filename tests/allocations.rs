@@ -1,4 +1,4 @@
-//! A record crosses the graph without touching the heap.
+//! A record passes through the graph without heap allocations.
 
 #![allow(
     clippy::expect_used,
@@ -30,7 +30,7 @@ thread_local! {
 }
 
 fn count() {
-    // A thread that is being torn down counts no more.
+    // A thread that is shutting down no longer counts.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
@@ -114,7 +114,7 @@ fn batch() -> Batch {
     builder.seal().expect("records")
 }
 
-/// Allocations while a batch is processed, and then while its effects are committed.
+/// Allocations while a batch is processed, and while its effects are committed afterwards.
 fn run(task: &mut Task, round: i64, batch: &Batch) -> (u64, u64) {
     let partition = TopicPartition::new("in", 0);
     let base_offset = round * RECORDS;
@@ -162,8 +162,7 @@ fn check(counts: Counts, policies: ErrorPolicies) {
         processing <= 4,
         "{processing} allocations in {RECORDS} records"
     );
-    // A commit writes a row for each key (and window); what it allocates depends on those and not on
-    // the records.
+    // A commit writes a row for each key (and window); its allocations depend on those and not on the records.
     let rows = task.state.checksum().expect("rows")[0].1;
     assert!(
         committing <= 10 * rows,
@@ -190,8 +189,8 @@ fn marks_for_dead_letters_allocate_nothing_per_record() {
     check(Counts::ByWindow(Medium::Persistent), policies);
 }
 
-/// Two streams of the same records, a millisecond apart, each of which meets those of its key within 100 ms:
-/// two on average. What memory grows by, and buffers of the rows that stay, are far fewer than probes.
+/// Two streams of the same records, a millisecond apart, each joined with those of its key within 100 ms: two on
+/// average. Growth of memory, and buffers of the rows that stay, are far fewer than probes.
 #[test]
 fn a_join_allocates_nothing_per_probe() {
     let builder = StreamBuilder::new();

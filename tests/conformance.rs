@@ -19,7 +19,7 @@ use conformance_topologies::{FAMILIES, REQUIRED};
 use marea::dsl::Optimizations;
 use run::Backing;
 
-/// How many differences of a script are shown.
+/// How many differences of a script to show.
 const SHOWN: usize = 5;
 
 #[derive(Default)]
@@ -133,7 +133,7 @@ fn run_file(name: &str, vectors: &serde_json::Value, tally: &mut Tally) -> Resul
     Ok(())
 }
 
-/// What the configuration of the vectors asks for.
+/// The optimizations in the configuration of the vectors.
 fn optimizations(vectors: &serde_json::Value) -> Result<Optimizations, String> {
     match vectors["config"]["topology.optimization"].as_str() {
         None | Some("none") => Ok(Optimizations::none()),

@@ -1,4 +1,4 @@
-//! An application with some of everything, and its face on a port of its own.
+//! An application with a bit of everything, and its monitoring on a port of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use marea::runtime::Snapshot;
 
 pub const SECRET: &str = "0123456789abcdef-secret";
 
-/// An application that counts words in windows, refuses what is no number, and writes dead letters.
+/// An application that counts words in windows, refuses values that are no numbers, and writes dead letters.
 pub struct Running {
     pub application: Application,
     pub log: Arc<dyn Log>,
@@ -123,7 +123,7 @@ impl Running {
     }
 }
 
-/// A face that is served.
+/// The served routes of an application.
 pub struct Served {
     pub address: SocketAddr,
     _stop: tokio::sync::oneshot::Sender<()>,

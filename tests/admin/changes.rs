@@ -16,7 +16,7 @@ async fn on_each_log(case: impl AsyncFn(Arc<dyn Log>)) {
     case(log_at(&format!("embedded:{}", directory.path().display()))).await;
 }
 
-/// The events up to one that is wanted: the id of that, and the values of each key in their order.
+/// The events up to a wanted one: the id of that one, and the values of each key in their order.
 async fn until(
     events: &mut Events,
     wanted: impl Fn(&Value) -> bool,
@@ -43,7 +43,7 @@ async fn a_stream_of_changes_goes_on_where_it_broke_at_any_instance() {
         // From here on it misses nothing.
         let (_, begun) = stream.next().await;
         assert_eq!(begun, json!({ "store": "sums" }));
-        // Changes of one commit are one: each is seen before the next is made.
+        // Changes within one commit count as one: each is seen before the next is made.
         send(&log, "a", Some(1), 1_000);
         until(&mut stream, |change| change["key"] == "a").await;
         send(&log, "b", Some(5), 2_000);
@@ -58,7 +58,7 @@ async fn a_stream_of_changes_goes_on_where_it_broke_at_any_instance() {
         let second = Instance::start(&log).await;
         for instance in [&first, &second] {
             let mut back = Events::open_at(instance.address, path, Some(&last)).await;
-            // Partitions are read side by side, so that any of them may be the last.
+            // Partitions are read side by side, so any of them may be the last.
             let left = RefCell::new(BTreeSet::from(["a", "b", "end"]));
             let (_, values) = until(&mut back, |change| {
                 let key = change["key"].as_str().unwrap_or_default();
@@ -168,7 +168,7 @@ async fn a_stream_says_that_the_application_has_stopped() {
     stream.next().await;
     instance.close();
     let Instance { application, .. } = &mut instance;
-    // Gone altogether: what is served keeps nothing of it.
+    // Gone completely: what is served keeps nothing of it alive.
     let other = Application::builder(crate::counting::topology(), "other");
     let other = other.log(Arc::clone(&log)).settings(Settings::in_memory());
     drop(std::mem::replace(

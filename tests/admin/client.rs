@@ -1,4 +1,4 @@
-//! As little of an HTTP client as the tests need: it sends what they say, byte for byte.
+//! A minimal HTTP client for the tests: it sends what they specify, byte for byte.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// By name in lower case.
+    /// By lower-case name.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
@@ -36,7 +36,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(address)
             .await
             .expect("the server listens");
-        // It may refuse before it has read all.
+        // The server may refuse before it has read everything.
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -135,7 +135,7 @@ impl Events {
         }
     }
 
-    /// One that is open; `None` where it is refused.
+    /// An open stream; `None` if it is refused.
     pub async fn try_open(address: SocketAddr, path: &str) -> Option<Self> {
         let mut events = Self::open_at(address, path, None).await;
         let mut bytes = [0; 4_096];
@@ -145,7 +145,7 @@ impl Events {
         events.text.starts_with("HTTP/1.1 200").then_some(events)
     }
 
-    /// All that comes until the stream ends.
+    /// Everything that arrives until the stream ends.
     pub async fn rest(mut self) -> String {
         let rest = async {
             let mut bytes = [0; 4_096];
@@ -182,7 +182,7 @@ impl Events {
         let ends = begins + self.text[begins..].find("\n\n")?;
         let event = self.text[begins..ends].to_owned();
         self.text.drain(..ends + 2);
-        // Chunks may end within the data: their sizes stand on lines of their own.
+        // Chunks may end within the data: their sizes are on lines of their own.
         let id = event
             .lines()
             .next()?

@@ -42,7 +42,7 @@ pub fn log_at(url: &str) -> Arc<dyn Log> {
     log
 }
 
-/// An instance that is served, with where.
+/// A served instance, and its address.
 pub struct Instance {
     pub application: Application,
     pub address: SocketAddr,
@@ -64,7 +64,7 @@ pub fn open() -> Guard {
 }
 
 impl Instance {
-    /// One that tells the others where it is.
+    /// An instance that announces its address to the others.
     pub async fn start(log: &Arc<dyn Log>) -> Self {
         Self::start_with(log, open(), all).await
     }
@@ -77,7 +77,7 @@ impl Instance {
         Self::start_below("", log, guard, stores).await
     }
 
-    /// One whose routes are below a path.
+    /// An instance whose routes are below a path.
     pub async fn start_below(
         path: &str,
         log: &Arc<dyn Log>,
@@ -126,12 +126,12 @@ impl Instance {
         get(self.address, path).await
     }
 
-    /// The answer once it is not one any more that says to ask again.
+    /// The answer, once it no longer says to ask again.
     pub async fn get_patiently(&self, path: &str) -> Answer {
         patiently(async || self.get(path).await).await
     }
 
-    /// The row of a key, as of a position at least.
+    /// The row of a key, as of at least a position.
     pub async fn row(&self, store: &str, key: &str, at_least: &str) -> Value {
         let path = format!("/stores/{store}/key/%22{key}%22?at_least={at_least}&wait_ms=30000");
         let answer = self.get_patiently(&path).await;
@@ -144,7 +144,7 @@ impl Instance {
     }
 }
 
-/// The answer once it is not one any more that says to ask again.
+/// The answer, once it no longer says to ask again.
 pub async fn patiently(ask: impl AsyncFn() -> Answer) -> Answer {
     let until = async {
         loop {
@@ -159,7 +159,7 @@ pub async fn patiently(ask: impl AsyncFn() -> Answer) -> Answer {
     timeout(PATIENCE, until).await.expect("an answer in time")
 }
 
-/// Sends a value of a key, and gives the position behind it as `at_least` takes it.
+/// Sends a value of a key, and returns the position after it in the format of `at_least`.
 pub fn send(log: &Arc<dyn Log>, key: &str, value: Option<i64>, timestamp_ms: i64) -> String {
     let producer = log.producer::<String, Option<i64>>("words");
     let record = Record::new(key.to_owned(), value, timestamp_ms);
@@ -168,7 +168,7 @@ pub fn send(log: &Arc<dyn Log>, key: &str, value: Option<i64>, timestamp_ms: i64
     format!("{partition}:{position}")
 }
 
-/// The partition that an answer is from.
+/// The partition that an answer comes from.
 pub fn partition_of(answer: &Value) -> u32 {
     let task = answer["task"].as_str().expect("a task");
     let number = task.rsplit_once('_').expect("two parts").1;

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts of `docs/admin.md` ask for metrics that there are.
+//! The dashboard and the alerts of `docs/admin.md` query only metrics that exist.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::promql::Known;
 const DASHBOARD: &str = include_str!("../../deploy/grafana/marea.json");
 const PAGE: &str = include_str!("../../docs/admin.md");
 
-/// The metrics of an application that has done something of everything.
+/// The metrics of an application that has done a bit of everything.
 async fn families() -> Families {
     let running = start();
     running.feed(&[("a", "1"), ("b", "no number")]);

@@ -14,7 +14,7 @@ async fn a_stream_goes_on_where_it_broke() {
     let (first, state) = stream.next().await;
     assert_eq!(state["application"], "words");
     assert_eq!(state["state"], "running");
-    // Another one stays, so that states are made meanwhile.
+    // Another one stays open, so that states are made in the meantime.
     let mut other = Events::open(served.address, None).await;
     drop(stream);
     other.next().await;
@@ -25,7 +25,7 @@ async fn a_stream_goes_on_where_it_broke() {
     assert_eq!(self::number(&resumed), number + 1, "nothing is left out");
     assert!(number < expected);
     assert_eq!(epoch(&resumed), epoch(&first));
-    // Of another process it begins with the last.
+    // With an id of another process it begins with the last state.
     let mut foreign = Events::open(served.address, Some("0-0")).await;
     let (begun, _) = foreign.next().await;
     assert!(self::number(&begun) >= expected, "{begun}");

@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Who has access.
 
 use marea::ErrorKind;
 use marea::admin::{AdminOptions, Guard, Limits, Reads, Token};
@@ -15,7 +15,7 @@ const CLOSED: [&str; 5] = [
 ];
 const OPEN: [&str; 4] = ["/", "/page.js", "/health/live", "/health/ready"];
 
-/// As on an address that others reach.
+/// Served as on an address that other machines can reach.
 async fn serve_closed(running: &Running) -> Served {
     let guard = Guard {
         token: Some(Token::new(SECRET).expect("a token")),
@@ -51,7 +51,7 @@ async fn without_the_token_nothing_is_told() {
     for path in OPEN {
         assert_ne!(get(served.address, path).await.status, 401, "{path}");
     }
-    // A prober learns whether it is well; why it is not may quote a record.
+    // A health check learns whether it is healthy, but not why, since a reason may quote a record.
     running
         .application
         .close(std::time::Duration::from_secs(60))
@@ -83,7 +83,7 @@ async fn on_loopback_reads_are_open_and_changes_are_not() {
     let body = r#"{"partition":0,"offset":0}"#;
     let answer = request(served.address, "POST", "/dead-letters/redrive", &json, body).await;
     assert_eq!(answer.status, 401);
-    // Where no token is set nothing can be changed at all.
+    // Without a configured token nothing can be changed at all.
     let guard = Guard::for_address(served.address, None).expect("loopback");
     let served = running
         .serve_as(AdminOptions::new(guard), Limits::default())

@@ -1,4 +1,4 @@
-//! What a prober learns.
+//! What a health check learns.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -27,7 +27,7 @@ async fn here(instance: &Instance) -> BTreeSet<u64> {
         .collect()
 }
 
-/// A key of each partition, with the position behind its record.
+/// A key of each partition, with the position after its record.
 fn send_to_each(log: &Arc<dyn Log>) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for number in 0.. {
@@ -47,7 +47,7 @@ fn send_to_each(log: &Arc<dyn Log>) -> Vec<(String, String)> {
     found
 }
 
-/// Says in the topic of instances that all tasks are at an address.
+/// Writes to the topic of instances that all tasks are at an address.
 fn claim(log: &Arc<dyn Log>, task: &str, url: &str) {
     let producer = log.producer::<String, String>("counting-instances-changelog");
     let value = format!("{{\"url\":\"{url}\"}}");
@@ -75,7 +75,7 @@ async fn either_instance_answers_for_the_other() {
             elsewhere += usize::from(!here(instance).await.contains(&partition_of(&row).into()));
         }
         assert_eq!(elsewhere, 2, "one of two answers came from the other");
-        // A page at a time, too.
+        // Page by page, too.
         let mut after = String::new();
         let mut listed = 0;
         loop {
@@ -92,7 +92,7 @@ async fn either_instance_answers_for_the_other() {
             }
         }
         assert!(listed >= keys.len(), "{listed}");
-        // What it says of a missing row and of a wrong key is passed on.
+        // Its answers about a missing row and an invalid key are passed on.
         for partition in 0..PARTITIONS {
             let missing = format!("/stores/sums/key/%22none%22?partition={partition}");
             assert_eq!(instance.get_patiently(&missing).await.status, 404);
@@ -178,7 +178,7 @@ async fn an_instance_that_lost_the_task_sends_on_and_answers_no_other_instance()
     let own = here(&first).await;
     let mut lost = 0;
     for (key, position) in &keys {
-        // Whether it has been told yet who has the task or not: never a wrong row.
+        // Whether it knows yet who has the task or not: never a wrong row.
         let row = first.row("sums", key, position).await;
         assert_eq!(row["key"], key.as_str());
         if own.contains(&partition_of(&row).into()) {
@@ -231,7 +231,7 @@ async fn a_question_goes_over_one_hop_at_most() {
         .clone();
     let task = task.as_str().expect("a task");
     for instance in &mut pair {
-        // Their tasks are gone, and what they were told stays.
+        // Their tasks are gone, but their rows in the topic remain.
         instance.close();
     }
     let [first, second] = &pair;
@@ -241,7 +241,7 @@ async fn a_question_goes_over_one_hop_at_most() {
         assert_eq!(answer.header("retry-after"), "1");
         answer.json()["error"].as_str().expect("text").to_owned()
     };
-    // Each would be sent to the other, and back, and so on.
+    // Otherwise each request would be sent to the other instance, and back, and so on.
     claim(&log, task, &format!("http://{}", second.address));
     let why = ask(first).await;
     assert!(why.contains("which no longer has it"), "{why}");

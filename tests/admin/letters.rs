@@ -1,4 +1,4 @@
-//! Dead letters: a list, and to send one again, once.
+//! Dead letters: listing them, and sending one again exactly once.
 
 use marea::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::application::start_on;
 use crate::application::{Running, SECRET, Served, start};
 use crate::client::{Answer, get, request};
 
-/// Feeds some readings of which `count` are dead letters, and waits until they are there.
+/// Feeds readings of which `count` become dead letters, and waits until these are there.
 async fn some(running: &Running, count: usize) {
     let readings = vec![("a", "no number"); count];
     running.feed(&readings);
@@ -105,7 +105,7 @@ async fn a_letter_is_sent_again_once() {
     let again = redrive(&served, letter).await;
     assert_eq!(again.status, 409, "{}", again.body);
     assert_eq!(readings(&running), 3);
-    // Nor by another server of the application, which knows nothing of the first.
+    // Nor by another server of the application, which shares no state with the first.
     let other = running.serve().await;
     assert_eq!(redrive(&other, letter).await.status, 409);
     assert_eq!(readings(&running), 3);
@@ -137,7 +137,7 @@ async fn of_many_who_ask_at_once_one_sends() {
     let asked = (0..12).map(|number| redrive(if number % 2 == 0 { &one } else { &other }, letter));
     let answers = futures::future::join_all(asked).await;
     let sent = answers.iter().filter(|answer| answer.status == 200).count();
-    // Two servers fence each other's writer: perhaps all but the last of a round are told to ask again.
+    // Two servers fence each other's writer: all but the last of a round may be told to try again.
     let sent = match sent {
         0 => usize::from(redrive(&one, letter).await.status == 200),
         sent => sent,

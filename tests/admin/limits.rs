@@ -1,4 +1,4 @@
-//! What a client may take.
+//! What clients may use.
 
 use marea::admin::{AdminOptions, Guard, Limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,7 +31,7 @@ async fn half_a_head_is_not_waited_for() {
         ..Limits::default()
     };
     let served = running.serve_as(options(), limits).await;
-    // As many as there may be: all others wait for them.
+    // As many as allowed: all others wait for them.
     let mut halves = Vec::new();
     for half in ["GET /state HTTP/1.1\r\nHost: loc", ""] {
         let mut stream = TcpStream::connect(served.address)
@@ -60,7 +60,7 @@ async fn a_large_body_is_refused() {
     let large = " ".repeat(1 << 20);
     let answer = request(served.address, "POST", path, &headers, &large).await;
     assert_eq!(answer.status, 413, "{answer:?}");
-    // Without saying how large it is, and without an end.
+    // Without a declared size, and without an end.
     let chunk = format!("{:x}\r\n{large}\r\n", large.len());
     let chunked = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\nContent-Type: application/json\r\n\

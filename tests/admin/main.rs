@@ -1,4 +1,4 @@
-//! The face of an application over real sockets: who may ask, what is answered, and what it costs.
+//! The monitoring of an application over real sockets: access, answers, and limits.
 
 #![allow(
     clippy::expect_used,

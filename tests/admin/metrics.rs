@@ -33,7 +33,7 @@ fn sum(families: &Families, family: &str, labels: &[(&str, &str)]) -> f64 {
 async fn metrics_are_open_metrics_and_say_what_happened() {
     let running = start();
     running.feed(&[("a", "1"), ("b", "2"), ("a", "no number"), ("c", "3")]);
-    // Three come through the repartition topic as well.
+    // Three of them also pass through the repartition topic.
     running
         .until("seven records and their commit", |snapshot| {
             let mut outputs = snapshot.tasks.iter().flat_map(|task| &task.outputs);

@@ -1,4 +1,4 @@
-//! Reads the text of OpenMetrics as strictly as the specification is, and complains of what it forbids.
+//! Parses OpenMetrics text as strictly as the specification demands, and reports violations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// What is said of a family.
+/// What the text says of a family.
 #[derive(Clone, Debug, Default)]
 pub struct Family {
     pub kind: String,
@@ -22,7 +22,7 @@ pub struct Family {
 /// All families by name.
 pub type Families = BTreeMap<String, Family>;
 
-/// Reads a text, or says what is wrong with it.
+/// Parses a text, or returns what is wrong with it.
 pub fn parse(text: &str) -> Result<Families, String> {
     let body = text
         .strip_suffix("# EOF\n")
@@ -162,7 +162,7 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
     Err("a quote does not end".to_owned())
 }
 
-/// Buckets grow, the last one is without bound and says the count.
+/// Buckets grow, and the last one has no bound and equals the count.
 fn histogram(name: &str, family: &Family) -> Result<(), String> {
     let mut series: BTreeMap<BTreeMap<String, String>, Vec<(f64, f64)>> = BTreeMap::new();
     for sample in family

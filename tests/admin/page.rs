@@ -1,4 +1,4 @@
-//! The page, as a browser gets it.
+//! The page, as a browser receives it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

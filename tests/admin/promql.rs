@@ -1,5 +1,5 @@
-//! Checks queries of PromQL against the metrics that there are: names, labels and their values, and that a function gets what
-//! it is for. It knows as much of the language as our queries use.
+//! Checks PromQL queries against the existing metrics: names, labels and their values, and that functions are
+//! applied to the right types. It supports as much of the language as our queries use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::openmetrics::Families;
 /// Labels that a scraper adds.
 const ADDED: [&str; 2] = ["job", "instance"];
 const AGGREGATIONS: [&str; 2] = ["sum", "max"];
-/// Functions of something that grows.
+/// Functions for counters.
 const OF_COUNTERS: [&str; 2] = ["rate", "increase"];
 const OF_GAUGES: [&str; 1] = ["deriv"];
 const OTHERS: [&str; 2] = ["histogram_quantile", "scalar"];
@@ -18,7 +18,7 @@ const OPERATORS: [&str; 1] = ["and"];
 #[derive(Debug, Default)]
 struct Series {
     kind: String,
-    /// Labels, with the values that they have.
+    /// Labels, with their values.
     labels: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -50,7 +50,7 @@ impl Known {
         Self(known)
     }
 
-    /// The labels that the result of a query has, or what is wrong with it.
+    /// The labels of a query's result, or what is wrong with the query.
     pub fn check(&self, query: &str) -> Result<BTreeSet<String>, String> {
         let tokens = tokens(query)?;
         let mut reader = Reader {
@@ -86,10 +86,10 @@ fn tokens(query: &str) -> Result<Vec<&str>, String> {
     Ok(tokens)
 }
 
-/// What stands around a part of a query.
+/// The context of a part of a query.
 struct Frame<'a> {
     function: &'a str,
-    /// Of an aggregation: what it groups by.
+    /// For an aggregation: what it groups by.
     by: Option<Vec<&'a str>>,
 }
 
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
         self.expect("(")
     }
 
-    /// Labels in brackets, of these if there are any.
+    /// Labels in parentheses, out of these if there are any.
     fn names(&mut self, allowed: &[&str]) -> Result<Vec<&'a str>, String> {
         self.expect("(")?;
         let mut names = Vec::new();
@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
         self.grouped(name, series)
     }
 
-    /// Whether what groups the metric finds its labels, and quantiles are those of a histogram.
+    /// Whether the labels of a grouping exist on the metric, and quantiles are taken of a histogram.
     fn grouped(&self, name: &str, series: &Series) -> Result<(), String> {
         for label in self
             .frames

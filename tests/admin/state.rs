@@ -1,4 +1,4 @@
-//! What the page is made of.
+//! The data of the page.
 
 use crate::application::start;
 use crate::client::{get, request};

@@ -1,4 +1,4 @@
-//! Stores that are asked over HTTP, of one instance.
+//! Queries of stores over HTTP, with one instance.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::client::request;
 use crate::counting::{Instance, PARTITIONS, all, log_at, open, partition_of, send};
 
-/// A log in memory, and one on a disk.
+/// Runs a case on a log in memory, and on one on disk.
 async fn on_each_log(case: impl AsyncFn(Arc<dyn Log>)) {
     case(log_at("memory:")).await;
     let directory = tempfile::tempdir().expect("a directory");
@@ -41,7 +41,7 @@ async fn a_key_is_answered_with_its_row_its_task_and_how_far_that_is() {
         assert_eq!(answer.header("content-type"), "application/json");
         assert_eq!(answer.header("marea-position"), position);
         assert_eq!(answer.header("marea-task"), row["task"]);
-        // What an answer says goes into the next question.
+        // The position of an answer goes into the next question.
         let again = format!("{path}?at_least={}", answer.header("marea-position"));
         assert_eq!(instance.get(&again).await.status, 200);
 
@@ -170,7 +170,7 @@ async fn a_list_goes_on_page_by_page_over_all_partitions() {
         let some: BTreeSet<_> = some.into_iter().collect();
         let expected: BTreeSet<String> = (10..20).map(|number| format!("key-{number}")).collect();
         assert_eq!(some, expected);
-        // A place beyond what is asked for has nothing behind it.
+        // A place beyond the requested range has nothing after it.
         let (none, ..) = list("&partition=0&to=%22key-00%22&after=0-7a").await;
         assert_eq!(none, [""; 0]);
         for parameters in [
@@ -203,7 +203,7 @@ async fn a_position_is_waited_for_and_not_for_ever() {
         assert_eq!(late.header("retry-after"), "1");
         let why = late.json()["error"].as_str().expect("text").to_owned();
         assert!(why.contains(&format!("{place} is not read up to")), "{why}");
-        // It is asked before the record is there.
+        // The question is asked before the record is there.
         let waits = format!("{path}&wait_ms=30000");
         let (answer, ()) = tokio::join!(instance.get(&waits), async {
             tokio::time::sleep(Duration::from_millis(50)).await;

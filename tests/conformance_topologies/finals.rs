@@ -26,8 +26,8 @@ fn counts(retention: u64) -> Materialized<i64> {
     Materialized::with("counts", I64).retention(ms(retention))
 }
 
-// The stores say the retention that is Kafka Streams' default, or a day where the vectors do. A cache of Kafka
-// Streams shows rows that are past the retention too: here a longer retention does.
+// The stores have the default retention of Kafka Streams, or a day if the vectors say so. A cache of Kafka Streams
+// also shows rows that are past the retention; here a longer retention has that effect.
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
     let by_key = || {
         b.stream_with("in", strings())

@@ -1,4 +1,4 @@
-//! Joins by another key than one's own: with global tables, and of tables by a foreign key.
+//! Joins by another key than the record's own: with global tables, and of tables by a foreign key.
 
 use marea::dsl::{ForeignJoined, GlobalTable, StreamBuilder, Table};
 

@@ -45,7 +45,7 @@ pub fn topology(name: &str, optimizations: Optimizations) -> Option<marea::Resul
     })
 }
 
-/// The topologies of families that name their own; the suite fails without one of these too.
+/// The topologies of families that list their own; the suite also fails without any of these.
 pub const FAMILIES: [&[&str]; 9] = [
     stream_joins::NAMES,
     tables::NAMES,

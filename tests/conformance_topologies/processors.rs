@@ -129,7 +129,7 @@ fn metadata<'a>(context: &'a Context<'_, Text>) -> Result<RecordMetadata<'a>> {
     metadata.ok_or_else(|| Error::user("no record is handled"))
 }
 
-/// What all processors here take.
+/// The types of all processors here.
 macro_rules! of_texts {
     ($out:ty) => {
         type KeyIn = Text;
@@ -256,7 +256,7 @@ impl Processor for Flush {
     }
 }
 
-/// Ticks three times on stream time, then takes its timer back; a value "x" sets a new one.
+/// Ticks three times on stream time, then cancels its timer; a value "x" sets a new one.
 #[derive(Default)]
 struct ThreeTicks(i64);
 

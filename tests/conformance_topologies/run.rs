@@ -1,4 +1,4 @@
-//! One script through the driver, and its results as JSON to compare.
+//! Runs one script through the driver, and compares its results as JSON.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub enum Backing {
     RocksDb,
 }
 
-/// Where a topology is to be run.
+/// The backends to run a topology on.
 pub fn backings(topology: &Topology) -> Vec<Backing> {
     let mut stores = topology.stores().iter();
     if stores.any(|store| store.medium == Medium::Persistent) {
@@ -31,7 +31,7 @@ pub fn backings(topology: &Topology) -> Vec<Backing> {
     }
 }
 
-/// Runs a script and says where the results differ from the vectors.
+/// Runs a script and returns where the results differ from the vectors.
 pub fn differences(
     name: &str,
     topology: &Topology,
@@ -43,7 +43,7 @@ pub fn differences(
     let mut builder = Driver::builder(topology.clone()).application("conformance");
     if let Backing::RocksDb = backing {
         let path = directory.path().join("state");
-        // Without a cache every read shows what RocksDB has.
+        // Without a cache every read shows the content of RocksDB.
         builder = builder.backend(Backend::RocksDb(path)).cache_bytes(0);
     }
     if name == "deserialization-continue" {

@@ -34,7 +34,7 @@ fn texts(store: &str, retention: u64) -> Materialized<Text> {
     kv(store).retention(ms(retention))
 }
 
-// The stores say the retention that is Kafka Streams' default: the gap and the grace.
+// The stores have the default retention of Kafka Streams: the gap plus the grace.
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
     let by_key = || {
         b.stream_with("in", strings())

@@ -31,7 +31,7 @@ fn fold(_: &Text, v: Text, so_far: Text) -> Text {
     append(&so_far, read(&v))
 }
 
-// The stores say the retention that is Kafka Streams' default: twice the difference and the grace.
+// The stores have the default retention of Kafka Streams: twice the difference plus the grace.
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
     let by_key = || {
         b.stream_with("in", strings())

@@ -1,4 +1,4 @@
-//! Stores that processors use by themselves, of every kind.
+//! Stores of every kind that processors use directly.
 
 use std::fmt::Display;
 
@@ -31,7 +31,7 @@ pub const NAMES: &[&str] = &[
 
 type TextStore<S> = StoreDeclaration<S>;
 
-/// A store, and what a processor says of it after each record with a key.
+/// A store, and what a processor reports of it after each record with a key.
 fn probe<S: TypedStore>(
     b: &StreamBuilder,
     store: TextStore<S>,
@@ -183,7 +183,7 @@ fn windows(
         None => store.delete(key, record.timestamp_ms)?,
     };
     let between = "a".to_owned()..="c".to_owned();
-    // The serde of Java's store shows no end: it reads the size that the store was made with.
+    // The serde of Java's store does not contain the end: it uses the size that the store was created with.
     let in_range = |(key, start_ms, value): (String, i64, String)| {
         (format!("{key}@{start_ms}-{}", start_ms + 10), value)
     };
@@ -246,7 +246,7 @@ fn versions(
         let Some(version) = version else {
             return "null".to_owned();
         };
-        // Java's typed store does not hand on until when a version was valid, which ours does.
+        // Java's typed store does not return until when a version was valid, ours does.
         format!("{}[{},)", version.value, version.timestamp_ms)
     };
     let at_ms = record.timestamp_ms;
@@ -254,7 +254,7 @@ fn versions(
         None => format!("deleted={}", show(store.delete(key, at_ms)?)),
         Some(value) => {
             let put = store.put(key, value, at_ms)?;
-            // As the codes of Java's store.
+            // With the codes of Java's store.
             let code = match put {
                 VersionedPut::Stored(until_ms) => until_ms.unwrap_or(-1),
                 VersionedPut::Expired => i64::MIN,
@@ -308,7 +308,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
         "store-window-duplicates" => probe(b, window(true), windows),
         "store-session" => probe(b, session, sessions),
         "store-session-in-memory" => probe(b, session.in_memory(), sessions),
-        // How a history is cut into segments does not show.
+        // How a history is divided into segments does not show.
         "store-versioned" | "store-versioned-segments" => {
             probe(b, versioned, versions);
         }

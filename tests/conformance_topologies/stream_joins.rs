@@ -1,4 +1,4 @@
-//! Joins of streams in which what finds no partner comes out alone, and of a stream with itself.
+//! Joins of streams that send records without a partner alone, and of a stream with itself.
 
 use marea::dsl::{JoinWindows, Stream, StreamBuilder};
 
@@ -88,7 +88,7 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             let three = b.stream_with("in3", strings());
             outer_join(pairs, three, within(10, 5), "join-123").to_with("out", out());
         }
-        // The second is built with optimizations, as the configuration of its vectors says.
+        // The second is built with optimizations, according to the configuration of its vectors.
         "self-join" | "self-join-optimized" => {
             let input = b.stream_with("in", strings());
             input

@@ -1,4 +1,4 @@
-//! Tables: made of streams, filtered, mapped, grouped by another key.
+//! Tables: computed from streams, filtered, mapped, grouped by another key.
 
 use marea::codec::I64;
 use marea::dsl::{
@@ -43,7 +43,7 @@ fn table(b: &StreamBuilder) -> Table<Text, Text> {
     b.table_with("in", strings(), kv("table"))
 }
 
-/// The part of "p:x" after the colon, or the whole of it where there is no colon.
+/// The part of "p:x" after the colon, or all of it if there is no colon.
 pub fn after(value: &Text) -> Text {
     let value = value.as_ref()?;
     Some(

@@ -1,4 +1,4 @@
-//! Tables with a history, and what stands on them.
+//! Tables with a history, and operators over them.
 
 use marea::dsl::{Joined, Materialized, StreamBuilder, Table};
 

@@ -1,4 +1,4 @@
-//! The few words that the topologies are written in: the twin of `Vocabulary` on the side of Kafka Streams.
+//! The vocabulary of the topologies: the counterpart of `Vocabulary` on the Kafka Streams side.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A text as Java's concatenation reads it.
+/// A text as Java's concatenation renders it.
 pub fn read(text: &Text) -> &str {
     text.as_deref().unwrap_or("null")
 }

@@ -1,4 +1,4 @@
-//! A wrong topology is an error when it is built, with a name and a cure.
+//! An invalid topology is an error when it is built, with a name and a remedy.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Builds what `write` writes and expects an error that says all of `parts`.
+/// Builds what `write` describes and expects an error that contains all of `parts`.
 fn refuses(parts: &[&str], write: impl FnOnce(&StreamBuilder)) {
     let builder = StreamBuilder::new();
     write(&builder);

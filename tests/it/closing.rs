@@ -1,5 +1,5 @@
-//! Windows and sessions that close, and the record cache, through the driver: what the vectors do not show,
-//! above all with the defaults, which lose nothing where Kafka Streams' do.
+//! Windows and sessions that close, and the record cache, through the driver: what the vectors do not cover, above
+//! all with our defaults, which lose nothing where those of Kafka Streams do.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn rows(driver: &mut Driver, topic: &str, key: impl Codec<Windowed<String>> + Co
     records.map(row).collect()
 }
 
-/// Times that jump by anything from nothing to days, without disorder beyond 5 ms.
+/// Times that jump by anything from nothing to days, out of order by up to 5 ms.
 fn jumpy() -> Vec<(String, i64)> {
     let mut time_ms = 20i64;
     let mut state = 7u64;
@@ -64,8 +64,7 @@ fn jumpy() -> Vec<(String, i64)> {
     steps.collect()
 }
 
-/// Runs the same windows with results on close and behind `suppress`; both must be what a map of all
-/// updates says.
+/// Runs the same windows with results on close and behind `suppress`; both must match a map of all updates.
 fn finals_are_complete<W>(windows: impl Fn() -> W, key: impl Codec<Windowed<String>> + Copy)
 where
     W: Grouping<String, i64, Key = Windowed<String>> + marea::dsl::ClosingWindows,
@@ -139,7 +138,7 @@ fn no_window_is_lost_however_far_time_jumps() {
 }
 
 /// A session takes records until time is past its end, gap and grace; in Kafka Streams its row is gone, or its
-/// result out, a millisecond before.
+/// result sent, a millisecond earlier.
 #[test]
 fn a_session_is_open_to_the_last_millisecond_and_final_once() {
     let builder = StreamBuilder::new();
@@ -163,7 +162,7 @@ fn a_session_is_open_to_the_last_millisecond_and_final_once() {
     assert_eq!(driver.drops().of(DropReason::Late), 1, "at 6 it is closed");
 }
 
-/// A drain closes sessions for good: what comes later begins a new one.
+/// A drain closes sessions for good: later records begin a new one.
 #[test]
 fn a_session_that_a_drain_has_closed_does_not_open_again() {
     let builder = StreamBuilder::new();
@@ -221,7 +220,7 @@ fn a_closed_row_that_fails_fails_alone() {
     }
 }
 
-/// What a record did to the cache is undone with it, and the commit sends what was there before.
+/// The effect of a record on the cache is undone with the record, and the commit sends what was there before.
 #[test]
 fn a_cache_forgets_what_a_skipped_record_did() {
     let builder = StreamBuilder::new();
@@ -251,7 +250,7 @@ fn a_cache_forgets_what_a_skipped_record_did() {
     assert!(driver.rebuild_and_compare().expect("a restore"));
 }
 
-/// A row that fails behind the cache is given up alone, and none stays in the cache over a commit.
+/// A row that fails behind the cache is discarded alone, and none stays in the cache beyond a commit.
 #[test]
 fn a_row_that_fails_behind_a_cache_fails_alone() {
     let builder = StreamBuilder::new();
@@ -279,7 +278,7 @@ fn a_row_that_fails_behind_a_cache_fails_alone() {
     assert_eq!(driver.drops().of(DropReason::Skipped), 1);
 }
 
-/// The old row that goes along is the one that was sent before, so that what is grouped adds up.
+/// The old row that is sent along is the one that was sent before, so that groups add up.
 #[test]
 fn what_is_grouped_behind_a_cache_adds_up() {
     let builder = StreamBuilder::new();

@@ -1,4 +1,5 @@
-//! The end of the input closes what is open, and keeps it closed (design decision D10).
+//! The end of the input closes what is open, and keeps it closed
+//! ([ADR 0010](../../docs/adr/0010-time-as-a-promise.md)).
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ fn row(key: &str, start_ms: i64, count: i64) -> (String, i64, Option<i64>) {
     (key.to_owned(), start_ms, Some(count))
 }
 
-/// How many records of each key the topic `in` had in windows of 10 ms, when they have closed.
+/// How many records of each key the topic `in` had in windows of 10 ms, once these have closed.
 fn final_counts(builder: &StreamBuilder) -> Stream<Windowed<String>, Option<i64>> {
     builder
         .stream_with("in", Consumed::with(Utf8, I64))

@@ -1,4 +1,4 @@
-//! The driver's own promises.
+//! The guarantees of the driver itself.
 
 use marea::base::Record;
 use marea::codec::{I64, Nullable, Utf8};

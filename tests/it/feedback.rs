@@ -1,4 +1,4 @@
-//! A topology that sends back, in the driver; and what is refused.
+//! A topology with a feedback edge, in the driver; and what is refused.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -55,7 +55,7 @@ fn answers_come_back_and_ends_come_in_order() {
     assert_eq!(read(&mut driver, "out"), out, "a no longer wants x");
     assert_eq!(read(&mut driver, "final"), []);
     driver.drain().expect("drained");
-    // What was held until the end of its input has been asked for, and answered, before the results end.
+    // What was held until the end of its input has been requested, and answered, before the results end.
     assert_eq!(read(&mut driver, "out"), rows(&[("late-c", "y:3+Y")]));
     let mut last = read(&mut driver, "final");
     last.sort();

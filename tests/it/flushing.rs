@@ -12,7 +12,7 @@ use marea::{Error, Result};
 
 use super::hand_made::{node, sink, source};
 
-/// Holds the latest number of each key; passes on the sum of those it held under the keys that it had.
+/// Holds the latest number of each key; at a commit sends the sum of those it held under their keys.
 struct Latest {
     held: KeyValueStore,
     times: i64,
@@ -73,7 +73,7 @@ fn holding(graph: &mut Graph, parent: LogicalId, store: &'static str, times: i64
 fn driver(policy: Policy) -> Driver {
     let mut graph = Graph::default();
     let input = source(&mut graph, "in");
-    // The first one's children hold too: what it sends before a commit is sent on before the same.
+    // The first one's children hold too: what it sends before a commit is sent on before the same commit.
     let first = holding(&mut graph, input, "first", 1);
     let second = holding(&mut graph, first, "second", 10);
     sink(&mut graph, second, "out");

@@ -1,4 +1,4 @@
-//! Nodes that no operator of the DSL makes, put together by hand.
+//! Nodes that no operator of the DSL makes, assembled by hand.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub fn sink(graph: &mut Graph, parent: LogicalId, topic: &str) -> LogicalId {
     graph.add(node)
 }
 
-/// A node of a process that is wired for each task, not added yet.
+/// A node of a process that is wired for each task, not yet added.
 pub fn node<P: Process>(
     operator: &'static str,
     parent: LogicalId,

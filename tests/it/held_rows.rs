@@ -1,4 +1,4 @@
-//! Rows that `suppress` held and that fail when their window closes: each fails alone, and costs itself.
+//! Rows that `suppress` held and that fail when their window closes: each fails alone, and affects only itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ fn pipe(driver: &mut Driver, key: i64, value: i64, timestamp_ms: i64) -> marea::
     input.pipe(driver, Record::new(key, value, timestamp_ms))
 }
 
-/// Counts the calls of a closure behind `suppress` instead of the time that they take.
+/// Counts the calls of a closure behind `suppress`, instead of the time they take.
 #[test]
 fn held_rows_that_fail_cost_their_number() {
     const ROWS: i64 = 600;
@@ -69,7 +69,7 @@ fn held_rows_that_fail_cost_their_number() {
     }
 }
 
-/// Behind `suppress` a count, two outputs and a second `suppress`; what fails fails after the first
+/// Behind `suppress` there are a count, two outputs and a second `suppress`; what fails fails after the first
 /// output was written.
 #[test]
 fn a_held_row_leaves_nothing_of_what_it_did_and_the_others_all() {
@@ -116,7 +116,7 @@ fn a_held_row_leaves_nothing_of_what_it_did_and_the_others_all() {
         assert_eq!(driver.drops().of(reason), 1, "the record itself");
         pipe(&mut driver, 9, 0, 31).expect("closes the first windows");
         assert_eq!(read(&mut driver, "early"), [1, 2, 3]);
-        // 9 comes out first of all; it makes the second windows close. Of these 2 fails.
+        // 9 is sent first of all; it makes the second windows close. Of these, 2 fails.
         pipe(&mut driver, 8, 0, 90).expect("closes the second windows");
         assert_eq!(read(&mut driver, "early"), [9]);
         assert_eq!(read(&mut driver, "late"), [1, 3]);
@@ -135,8 +135,8 @@ fn a_held_row_leaves_nothing_of_what_it_did_and_the_others_all() {
     }
 }
 
-/// What a row that fails has written is undone, in the store and on the topic where the rows before it
-/// have written too.
+/// What a failing row has written is undone, in the store and on the topic, where the rows before it have written
+/// too.
 #[test]
 fn what_a_row_that_fails_has_written_is_cut_off_behind_what_the_others_have() {
     let windowed = || WindowedCodec::new(I64, 10);
@@ -179,7 +179,7 @@ fn what_a_row_that_fails_has_written_is_cut_off_behind_what_the_others_have() {
     assert!(driver.rebuild_and_compare().expect("a restore"));
 }
 
-/// Time that moves without a record, here at the end of the input, follows the policies too.
+/// Time that advances without a record, here at the end of the input, follows the policies too.
 #[test]
 fn a_row_that_fails_at_the_end_of_the_input_follows_the_policy() {
     for (policy, letters) in [(Policy::Skip, 0), (Policy::DeadLetter, 1)] {

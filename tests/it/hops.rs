@@ -1,5 +1,5 @@
-//! Time across two repartition topics, one behind the other: the task in the middle takes records of
-//! several origins in an order that depends on their paces (design decision D13).
+//! Time across two repartition topics, one behind the other: the task in the middle receives records of several
+//! origins in an order that depends on their speeds ([ADR 0010](../../docs/adr/0010-time-as-a-promise.md)).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +45,8 @@ struct Hop {
 }
 
 impl Hop {
-    /// The task that reads a repartition topic, for partition 0, with `input_partitions` of the input
-    /// and two of everything behind it.
+    /// The task that reads a repartition topic, for partition 0, with `input_partitions` of the input and two of
+    /// everything downstream.
     fn new(reads: &'static str, suppressed: bool, input_partitions: u32) -> Self {
         let topology = topology(suppressed);
         let partitions = topology
@@ -100,7 +100,7 @@ impl Hop {
         self.take(batch.seal().expect("a record"));
     }
 
-    /// A clock alone.
+    /// A record that only carries a clock.
     fn clock(&mut self, origin: u32, clock_ms: i64) {
         let mut batch = BatchBuilder::default();
         let mark = mark(1, origin, clock_ms);
@@ -108,7 +108,7 @@ impl Hop {
         self.take(batch.seal().expect("a clock"));
     }
 
-    /// What the task wrote to partition 0 of the next topic goes to its reader.
+    /// Moves what the task wrote to partition 0 of the next topic to its reader.
     fn pass_on(&mut self, next: &mut Hop) {
         self.task.before_commit().expect("complete");
         for (place, batch) in self.task.effects().take() {

@@ -1,4 +1,4 @@
-//! Joins, grouped tables and held rows through the driver: what the vectors do not show.
+//! Joins, grouped tables and held rows through the driver: what the vectors do not cover.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ fn at_the_end_what_waits_comes_out_in_order_and_what_is_behind_takes_it() {
     assert!(driver.rebuild_and_compare().expect("compared"));
 }
 
-/// More records after the end are joined as before, and the next end lets out what waits then.
+/// More records after the end are joined as before, and the next end releases what waits then.
 #[test]
 fn an_outer_join_ends_more_than_once() {
     let builder = StreamBuilder::new();
@@ -126,7 +126,7 @@ fn a_waiting_record_that_cannot_come_out_is_given_up_alone() {
     assert!(driver.rebuild_and_compare().expect("compared"));
 }
 
-/// The store that a join is kept in knows the row that was there: what is grouped behind it loses nothing.
+/// The store of a join's result knows the previous row: groups downstream lose nothing.
 #[test]
 fn what_is_grouped_behind_a_join_that_is_kept_adds_up() {
     let builder = StreamBuilder::new();
@@ -208,8 +208,8 @@ fn held_rows_come_out_at_the_end_in_the_order_of_their_waits() {
     assert!(driver.rebuild_and_compare().expect("compared"));
 }
 
-/// When to look next is remembered as Kafka Streams does, which looks at each record: two of one key and
-/// time are two. Found by vectors of another seed.
+/// When to look next is remembered as in Kafka Streams, which looks at each record: two with the same key and time
+/// are two. Found by vectors of another seed.
 #[test]
 fn a_second_record_of_a_key_and_time_ends_the_look_at_what_waits() {
     let builder = StreamBuilder::new();

@@ -1,4 +1,4 @@
-//! A join by a foreign key, made by hand: requests go to the tasks of the right side, answers come back.
+//! A join by a foreign key, assembled by hand: requests go to the tasks of the right side, answers come back.
 //!
 //! ```text
 //!  left -> delay -> ask --requests--> subscribe --answers (back)--> join -> out
@@ -6,8 +6,9 @@
 //!  delay, join -> both
 //! ```
 //!
-//! A left row is `<key of the right row>:<text>`. Rows of keys that begin with `late` wait for the end of the
-//! left input; `final` has the last result of each key, once, when all results have come; `both` has the same of rows and results.
+//! A left row is `<key of the right row>:<text>`. Rows of keys that begin with `late` wait for the end of the left
+//! input; `final` gets the last result of each key, once, when all results have arrived; `both` gets the rows and
+//! the results.
 
 use std::ops::Bound;
 use std::rc::Rc;
@@ -63,14 +64,14 @@ impl Rows {
 struct Own {
     stores: Vec<Rows>,
     bound: TimeBound,
-    /// Where it holds rows back, which begin with their times.
+    /// Where it registers the rows it holds back, which begin with their times.
     hold: Option<HoldId>,
     /// Where it notes the furthest time that was promised to it.
     reached: Option<Arc<AtomicI64>>,
 }
 
 impl Own {
-    /// Says what is the oldest that it holds.
+    /// Reports the oldest row that it holds.
     fn hold(&self, cx: &mut Context) -> Result<()> {
         if let Some(reached) = &self.reached {
             let floor_ms = cx.floor_ms(&self.bound).min(i64::MAX - 1);
@@ -87,7 +88,7 @@ impl Own {
     }
 }
 
-/// A process of a closure over its stores, and one for the end of its inputs.
+/// A process made of a closure over its stores, and one for the end of its inputs.
 struct Does<F, E> {
     own: Own,
     record: F,
@@ -226,12 +227,12 @@ fn make_sink(wiring: &mut Wiring<'_>, id: marea::task::NodeId, topic: &TopicName
     Ok(())
 }
 
-/// A record of that time.
+/// A record with that time.
 fn text(key: &str, value: String, timestamp_ms: i64) -> Text {
     Record::new(key.to_owned(), value, timestamp_ms)
 }
 
-/// The join. `reached` gets the furthest time that was promised behind it.
+/// The join. `reached` gets the furthest time that was promised downstream of it.
 pub fn topology(reached: &Arc<AtomicI64>) -> Result<Topology> {
     let mut b = Builder(Graph::default(), Arc::clone(reached));
     let left = b.source("left");
@@ -318,7 +319,7 @@ pub fn topology(reached: &Arc<AtomicI64>) -> Result<Topology> {
             let left = own.stores[0].get(&record.key)?.unwrap_or_default();
             let wants = left.split_once(':').map(|(wanted, _)| wanted);
             let (answers, right) = record.value.split_once(':').expect("an answer");
-            // The row has come to want another one since.
+            // The row wants another one by now.
             if wants != Some(answers) {
                 return Ok(());
             }
@@ -328,7 +329,7 @@ pub fn topology(reached: &Arc<AtomicI64>) -> Result<Topology> {
         nothing,
     );
     b.to(joined, "out");
-    // The end of the left input comes here before that of the answers: it is not the end.
+    // The end of the left input arrives here before that of the answers: it is not the end yet.
     let both = b.node(
         "both",
         vec![delayed, joined],
@@ -350,10 +351,10 @@ pub fn topology(reached: &Arc<AtomicI64>) -> Result<Topology> {
         (&["lasts"], &["lasts"]),
         |own, record, _out, cx| {
             let floor_ms = cx.floor_ms(&own.bound);
-            // With one origin late is what is older than what was seen: there is nothing to promise.
+            // With a single origin, records older than what was seen are late: there is nothing to promise.
             let promised = own.bound.has_several_origins() && floor_ms < i64::MAX;
             if promised && record.timestamp_ms < floor_ms {
-                // What was promised not to come any more.
+                // It was promised that this would not come any more.
                 cx.drop_record(DropReason::Late);
             }
             own.stores[0].put(&record.key, Some(&record.value))
@@ -370,7 +371,7 @@ pub fn topology(reached: &Arc<AtomicI64>) -> Result<Topology> {
     lower(b.0, Optimizations::none())
 }
 
-/// What `final` must have: of each left row the text of the last right row that it wants.
+/// The expected content of `final`: for each left row, the text of the last right row that it wants.
 #[allow(dead_code, reason = "the simulation compares by itself")]
 pub fn expected(lefts: &[(&str, &str)], rights: &[(&str, &str)]) -> Vec<(String, String)> {
     let last = |rows: &[(&str, &str)]| {

@@ -1,4 +1,4 @@
-//! Tests of topologies through the driver, for what the conformance vectors do not show.
+//! Tests of topologies through the driver, for what the conformance vectors do not cover.
 
 #![allow(
     clippy::expect_used,

@@ -70,7 +70,7 @@ fn script() -> Vec<Record<String, String>> {
     (0..60).map(record).collect()
 }
 
-/// Runs the script and gives what came out on `topic`, in order; state that is rebuilt must be equal.
+/// Runs the script and returns the records of `topic`, in order; rebuilt state must be equal.
 fn run(topology: Topology, topic: &str) -> Vec<(String, Option<String>, i64)> {
     let mut driver = Driver::new(topology).expect("a driver");
     let input = driver.input_topic_with("in", Utf8, Utf8);
@@ -88,7 +88,7 @@ fn run(topology: Topology, topic: &str) -> Vec<(String, Option<String>, i64)> {
         .collect()
 }
 
-/// A stream with itself.
+/// A join of a stream with itself.
 fn self_join(stream: Stream<String, String>, windows: JoinWindows) -> Stream<String, String> {
     stream.clone().join(stream, pair, windows, pairs())
 }
@@ -178,7 +178,7 @@ fn by_digit(builder: &StreamBuilder) -> Stream<String, String> {
     input(builder).select_key(|_, value| value[value.len() - 1..].to_owned())
 }
 
-/// Counts, longest values and the last ones meet in one table.
+/// Counts, longest values and last values are joined in one table.
 fn several(builder: &StreamBuilder) {
     let stream = by_digit(builder);
     let _counts = (stream.clone().group_by_key(grouped("by-digit"))).count("counts");
@@ -216,7 +216,7 @@ fn what_one_operator_rekeys_goes_through_one_topic() {
     let expected = run(apart, "out");
     assert_eq!(expected.len(), 60);
     assert_eq!(run(merged.clone(), "out"), expected);
-    // The table has the row of its record before the join asks for it, as it is written.
+    // The table has the row of its record before the join looks it up, as in the program.
     let met = run(merged, "met");
     assert_eq!(met.len(), 60);
     assert!(met.iter().all(|(_, met, _)| {
@@ -256,7 +256,7 @@ fn both_sides_of_a_self_join_are_merged_first() {
         records.sort();
         records
     };
-    // Through two topics all of one side may come before the other's.
+    // Through two topics, all records of one side may come before those of the other.
     assert_eq!(sorted(run(both, "out")), sorted(run(apart, "out")));
 }
 

@@ -1,5 +1,5 @@
-//! Time across a repartition topic with two upstream tasks (design decision D13). The records are
-//! written by hand, as the upstream tasks would.
+//! Time across a repartition topic with two upstream tasks ([ADR 0010](../../docs/adr/0010-time-as-a-promise.md)).
+//! The records are written by hand, as the upstream tasks would write them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Reader {
         Self::of(builder, "counts")
     }
 
-    /// The task of partition 0 of two that has a store whose name begins so.
+    /// The task of partition 0 of two that has a store whose name begins like this.
     fn of(builder: StreamBuilder, store: &str) -> Self {
         let topology = builder.build().expect("a topology");
         let partitions =
@@ -114,7 +114,7 @@ impl Reader {
             .map(|_| ())
     }
 
-    /// Commits the state, whose dead rows then go.
+    /// Commits the state, which removes its dead rows.
     fn commit(&mut self) {
         let state = &mut self.task.state;
         state.seal().expect("a generation");
@@ -160,7 +160,7 @@ fn a_record_is_late_by_the_clock_of_its_own_origin() {
     ] {
         reader.send(sent).expect("a record");
     }
-    // The second is not late though the first is far ahead; the third is, for its own origin was.
+    // The second is not late although the first is far ahead; the third is, because its own origin was ahead.
     assert_eq!(reader.results(), [result("a", 100, 1), result("a", 0, 1)]);
     assert_eq!(reader.task.drops().of(DropReason::Late), 1);
     assert_eq!(reader.task.drops().peer_total(), 1);
@@ -211,7 +211,7 @@ fn an_origin_that_ended_holds_nothing_back_until_it_speaks_again() {
     assert_eq!(reader.results(), last);
 }
 
-/// After a drain the input goes on; the slower of two tasks is not left out because it had ended before.
+/// After a drain the input continues; the slower of two tasks is not left out because it had ended before.
 #[test]
 fn origins_that_ended_are_waited_for_once_one_goes_on() {
     let mut reader = Reader::new(true);
@@ -313,7 +313,7 @@ fn a_window_that_was_final_does_not_open_again() {
     }
     assert!(reader.task.drain(0).expect("the end"));
     assert_eq!(reader.results(), [result("a", 0, 2)]);
-    // The input goes on. By the clock of its own origin neither record is late.
+    // The input continues. By the clock of its own origin neither record is late.
     for sent in [Row(1, "a", 7, 7), Row(0, "b", 8, 8)] {
         reader.send(sent).expect("a record");
     }

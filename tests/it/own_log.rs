@@ -1,7 +1,7 @@
-//! A log of one's own: what it takes besides [`Groups`], which does the members, and that it passes the suite.
+//! A user-defined log: what it needs besides [`Groups`], which handles the members, and that it passes the suite.
 //!
-//! Everything is behind one lock. A commit is checked whole and then done, so that nothing of one is ever seen
-//! in part; readers wait for the count of commits to move.
+//! Everything is behind one lock. A commit is checked completely and then done, so that no part of one is ever
+//! visible alone; readers wait for the number of commits to change.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     topics: BTreeMap<String, Topic>,
-    /// How many topics were made: a topic's id.
+    /// The number of topics created so far, from which a topic gets its id.
     made: u64,
     commits: u64,
     offsets: BTreeMap<String, BTreeMap<TopicPartition, CommittedOffset>>,
@@ -281,7 +281,7 @@ impl OwnReader {
         })
     }
 
-    /// One batch of the first partition that has one, which is the last in turn from then on.
+    /// One batch of the first partition that has one, which then becomes the last in turn.
     fn take(&mut self, state: &mut State) -> Result<Option<Fetched>> {
         for turn in 0..self.assigned.len() {
             let one = &mut self.assigned[turn];

@@ -1,4 +1,4 @@
-//! What happens to records that cannot be handled (design decision D9).
+//! What happens to records that cannot be handled.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What processors are refused, and when they begin and end.
+//! What processors may not do, and when they begin and end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -77,7 +77,7 @@ fn what_a_processor_gets_wrong_names_the_cure() {
         .process(Doing::default, processed);
     done.child("left")
         .to_with("left-out", Produced::with(Utf8, I64));
-    // Without a name of its own it goes by that of its topic.
+    // Without a name of its own it is called after its topic.
     done.to_with("right", Produced::with(Utf8, I64));
     let topology = builder.build().expect("a topology");
     let mut driver = Driver::builder(topology).build().expect("a driver");
@@ -154,7 +154,7 @@ fn stores_that_do_not_fit_are_refused() {
             .to_with("out", Produced::with(Utf8, I64));
     });
     assert!(said.contains("has no parent"), "{said}");
-    // A store with timers keeps its times in a topic of the task, which no store's changelog may be.
+    // A store with timers keeps its times in a topic of the task, which must not be a store's changelog.
     let said = refusal(|builder| {
         builder.add_store(Stores::key_value("in-task", Utf8, I64));
         let input = builder.stream_with("in", Consumed::with(Utf8, I64));
@@ -242,7 +242,7 @@ fn a_global_store_is_shown_apart_and_holds_no_parts_together() {
     assert!(described.contains("global rates\n"), "{described}");
 }
 
-/// Says how often a key has been counted, from the store of the aggregation.
+/// Reports how often a key has been counted, from the store of the aggregation.
 struct Ask;
 
 impl Processor for Ask {

@@ -1,4 +1,4 @@
-//! Rows of records that wait are read before their turn, many at once.
+//! Rows of waiting records are read before their turn, many at once.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Backend for Counted {
     }
 }
 
-/// A topology that counts, by the key of the record or by another, and what its reads were.
+/// A topology that counts, by the key of the record or by another, and its reads so far.
 struct Bench {
     task: Task,
     alone: Arc<AtomicUsize>,
@@ -118,7 +118,7 @@ impl Bench {
         }
     }
 
-    /// Takes these records in steps of 500, with a commit after every sixth.
+    /// Processes these records in steps of 500, with a commit after every sixth.
     fn take(&mut self, keys: &[i64]) {
         let partition = TopicPartition::new("in", 0);
         for (number, keys) in keys.chunks(5_000).enumerate() {
@@ -189,7 +189,7 @@ fn counting(by_other_key: bool) -> Topology {
     builder.build().expect("a topology")
 }
 
-/// Each key twice, in an order in which neighbours come at different times, then all over the place.
+/// Each key twice, first so that neighbours come at different times, then in scattered order.
 fn keys() -> Vec<i64> {
     let walk = |number: i64| number * 12_343 % KEYS;
     let scattered = |number: i64| (number * 7_919 + number * number) % KEYS;

@@ -1,4 +1,4 @@
-//! What operators ask of the disk, which decides how they do with much state.
+//! What operators request from the disk, which determines how they perform with much state.
 
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ struct Asked {
     scans: usize,
 }
 
-/// Rows in memory that count what is asked, which of RocksDB would be dear.
+/// Rows in memory that count requests which would be expensive for RocksDB.
 #[derive(Debug, Default)]
 struct Counted {
     rows: MemoryBackend,
@@ -105,7 +105,7 @@ impl Bench {
         }
     }
 
-    /// What was asked of a store since the last look; its name may be given in part.
+    /// The requests to a store since the last call; part of its name is enough.
     fn asked(&self, store: &str) -> Asked {
         let specs = self.task.state.specs();
         let column = specs.iter().position(|spec| spec.name.starts_with(store));
@@ -114,7 +114,7 @@ impl Bench {
         asked.get(column).copied().unwrap_or_default()
     }
 
-    /// Takes these records of each input, and commits.
+    /// Processes these records of each input, and commits.
     fn take(&mut self, inputs: &[&str], records: &[(String, i64, i64)]) {
         let mut builder = BatchBuilder::default();
         for (key, value, time_ms) in records {
@@ -167,7 +167,7 @@ fn suppress_does_not_walk_over_what_has_come_out() {
         .to_with("out", Produced::with(WindowedCodec::new(Utf8, 100), I64));
     let topology = builder.build().expect("a topology");
     let mut bench = Bench::new(&topology, 1 << 20);
-    // A hundred keys a window, ten windows a commit.
+    // A hundred keys per window, ten windows per commit.
     for round in 0..100 {
         let of = |number: i64| (format!("k{}", number % 100), number, round * 1_000 + number);
         let records: Vec<_> = (0..1_000).map(of).collect();

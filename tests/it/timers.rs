@@ -1,4 +1,4 @@
-//! Timers of processors, where the vectors do not look: policies, and what an error undoes.
+//! Timers of processors, beyond the vectors: policies, and what an error undoes.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use marea::{Error, ErrorKind, Result};
 
 type Context<'a> = ProcessorContext<'a, String, i64>;
 
-/// A record sets a timer of its key, its value from now by the wall clock, or takes it back where it is
-/// 0; a value of 13 fails behind that. A timer counts how often it fired; "fails" fails then, and "ends"
-/// takes itself back and sets "next".
+/// A record sets a timer of its key, its value from now by the wall clock, or cancels it if the value is 0; with a
+/// value of 13 it fails after that. A timer counts how often it fired; "fails" fails then, and "ends" cancels
+/// itself and sets "next".
 struct Alarms;
 
 impl Processor for Alarms {

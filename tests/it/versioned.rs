@@ -1,4 +1,4 @@
-//! Versioned tables, for what the vectors do not show.
+//! Versioned tables, for what the vectors do not cover.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ fn a_record_without_a_key_does_not_wait_for_the_table() {
     let found = out.read(&mut driver).expect("reads");
     let values: Vec<_> = found.into_iter().map(|record| record.value).collect();
     assert_eq!(values, [Some("Some(\"9000\") None".to_owned())]);
-    // What waits goes when the input has ended.
+    // What waits is sent when the input has ended.
     driver.drain().expect("drains");
     let found = out.read(&mut driver).expect("reads");
     assert_eq!(found.len(), 2);
