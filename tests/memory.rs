@@ -1,10 +1,10 @@
-//! The memory number is a bound: whatever a topology does, the process stays below it, plus 64 MiB, plus
-//! twice its largest record.
+//! The memory number is a limit: whatever a topology does, the process stays below it, plus 64 MiB, plus twice its
+//! largest record.
 //!
-//! Each case runs in a process of its own, which counts what its allocator gives out and asks the system
-//! for the most that it had resident. Without arguments the cases run at 64 MiB; `--all` runs them at 256
-//! and 1,024 MiB too (`cargo test --release --test memory -- --all`), and prints what
-//! `docs/adr/0014-one-memory-number.md` says.
+//! Each case runs in a process of its own, which counts what its allocator hands out and asks the system for its
+//! peak resident memory. Without arguments the cases run at 64 MiB; `--all` runs them at 256 and 1,024 MiB too
+//! (`cargo test --release --test memory -- --all`), and prints the numbers in
+//! `docs/adr/0014-one-memory-number.md`.
 
 #![allow(
     clippy::expect_used,
@@ -23,10 +23,10 @@ mod feed;
 
 use std::process::{Command, ExitCode};
 
-/// What a child is to run: its number of MiB, the log and the case.
+/// What a child runs: its number of MiB, the log and the case.
 const CHILD: &str = "MAREA_MEMORY_CHILD";
 const MIB: usize = 1 << 20;
-/// What the process may take beside the number: code, stacks, what allocators and RocksDB keep.
+/// What the process may use in addition to the number: code, stacks, what allocators and RocksDB keep.
 const BESIDE_MIB: usize = 64;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! What the brokers do not allow is said within seconds, with its name; what the docs say is enough.
+//! What the brokers do not allow is reported within seconds, by name; the rights in the docs are enough.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub const CASES: &[(&str, OwnCase)] = &[
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Everybody may do what no rule speaks of.
+/// Everybody may do what no rule mentions.
 const SETTINGS: &str = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer;\
 allow.everyone.if.no.acl.found=true";
 
@@ -58,7 +58,7 @@ impl Rules {
         self.broker.url.trim_start_matches("kafka://")
     }
 
-    /// Runs the pipeline under a rule, and returns what it says in the end.
+    /// Runs the pipeline under a rule, and returns its last message.
     fn refusal(&self, rule: &str, resource: &str) -> String {
         self.change(&format!("--add {rule} {resource}"));
         let place = Place::new();
@@ -66,7 +66,7 @@ impl Rules {
         println!("    {}", ended.err.trim());
         let right = "give the application's user the right";
         let named = ended.code == Some(2) && ended.err.contains(right);
-        // Where the client has not said yet which topic it was, the writer is only dead.
+        // If the client has not yet said which topic it was, the writer is only dead.
         let dead = ended.code == Some(1) && ended.err.contains("can write no more");
         assert!(named || dead, "{ended:#?}");
         self.change(&format!("--remove --force {resource}"));
@@ -74,7 +74,7 @@ impl Rules {
     }
 }
 
-/// On a broker of its own: rules are not for other tests to bear.
+/// On a broker of its own, so that the rules do not affect other tests.
 fn what_is_not_allowed_is_named() {
     let rules = Rules::of(Broker::own(SETTINGS).expect("a broker with rules"));
     let log = rules.broker.log();
@@ -107,7 +107,7 @@ fn what_is_not_allowed_is_named() {
     assert!(said.contains("opening writer ocean-"), "{said}");
 }
 
-/// The commands that the page for operators names, for a user of this test.
+/// The commands on the page for operators, for a user of this test.
 fn rights(application: &str) -> Vec<String> {
     let page = include_str!("../../docs/operating.md");
     let commands = page
@@ -122,7 +122,7 @@ fn rights(application: &str) -> Vec<String> {
     commands.map(ours).collect()
 }
 
-/// Everybody but the tests themselves may do only what a rule says.
+/// Everybody except the tests themselves may do only what a rule allows.
 fn the_rights_in_the_docs_are_enough() {
     let rules = Rules::of(
         Broker::secure(

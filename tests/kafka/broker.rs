@@ -14,20 +14,20 @@ use marea::log::{KafkaLog, Log};
 
 use crate::proxy::Proxy;
 
-/// A broker, stopped when it is dropped unless it was there before.
+/// A broker, stopped when dropped unless it was running before.
 pub struct Broker {
     pub url: String,
     directory: Option<tempfile::TempDir>,
-    /// Whether it has forgotten a transaction since it was made, as far as anybody looked.
+    /// Whether it has forgotten a transaction since it was created, as far as was checked.
     has_forgotten: AtomicBool,
-    /// What clients have to go through, one for each broker.
+    /// The proxies that clients connect through, one per broker.
     pub proxies: Vec<Proxy>,
 }
 
-/// Where the proxy of a broker listens, so many ports after it.
+/// The offset of a proxy's port from its broker's port.
 const PROXY: u16 = 3;
 
-/// How a cluster is to be.
+/// The configuration of a cluster.
 #[derive(Default)]
 struct Plan<'a> {
     /// More settings: `name=value;name=value`.
@@ -36,14 +36,14 @@ struct Plan<'a> {
     is_proxied: bool,
 }
 
-/// How often brokers may forget a transaction before that is a failure.
+/// How often brokers may forget a transaction before that counts as a failure.
 const ATTEMPTS: u32 = 4;
 
-/// Tries a case in which brokers are killed. On brokers that have forgotten a transaction its failure proves
-/// nothing, and it is tried again.
+/// Tries a case in which brokers are killed. If brokers have forgotten a transaction, a failure of the case proves
+/// nothing, and it is retried.
 ///
 /// # Panics
-/// When the case fails on others, or has had this excuse too often.
+/// If the case fails although no transaction was forgotten, or has had this excuse too often.
 pub fn tried(mut case: impl FnMut() -> Outcome) {
     for _ in 0..ATTEMPTS {
         match case() {
@@ -54,11 +54,11 @@ pub fn tried(mut case: impl FnMut() -> Outcome) {
     panic!("the brokers have forgotten a transaction {ATTEMPTS} times");
 }
 
-/// What a panic holds that no forgotten transaction explains: it keeps others waiting, or loses records, but
-/// ends nobody.
+/// The payload of a panic that a forgotten transaction cannot explain: one makes others wait, or loses records, but
+/// ends no process.
 pub struct Inexcusable;
 
-/// What a case came to that did not fail.
+/// The outcome of a case that did not fail.
 pub enum Outcome {
     Passed,
     /// It failed on brokers that have forgotten a transaction.
@@ -66,7 +66,7 @@ pub enum Outcome {
 }
 
 impl Broker {
-    /// What a case came to that killed these brokers: see [`tried`].
+    /// The outcome of a case that killed these brokers: see [`tried`].
     pub fn outcome(&self, case: impl FnOnce()) -> Outcome {
         match catch_unwind(AssertUnwindSafe(case)) {
             Ok(()) => Outcome::Passed,
@@ -77,7 +77,7 @@ impl Broker {
         }
     }
 
-    /// `Err` says why there can be none.
+    /// `Err` gives the reason why there can be none.
     pub fn start() -> Result<Self, String> {
         if let Ok(address) = std::env::var("MAREA_KAFKA") {
             let broker = Self {
@@ -109,7 +109,7 @@ impl Broker {
         )
     }
 
-    /// A cluster that clients reach through a proxy for each broker.
+    /// A cluster that clients reach through one proxy per broker.
     pub fn proxied(brokers: u32) -> Result<Self, String> {
         let plan = Plan {
             is_proxied: true,
@@ -118,7 +118,7 @@ impl Broker {
         Self::start_own(brokers, Self::directory_of_its_own()?, plan)
     }
 
-    /// A broker in a directory that is there already.
+    /// A broker on an existing directory.
     pub fn within(directory: tempfile::TempDir, settings: &str) -> Result<Self, String> {
         let plan = Plan {
             settings,
@@ -131,7 +131,7 @@ impl Broker {
         tempfile::tempdir().map_err(|error| error.to_string())
     }
 
-    /// A broker of our own that listens with TLS and SASL too, see `scripts/kafka`.
+    /// A broker of our own that also listens with TLS and SASL, see `scripts/kafka`.
     pub fn secure(settings: &str) -> Result<Self, String> {
         let plan = Plan {
             settings,
@@ -159,7 +159,7 @@ impl Broker {
             .env("KAFKA_SETTINGS", plan.settings)
             .env("KAFKA_SECURE", said(plan.is_secure))
             .env("KAFKA_PROXIED", said(plan.is_proxied))
-            // Three fit where one does.
+            // Smaller, so that three fit.
             .env("KAFKA_HEAP", if brokers == 1 { "512m" } else { "320m" })
             .output()
             .map_err(|error| error.to_string())?;
@@ -185,7 +185,7 @@ impl Broker {
         })
     }
 
-    /// The tests delete every topic: a broker that somebody else works with must not be given by mistake.
+    /// The tests delete every topic: a broker that is in use must not be passed by mistake.
     fn refuse_topics_of_others(&self) {
         let topics = self.log().topic_names().expect("names");
         assert!(
@@ -196,7 +196,7 @@ impl Broker {
         );
     }
 
-    /// Where it listens so many ports after the first.
+    /// The address of a broker, given the offset of its port from the first.
     pub fn address(&self, after: u16) -> String {
         let (host, port) = self.url.rsplit_once(':').expect("a port");
         let port: u16 = port.parse().expect("a number");
@@ -207,7 +207,7 @@ impl Broker {
         Arc::new(KafkaLog::connect(&self.url, SystemEnv::shared()).expect("the broker answers"))
     }
 
-    /// A log without topics, and without the group that the conformance suite uses.
+    /// A log without topics, and without the conformance suite's group.
     pub fn fresh_log(&self) -> Arc<dyn Log> {
         let log = self.log();
         let names = log.topic_names().expect("names");
@@ -221,12 +221,12 @@ impl Broker {
         log
     }
 
-    /// Stops its process for a while, as a long pause of its machine would. `false` if it is not ours.
+    /// Stops its process for a while, like a long pause of its machine. `false` if it is not ours.
     pub fn stall(&self, pause: Duration) -> bool {
         self.stall_broker(1, pause)
     }
 
-    /// The same, of one of several.
+    /// Like [`Broker::stall`], for one of several.
     pub fn stall_broker(&self, number: u32, pause: Duration) -> bool {
         let Some(directory) = self.directory() else {
             return false;
@@ -243,7 +243,7 @@ impl Broker {
         true
     }
 
-    /// Whether a broker's process is there.
+    /// Whether a broker's process exists.
     pub fn is_alive(&self, number: u32) -> bool {
         let directory = self.directory().expect("a broker of our own");
         let pid = std::fs::read_to_string(directory.join(format!("broker{number}.pid")));
@@ -252,10 +252,10 @@ impl Broker {
         signalled.is_ok_and(|output| output.status.success())
     }
 
-    /// Kills a broker of our own as a crash would, or starts it again on its data.
+    /// Kills a broker of our own as a crash would, or restarts it on its data.
     pub fn tell(&self, verb: &str, number: u32) {
         let directory = self.directory().expect("a broker of our own");
-        // A broker that starts begins its log anew.
+        // A restarted broker begins a new log file.
         self.has_forgotten_a_transaction();
         let mut script = script();
         let told = script.arg(verb).arg(directory).arg(number.to_string());
@@ -266,7 +266,7 @@ impl Broker {
         );
     }
 
-    /// Starts all brokers again at once: none is ready before most of them are.
+    /// Restarts all brokers at once: none is ready before most of them are.
     pub fn restart_all(&self, brokers: u32) {
         std::thread::scope(|scope| {
             for number in 1..=brokers {
@@ -275,10 +275,10 @@ impl Broker {
         });
     }
 
-    /// Whether brokers of our own have forgotten a transaction. While it starts, Kafka 4.3.0 may take the
-    /// partitions of one whose commit had begun for deleted ones, and writes no markers: whoever reads them
-    /// waits for ever, or loses what was committed when the next transaction of the same producer is
-    /// aborted. No client can mend that. The brokers' logs say so.
+    /// Whether brokers of our own have forgotten a transaction. While starting, Kafka 4.3.0 may mistake the
+    /// partitions of a transaction whose commit had begun for deleted ones, and write no markers: whoever reads
+    /// them waits forever, or loses what was committed when the next transaction of the same producer is aborted.
+    /// No client can repair that. The brokers' logs report it.
     pub fn has_forgotten_a_transaction(&self) -> bool {
         let Some(directory) = self.directory() else {
             return false;
@@ -293,7 +293,7 @@ impl Broker {
         self.has_forgotten.load(Ordering::Relaxed)
     }
 
-    /// Where its data is, if it is our own.
+    /// The directory of its data, if it is our own.
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_ref().map(tempfile::TempDir::path)
     }
@@ -314,10 +314,10 @@ pub fn script() -> Command {
     Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka"))
 }
 
-/// A port with nobody on it, nor on the next five, which the controller and secured listeners take; for
-/// each broker, ten apart. Below those that the system gives to outgoing connections: a client that looks for a
-/// broker which was killed may be given the very port it looks for, is connected with itself, and the broker finds
-/// its port taken.
+/// A port that is free, as are the next five, which the controller and secured listeners take; for each broker,
+/// ten apart. Below those that the system gives to outgoing connections: a client that looks for a killed broker
+/// might be given the very port it looks for, would be connected with itself, and the broker would find its port
+/// taken.
 fn free_port(brokers: u32) -> u16 {
     let span = 10 * (brokers as u16 - 1) + 5;
     loop {

@@ -1,4 +1,4 @@
-//! Three brokers, of which any may die: what was written stays, and the application goes on.
+//! Three brokers, any of which may die: what was written stays, and the application continues.
 
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,14 @@ pub const CASES: &[(&str, OwnCase)] = &[
     ),
 ];
 
-/// Readings a second: all of them take about 50 s.
+/// Readings per second: all of them take about 50 s.
 const RATE: &str = "500";
-/// How long the application works before a broker dies.
+/// How long the application runs before a broker dies.
 const CALM: Duration = Duration::from_secs(3);
-/// How long a broker is away: the cluster has had to find new leaders and coordinators.
+/// How long a broker is down: the cluster has had to find new leaders and coordinators.
 const AWAY: Duration = Duration::from_secs(9);
 
-/// Leaders, coordinators of groups and of transactions move with each death; the results do not change.
+/// Leaders and coordinators of groups and transactions move with each death; the results do not change.
 fn each_of_three_brokers_dies_in_turn() {
     let expected = undisturbed();
     let cluster = Broker::cluster(3, "").expect("three brokers");
@@ -61,7 +61,7 @@ fn each_of_three_brokers_dies_in_turn() {
 
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Polls until the reader has come so far; the error, if there is one.
+/// Polls until the reader has reached the position; returns the error, if there is one.
 fn read_to(reader: &mut dyn Reader, place: &TopicPartition, position: i64) -> marea::Result<()> {
     let until = Instant::now() + DEADLINE;
     while reader.position(place).expect("assigned") < position {
@@ -72,8 +72,8 @@ fn read_to(reader: &mut dyn Reader, place: &TopicPartition, position: i64) -> ma
     Ok(())
 }
 
-/// The one replica that has all records dies, and one that lags behind is made the leader: what was read and is
-/// no longer there is an error, whatever comes in its place.
+/// The only replica that has all records dies, and one that lags behind becomes the leader: records that were read
+/// and no longer exist are reported as an error, whatever replaces them.
 fn what_an_unclean_election_cuts_off_is_told() {
     let cluster = Broker::cluster(3, "").expect("three brokers");
     let mut config = ClientConfig::new();

@@ -1,4 +1,4 @@
-//! Cases of Kafka's own.
+//! Cases that only Kafka has.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -82,7 +82,7 @@ pub fn commit(writer: &mut dyn Writer, partitions: &[u32], records: usize) {
     assert!(receipt.is_some());
 }
 
-/// Whether the new topic is shorter than the position or longer: no record of it is dropped in silence.
+/// Whether the new topic is shorter than the position or longer: no record of it is dropped silently.
 fn a_topic_that_is_made_anew_while_it_is_read_is_noticed(broker: &Broker) {
     for records in [2, 200] {
         let log = broker.fresh_log();
@@ -99,7 +99,7 @@ fn a_topic_that_is_made_anew_while_it_is_read_is_noticed(broker: &Broker) {
                 .expect("readable");
             assert!(Instant::now() < until, "it reads");
         }
-        // By another process, which shares nothing with the reader.
+        // As another process would, which shares nothing with the reader.
         let other = broker.log();
         other.delete_topics(&["t".to_owned()]).expect("deleted");
         create(&*other).expect("created");
@@ -119,7 +119,7 @@ fn a_topic_that_is_made_anew_while_it_is_read_is_noticed(broker: &Broker) {
     }
 }
 
-/// How long one takes is printed; `make compare` measures it.
+/// The time of one commit is printed; `make compare` measures it.
 fn commits_of_few_and_of_many_records_are_taken_one_after_the_other(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 4)])
@@ -141,12 +141,12 @@ fn commits_of_few_and_of_many_records_are_taken_one_after_the_other(broker: &Bro
             times[count - 1]
         );
     }
-    // What is read has gaps where the markers of transactions are; none of the records is missing.
+    // The offsets read have gaps where the markers of transactions are; no record is missing.
     let read = log.records::<String, Vec<u8>>("t").expect("read");
     assert_eq!(read.len(), 4 * (1 + 50 + 5 * 10_000));
 }
 
-/// Behind the last record of a transaction is its marker, which takes an offset.
+/// After the last record of a transaction comes its marker, which takes an offset.
 fn lag_reaches_0(broker: &Broker) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
@@ -191,11 +191,11 @@ fn threads() -> BTreeMap<String, i64> {
 }
 
 /// Each client has threads for itself and for each connection, so there should be few clients: a reader, a writer
-/// and a member for each worker, one for questions, one for the group's offsets, a spare reader.
+/// and a member for each worker, one for requests, one for the group's offsets, a spare reader.
 fn four_idle_workers_have_few_threads(broker: &Broker) {
     const CLIENTS: i64 = 3 * 4 + 3;
-    /// Of the clients about four each; ours: the workers, those that read rows, those that restore, a writer's
-    /// and a member's for each worker, and some that watch.
+    /// About four for each client; ours: the workers, those that read rows, those that restore, a writer's and a
+    /// member's for each worker, and some that watch.
     const THREADS: i64 = 4 * CLIENTS + 26;
     let before = threads();
     let log = prepared(broker);
@@ -216,7 +216,7 @@ fn four_idle_workers_have_few_threads(broker: &Broker) {
     };
     let mut running = start(directory.path());
     running.close(Duration::from_secs(30)).expect("closed");
-    // Without its rows, so that those that restore have had readers.
+    // Without its rows, so that the restoring threads have had readers.
     for entry in std::fs::read_dir(directory.path()).expect("readable") {
         let path = entry.expect("an entry").path();
         std::fs::remove_dir_all(path).expect("deleted");

@@ -1,4 +1,4 @@
-//! The other clients that the broker is shared with, each a program of its own in `clients/`.
+//! Other clients that share the broker, each a program of its own in `clients/`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use marea::base::Header;
 
 use crate::broker::script;
 
-/// What the Python clients need; the last three are their codecs.
+/// The packages that the Python clients need; the last three are their codecs.
 const PACKAGES: &[&str] = &[
     "kafka-python==3.0.12",
     "confluent-kafka==2.16.1",
@@ -17,7 +17,7 @@ const PACKAGES: &[&str] = &[
     "zstandard==0.25.0",
 ];
 
-/// A record as these programs see it; `clients/Clients.java` says how it is written as a line.
+/// A record as these programs see it; `clients/Clients.java` describes how it is written as a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub partition: u32,
@@ -82,12 +82,12 @@ pub struct Client {
     /// Whether it can write a header without a value.
     pub writes_null_headers: bool,
     command: Vec<String>,
-    /// Its compiled program, while it is needed.
+    /// The directory of its compiled program, kept while it is needed.
     _directory: Option<tempfile::TempDir>,
 }
 
 impl Client {
-    /// Compiles the Java client against the broker's jars. `Err` says why there is none.
+    /// Compiles the Java client against the broker's jars. `Err` gives the reason why it cannot.
     pub fn java() -> Result<Self, String> {
         let jars = answer(script().arg("jars"))?;
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -109,8 +109,8 @@ impl Client {
         })
     }
 
-    /// kafka-python and confluent-kafka, which pip installs into the user's cache if they are not
-    /// there yet. `Err` says why there are none.
+    /// kafka-python and confluent-kafka, which pip installs into the user's cache if they are missing. `Err` gives
+    /// the reason why it cannot.
     pub fn python() -> Result<[Self; 2], String> {
         let python = environment()?;
         let client = |name, program: &str| Self {
@@ -127,7 +127,8 @@ impl Client {
         ])
     }
 
-    /// Writes the records to `topic-codec` for each codec, where the client's partitioner wants them.
+    /// Writes the records to `topic-codec` for each codec, to the partitions that the client's partitioner
+    /// chooses.
     pub fn write(&self, address: &str, topic: &str, codecs: &[&str], records: &[Line]) {
         let input: String = records.iter().map(Line::print).collect();
         let words = ["write", address, topic]
@@ -142,7 +143,7 @@ impl Client {
         output.lines().map(Line::parse).collect()
     }
 
-    /// Runs the program with these words; fails if it does.
+    /// Runs the program with these arguments; panics if the program fails.
     pub fn run(&self, words: &[&str], input: &str) -> String {
         let (program, first) = self.command.split_first().expect("a program");
         let mut child = Command::new(program)
@@ -175,7 +176,7 @@ fn environment() -> Result<PathBuf, String> {
     let cache = cache
         .ok_or("neither XDG_CACHE_HOME nor HOME is set")?
         .join("marea");
-    // Named after what is in it, so that other versions get another one.
+    // Named after its contents, so that other versions get another one.
     let names = PACKAGES.join(" ");
     let hash = marea::base::murmur2(names.as_bytes()) as u32;
     let directory = cache.join(format!("clients-{hash:08x}"));
@@ -188,13 +189,13 @@ fn environment() -> Result<PathBuf, String> {
     let mut pip = Command::new(python(&directory));
     pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES);
     answer(&mut pip).inspect_err(|_| {
-        // Half an environment would be taken for a whole one.
+        // Half an environment would be mistaken for a complete one.
         let _gone = std::fs::remove_dir_all(&directory);
     })?;
     Ok(python(&directory))
 }
 
-/// What a command prints; `Err` says which one failed, and what it complained of.
+/// The output of a command; `Err` gives the command that failed, and its error output.
 fn answer(command: &mut Command) -> Result<String, String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command

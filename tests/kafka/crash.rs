@@ -53,11 +53,11 @@ pub const CASES: &[(&str, Case)] = &[
     ),
 ];
 
-/// Set for a child process: what it is to run.
+/// Set for a child process: what to run.
 pub const CHILD: &str = "MAREA_TEST_KAFKA_CHILD";
 
 const DEADLINE: Duration = Duration::from_secs(90);
-/// How long sessions and transactions of processes that crash last, in milliseconds: whoever waited for one of them
+/// How long sessions and transactions of crashed processes last, in milliseconds: whoever waited for one of them
 /// would miss the deadline.
 const OUTLASTS_MS: u64 = 600_000;
 const PARTITIONS: u32 = 2;
@@ -77,7 +77,7 @@ pub fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
         .settings(settings())
 }
 
-/// A group of its own for each directory: an earlier one may still have members.
+/// A group of its own for each directory: an earlier group may still have members.
 pub fn id_of(directory: &Path) -> String {
     let name = directory.file_name().expect("a name").to_string_lossy();
     name.trim_start_matches('.').to_owned()
@@ -122,7 +122,7 @@ pub fn check(directory: &Path, log: Arc<dyn Log>) {
     assert_eq!(pairs().count(), 0, "the changelogs tell another state");
 }
 
-/// What a partition holds, for whoever looks why a test failed.
+/// Prints what a partition holds, to find out why a test failed.
 fn print_records(log: &dyn Log, partition: &TopicPartition) {
     let end = log.end_offset(partition, Isolation::ReadUncommitted);
     let end = end.expect("an end");
@@ -151,7 +151,8 @@ fn an_application_is_exactly_once(broker: &Broker) {
     check(directory.path(), log);
 }
 
-/// A process sleeps in the middle of its work for longer than its session; another takes over, and the
+/// A process sleeps in the middle of its work for longer than its session; another one takes over, and the first
+/// wakes up.
 /// first wakes up.
 fn a_process_that_wakes_up_late_does_no_harm(broker: &Broker) {
     let log = prepared(broker);
@@ -255,8 +256,7 @@ fn at_least_once_state_never_runs_ahead_of_its_input(broker: &Broker) {
     crash_at(broker, &steps, "at_least_once");
 }
 
-/// Crashes at each step in turn, on the same data; then it must work again soon, and as if nothing had
-/// happened.
+/// Crashes at each step in turn, on the same data; each time it must soon work again, as if nothing had happened.
 fn crash_at(broker: &Broker, steps: &[(&str, u32)], guarantee: &str) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
@@ -300,7 +300,7 @@ fn crash_at(broker: &Broker, steps: &[(&str, u32)], guarantee: &str) {
     }
 }
 
-/// At least once the sums are by sensor, which needs no repartition and half of the tasks.
+/// With at least once, the sums are by sensor, which needs no repartition and half of the tasks.
 fn at_once(guarantee: &str) -> usize {
     1 + usize::from(guarantee == "at_least_once")
 }
@@ -345,7 +345,7 @@ impl Hooks for AbortAt {
     }
 }
 
-/// What a child process does.
+/// What a child process runs.
 pub fn child(plan: &str) {
     let parts: Vec<&str> = plan.split('|').collect();
     let [url, directory, point, guarantee, nth] = parts[..] else {

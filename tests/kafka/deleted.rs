@@ -1,4 +1,4 @@
-//! Internal topics and offsets that somebody deletes, disks that are full, clocks that jump.
+//! Internal topics and offsets that somebody deletes, full disks, and clocks that jump.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -63,13 +63,13 @@ fn wait_for_records(running: &Application, records: u64) {
 
 fn drain(running: &Application) {
     let until = Instant::now() + DEADLINE;
-    // A drain that took too long goes on with the next call.
+    // A drain that took too long continues with the next call.
     while let Err(error) = running.drain(SOON) {
         assert!(Instant::now() < until, "drained: {error}");
     }
 }
 
-/// It holds nothing. Members lose their places, make it anew, and go on from what is committed.
+/// The topic holds nothing. Members lose their places, create it again, and continue from what is committed.
 fn a_deleted_topic_of_tasks_is_made_anew(broker: &Broker) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
@@ -84,15 +84,15 @@ fn a_deleted_topic_of_tasks_is_made_anew(broker: &Broker) {
     check(directory.path(), log);
 }
 
-/// State that cannot be kept is not made: the application ends and names what is missing. It does so before
-/// it has committed anything on top.
+/// State that cannot be kept is not created: the application ends and names what is missing. It does so before it
+/// has committed anything more.
 fn a_deleted_changelog_ends_the_application_with_its_name(broker: &Broker) {
     ends_without(broker, |name| {
         name.ends_with("-changelog") && !name.contains("-task-")
     });
 }
 
-/// What was on its way is lost, and nobody goes on as if it were not.
+/// The records in transit are lost, and nobody continues as if they were not.
 fn a_deleted_repartition_topic_ends_the_application_with_its_name(broker: &Broker) {
     ends_without(broker, |name| name.ends_with("-repartition"));
 }
@@ -120,7 +120,7 @@ fn ends_without(broker: &Broker, is_it: impl Fn(&str) -> bool) {
     assert!(error.to_string().contains(topic), "{error}");
 }
 
-/// An application without offsets beside changelogs would count everything again: it refuses to start.
+/// An application without offsets but with changelogs would count everything again: it refuses to start.
 fn deleted_offsets_are_not_taken_for_a_beginning(broker: &Broker) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
@@ -169,7 +169,7 @@ impl Small {
         mounted.then(|| Self(at.to_owned()))
     }
 
-    /// Takes all that is left of it, until that is given back.
+    /// Uses up its free space, until that is released.
     fn fill(&self) {
         let ballast = std::fs::File::create(self.0.join("ballast"));
         let mut ballast = ballast.expect("a file");
@@ -191,8 +191,8 @@ impl Drop for Small {
     }
 }
 
-/// Brokers of a full disk end by themselves. The application waits, and goes on once there is room and the
-/// broker was started again.
+/// Brokers with a full disk end by themselves. The application waits, and continues once there is space and the
+/// broker was restarted.
 fn a_brokers_disk_is_full_and_has_room_again() {
     tried(|| {
         let place = tempfile::tempdir().expect("a directory");
@@ -202,7 +202,7 @@ fn a_brokers_disk_is_full_and_has_room_again() {
             println!("    not done: no permission to mount");
             return crate::broker::Outcome::Passed;
         };
-        // Its segments are not larger than the disk.
+        // Its segments are no larger than the disk.
         let settings = "log.segment.bytes=8388608;log.index.size.max.bytes=65536;\
                         offsets.topic.segment.bytes=4194304;transaction.state.log.segment.bytes=4194304;\
                         log.initial.task.delay.ms=500";
@@ -240,7 +240,7 @@ fn the_disk_is_full(broker: &Broker, disk: &Small) {
     check(directory.path(), log);
 }
 
-/// The real world, but for a wall clock that somebody sets.
+/// The real environment, except for a wall clock that somebody sets.
 #[derive(Debug)]
 struct Jumping {
     real: Arc<SystemEnv>,
@@ -269,8 +269,8 @@ impl Env for Jumping {
     }
 }
 
-/// Neither while it runs nor between two runs: a second one that begins a day before the first ended has its
-/// places and offsets all the same.
+/// Neither while it runs nor between two runs: a second one that begins a day before the first ended still has its
+/// places and offsets.
 fn clocks_that_jump_change_nothing(broker: &Broker) {
     const HOUR_MS: i64 = 3_600_000;
     prepared(broker);

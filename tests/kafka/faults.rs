@@ -93,7 +93,7 @@ fn commit_as(log: &dyn Log, writer: &str, token: MemberToken) -> Result<(), Comm
     Ok(())
 }
 
-/// Two logs know nothing of each other, as two processes: the group's coordinator tells them apart.
+/// Two logs know nothing of each other, like two processes: the group's coordinator distinguishes them.
 fn the_brokers_refuse_a_zombie(broker: &Broker) {
     let (one, other) = (broker.fresh_log(), broker.log());
     one.create_topics(&[TopicSpec::new("t", 1)])
@@ -112,8 +112,7 @@ fn the_brokers_refuse_a_zombie(broker: &Broker) {
     after.leave();
 }
 
-/// Numbers are committed one after another while the broker stalls: each is there once, whatever the
-/// answers were.
+/// Numbers are committed one after another while the broker stalls: each is there once, whatever the answers were.
 fn a_broker_that_stalls_leaves_no_doubt(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 1)])
@@ -224,7 +223,7 @@ fn the_broker_is_away(broker: &Broker, seconds: u64, transaction_ms: u64) {
     std::thread::sleep(Duration::from_secs(seconds));
     broker.tell("restart", 1);
     let until = Instant::now() + DEADLINE;
-    // A drain that took too long goes on with the next call.
+    // A drain that took too long continues with the next call.
     while let Err(error) = running.drain(SOON) {
         let in_vain = broker.has_forgotten_a_transaction() || Instant::now() > until;
         assert!(!in_vain, "drained: {error}");
@@ -234,7 +233,7 @@ fn the_broker_is_away(broker: &Broker, seconds: u64, transaction_ms: u64) {
     check(directory.path(), log);
 }
 
-/// What nobody ends holds up whoever asks for the group's offsets, and is named.
+/// A transaction that nobody ends holds up whoever asks for the group's offsets, and is named.
 fn a_transaction_that_stays_open_is_named(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 1)])

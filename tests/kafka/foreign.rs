@@ -17,7 +17,7 @@ pub const CASES: &[(&str, Case)] = &[(
     ten_kills_leave_each_row_joined,
 )];
 
-/// What a child process is told that runs the join.
+/// The plan of a child process that runs the join.
 pub const PLAN: &str = "foreign";
 
 const DEADLINE: Duration = Duration::from_secs(120);

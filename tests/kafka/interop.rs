@@ -1,5 +1,5 @@
-//! Other clients of the same brokers: what they write we read, what we write they read, and each key
-//! has the same partition for all; what Kafka Streams keeps in its internal topics, so do we.
+//! Other clients of the same brokers: we read what they write, they read what we write, and each key has the same
+//! partition for all; our internal topics contain what those of Kafka Streams do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -37,10 +37,10 @@ pub const CASES: &[(&str, Case)] = &[
 
 const PARTITIONS: u32 = 5;
 const DEADLINE: Duration = Duration::from_secs(30);
-/// All that Kafka has.
+/// All codecs of Kafka.
 const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 
-/// Loud, and a failure where the tests must run.
+/// Prints that something is skipped; a failure where the tests must run.
 fn skip(what: &str, why: &str) {
     eprintln!("\nSKIPPED: nothing was exchanged with {what}: {why}\n");
     let required = std::env::var_os("MAREA_CLIENTS_REQUIRED").is_some();
@@ -51,7 +51,7 @@ fn address(broker: &Broker) -> &str {
     broker.url.trim_start_matches("kafka://")
 }
 
-/// Every shape of record, told apart by its timestamp. librdkafka takes 0 for "now", hence from 1 on.
+/// Every shape of record, distinguished by its timestamp. librdkafka takes 0 for "now", hence from 1 on.
 fn records() -> Vec<Line> {
     let header = |name: &str, value: Option<&[u8]>| Header {
         key: name.into(),
@@ -73,7 +73,7 @@ fn records() -> Vec<Line> {
             headers,
         });
     };
-    // Keys of each length modulo four, which the hash treats apart, and of bytes above 127.
+    // Keys of each length modulo four, which the hash treats differently, and of bytes above 127.
     for length in 0..40 {
         let key: Vec<u8> = (0..length)
             .map(|at| (at * 37 + length * 11) as u8)
@@ -109,7 +109,7 @@ fn sorted(mut records: Vec<Line>) -> Vec<Line> {
     records
 }
 
-/// Records that have no key are anywhere.
+/// Records without a key may be in any partition.
 fn assert_equal(found: Vec<Line>, expected: &[Line], what: &str) {
     let found = sorted(found);
     assert_eq!(found.len(), expected.len(), "{what}");
@@ -129,7 +129,7 @@ fn topic_partitions(topic: &str, partitions: u32) -> Vec<TopicPartition> {
         .collect()
 }
 
-/// All that our reader finds in a topic, in order within partitions.
+/// Everything that our reader finds in a topic, in order within partitions.
 fn read(log: &dyn Log, topic: &str, partitions: u32) -> marea::Result<Vec<Line>> {
     let partitions = topic_partitions(topic, partitions);
     let ends = log.end_offsets(&partitions, Isolation::ReadCommitted)?;
@@ -216,7 +216,7 @@ fn both_ways(broker: &Broker, client: &Client) {
     assert_equal(found, &records, &format!("ours by {}", client.name));
 }
 
-/// Readings of words: key, word, timestamp. Near now, since brokers delete by the age of records.
+/// Readings of words: key, word, timestamp. Close to now, since brokers delete by the age of records.
 fn words(now_ms: i64, partitions: u32) -> Vec<Line> {
     const WORDS: &[&str] = &["tide", "swell", "ebb", "flood", "neap", "spring", "bore"];
     let word = |number: i64| {
@@ -237,7 +237,7 @@ fn words(now_ms: i64, partitions: u32) -> Vec<Line> {
     (0..600).map(word).collect()
 }
 
-/// The twin of `Clients.streams`.
+/// The counterpart of `Clients.streams`.
 fn run_ours(broker: &Broker, application: &str, input: &str, records: u64) {
     let builder = StreamBuilder::new();
     let words = builder
@@ -258,7 +258,7 @@ fn run_ours(broker: &Broker, application: &str, input: &str, records: u64) {
         .log(broker.log())
         .state_directory(directory.path())
         .settings(Settings {
-            // So that more than the last row of each key comes to the changelog.
+            // So that more than the last row of each key gets to the changelog.
             commit_interval_ms: 5,
             records_per_step: 20,
             ..Settings::default()
@@ -266,7 +266,7 @@ fn run_ours(broker: &Broker, application: &str, input: &str, records: u64) {
         .start()
         .expect("started");
     let started = Instant::now();
-    // Each record is taken before and behind the repartition. No drain, which would close windows.
+    // Each record is read before and after the repartition. No drain, which would close windows.
     while running.snapshot().records < 2 * records {
         assert!(started.elapsed() < DEADLINE, "{:?}", running.snapshot());
         std::thread::sleep(Duration::from_millis(20));
@@ -282,14 +282,14 @@ fn rows(changelog: &[Line]) -> BTreeMap<(u32, Option<&[u8]>), &Line> {
         .collect()
 }
 
-/// Some order of records, all of a record but its headers.
+/// An arbitrary order of records, by everything except headers.
 fn order_of(line: &Line) -> (u32, i64, Option<&[u8]>, Option<&[u8]>) {
     let (key, value) = (line.key.as_deref(), line.value.as_deref());
     (line.partition, line.timestamp_ms, key, value)
 }
 
-/// With one upstream task the order in the repartition topic is the input's. With two it is anybody's,
-/// and ours mark their clocks by a header, which theirs do not have.
+/// With one upstream task the order in the repartition topic is the input's. With two it is arbitrary, and ours
+/// mark their clocks by a header, which those of Kafka Streams do not have.
 fn the_same_topics_as_kafka_streams(broker: &Broker, client: &Client, partitions: u32) {
     let log = broker.fresh_log();
     let spec = TopicSpec::new("words", partitions);
@@ -322,7 +322,7 @@ fn the_same_topics_as_kafka_streams(broker: &Broker, client: &Client, partitions
     if partitions > 1 {
         let clocks = |line: &Line| line.headers.iter().all(|header| header.key == CLOCK_HEADER);
         assert!(our_words.iter().all(clocks), "{our_words:?}");
-        // A clock alone, for who would not hear of it otherwise.
+        // A record that only carries a clock, for readers that would not learn it otherwise.
         our_words.retain(|line| line.key.is_some());
         our_words.iter_mut().for_each(|line| line.headers.clear());
         for words in [&mut our_words, &mut their_words] {
@@ -336,7 +336,7 @@ fn the_same_topics_as_kafka_streams(broker: &Broker, client: &Client, partitions
         assert_eq!(their_rows.len(), count, "{changelog}");
         assert_eq!(rows(&our_rows), rows(&their_rows), "{changelog}");
         if partitions == 1 {
-            // They write each put, we the last of a commit: each record of ours is one of theirs.
+            // Kafka Streams writes each put, we write the last of a commit: each of our records is one of theirs.
             let puts: BTreeSet<_> = their_rows.iter().map(order_of).collect();
             let strange = our_rows.iter().find(|line| !puts.contains(&order_of(line)));
             assert!(strange.is_none(), "{changelog}: {strange:?}");

@@ -1,8 +1,9 @@
 //! The Kafka backend on a real broker: `cargo test --release --test kafka`.
 //!
-//! Starts a broker with `scripts/kafka`, on loopback and in a temporary directory, and stops it at the
-//! end. `MAREA_KAFKA=HOST:PORT` names one that runs already: the tests delete all its topics, so it must
-//! have none, or `MAREA_KAFKA_DELETE_TOPICS` must say that nobody needs them. Where there is no Java the tests are skipped, and that is said.
+//! Starts a broker with `scripts/kafka`, on loopback and in a temporary directory, and stops it at the end.
+//! `MAREA_KAFKA=HOST:PORT` names one that is already running: the tests delete all its topics, so it must have
+//! none, or `MAREA_KAFKA_DELETE_TOPICS` must confirm that they may be deleted. Without Java the tests are skipped,
+//! and say so.
 
 #![allow(
     clippy::expect_used,
@@ -64,8 +65,8 @@ use broker::Broker;
 use cases::{Case, OwnCase};
 use marea::log::conformance::CASES;
 
-/// Set for the process that runs the cases with brokers of their own, beside those on the common broker: either
-/// kind waits for brokers most of the time.
+/// Set for the process that runs the cases with brokers of their own, in parallel with those on the common broker:
+/// both kinds wait for brokers most of the time.
 const OWN: &str = "MAREA_KAFKA_OWN_CASES";
 
 const COMMON_CASES: [&[(&str, Case)]; 15] = [
@@ -130,7 +131,7 @@ fn main() -> ExitCode {
         Ok(broker) => broker,
         Err(why) => {
             eprintln!("\nSKIPPED: the tests on a real Kafka did not run: {why}\n");
-            // Where the tests must run, being skipped is a failure.
+            // Where the tests must run, skipping them is a failure.
             let required = std::env::var_os("MAREA_KAFKA_REQUIRED").is_some();
             return ExitCode::from(u8::from(required));
         }
@@ -160,7 +161,7 @@ fn main() -> ExitCode {
     results.said()
 }
 
-/// Starts the cases that have brokers of their own, if any is wanted. They write where this process does.
+/// Starts the cases that have brokers of their own, if any is selected. They write to this process's output.
 fn own_cases(broker: &Broker, results: &Results, arguments: &[String]) -> Option<Child> {
     let mut names = OWN_CASES.into_iter().flatten().map(|(name, _)| name);
     if !names.any(|name| results.is_wanted(name)) {
@@ -175,9 +176,9 @@ fn own_cases(broker: &Broker, results: &Results, arguments: &[String]) -> Option
     Some(child.expect("started"))
 }
 
-/// What became of the cases that are wanted.
+/// The results of the selected cases.
 struct Results {
-    /// Parts of names; all are wanted without any.
+    /// Parts of names; without any, all are selected.
     words: Vec<String>,
     passed: u32,
     failed: Vec<String>,

@@ -33,7 +33,7 @@ pub const CASES: &[(&str, OwnCase)] = &[
 const SOON: Duration = Duration::from_secs(20);
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Runs the pipeline while something happens to the network, and looks at all that came out.
+/// Runs the pipeline while something happens to the network, and checks everything that came out.
 fn disturbed(happens: impl Fn(&Broker)) {
     let broker = Broker::proxied(1).expect("a broker");
     let log = prepared(&broker);
@@ -54,7 +54,7 @@ fn disturbed(happens: impl Fn(&Broker)) {
         running.snapshot().records
     );
     let until = Instant::now() + DEADLINE;
-    // A drain that took too long goes on with the next call.
+    // A drain that took too long continues with the next call.
     while let Err(error) = running.drain(SOON) {
         assert!(Instant::now() < until, "drained: {error}");
     }
@@ -80,7 +80,7 @@ fn connections_that_are_cut_change_nothing() {
     });
 }
 
-/// For less than a session and than a transaction may be open, and for longer than both.
+/// For less time than a session and an open transaction may last, and for longer than both.
 fn a_network_that_lets_nothing_through_is_waited_out() {
     disturbed(|broker| {
         for pause in [4, 14] {
@@ -92,8 +92,8 @@ fn a_network_that_lets_nothing_through_is_waited_out() {
     });
 }
 
-/// What the client has fetched ahead of a partition that stays comes over the network once, however often
-/// others come and go beside it.
+/// What the client has fetched ahead from a partition that stays comes over the network once, however often other
+/// partitions come and go.
 fn an_update_fetches_nothing_again() {
     const BYTES: usize = 4 << 20;
     let broker = Broker::proxied(1).expect("a broker");
@@ -102,7 +102,7 @@ fn an_update_fetches_nothing_again() {
         .expect("created");
     let (p, q) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
     let mut builder = BatchBuilder::default();
-    // Does not get smaller by being packed.
+    // Does not compress.
     let mut random = 1_u64;
     let mut value = Vec::with_capacity(1_000);
     for _ in 0..BYTES / 1_000 {
@@ -136,7 +136,7 @@ fn an_update_fetches_nothing_again() {
         }
     };
     let mut records = take(&mut *reader);
-    // By now all of it is on its way, or here.
+    // By now all of it is in transit, or here.
     std::thread::sleep(Duration::from_secs(2));
     let before = broker.proxies[0].answered();
     for round in 0..20 {

@@ -1,4 +1,4 @@
-//! The ocean pipeline on a real broker: the same file to the byte as on the embedded log.
+//! The ocean pipeline on a real broker: the same file, byte for byte, as on the embedded log.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Lines};
@@ -92,7 +92,7 @@ fn two_instances_share_the_work(broker: &Broker) {
     }
 }
 
-/// One instance, that is killed and started again.
+/// An instance that is killed and restarted.
 struct Instance<'a> {
     broker: &'a Broker,
     place: Place,
@@ -116,7 +116,7 @@ impl<'a> Instance<'a> {
         }
     }
 
-    /// Waits until it says where it goes on, kills it so long after that, and starts it again.
+    /// Waits until it says where it resumes, kills it after the delay, and restarts it.
     fn kill_after(&mut self, delay: Duration) {
         self.note_place();
         std::thread::sleep(delay);
@@ -135,7 +135,7 @@ impl<'a> Instance<'a> {
 
     fn finish(mut self, expected: &(String, String)) -> BTreeSet<String> {
         self.note_place();
-        // Nobody reads on: the pipe must not fill up.
+        // Nobody else reads: the pipe must not fill up.
         let rest = std::thread::spawn(move || self.lines.for_each(drop));
         finish(self.child).well();
         rest.join().expect("read");
@@ -152,7 +152,7 @@ fn spawn(broker: &Broker, place: &Place, rate: &str) -> (Child, Lines<BufReader<
     (child, lines)
 }
 
-/// Milliseconds from the last start that worked to the next kill.
+/// Milliseconds from the last successful start to the next kill.
 fn delays(seed: u64) -> impl Iterator<Item = Duration> {
     let mut chance = seed;
     std::iter::repeat_with(move || {

@@ -1,4 +1,4 @@
-//! What stands between clients and a broker, and may be slow, cut them off, or let nothing through.
+//! A proxy between clients and a broker, which may be slow, cut connections, or let nothing through.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,28 +7,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// How often those who wait look again.
+/// How often waiting threads check.
 const LOOK: Duration = Duration::from_millis(20);
 const STACK: usize = 128 << 10;
 
-/// A proxy, which ends with this.
+/// A proxy, which ends when this is dropped.
 pub struct Proxy(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    /// How long what is sent waits on each way, in milliseconds.
+    /// How long data waits in each direction, in milliseconds.
     delay_ms: AtomicU64,
-    /// Whether nothing goes through, in either direction.
+    /// Whether nothing passes, in either direction.
     is_closed: AtomicBool,
-    /// Grows when all connections are to be cut.
+    /// Increases when all connections are to be cut.
     cuts: AtomicU64,
-    /// What brokers have sent to clients, in bytes.
+    /// The bytes that brokers have sent to clients.
     answered: AtomicU64,
     has_ended: AtomicBool,
 }
 
 impl Proxy {
-    /// Listens on `port` and passes on what comes to `to`, both on this machine.
+    /// Listens on `port` and forwards to `to`, both on this machine.
     pub fn start(port: u16, to: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         listener.set_nonblocking(true).expect("not blocking");
@@ -45,24 +45,25 @@ impl Proxy {
         Self(state)
     }
 
-    /// Everything takes so much longer, on each way.
+    /// Delays all data by this much, in each direction.
     pub fn delay(&self, delay: Duration) {
         self.0
             .delay_ms
             .store(delay.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Cuts all connections that there are.
+    /// Cuts all current connections.
     pub fn cut(&self) {
         self.0.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets nothing through, and tells nobody; or lets all through again, what has waited first.
+    /// Lets nothing through, without telling anybody; or lets everything through again, starting with what has
+    /// waited.
     pub fn close(&self, closed: bool) {
         self.0.is_closed.store(closed, Ordering::Relaxed);
     }
 
-    /// How many bytes the broker has sent to clients.
+    /// The number of bytes that the broker has sent to clients.
     pub fn answered(&self) -> u64 {
         self.0.answered.load(Ordering::Relaxed)
     }
@@ -77,7 +78,7 @@ impl Drop for Proxy {
 
 fn serve(state: &Arc<State>, client: TcpStream, to: u16) {
     client.set_nonblocking(false).expect("blocking");
-    // Nobody is there: the client finds its connection closed.
+    // Nobody is listening: the client finds its connection closed.
     let Ok(broker) = TcpStream::connect(("127.0.0.1", to)) else {
         return;
     };
@@ -97,7 +98,7 @@ fn serve(state: &Arc<State>, client: TcpStream, to: u16) {
     }
 }
 
-/// Until one end is gone, or all are cut off.
+/// Forwards until one end is gone, or all connections are cut.
 fn pass_on(state: &State, mut from: &TcpStream, mut into: &TcpStream, cuts: u64, counts: bool) {
     let _ = from.set_read_timeout(Some(LOOK * 5));
     let _ = into.set_nodelay(true);

@@ -1,4 +1,4 @@
-//! Records that no client would write, by the protocol itself.
+//! Records that no client would write, sent directly in the protocol.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ pub const CASES: &[(&str, fn(&Broker))] = &[(
     a_header_whose_name_is_not_utf8_is_read,
 )];
 
-/// It is read as the Java client reads it, and the records around it too.
+/// It is read as the Java client reads it, and so are the records around it.
 fn a_header_whose_name_is_not_utf8_is_read(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 1)])
@@ -48,7 +48,7 @@ fn a_header_whose_name_is_not_utf8_is_read(broker: &Broker) {
 
 /// Writes one record with one header (Produce, version 3).
 fn produce(address: &str, topic: &str, header: &[u8]) {
-    // Each length fits a byte of the zigzag code.
+    // Each length fits into one byte of the zigzag code.
     let length = |bytes: &[u8]| (bytes.len() * 2) as u8;
     let mut record = vec![0, 0, 0, 1, length(b"x"), b'x', 2, length(header)];
     record.extend(header);

@@ -1,4 +1,4 @@
-//! What cannot work is said at once, with its name and the cure.
+//! What cannot work is reported at once, with its name and the remedy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ fn settings_of(broker: &Broker, topic: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Replaces what was set for the topic.
+/// Replaces the settings of the topic.
 fn set(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
     let mut change = AlterConfig::new(ResourceSpecifier::Topic(topic));
     for (name, value) in settings {
@@ -79,7 +79,7 @@ fn set(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
     }
 }
 
-/// Starts the application on a directory of that name, and returns why it did not.
+/// Starts the application on a directory with that name, and returns why it did not start.
 fn refusal(log: &Arc<dyn Log>, directory: &std::path::Path) -> Error {
     let started = Instant::now();
     let refused = application(directory, Arc::clone(log)).start();
@@ -180,14 +180,14 @@ fn a_changed_number_of_partitions_is_refused_with_both(broker: &Broker) {
     }
 }
 
-/// Each record is far below the limit, and what is around them counts too.
+/// Each record is far below the limit, but the bytes around them count too.
 fn many_records_go_to_a_topic_of_small_batches(broker: &Broker) {
     let log = broker.fresh_log();
     let mut spec = TopicSpec::new("t", 1);
     spec.max_record_bytes = 1_500;
     log.create_topics(&[spec]).expect("created");
     let mut state = 1_u64;
-    // What cannot be compressed.
+    // Does not compress.
     let mut random = || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -230,7 +230,7 @@ fn a_record_above_the_brokers_limit_is_named(broker: &Broker) {
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let mut commit = |bytes: usize| {
         let mut builder = BatchBuilder::default();
-        // What cannot be compressed.
+        // Does not compress.
         let mut state = 1_u64;
         let next = |_| {
             state ^= state << 13;
@@ -263,7 +263,7 @@ fn a_record_above_the_brokers_limit_is_named(broker: &Broker) {
             "{error}"
         );
     }
-    // The client may still throw away what followed the record that failed.
+    // The client may still discard what followed the failed record.
     let until = Instant::now() + SOON;
     while let Err(error) = commit(1_000) {
         assert!(

@@ -25,12 +25,12 @@ fn instances_of_a_renamed_topology_move_its_times_once(broker: &Broker) {
     std::thread::scope(|scope| {
         for _ in 0..INSTANCES {
             scope.spawn(|| {
-                // Of each its own connection, as of processes.
+                // Each has its own connection, like a process.
                 let log = broker.log();
                 barrier.wait();
                 let mut running = builder(&log, Shape::After).start().expect("started");
                 running.drain(DEADLINE).expect("drained");
-                // None goes before all have come.
+                // None continues before all have arrived.
                 barrier.wait();
                 running.leave(DEADLINE).expect("left");
             });
@@ -39,7 +39,7 @@ fn instances_of_a_renamed_topology_move_its_times_once(broker: &Broker) {
     assert!(results(&*log) == expected, "other results");
     assert!(times(&*log, "in").is_empty() && times(&*log, "counts").is_empty());
     for ((_, of), (_, times)) in rows(&*log, &format!("{ID}-topology")) {
-        // The topologies that have run are noted once each.
+        // Each topology that has run is noted once.
         let is_new =
             ["store added", "store also"].contains(&of.as_str()) || of.starts_with("topology ");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Instances that go and come back, as in a rolling restart, and one that goes for good.
+//! Instances that leave and come back, as in a rolling restart, and one that leaves for good.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub const CASES: &[(&str, Case)] = &[(
 )];
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Longer than anything that is waited for: no session ends here.
+/// Longer than anything the test waits for: no session ends here.
 const SESSION_MS: u64 = 180_000;
 /// How long an instance is away, far longer than a rebalance takes.
 const AWAY: Duration = Duration::from_secs(4);

@@ -1,4 +1,4 @@
-//! Listeners with TLS and SASL: who is known is let in, and who is not is told why.
+//! Listeners with TLS and SASL: known clients are admitted, and others are told why not.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -141,7 +141,7 @@ fn secured_listeners_let_in_whom_they_know_and_tell_others_why() {
             &["SASL"],
         ),
     ];
-    // They wait for the first contact side by side.
+    // They wait for the first contact in parallel.
     std::thread::scope(|scope| {
         for (builder, causes) in refused {
             scope.spawn(move || {
@@ -161,7 +161,7 @@ fn tells(error: &Error, causes: &[&str]) {
     assert!(!said.contains("-secret"), "{said}");
 }
 
-/// By all kinds of clients but members: a topic is made, written, and read.
+/// With all kinds of clients except members: a topic is created, written, and read.
 fn write_and_read(log: &KafkaLog, topic: &str) {
     log.create_topics(&[TopicSpec::new(topic, 1)])
         .expect("created");
@@ -176,8 +176,8 @@ fn write_and_read(log: &KafkaLog, topic: &str) {
     read(&mut *reader);
 }
 
-/// Writes a record. A commit that was taken back because the log was away for a moment is made again: on a busy
-/// machine a token may be over before the next one is there.
+/// Writes a record. A commit that was rolled back because the log was unavailable for a moment is repeated: on a
+/// busy machine a token may expire before the next one is there.
 fn write(writer: &mut dyn Writer, topic: &str) {
     let mut builder = BatchBuilder::default();
     builder.push(None, Some(topic.as_bytes()), 1, &[]);
@@ -213,7 +213,7 @@ fn read(reader: &mut dyn Reader) {
 
 const TOKEN_MS: i64 = 4_000;
 
-/// Brokers close connections whose token is over and is not renewed.
+/// Brokers close connections whose token expires and is not renewed.
 fn tokens_are_renewed() {
     let broker = Broker::secure("connections.max.reauth.ms=600000").expect("a broker");
     let asked = Arc::new(AtomicUsize::new(0));
@@ -271,7 +271,7 @@ fn tokens_are_renewed() {
     tells(&error.expect_err("refused"), &["refuse the connection"]);
 }
 
-/// A token that is signed by nobody, which only brokers under test take.
+/// An unsigned token, which only brokers under test accept.
 fn unsigned(now_ms: i64) -> String {
     let seconds = |ms: i64| ms as f64 / 1_000.0;
     let (begins, ends) = (seconds(now_ms), seconds(now_ms + TOKEN_MS));

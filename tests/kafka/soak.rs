@@ -1,7 +1,8 @@
-//! A long life: the ocean pipeline and a join, three instances of each over three brokers, with faults at
-//! random (`make soak`). At the end every input counts exactly once in the outputs.
+//! A long run: the ocean pipeline and a join, three instances of each over three brokers, with random faults
+//! (`make soak`). At the end every input counts exactly once in the outputs.
 //!
-//! A seed decides which fault comes when, and to whom; what the machine makes of it differs from run to run.
+//! A seed determines the faults, their times and their targets; their effect on the machine differs from run to
+//! run.
 
 mod instance;
 mod join;
@@ -20,17 +21,17 @@ pub const CASES: &[(&str, OwnCase)] = &[("a_short_soak", a_short_soak)];
 
 const BROKERS: u32 = 3;
 const INSTANCES: usize = 3;
-/// How long a whole life takes by default.
+/// How long a run takes by default.
 const MINUTES: u64 = 20;
 /// The longest pause between two faults, in milliseconds.
 const PAUSE_MS: u64 = 8_000;
-/// How long all of it may take once the faults have ended.
+/// How long everything may take once the faults have ended.
 const CALM: Duration = Duration::from_secs(240);
 /// Readings in the repository's file.
 const READINGS: u64 = 26_310;
 
 /// `--soak [--seed N] [--minutes N] [--without FAULT]...`. Brokers that are all killed at once may forget a
-/// transaction, after which results prove nothing: a life `--without KillAllBrokers` has no such excuse.
+/// transaction, after which results prove nothing: a run `--without KillAllBrokers` has no such excuse.
 pub fn run(arguments: &[String]) -> ExitCode {
     let number = |name: &str, default: u64| {
         let at = arguments.iter().position(|word| word == name);
@@ -63,26 +64,26 @@ fn a_short_soak() {
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// `kill -9`, and again after a while.
+    /// `kill -9`, and a restart after a while.
     Kill,
-    /// It stops for longer than its session, and goes on.
+    /// It stops for longer than its session, and continues.
     Freeze,
-    /// It is told to end, as to scale down, and comes back later.
+    /// It is told to end, as when scaling down, and comes back later.
     Leave,
     /// It is killed and loses its directory.
     LoseState,
     /// It is killed, and a file of its rows is cut in half.
     CutState,
-    /// It is killed, and a byte of a file of its rows is turned.
+    /// It is killed, and a byte in a file of its rows is changed.
     TurnState,
     KillBroker,
     FreezeBroker,
     KillAllBrokers,
-    /// What goes to a broker and comes from it takes a while.
+    /// Data to and from a broker is delayed.
     SlowNetwork,
     /// Connections with a broker are cut, over and over.
     CutNetwork,
-    /// Nothing reaches a broker or comes from it, and nobody is told.
+    /// Nothing gets to or from a broker, and nobody is told.
     CloseNetwork,
     /// Somebody deletes the topic of tasks.
     DeleteTasks,
@@ -238,7 +239,7 @@ fn happens(
             }
         }
     }
-    // Longer than a session where that is the point.
+    // Longer than a session if that is the point.
     let longer = Duration::from_secs(if matches!(fault, Fault::Freeze) {
         11
     } else {
@@ -248,7 +249,7 @@ fn happens(
     match fault {
         Fault::Freeze => victim.signal("-CONT"),
         Fault::KillBroker => cluster.tell("restart", number),
-        // A cluster starts when most of it does: nobody waits for the first alone.
+        // A cluster starts when most of its brokers do, so they are not awaited one by one.
         Fault::KillAllBrokers => cluster.restart_all(BROKERS),
         Fault::FreezeBroker | Fault::CutNetwork | Fault::DeleteTasks => {}
         Fault::SlowNetwork => proxy.delay(Duration::ZERO),

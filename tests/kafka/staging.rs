@@ -1,4 +1,4 @@
-//! Outputs that go ahead of their commit: transactions that are open for long, and what ends them.
+//! Outputs that are sent ahead of their commit: transactions that are open for long, and what ends them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -40,7 +40,7 @@ pub const OWN_CASES: &[(&str, OwnCase)] = &[(
 
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// A log whose transactions may be open for so long.
+/// A log whose transactions may be open for this long.
 pub fn log_with_timeout(broker: &Broker, timeout_ms: u64) -> Arc<dyn Log> {
     let url = format!("{}?transaction.timeout.ms={timeout_ms}", broker.url);
     Arc::new(KafkaLog::connect(&url, SystemEnv::shared()).expect("the broker answers"))
@@ -60,7 +60,7 @@ fn commit(writer: &mut dyn Writer, commit: Commit) {
     }
 }
 
-/// Numbers from 0 on, with values of that size, in the partitions in turn.
+/// Numbers from 0 on, with values of that size, to the partitions in turn.
 fn fill(log: &dyn Log, topic: &str, partitions: u32, count: i64, size: usize) {
     let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     let value = "v".repeat(size);
@@ -132,7 +132,7 @@ fn pass(out: &str, closure: impl Fn(&i64) + Send + Sync + 'static) -> Topology {
     builder.build().expect("a topology")
 }
 
-/// Time of processor that the writers' threads of this process have had, in ticks of 10 ms.
+/// The processor time that the writers' threads of this process have used, in ticks of 10 ms.
 fn ticks_of_writers() -> u64 {
     let mut ticks = 0;
     for task in std::fs::read_dir("/proc/self/task").expect("threads") {
@@ -145,7 +145,7 @@ fn ticks_of_writers() -> u64 {
         let Some((_, fields)) = stat.rsplit_once(')') else {
             continue;
         };
-        // Of user and system: the 12th and 13th after the name.
+        // User and system time: the 12th and 13th field after the name.
         let fields = fields.split_whitespace().skip(11).take(2);
         ticks += fields
             .filter_map(|field| field.parse::<u64>().ok())
@@ -154,7 +154,7 @@ fn ticks_of_writers() -> u64 {
     ticks
 }
 
-/// A commit that waits for a broker of which nothing is heard sleeps.
+/// A commit that waits for an unresponsive broker sleeps.
 fn a_commit_that_waits_takes_no_processor(broker: &Broker) {
     const PAUSE: Duration = Duration::from_secs(3);
     if broker.directory().is_none() {
@@ -191,16 +191,16 @@ fn a_commit_that_waits_takes_no_processor(broker: &Broker) {
     let waited_ms = waited.as_millis() as u64;
     println!("    {took_ms} ms of processor in {waited_ms} ms");
     assert!(waited >= PAUSE / 2, "it waited for the broker");
-    // As much as it sleeps less would be a spin.
+    // Anything more would be spinning.
     assert!(took_ms * 10 < waited_ms, "{took_ms} of {waited_ms} ms");
 }
 
-/// One record takes longer than a transaction may be open, each time it comes, and outputs of those before it
-/// have gone ahead.
+/// One record takes longer than a transaction may be open, every time, and the outputs of the records before it
+/// have been sent ahead.
 fn a_closure_that_outlasts_a_transaction_loses_nothing_and_ends_nothing() {
     const RECORDS: i64 = 4_000;
     const SLOW: i64 = 2_500;
-    // Brokers look for transactions that are over every ten seconds, usually.
+    // By default, brokers check for expired transactions every ten seconds.
     let looks = "transaction.abort.timed.out.transaction.cleanup.interval.ms=500";
     let broker = Broker::own(looks).expect("a broker");
     let log = log_with_timeout(&broker, 3_000);
@@ -239,8 +239,8 @@ fn a_closure_that_outlasts_a_transaction_loses_nothing_and_ends_nothing() {
     );
 }
 
-/// A member that comes or goes moves the group's generation: whatever commits and outputs are on their way then,
-/// each input is written once. Prints what that costs; the time is no part of the test.
+/// A member that comes or goes changes the group's generation: whatever commits and outputs are in flight then,
+/// each input is written once. Prints the cost; the test does not depend on the time.
 fn members_come_and_go_while_outputs_go_ahead(broker: &Broker) {
     const RECORDS: i64 = 300_000;
     const PARTITIONS: u32 = 4;
@@ -257,7 +257,7 @@ fn members_come_and_go_while_outputs_go_ahead(broker: &Broker) {
         let start = |name: &str, workers: usize| -> Application {
             let counted = Arc::clone(&count);
             let topology = pass(out, move |_| {
-                // As if each record had work to do.
+                // As if each record required work.
                 if counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(20) {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -321,7 +321,7 @@ fn members_come_and_go_while_outputs_go_ahead(broker: &Broker) {
     );
 }
 
-/// Brokers allow 15 minutes unless they are told otherwise.
+/// Brokers allow 15 minutes by default.
 fn a_time_that_the_brokers_do_not_allow_is_named(broker: &Broker) {
     let log = log_with_timeout(broker, 3_600_000);
     let error = log.writer("w", 1 << 20).err().expect("too long");

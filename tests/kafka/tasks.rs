@@ -1,4 +1,4 @@
-//! The topic of a group's tasks: it follows their number, and instances that begin at once agree on it.
+//! The topic of a group's tasks: it follows their number, and instances that start at once agree on it.
 
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn partitions(log: &dyn Log) -> u32 {
     topic.expect("there is one").partitions
 }
 
-/// With partitions left over from a larger topology, members would have shares of nothing.
+/// With partitions left over from a larger topology, members would have shares that contain no tasks.
 fn the_topic_of_tasks_follows_their_number_once_nobody_is_there(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 9)])
@@ -75,12 +75,12 @@ fn the_topic_of_tasks_follows_their_number_once_nobody_is_there(broker: &Broker)
         share(&mut members, tasks as usize);
         assert_eq!(partitions(&*log), tasks);
         members.into_iter().for_each(|member| member.leave());
-        // Each begins as another process would.
+        // Each starts as another process would.
         assert!(log.committed("g", &[]).expect("an answer").is_empty());
     }
 }
 
-/// Each instance finds topics that another one is making, growing or deleting at that moment.
+/// Each instance finds topics that another one is creating, growing or deleting at that moment.
 fn instances_that_begin_at_once_agree_on_their_topics(broker: &Broker) {
     const INSTANCES: usize = 4;
     broker.fresh_log();

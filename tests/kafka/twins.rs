@@ -1,4 +1,4 @@
-//! Two that should not be in one group: another topology, and a second process of the same name.
+//! Two that should not be in one group: another topology, and a second process with the same name.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ fn two_topologies_that_join_at_once_are_told(broker: &Broker) {
     }
 }
 
-/// The name of the instance is in the directory, so that its copy goes by the same one.
+/// The name of the instance is in the directory, so a copy has the same name.
 fn a_copied_state_directory_is_named(broker: &Broker) {
     let log = prepared(broker);
     let (first, second) = (

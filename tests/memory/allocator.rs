@@ -1,4 +1,4 @@
-//! Counts what Rust code has allocated. RocksDB has its own way to the system's allocator.
+//! Counts what Rust code has allocated. RocksDB uses the system's allocator directly.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ fn gave(bytes: usize) {
     NOW.fetch_sub(bytes, Ordering::Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it came; the counters are beside it.
+// SAFETY: every call is passed to the system's allocator unchanged; the counters are separate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         took(layout.size());

@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(1_200);
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// Runs a case and prints what it took.
+/// Runs a case and prints what it used.
 pub fn run(number_mib: usize, log: &str, case: &str) {
     let place = tempfile::tempdir().expect("a directory");
     let in_memory = log == "memory";
@@ -76,7 +76,7 @@ pub fn run(number_mib: usize, log: &str, case: &str) {
     eprintln!("{:?}", since.elapsed());
 }
 
-/// The most that was resident, in bytes.
+/// The peak resident memory, in bytes.
 fn resident_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with("VmHWM"));
@@ -90,7 +90,7 @@ type Rows = fn(i64, u32) -> Box<dyn Iterator<Item = Row>>;
 
 struct Case {
     topology: Topology,
-    /// Of each partition.
+    /// Per partition.
     records: i64,
     left: Rows,
     right: Rows,
@@ -101,7 +101,7 @@ fn none(_: i64, _: u32) -> Box<dyn Iterator<Item = Row>> {
     Box::new(std::iter::empty())
 }
 
-/// A number for each record, all over the place.
+/// A number for each record, widely scattered.
 fn scattered(number: i64) -> u64 {
     (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
 }
@@ -118,7 +118,7 @@ impl Case {
         }
     }
 
-    /// A record becomes 200 of 1 KiB; in all three times the number.
+    /// A record becomes 200 of 1 KiB; in all, three times the memory number.
     fn fan_out(number_mib: i64) -> Self {
         let builder = StreamBuilder::new();
         let text = "x".repeat(KIB);
@@ -192,7 +192,7 @@ impl Case {
         }
     }
 
-    /// Rows that are held for long, and come out window by window.
+    /// Rows that are held for long, and sent window by window.
     fn held_rows(number_mib: i64) -> Self {
         let builder = StreamBuilder::new();
         let windowed = WindowedCodec::new(Utf8, 1_000);
@@ -205,7 +205,7 @@ impl Case {
             .to_stream()
             .present()
             .to_with("out", Produced::with(windowed, Bytes));
-        // All but what is in the last 61 s of the two minutes comes out.
+        // Everything except the last 61 s of the two minutes is sent.
         let records = number_mib * 700;
         Self {
             topology: builder.build().expect("a topology"),

@@ -31,7 +31,7 @@ pub fn put(log: &dyn Log, topic: &str, partition: u32, rows: impl Iterator<Item 
     send(&mut builder);
 }
 
-/// Records of a topic.
+/// The number of records of a topic.
 pub fn count(log: &dyn Log, topic: &str) -> i64 {
     let spec = log.topic(topic).expect("asked").expect("a topic");
     let places = (0..spec.partitions).map(|number| TopicPartition::new(topic, number));
@@ -45,7 +45,7 @@ pub fn count(log: &dyn Log, topic: &str) -> i64 {
 
 /// What a log in memory holds, in bytes.
 pub fn size(log: &dyn Log) -> usize {
-    // The batch's number, its place in a tree, what the allocator rounds up to.
+    // The batch's number, its place in a tree, and the allocator's rounding.
     const EACH: usize = 256;
     let mut bytes = 0;
     for topic in log.topic_names().expect("topics") {

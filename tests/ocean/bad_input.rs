@@ -1,4 +1,4 @@
-//! Input that is bad, each with its outcome: a dead letter, or an exit code and a message.
+//! Bad input of every kind, each with its outcome: a dead letter, or an exit code and a message.
 
 use std::io::Write;
 
@@ -73,7 +73,7 @@ fn bad_lines_become_dead_letters_and_lose_nothing() {
         "{}",
         ended.out
     );
-    // What is good around them counts: eight readings of each ocean in two days.
+    // The good records around them count: eight readings of each ocean in two days.
     let (averages, _) = place.results();
     assert_eq!(averages.lines().count(), 10);
     assert!(

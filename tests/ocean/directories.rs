@@ -1,4 +1,4 @@
-//! Data directories that cannot be used: each is a message that names the directory and the cure.
+//! Data directories that cannot be used: each gives a message that names the directory and the remedy.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -29,7 +29,8 @@ fn a_directory_without_permission() {
     fs::set_permissions(&data, fs::Permissions::from_mode(0o500)).expect("chmod");
     let mut command = place.on_file(&readings(), &[]);
     if fs::write(data.join("probe"), b"").is_ok() {
-        // Root may write everywhere: somebody else is to try, who must find the example and the input.
+        // Root may write everywhere, so another user has to try, who must be able to read the example and the
+        // input.
         fs::set_permissions(place.directory.path(), fs::Permissions::from_mode(0o755))
             .expect("chmod");
         let (program, input) = (place.path("ocean_aggregates"), place.path("readings.gz"));
@@ -83,11 +84,11 @@ fn a_directory_in_use() {
     refused(&place, "is in use by another process");
     first.kill().expect("a child");
     finish(first);
-    // The lock went with the process.
+    // The lock ended with the process.
     run(place.on_file(&readings(), &[])).well();
 }
 
-/// Rewrites the row that says which format a database has.
+/// Rewrites the row with the format version of a database.
 fn of_version(path: &Path, columns: &[String], version: u8) {
     let budget = Budget::new(8 << 20);
     let database = Database::open(&Options {

@@ -1,4 +1,4 @@
-//! A disk that is full: an exit, a message, and the same file after space has returned.
+//! A full disk: an exit, a message, and the same file once there is space again.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn the_same_command_finishes_after_space_has_returned() {
         return;
     };
     let expected = undisturbed();
-    // From no room at all to room for a part of the run.
+    // From no space at all to space for a part of the run.
     let ballast = place.path("data/ballast");
     let mut full = 0;
     for room in [0, 1, 3, 6] {

@@ -7,13 +7,12 @@ use crate::process::{
     Place, RESUMING, finish, readings, resumed, run, slower_and_slower, undisturbed,
 };
 
-/// Readings a second: an undisturbed run takes twelve seconds, of which starts cost some.
+/// Readings per second: an undisturbed run takes twelve seconds, part of which are starts.
 const RATE: u64 = 2_200;
 const RUN_MS: u64 = 6_500;
 const KILLS: u64 = 10;
 
-/// Starts, waits until it says where it goes on, and kills it so long after that. `None` if it was over
-/// by then.
+/// Starts, waits until it says where it resumes, and kills it after the delay. `None` if it had ended by then.
 fn killed_after(place: &Place, flags: &[&str], rate: &str, delay: Duration) -> Option<String> {
     let mut command = place.on_file(&readings(), flags);
     let mut child = command.args(["--rate", rate]).spawn().expect("starts");
@@ -28,7 +27,7 @@ fn killed_after(place: &Place, flags: &[&str], rate: &str, delay: Duration) -> O
     Some(resumed.unwrap_or_else(|| panic!("it says where it goes on: {ended:#?}")))
 }
 
-/// Kills at ten points drawn from the run; where it ran, and the places at which the starts went on.
+/// Kills at ten points drawn from the run; returns its directory, and the positions at which the starts resumed.
 fn killed_ten_times(flags: &[&str], seed: u64) -> (Place, BTreeSet<String>) {
     let found = slower_and_slower(RATE).find_map(|rate| {
         let place = Place::new();
@@ -88,7 +87,7 @@ fn ten_kills_at_least_once_lose_nothing_and_leave_equal_state() {
     let (place, places) = killed_ten_times(&["--guarantee", "at-least-once"], 3);
     assert!(places.len() > 6, "{places:#?}");
     let (averages, _) = place.results();
-    // Behind a repartition topic at least once may count a reading again, and loses none.
+    // Behind a repartition topic, at least once may count a reading twice, but loses none.
     let counted = |averages: &str| -> i64 {
         let lines = averages.lines();
         let parsed =

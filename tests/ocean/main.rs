@@ -1,4 +1,4 @@
-//! `examples/ocean_aggregates` as a user starts it: as a process, killed, without room, fed badly.
+//! `examples/ocean_aggregates` as a user starts it: as a process, killed, without space, with bad input.
 //!
 //! The example must be built: `cargo test` does that, `cargo test --test ocean` alone does not.
 

@@ -1,4 +1,4 @@
-//! A file system of a run's own.
+//! A separate file system for a run.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Starts the example and looks at what it does.
+//! Starts the example and checks what it does.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -52,14 +52,14 @@ impl Place {
         self.directory.path().join(name)
     }
 
-    /// The example with its data directory here, and flags.
+    /// The example with flags and its data directory here.
     pub fn command(&self, flags: &[&str]) -> Command {
         let mut command = self.start(&example());
         command.args(flags);
         command
     }
 
-    /// The example on a file, its results beside its data.
+    /// The example on a file, with its results beside its data.
     pub fn on_file(&self, input: &Path, flags: &[&str]) -> Command {
         let mut command = self.program(&example(), input);
         command.args(flags);
@@ -99,10 +99,10 @@ impl Place {
     }
 }
 
-/// What a run says before where it goes on; by then it has its directories, and hears signals.
+/// What a run prints before the position where it resumes; by then it has its directories, and handles signals.
 pub const RESUMING: &str = "resuming: ";
 
-/// The lines of a run, and where it goes on, if it comes so far.
+/// The lines of a run, and where it resumes, if it gets that far.
 pub fn resumed(child: &mut Child) -> (impl Iterator<Item = String> + use<>, Option<String>) {
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut lines = lines.map(|line| line.expect("text"));
@@ -110,8 +110,8 @@ pub fn resumed(child: &mut Child) -> (impl Iterator<Item = String> + use<>, Opti
     (lines, found)
 }
 
-/// Readings a second, slower and slower: on a loaded machine a run that is to be disturbed may be over
-/// before this test comes to it, and is begun anew at the next rate.
+/// Readings per second, slower and slower: on a loaded machine a run that is to be disturbed may be over before
+/// the test gets to it, and is started again at the next rate.
 pub fn slower_and_slower(first: u64) -> impl Iterator<Item = String> {
     let rates = std::iter::successors(Some(first), |rate| Some(rate / 2));
     rates.take(6).map(|rate| rate.to_string())
@@ -135,7 +135,7 @@ impl Ended {
         }
     }
 
-    /// Fails the test unless the run went well.
+    /// Panics unless the run succeeded.
     pub fn well(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:#?}");
         self
@@ -148,10 +148,10 @@ pub fn run(mut command: Command) -> Ended {
     finish(child)
 }
 
-/// Waits for the end; what takes too long is killed and fails the test.
+/// Waits for the end; a run that takes too long is killed and fails the test.
 pub fn finish(mut child: Child) -> Ended {
     let started = Instant::now();
-    // What is printed fits the pipe: a few kilobytes.
+    // The output fits into the pipe: a few kilobytes.
     while child.try_wait().expect("a child").is_none() {
         if started.elapsed() > PATIENCE {
             child.kill().expect("killed");
@@ -165,7 +165,7 @@ pub fn finish(mut child: Child) -> Ended {
     Ended::of(child.wait_with_output().expect("output"))
 }
 
-/// What an undisturbed run on the repository's readings writes.
+/// The results of an undisturbed run on the repository's readings.
 pub fn undisturbed() -> (String, String) {
     let place = Place::new();
     run(place.on_file(&readings(), &[])).well();

@@ -1,4 +1,4 @@
-//! The real readings: the published averages, the same file to the byte however it is run.
+//! The real readings: the published averages, the same file byte for byte however it is run.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! State is what the changelogs say, and nothing else.
+//! State is exactly what the changelogs contain.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use marea::log::Batch;
 
 use crate::process::{Ended, Place, finish, readings, run, slower_and_slower, undisturbed};
 
-/// A run that is killed on its way, so that state is more than a drained pipeline's.
+/// A run that is killed in the middle, so that there is more state than after a drain.
 fn half_a_run() -> Place {
     let mut halves = slower_and_slower(4_000).filter_map(|rate| half_at_rate(&rate));
     halves.next().expect("a run that is slow enough")
@@ -23,7 +23,7 @@ fn half_at_rate(rate: &str) -> Option<Place> {
         .expect("starts");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut lines = lines.map(|line| line.expect("text"));
-    // The first windows have closed, and the others are under way.
+    // The first windows have closed, and the others are in progress.
     let closed = |line: &String| line.contains("  averages ") && !line.contains("  averages 0 ");
     let says = lines.find(closed);
     child.kill().expect("a child");
@@ -85,8 +85,8 @@ const OFFSET_BYTES: usize = 8;
 const START_BYTES: usize = 8;
 const SEQUENCE_BYTES: usize = 4;
 
-/// Turns a bit of a row of an ocean's sums that the state still has, where it lies on the changelog;
-/// `mended` says whether the batch's checksum is made to fit, so that only a comparison can find it.
+/// Flips a bit of a row of an ocean's sums that the state still has, in the changelog's file; `mended` says
+/// whether the batch's checksum is made to match, so that only a comparison can find it.
 fn turn_a_bit(place: &Place, mended: bool) {
     let columns = [
         "meta",
@@ -104,7 +104,7 @@ fn turn_a_bit(place: &Place, mended: bool) {
     })
     .expect("the log's database");
     let batches = database.column("batches").expect("the column of batches");
-    // By changelog and key: the last row, unless it was deleted since.
+    // By changelog and key: the last row, unless it has been deleted since.
     let mut last = BTreeMap::new();
     let mut iter = database.iter(batches, Range::all()).expect("batches");
     while let Some((key, bytes)) = iter.next().expect("a batch") {
@@ -123,14 +123,14 @@ fn turn_a_bit(place: &Place, mended: bool) {
             }
         }
     }
-    // Old windows are dropped without a word on the changelog; the youngest of all is not.
+    // Old windows expire without a record on the changelog; the newest of all does not.
     let start = |row_key: &[u8]| {
         let rest = row_key.len().checked_sub(START_BYTES + SEQUENCE_BYTES)?;
         row_key[rest..].first_chunk::<START_BYTES>().copied()
     };
     let youngest = last.into_iter().max_by_key(|((_, key), _)| start(key));
     let ((_, row_key), (key, mut bytes, value)) = youngest.expect("a row of sums");
-    // As records lie in a batch: the key, one more than the value's length, the value.
+    // As records are stored in a batch: the key, one more than the value's length, the value.
     let record = [&row_key[..], &[value.len() as u8 + 1], &value].concat();
     let place = bytes
         .windows(record.len())

@@ -1,4 +1,4 @@
-//! A process that may be killed, stopped and started again.
+//! A process that may be killed, stopped and restarted.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Instance {
     pub fn ocean(number: usize, input: &Path, flags: &[&str]) -> Self {
         let place = Place::new();
         let mut command = place.on_file(input, flags);
-        // What it says is shown where it fails.
+        // Its output is shown if it fails.
         command.env("RUST_LOG", "marea::runtime=debug,ocean=info");
         Self::new(format!("ocean-{number}"), place, command, true)
     }
@@ -53,7 +53,7 @@ impl Instance {
         &self.name
     }
 
-    /// Starts it, unless it has done all there is.
+    /// Starts it, unless it has done everything.
     pub fn start(&mut self) {
         if self.has_ended() {
             return;
@@ -83,8 +83,8 @@ impl Instance {
         self.is_ocean && status.is_some_and(|status| status.success())
     }
 
-    /// Starts it again where it found no brokers to begin with, as a supervisor would; fails if it has ended
-    /// by itself in another way.
+    /// Restarts it if it found no brokers at its start, as a supervisor would; panics if it has ended by itself in
+    /// any other way.
     pub fn check(&mut self) {
         let ended = self
             .child
@@ -105,7 +105,7 @@ impl Instance {
         }
     }
 
-    /// The last lines of what it said.
+    /// The last lines of its output.
     fn said(&self) -> String {
         let said = fs::read_to_string(self.place.path("said")).unwrap_or_default();
         let lines: Vec<&str> = said.lines().collect();
@@ -114,7 +114,7 @@ impl Instance {
 
     pub fn signal(&self, name: &str) {
         if let Some(child) = &self.child {
-            // One that has ended hears nothing.
+            // One that has ended receives nothing.
             let _ = Command::new("kill")
                 .arg(name)
                 .arg(child.id().to_string())
@@ -123,7 +123,7 @@ impl Instance {
         }
     }
 
-    /// As a crash would.
+    /// Like a crash.
     pub fn kill(&mut self) {
         if !self.has_ended()
             && let Some(mut child) = self.child.take()
@@ -133,7 +133,7 @@ impl Instance {
         }
     }
 
-    /// In good order.
+    /// With a clean shutdown.
     pub fn leave(&mut self) {
         self.signal("-TERM");
         if !self.has_ended()
@@ -153,7 +153,7 @@ impl Instance {
         }
     }
 
-    /// Cuts a file of the rows in half, or turns a byte of it.
+    /// Cuts a file of the rows in half, or changes a byte of it.
     pub fn damage_state(&self, cuts: bool, random: u64) {
         if !self.is_gone() {
             return;

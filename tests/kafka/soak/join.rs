@@ -1,4 +1,4 @@
-//! A join of two streams whose every pair must come out once, and the feeder of both.
+//! A join of two streams, each of whose pairs must come out once, and the feeder of both.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use marea::topology::Topology;
 
 use crate::broker::Broker;
 
-/// Set for a child process: where the brokers are, and its directory.
+/// Set for a child process: the address of the brokers, and its directory.
 pub const CHILD: &str = "MAREA_TEST_SOAK_CHILD";
 
 const PARTITIONS: u32 = 4;
@@ -43,14 +43,14 @@ fn topology() -> Topology {
     builder.build().expect("a topology")
 }
 
-/// What a child process does: until it is told to end.
+/// What a child process runs until it is told to end.
 pub fn child(plan: &str) {
     let (url, directory) = plan.split_once('|').expect("a plan");
     let mut tries = 0;
     let log = loop {
         match KafkaLog::connect(url, SystemEnv::shared()) {
             Ok(log) => break log,
-            // All brokers may be away at the moment at which it starts.
+            // All brokers may be down at the moment when it starts.
             Err(error) => {
                 tries += 1;
                 assert!(tries < 40, "{error}");
@@ -131,7 +131,7 @@ fn open(log: &dyn Log) -> Box<dyn Writer> {
     }
 }
 
-/// Writes the numbers from `from` on; with them goes how many there are, which tells whether a commit of
+/// Writes the numbers from `from` on; the number of records goes with them, which tells whether a commit with an
 /// unknown outcome has happened.
 fn feed(log: &dyn Log, writer: &mut Box<dyn Writer>, from: u64, count: u64) {
     let mark = TopicPartition::new(SIDES[0], 0);
