@@ -1,7 +1,7 @@
-//! The ocean topology under the simulator: crashes between any two turns and inside commits, zombies,
-//! lost answers, outages.
+//! The ocean topology under the simulator: crashes between any two turns and inside commits, zombies, lost
+//! answers, outages.
 //!
-//! One seed alone: `MAREA_SEED=17 cargo test --release --test sim`.
+//! To run a single seed: `MAREA_SEED=17 cargo test --release --test sim`.
 
 #![allow(
     clippy::expect_used,
@@ -52,7 +52,7 @@ fn readings() -> Vec<InputRecord> {
         let number = readings.len() as i64;
         readings.push(InputRecord {
             topic: READINGS.into(),
-            // Each partition has all sensors, in the order of time.
+            // Each partition has all sensors, in order of time.
             key: Some(number.to_string().into_bytes()),
             value: Some(line.clone()),
             timestamp_ms: settings.start_ms + number * 1_000 / settings.per_second as i64,
@@ -113,8 +113,8 @@ fn the_ocean_gives_each_result_once_whatever_goes_wrong() {
     );
 }
 
-/// Workers are frozen, blocked and cut off for longer than an input may be silent, and all of them have
-/// records to come: nobody's may be left out, and late, for that.
+/// Workers are frozen, blocked and cut off for longer than an input may be silent, and all of them have records to
+/// come: nobody's records may be left out, and become late, because of that.
 #[test]
 fn what_goes_wrong_is_never_taken_for_silence() {
     let mut simulation = simulation(seeds(100));
@@ -125,11 +125,11 @@ fn what_goes_wrong_is_never_taken_for_silence() {
     println!("{} turns, {}", lives.turns, lives.faults);
 }
 
-/// Those who are silent say so again and again, and who hears it is busy all the time.
+/// Tasks with silent inputs report them again and again, which keeps their readers busy all the time.
 #[test]
 fn a_drain_ends_while_inputs_are_silent() {
     let mut simulation = simulation(0..0);
-    // Shorter than the pauses of the feeder: what comes then may be late, so that results may differ.
+    // Shorter than the pauses of the feeder: records that come then may be late, so results may differ.
     simulation.settings.idle_timeout_ms = Some(10);
     let readings = readings();
     for seed in seeds(5) {
@@ -152,8 +152,8 @@ fn a_seed_gives_the_same_life_twice() {
     assert_eq!(traces.len(), 20, "another seed, another life");
 }
 
-/// The check can fail: a topology whose output says how often a record was tried is found out, and the
-/// message says how to run the life again.
+/// The check can fail: a topology whose output shows how often a record was tried is detected, and the message
+/// says how to run the same life again.
 #[test]
 fn what_a_crash_shows_through_is_found_out() {
     use marea::codec::Utf8;
@@ -198,7 +198,7 @@ fn what_a_crash_shows_through_is_found_out() {
     }
 }
 
-/// Timers by stream time depend on the records of their task alone: each fires as it would undisturbed.
+/// Timers by stream time depend only on the records of their task: each fires as it would undisturbed.
 #[test]
 fn timers_by_stream_time_fire_once_whatever_goes_wrong() {
     use marea::base::Record;
@@ -209,7 +209,7 @@ fn timers_by_stream_time_fire_once_whatever_goes_wrong() {
     };
     type Context<'a> = ProcessorContext<'a, String, i64>;
 
-    /// Sends what it has counted each 50 ms, and each record sets a timer of its own that fires once.
+    /// Sends what it has counted every 50 ms, and each record sets a timer of its own that fires once.
     struct Totals;
     impl Processor for Totals {
         type KeyIn = String;
@@ -275,7 +275,7 @@ fn timers_by_stream_time_fire_once_whatever_goes_wrong() {
 }
 
 /// Requests and answers of a join by a foreign key: after each life each row has what it wants, and the last
-/// results come once, when all answers have come.
+/// results come once, when all answers have arrived.
 #[test]
 fn what_is_sent_back_is_neither_lost_nor_late_whatever_goes_wrong() {
     let row = |topic: &str, key: String, value: String, timestamp_ms: i64| InputRecord {
@@ -346,7 +346,7 @@ fn a_join_by_a_foreign_key_is_whole_whatever_goes_wrong() {
         let right = (n % 8 != 0).then(|| n.to_string());
         input.push(row("right", format!("r{}", n % 9), right, n * 4));
     }
-    // The sides need not be partitioned alike.
+    // The sides need not be co-partitioned.
     let topics = [("left", 3), ("right", 2), ("out", 1)];
     let topics = topics.map(|(topic, partitions)| TopicSpec::new(topic, partitions));
     let mut simulation = Simulation {

@@ -1,4 +1,4 @@
-//! At least once: outputs need not wait for the state.
+//! At least once: outputs do not have to wait for the state.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -93,7 +93,7 @@ fn exact() -> BTreeMap<i64, i64> {
     (0..KEYS).map(|key| (key, RECORDS / KEYS)).collect()
 }
 
-/// Copies `in` with memory that fills long before a commit is due, until nearly all is out.
+/// Copies `in` to `out` with memory that fills long before a commit is due, until nearly everything is out.
 fn copied(log: &Arc<dyn Log>, guarantee: Guarantee) -> Application {
     fill(&**log);
     let builder = StreamBuilder::new();
@@ -111,7 +111,7 @@ fn copied(log: &Arc<dyn Log>, guarantee: Guarantee) -> Application {
     let builder = Application::builder(topology, "app").log(Arc::clone(log));
     let running = builder.settings(settings).start().expect("started");
     let since = Instant::now();
-    // But for what is less than memory has room for.
+    // Except for what still fits into memory.
     while end_of(&**log, "out") < RECORDS - 4_000 {
         assert!(since.elapsed() < DEADLINE, "{}", end_of(&**log, "out"));
         std::thread::sleep(Duration::from_millis(5));
@@ -119,13 +119,13 @@ fn copied(log: &Arc<dyn Log>, guarantee: Guarantee) -> Application {
     running
 }
 
-/// What fills memory goes out, and progress waits for its time.
+/// Outputs that fill memory are committed, and progress waits for its time.
 #[test]
 fn outputs_that_fill_memory_are_committed_before_the_state() {
     let log = memory_log();
     let mut running = copied(&log, Guarantee::AtLeastOnce);
     assert_eq!(progress(&*log), None, "the commit is not due");
-    // Closing waits for no record that was not taken yet; draining does.
+    // Closing does not wait for records that were not read yet; draining does.
     running.drain(DEADLINE).expect("drained");
     running.close(DEADLINE).expect("closed");
     assert_eq!(end_of(&*log, "out"), RECORDS);
@@ -136,15 +136,16 @@ fn outputs_that_fill_memory_are_committed_before_the_state() {
 fn exactly_once_outputs_wait_for_the_state() {
     let log = memory_log();
     let running = copied(&log, Guarantee::ExactlyOnce);
-    // A record makes one: those that are out are those that were read. Those of a commit since are not behind it.
+    // One record produces one output: the outputs are those of the records that were read. A commit in the
+    // meantime does not change that.
     let out = end_of(&*log, "out");
     assert!(progress(&*log) >= Some(out), "{out}");
     drop(running);
     assert_eq!(progress(&*log), Some(end_of(&*log, "out")));
 }
 
-/// While memory has room, and where outputs go ahead of their commit, a worker commits as it does exactly once:
-/// outputs, changelogs and offsets with one question to the log.
+/// While memory has room, and with outputs sent ahead of their commit, a worker commits as with exactly once:
+/// outputs, changelogs and offsets in one request to the log.
 #[test]
 fn a_commit_is_one_question_to_the_log() {
     let log = memory_log();
@@ -168,7 +169,7 @@ fn a_commit_is_one_question_to_the_log() {
     assert_eq!(totals(&*log), exact());
 }
 
-/// Over the embedded log, with little memory and a commit once an hour: outputs go first, again and again.
+/// On the embedded log, with little memory and one commit per hour: outputs go first, again and again.
 fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
     Application::builder(copied_and_counted(), "app")
         .log(log)
@@ -182,7 +183,7 @@ fn application(directory: &Path, log: Arc<dyn Log>) -> ApplicationBuilder {
         })
 }
 
-/// Not a test of its own: what the child process runs.
+/// Not a test of its own: run by the child process.
 #[test]
 fn child() {
     let Ok(plan) = std::env::var("MAREA_TEST_AT_LEAST_ONCE") else {
@@ -210,8 +211,8 @@ fn dies(directory: &Path, nth: u32) -> bool {
     !status.expect("the child runs").success()
 }
 
-/// The process dies where outputs are committed, and neither the state made with them nor the progress is. They
-/// come again; nothing is lost, and nothing counts twice.
+/// The process dies where outputs are committed, but neither the state made with them nor the progress. The
+/// records are processed again; nothing is lost, and nothing counts twice.
 #[test]
 fn a_crash_between_outputs_and_offsets_loses_nothing_and_counts_nothing_twice() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -6,7 +6,7 @@ use marea::ErrorKind;
 use marea::prelude::*;
 use marea::runtime::{State, StateBackend};
 
-/// Copies `in` to `out`, and fails on a value that is empty.
+/// Copies `in` to `out`, and fails on an empty value.
 fn application() -> (std::sync::Arc<dyn Log>, Application) {
     let builder = StreamBuilder::new();
     builder
@@ -44,7 +44,7 @@ async fn run_ends_with_a_signal_and_all_is_committed() {
     let (log, application) = application();
     send(&log, "before");
     let mut running = std::pin::pin!(application.run());
-    // Polled once, it listens.
+    // Once polled, it listens.
     assert!(futures::poll!(&mut running).is_pending());
     while log
         .records::<String, String>("out")

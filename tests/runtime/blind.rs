@@ -1,4 +1,4 @@
-//! A log that will not say where some partitions end, or says that more is on its way there.
+//! A log that does not say where some partitions end, or says that there are more records than can be read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use marea::log::{
     CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
 };
 
-/// What is said about the end of a partition.
+/// What the log says about the end of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Says {
-    /// Nothing: its leader is away.
+    /// Nothing: its leader is unavailable.
     Nothing,
-    /// That there is one record more than can be read: a transaction is open.
+    /// That there is one more record than can be read: a transaction is open.
     More,
 }
 

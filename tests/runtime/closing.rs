@@ -1,5 +1,5 @@
-//! Sessions, sliding windows, results on close and caches over several tasks: nothing depends on anybody's
-//! pace, and what is held holds back the time behind it.
+//! Sessions, sliding windows, results on close and caches over several tasks: nothing depends on the speed of a
+//! task, and what is held holds back the time downstream.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Records whose disorder stays within 50 ms; those of one value modulo 23 are 230 ms apart, more or less,
-/// with a pause now and then.
+/// Records out of order by at most 50 ms; those with the same value modulo 23 are about 230 ms apart, with a pause
+/// now and then.
 fn records(count: i64) -> Vec<InputRecord> {
     let record = |n: i64| InputRecord {
         topic: "in".to_owned(),
@@ -30,7 +30,7 @@ fn records(count: i64) -> Vec<InputRecord> {
     (0..count).map(record).collect()
 }
 
-/// By another key, so that each task gets records of all others.
+/// Grouped by another key, so that each task gets records from all others.
 fn by_value(builder: &StreamBuilder) -> GroupedStream<String, i64> {
     let records = builder.stream_with("in", Consumed::with(Utf8, I64));
     records.group_by(Grouped::with("by-value", Utf8, I64), |_, value| {
@@ -38,7 +38,7 @@ fn by_value(builder: &StreamBuilder) -> GroupedStream<String, i64> {
     })
 }
 
-/// Time waits for the slowest origin; with one origin windows close by what was seen, which is left out.
+/// Time waits for the slowest origin; with one origin windows close by what was seen, so this is left out.
 fn invariance() -> Invariance {
     Invariance {
         partitions: vec![2, 4],
@@ -99,7 +99,7 @@ fn sessions_that_are_emitted_on_close_or_held_do_not_depend_on_pace() {
         .expect("all alike");
 }
 
-/// A closed session is as old as its end: windows behind the next repartition wait for it.
+/// A closed session has the time of its end: windows behind the next repartition wait for it.
 #[test]
 fn what_stands_behind_sessions_waits_for_them() {
     let topology = || {
@@ -163,7 +163,7 @@ fn sliding_windows_and_those_on_close_do_not_depend_on_pace() {
         .expect("all alike");
 }
 
-/// What a cache holds until the commit holds back the windows behind it.
+/// What a cache holds until the commit holds back the windows downstream.
 #[test]
 fn what_a_cache_holds_holds_back_the_time_behind_it() {
     let builder = StreamBuilder::new();
@@ -179,7 +179,7 @@ fn what_a_cache_holds_holds_back_the_time_behind_it() {
     let log = memory_log();
     let topology = builder.build().expect("a topology");
     let running = start(&log, 2, topology, SystemEnv::shared());
-    // Many in one commit, so that the last of them is long behind the first.
+    // Many in one commit, so that the last of them is far behind the first.
     let rows = |start_ms: i64| {
         let row = move |round: i64| ("in", round, round * 25 + start_ms);
         (0..160).map(row).collect::<Vec<_>>()
@@ -192,7 +192,7 @@ fn what_a_cache_holds_holds_back_the_time_behind_it() {
     assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
 }
 
-/// How often it commits does not show in what a cache has sent in the end.
+/// The commit interval does not change what a cache has sent in the end.
 #[test]
 fn what_a_cache_has_sent_does_not_depend_on_pace() {
     let topology = || {
@@ -227,14 +227,14 @@ fn what_a_cache_has_sent_does_not_depend_on_pace() {
     .expect("all alike");
 }
 
-/// What a record merges is deleted with a change that is older than the record: windows behind the next
-/// repartition wait for it.
+/// Sessions that a record merges are deleted with changes that are older than the record: windows behind the next
+/// repartition wait for them.
 #[test]
 fn deletions_of_merged_sessions_are_not_late_behind_them() {
     let builder = StreamBuilder::new();
     let records = builder.stream_with("in", Consumed::with(Utf8, I64).idle_timeout(Idle::Never));
     let changes = records
-        // Each key comes every half second: by then both inputs have passed what it had.
+        // Each key comes every half second: by then both inputs have passed its last records.
         .group_by(Grouped::with("by-value", Utf8, I64), |_, value| {
             (value % 20).to_string()
         })

@@ -1,4 +1,4 @@
-//! Counts in small windows behind a filter and a repartition: what the tests of time run.
+//! Counts in small windows behind a filter and a repartition: the topology of the tests of time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,19 +17,19 @@ use marea::topology::Topology;
 
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The real clock, and what a test lets pass on top of it: so that a test of minutes takes seconds, and
-/// is not in a hurry while it feeds.
+/// The real clock, plus the time that a test lets pass: so a test of minutes takes seconds, and is not in a hurry
+/// while it feeds.
 #[derive(Debug)]
 pub struct SteppedEnv {
     real: Arc<SystemEnv>,
     passed_ms: AtomicU64,
-    /// How often each worker has looked.
+    /// How often each worker has read the clock.
     looks: Mutex<HashMap<ThreadId, u64>>,
 }
 
-/// How much passes at a time, in milliseconds; the workers look in between.
+/// How much time passes at once, in milliseconds; the workers check in between.
 const STEP_MS: u64 = 500;
-/// A worker that has looked at the clock so often has had a turn since.
+/// A worker that has read the clock this often has had a turn in the meantime.
 const TURN: u64 = 24;
 
 impl SteppedEnv {
@@ -59,7 +59,7 @@ impl SteppedEnv {
         }
     }
 
-    /// Lets time pass until something is so.
+    /// Lets time pass until a condition holds.
     pub fn pass_until(&self, what: &str, done: impl Fn() -> bool) {
         wait(what, || {
             self.pass(Duration::from_millis(STEP_MS));
@@ -179,7 +179,7 @@ pub fn finals(log: &dyn Log) -> i64 {
         .expect("an end")
 }
 
-/// All final counts, each of which must come once.
+/// All final counts, each of which must be there once.
 pub fn counts(log: &dyn Log) -> BTreeMap<(String, i64), i64> {
     let out = TopicPartition::new("out", 0);
     let mut reader = log.reader(1 << 20).expect("a reader");

@@ -1,8 +1,8 @@
-//! A crash at each step of a commit, and each row of the crash table in `docs/guarantees.md`: the
-//! final results are those of an undisturbed run, and no window is final twice.
+//! A crash at each step of a commit, and each row of the crash table in `docs/guarantees.md`: the final results
+//! are those of an undisturbed run, and no window has two final results.
 //!
-//! The application runs in a child process (this test binary, started again), so that a crash is a
-//! real one: `abort`, with nothing flushed and nothing closed.
+//! The application runs in a child process (this test binary, started again), so that a crash is real: `abort`,
+//! with nothing flushed and nothing closed.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -92,7 +92,7 @@ fn check(directory: &Path, what: &str) {
 struct AbortAt {
     point: Point,
     left: AtomicU32,
-    /// Lets the worker go on for so long before the abort, in microseconds.
+    /// How long the worker may continue before the abort, in microseconds.
     delay_us: u64,
 }
 
@@ -134,7 +134,7 @@ pub fn abort_at(point: &str, nth: u32, delay_us: u64) -> Arc<dyn Hooks> {
     })
 }
 
-/// Not a test of its own: what the child processes run.
+/// Not a test of its own: run by the child processes.
 #[test]
 fn child() {
     let Ok(plan) = std::env::var("MAREA_TEST_CRASH") else {
@@ -158,7 +158,7 @@ fn child() {
     running.close(DEADLINE).expect("closed");
 }
 
-/// Runs the child; `true` if it crashed, `false` if it came to the end first.
+/// Runs the child; `true` if it crashed, `false` if it reached the end first.
 fn crashes(directory: &Path, point: &str, nth: u32, delay_us: u64, guarantee: &str) -> bool {
     let plan = format!(
         "{}|{point}|{nth}|{delay_us}|{guarantee}",
@@ -222,7 +222,7 @@ fn inside_flush() {
         "exactly_once"
     ));
     for delay_us in [100, 700, 2_000] {
-        // The flush may win the race: then there is nothing left to crash.
+        // The flush may be faster: then nothing is left to crash.
         crashes(
             directory.path(),
             "before_flush",
@@ -252,8 +252,8 @@ fn in_the_middle_of_a_restore() {
     check(directory.path(), "restoring");
 }
 
-/// Outputs of the commit that crashed may come twice; they must say the same, and the state must be
-/// that of the input read once.
+/// Outputs of the commit that crashed may come twice; they must be equal, and the state must be that of reading
+/// the input once.
 #[test]
 fn at_least_once_state_never_runs_ahead_of_its_input() {
     for point in ["before_commit", "asked", "committed", "applied"] {
@@ -276,8 +276,8 @@ fn at_least_once_state_never_runs_ahead_of_its_input() {
     }
 }
 
-/// Runs to the end in this process over a log that misbehaves. How many commits a run has depends on its
-/// pace: on a loaded machine few, and large.
+/// Runs to the end in this process over a log that misbehaves. How many commits a run has depends on its speed: on
+/// a loaded machine few, large ones.
 fn run_with(fault: Fault) -> u32 {
     let directory = prepared();
     let log = Arc::new(FaultyLog::new(open_log(directory.path()), fault));

@@ -1,5 +1,4 @@
-//! Draining more than once, in one run and over several: each window has one final result, of all of
-//! its input.
+//! Draining more than once, in one run and over several: each window has one final result, of all its input.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +31,7 @@ fn start(log: &Arc<dyn Log>, directory: &Path, workers: usize) -> Application {
         .expect("started")
 }
 
-/// Readings of a day, in windows that no other day has.
+/// Readings of a day, in windows that belong to no other day.
 fn day(number: i64) -> Vec<Reading> {
     let mut readings = readings(3_000);
     let length_ms = 9_000 + WINDOW_MS + GRACE_MS;
@@ -53,7 +52,7 @@ fn a_batch_a_day_gives_each_window_once() {
         for number in 0..6 {
             append(&*log, &day(number), PARTITIONS, 200);
             sums.extend(expected(&day(number)));
-            // The drain is asked for before any task is open.
+            // The drain is requested before any task is open.
             let mut running = start(&log, directory.path(), workers);
             running.drain(DEADLINE).expect("drained");
             // Everything is committed by now, not only when it closes.

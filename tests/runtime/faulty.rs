@@ -1,4 +1,4 @@
-//! A log that misbehaves: answers are lost, commits are aborted, questions are not answered.
+//! A log that misbehaves: answers are lost, commits are aborted, requests are not answered.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use marea::log::{
     Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, Staging, TopicSpec, Writer,
 };
 
-/// What goes wrong, for some with each commit whose number divides by `every`.
+/// What goes wrong; in some cases with each commit whose number is divisible by `every`.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// It happens, and the answer is lost; the second question is answered.
+    /// It happens, and the answer is lost; the second request is answered.
     LoseAnswer { every: u32 },
     /// It does not happen.
     Abort { every: u32 },
-    /// The writer never learns whether it happened: it did every second time.
+    /// The writer never learns whether it happened: every second time it did.
     LoseOutcome { every: u32 },
-    /// What is larger than so many bytes does not get through.
+    /// Commits larger than this many bytes fail.
     TooLarge { bytes: usize },
-    /// So many times the log does not say where the changelogs of that partition end.
+    /// This many times the log does not say where the changelogs of that partition end.
     HideEnds { partition: u32, times: u32 },
-    /// So many times a partition seems to end at its start to those who may see committed records only: a
-    /// commit is acknowledged before its markers are everywhere.
+    /// This many times a partition seems to end at its start for readers of committed records: a commit is
+    /// acknowledged before its markers are everywhere.
     LateMarkers { times: u32 },
-    /// No commit is answered before [`FaultyLog::release`], and nothing goes ahead of one.
+    /// No commit is answered before [`FaultyLog::release`], and nothing is sent ahead of one.
     Held,
     /// Nothing.
     None,
@@ -60,7 +60,7 @@ impl FaultyLog {
         }
     }
 
-    /// From now on nothing can be asked of it, or everything again.
+    /// Makes every request fail from now on, or succeed again.
     pub fn set_down(&self, down: bool) {
         self.counts.down.store(down, Ordering::SeqCst);
     }
@@ -70,7 +70,7 @@ impl FaultyLog {
         self.counts.faults.load(Ordering::SeqCst)
     }
 
-    /// From now on commits are answered.
+    /// Lets commits be answered from now on.
     pub fn release(&self) {
         self.counts.released.store(true, Ordering::SeqCst);
     }
@@ -80,13 +80,13 @@ impl FaultyLog {
         self.counts.commits.load(Ordering::SeqCst)
     }
 
-    /// What all readers so far may take of memory, and all writers, in bytes.
+    /// The memory that all readers so far may use, and all writers, in bytes.
     pub fn client_bytes(&self) -> (usize, usize) {
         let of = |bytes: &AtomicUsize| bytes.load(Ordering::SeqCst);
         (of(&self.counts.reader_bytes), of(&self.counts.writer_bytes))
     }
 
-    /// How many of them had no offsets with them.
+    /// How many of them had no offsets.
     pub fn commits_without_progress(&self) -> u32 {
         self.counts.without_progress.load(Ordering::SeqCst)
     }
@@ -243,7 +243,7 @@ impl Reader for FaultyReader {
     }
 }
 
-/// Its process is well: the heart goes on.
+/// Its process is healthy: the heartbeat continues.
 struct FaultyMember {
     member: Box<dyn Membership>,
     counts: Arc<Counts>,
@@ -292,7 +292,7 @@ impl Writer for FaultyWriter {
         self.writer.staged()
     }
 
-    /// A few records at a time, so that commits fail of which parts went ahead.
+    /// A few records at a time, so that commits fail of which parts were sent ahead.
     fn staging(&self) -> Option<Staging> {
         let stages = !matches!(self.fault, Fault::Held);
         stages.then_some(Staging {
@@ -303,7 +303,7 @@ impl Writer for FaultyWriter {
 
     fn submit(&mut self, commit: Commit) -> Result<(), CommitError> {
         if self.counts.ask().is_err() {
-            // It never gets there; nobody knows before the log can be asked again.
+            // It never arrives; nobody knows before the log can be asked again.
             self.answer = Answer::Abort;
             return Ok(());
         }
@@ -360,7 +360,7 @@ impl Writer for FaultyWriter {
                 self.answer = Answer::Good;
                 Err(CommitError::Aborted(lost()))
             }
-            // It stays so: this writer is of no more use.
+            // It stays like this: this writer is no longer of use.
             Answer::NeverKnown => Err(CommitError::Lost(lost())),
         }
     }

@@ -1,5 +1,5 @@
-//! A topology that sends back, over several tasks: time moves behind it and breaks no promise, and a drain
-//! comes to its end with every answer.
+//! A topology with a feedback edge, over several tasks: time advances behind it and breaks no promise, and a drain
+//! ends with every answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Joins by a foreign key over several tasks: nothing is lost, doubled or stale, whoever dies and at whatever pace.
+//! Joins by a foreign key over several tasks: nothing is lost, duplicated or stale, whichever process dies and at
+//! any speed.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -38,7 +39,7 @@ fn run_to_the_end(directory: &Path) {
     running.close(DEADLINE).expect("closed");
 }
 
-/// Not a test of its own: what the child processes run.
+/// Not a test of its own: run by the child processes.
 #[test]
 fn child() {
     let Ok(plan) = std::env::var("MAREA_TEST_FOREIGN") else {
@@ -56,7 +57,7 @@ fn child() {
     running.close(DEADLINE).expect("closed");
 }
 
-/// Runs the child; `true` if it crashed, `false` if it came to the end first.
+/// Runs the child; `true` if it crashed, `false` if it reached the end first.
 fn crashes(directory: &Path, point: &str, nth: usize) -> bool {
     let plan = format!("{}|{point}|{nth}", directory.display());
     let status = Command::new(std::env::current_exe().expect("this binary"))
@@ -107,14 +108,14 @@ fn ten_kills_leave_each_row_joined_as_an_undisturbed_run_does() {
     );
 }
 
-/// The left join has a result of every order; what it is in the end does not depend on who was faster.
+/// The left join has a result for every order; the final one does not depend on which side was faster.
 #[test]
 fn results_do_not_depend_on_pace() {
     let invariance = Invariance {
         batch_sizes: vec![7],
         commit_intervals_ms: vec![2],
         restarts: vec![0, 2],
-        // Both inputs must be partitioned by all of their partitions.
+        // Both inputs must be partitioned over all of their partitions.
         empty_partitions: vec![0],
         idle_timeout_ms: None,
         ..Invariance::default()

@@ -1,4 +1,4 @@
-//! How often the embedded log asks the disk: counted from outside, by `strace`, where it is there.
+//! How often the embedded log calls fsync: counted from outside, by `strace`, if it is installed.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use marea::disk::Budget;
 use marea::log::embedded::{EmbeddedLog, Fsync, Settings};
 use marea::log::{BatchBuilder, Commit, Log, TopicSpec};
 
-/// Not a test of its own: commits as often as it is told, under the policy it is told.
+/// Not a test of its own: commits as often as it is told, under the given policy.
 #[test]
 fn child() {
     let Ok(plan) = std::env::var("MAREA_TEST_FSYNC") else {
@@ -49,7 +49,7 @@ fn child() {
     }
 }
 
-/// Calls of fsync and its kin by a child that commits so often.
+/// The calls of fsync and related functions by a child with this many commits.
 fn syncs(policy: &str, commits: u32) -> Option<u64> {
     let trace = tempfile::NamedTempFile::new().expect("a file");
     let status = Command::new("strace")
@@ -84,8 +84,8 @@ fn a_commit_is_one_fsync_or_none_when_relaxed() {
         return;
     };
     assert_eq!(syncs("every", 100), Some(idle + 100), "one fsync a commit");
-    // Closing the log in good order brings to the disk what is not there yet, and then notes that it is: two
-    // calls, whatever the number of commits.
+    // A clean shutdown of the log flushes to disk what is not there yet, and then notes that it is: two calls,
+    // whatever the number of commits.
     let idle = syncs("never", 0).expect("strace was there");
     assert_eq!(
         syncs("never", 100),

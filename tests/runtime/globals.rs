@@ -1,4 +1,4 @@
-//! Global stores: every instance has all of them before it begins, and all its tasks read them.
+//! Global stores: every instance has all of them before it starts, and all its tasks read them.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const PARTITIONS: u32 = 4;
 
 type Context<'a> = ProcessorContext<'a, String, i64>;
 
-/// Writes what comes to the store; a negative number deletes its key.
+/// Writes each record to the store; a negative number deletes its key.
 struct Fill;
 
 impl Processor for Fill {
@@ -40,7 +40,7 @@ impl Processor for Fill {
     }
 }
 
-/// Adds the rate of the record's key to its value, -1 where there is none.
+/// Adds the rate of the record's key to its value, -1 if there is none.
 struct Add;
 
 impl Processor for Add {
@@ -106,7 +106,7 @@ fn results(log: &dyn Log) -> i64 {
     end.expect("an end")
 }
 
-/// All numbers that were written, in their order.
+/// All numbers that were written, in order.
 fn numbers(log: &dyn Log) -> Vec<i64> {
     let out = TopicPartition::new("out", 0);
     let mut reader = log.reader(1 << 20).expect("a reader");
@@ -162,7 +162,7 @@ fn rows_that_come_later_show_and_what_is_deleted_goes() {
     let log = memory_log();
     create_topics(&*log);
     let running = start(&log).expect("started");
-    // Nobody promises how soon; a record that finds the row comes in the end.
+    // How soon is not guaranteed; a record that finds the row comes in the end.
     let asks_until = |found: i64| {
         wait("the row", || {
             let before = results(&*log);
@@ -196,8 +196,8 @@ fn what_cannot_be_filled_fails_the_application_at_its_start_and_later() {
     assert!(error.to_string().contains("thirteen"), "{error}");
 }
 
-/// A global table: the row that a record names is there whatever its partition, and what the table drops
-/// is counted.
+/// A global table: the row that a record names is there whatever its partition, and what the table drops is
+/// counted.
 #[test]
 fn a_stream_joins_with_rows_of_any_partition() {
     let builder = StreamBuilder::new();

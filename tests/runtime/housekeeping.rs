@@ -1,5 +1,5 @@
-//! Topics that would grow without end, in an application that runs: each stays small, and results and
-//! state are what they are without.
+//! Topics that would grow without bound, in a running application: each stays small, and results and state are the
+//! same as without maintenance.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::pipeline::{append, create_topics, expected, finals, readings, topolog
 const PARTITIONS: u32 = 2;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Per topic: offsets ever given, and records that can still be read.
+/// Per topic: the number of offsets so far, and of records that can still be read.
 fn sizes(log: &dyn Log) -> BTreeMap<String, (i64, i64)> {
     let mut sizes = BTreeMap::new();
     for name in log.topic_names().expect("topics") {
@@ -99,7 +99,7 @@ fn internal_topics_and_inputs_with_a_retention_stay_small() {
     input.retention_bytes = Some(20_000);
     log.create_topics(&[input, TopicSpec::new("finals", 1)])
         .expect("topics");
-    // An hour and a half: segments of a window store are a minute long at least.
+    // An hour and a half: segments of a window store are at least a minute long.
     let mut readings = readings(20_000);
     for (number, reading) in readings.iter_mut().enumerate() {
         reading.3 += number as i64 * 270;
@@ -113,12 +113,12 @@ fn internal_topics_and_inputs_with_a_retention_stay_small() {
         }
     }
     running.drain(DEADLINE).expect("drained");
-    // One more round of housekeeping; what it does while it is slow, the next start would do.
+    // One more round of maintenance; if it is slow, the next start would do the rest.
     std::thread::sleep(Duration::from_millis(200));
     running.close(DEADLINE).expect("closed");
     drop(running);
     drop(log);
-    // Readers that keep up see the latest batches as they were appended; opened again, they are gone.
+    // Readers that keep up see the latest batches as they were appended; after reopening they are gone.
     let log: Arc<dyn Log> = open(directory, None);
     let found = sizes(&*log);
     for (topic, at_least) in [
@@ -154,12 +154,12 @@ fn a_quota_that_consumed_records_fill_is_freed() {
     append(&*log, &readings, PARTITIONS, 100);
     let input_bytes = log.stats().bytes_stored;
     drop(log);
-    // Re-keyed, the readings take as much again.
+    // Re-keyed, the readings take the same space again.
     let log = open(directory, Some(input_bytes + input_bytes / 2));
     let settings = Settings {
         commit_interval_ms: 2,
         records_per_step: 50,
-        // Not purged by the clock.
+        // Not purged by time.
         purge_interval_ms: u64::MAX,
         ..Settings::default()
     };

@@ -1,5 +1,5 @@
-//! Several inputs of one task: none starves, and the next record is the one with the smallest
-//! timestamp, however much of each is fetched.
+//! Several inputs of one task: none starves, and the next record is the one with the smallest timestamp, however
+//! much of each is fetched.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Left and outer joins, joins of tables, cogroups and rows that are held for a time, over several tasks:
-//! what they hold back, and that nothing depends on anybody's pace.
+//! Left and outer joins, joins of tables, cogroups and rows that are held for a time, over several tasks: what
+//! they hold back, and that nothing depends on the speed of a task.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn by_value(stream: Stream<String, i64>) -> Stream<String, i64> {
     stream.select_key(|_, value| (value % 7).to_string())
 }
 
-/// Left records find no partner. They come out a second after their time, as old as they are, and the
+/// Left records find no partner. They are sent a second after their time, with their own timestamps, and the
 /// windows behind the next repartition wait for them.
 #[test]
 fn records_that_wait_for_a_partner_hold_back_the_time_behind_them() {
@@ -46,13 +46,13 @@ fn records_that_wait_for_a_partner_hold_back_the_time_behind_them() {
     let log = memory_log();
     let topology = builder.build().expect("a topology");
     let running = start(&log, 2, topology, SystemEnv::shared());
-    // The right side has the remainder 6 alone, the left one all others.
+    // The right side has only the remainder 6, the left one all others.
     for round in 0..160 {
         put(&*log, 0, &[("left", round % 6, round * 25)]);
         put(&*log, 1, &[("right", 6, round * 25)]);
     }
-    // The inputs reach 3,975: all that is older than 2,975 has come out, so that the windows up to 2,900
-    // can close.
+    // The inputs reach 3,975: everything older than 2,975 has been sent, so that the windows up to 2,900 can
+    // close.
     wait("the windows to close", || {
         counts(&*log).contains_key(&("alone".to_owned(), 2_800))
     });
@@ -67,7 +67,7 @@ fn records_that_wait_for_a_partner_hold_back_the_time_behind_them() {
     assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
 }
 
-/// A row that was updated by an older record comes out as old as that one, and the windows behind the next
+/// A row that was updated by an older record is sent with the time of that record, and the windows behind the next
 /// repartition wait for it.
 #[test]
 fn rows_that_are_held_for_a_time_hold_back_the_time_behind_them() {
@@ -101,7 +101,7 @@ fn rows_that_are_held_for_a_time_hold_back_the_time_behind_them() {
     };
     wait("the newer record to be first", || repartitioned() >= 1);
     put(&*log, 1, &[("shared", 2, 3_000)]);
-    // Rows of the same task from either origin, so that its time moves bit by bit.
+    // Rows of the same task from either origin, so that its time advances in small steps.
     let place = |key: &str| partition_for_key(format!("row-{key}").as_bytes(), 2);
     let beside = ["a", "b", "c", "d", "e", "f", "g", "h"];
     let mut beside = beside
@@ -120,7 +120,7 @@ fn rows_that_are_held_for_a_time_hold_back_the_time_behind_them() {
     assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
 }
 
-/// Records of two topics, whose disorder stays within 50 ms.
+/// Records of two topics, out of order by at most 50 ms.
 fn records(count: i64) -> Vec<InputRecord> {
     let record = |n: i64| {
         let is_left = n % 3 != 0;
@@ -135,8 +135,8 @@ fn records(count: i64) -> Vec<InputRecord> {
     (0..count).map(record).collect()
 }
 
-/// Every origin is waited for, so that who has no partner does not depend on who was faster. With one
-/// origin it does, as in Kafka Streams: that is left out.
+/// Every origin is waited for, so which records have no partner does not depend on which side was faster. With one
+/// origin it does, as in Kafka Streams: this is left out.
 #[test]
 fn what_finds_no_partner_does_not_depend_on_pace() {
     let topology = || {

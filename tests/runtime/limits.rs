@@ -1,5 +1,5 @@
-//! What is larger than its topic takes is met where it is made, and follows the policy of encoding; an
-//! application that would be refused at each commit never comes to rest.
+//! Records larger than their topic accepts are detected where they are made, and follow the policy of encoding; an
+//! application that would be refused at each commit would never make progress.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const LIMIT: usize = 1_000;
 const WINDOW: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A log whose topic `small` takes little; nobody but the one who made it knows.
+/// A log whose topic `small` accepts only little; only its creator knows.
 fn log_with(small: &str, partitions: u32, cleanup: Cleanup) -> Arc<dyn Log> {
     let log = MemoryLog::new(SystemEnv::shared());
     let mut spec = TopicSpec::new(small, partitions).with_cleanup(cleanup);
@@ -67,7 +67,7 @@ fn start(log: &Arc<dyn Log>, topology: Topology, policy: Policy) -> Application 
         .expect("started")
 }
 
-/// Waits until so many records are on a topic; fails if the application does.
+/// Waits until this many records are on a topic; fails if the application does.
 fn wait_for(running: &Application, log: &dyn Log, topic: &str, records: i64) {
     let since = Instant::now();
     let place = TopicPartition::new(topic, 0);
@@ -83,7 +83,7 @@ fn wait_for(running: &Application, log: &dyn Log, topic: &str, records: i64) {
     }
 }
 
-/// Waits until the application says that it dropped so many, and no more.
+/// Waits until the application reports exactly this many drops.
 fn wait_for_drops(running: &Application, reason: DropReason, count: u64) {
     let since = Instant::now();
     while running.snapshot().drops.of(reason) < count {
@@ -120,7 +120,7 @@ fn said(headers: &marea::base::Headers) -> Vec<String> {
     headers.as_slice().iter().map(text).collect()
 }
 
-/// Everything of a key, one behind the other.
+/// Concatenates all values of a key.
 fn growing_rows() -> Topology {
     let builder = StreamBuilder::new();
     builder
@@ -147,7 +147,7 @@ fn a_row_above_its_changelogs_limit_follows_the_policy() {
             let rows = [("big", piece.clone(), n), ("small", "s".to_owned(), n)];
             put(&*log, 0, &rows);
         }
-        // Three pieces fit, with the key; each of the other three is refused. All that is small comes.
+        // Three pieces fit, with the key; each of the other three is refused. Everything small arrives.
         let running = start(&log, growing_rows(), policy);
         wait_for(&running, &*log, "out", 3 + 6);
         put(&*log, 0, &[("small", "last".to_owned(), 9)]);
@@ -183,8 +183,8 @@ fn failing_names_the_record_and_the_store() {
     }
 }
 
-/// A row that fits exactly is taken: the limit is that of the record, without the timestamp that rows
-/// have in front, with what the key of a window has behind.
+/// A row that fits exactly is accepted: the limit is that of the record, without the timestamp that precedes rows,
+/// and with what follows the key of a window.
 #[test]
 fn the_limit_is_that_of_the_changelogs_records_to_the_byte() {
     let windows = || {
@@ -223,7 +223,7 @@ fn the_limit_is_that_of_the_changelogs_records_to_the_byte() {
     }
 }
 
-/// What is held for a window that closes is a row too.
+/// A row held for a window that closes is limited too.
 #[test]
 fn so_does_a_row_that_suppress_holds() {
     let log = log_with("limits-final-store-changelog", 1, Cleanup::Compact);
@@ -258,7 +258,7 @@ fn so_does_a_row_that_suppress_holds() {
     assert_eq!(running.snapshot().state, State::Running);
 }
 
-/// The limits of repartition topics are read at start too, and the clock that goes along is counted.
+/// The limits of repartition topics are read at start too, and the clock that is sent along is counted.
 #[test]
 fn a_record_that_is_too_large_with_its_clock_follows_the_policy() {
     let log = log_with("limits-by-repartition", 2, Cleanup::Delete);
@@ -288,7 +288,7 @@ fn a_record_that_is_too_large_with_its_clock_follows_the_policy() {
     assert_eq!(running.snapshot().state, State::Running);
 }
 
-/// A dead letter is larger than its record: a topic that does not take it is named, before the commit.
+/// A dead letter is larger than its record: a topic that does not accept it is named, before the commit.
 #[test]
 fn a_dead_letter_above_its_topics_limit_is_named() {
     let log = log_with("dead-small", 1, Cleanup::Delete);

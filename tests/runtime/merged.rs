@@ -1,4 +1,5 @@
-//! An application goes on with its repartitions merged, and apart again, once it has read what they hold; not before.
+//! An application continues with its repartitions merged, and separated again, once it has read what they hold;
+//! not before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::pipeline::memory_log;
 use crate::renaming::{ends, rows};
 
 const ID: &str = "merging";
-/// Where the second store, whose name is the smaller one, gets its records from when they are apart.
+/// The source of the second store, whose name is the smaller one, when the repartitions are separate.
 const SECOND: &str = "merging-sum-by-repartition";
 const PARTITIONS: u32 = 2;
 
@@ -144,7 +145,7 @@ fn what_nobody_would_read_is_refused() {
     ] {
         assert!(error.message().contains(part), "{part} in {error}");
     }
-    // To go on without it.
+    // To continue without it.
     log.delete_topics(&[SECOND.to_owned()]).expect("deleted");
     live(&log, merges());
     assert_eq!(last(&*log, "counts")["0"], 40);

@@ -1,7 +1,7 @@
-//! A process that may have few files open: it takes what the system gives, and where that is not enough
-//! it says so at once.
+//! A process that may have few files open: it uses what the system gives, and if that is not enough it says so at
+//! once.
 //!
-//! The limit is the process's, so each case runs in a child process (this test binary, started again).
+//! The limit applies to the process, so each case runs in a child process (this test binary, started again).
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use marea::runtime::{Application, State};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Not a test of its own: what the child processes run. Starts an application of so many tasks and prints
-/// what came of it.
+/// Not a test of its own: run by the child processes. Starts an application of this many tasks and prints the
+/// outcome.
 #[test]
 fn child() {
     let Ok(tasks) = std::env::var("MAREA_TEST_OPEN_FILES") else {

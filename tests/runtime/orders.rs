@@ -1,4 +1,4 @@
-//! Orders and their customers, joined by a foreign key: what goes in, and what must come of it.
+//! Orders and their customers, joined by a foreign key: the input, and the expected results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub fn topology() -> Result<Topology> {
     builder.build()
 }
 
-/// Rows of both tables that change, move to other customers, are deleted, and come again.
+/// Rows of both tables that change, move to other customers, are deleted, and come back.
 pub fn input(count: i64) -> Vec<InputRecord> {
     let mut input = Vec::new();
     let mut row = |topic: &str, key: String, value: Option<String>, timestamp_ms: i64| {
@@ -70,7 +70,7 @@ pub fn input(count: i64) -> Vec<InputRecord> {
     input
 }
 
-/// What must come of it, of each order that has a result.
+/// The expected results, for each order that has one.
 pub fn expected(input: &[InputRecord]) -> [BTreeMap<String, String>; 2] {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
     let rows = |topic: &str| {
@@ -96,7 +96,7 @@ pub fn expected(input: &[InputRecord]) -> [BTreeMap<String, String>; 2] {
     [known, all]
 }
 
-/// Makes the topics, and puts the input into them.
+/// Creates the topics, and writes the input to them.
 pub fn fill(log: &dyn Log, input: &[InputRecord]) {
     let topics = ["orders", "customers", "known", "all"];
     let topics = topics.map(|topic| TopicSpec::new(topic, PARTITIONS));
@@ -149,7 +149,7 @@ pub fn last(log: &dyn Log, topic: &str) -> BTreeMap<String, String> {
     rows
 }
 
-/// The rows are those that were expected; shows a few that are not.
+/// Checks that the rows are the expected ones; shows a few that are not.
 pub fn check(what: &str, found: &BTreeMap<String, String>, expected: &BTreeMap<String, String>) {
     let keys = found.keys().chain(expected.keys());
     let differs = |key: &&String| found.get(*key) != expected.get(*key);

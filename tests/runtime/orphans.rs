@@ -1,4 +1,4 @@
-//! A topology that does not use what is on the log is refused until somebody says that it may be left.
+//! A topology that does not use what is on the log is refused until that is accepted by name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ fn append(log: &dyn Log, topic: &str, rows: &[(&str, Option<&str>)]) {
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
 }
 
-/// Runs until the input is processed and the record is there, and gives what the start found.
+/// Runs until the input is processed and the record is there, and returns what the start found.
 fn run(log: &Arc<dyn Log>, builder: ApplicationBuilder) -> TopologyChange {
     let mut running = builder.start().expect("started");
     let change = running.handle().about().change.clone();
@@ -124,7 +124,7 @@ fn a_renamed_store_is_refused_until_it_is_accepted_and_then_not_asked_for_again(
         let first = run(&log, application(&log, counting(&["counts"])));
         assert_eq!(names(&first.adds), ["counts"]);
         assert!(!first.has_record && first.orphans.is_empty());
-        // As the operator sees it before, and as the start says it.
+        // As an operator sees it beforehand, and as the start reports it.
         let renamed = || counting(&["totals"]);
         let compared = application(&log, renamed()).compare().expect("compared");
         assert_eq!(fates(&compared), [("counts", OrphanFate::Refused)]);
@@ -224,8 +224,8 @@ fn what_was_left_and_is_used_again_is_said_and_asked_for_again() {
     assert!(error.message().contains("store counts"), "{error}");
 }
 
-/// In a rolling upgrade an instance of the release before is started again beside one of the new release, whose store
-/// is no orphan.
+/// In a rolling upgrade an instance of the previous release is restarted beside one of the new release, whose
+/// store is no orphan.
 #[test]
 fn an_instance_of_the_release_before_starts_beside_one_of_the_new_release() {
     let log = memory_log();
@@ -242,7 +242,7 @@ fn an_instance_of_the_release_before_starts_beside_one_of_the_new_release() {
     let mut again = old().start().expect("not refused");
     let change = again.handle().about().change.clone();
     assert_eq!(fates(&change), [("more", OrphanFate::Shared)]);
-    // One that nobody has run before is: it is no release before.
+    // A topology that has never run is refused: it is not the previous release.
     let error = refused(application(&log, counting(&["more"])));
     assert!(error.message().contains("store counts"), "{error}");
     again.leave(DEADLINE).expect("left");
@@ -310,7 +310,7 @@ fn records_of_a_repartition_topic_that_nobody_will_read_are_refused() {
     feed(&log, &["a", "b", "c"]);
     run(&log, application(&log, rekeyed(PARTITIONS)));
     let without = || counting(&["counts"]);
-    // All was read; clocks that nobody took are no records.
+    // Everything was read; clocks that nobody read do not count as records.
     let compared = application(&log, without()).compare().expect("compared");
     assert_eq!(fates(&compared), [("by", OrphanFate::Empty)], "{compared}");
     append(
@@ -360,7 +360,7 @@ fn without_a_record_nothing_is_known_and_nothing_is_refused() {
     assert!(change.to_string().contains("cannot be told"), "{change}");
 }
 
-/// A record that was written before topologies were noted in it does not say when something was left.
+/// A record written before topologies were noted in it does not say when something was left behind.
 #[test]
 fn what_an_earlier_release_may_have_left_is_noted_and_not_refused() {
     let log = memory_log();

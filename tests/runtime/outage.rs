@@ -99,7 +99,7 @@ fn a_setting_ends_the_wait() {
     assert_eq!(running.snapshot().state, State::Failed);
 }
 
-/// A shutdown has a deadline of its own: what is not committed by then is done again by the next start.
+/// A shutdown has a deadline of its own: what is not committed by then is done again after the next start.
 #[test]
 fn a_shutdown_does_not_wait_for_ever() {
     let readings = readings(2_000);
@@ -129,7 +129,7 @@ fn a_shutdown_does_not_wait_for_ever() {
     assert!(finals(&*log) == expected(&readings), "each reading once");
 }
 
-/// A commit that does not get through, whole or in parts, is tried again smaller and smaller until it does.
+/// A commit that fails, whole or in parts, is retried smaller and smaller until it succeeds.
 #[test]
 fn a_commit_too_large_for_what_leads_to_the_log_is_halved() {
     let readings = readings(20_000);
@@ -150,7 +150,7 @@ fn a_commit_too_large_for_what_leads_to_the_log_is_halved() {
     assert!(finals(&*log) == expected(&readings), "each reading once");
 }
 
-/// What goes ahead holds up who reads it, so its commit comes in time, whatever the interval says.
+/// Outputs sent ahead hold up their readers, so their commit comes in time, whatever the interval is.
 #[test]
 fn what_went_ahead_is_committed_in_time() {
     let readings = readings(2_000);

@@ -1,4 +1,4 @@
-//! The pipeline that these tests run: readings re-keyed by ocean, summed by day, final sums out.
+//! The pipeline of these tests: readings re-keyed by ocean, summed by day, with final sums as output.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ pub fn topology() -> Topology {
     builder.build().expect("a topology")
 }
 
-/// The same by sensor, which needs no repartition: under at least once a repartition topic may repeat
-/// records, and then sums behind it count them twice.
+/// The same by sensor, which needs no repartition: with at least once a repartition topic may repeat records, and
+/// sums behind it then count them twice.
 pub fn topology_by_sensor() -> Topology {
     let builder = StreamBuilder::new();
     let values = builder
@@ -67,7 +67,7 @@ fn sums_to_finals(values: Stream<String, i64>, name: &str) {
         );
 }
 
-/// What [`topology_by_sensor`] must give.
+/// The expected results of [`topology_by_sensor`].
 pub fn expected_by_sensor(readings: &[Reading]) -> BTreeMap<(i64, String), i64> {
     sums_by(readings, |(sensor, ..)| sensor)
 }
@@ -84,7 +84,7 @@ pub fn readings(count: i64) -> Vec<Reading> {
     (0..count).map(reading).collect()
 }
 
-/// What the pipeline must give: the sum of each ocean and window.
+/// The expected results of the pipeline: the sum of each ocean and window.
 pub fn expected(readings: &[Reading]) -> BTreeMap<(i64, String), i64> {
     sums_by(readings, |(_, ocean, ..)| ocean)
 }
@@ -151,7 +151,7 @@ pub fn finals(log: &dyn Log) -> BTreeMap<(i64, String), i64> {
     })
 }
 
-/// The records of `finals`; one that comes twice must say the same.
+/// The records of `finals`; one that comes twice must be equal.
 pub fn finals_with_repeats(log: &dyn Log) -> BTreeMap<(i64, String), i64> {
     read_finals(log, |key, before, now| {
         assert!(

@@ -1,4 +1,4 @@
-//! Reads of stores by other threads, while their tasks are at work.
+//! Reads of stores by other threads, while their tasks are running.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ fn start(log: &Arc<dyn Log>, backend: StateBackend) -> (Application, tempfile::T
     (application, directory)
 }
 
-/// Sends records and gives the positions behind them.
+/// Sends records and returns the positions after them.
 fn send(log: &Arc<dyn Log>, records: &[(&str, i64, i64)]) -> Vec<(TopicPartition, i64)> {
     let mut producer = log.producer::<String, i64>("words").expect("a producer");
     let mut ends = BTreeMap::new();
@@ -229,7 +229,7 @@ fn readers_beside_busy_workers_see_whole_commits_only() {
                     let sums = view.key_value::<String, i64>("sums").expect("a store");
                     let row = sums.get(&"a".to_owned()).expect("read").expect("a row");
                     assert!(row.value >= last, "{} after {last}", row.value);
-                    // Each record adds one, and its timestamp says which it is: the row is of one moment.
+                    // Each record adds one, and its timestamp says which one it is: the row is of one moment.
                     assert_eq!(Some(row.value), row.timestamp_ms);
                     (last, reads) = (row.value, reads + 1);
                 }

@@ -1,4 +1,4 @@
-//! The real readings over the ocean topology, without a drain: what can close closes.
+//! The real readings over the ocean topology, without a drain: everything that can close closes.
 
 use std::collections::BTreeSet;
 use std::io::Read;

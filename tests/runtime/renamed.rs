@@ -1,5 +1,5 @@
-//! A store with a smaller name renames its sub-topology, and with that its tasks and their changelogs: times and
-//! timers go along, so that everything comes out as if nothing had been renamed.
+//! A store with a smaller name renames its sub-topology, and so its tasks and their changelogs: times and timers
+//! move along, so that the results are as if nothing had been renamed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -98,7 +98,7 @@ fn an_application_without_a_record_goes_on_and_gets_one() {
         first.contains_key(&(0, "node alarms".to_owned())),
         "{first:?}"
     );
-    // As one that was made before there were records.
+    // As for an application from before there were records.
     log.delete_topics(&[format!("{ID}-topology")])
         .expect("deleted");
     assert_eq!(run_second(&log, builder(&log, Shape::Before)), drops);
@@ -106,7 +106,7 @@ fn an_application_without_a_record_goes_on_and_gets_one() {
     assert_eq!(record(&*log), first);
 }
 
-/// Nobody writes where times are before two are about to.
+/// Nobody writes the record of times before two are about to.
 #[derive(Debug, Default)]
 struct Meeting(AtomicU32);
 
@@ -135,7 +135,7 @@ fn one_of_several_instances_moves_them_once() {
                 let running = builder(&log, Shape::After).hooks(meeting.clone()).start();
                 let mut running = running.expect("started");
                 running.drain(DEADLINE).expect("drained");
-                // None goes before all have come.
+                // None continues before all have arrived.
                 barrier.wait();
                 running.close(DEADLINE).expect("closed");
             });
@@ -143,7 +143,7 @@ fn one_of_several_instances_moves_them_once() {
     });
     assert!(results(&*log) == expected);
     for ((_, of), (_, times)) in record(&*log) {
-        // The topologies that have run are noted once each.
+        // Each topology that has run is noted once.
         let is_new =
             ["store added", "store also"].contains(&of.as_str()) || of.starts_with("topology ");
         assert_eq!(
@@ -154,7 +154,7 @@ fn one_of_several_instances_moves_them_once() {
     }
 }
 
-/// Not a test of its own: an instance of the renamed topology, which dies on the way.
+/// Not a test of its own: an instance of the renamed topology, which dies along the way.
 #[test]
 fn child() {
     let Ok(plan) = std::env::var("MAREA_TEST_RENAMED") else {

@@ -1,4 +1,4 @@
-//! What a renamed sub-topology finds on the disk, and what is refused because it cannot move.
+//! What a renamed sub-topology finds on disk, and what is refused because it cannot move.
 
 use marea::base::ErrorKind;
 use marea::codec::{Codec, I64, Utf8};
@@ -49,7 +49,7 @@ fn rows_on_the_disk_are_those_of_the_renamed_tasks() {
             .state_directory(directory.path().join("state"))
             .settings(Settings {
                 memory_bytes: 64 << 20,
-                // Taking it out leaves its rows behind.
+                // Removing it leaves its rows behind.
                 accept_orphans: vec!["added".to_owned()],
                 ..Settings::default()
             })
@@ -59,7 +59,7 @@ fn rows_on_the_disk_are_those_of_the_renamed_tasks() {
         let tasks = running.snapshot().tasks;
         let name = if with_more { "added" } else { "logged" };
         assert!(tasks.iter().all(|task| *task.task.subtopology == *name));
-        // What a store has that was taken out and comes back may be of another time: that is read again.
+        // The rows of a store that was removed and comes back may be outdated: they are read again.
         if life < 3 {
             let restored: u64 = tasks.iter().map(|task| task.restored).sum();
             assert!(
@@ -130,7 +130,7 @@ fn what_cannot_move_is_refused_before_anything_is_made() {
         .expect("as it was")
         .close(DEADLINE)
         .expect("closed");
-    // The cure that the message names.
+    // The remedy that the message names.
     log.delete_topics(&["app-topology".to_owned()])
         .expect("deleted");
     start(true).expect("anew").close(DEADLINE).expect("closed");

@@ -1,5 +1,5 @@
-//! A topology in two shapes, of which one has two stores more: they give its sub-topologies other names. What it is
-//! fed with in two lives, and what has to come out.
+//! A topology in two shapes, one of which has two more stores: they give its sub-topologies other names. Its input
+//! in two lives, and the expected results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use marea::topology::Topology;
 use crate::counting::{DEADLINE, counts, final_counts, wait};
 use crate::pipeline::memory_log;
 
-/// The application, which its internal topics are called after.
+/// The application, whose id is in the names of its internal topics.
 pub const ID: &str = "renamed";
 
 type Context<'a> = ProcessorContext<'a, String, i64>;
@@ -47,9 +47,9 @@ impl Processor for Alarms {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Its sub-topologies are `in`, of timers alone, and `counts`.
+    /// Its sub-topologies are `in`, which has only timers, and `counts`.
     Before,
-    /// The same with a store more in each: they are `added` and `also`.
+    /// The same with one more store in each: they are `added` and `also`.
     After,
 }
 
@@ -128,7 +128,7 @@ pub fn feed_first(log: &dyn Log) {
     }
 }
 
-/// What is late, and was not if time had begun anew; then time goes on.
+/// Records that are late, and would not be if time had started over; then time advances.
 pub fn feed_second(log: &dyn Log) {
     for partition in 0..PARTITIONS {
         let late = (0..9).map(|n| (format!("late-{partition}"), 100 + n, 300 + n));
@@ -147,7 +147,7 @@ pub fn ends(log: &dyn Log, topic: &str) -> Vec<(TopicPartition, i64)> {
     places.map(end).collect()
 }
 
-/// Waits until all that was fed is processed and committed, and so is what that made.
+/// Waits until all input is processed and committed, and so are its results.
 pub fn wait_for_all(log: &dyn Log) {
     let is_read = |topic: &str| {
         let (places, ends): (Vec<_>, Vec<_>) = ends(log, topic).into_iter().unzip();
@@ -155,14 +155,14 @@ pub fn wait_for_all(log: &dyn Log) {
         let mut both = committed.iter().zip(ends);
         both.all(|(committed, end)| committed.as_ref().is_some_and(|known| known.offset == end))
     };
-    // Offsets of the input are committed with what was made of it.
+    // Offsets of the input are committed together with its results.
     wait("the input", || is_read("in"));
     wait("what was made of it", || {
         is_read(&format!("{ID}-by-repartition"))
     });
 }
 
-/// Runs until what was fed is processed, and stops without an end of time.
+/// Runs until the input is processed, and stops without an end of time.
 pub fn run_first(log: &Arc<dyn Log>, builder: ApplicationBuilder) {
     create_topics(&**log);
     feed_first(&**log);
@@ -209,7 +209,7 @@ pub fn times(log: &dyn Log, part: &str) -> BTreeSet<String> {
     live.map(|((_, name), _)| name).collect()
 }
 
-/// All that came out: final counts, each once, and fired timers, each once, with when they fired.
+/// All results: final counts, each once, and fired timers, each once, with the time when they fired.
 pub type Results = (BTreeMap<(String, i64), i64>, Vec<(String, i64)>);
 
 pub fn results(log: &dyn Log) -> Results {
@@ -222,7 +222,7 @@ pub fn results(log: &dyn Log) -> Results {
     (counts(log), fired.collect())
 }
 
-/// What comes out when nothing is renamed, and how much was dropped in the second life.
+/// The results if nothing is renamed, and how much was dropped in the second life.
 pub fn undisturbed() -> (Results, u64) {
     let log = memory_log();
     run_first(&log, builder(&log, Shape::Before));

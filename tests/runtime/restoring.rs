@@ -1,5 +1,5 @@
-//! Tasks that are opened and restored beside the workers: others work meanwhile, a failure costs its task
-//! alone, and no more is read than is needed.
+//! Tasks that are opened and restored in the background: others run in the meantime, a failure affects only its
+//! task, and no more is read than is needed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ pub fn wait_for(running: &Application, what: &str, done: impl Fn(&Snapshot) -> b
     }
 }
 
-/// Holds those who restore as long as it is closed.
+/// Holds the restoring threads as long as it is closed.
 #[derive(Debug, Default)]
 struct Gate {
     closed: AtomicBool,
@@ -104,7 +104,7 @@ impl Hooks for Gate {
     }
 }
 
-/// One instance leaves, and its task comes to the other, which takes long to restore it.
+/// One instance leaves, and its task moves to the other one, which takes long to restore it.
 fn with_a_task_that_moves(check: impl FnOnce(&Arc<dyn Log>, Application, &Gate, u32)) {
     let log = memory_log();
     topics(&*log, 2);
@@ -160,7 +160,7 @@ fn stopping_does_not_wait_for_a_restore() {
         let mut states = running.states();
         std::thread::scope(|scope| {
             let closing = scope.spawn(|| running.close(DEADLINE));
-            // The workers end; what joins the threads waits for the gate.
+            // The workers end; the call that joins the threads waits for the gate.
             let since = Instant::now();
             while states.next().now_or_never() != Some(Some(State::Stopped)) {
                 assert!(since.elapsed() < DEADLINE, "the workers end");
@@ -235,7 +235,7 @@ fn a_log_that_does_not_answer_costs_its_task_alone() {
     running.close(DEADLINE).expect("closed");
 }
 
-/// A worker that hangs keeps its directories. Who gets its tasks does not wait for it.
+/// A worker that hangs keeps its directories. The next owner of its tasks does not wait for it.
 #[test]
 fn who_gets_the_tasks_of_a_worker_that_hangs_restores_into_fresh_directories() {
     #[derive(Debug, Default)]
@@ -292,7 +292,7 @@ fn who_gets_the_tasks_of_a_worker_that_hangs_restores_into_fresh_directories() {
     assert!(!fresh(), "one directory a task after the next start");
 }
 
-/// As a simulation has it: the workers restore between their steps.
+/// As in a simulation: the workers restore between their steps.
 #[test]
 fn without_threads_the_workers_restore() {
     let log = memory_log();
@@ -327,7 +327,7 @@ fn without_threads_the_workers_restore() {
     assert!(finals(&*log) == expected(&readings), "other results");
 }
 
-/// The wall clock of so many hours later.
+/// The wall clock, this many hours later.
 #[derive(Debug)]
 pub struct Later(pub Arc<dyn Env>, pub i64);
 
@@ -387,7 +387,7 @@ fn a_store_that_rarely_changes_is_not_rebuilt_after_a_crash() {
     });
     put(&*log, "in", 0, 7..8);
     wait_for(&running, "counted", |_| end(&*log, "out") == 5_001);
-    // What a crash now leaves on the disk.
+    // What a crash at this point leaves on disk.
     let crashed = place.path().join("crashed");
     copy(&state, &crashed);
     drop(running);
@@ -399,7 +399,7 @@ fn a_store_that_rarely_changes_is_not_rebuilt_after_a_crash() {
     assert!(restored <= 5, "{restored} records read");
 }
 
-/// Rows that are behind, and so old that the changelog may have forgotten deletions since.
+/// Rows that are behind, and so old that the changelog may have lost deletions since then.
 #[test]
 fn rows_older_than_the_changelog_keeps_deletions_are_rebuilt() {
     for (hours, rows) in [(23, 2), (25, 1)] {

@@ -1,4 +1,4 @@
-//! What the clients of the log are given of the memory number.
+//! The share of the memory number that the clients of the log get.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::pipeline::{append, application, create_topics, memory_log, readings};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What readers and writers may take while an application of that much memory runs, in bytes.
+/// The memory that readers and writers may use while an application with that much memory runs, in bytes.
 fn given(memory_bytes: usize, workers: usize) -> (usize, usize) {
     let log = memory_log();
     create_topics(&*log, 2);
@@ -35,7 +35,7 @@ fn clients_of_the_log_are_given_a_share_of_the_memory_number() {
     for memory_bytes in [128 << 20, 512 << 20] {
         for workers in [1, 4] {
             let (readers, writers) = given(memory_bytes, workers);
-            // A sixteenth for the workers' readers; at the start as much at most for those that restore.
+            // A sixteenth for the workers' readers; at the start, at most the same for those that restore.
             let least = memory_bytes / 16 * 9 / 10;
             assert!((least..=memory_bytes / 8).contains(&readers), "{readers}");
             let share = memory_bytes * 5 / 32;

@@ -1,4 +1,4 @@
-//! The same input gives the same final output, whoever does the work and at whatever pace.
+//! The same input gives the same final output, whoever does the work and at whatever speed.
 
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ fn neither_pace_nor_workers_nor_partitions_change_the_final_sums() {
         .expect("all alike");
 }
 
-/// Behind two repartitions, without suppression: what a task in the middle sends has no order but that
-/// of the origins it reads.
+/// Behind two repartitions, without suppression: the output of a task in the middle has no order except that of
+/// the origins it reads.
 #[test]
 fn nor_do_they_behind_two_repartitions() {
     use marea::codec::{I64, Utf8, WindowedCodec};
@@ -93,7 +93,7 @@ fn nor_do_they_behind_two_repartitions() {
         .expect("all alike");
 }
 
-/// The check itself can fail: a topology that shows which worker's batch a record came in differs.
+/// The check itself can fail: a topology whose output shows which worker's batch a record came in differs.
 #[test]
 fn a_topology_that_depends_on_its_pace_is_found_out() {
     use marea::codec::Utf8;

@@ -1,4 +1,4 @@
-//! Closures that are slow, or do not return: who waits for them, and who does not.
+//! Closures that are slow, or do not return: what waits for them, and what does not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::pipeline::memory_log;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A log with a topic `in` of so many partitions, each with so many records, and an empty one `out`.
+/// A log with a topic `in` with this many partitions, each with this many records, and an empty one `out`.
 fn filled(partitions: u32, records: i64) -> Arc<dyn Log> {
     let log = memory_log();
     log.create_topics(&[TopicSpec::new("in", partitions), TopicSpec::new("out", 1)])
@@ -51,7 +51,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// Copies `in` to `out`, a record at a time, with a closure that takes long, and counts its calls.
+/// Copies `in` to `out`, one record at a time, with a closure that takes long, and counts its calls.
 fn slow_copy(takes: Duration) -> (Topology, Arc<AtomicU64>) {
     let calls = Arc::new(AtomicU64::new(0));
     let counting = calls.clone();
@@ -77,8 +77,8 @@ fn start(log: &Arc<dyn Log>, topology: Topology, settings: Settings) -> Applicat
         .expect("started")
 }
 
-/// A round of all tasks takes longer than the session. Had a worker lost its place, records would have
-/// been handled twice; had its steps no end in time, it would.
+/// A round of all tasks takes longer than the session. If a worker lost its place, records would be handled twice;
+/// without time limits on its steps, it would lose it.
 #[test]
 fn a_slow_closure_costs_nobody_his_place() {
     const RECORDS: i64 = 500;
@@ -96,8 +96,8 @@ fn a_slow_closure_costs_nobody_his_place() {
     assert_eq!(calls.load(Ordering::SeqCst), 4 * RECORDS as u64);
 }
 
-/// 20 ms a record, 10 tasks, default settings: commits come all along, and a shutdown waits for no more
-/// than the record at hand.
+/// 20 ms per record, 10 tasks, default settings: commits come all along, and a shutdown waits only for the current
+/// record.
 #[test]
 fn commits_and_signals_come_between_slow_records() {
     let log = filled(10, 1_000);
@@ -109,7 +109,7 @@ fn commits_and_signals_come_between_slow_records() {
     let mut running = start(&log, topology, settings);
     let seen = || calls.load(Ordering::SeqCst);
     until("records", || seen() >= 100);
-    // A commit each 100 ms is one each 5 records of a worker; on a loaded machine records take longer.
+    // One commit per 100 ms is one per 5 records of a worker; on a loaded machine records take longer.
     let committed = outputs(&*log);
     assert!(committed >= 40, "{committed} of {} are committed", seen());
     until("all tasks to have had their turn", || {
@@ -120,7 +120,7 @@ fn commits_and_signals_come_between_slow_records() {
     let before = seen();
     running.close(DEADLINE).expect("closed");
     let after = seen();
-    // Between the look at the count and the look at the signal each worker may have begun another one.
+    // Between checking the count and checking the signal, each worker may have begun another one.
     assert!(
         after - before <= 4,
         "{before} records at the signal, {after} in the end"
@@ -128,8 +128,8 @@ fn commits_and_signals_come_between_slow_records() {
     assert_eq!(outputs(&*log), after as i64, "all of them are committed");
 }
 
-/// A closure that blocks for good holds up its worker. The other tasks of that worker move, its writer is
-/// fenced, the application runs on and says what is stuck.
+/// A closure that blocks for good holds up its worker. The other tasks of that worker move, its writer is fenced,
+/// the application continues and reports what is stuck.
 #[test]
 fn a_closure_that_blocks_holds_up_its_worker_alone() {
     let log = filled(4, 10);
@@ -140,7 +140,7 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
     builder
         .stream_with("in", Consumed::with(Utf8, I64))
         .map_values(move |key, value| {
-            // The first time only: whoever has the task next comes through.
+            // Only the first time: the next owner of the task gets through.
             if key == "k1" && value == 5 && count.fetch_add(1, Ordering::SeqCst) == 0 {
                 while !release.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(5));
@@ -166,7 +166,7 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
         .settings(settings)
         .start()
         .expect("started");
-    // The directories of the tasks stay with the worker: who gets them restores into fresh ones.
+    // The directories of the tasks stay with the worker: the next owner restores into fresh ones.
     until("all records", || outputs(&*log) == 40);
     let stuck = || {
         let workers = running.snapshot().workers;
@@ -193,7 +193,7 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
     assert_eq!(blocked.load(Ordering::SeqCst), 2);
 }
 
-/// Without other workers there is nobody to give the tasks to: they wait, and nothing is lost.
+/// Without other workers nobody can get the tasks: they wait, and nothing is lost.
 #[test]
 fn a_worker_alone_keeps_its_place_however_long_it_takes() {
     let log = filled(1, 3);

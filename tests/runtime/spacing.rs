@@ -16,7 +16,7 @@ use crate::pipeline::memory_log;
 const RECORDS: i64 = 1_800;
 const HOUR_MS: u64 = 3_600_000;
 
-/// A commit of a backlog that took long does not hold up the next one, of what came behind it.
+/// A commit of a backlog that took long does not delay the next one, of the records after it.
 #[test]
 fn a_commit_of_a_backlog_says_nothing_of_the_next_one() {
     let log = memory_log();
@@ -69,7 +69,7 @@ fn a_commit_of_a_backlog_says_nothing_of_the_next_one() {
     wait("the others to be processed", || {
         running.snapshot().records == RECORDS.cast_unsigned()
     });
-    // Four times as long is more than this test waits.
+    // Four times this long is more than this test waits.
     env.pass(Duration::from_secs(30));
     assert_eq!(held.commits(), 1);
     held.release();

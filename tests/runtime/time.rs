@@ -1,5 +1,5 @@
-//! Time while it runs: it moves with filters, with empty partitions and with busy workers, and what is
-//! silent is left out only when it is. Nothing here drains, but to compare.
+//! Time in a running application: it advances with filters, with empty partitions and with busy workers, and an
+//! input is left out only if it is silent. Nothing here drains, except to compare.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -66,8 +66,8 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
         put(&*log, 1, &[("keep", 3, round * 25)]);
         put(&*log, 2, &[("drop", 0, round * 25)]);
     }
-    // The inputs reach 4,975. Behind the first hop rows of windows up to 4,900 are final; a record that
-    // is still to come there may be as old as 4,875, so that the second hop closes up to 4,800.
+    // The inputs reach 4,975. Behind the first hop rows of windows up to 4,900 are final; a record that may still
+    // come there can be as old as 4,875, so the second hop closes up to 4,800.
     let rare = ("rare".to_owned(), 0);
     wait("both hops", || {
         let counts = counts(&*log);
@@ -77,8 +77,8 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
     assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
 }
 
-/// Windows directly behind the input close by what they have seen; what they hold no longer, they do
-/// not hold back.
+/// Windows directly behind the input close by what they have seen; what they no longer hold, they do not hold
+/// back.
 #[test]
 fn a_partition_that_is_filtered_out_before_windows_does_not_stall_those_behind_them() {
     let builder = StreamBuilder::new();
@@ -118,7 +118,7 @@ fn an_empty_partition_is_left_out_while_the_worker_is_busy() {
     let log = memory_log();
     let idle = Idle::After(Duration::from_millis(50));
     let running = start(&log, 2, topology(Some(idle)), SystemEnv::shared());
-    // The worker is never without records until the end of this.
+    // The worker always has records until the end of this.
     let sent = Cell::new(0);
     wait("a window to close", || {
         for _ in 0..4 {
@@ -157,8 +157,8 @@ fn clocks_alone_go_where_they_move_somebody() {
                 .expect("an end")
         };
         let repartitioned: i64 = (0..partitions).map(end).sum();
-        // One key: one partition gets records, from all tasks. Once a second a task that has sent none
-        // meanwhile sends its clock.
+        // One key: one partition gets records, from all tasks. Once per second a task that has sent none in the
+        // meantime sends its clock.
         assert!(
             repartitioned <= records + 10 * i64::from(partitions),
             "{partitions} partitions: {records} records, {repartitioned} on the repartition topic"
@@ -200,7 +200,7 @@ fn bursts_with_silence_in_between_lose_nothing() {
     assert_eq!(counts(&*log), all);
 }
 
-/// One partition goes on while nothing can be known of another, which has older records in the end.
+/// One partition continues while nothing is known of another one, which turns out to have older records.
 fn nothing_is_lost_while_the_log_says(says: Says) {
     let env = SteppedEnv::shared();
     let log = BlindLog::new(memory_log());
@@ -215,7 +215,7 @@ fn nothing_is_lost_while_the_log_says(says: Says) {
         env.pass(Duration::from_secs(1));
     }
     env.pass(Duration::from_secs(30));
-    // Who holds time back is said.
+    // The snapshot says who holds time back.
     env.pass_until("the snapshot to say who is waited for", || {
         let mut tasks = running.snapshot().tasks.into_iter();
         let held_back = tasks.find_map(|task| task.held_back);
@@ -358,7 +358,7 @@ fn what_a_source_refuses_moves_no_time() {
     assert_eq!(counts(&*log), BTreeMap::from([(("a".to_owned(), 0), 2)]));
 }
 
-/// What is refused says nothing of time: an input of nothing else is as silent as an empty one.
+/// Refused records say nothing about time: an input with nothing else is as silent as an empty one.
 #[test]
 fn an_input_of_refused_records_alone_is_left_out() {
     let builder = StreamBuilder::new();

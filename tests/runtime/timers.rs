@@ -1,5 +1,5 @@
-//! Timers of processors in an application: they fire without input, and survive the death of the process
-//! and the loss of the disk.
+//! Timers of processors in an application: they fire without input, and survive the death of the process and the
+//! loss of the disk.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,8 +20,8 @@ use crate::pipeline::memory_log;
 
 type Context<'a> = ProcessorContext<'a, String, i64>;
 
-/// A record sets a timer of its key that fires once, its value in milliseconds after the record's time by
-/// the wall clock, and is passed on.
+/// A record sets a timer of its key that fires once, its value in milliseconds after the record's time by the wall
+/// clock, and is passed on.
 struct Alarms;
 
 impl Processor for Alarms {
@@ -149,7 +149,7 @@ fn open_log(directory: &Path) -> Arc<dyn Log> {
     marea::log::open(&url, &options).expect("the log opens")
 }
 
-/// Not a test of its own: sets a timer, and dies when that is committed.
+/// Not a test of its own: sets a timer, and dies when it is committed.
 #[test]
 fn child() {
     let Ok(plan) = std::env::var("MAREA_TEST_TIMERS") else {
@@ -167,7 +167,7 @@ fn child() {
     std::process::abort();
 }
 
-/// A child sets a timer that is due in so many milliseconds, and dies.
+/// A child sets a timer that is due in this many milliseconds, and dies.
 fn set_and_die(directory: &Path, due_in_ms: i64) {
     let plan = format!("{due_in_ms}|{}", directory.display());
     let status = Command::new(std::env::current_exe().expect("this binary"))
@@ -180,7 +180,7 @@ fn set_and_die(directory: &Path, due_in_ms: i64) {
     assert!(!status.success(), "it was to die");
 }
 
-/// The timer fires once in the life that follows, not before it is due, and not in the next life.
+/// The timer fires once in the following life, not before it is due, and not again in the one after that.
 fn fires_once_after(directory: &Path, due_in_ms: i64) {
     for _life in 0..2 {
         let log = open_log(directory);
@@ -188,7 +188,7 @@ fn fires_once_after(directory: &Path, due_in_ms: i64) {
         let fired = |key: &str| key == "fired once";
         let has_fired = || results(&*log).iter().any(|(key, _)| fired(key));
         wait("the timer", has_fired);
-        // What comes behind this was not fired again together with it.
+        // A record after it shows that the timer was not fired again together with it.
         let rows: [Row; 1] = [("after", 3_600_000, now_ms())];
         let before = finals(&*log);
         put(&*log, 0, &rows);
@@ -205,8 +205,7 @@ fn fires_once_after(directory: &Path, due_in_ms: i64) {
 #[test]
 fn a_timer_survives_the_death_of_the_process() {
     let directory = tempfile::tempdir().expect("a directory");
-    // By the hundreds of milliseconds that a process takes to start it is due in the next life; later
-    // than that it would be due in the same.
+    // A process starts within hundreds of milliseconds, so the timer is due not in this life but in the next.
     let began_ms = now_ms();
     set_and_die(directory.path(), 3_000);
     fires_once_after(directory.path(), 3_000);
@@ -229,7 +228,7 @@ fn a_timer_survives_the_loss_of_the_disk() {
 fn timers_that_were_missed_while_nothing_ran_fire_once() {
     let directory = tempfile::tempdir().expect("a directory");
     set_and_die(directory.path(), 800);
-    // It is due while nobody runs.
+    // It becomes due while nothing is running.
     std::thread::sleep(Duration::from_millis(800));
     fires_once_after(directory.path(), 800);
 }

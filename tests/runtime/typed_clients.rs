@@ -9,7 +9,7 @@ use marea::base::TopicPartition;
 use marea::client::Start;
 use marea::prelude::*;
 
-/// Long enough for anything; nothing is measured by it.
+/// Long enough for anything; it measures nothing.
 const DEADLINE: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_millis(200);
 
@@ -31,7 +31,7 @@ pub const CASES: &[(&str, fn(Arc<dyn Log>))] = &[
     ),
 ];
 
-/// Polls until there are this many, and fails instead of waiting for ever.
+/// Polls until there are this many, and fails instead of waiting forever.
 fn poll<K: 'static, V: 'static>(
     consumer: &mut Consumer<K, V>,
     wanted: usize,
@@ -70,7 +70,7 @@ fn what_is_sent_is_read_back(log: Arc<dyn Log>) {
     };
     let sent = producer.send_record(&first).expect("acknowledged");
     assert_eq!(sent.offset, 0);
-    // Of one key, so of one partition, behind the first.
+    // With the same key, so in the same partition, after the first.
     let again = producer
         .send_record(&Record::new("a".to_owned(), None, 4))
         .expect("acknowledged");
@@ -194,7 +194,7 @@ fn two_consumers_share_the_partitions(log: Arc<dyn Log>) {
     first.commit().expect("committed");
     second.commit().expect("committed");
 
-    // Whoever reads other topics is no member of this group.
+    // A client that reads other topics is no member of this group.
     log.create_topics(&[TopicSpec::new("u", 1)])
         .expect("created");
     let error = log
@@ -205,7 +205,7 @@ fn two_consumers_share_the_partitions(log: Arc<dyn Log>) {
     second.close();
 }
 
-/// Feeds the numbers below 20, five a commit, from where the log says.
+/// Sends the numbers below `until`, five per commit, from where the log says.
 pub fn feed(log: &Arc<dyn Log>, until: i64) -> marea::Result<()> {
     let options = ProducerOptions::default().source("numbers");
     let mut producer = Producer::open(log, "t", String::codec(), i64::codec(), options)?;

@@ -66,7 +66,7 @@ fn what_is_acknowledged_is_among_the_records_before_its_markers_are() {
     log.create_topics(&[TopicSpec::new("t", 3)])
         .expect("created");
     feed(&log, 20).expect("fed");
-    // The first look finds two of the three partitions without their records.
+    // The first check finds two of the three partitions without their records.
     let faulty = Arc::new(FaultyLog::new(log, Fault::LateMarkers { times: 2 }));
     let over: Arc<dyn Log> = faulty.clone();
     assert_eq!(fed(&over), (0..20).collect::<Vec<_>>());

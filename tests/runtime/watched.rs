@@ -67,7 +67,7 @@ fn failure(running: &Application) -> Error {
 fn new_partitions_of_an_input_are_noticed() {
     let log = log(2);
     let running = start(&log, DeletedUnread::Continue);
-    // This log grows no topics; to who looks at the number it is the same.
+    // This log cannot grow topics; for code that checks the number it is the same.
     log.delete_topics(&["in".to_owned()]).expect("deleted");
     log.create_topics(&[TopicSpec::new("in", 3)])
         .expect("created");
@@ -82,7 +82,7 @@ fn new_partitions_of_an_input_are_noticed() {
 /// Ten records of which seven are gone, for an application whose group has read none of them yet.
 fn deleted() -> Arc<dyn Log> {
     let log = log(1);
-    // A group that knows where it was.
+    // A group with a committed position.
     append(&*log, 1);
     let mut running = start(&log, DeletedUnread::Continue);
     running.drain(DEADLINE).expect("drained");
