@@ -1,7 +1,7 @@
 //! The ocean pipeline in short: averages by ocean and window, alerts where one is out of bounds, and dead
 //! letters. `cargo run --release --example ocean` prints them.
 //!
-//! `examples/ocean_aggregates` is the whole of it: files, Kafka, a live view, a restart after `kill -9`.
+//! `examples/ocean_aggregates` is the complete version: files, Kafka, a live view, a restart after `kill -9`.
 
 use marea::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,8 @@ fn main() -> marea::Result<()> {
     }
 
     let settings = Settings {
-        // What does not decode is put aside, with the reason; by default it would stop the application.
+        // Records that cannot be decoded are set aside, with the reason; by default they would stop the
+        // application.
         policies: ErrorPolicies {
             decode: Policy::DeadLetter,
             ..ErrorPolicies::default()

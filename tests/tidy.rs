@@ -1,5 +1,5 @@
-//! The rules of this repository that a machine can hold: layers, vendors, banned calls, names,
-//! sizes, links, goldens. Each finding is one line: `path:line: what is wrong; what to do`.
+//! The rules of this repository that a machine can check: layers, vendors, banned calls, names, sizes, links,
+//! goldens. Each finding is one line: `path:line: what is wrong; what to do`.
 //!
 //! ```text
 //!  tree       the files, and what a finding is
@@ -7,9 +7,9 @@
 //!  layers circles modules vendors calls names links promises machines goldens scripts surface     a rule, or a few akin, in each
 //! ```
 //!
-//! A rule is a function from a path and a text to findings, so each has its own tests below it: a
-//! violation that it must find, and the correct line beside it that it must pass. A rule's
-//! exceptions are in a table at the top of its file, each with its reason.
+//! A rule is a function from a path and a text to findings, so each has its own tests below it: a violation that
+//! it must find, and the correct line beside it that it must accept. A rule's exceptions are in a table at the top
+//! of its file, each with its reason.
 
 #![allow(
     clippy::expect_used,
@@ -64,7 +64,7 @@ mod surface;
 
 use tree::{File, Finding, Tree};
 
-/// Fails with all findings of a rule over the files that it chooses.
+/// Fails with all findings of a rule over the given files.
 fn hold(
     files: impl Iterator<Item = impl std::borrow::Borrow<File>>,
     rule: impl Fn(&File) -> Vec<Finding>,
@@ -160,7 +160,7 @@ fn no_machine_is_named() {
 #[test]
 fn guarantees_name_tests_that_exist() {
     let tree = Tree::read();
-    // Strict from the day on which the document is there.
+    // Strict from the day when the document exists.
     if let Some(file) = tree.find("docs/guarantees.md") {
         fail_on(promises::guarantees(file, &tree));
     }
@@ -182,7 +182,7 @@ fn scripts_run_and_stop_at_the_first_error() {
     hold(Tree::read().all(), scripts::runnable);
 }
 
-/// A name that is added, renamed or lost is a line of a diff. `UPDATE_GOLDENS=1` rewrites the file.
+/// A name that is added, renamed or lost shows as a line of a diff. `UPDATE_GOLDENS=1` rewrites the file.
 #[test]
 fn public_items_are_those_of_the_golden() {
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").to_owned());

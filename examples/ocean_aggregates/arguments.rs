@@ -79,8 +79,8 @@ pub struct Arguments {
     /// files aside. State is rebuilt at the next start.
     #[arg(long, conflicts_with_all = ["replay", "kafka"])]
     pub repair: bool,
-    /// What the pipeline may leave behind on the log: names of stores that an earlier version of it had and this
-    /// one has not. A start that would leave something names it.
+    /// What the pipeline may leave behind on the log: names of stores that an earlier version had and this one
+    /// does not have. A start that would leave something behind names it.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub accept_orphans: Vec<String>,
     /// Seed of the simulated readings.

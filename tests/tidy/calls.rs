@@ -38,13 +38,13 @@ const BANS: &[Ban] = &[
     Ban { tokens: &["thread", "::", "sleep"], scopes: LIBRARY, instead: ENV },
 ];
 
-/// Starts of paths that may make some of the calls: the bans by their advice, and why.
+/// Prefixes of paths that may make some of the calls: the bans by their advice, and why.
 const EXEMPT: &[(&str, &[&str])] = &[
-    // The one door to time and threads has to go through it.
+    // The only access to time and threads has to use it.
     ("src/base/env.rs", &[ENV]),
-    // A public suite: it is run by the tests of backends, and fails as tests do.
+    // A public suite: it is run by the tests of backends, and fails like tests.
     ("src/log/conformance/", &[RETURN]),
-    // A command line speaks to a person.
+    // A command line prints for a person.
     ("src/bin/", &[TRACE]),
 ];
 

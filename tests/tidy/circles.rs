@@ -1,7 +1,7 @@
-//! No import circle among the files of a crate: a file can be read when those are known that it names.
+//! No import cycles among the files of a crate: a file can be understood once the files that it names are known.
 //!
-//! A module and those below it are one thing in several files, so what they name of each other is no part
-//! of a circle.
+//! A module and its submodules are one thing in several files, so what they name of each other is not part of a
+//! cycle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +9,13 @@ use crate::code;
 use crate::paths::use_paths;
 use crate::tree::{File, Finding, Tree};
 
-/// Files that still name each other, by what their paths begin with.
+/// Files that still name each other, by the prefix of their paths.
 const OPEN: &[&str] = &["src/runtime/"];
 
 /// A module's path from the root of its crate.
 type Module = Vec<String>;
 
-/// The circles of all crates, one finding each.
+/// The cycles of all crates, one finding each.
 pub fn circles(tree: &Tree) -> Vec<Finding> {
     let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in tree.rust().filter(|file| !file.is_test()) {
@@ -58,7 +58,7 @@ fn module_of(path: &str) -> Module {
     parts
 }
 
-/// The first file of each circle, with the names of its members.
+/// The first file of each cycle, with the names of its members.
 fn circles_of<'a>(files: &[&'a File]) -> Vec<(&'a File, Vec<String>)> {
     let modules: BTreeMap<Module, &File> = files
         .iter()
@@ -159,14 +159,14 @@ mod tests {
     #[test]
     fn what_only_looks_like_one_passes() {
         for files in [
-            // One way.
+            // Only one direction.
             [("src/a/one.rs", "use super::two::B;"), ("src/a/two.rs", "")],
             // A module and its child.
             [
                 ("src/a/mod.rs", "use self::one::A;"),
                 ("src/a/one.rs", "use super::B;"),
             ],
-            // Tests may look anywhere.
+            // Tests may import anything.
             [
                 ("src/a/one.rs", "use super::two::B;"),
                 (

@@ -1,10 +1,10 @@
 //! Rust as tokens: enough of its lexer that comments, strings and tests never count as code.
 
-/// A word or a mark of code. `::` is one token, every other mark is a token a character.
+/// A word or a mark of code. `::` is one token; every other mark is one token per character.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Token<'a> {
     pub text: &'a str,
-    /// Counts from 1.
+    /// Counted from 1.
     pub line: usize,
 }
 
@@ -22,8 +22,8 @@ fn is_word_part(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The text with a blank for each character of comments (documentation with its examples included),
-/// strings, and character literals. Line ends stay, so that lines keep their numbers.
+/// The text with a blank for each character of comments (including documentation and its examples), strings, and
+/// character literals. Line ends stay, so that line numbers do not change.
 pub fn mask(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -38,7 +38,7 @@ pub fn mask(text: &str) -> String {
             );
             at = end;
         } else {
-            // A word is taken whole: the `r` of `for` starts no raw string.
+            // A word is taken as a whole: the `r` of `for` starts no raw string.
             let word = chars[at..]
                 .iter()
                 .take_while(|&&c| is_word_part(c))
@@ -51,7 +51,7 @@ pub fn mask(text: &str) -> String {
     out
 }
 
-/// Where the comment or literal that starts here ends; here, if none does.
+/// Where the comment or literal that starts here ends; the same place if none starts here.
 fn literal_end(chars: &[char], at: usize) -> usize {
     let rest = &chars[at..];
     match rest {
@@ -141,7 +141,7 @@ pub fn tokens(masked: &str) -> Vec<Token<'_>> {
     found
 }
 
-/// The tokens without those of items that exist in tests only.
+/// The tokens without those of items that exist only in tests.
 pub fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     let mut kept = Vec::new();
     let mut at = 0;
@@ -156,7 +156,7 @@ pub fn without_tests<'a>(tokens: &[Token<'a>]) -> Vec<Token<'a>> {
     kept
 }
 
-/// Whether the tokens go on with these words and marks.
+/// Whether the next tokens are these words and marks.
 pub fn starts_with(tokens: &[Token<'_>], expected: &[&str]) -> bool {
     tokens.len() >= expected.len()
         && tokens
@@ -175,7 +175,7 @@ fn is_test_mark(tokens: &[Token<'_>]) -> bool {
     .any(|mark| starts_with(tokens, mark))
 }
 
-/// Behind the item whose first attribute is here: behind its `;`, or the end of its `{}`.
+/// The place after the item whose first attribute is here: after its `;`, or the end of its `{}`.
 fn item_end(tokens: &[Token<'_>], mut at: usize) -> usize {
     while at < tokens.len() && tokens[at].text == "#" {
         at = group_end(tokens, at + 1);
@@ -191,7 +191,7 @@ fn item_end(tokens: &[Token<'_>], mut at: usize) -> usize {
     at
 }
 
-/// Behind the bracket that closes the one here.
+/// The place after the bracket that closes the one here.
 pub fn group_end(tokens: &[Token<'_>], mut at: usize) -> usize {
     let mut depth = 0;
     while at < tokens.len() {

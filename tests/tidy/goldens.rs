@@ -1,8 +1,8 @@
-//! Files that tests compare with: each is read by one, and can be read.
+//! Files that tests compare with: each is read by a test, and can be parsed.
 
 use crate::tree::{File, Finding, Tree};
 
-/// A golden file that no test reads looks as if it held something.
+/// A golden file that no test reads looks as if it checked something.
 pub fn in_use(file: &File, tree: &Tree) -> Vec<Finding> {
     let unused = |what: &str| {
         vec![file.finding(
@@ -17,7 +17,7 @@ pub fn in_use(file: &File, tree: &Tree) -> Vec<Finding> {
                 "a result nobody has reviewed; accept it, or remove the file",
             )];
         }
-        // `crate__module__test.snap`, `-2` and so on for a test's later ones; or a name of its own.
+        // `crate__module__test.snap`, with `-2` and so on for later ones of a test; or a name of its own.
         let stem = file.name().trim_end_matches(".snap");
         let name = stem.rsplit("__").next().unwrap_or(stem);
         let test = name

@@ -1,4 +1,4 @@
-//! Which layer may import which: the architecture's arrows, written once and true ever after.
+//! Which layer may import which: the architecture's arrows, in one table.
 
 use std::collections::HashMap;
 
@@ -23,21 +23,21 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("codec", &[("base", Everything)]),
     // Formats in memory: what logs keep, and tasks read and write.
     ("batch", &[("base", Everything)]),
-    // Knows no task.
+    // Does not know tasks.
     ("log", &[("base", Everything), ("disk", Everything), ("batch", Everything)]),
-    // Of any log: it knows the trait, no backend.
+    // For any log: it knows the trait, but no backend.
     ("client", &[("base", Everything), ("codec", Everything), ("log", Everything)]),
     ("state", &[
         ("base", Everything), ("disk", Everything), ("codec", Everything),
-        // The format of a changelog's records; who reads and writes the topic is the runtime's.
+        // The format of a changelog's records; reading and writing the topic is up to the runtime.
         ("batch", Only(&["RecordRef", "Records"])),
     ]),
     // No log, reader, or writer: a task returns its effects.
     ("task", &[("base", Everything), ("batch", Everything), ("state", Everything)]),
-    // Neither this layer nor `plan` knows an operator: they carry makers, which `dsl` made.
+    // Neither this layer nor `plan` knows operators: they carry constructors, which come from `dsl`.
     ("topology", &[
         ("base", Everything), ("state", Everything), ("task", Everything),
-        // The limit that holds where the log says none.
+        // The limit that applies if the log gives none.
         ("batch", Only(&["DEFAULT_MAX_RECORD_BYTES"])),
     ]),
     ("plan", &[("base", Everything), ("state", Everything), ("task", Everything), ("topology", Everything)]),
@@ -51,17 +51,17 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ("runtime", &[
         ("base", Everything), ("log", Everything), ("state", Everything), ("task", Everything),
         ("topology", Everything),
-        // The memory that all tasks share; it is handed to the state, which opens the databases.
+        // The memory that all tasks share; it is passed to the state, which opens the databases.
         ("disk", Only(&["Budget"])),
     ]),
     // Reads what tasks of any topology have committed.
     ("query", &[("base", Everything), ("codec", Everything), ("state", Everything), ("runtime", Everything)]),
-    // Shows what the runtime says, and what queries find; the log is asked for dead letters, changes of stores and
-    // the addresses of instances.
+    // Shows the snapshots of the runtime and the results of queries; uses the log for dead letters, changes of
+    // stores and the addresses of instances.
     ("admin", &[
         ("base", Everything), ("codec", Everything), ("log", Everything), ("runtime", Everything),
         ("query", Everything),
-        // What the keys of a changelog are about.
+        // What the keys of a changelog refer to.
         ("state", Only(&["StoreKind"])),
     ]),
     // Drives a topology, whoever described it.
@@ -80,7 +80,7 @@ const LAYERS: &[(&str, &[(&str, Of)])] = &[
     ]),
 ];
 
-/// Panics when the table itself lets a layer import one above it.
+/// Panics if the table itself lets a layer import one above it.
 pub fn table_points_down() {
     for (rank, (layer, allowed)) in LAYERS.iter().enumerate() {
         for (lower, _) in *allowed {
@@ -135,8 +135,8 @@ pub fn declared(library: &File) -> Vec<Finding> {
     findings
 }
 
-/// The layer behind each name that the crate's root has besides its modules: what `lib.rs` exports
-/// again, and the exported macros.
+/// The layer of each name that the crate's root has besides its modules: what `lib.rs` re-exports, and the
+/// exported macros.
 pub fn roots(tree: &Tree) -> HashMap<String, String> {
     let mut roots = HashMap::new();
     for file in tree.rust().filter(|file| file.path.starts_with("src/")) {
@@ -171,12 +171,12 @@ fn layer_of(path: &str) -> Option<&str> {
 /// A name of another layer, in a file of the library.
 struct Use {
     line: usize,
-    /// Empty if the name is of no layer.
+    /// Empty if the name belongs to no layer.
     target: String,
     item: String,
 }
 
-/// What a file names of other layers, outside its tests.
+/// The names of other layers in a file, outside its tests.
 fn uses(file: &File, layer: &str, roots: &HashMap<String, String>) -> Vec<Use> {
     let masked = code::mask(&file.text);
     let tokens = code::without_tests(&code::tokens(&masked));
@@ -201,7 +201,7 @@ fn uses(file: &File, layer: &str, roots: &HashMap<String, String>) -> Vec<Use> {
     uses
 }
 
-/// A file of the library names of other layers only what the table lets it.
+/// A file of the library uses only the names of other layers that the table allows.
 pub fn imports(file: &File, roots: &HashMap<String, String>) -> Vec<Finding> {
     let Some(layer) = layer_of(&file.path).filter(|_| !file.is_test()) else {
         return Vec::new();
@@ -233,7 +233,7 @@ pub fn imports(file: &File, roots: &HashMap<String, String>) -> Vec<Finding> {
     findings
 }
 
-/// `super::super`, which could leave the layer unseen.
+/// `super::super`, which could leave the layer unnoticed.
 fn climbs(file: &File) -> Vec<Finding> {
     let masked = code::mask(&file.text);
     let tokens = code::without_tests(&code::tokens(&masked));
@@ -254,7 +254,7 @@ fn climbs(file: &File) -> Vec<Finding> {
         .collect()
 }
 
-/// What the table allows and nothing needs any more: an arrow that is gone must not come back unseen.
+/// Imports that the table allows but that no longer exist: a removed arrow must not come back unnoticed.
 pub fn unused(tree: &Tree, roots: &HashMap<String, String>) -> Vec<Finding> {
     let mut made = Vec::new();
     for file in tree.rust().filter(|file| !file.is_test()) {
@@ -292,8 +292,8 @@ pub fn unused(tree: &Tree, roots: &HashMap<String, String>) -> Vec<Finding> {
     findings
 }
 
-/// The paths below the crate's root that are named here: behind `crate::`, and behind the `super::`
-/// of a layer's own `mod.rs` if a layer follows.
+/// The paths below the crate's root that are named here: after `crate::`, and after the `super::` of a layer's own
+/// `mod.rs` if a layer follows.
 fn paths_from_root<'a>(file: &File, tokens: &[Token<'a>], at: usize) -> Vec<Vec<&'a str>> {
     let rest = &tokens[at..];
     // `pub(crate)` and `use crate;` name nothing.

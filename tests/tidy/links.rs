@@ -1,10 +1,10 @@
-//! Links of documents lead to files and headings.
+//! Links of documents lead to existing files and headings.
 
 use std::collections::HashMap;
 
 use crate::tree::{self, File, Finding, Tree};
 
-/// What templates and instructions have in the place of a number or a name.
+/// Placeholders for a number or a name in templates and instructions.
 const PLACEHOLDERS: &[&str] = &["NNNN", "NAME"];
 
 /// Whether a path stands for others, not for itself.
@@ -32,12 +32,12 @@ pub fn unfenced(text: &str) -> Vec<(usize, &str)> {
     lines
 }
 
-/// The line without what stands in back-ticks.
+/// The line without the parts in back-ticks.
 fn prose(line: &str) -> String {
     line.split('`').step_by(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Where the links of a line lead: `[text](target)`, and `[name]: target` at its start.
+/// The targets of the links in a line: `[text](target)`, and `[name]: target` at its start.
 fn targets(line: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for part in line.split("](").skip(1) {
@@ -54,7 +54,7 @@ fn targets(line: &str) -> Vec<&str> {
     found
 }
 
-/// The anchors that a document's headings make, as code hosts derive them.
+/// The anchors of a document's headings, as code hosts derive them.
 fn anchors(text: &str) -> Vec<String> {
     let mut counts = HashMap::new();
     let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! Nothing in the repository knows the machine it was written on.
+//! Nothing in the repository depends on the machine it was written on.
 
 use crate::tree::{File, Finding};
 
-/// Starts of paths that exist on one machine only. Written in two parts, or this file would have them.
+/// Prefixes of paths that exist on one machine only. Written in two parts, or this file would contain them.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/ho", "me/"),
     concat!("/ro", "ot/"),
@@ -10,7 +10,7 @@ const MACHINE_PATHS: &[&str] = &[
     concat!("/Us", "ers/"),
 ];
 
-/// Hosts that package clients ask; a mirror may stand in for each.
+/// Hosts that package clients contact; each may be replaced by a mirror.
 const REGISTRY_HOSTS: &[&str] = &[
     concat!("index.crates", ".io"),
     concat!("static.crates", ".io"),
@@ -26,7 +26,7 @@ const REGISTRY_HOSTS: &[&str] = &[
 /// Files that may name a host: cargo writes the registry into its lock file.
 const MAY_NAME_HOSTS: &[&str] = &["Cargo.lock"];
 
-/// No path of one machine, and no host that a package client would ask.
+/// No path of one machine, and no host that a package client would contact.
 pub fn named(file: &File) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
@@ -49,7 +49,7 @@ pub fn named(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// Whether the line has this start of an absolute path: not as the middle of a relative one.
+/// Whether the line contains the start of an absolute path, not the middle of a relative one.
 fn has_rooted(line: &str, start: &str) -> bool {
     line.match_indices(start).any(|(at, _)| {
         let before = line[..at].chars().next_back();

@@ -1,9 +1,9 @@
-//! Every file of code is compiled: an old half of a split file would look as if it were in use.
+//! Every file of code is compiled: a leftover half of a split file would look as if it were in use.
 
 use crate::code;
 use crate::tree::{self, File, Finding, Tree};
 
-/// A file is the root of a crate, or a module that a file beside or above it declares.
+/// A file is the root of a crate, or a module declared by a file beside or above it.
 pub fn declared(file: &File, tree: &Tree) -> Vec<Finding> {
     if is_crate_root(&file.path) {
         return Vec::new();
@@ -20,7 +20,7 @@ pub fn declared(file: &File, tree: &Tree) -> Vec<Finding> {
         let declares = (beside || other.path == above) && declares(other, module);
         declares || points_to(other, &file.path)
     });
-    // Programs that a test compiles, to see how the compiler refuses them.
+    // Programs that a test compiles to check the compiler's errors.
     let is_data = || {
         tree.rust()
             .any(|other| other.text.contains(&format!("\"{folder}/*.rs\"")))
@@ -55,9 +55,9 @@ fn points_to(file: &File, path: &str) -> bool {
         .any(|link| tree::resolve(&file.path, link).as_deref() == Some(path))
 }
 
-/// The places where cargo looks for crates by itself.
+/// The places where cargo looks for crates by default.
 fn is_crate_root(path: &str) -> bool {
-    // `topologies/ocean/src/lib.rs` is one as `src/lib.rs` is.
+    // `topologies/ocean/src/lib.rs` is one, like `src/lib.rs`.
     let parts: Vec<&str> = path.split('/').collect();
     match parts[..] {
         [.., "src", "lib.rs" | "main.rs"] | [.., "build.rs"] => true,

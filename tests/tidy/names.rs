@@ -1,9 +1,9 @@
-//! Names that say nothing, and files that say too much.
+//! Names that say nothing, and files that are too long.
 
 use crate::code;
 use crate::tree::{File, Finding};
 
-/// Last words of names behind which there is no thing.
+/// Last words of names that say nothing about the thing.
 const EMPTY_WORDS: &[&str] = &[
     "manager", "impl", "util", "utils", "helper", "helpers", "common", "misc",
 ];
@@ -11,7 +11,7 @@ const EMPTY_WORDS: &[&str] = &[
 /// The most lines a file of code may have.
 const LINES_MAX: usize = 500;
 
-/// Types, traits and modules are called after what they are.
+/// Types, traits and modules are named after what they are.
 pub fn types(file: &File) -> Vec<Finding> {
     let masked = code::mask(&file.text);
     let tokens = code::tokens(&masked);
@@ -54,7 +54,7 @@ fn is_empty(name: &str) -> bool {
     EMPTY_WORDS.contains(&word.to_lowercase().as_str())
 }
 
-/// A long file is two files.
+/// A long file should be two files.
 pub fn too_long(file: &File) -> Vec<Finding> {
     let lines = file.text.lines().count();
     if lines <= LINES_MAX {

@@ -1,9 +1,9 @@
-//! Paths that code names, those of `use` trees spread out.
+//! Paths in code, with `use` trees expanded.
 
 use crate::code::{self, Token};
 
-/// The paths of a `use` tree, or the one path of an expression: `a::{b, c::d}` is `a::b` and
-/// `a::c::d`. Every path has a segment at least; a glob's last is `*`.
+/// The paths of a `use` tree, or the one path of an expression: `a::{b, c::d}` is `a::b` and `a::c::d`. Every path
+/// has at least one segment; a glob's last is `*`.
 pub fn use_paths<'a>(tokens: &[Token<'a>]) -> Vec<Vec<&'a str>> {
     let Some(first) = tokens.first() else {
         return vec![vec![""]];
@@ -27,7 +27,7 @@ pub fn use_paths<'a>(tokens: &[Token<'a>]) -> Vec<Vec<&'a str>> {
     vec![vec![first.text]]
 }
 
-/// The parts between the commas that stand in no brackets.
+/// The parts between commas outside brackets.
 fn branches<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
     let mut parts = Vec::new();
     let (mut start, mut at) = (0, 0);

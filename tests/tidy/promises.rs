@@ -1,12 +1,11 @@
-//! What documents say is there: tests that prove a guarantee, files, and what is in them.
+//! What documents claim to exist: tests that prove a guarantee, files, and what is in them.
 
 use crate::code;
 use crate::links;
 use crate::tree::{File, Finding, Tree};
 
-/// In tables with a column of tests, each name in back-ticks is that of a function, a conformance
-/// vector, or a file. It may be qualified (`crash.rs::name`, `crash::name`), or have a `*`; what stands
-/// in parentheses is a remark.
+/// In tables with a column of tests, each name in back-ticks is that of a function, a conformance vector, or a
+/// file. It may be qualified (`crash.rs::name`, `crash::name`), or contain a `*`; text in parentheses is a remark.
 pub fn guarantees(file: &File, tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut columns: Option<Vec<usize>> = None;
@@ -46,7 +45,7 @@ pub fn guarantees(file: &File, tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// What stands outside parentheses, where remarks are; those in back-ticks are no remarks.
+/// The text outside parentheses, where remarks are; parentheses in back-ticks are no remarks.
 fn without_remarks(cell: &str) -> String {
     let (mut depth, mut quoted) = (0, false);
     let mut kept = String::new();
@@ -62,7 +61,7 @@ fn without_remarks(cell: &str) -> String {
 }
 
 fn is_test_of(name: &str, tree: &Tree) -> bool {
-    // A command to run says nothing of names.
+    // A command to run does not contain names of tests.
     if name.contains(' ') {
         return true;
     }
@@ -83,7 +82,7 @@ fn is_test_of(name: &str, tree: &Tree) -> bool {
     }
 }
 
-/// Whether a path, or the end of one, is in the repository, and holds the word behind its `::`.
+/// Whether a path, or the end of one, is in the repository, and contains the word after its `::`.
 fn exists(name: &str, tree: &Tree) -> bool {
     let (path, item) = match name.split_once(".rs::") {
         Some((stem, item)) => (format!("{stem}.rs"), item.rsplit("::").next()),
@@ -114,7 +113,7 @@ const FOLDERS: &[&str] = &[
     "topologies/",
 ];
 
-/// A file named in back-ticks is there, and so is what is said to be in it: `file.rs::name`.
+/// A file named in back-ticks exists, and so does what is said to be in it: `file.rs::name`.
 pub fn files(file: &File, tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !file.is_markdown() {
@@ -124,7 +123,7 @@ pub fn files(file: &File, tree: &Tree) -> Vec<Finding> {
         for name in text.split('`').skip(1).step_by(2) {
             let is_place =
                 name.contains(".rs::") || FOLDERS.iter().any(|folder| name.starts_with(folder));
-            // `a/*/b`, `a/<name>` and the like stand for many.
+            // `a/*/b`, `a/<name>` and similar stand for many.
             let is_pattern = links::has_placeholder(name)
                 || (name.contains([' ', '*', '<', '{', '[', '…', ':']) && !name.contains(".rs::"));
             if is_place && !is_pattern && !exists(name, tree) {

@@ -1,8 +1,8 @@
-//! Scripts: they can be run, and stop at their first error.
+//! Scripts: they are executable, and stop at their first error.
 
 use crate::tree::{File, Finding};
 
-/// Files that are scripts whatever their first line says.
+/// Files that are scripts whatever their first line is.
 const SCRIPTS: &[&str] = &[".ci/run"];
 
 pub fn runnable(file: &File) -> Vec<Finding> {

@@ -1,7 +1,7 @@
-//! What is public: each item and method that a user can name, one a line.
+//! The public API: each item and method that a user can name, one per line.
 //!
-//! A module counts from `src/lib.rs` on, as far as it is `pub` and not `#[doc(hidden)]`; an item where it is
-//! declared `pub` or re-exported. What macros make is not seen.
+//! A module counts, starting at `src/lib.rs`, if it is `pub` and not `#[doc(hidden)]`; an item where it is
+//! declared `pub` or re-exported. Items made by macros are not seen.
 
 use std::collections::BTreeSet;
 
@@ -104,7 +104,7 @@ fn visible<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
     items
 }
 
-/// The place after the item that begins at `at`: behind its block, or its semicolon.
+/// The place after the item that begins at `at`: after its block, or its semicolon.
 fn item_end(tokens: &[Token<'_>], mut at: usize) -> usize {
     let is_use = tokens[at..].iter().take(5).any(|token| token.text == "use");
     while at < tokens.len() {
@@ -161,7 +161,7 @@ fn methods(tokens: &[Token<'_>], names: &BTreeSet<String>, found: &mut BTreeSet<
     }
 }
 
-/// All items, whether or not they say `pub`: what a trait has is as public as the trait.
+/// All items, whether or not they are `pub`: what a trait contains is as public as the trait.
 fn items<'t, 'a>(tokens: &'t [Token<'a>]) -> Vec<&'t [Token<'a>]> {
     let (mut items, mut at) = (Vec::new(), 0);
     while at < tokens.len() {

@@ -1,4 +1,4 @@
-//! The repository's files, and what a rule says of them.
+//! The repository's files, and the findings of rules.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -62,7 +62,7 @@ impl File {
         self.path.ends_with(".md")
     }
 
-    /// A whole file of tests; tests at the end of a file are cut off by [`code::without_tests`].
+    /// A file that contains only tests; tests at the end of a file are cut off by [`code::without_tests`].
     pub fn is_test(&self) -> bool {
         self.path
             .split('/')
@@ -75,15 +75,15 @@ impl File {
 #[derive(Debug, Default)]
 pub struct Tree {
     files: Vec<File>,
-    /// Every path, those of folders and of files that are no text included.
+    /// Every path, including those of folders and of files that are not text.
     paths: HashSet<String>,
     /// Every function of the sources.
     functions: HashSet<String>,
 }
 
 impl Tree {
-    /// Reads the repository this test was built for. Cargo sets the variable at run time too, so that
-    /// the same binary may look at another checkout.
+    /// Reads the repository this test was built for. Cargo also sets the variable at run time, so the same binary
+    /// can check another checkout.
     pub fn read() -> Self {
         let root =
             std::env::var("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").to_owned());
@@ -167,7 +167,7 @@ impl Tree {
         self.functions.contains(name)
     }
 
-    /// Whether any function's name starts and ends so.
+    /// Whether any function's name has this start and this end.
     pub fn has_function_like(&self, start: &str, end: &str) -> bool {
         self.functions
             .iter()
@@ -175,7 +175,7 @@ impl Tree {
     }
 }
 
-/// The path that a link or an attribute means, from the root; none if it leaves the repository.
+/// The path from the root that a link or an attribute refers to; none if it leaves the repository.
 pub fn resolve(from: &str, link: &str) -> Option<String> {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -189,8 +189,8 @@ pub fn resolve(from: &str, link: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Whether a path from the root is git's own or matches a line of `.gitignore`, of which the forms
-/// `/name`, `name` and `*.ending` are known.
+/// Whether a path from the root is git's own or matches a line of `.gitignore`, of which the forms `/name`, `name`
+/// and `*.ending` are known.
 fn is_ignored(path: &str, ignored: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name == ".git"
@@ -211,7 +211,7 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Elsewhere files carry no such mark.
+/// Elsewhere files have no such permission.
 #[cfg(not(unix))]
 fn is_executable(_: &Path) -> bool {
     true

@@ -1,12 +1,12 @@
-//! Which files may name which other people's crate, and where memory may be unsafe.
+//! Which files may name which third-party crate, and where memory may be unsafe.
 
 use crate::code::{self, Token};
 use crate::tree::{File, Finding};
 
-/// A crate, and the starts of the paths that may name it.
+/// A crate, and the prefixes of the paths that may name it.
 struct Vendor {
     name: &'static str,
-    /// Where it may not be named but for `allowed`.
+    /// Where it may not be named, except in `allowed`.
     scope: &'static str,
     allowed: &'static [&'static str],
     /// Whether the tests of the scope may name it too.
@@ -45,7 +45,8 @@ const VENDORS: &[Vendor] = &[
         allowed: &["src/codec/bincode.rs"],
         tests: false,
     },
-    // `describe` writes a topology as JSON, and `change` what a start finds, for dashboards; the admin endpoint writes the rest. Tests read their vectors with it.
+    // `describe` writes a topology as JSON, and `change` what a start finds, for dashboards; the admin endpoint
+    // writes the rest. Tests read their vectors with it.
     Vendor {
         name: "serde_json",
         scope: "src/",
@@ -83,11 +84,11 @@ const VENDORS: &[Vendor] = &[
     },
 ];
 
-/// Where `unsafe` may stand, and how often at the most, which is the number of proofs to read.
+/// Where `unsafe` is allowed, and the maximum number of uses, which is the number of proofs to read.
 const UNSAFE: &[(&str, usize)] = &[
     // A struct that refers to itself; the proof is beside it.
     ("src/disk/", 1),
-    // A question that the binding of Kafka's client has no call for; the proof is beside it.
+    // A request for which the binding of Kafka's client has no call; the proof is beside it.
     ("src/log/kafka/convert.rs", 1),
     ("src/log/kafka/cluster/ends.rs", 1),
     ("src/log/kafka/cluster/members.rs", 1),
@@ -98,7 +99,7 @@ const UNSAFE: &[(&str, usize)] = &[
     ("tests/memory/allocator.rs", 9),
 ];
 
-/// Crates are named only where the table says.
+/// Crates are named only where the table allows it.
 pub fn confined(file: &File) -> Vec<Finding> {
     let masked = code::mask(&file.text);
     let tokens = code::tokens(&masked);
@@ -129,8 +130,8 @@ pub fn confined(file: &File) -> Vec<Finding> {
     findings
 }
 
-/// The lines where a path starts with this crate. In a file with a module of the same name the crate
-/// is meant only by a leading `::`.
+/// The lines where a path starts with this crate. In a file with a module of the same name only a leading `::`
+/// means the crate.
 fn lines_that_name(tokens: &[Token<'_>], name: &str) -> Vec<usize> {
     let text = |at: Option<usize>| {
         at.and_then(|at| tokens.get(at))
@@ -162,7 +163,7 @@ fn lines_that_name(tokens: &[Token<'_>], name: &str) -> Vec<usize> {
     lines
 }
 
-/// `unsafe` stands in the table's files, and there no more often than was proved.
+/// `unsafe` is used only in the table's files, and not more often than was proved.
 pub fn unsafe_blocks<'a>(files: impl Iterator<Item = &'a File>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut counts = vec![0; UNSAFE.len()];

@@ -1,4 +1,4 @@
-//! The bounds of averages are what the data gives by the rule that `src/oceans.rs` states.
+//! The bounds of averages are computed from the data by the rule in `src/oceans.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ fn data<T: DeserializeOwned>(file: &str) -> Vec<T> {
         .collect()
 }
 
-/// The mean, and 2.6 standard deviations of the sample to either side, to a hundredth.
+/// The mean, and 2.6 standard deviations of the sample to either side, rounded to a hundredth.
 fn around(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;

@@ -1,4 +1,4 @@
-//! Lines of files, and the feeder: each line once, whatever happens between.
+//! Lines of files, and the feeder: each line once, whatever happens in between.
 
 #![allow(
     clippy::unwrap_used,
@@ -64,7 +64,7 @@ fn texts(lines: &mut Lines) -> Vec<String> {
 fn lines_are_read_gzipped_or_not_with_and_without_a_last_end() {
     for content in ["a\n\nb c\n", "a\n\nb c"] {
         for bytes in [content.as_bytes().to_vec(), gzip(content.as_bytes())] {
-            // Not the name says what it is.
+            // The content decides the format, not the name.
             let file = File::new("lines.txt", &bytes);
             let mut lines = Lines::open(&file.path, None).unwrap();
             assert_eq!(texts(&mut lines), ["a", "", "b c"]);
@@ -136,7 +136,7 @@ fn another_file_or_content_is_refused() {
     assert!(refused(&file.path, Some(&position)).contains("content has changed"));
     std::fs::write(&file.path, b"one\n").unwrap();
     assert!(refused(&file.path, Some(&position)).contains("content has changed"));
-    // What was appended behind is the rest.
+    // What was appended is the rest.
     std::fs::write(&file.path, b"one\ntwo\nthree\n").unwrap();
     assert_eq!(
         texts(&mut Lines::open(&file.path, Some(&position)).unwrap()),
@@ -241,7 +241,7 @@ fn a_file_is_fed_once_however_often_it_is_fed() {
 
 #[test]
 fn a_truncated_gzip_is_fed_as_far_as_it_goes_and_on_from_there_when_it_is_whole() {
-    // Not compressible to nothing, so that the cut is in the middle of the lines.
+    // They must not compress too well, so that the cut is in the middle of the lines.
     let lines: Vec<String> = (0..20_000).map(reading).collect();
     let whole = gzip(lines.join("\n").as_bytes());
     let file = File::new("lines.gz", &whole[..whole.len() / 2]);
@@ -316,7 +316,7 @@ fn several_feeders_of_one_file_take_turns() {
     let mut feeders: Vec<Feeder> = ["one", "two", "three"]
         .map(|member| start(&log, &file.path, member))
         .into();
-    // One goes before its turn, or in the middle of it.
+    // One leaves before its turn, or in the middle of it.
     drop(feeders.remove(0));
     let fed = feeders.into_iter().map(|feeder| feeder.finish().unwrap());
     let progress: Vec<Progress> = fed.collect();

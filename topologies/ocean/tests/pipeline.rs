@@ -1,4 +1,4 @@
-//! The pipeline through the driver: real readings, orders of arrival, what is invalid, alerts.
+//! The pipeline through the driver: real readings, orders of arrival, invalid records, alerts.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ fn data<T: DeserializeOwned>(file: &str) -> Vec<T> {
         .collect()
 }
 
-/// What came out.
+/// The results.
 #[derive(Debug, PartialEq)]
 struct Results {
     averages: Vec<Average>,
@@ -110,7 +110,7 @@ fn the_real_readings_give_the_published_averages() {
     }
 }
 
-/// A valid reading of an ocean; what a test is not about is in the middle of the bounds.
+/// A valid reading of an ocean; values that a test is not about are in the middle of the bounds.
 fn reading(ocean: &str, timestamp_ms: i64) -> Reading {
     let middle = |(low, high): (f64, f64)| (low + high) / 2.0;
     let bounds = ocean::model::ocean(ocean)
@@ -313,7 +313,7 @@ fn an_average_out_of_bounds_is_an_alert_and_a_reading_out_of_bounds_is_none() {
 fn a_known_ocean_without_a_reading_is_an_alert_once_a_window_that_others_have_closed() {
     let silent =
         |day: i64| everywhere(day * DAY_MS).filter(|r| r.ocean != "Indian" && r.ocean != "Arctic");
-    // Day 1 has no reading at all: nobody has closed it.
+    // Day 1 has no reading at all: nothing has closed it.
     let days = everywhere(0)
         .chain(silent(2))
         .chain(silent(2))

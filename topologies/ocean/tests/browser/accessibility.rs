@@ -11,10 +11,10 @@ use crate::letters::start_with_letter;
 use crate::page::Page;
 use crate::process::{Place, Service, WINDOW_MS, bearer, everywhere, reading};
 
-/// The checker; `axe/README.md` says where it is from.
+/// The checker; `axe/README.md` says where it comes from.
 const CHECKER: &[u8] = include_bytes!("axe/axe.min.js.gz");
 
-/// Runs all its rules over the page as it is.
+/// Runs all its rules over the current page.
 const CHECK: &str = "
     const done = arguments[arguments.length - 1];
     const node = ({ target, failureSummary }) => ({ target, failureSummary });
@@ -23,7 +23,7 @@ const CHECK: &str = "
       ({ violations, passes }) => done({ violations: violations.map(short), passes: passes.map(({ id }) => id) }),
       (error) => done({ error: String(error) }));";
 
-/// A page with something of everything: averages, alerts, a dead letter.
+/// A page with a bit of everything: averages, alerts, a dead letter.
 fn full(browser: &Browser) -> (Place, Service, Page<'_>) {
     let place = Place::new();
     let service = start_with_letter(&place);
@@ -42,7 +42,7 @@ fn full(browser: &Browser) -> (Place, Service, Page<'_>) {
     (place, service, page)
 }
 
-/// Waits until all is drawn, and opens what can be opened.
+/// Waits until everything is drawn, and opens what can be opened.
 fn until_drawn(page: &Page<'_>) {
     page.until_well();
     page.until_alert("Southern: no readings");
@@ -55,7 +55,7 @@ fn until_drawn(page: &Page<'_>) {
     );
 }
 
-/// What the checker finds wrong, and the rules that were kept.
+/// The violations that the checker finds, and the rules that the page passes.
 fn check(page: &Page<'_>) -> (Vec<Value>, Vec<String>) {
     let found = page.run_on(CHECK);
     let passes: Vec<String> = serde_json::from_value(found["passes"].clone())
@@ -96,7 +96,7 @@ pub fn a_checker_finds_nothing(browser: &Browser) {
             page.click("#token-dialog button[value=cancel]");
         }
     }
-    // It does find what is wrong.
+    // It does find faults.
     page.run(
         "document.querySelector('footer p').append(document.createElement('input'))",
         &[],
@@ -104,7 +104,7 @@ pub fn a_checker_finds_nothing(browser: &Browser) {
     let (violations, _) = check(&page);
     let mut rules = violations.iter().map(|violation| &violation["id"]);
     assert!(rules.any(|rule| rule == "label"), "{violations:?}");
-    // What stands still says so, and can still be read.
+    // When the page is stale, it says so, and can still be read.
     page.go(service.address);
     until_drawn(&page);
     page.run(&checker, &[]);

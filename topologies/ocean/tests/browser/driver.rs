@@ -1,5 +1,5 @@
-//! The browser: `chromedriver` as a child, which starts a Chromium for each page and is spoken to by WebDriver, a standard of
-//! the W3C: requests with JSON.
+//! The browser: `chromedriver` as a child process, which starts a Chromium for each page and is controlled by
+//! WebDriver, a W3C standard: requests with JSON.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use ureq::Agent;
 
-/// Names that Chromium has.
+/// Possible names of Chromium.
 const PROGRAMS: [&str; 4] = [
     "chromium",
     "chromium-browser",
@@ -18,13 +18,13 @@ const PROGRAMS: [&str; 4] = [
 ];
 /// How long the driver may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What an element is called in an answer, by the standard.
+/// The name of an element in an answer, by the standard.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// What drives browsers, until it is dropped.
+/// The driver of browsers, until it is dropped.
 pub struct Browser {
     driver: Child,
-    /// Kept open, so that the driver can go on writing.
+    /// Kept open, so that the driver can continue to write.
     _out: BufReader<ChildStdout>,
     address: String,
     program: PathBuf,
@@ -35,7 +35,7 @@ impl Browser {
     /// Starts the driver.
     ///
     /// # Errors
-    /// Says what is missing.
+    /// What is missing.
     pub fn start() -> Result<Self, String> {
         let program = PROGRAMS.iter().find_map(|name| found(name));
         let program = program.ok_or("there is no chromium")?;
@@ -66,11 +66,12 @@ impl Browser {
         })
     }
 
-    /// A browser of its own, with nothing remembered.
+    /// A browser of its own, without any stored data.
     pub fn session(&self) -> Session<'_> {
         let options = json!({
             "binary": self.program,
-            // Tests run as root in containers, where Chromium's sandbox cannot be had; it sees our own page alone.
+            // Tests run as root in containers, where Chromium's sandbox is unavailable; it only opens our own
+            // page.
             "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run", "--lang=en-GB"],
         });
         let wanted =
@@ -85,7 +86,7 @@ impl Browser {
         }
     }
 
-    /// Posts a command; the value of its answer, or what is wrong.
+    /// Posts a command; returns the value of its answer, or what is wrong.
     fn ask(&self, address: &str, body: &Value) -> Result<Value, String> {
         let request = self
             .agent
@@ -112,22 +113,22 @@ impl Drop for Browser {
     }
 }
 
-/// A window of a browser that is running, which ends when this is dropped.
+/// A window of a running browser, which ends when this is dropped.
 pub struct Session<'a> {
     browser: &'a Browser,
     address: String,
 }
 
 impl Session<'_> {
-    /// What a command of WebDriver answers.
+    /// The answer to a WebDriver command.
     ///
     /// # Errors
-    /// Says what is wrong.
+    /// What is wrong.
     pub fn try_command(&self, path: &str, body: &Value) -> Result<Value, String> {
         self.browser.ask(&format!("{}/{path}", self.address), body)
     }
 
-    /// The same, where nothing may be wrong.
+    /// Like [`Session::try_command`], but panics on an error.
     pub fn command(&self, path: &str, body: &Value) -> Value {
         let answer = self.try_command(path, body);
         answer.unwrap_or_else(|why| panic!("{path}: {why}"))
@@ -141,7 +142,7 @@ impl Session<'_> {
         );
     }
 
-    /// The path of the first element that a selector names.
+    /// The path of the first element that matches a selector.
     ///
     /// # Errors
     /// There is none.
@@ -160,14 +161,14 @@ impl Drop for Session<'_> {
     }
 }
 
-/// A program of the search path.
+/// Finds a program in the search path.
 fn found(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
     files.find(|file| file.is_file())
 }
 
-/// The port that the driver took, as it says.
+/// The port that the driver has chosen, as it prints it.
 fn port(out: &mut impl BufRead) -> Option<u16> {
     for line in out.lines().take(20) {
         let line = line.ok()?;

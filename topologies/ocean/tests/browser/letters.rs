@@ -15,8 +15,8 @@ fn command(place: &Place) -> std::process::Command {
     command
 }
 
-/// A service with a token, in whose log is a dead letter: a reading of the Arctic at one second, which an earlier release gave
-/// up. What this one finds wrong is answered when it is posted.
+/// A service with a token, whose log has a dead letter: a reading of the Arctic at one second, which an earlier
+/// release set aside. The current release refuses invalid readings when they are posted.
 pub fn start_with_letter(place: &Place) -> Service {
     let address = format!("embedded:{}", place.path("ocean-data").display());
     let log = marea::open(&address).expect("a log");
@@ -57,7 +57,7 @@ pub fn a_dead_letter_is_sent_again_from_the_page_and_counts(browser: &Browser) {
     let outcome = "return document.querySelector('#letters li .outcome').textContent";
     let sent = format!("sent again to {READINGS}, partition 0");
     page.until("it is sent", outcome, |outcome| outcome == &*sent);
-    // It counts as any other reading does.
+    // It counts like any other reading.
     let later = everywhere(4 * WINDOW_MS);
     let answer = post(service.address, &headers, later.as_bytes());
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -66,7 +66,7 @@ pub fn a_dead_letter_is_sent_again_from_the_page_and_counts(browser: &Browser) {
     until("it is counted", || {
         metrics().contains("marea_redriven_records_total 1\n")
     });
-    // Whoever comes later sees that it was.
+    // The page also shows that it was sent before to those who come later.
     page.go(service.address);
     let before = "return document.querySelector('#letters li .outcome')?.textContent";
     page.until("it is marked", before, |outcome| {

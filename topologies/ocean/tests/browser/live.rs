@@ -1,4 +1,4 @@
-//! Readings become averages and alerts before one's eyes, also after a crash.
+//! Readings become averages and alerts as one watches, also after a crash.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -34,7 +34,7 @@ pub fn posted_readings_appear_as_averages_and_alerts(browser: &Browser) {
     let service = place.start(&[]);
     let page = Page::open(browser, service.address);
     page.until_well();
-    // What to do while there is nothing.
+    // The page says what to do while there is nothing.
     page.until_shown("#begin .command");
     for temperature in [1.0, 2.5, 5.5] {
         send(service.address, &reading("Arctic", temperature, 1_000));
@@ -49,13 +49,13 @@ pub fn posted_readings_appear_as_averages_and_alerts(browser: &Browser) {
         "{indian}"
     );
     page.until_alert("Indian: temperature out of bounds, 1 window ");
-    // The others were not heard of in the first window.
+    // The others had no readings in the first window.
     page.until_alert("Southern: no readings, 1 window ");
     page.until_well();
     page.expect_no_complaint();
 }
 
-/// The service on an address of its own, so that a page finds it again.
+/// The service on a fixed address, so that the page finds it again.
 fn command(place: &Place, listen: &str) -> Command {
     let mut command = place.program();
     command

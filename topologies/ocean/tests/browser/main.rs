@@ -1,9 +1,10 @@
-//! The page as people see it, in a real browser: `cargo test --release -p ocean --test browser`.
+//! The page as users see it, in a real browser: `cargo test --release -p ocean --test browser`.
 //!
-//! Chromium without a window is driven by `chromedriver`, which Debian has beside `chromium` (`scripts/prerequisites browser` installs
-//! both). Where they are not there the tests are skipped, and that is said; where `MAREA_BROWSER_REQUIRED` is set, that is a failure.
+//! A headless Chromium is driven by `chromedriver`, which Debian ships with `chromium` (`scripts/prerequisites
+//! browser` installs both). Without them the tests are skipped, and say so; if `MAREA_BROWSER_REQUIRED` is set,
+//! that is a failure.
 //!
-//! Words behind the name of the target choose cases by their names.
+//! Words after the name of the target select cases by their names.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 
 use driver::Browser;
 
-/// A name, and what it does.
+/// A name, and its test.
 type Case = (&'static str, fn(&Browser));
 
 const CASES: &[Case] = &[
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
     let cases: Vec<&Case> = (CASES.iter())
         .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| name.contains(*word)))
         .collect();
-    // The filter of a run over all targets may name none of them.
+    // The filter of a run over all targets may select none of them.
     if cases.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         Ok(browser) => browser,
         Err(why) => {
             eprintln!("\nSKIPPED: the tests in a browser did not run: {why}\n");
-            // Where the tests must run, being skipped is a failure.
+            // Where the tests must run, skipping them is a failure.
             let required = std::env::var_os("MAREA_BROWSER_REQUIRED").is_some();
             return ExitCode::from(u8::from(required));
         }

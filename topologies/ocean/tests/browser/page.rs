@@ -1,4 +1,4 @@
-//! The service's page in a browser: what is on it, and what a person does with it.
+//! The service's page in a browser: its content, and what a user does with it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,13 +25,13 @@ impl<'a> Page<'a> {
         page
     }
 
-    /// Loads the page of a service, anew if it is there.
+    /// Loads the page of a service, again if it is already open.
     pub fn go(&self, address: SocketAddr) {
         let url = format!("http://{address}/");
         self.0.command("url", &json!({ "url": url }));
     }
 
-    /// As a screen of this width shows it, in a palette: "light" or "dark".
+    /// Sets the width of the screen, and the palette: "light" or "dark".
     pub fn look(&self, width: u32, palette: &str) {
         let screen =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
@@ -41,19 +41,19 @@ impl<'a> Page<'a> {
         self.0.tools("Emulation.setEmulatedMedia", features);
     }
 
-    /// What a script returns.
+    /// Returns the value of a script.
     pub fn run(&self, script: &str, arguments: &[Value]) -> Value {
         let body = json!({ "script": script, "args": arguments });
         self.0.command("execute/sync", &body)
     }
 
-    /// What a script hands to the function that is its last argument.
+    /// Returns what a script passes to the function that is its last argument.
     pub fn run_on(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
         self.0.command("execute/async", &body)
     }
 
-    /// Waits until a script returns something that is so, and gives it.
+    /// Waits until the value of a script meets a condition, and returns it.
     pub fn until(&self, what: &str, script: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         self.until_of(what, script, &[], is_so)
     }
@@ -82,7 +82,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Waits until an element is shown that a selector names.
+    /// Waits until an element that matches a selector is shown.
     pub fn until_shown(&self, selector: &str) {
         let script =
             format!("return document.querySelector({selector:?})?.checkVisibility() === true");
@@ -95,7 +95,7 @@ impl<'a> Page<'a> {
         self.until("all is well", level, |level| level == "well");
     }
 
-    /// Waits until the card of an ocean has these averages of so many readings, and gives its verdict.
+    /// Waits until the card of an ocean has these averages of this many readings, and returns its verdict.
     pub fn until_card(&self, ocean: &str, values: [&str; 3], readings: &str) -> String {
         let card = self.until_of(ocean, CARD, &[json!(ocean)], |card| {
             let figures = card["figures"].as_str().unwrap_or_default();
@@ -104,7 +104,7 @@ impl<'a> Page<'a> {
         card["state"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until the list of alerts has a line that begins so.
+    /// Waits until the list of alerts has a line that begins like this.
     pub fn until_alert(&self, begins: &str) {
         let lines = "return [...document.querySelectorAll('.ocean-alerts summary')].map((line) => line.textContent)";
         self.until(begins, lines, |lines| {
@@ -114,18 +114,18 @@ impl<'a> Page<'a> {
         });
     }
 
-    /// Clicks, as a hand does: on what is shown and not covered.
+    /// Clicks like a user: on what is shown and not covered.
     pub fn click(&self, selector: &str) {
         self.on_element(selector, "click", &json!({}));
     }
 
-    /// Gives the token, which the page asks for.
+    /// Enters the token, which the page asks for.
     pub fn give_token(&self) {
         self.on_element("#token-input", "value", &json!({ "text": TOKEN }));
         self.click("#token-dialog button.main");
     }
 
-    /// Does something with an element, which may be drawn anew meanwhile.
+    /// Does something with an element, which may be redrawn in the meantime.
     fn on_element(&self, selector: &str, command: &str, body: &Value) {
         let begun = Instant::now();
         loop {
@@ -141,8 +141,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Fails if the page has complained in its console: of a script that failed, or of what its policy forbids. That it had to
-    /// ask for the token is no complaint.
+    /// Fails if the console has an error: of a script that failed, or of something that the policy forbids. Having
+    /// had to ask for the token is no error.
     pub fn expect_no_complaint(&self) {
         let complaints = self.0.command("se/log", &json!({ "type": "browser" }));
         let complaints: Vec<&Value> = (complaints.as_array().into_iter().flatten())

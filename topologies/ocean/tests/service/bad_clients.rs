@@ -6,13 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use crate::http::{connect, post, read_answer, request};
 use crate::process::{Place, Service, WINDOW_MS, everywhere, reading, until};
 
-/// A good client has its answer.
+/// A good client gets its answer.
 fn is_well(address: SocketAddr) {
     let answer = post(address, &[], everywhere(500).as_bytes());
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// Whether the other side has closed, whatever it said before.
+/// Whether the other side has closed, whatever it sent before.
 fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
@@ -34,7 +34,7 @@ fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     stream.write_all(head.as_bytes()).unwrap();
     assert_eq!(read_answer(&mut stream).unwrap().status, 413);
     is_well(service.address);
-    // One that does not say how large it is.
+    // One that does not declare its size.
     let mut stream = connect(service.address);
     let head = "POST /readings HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
@@ -45,7 +45,7 @@ fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     }
     assert!(sent < 1_000, "62 MiB were taken");
     is_well(service.address);
-    // And what is just small enough is taken.
+    // And one that is just small enough is accepted.
     let line = reading("Arctic", 500);
     let fits = line.repeat((1 << 20) / line.len()).into_bytes();
     let answer = post(service.address, &[], &fits);

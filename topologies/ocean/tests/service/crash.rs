@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of posting: what was acknowledged counts once, what was sent again as well.
+//! `kill -9` in the middle of posting: what was acknowledged counts once, and so does what was sent again.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use crate::process::{Place, WINDOW_MS, everywhere, reading, until};
 
 const CLIENTS: usize = 4;
 const KILLS: usize = 6;
-/// Readings of a batch.
+/// Readings per batch.
 const BATCH: usize = 20;
 
-/// Where the service is now, for clients that outlive it.
+/// The current address of the service, for clients that outlive it.
 struct Posting {
     address: Mutex<SocketAddr>,
     stop: AtomicBool,

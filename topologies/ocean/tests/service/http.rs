@@ -1,4 +1,4 @@
-//! A client that can also do what clients should not: it writes bytes.
+//! A client that can also do what clients should not: it writes raw bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How long an answer may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was answered.
+/// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -49,7 +49,7 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) 
     bytes
 }
 
-/// Asks, if there is somebody who answers to the end.
+/// Sends a request, and returns the answer if it is complete.
 pub fn try_ask(
     address: SocketAddr,
     method: &str,
@@ -63,7 +63,7 @@ pub fn try_ask(
     read_answer(&mut stream)
 }
 
-/// Asks and is answered.
+/// Sends a request, and returns the answer.
 pub fn ask(
     address: SocketAddr,
     method: &str,
@@ -139,7 +139,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Opens a stream; the status has to be 200.
+    /// Opens a stream; the status must be 200.
     pub fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut stream = connect(address);
         stream
@@ -159,7 +159,7 @@ impl Events {
 impl Iterator for Events {
     type Item = Event;
 
-    /// The next event; `None` at the end of the stream. Lengths of chunks stand between the lines.
+    /// The next event; `None` at the end of the stream. The lengths of chunks are between the lines.
     fn next(&mut self) -> Option<Event> {
         let (mut id, mut name, mut line) = (None, None, String::new());
         loop {

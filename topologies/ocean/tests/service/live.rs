@@ -1,11 +1,11 @@
-//! Pages, and streams that go on where they were.
+//! Pages, and streams that resume where they were.
 
 use std::io::Write;
 
 use crate::http::{Events, ask, connect, get, post, request};
 use crate::process::{Place, Service, WINDOW_MS, everywhere, until};
 
-/// Posts so many windows, the last of which stays open.
+/// Posts this many windows, the last of which stays open.
 fn windows(service: &Service, from: i64, count: i64) {
     for window in from..from + count {
         let body = everywhere(1_000 + window * 2 * WINDOW_MS);
@@ -19,7 +19,7 @@ fn pages_have_each_average_once() {
     let service = place.start(&[]);
     windows(&service, 0, 10);
     until("nine windows are there", || service.averages().len() == 45);
-    // Some of it from the log, as after a restart all of it is.
+    // Part of it comes from the log; after a restart all of it does.
     service.kill();
     let service = place.start(&[]);
     let all = service.averages();
@@ -44,7 +44,7 @@ fn pages_have_each_average_once() {
         .map(|one| serde_json::to_value(one).unwrap())
         .collect();
     assert_eq!(found, all);
-    // What comes later begins where the last page ended.
+    // Later results begin where the last page ended.
     windows(&service, 10, 1);
     until("one more window is there", || {
         service.averages().len() == 50
@@ -83,7 +83,7 @@ fn a_stream_begins_now_and_goes_on_after_the_last_event() {
         "{first:?}"
     );
     assert_eq!(also_live.by_ref().take(5).collect::<Vec<_>>(), first);
-    // What was missed meanwhile comes first, also after a restart.
+    // What was missed in the meantime comes first, also after a restart.
     drop((live, also_live));
     windows(&service, 3, 2);
     until("all are there", || service.averages().len() == 20);
@@ -104,7 +104,7 @@ fn a_stream_begins_now_and_goes_on_after_the_last_event() {
         let answer = ask(service.address, "GET", "/averages/live", &headers, b"");
         assert_eq!(answer.status, 400, "{bad}: {answer:?}");
     }
-    // A stop ends the stream at once: nobody waits for who listens.
+    // A stop ends the stream at once: it does not wait for listeners.
     service.signal("TERM");
     assert!(service.ended().success());
     assert_eq!(live.by_ref().filter(|event| event.id == next.id).count(), 0);
@@ -115,7 +115,7 @@ fn streams_are_bounded_and_who_does_not_read_costs_nobody_anything() {
     let place = Place::new();
     let service = place.start(&["--connections", "16"]);
     windows(&service, 0, 2);
-    // Each has its head, so that it is open, and reads no more.
+    // Each gets its head, so that it is open, and reads no more.
     let mut silent = Vec::new();
     for _ in 0..8 {
         silent.push(Events::open(

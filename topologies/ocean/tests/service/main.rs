@@ -1,4 +1,4 @@
-//! The service as a user starts it: a process, spoken to over loopback.
+//! The service as a user starts it: a process that is used over loopback.
 
 #![allow(
     clippy::unwrap_used,

@@ -15,14 +15,14 @@ fn posted_readings_appear_as_averages_and_alerts() {
     });
     assert_eq!(answer.json(), expected);
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    // In a later window the Arctic alone is heard of.
+    // In a later window only the Arctic has readings.
     let answer = post(
         address,
         &[],
         reading("Arctic", 1_000 + WINDOW_MS).as_bytes(),
     );
     assert_eq!(answer.status, 200, "{answer:?}");
-    // Time goes on, and both windows close.
+    // Time advances, and both windows close.
     post(address, &[], everywhere(1_000 + 4 * WINDOW_MS).as_bytes());
     until("both windows are there", || service.averages().len() >= 6);
     let averages = service.averages();
@@ -73,7 +73,7 @@ fn the_page_has_the_oceans_and_what_they_load() {
         ("/oceans.css", "text/css"),
     ] {
         assert!(text.contains(&path[1..]), "{path} is not loaded");
-        // As the page itself, without the token: there is nothing in it that others may not see.
+        // Like the page itself, without the token: it contains nothing that others may not see.
         let asset = get(service.address, path);
         assert_eq!(asset.status, 200, "{path}");
         assert_eq!(asset.header("content-type"), Some(kind));

@@ -1,4 +1,4 @@
-//! Starts the service, and stops it well or badly.
+//! Starts the service, and stops it cleanly or not.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ impl Place {
         self.directory.path().join(name)
     }
 
-    /// The program, without settings that the environment of the test may have.
+    /// The program, without settings from the environment of the test.
     pub fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ocean"));
         for (name, _) in std::env::vars_os() {
@@ -49,8 +49,8 @@ impl Place {
         command
     }
 
-    /// A service with its log and state here: windows of two seconds, one partition, so that windows close
-    /// as soon as time has come.
+    /// A service with its log and state here: windows of two seconds, one partition, so that windows close as soon
+    /// as time allows.
     pub fn command(&self, flags: &[&str]) -> Command {
         let mut command = self.program();
         command
@@ -72,7 +72,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it, and waits until it takes readings.
+    /// Starts it, and waits until it accepts readings.
     pub fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the service starts");
         let mut line = String::new();
@@ -89,7 +89,7 @@ impl Service {
             panic!("it does not listen: {line:?} {error}");
         };
         let service = Self { child, address };
-        // An empty body is refused for what it is once the intake is open.
+        // Once the intake is open, an empty body is refused for being empty.
         let body = b"";
         until("the intake is open", || {
             http::post(address, &[("Authorization", &bearer())], body).status != 503
@@ -123,7 +123,7 @@ impl Service {
         ended.expect("it ended")
     }
 
-    /// All averages by now, page by page.
+    /// All averages so far, page by page.
     pub fn averages(&self) -> Vec<Average> {
         let (mut averages, mut cursor) = (Vec::new(), 0);
         loop {
@@ -167,7 +167,7 @@ pub fn bearer() -> String {
     format!("Bearer {TOKEN}")
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -176,7 +176,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A valid reading, a line.
+/// A valid reading, as a line.
 pub fn reading(ocean: &str, timestamp_ms: i64) -> String {
     let sensor = ocean.to_lowercase();
     format!(

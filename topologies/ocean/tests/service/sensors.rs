@@ -1,4 +1,4 @@
-//! `ocean sensors` against a service: what they say was acknowledged is there.
+//! `ocean sensors` against a service: the readings it reports as acknowledged are there.
 
 use crate::process::{Place, Service, TOKEN, bearer, until};
 
@@ -7,7 +7,7 @@ fn sensors_post_what_they_say_to_a_service_with_a_token() {
     let place = Place::new();
     let service = place.start(&["--token", TOKEN]);
     let mut command = place.program();
-    // A day of readings: sixty windows' worth at once, of which all but the last close.
+    // A day of readings: the content of sixty windows at once, all of which close except the last.
     let sensors = command
         .args([
             "sensors",

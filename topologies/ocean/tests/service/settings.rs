@@ -1,4 +1,4 @@
-//! Flags over environment over file, and what cannot be run as told.
+//! Flags override the environment, which overrides the file; and what cannot run as configured.
 
 use std::process::Output;
 
