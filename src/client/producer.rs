@@ -98,7 +98,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// The position behind it: who waits for that reads what became of the record ([`Queries::view_at`]).
+    /// The position after it. A client that waits for it reads the results of the record ([`Queries::view_at`]).
     ///
     /// [`Queries::view_at`]: crate::runtime::Queries::view_at
     pub fn position(&self) -> (TopicPartition, Offset) {

@@ -69,7 +69,7 @@
 //!     refused, at the latest once they have seen each other.
 //!     [a](super::conformance::members_must_agree_on_the_tasks)
 //!
-//! 16. Who is in a group is told by name, by a log that can tell ([`Log::members`]).
+//! 16. The members of a group are listed by name, if the log can list them ([`Log::members`]).
 //!     [a](super::conformance::a_groups_members_are_known_by_name)
 //!
 //! Memory:
@@ -296,11 +296,11 @@ pub trait Log: Send + Sync + fmt::Debug {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>>;
 
-    /// The names of the members that a group has now, those included whose process is gone and whose session is
-    /// not over yet. `None` where the log cannot tell.
+    /// The names of the current members of a group, including those whose process is gone but whose session has
+    /// not expired. `None` if the log cannot list them.
     ///
     /// # Errors
-    /// `Unavailable` when the log cannot answer now.
+    /// `Unavailable` if the log cannot answer now.
     fn members(&self, _group: &str) -> Result<Option<Vec<String>>> {
         Ok(None)
     }

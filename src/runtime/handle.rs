@@ -31,7 +31,7 @@ pub struct About {
     pub topology_json: String,
     /// The same as formatted by [`Topology::describe_dot`].
     pub topology_dot: String,
-    /// What the start found on the log, and what it kept, added, moved and left behind.
+    /// What the start found on the log: what it kept, added, moved and left behind.
     pub change: TopologyChange,
 }
 
@@ -108,7 +108,7 @@ impl Handle {
         self.shared().map(|shared| Arc::clone(&shared.log))
     }
 
-    /// Reads of its stores. Unlike the handle they keep what they read from: hold them for a question, no longer.
+    /// Reads of its stores. Unlike the handle they keep alive what they read from: hold them only for a query.
     ///
     /// # Errors
     /// `Closed` once the application is gone.

@@ -25,7 +25,7 @@ pub(super) struct Layout {
     pub(super) wanted: Wanted,
     /// What a start adds to the record of where they are.
     pub(super) notes: Notes,
-    /// Whether there is such a record, or is to be one.
+    /// Whether there is such a record, or will be one.
     pub(super) keeps_record: bool,
     /// For each source node with a setting: the silence after which it no longer holds back time, in
     /// milliseconds; `None` for never.
@@ -37,7 +37,7 @@ pub(super) struct Layout {
     pub(super) globals: GlobalStores,
 }
 
-/// What an application is to be on a log, before anything is made there.
+/// The plan of an application on a log, before anything is created there.
 pub(super) struct LayoutPlan<'a> {
     /// Without its tasks.
     pub(super) layout: Layout,
@@ -46,7 +46,7 @@ pub(super) struct LayoutPlan<'a> {
     pub(super) topology: &'a Topology,
     partitions: Partitions,
     limits: TopicLimits,
-    /// Where dead letters go, with the number of its partitions.
+    /// The dead-letter topic, with its number of partitions.
     dead_letters: Option<(String, u32)>,
 }
 
@@ -63,7 +63,7 @@ impl Layout {
             .any(|input| self.is_repartition(&input.topic))
     }
 
-    /// Reads the settings of the user's topics and decides all numbers of partitions.
+    /// Reads the settings of the user's topics and determines all numbers of partitions.
     ///
     /// # Errors
     /// `Invalid` for a missing topic, and for joined topics that are not co-partitioned.
@@ -173,7 +173,7 @@ impl Layout {
 }
 
 impl LayoutPlan<'_> {
-    /// Creates the internal topics, and decides what the tasks are.
+    /// Creates the internal topics, and determines the tasks.
     ///
     /// # Errors
     /// `Invalid` for an internal topic that exists with other settings.

@@ -64,10 +64,10 @@ pub struct Settings {
     pub dead_letter_topic: Option<String>,
     /// What happens when input records were deleted before they were read.
     pub deleted_unread: DeletedUnread,
-    /// What a topology may leave behind: names of stores, of nodes with timers, and of repartitions that an earlier
-    /// topology of the application had. An application whose topology does not use what is on the log refuses to start
-    /// and names it; one that it is given here is left on the log, which is remembered: no later start asks again.
-    /// A name is for one change: take it out again after that.
+    /// What a topology may leave behind: names of stores, of nodes with timers, and of repartitions that an
+    /// earlier topology of the application had. An application whose topology does not use what it has on the log
+    /// refuses to start and names it. What is named here is left on the log, and this is recorded: no later start
+    /// asks again. A name is meant for one change: remove it afterwards.
     pub accept_orphans: Vec<String>,
     /// Where committed rows live.
     pub state_backend: StateBackend,

@@ -47,12 +47,12 @@ impl StoreKind {
         &*self.0
     }
 
-    /// What messages call a store of it, such as "window store".
+    /// The name of such a store in messages, for example "window store".
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    /// What the key of a changelog's record is about: the key that was put, and start and end of its window or
+    /// The parts of the key of a changelog's record: the key that was put, and start and end of its window or
     /// session, in milliseconds. `None` for a key that no store of this kind writes.
     pub fn logged_key<'a>(&self, key: &'a [u8]) -> Option<LoggedKey<'a>> {
         self.0.logged_key(key)
@@ -84,7 +84,7 @@ impl PartialEq for StoreKind {
 
 impl Eq for StoreKind {}
 
-/// A key, and start and end of its window or session in milliseconds, where the kind has them.
+/// A key, and start and end of its window or session in milliseconds, if the kind has them.
 pub type LoggedKey<'a> = (&'a [u8], Option<(i64, i64)>);
 
 /// The rules of a kind of store.
@@ -104,12 +104,12 @@ pub(super) trait Kind: fmt::Debug + Send + Sync {
         ChangelogKeeps::LastOfKeys
     }
 
-    /// What the key of a changelog's record has in addition to the key of a put, in bytes.
+    /// How much longer the key of a changelog's record is than the key of a put, in bytes.
     fn bytes_around_key(&self) -> usize {
         0
     }
 
-    /// What the key of a changelog's record is about; `None` for one that cannot be of this kind.
+    /// The parts of the key of a changelog's record; `None` for one that cannot be of this kind.
     fn logged_key<'a>(&self, key: &'a [u8]) -> Option<LoggedKey<'a>> {
         Some((key, None))
     }

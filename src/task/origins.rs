@@ -113,7 +113,7 @@ impl ClockMark {
     }
 }
 
-/// Whether a record of a repartition topic is nothing but a clock.
+/// Whether a record of a repartition topic only carries a clock.
 ///
 /// # Errors
 /// `Corrupt` for a clock that this version cannot read.

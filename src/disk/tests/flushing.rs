@@ -14,7 +14,7 @@ fn open_both(path: &Path) -> Database {
     open_with(path, &["dense", "sparse"], false).expect("opens")
 }
 
-/// Whether a flush that nobody asked for is complete. Its file alone does not say so: it is there before the
+/// Whether a flush that nobody requested is complete. Its file alone does not prove it: the file exists before the
 /// database knows that it belongs to it.
 fn has_flushed(database: &Database) -> bool {
     (database.figure(A, Figure::FileBytes)).is_some_and(|bytes| bytes > 0)
@@ -51,7 +51,7 @@ fn child_that_writes_until_a_column_is_flushed() {
         assert!(since.elapsed() < DEADLINE, "RocksDB flushes a full buffer");
         std::thread::sleep(Duration::from_millis(5));
     }
-    // Some that it does not hold.
+    // Some that it does not contain.
     for more in 1..=100 {
         write(&database, number + more);
     }

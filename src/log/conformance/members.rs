@@ -56,7 +56,7 @@ pub(super) fn settle(member: &mut dyn Membership, wanted: impl Fn(&[u32]) -> boo
     }
 }
 
-/// Who is in a group is told by name, by a log that can tell.
+/// The members of a group are listed by name, if the log can list them.
 pub fn a_groups_members_are_known_by_name(factory: Factory<'_>) {
     let log = start_with(factory, "t", 4);
     let members = || log.members("g").expect("known");

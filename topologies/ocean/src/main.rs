@@ -29,8 +29,8 @@ struct Arguments {
     /// A settings file
     #[arg(long, env = "OCEAN_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print what this release would keep, add and leave behind of what is on the log, and do nothing else. Ends
-    /// with 2 where it would refuse to start
+    /// Print what this release would keep, add and leave behind on the log, and do nothing else. The exit code is
+    /// 2 if it would refuse to start
     #[arg(long)]
     compare: bool,
     #[command(flatten)]

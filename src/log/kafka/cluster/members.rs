@@ -38,7 +38,7 @@ pub(in crate::log::kafka) struct GroupMember {
 }
 
 impl GroupMember {
-    /// Its own name, or what the broker calls it where it has none.
+    /// Its own name, or what the broker calls it if it has none.
     pub(in crate::log::kafka) fn into_name(self) -> String {
         self.name.unwrap_or(self.id)
     }
