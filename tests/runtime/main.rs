@@ -31,6 +31,7 @@ mod merged;
 mod open_files;
 mod orders;
 mod orphans;
+mod orphans_rolling;
 mod outage;
 mod pipeline;
 mod real_readings;

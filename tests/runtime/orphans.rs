@@ -18,7 +18,7 @@ const ID: &str = "shop";
 const PARTITIONS: u32 = 2;
 
 /// Counts of the input in stores of these names.
-fn counting(stores: &[&str]) -> Topology {
+pub fn counting(stores: &[&str]) -> Topology {
     let builder = StreamBuilder::new();
     let input = builder.stream::<String, String>("in");
     for store in stores {
@@ -28,7 +28,7 @@ fn counting(stores: &[&str]) -> Topology {
     builder.build().expect("a topology")
 }
 
-fn create_topics(log: &dyn Log) {
+pub fn create_topics(log: &dyn Log) {
     let topics = [
         TopicSpec::new("in", PARTITIONS),
         TopicSpec::new("out", PARTITIONS),
@@ -36,7 +36,7 @@ fn create_topics(log: &dyn Log) {
     log.create_topics(&topics).expect("topics");
 }
 
-fn accepting(log: &Arc<dyn Log>, topology: Topology, accepts: &[&str]) -> ApplicationBuilder {
+pub fn accepting(log: &Arc<dyn Log>, topology: Topology, accepts: &[&str]) -> ApplicationBuilder {
     Application::builder(topology, ID)
         .log(log.clone())
         .settings(Settings {
@@ -46,11 +46,11 @@ fn accepting(log: &Arc<dyn Log>, topology: Topology, accepts: &[&str]) -> Applic
         })
 }
 
-fn application(log: &Arc<dyn Log>, topology: Topology) -> ApplicationBuilder {
+pub fn application(log: &Arc<dyn Log>, topology: Topology) -> ApplicationBuilder {
     accepting(log, topology, &[])
 }
 
-fn feed(log: &Arc<dyn Log>, keys: &[&str]) {
+pub fn feed(log: &Arc<dyn Log>, keys: &[&str]) {
     let mut producer = log.producer::<String, String>("in").expect("a producer");
     let record = |key: &&str| Record::new((*key).to_owned(), String::new(), 0);
     producer
@@ -59,7 +59,7 @@ fn feed(log: &Arc<dyn Log>, keys: &[&str]) {
 }
 
 /// Appends keys and values to the first partition of a topic.
-fn append(log: &dyn Log, topic: &str, rows: &[(&str, Option<&str>)]) {
+pub fn append(log: &dyn Log, topic: &str, rows: &[(&str, Option<&str>)]) {
     let mut batch = BatchBuilder::default();
     for (key, value) in rows {
         batch.push(Some(key.as_bytes()), value.map(str::as_bytes), 0, &[]);
@@ -77,7 +77,7 @@ fn append(log: &dyn Log, topic: &str, rows: &[(&str, Option<&str>)]) {
 }
 
 /// Runs until the input is processed and the record is there, and returns what the start found.
-fn run(log: &Arc<dyn Log>, builder: ApplicationBuilder) -> TopologyChange {
+pub fn run(log: &Arc<dyn Log>, builder: ApplicationBuilder) -> TopologyChange {
     let mut running = builder.start().expect("started");
     let change = running.handle().about().change.clone();
     running.drain(DEADLINE).expect("drained");
@@ -86,14 +86,14 @@ fn run(log: &Arc<dyn Log>, builder: ApplicationBuilder) -> TopologyChange {
     change
 }
 
-fn refused(builder: ApplicationBuilder) -> Error {
+pub fn refused(builder: ApplicationBuilder) -> Error {
     let refused = builder.start().map(|_| ()).expect_err("refused");
     assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
     refused
 }
 
 /// The live keys of the record of what ran.
-fn record(log: &dyn Log) -> Vec<String> {
+pub fn record(log: &dyn Log) -> Vec<String> {
     let rows = crate::renaming::rows(log, &format!("{ID}-topology"));
     let live = rows.into_iter().filter(|(_, (value, _))| value.is_some());
     live.map(|((_, key), _)| key).collect()

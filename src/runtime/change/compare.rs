@@ -66,9 +66,12 @@ pub(in crate::runtime) fn compare(
         };
         let left = present.record.and_then(|record| record.left.get(&of));
         let left = left.filter(|_| piece.topic.is_some());
+        if piece.topic.is_some() {
+            notes.uses.insert(of.clone());
+        }
         match left {
-            Some(since_ms) if !shared.get()? => {
-                notes.returns.insert(of);
+            // Whoever else is there: a note says that nobody uses it.
+            Some(since_ms) => {
                 let since_ms = *since_ms;
                 match is_there {
                     true => change.returns.push(Returned { piece, since_ms }),

@@ -32,7 +32,7 @@ mod scan;
 mod settling;
 mod unread;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,7 +48,11 @@ use crate::log::Log;
 
 /// How far an instance has got.
 #[derive(Default)]
-pub(super) struct Moves(Mutex<Stage>);
+pub(super) struct Moves {
+    stage: Mutex<Stage>,
+    /// Whether it was settled once: then what the start leaves behind is noted, once.
+    is_noted: AtomicBool,
+}
 
 #[derive(Default)]
 enum Stage {
@@ -74,7 +78,7 @@ impl Moves {
     /// `Invalid` for what cannot move, `Corrupt` for a record that cannot be read; `Unavailable` for temporary
     /// failures, for instance if another instance is doing the same: then it starts over.
     pub(super) fn step(&self, shared: &Shared, wait: Duration) -> Result<Moved> {
-        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Stage::Settled(_) = &*stage {
             return Ok(Moved::Done);
         }
@@ -88,10 +92,20 @@ impl Moves {
         // After a failure it stays new.
         let mut settling = match std::mem::take(&mut *stage) {
             Stage::Working(settling) => settling,
-            Stage::New | Stage::Settled(_) => Box::new(Settling::begin(shared)?),
+            Stage::New | Stage::Settled(_) => {
+                let notes = &shared.layout.notes;
+                let notes = match self.is_noted.load(Ordering::Acquire) {
+                    true => notes.later(),
+                    false => notes.clone(),
+                };
+                Box::new(Settling::begin(shared, notes)?)
+            }
         };
         let (next, moved) = match settling.step(shared, wait)? {
-            Step::Done(homes) => (Stage::Settled(Arc::new(homes)), Moved::Done),
+            Step::Done(homes) => {
+                self.is_noted.store(true, Ordering::Release);
+                (Stage::Settled(Arc::new(homes)), Moved::Done)
+            }
             Step::More => (Stage::Working(settling), Moved::More),
             Step::Waits => (Stage::Working(settling), Moved::Waits),
         };
@@ -108,7 +122,7 @@ impl Moves {
         )
     )]
     pub(super) fn homes(&self) -> Option<Arc<Homes>> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.stage.lock().unwrap_or_else(PoisonError::into_inner) {
             Stage::Settled(homes) => Some(Arc::clone(homes)),
             Stage::New | Stage::Working(_) => None,
         }
@@ -116,7 +130,7 @@ impl Moves {
 
     /// A place in the group was lost: others may have run another topology since then.
     pub(super) fn forget(&self) {
-        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Stage::Settled(_) = &*stage {
             *stage = Stage::New;
         }

@@ -82,8 +82,8 @@ pub(in crate::runtime) struct Notes {
     pub(in crate::runtime) topology: String,
     /// What it leaves behind.
     pub(in crate::runtime) leaves: BTreeSet<TimeOf>,
-    /// What was left behind and is used again.
-    pub(in crate::runtime) returns: BTreeSet<TimeOf>,
+    /// What it uses: no note may say of this that it was left.
+    pub(in crate::runtime) uses: BTreeSet<TimeOf>,
 }
 
 /// Keys of rows with their values; a key without a value is deleted.
@@ -104,12 +104,21 @@ impl Notes {
                 changes.push((key(of), Some(row)));
             }
         }
-        for of in &self.returns {
+        for of in &self.uses {
             if recorded.left.contains_key(of) {
                 changes.push((key(of), None));
             }
         }
         changes
+    }
+
+    /// Those of a process that has settled once. Others may have taken back since what its start left behind; what it
+    /// uses it uses still.
+    pub(super) fn later(&self) -> Self {
+        Self {
+            leaves: BTreeSet::new(),
+            ..self.clone()
+        }
     }
 }
 
@@ -154,7 +163,7 @@ mod tests {
         let notes = Notes {
             topology: "00ff".to_owned(),
             leaves: [store("counts")].into(),
-            returns: BTreeSet::new(),
+            uses: BTreeSet::new(),
         };
         let changes = notes.changes(&Record::default(), 7);
         let rows = changes
@@ -166,7 +175,7 @@ mod tests {
         assert_eq!(notes.changes(&record, 8), Changes::new(), "once");
         let back = Notes {
             leaves: BTreeSet::new(),
-            returns: [store("counts"), store("sums")].into(),
+            uses: [store("counts"), store("sums")].into(),
             ..notes
         };
         let changes = back.changes(&record, 9);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::homes::{Homes, record_topic};
 use super::plan::Plan;
-use super::record::{Changes, Record};
+use super::record::{Changes, Notes, Record};
 use super::scan::{Contents, Scan, Scanned};
 use crate::base::{Error, ErrorKind, Result, TopicPartition};
 use crate::log::{BatchesBuilder, Commit, CommitError, Log, Records, Writer};
@@ -24,6 +24,8 @@ pub(super) struct Settling {
     writer: Box<dyn Writer>,
     recorded: Record,
     plan: Plan,
+    /// What this process notes.
+    noted: Notes,
     /// What changes in the record apart from where times are.
     notes: Changes,
     stage: Stage,
@@ -44,7 +46,7 @@ pub(super) enum Step {
 
 impl Settling {
     /// Step 1.
-    pub(super) fn begin(shared: &Shared) -> Result<Self> {
+    pub(super) fn begin(shared: &Shared, noted: Notes) -> Result<Self> {
         let topic = record_topic(&shared.layout.application);
         // Named like the topic, as no worker's writer is. Two that open it at once may fence each other.
         let writer = shared.log.writer(&topic, WRITER_BYTES).map_err(later)?;
@@ -55,6 +57,7 @@ impl Settling {
             writer,
             recorded: Record::default(),
             plan: Plan::default(),
+            noted,
             notes: Changes::new(),
             stage,
         })
@@ -88,7 +91,7 @@ impl Settling {
         let wanted = &shared.layout.wanted;
         self.plan = Plan::between(&self.recorded.homes, wanted);
         let wall_ms = shared.env.wall_ms();
-        self.notes = shared.layout.notes.changes(&self.recorded, wall_ms);
+        self.notes = self.noted.changes(&self.recorded, wall_ms);
         if self.plan.is_empty() && self.notes.is_empty() {
             return Ok(Step::Done(std::mem::take(&mut self.recorded.homes)));
         }
