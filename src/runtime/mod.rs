@@ -20,6 +20,7 @@ mod application;
 mod change;
 mod commit;
 mod comparing;
+mod contents;
 mod drain;
 mod figures;
 mod globals;
@@ -41,8 +42,9 @@ mod worker;
 
 pub use application::{Application, ApplicationBuilder};
 pub use change::{
-    MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned, RowCount, TopologyChange,
+    MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned, TopologyChange,
 };
+pub use contents::RowCount;
 pub use figures::{InputSnapshot, Latencies, MemorySnapshot, StoreSnapshot, WorkerMemory};
 pub use handle::{About, Handle};
 pub use hooks::{Hooks, NoHooks, Point};

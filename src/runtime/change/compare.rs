@@ -3,10 +3,10 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::contents::{RowCount, live_rows, unread};
 use super::{MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned, TopologyChange};
 use crate::base::Result;
 use crate::log::{Log, TopicSpec};
+use crate::runtime::contents::{RowCount, live_rows, unread};
 use crate::runtime::layout::task_changelog;
 use crate::runtime::moves::{Notes, Plan, Record, Wanted};
 use crate::state::StoreSpec;

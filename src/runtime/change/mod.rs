@@ -22,14 +22,13 @@
 //! ```
 
 mod compare;
-mod contents;
 mod text;
 
 pub(super) use compare::{Present, compare};
-pub use contents::RowCount;
 
 use serde::Serialize;
 
+use super::contents::RowCount;
 use crate::base::Error;
 
 /// A topology compared with the data on a log, from

@@ -11,8 +11,9 @@
 
 use std::fmt;
 
-use super::{Orphan, OrphanFate, Piece, PieceKind, RowCount, TopologyChange};
+use super::{Orphan, OrphanFate, Piece, PieceKind, TopologyChange};
 use crate::base::{Error, Result};
+use crate::runtime::contents::RowCount;
 
 impl TopologyChange {
     /// The same as JSON, for tools.
