@@ -46,8 +46,11 @@ impl Optimizations {
     /// same rows. The results and their order stay the same, with one exception: a record that is older than what the
     /// store shows does not meet itself. Kafka Streams' `single.store.self.join`.
     ///
-    /// It can be turned on for an existing application. After it is turned off again, one of the two stores lacks the
-    /// records of the time in between, so results are missing until they are older than the window.
+    /// To turn it on for an existing application, name the store that it does not use any more,
+    /// `<name>-other-join-store`, in [`Settings::accept_orphans`](crate::runtime::Settings::accept_orphans): without that
+    /// the start is refused. Nothing is lost, since the other store has the same rows. After it is turned off again,
+    /// one of the two stores lacks the records of the time in between, so results are missing until they are older than
+    /// the window.
     #[must_use]
     pub fn single_store_self_joins(mut self) -> Self {
         self.single_store_self_joins = true;

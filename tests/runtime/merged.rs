@@ -1,13 +1,17 @@
 //! An application continues with its repartitions merged, and separated again, once it has read what they hold;
 //! not before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use marea::ErrorKind;
 use marea::base::TopicPartition;
 use marea::codec::{Codec, I64, Utf8};
-use marea::dsl::{Consumed, Grouped, Materialized, Optimizations, Produced, StreamBuilder, Table};
+use marea::dsl::{
+    Consumed, Grouped, JoinWindows, Materialized, Optimizations, Produced, StreamBuilder,
+    StreamJoined, Table,
+};
 use marea::log::{BatchBuilder, Commit, Log, TopicSpec};
 use marea::runtime::{Application, ApplicationBuilder, Settings, StateBackend};
 
@@ -149,4 +153,59 @@ fn what_nobody_would_read_is_refused() {
     log.delete_topics(&[SECOND.to_owned()]).expect("deleted");
     live(&log, merges());
     assert_eq!(last(&*log, "counts")["0"], 40);
+}
+
+/// Writes each pair of values that are close to each other, as a key.
+fn pairing(
+    log: &Arc<dyn Log>,
+    optimizations: Optimizations,
+    accepts: &[&str],
+) -> ApplicationBuilder {
+    let builder = StreamBuilder::new();
+    let input = builder.stream_with("in", Consumed::with(Utf8, I64));
+    let pairs = input.clone().join(
+        input,
+        |_, one, other| one * 10 + other,
+        JoinWindows::of(Duration::from_millis(10)),
+        StreamJoined::with("near", Utf8, I64, I64),
+    );
+    let by_pair = pairs.map(|_, pair| (pair.to_string(), pair));
+    by_pair.to_with("pairs", Produced::with(Utf8, I64));
+    let topology = builder.build_with(optimizations).expect("a topology");
+    Application::builder(topology, ID)
+        .log(log.clone())
+        .settings(Settings {
+            accept_orphans: accepts.iter().map(ToString::to_string).collect(),
+            commit_interval_ms: 5,
+            ..Settings::in_memory()
+        })
+}
+
+#[test]
+fn a_self_join_goes_on_in_one_store_once_the_other_is_accepted() {
+    let log = memory_log();
+    let topics = [TopicSpec::new("in", 1), TopicSpec::new("pairs", 1)];
+    log.create_topics(&topics).expect("topics");
+    let live = |builder: ApplicationBuilder, value: i64| {
+        put(&*log, 0, &[("k", value, value)]);
+        let mut running = builder.start().expect("started");
+        wait("the input", || is_read(&*log, "in"));
+        running.leave(DEADLINE).expect("left");
+        let pairs = rows(&*log, "pairs").into_keys();
+        pairs.map(|(_, pair)| pair).collect::<BTreeSet<_>>()
+    };
+    live(pairing(&log, Optimizations::none(), &[]), 1);
+    let one_store = Optimizations::none().single_store_self_joins();
+    let error = pairing(&log, one_store, &[])
+        .start()
+        .err()
+        .expect("refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let cure = "accept_orphans = [\"near-other-join-store\"]";
+    assert!(error.message().contains(cure), "{error}");
+    let pairs = live(pairing(&log, one_store, &["near-other-join-store"]), 2);
+    let all = ["11", "12", "21", "22"].map(str::to_owned);
+    assert_eq!(pairs, BTreeSet::from(all));
+    // It is asked once.
+    assert!(live(pairing(&log, one_store, &[]), 3).contains("13"));
 }
