@@ -16,9 +16,22 @@ const FETCH_BYTES: usize = 1 << 20;
 /// How long and how often to wait for records.
 const WAIT: Duration = Duration::from_millis(100);
 const WAITS: usize = 100;
-/// The most that is read of a topic: records, and their bytes.
-const RECORDS_MAX: u64 = 100_000;
-const BYTES_MAX: usize = 64 << 20;
+/// How much of a topic is looked at.
+const LIMITS: Limits = Limits {
+    records: 100_000,
+    bytes: 64 << 20,
+    read_bytes: 1 << 30,
+};
+
+/// Where a walk over a topic ends early.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Of what is counted: records, and bytes of them.
+    records: u64,
+    bytes: usize,
+    /// Of all that is read. A task changelog has the rows of many operators, and few of them may count.
+    read_bytes: usize,
+}
 
 /// A number of rows, timers or records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,22 +56,33 @@ pub(super) fn live_rows(
     partitions: u32,
     counts: impl Fn(&[u8]) -> bool,
 ) -> Result<RowCount> {
+    live_rows_within(LIMITS, log, topic, partitions, counts)
+}
+
+fn live_rows_within(
+    limits: Limits,
+    log: &dyn Log,
+    topic: &str,
+    partitions: u32,
+    counts: impl Fn(&[u8]) -> bool,
+) -> Result<RowCount> {
     let places = places(topic, partitions);
     let mut from = Vec::new();
     for place in &places {
         from.push(log.start_offset(place)?);
     }
     let mut live: BTreeSet<u64> = BTreeSet::new();
-    let is_whole = walk(log, &places, &from, &mut |partition, record| {
+    let is_whole = walk(limits, log, &places, &from, &mut |partition, record| {
         let key = record.key.unwrap_or_default();
-        if counts(key) {
+        let is_counted = counts(key);
+        if is_counted {
             let key = hash(partition, key);
             match record.value {
                 Some(_) => live.insert(key),
                 None => live.remove(&key),
             };
         }
-        Ok(())
+        Ok(is_counted)
     })?;
     Ok(RowCount {
         number: live.len() as u64,
@@ -81,9 +105,10 @@ pub(super) fn unread(
         from.push(committed.map_or(start, |committed| committed.offset.max(start)));
     }
     let mut number = 0;
-    let is_whole = walk(log, &places, &from, &mut |_, record| {
-        number += u64::from(!is_clock_alone(record)?);
-        Ok(())
+    let is_whole = walk(LIMITS, log, &places, &from, &mut |_, record| {
+        let is_counted = !is_clock_alone(record)?;
+        number += u64::from(is_counted);
+        Ok(is_counted)
     })?;
     Ok(RowCount {
         number,
@@ -102,20 +127,21 @@ fn hash(partition: u32, key: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Passes on the records of partitions, each from its offset; `false` if there are more than it passes on. Waits
-/// for commits in progress.
+/// Passes on the records of partitions, each from its offset, to a function that says whether it counts them; `false` if
+/// there are more than it passes on. Waits for commits in progress.
 ///
 /// # Errors
 /// `Unavailable` if the log returns nothing for a long time.
 fn walk(
+    limits: Limits,
     log: &dyn Log,
     places: &[TopicPartition],
     from: &[Offset],
-    show: &mut dyn FnMut(u32, &RecordRef<'_>) -> Result<()>,
+    show: &mut dyn FnMut(u32, &RecordRef<'_>) -> Result<bool>,
 ) -> Result<bool> {
     let ends = log.end_offsets(places, Isolation::ReadUncommitted)?;
     let mut reader = log.reader(FETCH_BYTES)?;
-    let (mut shown, mut bytes) = (0, 0);
+    let (mut records, mut bytes, mut read_bytes) = (0, 0, 0);
     for ((place, from), end) in places.iter().zip(from).zip(ends) {
         if *from >= end {
             continue;
@@ -137,12 +163,15 @@ fn walk(
                     if record.offset < *from {
                         continue;
                     }
-                    if shown == RECORDS_MAX || bytes > BYTES_MAX {
+                    read_bytes += record.byte_len();
+                    if show(place.partition, &record)? {
+                        records += 1;
+                        bytes += record.byte_len();
+                    }
+                    let is_too_much = records > limits.records || bytes > limits.bytes;
+                    if is_too_much || read_bytes > limits.read_bytes {
                         return Ok(false);
                     }
-                    shown += 1;
-                    bytes += record.byte_len();
-                    show(place.partition, &record)?;
                 }
             }
         }
@@ -226,12 +255,21 @@ mod tests {
     fn what_is_too_much_to_be_read_is_not_empty() {
         let log = log();
         let gone = ("a", None);
-        let rows = vec![gone; RECORDS_MAX as usize + 1];
+        let rows = vec![gone; LIMITS.records as usize + 1];
         append(&log, 0, &rows[1..], None);
         let count = |log: &MemoryLog| live_rows(log, "t", 2, |_| true).expect("counted");
         assert!(count(&log).is_empty(), "all of it was read");
         append(&log, 0, &[gone], None);
         assert!(!count(&log).is_empty());
+        let of_others = live_rows(&log, "t", 2, |key| key == b"timer").expect("counted");
+        assert!(of_others.is_empty(), "what others have is read over");
+        let limits = Limits {
+            read_bytes: 50,
+            ..LIMITS
+        };
+        let of_others = live_rows_within(limits, &log, "t", 2, |key| key == b"timer");
+        let of_others = of_others.expect("counted");
+        assert!(!of_others.is_empty(), "not without end");
     }
 
     #[test]
