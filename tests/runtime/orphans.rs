@@ -11,6 +11,7 @@ use marea::runtime::{ApplicationBuilder, OrphanFate, PieceKind, TopologyChange};
 
 use crate::counting::{DEADLINE, wait};
 use crate::crash::open_log;
+use crate::faulty::{Fault, FaultyLog};
 use crate::pipeline::memory_log;
 use crate::renaming::Alarms;
 
@@ -255,6 +256,26 @@ fn an_instance_of_the_release_before_starts_beside_one_of_the_new_release() {
         !noted.iter().any(|key| key.starts_with("left")),
         "{noted:?}"
     );
+}
+
+#[test]
+fn what_is_accepted_need_not_be_counted() {
+    let log = memory_log();
+    create_topics(&*log);
+    feed(&log, &["a"]);
+    run(&log, application(&log, counting(&["counts"])));
+    let (partition, times) = (0, 1);
+    let hides = || FaultyLog::new(log.clone(), Fault::HideEnds { partition, times });
+    let through: Arc<dyn Log> = Arc::new(hides());
+    let accepted = run(
+        &through,
+        accepting(&through, counting(&["totals"]), &["counts"]),
+    );
+    assert_eq!(fates(&accepted), [("counts", OrphanFate::Accepted)]);
+    assert_eq!(accepted.orphans[0].count, None);
+    let through: Arc<dyn Log> = Arc::new(hides());
+    let error = application(&through, counting(&["more"])).compare();
+    assert_eq!(error.expect_err("not known").kind(), ErrorKind::Unavailable);
 }
 
 fn with_alarms(node: Option<&str>) -> Topology {

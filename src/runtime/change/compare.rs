@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::{MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned, TopologyChange};
-use crate::base::Result;
+use crate::base::{ErrorKind, Result};
 use crate::log::{Log, TopicSpec};
 use crate::runtime::contents::{RowCount, live_rows, unread};
 use crate::runtime::layout::task_changelog;
@@ -226,7 +226,7 @@ fn orphan(
             (OrphanFate::Before { since_ms }, None)
         }
         None if present.accepts.iter().any(|accepted| accepted == name) => {
-            (OrphanFate::Accepted, Some(count()?))
+            (OrphanFate::Accepted, if_known(count())?)
         }
         None if shared.get()? => (OrphanFate::Shared, None),
         None => {
@@ -242,6 +242,15 @@ fn orphan(
         topic: Some(topic),
     };
     Ok(Some(Orphan { piece, fate, count }))
+}
+
+/// What was accepted is counted for the message alone. After a kill the log may give nothing for a while: until it has
+/// ended the transaction that was open.
+fn if_known(count: Result<RowCount>) -> Result<Option<RowCount>> {
+    match count {
+        Err(error) if error.kind() == ErrorKind::Unavailable => Ok(None),
+        count => count.map(Some),
+    }
 }
 
 fn fate_of(count: RowCount, record: &Record) -> OrphanFate {
