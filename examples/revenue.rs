@@ -1,5 +1,5 @@
-//! Orders joined with customers, revenue per minute and region: `cargo run --release --example revenue` prints a
-//! line for each.
+//! Orders joined with customers, revenue per minute and region:
+//! `cargo run --release --example revenue` prints a line for each.
 
 use marea::prelude::*;
 use serde::{Deserialize, Serialize};
