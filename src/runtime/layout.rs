@@ -280,6 +280,7 @@ fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
     let is_own = |name: &str| {
         let ends = ["-changelog", "-repartition"];
         name == record_topic(application)
+            || name == instances_topic(application)
             || name.starts_with(&own) && ends.iter().any(|end| name.ends_with(end))
     };
     let mut topics = BTreeMap::new();
@@ -295,6 +296,11 @@ fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
         }
     }
     Ok(DynamicTopics::Known(Arc::new(topics)))
+}
+
+/// The topic that says which instance has which task. No name of a store or repartition makes one of its topics this.
+pub(crate) fn instances_topic(application: &str) -> String {
+    format!("{application}-instances")
 }
 
 pub(super) fn task_changelog(application: &str, subtopology: &str) -> String {

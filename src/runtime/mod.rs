@@ -49,6 +49,8 @@ pub use figures::{InputSnapshot, Latencies, MemorySnapshot, StoreSnapshot, Worke
 pub use handle::{About, Handle};
 pub use hooks::{Hooks, NoHooks, Point};
 pub(crate) use inline::Inline;
+#[cfg(feature = "admin")]
+pub(crate) use layout::instances_topic;
 pub use opening::{RestoringTask, WaitingTask};
 pub use queries::{Queries, View};
 pub use replay::{Replay, StoreSum};

@@ -77,6 +77,16 @@ impl Instance {
         Self::start_below("", log, guard, stores).await
     }
 
+    /// One of another topology, and so of another application.
+    pub async fn start_of(
+        topology: Topology,
+        id: &str,
+        log: &Arc<dyn Log>,
+        stores: impl FnOnce(ServedStores) -> ServedStores,
+    ) -> Self {
+        Self::start_as(topology, id, "", log, open(), stores).await
+    }
+
     /// An instance whose routes are below a path.
     pub async fn start_below(
         path: &str,
@@ -84,7 +94,18 @@ impl Instance {
         guard: Guard,
         stores: impl FnOnce(ServedStores) -> ServedStores,
     ) -> Self {
-        let application = Application::builder(topology(), "counting")
+        Self::start_as(topology(), "counting", path, log, guard, stores).await
+    }
+
+    async fn start_as(
+        topology: Topology,
+        id: &str,
+        path: &str,
+        log: &Arc<dyn Log>,
+        guard: Guard,
+        stores: impl FnOnce(ServedStores) -> ServedStores,
+    ) -> Self {
+        let application = Application::builder(topology, id)
             .log(Arc::clone(log))
             .settings(Settings::in_memory())
             .start()

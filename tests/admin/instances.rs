@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use marea::admin::{Guard, Routing, Token};
+use marea::admin::{Guard, Routing, ServedStores, Token};
+use marea::base::TopicPartition;
+use marea::log::Isolation;
 use marea::prelude::*;
+use tokio::time::{sleep, timeout};
 
-use crate::client::{get, request};
+use crate::client::{PATIENCE, get, request};
 use crate::counting::{Instance, PARTITIONS, all, log_at, open, partition_of, patiently, send};
 
 /// Two instances with half of the tasks each.
@@ -49,7 +53,7 @@ fn send_to_each(log: &Arc<dyn Log>) -> Vec<(String, String)> {
 
 /// Writes to the topic of instances that all tasks are at an address.
 fn claim(log: &Arc<dyn Log>, task: &str, url: &str) {
-    let producer = log.producer::<String, String>("counting-instances-changelog");
+    let producer = log.producer::<String, String>("counting-instances");
     let value = format!("{{\"url\":\"{url}\"}}");
     let sent = producer.expect("a producer").send(task.to_owned(), value);
     sent.expect("sent");
@@ -253,4 +257,50 @@ async fn a_question_goes_over_one_hop_at_most() {
         why.contains("http://127.0.0.1:1, which cannot be reached"),
         "{why}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_may_be_called_as_the_topic_of_instances() {
+    let log = marea::open("memory:").expect("a log");
+    log.create_topics(&[TopicSpec::new("words", 1)])
+        .expect("a topic");
+    let start = async || {
+        let builder = StreamBuilder::new();
+        let words = builder.stream::<String, i64>("words");
+        words.group_by_key("of-words").count("instances");
+        let topology = builder.build().expect("a topology");
+        let stores = |stores: ServedStores| {
+            let stores = stores.key_value::<String, i64>("instances");
+            stores.expect("a store")
+        };
+        let instance = Instance::start_of(topology, "shop", &log, stores).await;
+        instance.until_it_has(1).await;
+        instance
+    };
+    let mut first = start().await;
+    let position = send(&log, "a", Some(1), 1_000);
+    first.row("instances", "a", &position).await;
+    let place = TopicPartition::new("shop-instances", 0);
+    let told = async {
+        let is_told = || {
+            let there = log.topic(&place.topic).expect("asked").is_some();
+            there
+                && log
+                    .end_offset(&place, Isolation::ReadCommitted)
+                    .expect("asked")
+                    > 0
+        };
+        while !is_told() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.expect("its task is told");
+    first.close();
+    drop(first);
+    // Restored from its changelog.
+    let second = start().await;
+    second.row("instances", "a", &position).await;
+    let rows = second.get_patiently("/stores/instances/rows").await.json();
+    let rows = rows["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 1, "{rows:?}");
 }

@@ -26,7 +26,7 @@ fn ends(log: &dyn Log, topic: &str, partitions: u32) -> Vec<i64> {
 #[test]
 fn records_go_to_the_topics_and_partitions_that_functions_choose() {
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new(SystemEnv::shared()));
-    let topics = [("in", 2), ("x", 4), ("y", 1)];
+    let topics = [("in", 2), ("x", 4), ("y", 1), ("dynamic-instances", 1)];
     let topics = topics.map(|(name, partitions)| TopicSpec::new(name, partitions));
     log.create_topics(&topics).expect("topics");
     let builder = StreamBuilder::new();
@@ -66,6 +66,7 @@ fn records_go_to_the_topics_and_partitions_that_functions_choose() {
         ("y", 400),                        // No such partition.
         ("z", 6),                          // No such topic.
         ("dynamic-spread-repartition", 9), // Its own.
+        ("dynamic-instances", 10),         // As well.
     ] {
         let value = value.to_be_bytes();
         records.push(Some(topic.as_bytes()), Some(&value), 0, &[]);
@@ -85,15 +86,16 @@ fn records_go_to_the_topics_and_partitions_that_functions_choose() {
         let snapshot = application.snapshot();
         assert_ne!(snapshot.state, State::Failed, "{:?}", snapshot.error);
         let written: i64 = ends(&*log, "x", 4).iter().sum();
-        written == 4 && end(&*log, "y", 0) == 1 && snapshot.drops.of(DropReason::Skipped) == 3
+        written == 4 && end(&*log, "y", 0) == 1 && snapshot.drops.of(DropReason::Skipped) == 4
     };
     while !rests() {
         assert!(since.elapsed() < DEADLINE, "{:#?}", application.snapshot());
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(ends(&*log, "x", 4), [1, 2, 0, 1]);
-    // By number: 0 and 3, 6, 9; 1 and 7 and 400; 5.
+    assert_eq!(end(&*log, "dynamic-instances", 0), 0);
+    // By number: 0 and 3, 6, 9; 1 and 7 and 400, 10; 5.
     let spread = ends(&*log, "dynamic-spread-repartition", 3);
-    assert_eq!(spread, [4, 3, 1]);
+    assert_eq!(spread, [4, 4, 1]);
     application.close(DEADLINE).expect("closes");
 }

@@ -1,4 +1,4 @@
-//! Which instance has which task: a compacted topic, `APPLICATION-instances-changelog`, of one partition.
+//! Which instance has which task: a compacted topic, `APPLICATION-instances`, of one partition.
 //!
 //! ```text
 //!  key    the task, as `counts_3`
@@ -25,7 +25,7 @@ use super::url::Url;
 use crate::admin::records::each_record;
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition, murmur2};
 use crate::log::{BatchBuilder, Cleanup, Commit, CommitError, Isolation, Log, TopicSpec};
-use crate::runtime::Handle;
+use crate::runtime::{Handle, instances_topic};
 
 /// How often an instance checks its own tasks.
 const PACE: Duration = Duration::from_millis(100);
@@ -116,7 +116,7 @@ impl Instances {
 
     fn place(&self) -> TopicPartition {
         let application = &self.handle.about().application;
-        TopicPartition::new(format!("{application}-instances-changelog"), 0)
+        TopicPartition::new(instances_topic(application), 0)
     }
 
     /// Steps 1 and 2.
@@ -132,10 +132,12 @@ impl Instances {
         }
         let log = self.handle.log()?;
         let place = self.place();
-        if !telling.is_created {
+        // After a failure it is looked whether the topic is gone.
+        if !std::mem::take(&mut telling.is_created) {
             let topic = TopicSpec::new(&*place.topic, 1).with_cleanup(Cleanup::Compact);
-            log.create_topics(&[topic])?;
-            telling.is_created = true;
+            let topics = [topic];
+            log.create_topics(&topics)?;
+            log.check_topics(&topics)?;
         }
         let unknown: Vec<String> = {
             let mut told = lock(&self.told);
@@ -148,6 +150,7 @@ impl Instances {
         if !unknown.is_empty() {
             self.write(&*log, place, &unknown, own)?;
         }
+        telling.is_created = true;
         telling.tasks = tasks;
         telling.check_at_ms = now_ms.saturating_add(CHECK_MS);
         Ok(())
