@@ -12,6 +12,7 @@ mod client;
 mod counting;
 mod openmetrics;
 mod promql;
+mod silent;
 
 mod changes;
 mod dashboard;
@@ -22,6 +23,7 @@ mod instances;
 mod letters;
 mod limits;
 mod metrics;
+mod outage;
 mod page;
 mod state;
 mod stores;

@@ -27,7 +27,7 @@ use tokio::time::sleep;
 
 use super::failure::{Failure, POSITION, TASK};
 use super::forward::forward;
-use super::instances::Instances;
+use super::instances::{Freshness, Instances};
 use super::question::{AtLeast, Question, place_text, positions_text};
 use super::served::{About, Answered, Served};
 use super::url::Url;
@@ -38,9 +38,6 @@ use crate::runtime::Handle;
 
 /// How often a waiting question checks the positions.
 const LOOK: Duration = Duration::from_millis(5);
-/// How old the knowledge of other instances may be, in milliseconds, before the log is asked: many questions share
-/// one reading.
-const RECENT_MS: u64 = 200;
 
 /// How a question about a task of another instance gets there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,15 +147,17 @@ impl Router {
 
     /// Sends the question to the instance that has the task.
     async fn elsewhere(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
-        let mut owner = self.owner(task, RECENT_MS).await?;
         if ask.is_hop {
+            // Whether the log answers or not, the task is not here.
+            let owner = self.owner(task, Freshness::Recent).await.unwrap_or(None);
             let message = format!("task {task} is not open in this instance any more");
             let failure = Failure::new(StatusCode::MISDIRECTED_REQUEST, message);
             let owner = owner.map(|owner| owner.text().to_owned());
             return Err(failure.with("task", task.to_string()).with("owner", owner));
         }
+        let mut owner = self.owner(task, Freshness::Recent).await?;
         if owner.is_none() {
-            owner = self.owner(task, 0).await?;
+            owner = self.owner(task, Freshness::New).await?;
         }
         let mut tried: Option<(Url, String)> = None;
         loop {
@@ -184,14 +183,13 @@ impl Router {
             if is_second {
                 return Err(nobody(task, tried));
             }
-            owner = self.owner(task, 0).await?;
+            owner = self.owner(task, Freshness::New).await?;
         }
     }
 
-    /// The other instance that opened a task last, as known at most so many milliseconds ago.
-    async fn owner(&self, task: &TaskId, age_ms: u64) -> Result<Option<Url>, Failure> {
-        let (instances, task) = (Arc::clone(&self.instances), task.clone());
-        let owner = blocking(move || Ok(instances.owner(&task, age_ms)?)).await?;
+    /// The other instance that opened a task last, as far as it was told.
+    async fn owner(&self, task: &TaskId, freshness: Freshness) -> Result<Option<Url>, Failure> {
+        let owner = self.instances.owner(task, freshness).await?;
         let other = owner.filter(|url| !self.instances.is_own(url));
         // An unreadable address was written by a newer version.
         Ok(other.and_then(|url| Url::parse(&url).ok()))

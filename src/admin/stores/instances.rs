@@ -10,6 +10,7 @@
 //! 2. When they change, and every few seconds, it reads what is new on the topic, and writes its address for each
 //!    of its tasks that is recorded as being elsewhere.
 //! 3. An instance that is asked about a task it does not have reads what is new on the topic (`Instances::owner`).
+//!    Questions share one reading: while the log does not answer, one thread waits for it, not one per question.
 //!
 //! Nobody relies on the topic for correctness. An address may be outdated: the instance there checks its own tasks
 //! and says so. One that was written late, over that of the next owner, is corrected by that owner in step 2.
@@ -20,8 +21,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::timeout;
 
 use super::url::Url;
+use crate::admin::Refusal;
+use crate::admin::blocking::blocking;
 use crate::admin::records::each_record;
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition, murmur2};
 use crate::log::{BatchBuilder, Cleanup, Commit, CommitError, Isolation, Log, TopicSpec};
@@ -34,6 +39,10 @@ const CHECK_MS: u64 = 5_000;
 /// How long to wait for the outcome of a commit, in all and at a time; the first in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
 const WAIT: Duration = Duration::from_millis(20);
+/// How long a question waits for the topic to be read.
+const LOOKING: Duration = Duration::from_secs(5);
+/// How old the knowledge of other instances may be, in milliseconds; a failed reading is not repeated for as long.
+const RECENT_MS: u64 = 200;
 /// What the writer may keep of a commit, in bytes: commits are small.
 const WRITER_BYTES: usize = 0;
 
@@ -42,7 +51,8 @@ pub(super) struct Instances {
     handle: Handle,
     /// The address of this one.
     own: Option<Url>,
-    told: Mutex<Told>,
+    /// Asynchronous, so that questions whose client has gone leave its queue. It is held while the topic is read.
+    told: Arc<AsyncMutex<Told>>,
     telling: Mutex<Telling>,
 }
 
@@ -51,8 +61,23 @@ pub(super) struct Instances {
 struct Told {
     owners: BTreeMap<String, String>,
     read_to: Offset,
-    /// When it was last read for a question, by the monotonic clock.
-    read_at_ms: u64,
+    looked: Option<Looked>,
+}
+
+/// The last reading of the topic for a question, by the monotonic clock, in milliseconds.
+struct Looked {
+    began_ms: u64,
+    ended_ms: u64,
+    failure: Option<Refusal>,
+}
+
+/// How fresh the knowledge of other instances has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// At most a moment old: many questions share one reading.
+    Recent,
+    /// From a reading that began after the question was asked.
+    New,
 }
 
 /// What this instance has recorded.
@@ -72,7 +97,7 @@ impl Instances {
         let instances = Arc::new(Self {
             handle,
             own,
-            told: Mutex::default(),
+            told: Arc::default(),
             telling: Mutex::default(),
         });
         if tells {
@@ -93,20 +118,51 @@ impl Instances {
         instances
     }
 
-    /// The address of the instance that opened the task last, as far as it is recorded; reads the topic if it was
-    /// last read longer ago than `age_ms`, in milliseconds. Blocks.
+    /// The address of the instance that opened the task last, as far as it is recorded.
     ///
     /// # Errors
-    /// Those of the log.
-    pub(super) fn owner(&self, task: &TaskId, age_ms: u64) -> Result<Option<String>> {
-        let log = self.handle.log()?;
-        let now_ms = self.handle.env().monotonic_ms();
-        let mut told = lock(&self.told);
-        if now_ms.saturating_sub(told.read_at_ms) >= age_ms {
-            told.read(&*log, &self.place())?;
-            told.read_at_ms = now_ms;
+    /// Those of the log, also of a reading a moment ago; `Unavailable` if the log does not answer in time.
+    pub(super) async fn owner(
+        &self,
+        task: &TaskId,
+        freshness: Freshness,
+    ) -> Result<Option<String>, Refusal> {
+        let owner = timeout(LOOKING, self.look(task, freshness)).await;
+        owner.unwrap_or_else(|_| {
+            let message = "the log does not answer where tasks are; ask again";
+            Err(Error::new(ErrorKind::Unavailable, message).into())
+        })
+    }
+
+    async fn look(&self, task: &TaskId, freshness: Freshness) -> Result<Option<String>, Refusal> {
+        let env = Arc::clone(self.handle.env());
+        let asked_ms = env.monotonic_ms();
+        let mut told = Arc::clone(&self.told).lock_owned().await;
+        let looked = told.looked.as_ref();
+        if !looked.is_some_and(|looked| looked.is_enough(asked_ms, env.monotonic_ms(), freshness)) {
+            let (log, place) = (self.handle.log()?, self.place());
+            // It takes the lock along: if the client goes in the meantime, nobody starts another reading beside it.
+            let read = move || {
+                let began_ms = env.monotonic_ms();
+                let failure = told.read(&*log, &place).err().map(Refusal::from);
+                let ended_ms = env.monotonic_ms();
+                told.looked = Some(Looked {
+                    began_ms,
+                    ended_ms,
+                    failure,
+                });
+                Ok(told)
+            };
+            told = blocking(read).await?;
         }
-        Ok(told.owners.get(&task.to_string()).cloned())
+        match told
+            .looked
+            .as_ref()
+            .and_then(|looked| looked.failure.clone())
+        {
+            Some(failure) => Err(failure),
+            None => Ok(told.owners.get(&task.to_string()).cloned()),
+        }
     }
 
     /// Whether an address is this instance's.
@@ -132,7 +188,7 @@ impl Instances {
         }
         let log = self.handle.log()?;
         let place = self.place();
-        // After a failure it is looked whether the topic is gone.
+        // After a failure the topic may be gone, and is created again.
         if !std::mem::take(&mut telling.is_created) {
             let topic = TopicSpec::new(&*place.topic, 1).with_cleanup(Cleanup::Compact);
             let topics = [topic];
@@ -140,7 +196,7 @@ impl Instances {
             log.check_topics(&topics)?;
         }
         let unknown: Vec<String> = {
-            let mut told = lock(&self.told);
+            let mut told = self.told.blocking_lock();
             told.read(&*log, &place)?;
             let names = tasks.iter().map(ToString::to_string);
             let unknown =
@@ -197,6 +253,17 @@ impl Instances {
                 Err(error) => return Err(error.into_error()),
             }
             answer = writer.poll(WAIT);
+        }
+    }
+}
+
+impl Looked {
+    fn is_enough(&self, asked_ms: u64, now_ms: u64, freshness: Freshness) -> bool {
+        let is_recent = |at_ms: u64| now_ms.saturating_sub(at_ms) < RECENT_MS;
+        match (&self.failure, freshness) {
+            (Some(_), _) => is_recent(self.ended_ms),
+            (None, Freshness::Recent) => is_recent(self.began_ms),
+            (None, Freshness::New) => self.began_ms > asked_ms,
         }
     }
 }
