@@ -8,10 +8,14 @@ use marea::admin::{Guard, Routing, ServedStores, Token};
 use marea::base::TopicPartition;
 use marea::log::Isolation;
 use marea::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{PATIENCE, get, request};
-use crate::counting::{Instance, PARTITIONS, all, log_at, open, partition_of, patiently, send};
+use crate::counting::{
+    Instance, PARTITIONS, all, log_at, open, partition_of, patiently, send, topology,
+};
 
 /// Two instances with half of the tasks each.
 async fn two(log: &Arc<dyn Log>) -> [Instance; 2] {
@@ -161,7 +165,7 @@ async fn a_client_is_sent_on_where_that_is_wanted() {
         let there = format!("http://{}", second.address);
         let location = answer.header("location");
         let path = location.strip_prefix(&there).expect("at the second");
-        assert!(path.ends_with("&hop=1"), "{path}");
+        assert!(path.ends_with("&hop=counting"), "{path}");
         assert_eq!(get(second.address, path).await.status, 200);
         sent_on += 1;
     }
@@ -190,12 +194,21 @@ async fn an_instance_that_lost_the_task_sends_on_and_answers_no_other_instance()
         }
         lost += 1;
         let path = format!("/stores/sums/key/%22{key}%22");
-        let refused = request(first.address, "GET", &path, &[("Marea-Hop", "1")], "").await;
+        let refused = request(
+            first.address,
+            "GET",
+            &path,
+            &[("Marea-Hop", "counting")],
+            "",
+        )
+        .await;
         assert_eq!(refused.status, 421, "{refused:?}");
         let owner = format!("http://{}", second.address);
         assert_eq!(refused.json()["owner"], owner);
         assert_eq!(
-            get(first.address, &format!("{path}?hop=1")).await.status,
+            get(first.address, &format!("{path}?hop=counting"))
+                .await
+                .status,
             421
         );
     }
@@ -303,4 +316,60 @@ async fn a_store_may_be_called_as_the_topic_of_instances() {
     let rows = second.get_patiently("/stores/instances/rows").await.json();
     let rows = rows["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 1, "{rows:?}");
+}
+
+/// Answers every connection with the same, and keeps nothing of what was asked.
+async fn stranger(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 4_096];
+            let _ = stream.read(&mut asked).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_another_application_at_an_old_address_is_not_believed() {
+    let log = log_at("memory:");
+    let mut own = Instance::start(&log).await;
+    own.until_it_has(PARTITIONS as usize).await;
+    let position = send(&log, "a", Some(1), 1_000);
+    let row = own.row("sums", "a", &position).await;
+    let task = row["task"].as_str().expect("a task");
+    // It has the same stores, and another row of the same key.
+    let elsewhere = log_at("memory:");
+    let other = Instance::start_of(topology(), "other", &elsewhere, all).await;
+    let position = send(&elsewhere, "a", Some(7), 1_000);
+    assert_eq!(other.row("sums", "a", &position).await["value"], 7);
+    // Its tasks are gone, as if they moved, and the address of another is told.
+    own.close();
+    let hollow = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    for (url, why) in [
+        (
+            format!("http://{}", other.address),
+            "is of another application",
+        ),
+        (stranger(hollow).await, "not about that task"),
+    ] {
+        claim(&log, task, &url);
+        let asked = async || {
+            let answer = own.get("/stores/sums/key/%22a%22").await;
+            assert_eq!(answer.status, 503, "{answer:?}");
+            assert_eq!(answer.header("marea-task"), task);
+            answer.json()["error"].as_str().expect("text").to_owned()
+        };
+        let said = asked().await;
+        assert!(said.contains(&url) && said.contains(why), "{said}");
+    }
+    let path = "/stores/sums/key/%22a%22";
+    let sent_on = get(other.address, &format!("{path}?hop=counting")).await;
+    assert_eq!(sent_on.status, 421, "{sent_on:?}");
+    // What is no row says, too, which task was asked.
+    let refused = other.get(&format!("{path}?at_least=none-0:1")).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(refused.header("marea-task"), task);
 }

@@ -66,8 +66,8 @@ pub(super) struct Ask {
     pub(super) at_least: AtLeast,
     /// Whether a list continues with the next partition.
     pub(super) goes_on: bool,
-    /// Whether another instance sent it here.
-    pub(super) is_hop: bool,
+    /// The application whose other instance sent it here.
+    pub(super) hop: Option<String>,
     /// Path and parameters, relative to the routes.
     pub(super) route: String,
     pub(super) headers: HeaderMap,
@@ -82,28 +82,43 @@ enum Reached {
 
 impl Router {
     pub(super) async fn answer(&self, ask: Ask) -> Result<Response, Failure> {
+        let own = self.application();
+        if let Some(other) = ask.hop.as_ref().filter(|application| *application != own) {
+            // Without the task: of that application nothing is known.
+            let message = format!("this is an instance of application {own:?}, not of {other:?}");
+            return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, message));
+        }
+        let task = ask.served.about().task(ask.partition);
+        let answer = self.answer_of(&ask, &task).await;
+        answer.map_err(|failure| failure.about(&task))
+    }
+
+    fn application(&self) -> &str {
+        &self.handle.about().application
+    }
+
+    async fn answer_of(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
         let about = ask.served.about();
-        let task = about.task(ask.partition);
         if ask.partition >= about.partitions {
             let message = format!("store {:?} has {} partitions", about.name, about.partitions);
             return Err(Failure::new(StatusCode::BAD_REQUEST, message));
         }
-        match self.reach(&task, &ask.at_least).await? {
+        match self.reach(task, &ask.at_least).await? {
             Reached::Yes => {}
-            Reached::NotHere => return self.elsewhere(&ask, &task).await,
+            Reached::NotHere => return self.elsewhere(ask, task).await,
             Reached::Behind(partition, wanted) => {
                 let message = format!(
                     "{partition} is not read up to position {wanted} after {} ms; ask again, or without `at_least` for \
                      what is there",
                     ask.at_least.wait.as_millis()
                 );
-                return Err(Failure::later(message).with("task", task.to_string()));
+                return Err(Failure::later(message));
             }
         }
-        match self.read(&ask, task.clone()).await? {
+        match self.read(ask, task.clone()).await? {
             Some(answer) => Ok(answer),
             // It was closed in the meantime.
-            None => self.elsewhere(&ask, &task).await,
+            None => self.elsewhere(ask, task).await,
         }
     }
 
@@ -147,13 +162,13 @@ impl Router {
 
     /// Sends the question to the instance that has the task.
     async fn elsewhere(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
-        if ask.is_hop {
+        if ask.hop.is_some() {
             // Whether the log answers or not, the task is not here.
             let owner = self.owner(task, Freshness::Recent).await.unwrap_or(None);
             let message = format!("task {task} is not open in this instance any more");
             let failure = Failure::new(StatusCode::MISDIRECTED_REQUEST, message);
             let owner = owner.map(|owner| owner.text().to_owned());
-            return Err(failure.with("task", task.to_string()).with("owner", owner));
+            return Err(failure.with("owner", owner));
         }
         let mut owner = self.owner(task, Freshness::Recent).await?;
         if owner.is_none() {
@@ -168,15 +183,13 @@ impl Router {
                 return Err(nobody(task, tried));
             }
             if self.routing == Routing::Redirect || !url.is_plain() {
-                return redirect(&url, &ask.route);
+                return redirect(&url, &ask.route, self.application());
             }
-            let relayed = forward(&url, &ask.route, &ask.headers, ask.at_least.wait).await;
-            let why = match relayed {
+            let own = self.application();
+            let relayed = forward(&url, &ask.route, own, &ask.headers, ask.at_least.wait).await;
+            let why = match relayed.and_then(|relayed| relayed.about(task)) {
+                Ok(relayed) => return Ok(relayed.into_response()),
                 Err(why) => why,
-                Ok(relayed) => match relayed.misdirected() {
-                    None => return Ok(relayed.into_response()),
-                    Some(why) => why.to_owned(),
-                },
             };
             let is_second = tried.is_some();
             tried = Some((url, why));
@@ -187,7 +200,7 @@ impl Router {
         }
     }
 
-    /// The other instance that opened a task last, as far as it was told.
+    /// The other instance that opened a task last, as far as it is recorded.
     async fn owner(&self, task: &TaskId, freshness: Freshness) -> Result<Option<Url>, Failure> {
         let owner = self.instances.owner(task, freshness).await?;
         let other = owner.filter(|url| !self.instances.is_own(url));
@@ -282,12 +295,12 @@ fn nobody(task: &TaskId, tried: Option<(Url, String)>) -> Failure {
             format!("task {task} was last open at {url}, which {why}; ask again")
         }
     };
-    Failure::later(message).with("task", task.to_string())
+    Failure::later(message)
 }
 
-fn redirect(owner: &Url, route: &str) -> Result<Response, Failure> {
+fn redirect(owner: &Url, route: &str, application: &str) -> Result<Response, Failure> {
     let between = if route.contains('?') { '&' } else { '?' };
-    let location = format!("{}{route}{between}hop=1", owner.text());
+    let location = format!("{}{route}{between}hop={application}", owner.text());
     let location = HeaderValue::from_str(&location).map_err(|_| {
         Failure::new(
             StatusCode::BAD_REQUEST,

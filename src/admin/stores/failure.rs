@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::admin::Refusal;
-use crate::base::Error;
+use crate::base::{Error, TaskId};
 
 /// The task that was asked.
 pub(super) const TASK: HeaderName = HeaderName::from_static("marea-task");
@@ -20,6 +20,8 @@ pub(super) struct Failure {
     message: String,
     /// Further fields that programs may use.
     more: Value,
+    /// The task that was asked, if it came to that.
+    task: Option<String>,
 }
 
 impl Failure {
@@ -28,12 +30,19 @@ impl Failure {
             status,
             message: message.into(),
             more: json!({}),
+            task: None,
         }
     }
 
     /// Adds a field for programs.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more[name] = value.into();
+        self
+    }
+
+    /// Says which task was asked.
+    pub(super) fn about(mut self, task: &TaskId) -> Self {
+        self.task = Some(task.to_string());
         self
     }
 
@@ -59,11 +68,18 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut body = self.more;
         body["error"] = self.message.into();
+        let of_task = self.task.as_deref().map(HeaderValue::from_str);
+        if let Some(task) = self.task {
+            body["task"] = task.into();
+        }
         let json = [(CONTENT_TYPE, "application/json")];
         let mut response = (self.status, json, body.to_string()).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             let seconds = HeaderValue::from_static("1");
             response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        if let Some(Ok(task)) = of_task {
+            response.headers_mut().insert(TASK, task);
         }
         response
     }

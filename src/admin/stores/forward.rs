@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderName, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -16,8 +14,9 @@ use tokio::time::timeout;
 
 use super::failure::{POSITION, TASK};
 use super::url::Url;
+use crate::base::TaskId;
 
-/// Marks a request from another instance, which is never sent on.
+/// Marks a request from another instance, which is never sent on, and names its application.
 pub(super) const HOP: HeaderName = HeaderName::from_static("marea-hop");
 /// How long connecting may take, and answering, in addition to the wait that the question asks for.
 const CONNECTING: Duration = Duration::from_secs(2);
@@ -39,6 +38,7 @@ pub(super) struct Relayed {
 pub(super) async fn forward(
     url: &Url,
     route: &str,
+    application: &str,
     asked: &HeaderMap,
     wait: Duration,
 ) -> Result<Relayed, String> {
@@ -57,7 +57,7 @@ pub(super) async fn forward(
         *request.uri_mut() = url.path(route).parse()?;
         let headers = request.headers_mut();
         headers.insert(HOST, HeaderValue::from_str(url.authority())?);
-        headers.insert(HOP, HeaderValue::from_static("1"));
+        headers.insert(HOP, HeaderValue::from_str(application)?);
         if let Some(token) = asked.get(AUTHORIZATION) {
             headers.insert(AUTHORIZATION, token.clone());
         }
@@ -78,15 +78,25 @@ pub(super) async fn forward(
 }
 
 impl Relayed {
-    /// Why the instance has not answered although it was reached, if so; its routes answer in JSON, whereas their
-    /// guard does not.
-    pub(super) fn misdirected(&self) -> Option<&'static str> {
-        let kind = self.headers.get(CONTENT_TYPE);
-        let is_json = kind.is_some_and(|kind| kind == "application/json");
-        match self.status == StatusCode::MISDIRECTED_REQUEST {
-            false => None,
-            true if is_json => Some("no longer has it"),
-            true => Some("does not answer to that name"),
+    /// The answer, if it is one about the task. Anybody may listen at an old address, so only an answer that names the task is
+    /// believed. The guard of an instance names none.
+    ///
+    /// # Errors
+    /// What it is instead, for people.
+    pub(super) fn about(self, task: &TaskId) -> Result<Self, String> {
+        let named = self.headers.get(TASK);
+        let is_about_it =
+            named.is_some_and(|named| named.as_bytes() == task.to_string().as_bytes());
+        match (self.status, is_about_it) {
+            (StatusCode::MISDIRECTED_REQUEST, true) => Err("no longer has it".to_owned()),
+            (_, true) => Ok(self),
+            (StatusCode::MISDIRECTED_REQUEST, false) => {
+                Err("does not answer to that name, or is of another application".to_owned())
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, false) => {
+                Err("refuses who asks; all instances must have the same token".to_owned())
+            }
+            (status, false) => Err(format!("answers {status}, and not about that task")),
         }
     }
 }
@@ -95,7 +105,7 @@ impl IntoResponse for Relayed {
     fn into_response(mut self) -> Response {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
-        for name in [CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, TASK, POSITION] {
+        for name in [CONTENT_TYPE, RETRY_AFTER, TASK, POSITION] {
             if let Some(value) = self.headers.remove(&name) {
                 response.headers_mut().insert(name, value);
             }

@@ -28,8 +28,8 @@ pub(super) struct Parameters {
     to: Option<String>,
     prefix: Option<String>,
     after: Option<String>,
-    /// Set in the address that a client is redirected to.
-    pub(super) hop: Option<u32>,
+    /// The application, in the address that a client is redirected to by one of its instances.
+    pub(super) hop: Option<String>,
 }
 
 /// A question to one task.

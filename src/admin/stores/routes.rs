@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -122,6 +122,7 @@ fn ask(
     uri: &Uri,
     headers: HeaderMap,
 ) -> Result<Ask, Failure> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let route = uri.path_and_query().map_or("/", |route| route.as_str());
     Ok(Ask {
         served,
@@ -129,7 +130,7 @@ fn ask(
         question,
         at_least: parameters.at_least()?,
         goes_on: parameters.partition.is_none(),
-        is_hop: headers.contains_key(HOP) || parameters.hop.is_some(),
+        hop: headers.get(HOP).map(text).or(parameters.hop.clone()),
         route: route.to_owned(),
         headers,
     })
