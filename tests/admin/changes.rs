@@ -8,7 +8,7 @@ use marea::prelude::*;
 use serde_json::{Value, json};
 
 use crate::client::Events;
-use crate::counting::{Instance, log_at, send};
+use crate::counting::{Instance, log_at, partition_of, send};
 
 async fn on_each_log(case: impl AsyncFn(Arc<dyn Log>)) {
     case(log_at("memory:")).await;
@@ -178,4 +178,44 @@ async fn a_stream_says_that_the_application_has_stopped() {
     let last = stream.rest().await;
     assert!(last.contains("event: end"), "{last}");
     assert!(last.contains("\"reason\":\"stopped\""), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_before_a_record_that_cannot_be_decoded_is_sent() {
+    on_each_log(async |log| {
+        let instance = Instance::start(&log).await;
+        let position = send(&log, "a", Some(1), 1_000);
+        let row = instance.row("sums", "a", &position).await;
+        // No number, in the partition of the row.
+        let producer = log.producer::<String, String>("counting-sums-changelog");
+        let mut producer = producer.expect("a producer");
+        let bad = producer.send("a".to_owned(), "?".to_owned());
+        let (place, behind) = bad.expect("sent").position();
+        assert_eq!(place.partition, partition_of(&row));
+
+        let path = "/stores/sums/changes";
+        let mut stream =
+            Events::open_at(instance.address, &format!("{path}?from=start"), None).await;
+        let (last, _) = until(&mut stream, |change| change["key"] == "a").await;
+        let end = stream.rest().await;
+        assert!(end.contains("\"reason\":\"failed\""), "{end}");
+        let named = format!("{place} offset {}", behind - 1);
+        assert!(end.contains(&named), "{named} in {end}");
+        // The client has to say that it goes on without it.
+        let back = Events::open_at(instance.address, path, Some(&last)).await;
+        let end = back.rest().await;
+        assert!(end.contains("\"reason\":\"failed\""), "{end}");
+        let raised = |part: &str| match part.split_once('-') {
+            Some((number, _)) if number == place.partition.to_string() => {
+                format!("{number}-{behind}")
+            }
+            _ => part.to_owned(),
+        };
+        let id: Vec<String> = last.split('.').map(raised).collect();
+        let mut stream = Events::open_at(instance.address, path, Some(&id.join("."))).await;
+        stream.next().await;
+        send(&log, "a", Some(2), 2_000);
+        until(&mut stream, |change| change["value"] == 3).await;
+    })
+    .await;
 }

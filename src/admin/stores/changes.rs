@@ -60,6 +60,8 @@ pub(super) struct Changes {
     /// When the last chunk was returned, by the monotonic clock.
     given_at_ms: u64,
     patience_ms: u64,
+    /// What cannot be decoded behind what was sent: it ends the stream once that is taken.
+    undecodable: Option<Error>,
     has_ended: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -101,6 +103,7 @@ impl Changes {
             handle,
             places,
             patience_ms: PATIENCE_MS,
+            undecodable: None,
             has_ended: false,
             _permit: permit,
         })
@@ -128,14 +131,15 @@ impl Changes {
             if let Err(error) = self.handle.log() {
                 return self.end("stopped", error.message());
             }
+            if let Some(error) = self.undecodable.take() {
+                return self.end("failed", error.message());
+            }
             let fetched = match self.poll().await {
                 Ok(fetched) => fetched,
                 Err(failure) => return self.end("failed", &failure.message),
             };
-            let text = match self.events(&fetched) {
-                Ok(text) => text,
-                Err(error) => return self.end("failed", error.message()),
-            };
+            let mut text = String::new();
+            self.undecodable = self.events(&fetched, &mut text).err();
             if !text.is_empty() {
                 if is_slow {
                     let message = "what was sent was not taken in time; come back with the id of the last event";
@@ -167,35 +171,49 @@ impl Changes {
         Ok(polled?)
     }
 
-    fn events(&mut self, polled: &Polled) -> Result<String> {
-        let mut text = String::new();
+    /// Writes what was read as events, of each partition up to what cannot be decoded.
+    fn events(&mut self, polled: &Polled, text: &mut String) -> Result<()> {
         for skipped in &polled.skipped {
             self.places.insert(skipped.partition.partition, skipped.to);
             let (partition, from, to) = (skipped.partition.partition, skipped.from, skipped.to);
             let gone = json!({ "partition": partition, "from": from, "to": to });
-            text += &event(&self.places, "skipped", &gone.to_string());
+            *text += &event(&self.places, "skipped", &gone.to_string());
         }
+        let (mut outcome, mut broken) = (Ok(()), Vec::new());
         for fetched in &polled.fetched {
             let partition = fetched.partition.partition;
-            let mut cursor = fetched.batch.cursor(fetched.base_offset);
-            while let Some(record) = cursor.next_record()? {
-                if record.offset < fetched.position {
-                    continue;
-                }
-                self.places.insert(partition, record.offset + 1);
-                // No store writes a null key, but a source topic, which may serve as a changelog, can have one.
-                let Some(key) = record.key else { continue };
-                let change = self.served.change(key, record.value);
-                let mut change = change.map_err(|error| {
-                    error.context(format!("{} offset {}", fetched.partition, record.offset))
-                })?;
-                change["partition"] = partition.into();
-                change["offset"] = record.offset.into();
-                change["timestamp_ms"] = record.timestamp_ms.into();
-                text += &event(&self.places, "change", &change.to_string());
+            if broken.contains(&partition) {
+                continue;
+            }
+            if let Err(error) = self.events_of(fetched, text) {
+                broken.push(partition);
+                // Other partitions go on.
+                outcome = outcome.and(Err(error));
             }
         }
-        Ok(text)
+        outcome
+    }
+
+    fn events_of(&mut self, fetched: &Fetched, text: &mut String) -> Result<()> {
+        let partition = fetched.partition.partition;
+        let mut cursor = fetched.batch.cursor(fetched.base_offset);
+        while let Some(record) = cursor.next_record()? {
+            if record.offset < fetched.position {
+                continue;
+            }
+            // No store writes a null key, but a source topic, which may serve as a changelog, can have one.
+            let change = record.key.map(|key| self.served.change(key, record.value));
+            let change = change.transpose().map_err(|error| {
+                error.context(format!("{} offset {}", fetched.partition, record.offset))
+            })?;
+            self.places.insert(partition, record.offset + 1);
+            let Some(mut change) = change else { continue };
+            change["partition"] = partition.into();
+            change["offset"] = record.offset.into();
+            change["timestamp_ms"] = record.timestamp_ms.into();
+            *text += &event(&self.places, "change", &change.to_string());
+        }
+        Ok(())
     }
 
     /// The last event, which gives the reason for the end.
