@@ -1,9 +1,10 @@
 //! The browser: `chromedriver` as a child process, which starts a Chromium for each page and is controlled by
 //! WebDriver, a W3C standard: requests with JSON.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -24,8 +25,6 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The driver of browsers, until it is dropped.
 pub struct Browser {
     driver: Child,
-    /// Kept open, so that the driver can continue to write.
-    _out: BufReader<ChildStdout>,
     address: String,
     program: PathBuf,
     agent: Agent,
@@ -47,8 +46,8 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|cause| format!("chromedriver does not start: {cause}"))?;
-        let mut out = BufReader::new(driver.stdout.take().ok_or("no output")?);
-        let Some(port) = port(&mut out) else {
+        let out = driver.stdout.take().ok_or("no output")?;
+        let Some(port) = port(out, PATIENCE) else {
             drop(driver.kill());
             drop(driver.wait());
             return Err("chromedriver does not say its port".to_owned());
@@ -59,7 +58,6 @@ impl Browser {
             .build();
         Ok(Self {
             driver,
-            _out: out,
             address: format!("http://127.0.0.1:{port}"),
             program,
             agent: config.into(),
@@ -168,13 +166,17 @@ fn found(name: &str) -> Option<PathBuf> {
     files.find(|file| file.is_file())
 }
 
-/// The port that the driver has chosen, as it prints it.
-fn port(out: &mut impl BufRead) -> Option<u16> {
-    for line in out.lines().take(20) {
-        let line = line.ok()?;
-        if let Some((_, port)) = line.rsplit_once("successfully on port ") {
-            return port.trim_end_matches('.').parse().ok();
+/// The port that the driver has chosen, if it prints it in time. Later output is read and dropped, so that the driver can continue to
+/// write.
+fn port(out: impl Read + Send + 'static, patience: Duration) -> Option<u16> {
+    let (told, port) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+                // Nobody waits any more if it comes late, or twice.
+                let _ = told.send(port.trim_end_matches('.').parse().ok());
+            }
         }
-    }
-    None
+    });
+    port.recv_timeout(patience).ok().flatten()
 }
