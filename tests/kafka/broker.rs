@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use marea::base::SystemEnv;
@@ -152,6 +152,8 @@ impl Broker {
         }
         let said = |yes: bool| if yes { "yes" } else { "" };
         let first = free_port(brokers);
+        // Held until they have started: who stops all waits for that.
+        let mut running = running();
         let started = script()
             .arg("start")
             .arg(directory.path())
@@ -166,6 +168,8 @@ impl Broker {
         if !started.status.success() {
             return Err(String::from_utf8_lossy(&started.stderr).into_owned());
         }
+        running.push(directory.path().to_path_buf());
+        drop(running);
         let mut address = String::from_utf8_lossy(&started.stdout).trim().to_owned();
         let mut proxies = Vec::new();
         if plan.is_proxied {
@@ -248,7 +252,13 @@ impl Broker {
         let directory = self.directory().expect("a broker of our own");
         let pid = std::fs::read_to_string(directory.join(format!("broker{number}.pid")));
         let pid = pid.expect("a pid");
-        let signalled = Command::new("kill").arg("-0").arg(pid.trim()).output();
+        let pid = pid.trim();
+        // One that has ended takes signals until somebody has waited for it, which nobody may do in a container.
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        if state.is_ok_and(|state| state.contains(") Z")) {
+            return false;
+        }
+        let signalled = Command::new("kill").arg("-0").arg(pid).output();
         signalled.is_ok_and(|output| output.status.success())
     }
 
@@ -302,11 +312,36 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Some(directory) = self.directory() {
-            let stopped = script().arg("stop").arg(directory).status();
-            if !stopped.is_ok_and(|status| status.success()) {
-                eprintln!("the broker in {} was not stopped", directory.display());
-            }
+            running().retain(|other| other != directory);
+            stop(directory);
         }
+    }
+}
+
+/// Where brokers of our own run.
+static RUNNING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<PathBuf>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Stops all brokers of our own, and the common one, and deletes what they wrote, for a process that ends without returning. No
+/// other starts after that.
+pub fn stop_all(common: PathBuf) {
+    let mut running = running();
+    running.push(common);
+    for directory in running.iter() {
+        stop(directory);
+        drop(std::fs::remove_dir_all(directory));
+    }
+    // Locked from now on.
+    std::mem::forget(running);
+}
+
+fn stop(directory: &Path) {
+    let stopped = script().arg("stop").arg(directory).status();
+    if !stopped.is_ok_and(|status| status.success()) {
+        eprintln!("the broker in {} was not stopped", directory.display());
     }
 }
 

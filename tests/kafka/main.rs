@@ -57,17 +57,24 @@ mod typed_clients;
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod pipeline;
 
+use std::os::unix::process::CommandExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, Command, ExitCode};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use broker::Broker;
 use cases::{Case, OwnCase};
 use marea::log::conformance::CASES;
 
 /// Set for the process that runs the cases with brokers of their own, in parallel with those on the common broker:
-/// both kinds wait for brokers most of the time.
+/// both kinds wait for brokers most of the time. Its value is the directory of the common broker.
 const OWN: &str = "MAREA_KAFKA_OWN_CASES";
+
+/// How much longer than the first process the second may take.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// And how long to stop its brokers.
+const STOPPING: Duration = Duration::from_secs(60);
 
 const COMMON_CASES: [&[(&str, Case)]; 15] = [
     cases::CASES,
@@ -121,7 +128,8 @@ fn main() -> ExitCode {
         return soak::run(&arguments);
     }
     let mut results = Results::wanted(&arguments);
-    if std::env::var_os(OWN).is_some() {
+    if let Some(common) = std::env::var_os(OWN) {
+        end_with_the_first(common.into());
         for (name, case) in OWN_CASES.into_iter().flatten() {
             results.run(name, case);
         }
@@ -150,15 +158,48 @@ fn main() -> ExitCode {
             case(broker.fresh_log())
         });
     }
-    if let Some(mut child) = beside {
-        let ended = child.wait();
-        if !ended.is_ok_and(|status| status.success()) {
-            results
-                .failed
-                .push("cases with brokers of their own, see above".to_owned());
-        }
+    if let Some(child) = beside
+        && let Err(why) = ended(child)
+    {
+        let why = format!("cases with brokers of their own, {why}");
+        results.failed.push(why);
     }
     results.said()
+}
+
+/// Waits for the second process.
+fn ended(mut child: Child) -> Result<(), &'static str> {
+    let mut until = Instant::now() + PATIENCE;
+    let mut is_told = false;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(None) => std::thread::sleep(Duration::from_millis(100)),
+            _ if is_told => return Err("which have not ended in time"),
+            _ => return Err("see above"),
+        }
+        if Instant::now() < until {
+            continue;
+        }
+        if is_told {
+            drop(child.kill());
+        }
+        // It stops its brokers before it ends.
+        drop(child.stdin.take());
+        is_told = true;
+        until = Instant::now() + STOPPING;
+    }
+}
+
+/// Ends this process, with its brokers and what else it started, once the one that started it is gone, and the common broker.
+fn end_with_the_first(common: PathBuf) {
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        broker::stop_all(common);
+        let group = format!("-{}", std::process::id());
+        drop(Command::new("kill").args(["-KILL", "--", &group]).status());
+        std::process::exit(1);
+    });
 }
 
 /// Starts the cases that have brokers of their own, if any is selected. They write to this process's output.
@@ -167,12 +208,15 @@ fn own_cases(broker: &Broker, results: &Results, arguments: &[String]) -> Option
     if !names.any(|name| results.is_wanted(name)) {
         return None;
     }
-    if broker.directory().is_none() {
+    let Some(common) = broker.directory() else {
         println!("not done: cases that start brokers of their own, since the broker is not ours");
         return None;
-    }
+    };
     let program = std::env::current_exe().expect("this program");
-    let child = Command::new(program).args(arguments).env(OWN, "1").spawn();
+    let mut second = Command::new(program);
+    // The end of its input says that this process is gone, and its group is what it leaves then.
+    second.stdin(Stdio::piped()).process_group(0);
+    let child = second.args(arguments).env(OWN, common).spawn();
     Some(child.expect("started"))
 }
 
