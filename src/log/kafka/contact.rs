@@ -166,8 +166,14 @@ fn advised(said: &str, address: &Address) -> String {
     // A listener does not answer a client of another protocol.
     if said.contains("connection closed by peer") && !said.contains("listener") {
         let protocol = address.value(&["security.protocol"]).unwrap_or("PLAINTEXT");
+        let other = match protocol.to_ascii_uppercase().as_str() {
+            "SSL" => "PLAINTEXT",
+            "SASL_SSL" => "SASL_PLAINTEXT",
+            "SASL_PLAINTEXT" => "SASL_SSL",
+            _ => "SSL",
+        };
         return format!(
-            "{said}; does this listener speak another security.protocol than {protocol}?"
+            "{said}; does this listener speak another security.protocol than {protocol}, perhaps {other}?"
         );
     }
     // The broker's alert about a client certificate: missing, unknown, or invalid.
