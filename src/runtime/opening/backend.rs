@@ -1,18 +1,15 @@
 //! Where the rows of a task are: in memory, or in its directory.
 
 #[cfg(feature = "rocksdb")]
-use std::ops::Bound;
-
-#[cfg(feature = "rocksdb")]
 use super::renamed::take_over;
 #[cfg(feature = "rocksdb")]
 use crate::base::ErrorKind;
 use crate::base::{Error, Result, TaskId};
 use crate::runtime::StateBackend;
 use crate::runtime::worker::Shared;
-use crate::state::{Backend, MemoryBackend, TaskDirectory};
 #[cfg(feature = "rocksdb")]
-use crate::state::{Direction, RocksBackend};
+use crate::state::RocksBackend;
+use crate::state::{Backend, MemoryBackend, TaskDirectory};
 use crate::task::TaskSpec;
 
 /// The rows of a task, and their directory.
@@ -60,15 +57,7 @@ fn on_disk(
     if rebuildable && claimed.is_damaged() {
         directory.empty(&claimed)?;
     }
-    let open = || -> Result<RocksBackend> {
-        let backend = RocksBackend::open(claimed.path(), &spec.stores, &shared.budget)?;
-        // The task's own rows are read now, so that damage to them is found while it can be handled.
-        let own = spec.stores.len();
-        let mut rows = backend.scan(own, Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
-        while rows.next()?.is_some() {}
-        drop(rows);
-        Ok(backend)
-    };
+    let open = || RocksBackend::open(claimed.path(), &spec.stores, &shared.budget);
     let backend = match open() {
         Err(error) if error.kind() == ErrorKind::Corrupt && rebuildable => {
             tracing::warn!(%task, %error, "the task's rows are damaged; rebuilding them from the changelogs");
