@@ -1,19 +1,18 @@
 //! Sends a dead letter again, exactly once; the steps are in `mod.rs`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 
 use super::letter::Letter;
 use super::marks;
 use crate::admin::Refusal;
+use crate::admin::records::deliver;
 use crate::base::{Env, Error, ErrorKind, Header};
 use crate::log::{Batch, BatchBuilder, Commit, CommitError, Log, Writer};
 
-/// How long to wait for the outcome of a commit, in all and at a time; the first in milliseconds.
+/// How long to wait for the outcome of a commit, in milliseconds.
 const PATIENCE_MS: u64 = 20_000;
-const WAIT: Duration = Duration::from_millis(20);
 /// What the writer may keep of a letter, in bytes.
 const WRITER_BYTES: usize = 1 << 20;
 
@@ -77,7 +76,14 @@ impl Redriver {
             ],
             group: None,
         };
-        deliver(&mut *writer, commit, env)?;
+        deliver(&mut *writer, commit, &**env, PATIENCE_MS).map_err(|error| match error {
+            CommitError::Unknown(_) | CommitError::Lost(_) => {
+                let message =
+                    "whether it was sent is not known yet; ask again: it is not sent twice";
+                Error::new(ErrorKind::Unavailable, message)
+            }
+            error => error.into_error(),
+        })?;
         self.writer = Some(writer);
         Ok(())
     }
@@ -94,23 +100,4 @@ fn one(
     batch.push(key, value, timestamp_ms, headers);
     let sealed = batch.seal();
     sealed.ok_or_else(|| Error::internal("a batch of one record is empty"))
-}
-
-/// Submits a commit and waits until it is definite.
-fn deliver(writer: &mut dyn Writer, commit: Commit, env: &Arc<dyn Env>) -> Result<(), Refusal> {
-    let until_ms = env.monotonic_ms() + PATIENCE_MS;
-    let mut answer = writer.submit(commit).map(|()| None);
-    loop {
-        match answer {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) | Err(CommitError::Unknown(_)) if env.monotonic_ms() < until_ms => {}
-            Ok(None) | Err(CommitError::Unknown(_) | CommitError::Lost(_)) => {
-                let message =
-                    "whether it was sent is not known yet; ask again: it is not sent twice";
-                return Err(Error::new(ErrorKind::Unavailable, message).into());
-            }
-            Err(error) => return Err(error.into_error().into()),
-        }
-        answer = writer.poll(WAIT);
-    }
 }

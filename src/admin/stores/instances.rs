@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use super::url::Url;
 use crate::admin::Refusal;
 use crate::admin::blocking::blocking;
-use crate::admin::records::each_record;
+use crate::admin::records::{deliver, each_record};
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition, murmur2};
 use crate::log::{BatchBuilder, Cleanup, Commit, CommitError, Isolation, Log, TopicSpec};
 use crate::runtime::{Handle, instances_topic};
@@ -36,9 +36,8 @@ use crate::runtime::{Handle, instances_topic};
 const PACE: Duration = Duration::from_millis(100);
 /// How often it checks the topic although nothing changed, in milliseconds.
 const CHECK_MS: u64 = 5_000;
-/// How long to wait for the outcome of a commit, in all and at a time; the first in milliseconds.
+/// How long to wait for the outcome of a commit, in milliseconds.
 const PATIENCE_MS: u64 = 10_000;
-const WAIT: Duration = Duration::from_millis(20);
 /// How long a question waits for the topic to be read.
 const LOOKING: Duration = Duration::from_secs(5);
 /// How old the knowledge of other instances may be, in milliseconds; a failed reading is not repeated for as long.
@@ -239,21 +238,9 @@ impl Instances {
             murmur2(own.text().as_bytes())
         );
         let mut writer = log.writer(&id, WRITER_BYTES)?;
-        let until_ms = env.monotonic_ms() + PATIENCE_MS;
-        let mut answer = writer.submit(commit).map(|()| None);
-        loop {
-            match answer {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) | Err(CommitError::Unknown(_)) if env.monotonic_ms() < until_ms => {}
-                Ok(None) => {
-                    let message = "the log has not acknowledged in time where tasks are";
-                    return Err(Error::new(ErrorKind::Unavailable, message));
-                }
-                // The topic is read again, and the row written again if it is not there.
-                Err(error) => return Err(error.into_error()),
-            }
-            answer = writer.poll(WAIT);
-        }
+        // After a failure the topic is read again, and the row written again if it is not there.
+        let delivered = deliver(&mut *writer, commit, &**env, PATIENCE_MS);
+        delivered.map_err(CommitError::into_error)
     }
 }
 
