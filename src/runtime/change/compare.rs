@@ -69,17 +69,11 @@ pub(in crate::runtime) fn compare(
         if piece.topic.is_some() {
             notes.uses.insert(of.clone());
         }
-        match left {
+        match (left.copied(), is_there) {
             // Whoever else is there: a note says that nobody uses it.
-            Some(since_ms) => {
-                let since_ms = *since_ms;
-                match is_there {
-                    true => change.returns.push(Returned { piece, since_ms }),
-                    false => change.adds.push(piece),
-                }
-            }
-            _ if is_there => change.keeps.push(piece),
-            _ => change.adds.push(piece),
+            (Some(since_ms), true) => change.returns.push(Returned { piece, since_ms }),
+            (None, true) => change.keeps.push(piece),
+            (_, false) => change.adds.push(piece),
         }
     }
     let Some(record) = present.record else {
