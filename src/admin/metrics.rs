@@ -393,6 +393,7 @@ fn memory(out: &mut Exposition, snapshot: &Snapshot) {
     if let Some(bytes) = memory.disk_bytes {
         part("rocksdb", bytes);
     }
+    part("globals", memory.globals_bytes);
     part("fetched", memory.workers.fetched_bytes);
     part("uncommitted", memory.workers.uncommitted_bytes);
     part("cached", memory.workers.cached_bytes);

@@ -113,6 +113,7 @@ fn memory(snapshot: &Snapshot) -> Value {
         "used_bytes": memory.used_bytes(),
         "log_bytes": memory.log_bytes,
         "rocksdb_bytes": memory.disk_bytes,
+        "globals_bytes": memory.globals_bytes,
         "fetched_bytes": memory.workers.fetched_bytes,
         "uncommitted_bytes": memory.workers.uncommitted_bytes,
         "cached_bytes": memory.workers.cached_bytes,

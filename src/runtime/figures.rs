@@ -68,6 +68,8 @@ pub struct MemorySnapshot {
     pub log_bytes: u64,
     /// The block cache and the write buffers of RocksDB; `None` once the application is gone.
     pub disk_bytes: Option<u64>,
+    /// The rows of global stores in memory.
+    pub globals_bytes: u64,
     /// The memory of the workers.
     pub workers: WorkerMemory,
 }
@@ -81,7 +83,8 @@ impl MemorySnapshot {
             cached_bytes,
         } = self.workers;
         let disk_bytes = self.disk_bytes.unwrap_or(0);
-        self.log_bytes + disk_bytes + fetched_bytes + uncommitted_bytes + cached_bytes
+        let beside_bytes = self.log_bytes + disk_bytes + self.globals_bytes;
+        beside_bytes + fetched_bytes + uncommitted_bytes + cached_bytes
     }
 }
 

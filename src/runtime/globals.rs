@@ -9,14 +9,19 @@ use std::time::Duration;
 use super::worker::Shared;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread};
 use crate::log::{Isolation, Reader};
+use crate::runtime::StateBackend;
 use crate::runtime::layout::inputs;
-use crate::state::{Identity, MemoryBackend, TaskState};
+#[cfg(feature = "rocksdb")]
+use crate::state::RocksBackend;
+use crate::state::{GlobalBackend, GlobalRows, Identity, TaskState};
 use crate::task::{Task, TaskSpec};
 
 /// How long it waits for records before it checks whether to stop.
 const WAIT: Duration = Duration::from_millis(50);
 /// How much it reads at a time, in bytes.
 const FETCH_BYTES: usize = 1 << 20;
+/// Rows that the filling thread keeps for itself, in bytes.
+const CACHE_BYTES: usize = 256 << 10;
 /// How long workers wait for the log before they give up after the application has failed, in
 /// milliseconds.
 const GIVE_UP_MS: u64 = 30_000;
@@ -70,8 +75,9 @@ fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Resu
         application: shared.layout.application.clone(),
         log_incarnation: log.incarnation(),
     };
-    let backend = Box::new(MemoryBackend::new());
+    let backend = Box::new(backend(shared, &spec)?);
     let state = TaskState::open(&id, &spec.stores, backend, &identity)?;
+    state.set_cache_bytes(CACHE_BYTES);
     let mut task = Task::new(id, spec, state, shared.settings.policies)?;
     let mut starts = Vec::with_capacity(places.len());
     for place in &places {
@@ -104,6 +110,33 @@ fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Resu
     Ok(())
 }
 
+/// Where the rows of the global stores are: in memory, or in a directory that is emptied first, since they are
+/// filled anew at each start.
+fn backend(shared: &Shared, spec: &TaskSpec) -> Result<GlobalBackend> {
+    let rows = shared.layout.globals.of(&spec.stores)?;
+    match shared.settings.state_backend {
+        StateBackend::Memory => Ok(GlobalBackend::in_memory(rows)),
+        StateBackend::RocksDb => on_disk(shared, spec, rows),
+    }
+}
+
+/// The application has refused this at its start.
+#[cfg(not(feature = "rocksdb"))]
+fn on_disk(_: &Shared, _: &TaskSpec, _: Vec<GlobalRows>) -> Result<GlobalBackend> {
+    Err(Error::internal("state in RocksDB is not in this build"))
+}
+
+#[cfg(feature = "rocksdb")]
+fn on_disk(shared: &Shared, spec: &TaskSpec, rows: Vec<GlobalRows>) -> Result<GlobalBackend> {
+    let directory = shared.directory.as_ref().ok_or_else(|| {
+        Error::invalid("state in RocksDB needs a directory; set `state_directory`")
+    })?;
+    let path = directory.empty_global()?;
+    let disk = RocksBackend::open(&path, &spec.stores, &shared.budget)?;
+    let limit = shared.settings.globals_bytes();
+    Ok(GlobalBackend::on_disk(rows, Box::new(disk), limit))
+}
+
 fn step(reader: &mut dyn Reader, task: &mut Task, shared: &Shared) -> Result<()> {
     let fetched = reader.poll(FETCH_BYTES, WAIT)?;
     for fetched in &fetched {
@@ -116,8 +149,9 @@ fn step(reader: &mut dyn Reader, task: &mut Task, shared: &Shared) -> Result<()>
     match fetched.is_empty() {
         true => Ok(()),
         false => {
-            let filled = task.fill(&shared.layout.globals, shared.env.wall_ms());
-            shared.status.report_globals(*task.drops());
+            let filled = task.fill(shared.env.wall_ms());
+            let bytes = shared.layout.globals.memory_bytes();
+            shared.status.report_globals(*task.drops(), bytes as u64);
             filled
         }
     }

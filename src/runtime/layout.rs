@@ -151,7 +151,7 @@ impl Layout {
     pub(super) fn databases(&self, backend: StateBackend) -> usize {
         let stateful = self.specs.values().filter(|spec| spec.is_stateful());
         match backend {
-            StateBackend::RocksDb => stateful.count(),
+            StateBackend::RocksDb => stateful.count() + usize::from(self.global.is_some()),
             StateBackend::Memory => 0,
         }
     }

@@ -97,7 +97,8 @@ impl OpenTask {
         } = &**shared;
         let spec = layout.spec(id)?;
         let state = ready.stored.into_state();
-        state.set_cache_bytes(settings.cache_bytes(layout.specs.len()));
+        let cache_bytes = settings.cache_bytes(layout.specs.len(), layout.global.is_some());
+        state.set_cache_bytes(cache_bytes);
         let mut task = Task::new(id.clone(), Arc::clone(spec), state, settings.policies)?;
         for (partition, offset) in &ready.inputs {
             task.inputs.seek(partition, *offset)?;

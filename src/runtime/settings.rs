@@ -191,9 +191,16 @@ impl Settings {
         self.memory_bytes / 32 * 15
     }
 
-    /// The limit on clean rows of one task, in bytes.
-    pub(super) fn cache_bytes(&self, tasks: usize) -> usize {
-        self.memory_bytes / 8 / tasks.max(1)
+    /// The limit on rows of global stores in memory, in bytes, if they are on a disk too. They use half of the room
+    /// of clean rows.
+    pub(super) fn globals_bytes(&self) -> usize {
+        self.memory_bytes / 16
+    }
+
+    /// The limit on clean rows of one of the tasks, in bytes.
+    pub(super) fn cache_bytes(&self, tasks: usize, has_globals: bool) -> usize {
+        let globals_bytes = if has_globals { self.globals_bytes() } else { 0 };
+        (self.memory_bytes / 8 - globals_bytes) / tasks.max(1)
     }
 }
 
@@ -226,7 +233,7 @@ mod tests {
             // Uncommitted data briefly exists twice.
             let fetched = settings.fetch_bytes() + settings.reader_bytes();
             let each = fetched + 2 * settings.uncommitted_bytes();
-            let all = settings.disk_bytes() + settings.cache_bytes(1) + workers * each;
+            let all = settings.disk_bytes() + settings.cache_bytes(1, false) + workers * each;
             assert!(all <= settings.memory_bytes, "{workers}: {all}");
         }
     }

@@ -216,6 +216,8 @@ struct Inner {
     error: Option<(ErrorKind, String)>,
     /// The records that the global stores dropped.
     global_drops: Drops,
+    /// The rows of global stores in memory.
+    global_bytes: u64,
     workers: BTreeMap<String, WorkerStatus>,
     running: usize,
 }
@@ -227,6 +229,7 @@ impl Status {
                 state: State::Starting,
                 error: None,
                 global_drops: Drops::default(),
+                global_bytes: 0,
                 workers: BTreeMap::new(),
                 running: workers,
             }),
@@ -254,9 +257,11 @@ impl Status {
         }
     }
 
-    /// The records that the global stores have dropped so far.
-    pub(super) fn report_globals(&self, drops: Drops) {
-        self.lock().global_drops = drops;
+    /// The records that the global stores have dropped so far, and what their rows take of the memory.
+    pub(super) fn report_globals(&self, drops: Drops, memory_bytes: u64) {
+        let mut inner = self.lock();
+        inner.global_drops = drops;
+        inner.global_bytes = memory_bytes;
     }
 
     /// A worker cannot start, because the log does not answer it.
@@ -382,7 +387,10 @@ impl Status {
             waiting: Vec::new(),
             workers: Vec::new(),
             workers_running: inner.running,
-            memory: MemorySnapshot::default(),
+            memory: MemorySnapshot {
+                globals_bytes: inner.global_bytes,
+                ..MemorySnapshot::default()
+            },
             error: inner.error.as_ref().map(|(_, message)| message.clone()),
         };
         for (name, worker) in &inner.workers {

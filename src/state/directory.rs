@@ -4,6 +4,7 @@
 //! ```text
 //! <path>/<application>/lock        locked while the process runs; its content is irrelevant
 //! <path>/<application>/instance    16 hexadecimal digits, the permanent name of this instance
+//! <path>/<application>/global/     the rows of global stores, filled anew at each start
 //! <path>/<application>/tasks/<subtopology>_<partition>/
 //! <path>/<application>/tasks/<subtopology>_<partition>.<n>/       beside one that is held (`directory/task_directory.rs`)
 //! <path>/<application>/tasks/<subtopology>_<partition>.removed/   being deleted
@@ -126,6 +127,16 @@ impl StateDirectory {
         let failed = |cause| from_io(&from, "renaming the state directory", cause);
         fs::rename(&from, to.path()).map_err(failed)?;
         sync_directory(&self.path.join("tasks"))
+    }
+
+    /// Deletes the rows of the global stores, and returns where they go.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::remove_task`].
+    pub fn empty_global(&self) -> Result<PathBuf> {
+        let path = self.path.join("global");
+        remove_directory(&path)?;
+        Ok(path)
     }
 
     fn remove(&self, path: &Path) -> Result<()> {

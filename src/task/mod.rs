@@ -44,7 +44,7 @@ pub use context::{Context, DropReason, Drops, PartitionBy};
 pub use effects::{Effects, OutputId};
 pub use expired_puts::ExpiredPuts;
 pub use figures::{Failures, InputFigures, Traffic};
-pub use globals::{GlobalRows, GlobalStores};
+pub use globals::GlobalStores;
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use limits::{Progress, StepLimits};

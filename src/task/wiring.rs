@@ -9,11 +9,11 @@ use super::port::{Called, Node};
 use super::task_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
-    Copier, Edges, Effects, ExpiredPuts, GlobalRows, HoldId, NodeId, NodeKind, Outlets, OutputId,
-    Port, Process, Source, TaskSpec, TimeBound, TopicName,
+    Copier, Edges, Effects, ExpiredPuts, HoldId, NodeId, NodeKind, Outlets, OutputId, Port,
+    Process, Source, TaskSpec, TimeBound, TopicName,
 };
 use crate::base::{Error, Record, Result};
-use crate::state::{KeyValueStore, TaskState, TimeSlot, WindowStore};
+use crate::state::{GlobalRows, KeyValueStore, TaskState, TimeSlot, WindowStore};
 
 /// What makers find and add while a task is wired, children before parents: one downcast per edge and
 /// task, none per record.

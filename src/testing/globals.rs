@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::{Result, TaskId};
 use crate::log::Fetched;
-use crate::state::{Identity, MemoryBackend, TaskState};
+use crate::state::{GlobalBackend, Identity, TaskState};
 use crate::task::{Drops, ErrorPolicies, GlobalStores, Task};
 use crate::topology::{Partitions, Topology};
 
@@ -27,8 +27,8 @@ impl Globals {
         let names = spec.stores.iter().map(|store| store.name.clone());
         let stores = GlobalStores::new(names);
         let id = TaskId::new("global", 0);
-        let backend = Box::new(MemoryBackend::new());
-        let state = TaskState::open(&id, &spec.stores, backend, identity)?;
+        let backend = GlobalBackend::in_memory(stores.of(&spec.stores)?);
+        let state = TaskState::open(&id, &spec.stores, Box::new(backend), identity)?;
         let task = Task::new(id, Arc::new(spec), state, policies)?;
         let task = Some(task);
         Ok(Self { stores, task })
@@ -67,6 +67,6 @@ impl Globals {
             // Nothing here waits for another partition.
             task.inputs.set_end(&place, 0, 0)?;
         }
-        task.fill(&self.stores, wall_ms)
+        task.fill(wall_ms)
     }
 }

@@ -18,7 +18,7 @@ use super::allocator::most_bytes;
 use super::feed::{Row, count, put, size};
 
 /// All cases.
-pub const NAMES: [&str; 4] = ["fan_out", "many_keys", "join", "held_rows"];
+pub const NAMES: [&str; 5] = ["fan_out", "many_keys", "join", "held_rows", "global_rows"];
 
 const PARTITIONS: u32 = 4;
 const DEADLINE: Duration = Duration::from_secs(1_200);
@@ -114,6 +114,7 @@ impl Case {
             "many_keys" => Self::many_keys(number_mib),
             "join" => Self::join(number_mib),
             "held_rows" => Self::held_rows(number_mib),
+            "global_rows" => Self::global_rows(number_mib),
             other => panic!("no case {other}"),
         }
     }
@@ -189,6 +190,37 @@ impl Case {
             left: rows,
             right: rows,
             outputs: records * i64::from(PARTITIONS),
+        }
+    }
+
+    /// Joins with a global table of more than twice the memory number.
+    fn global_rows(number_mib: i64) -> Self {
+        let builder = StreamBuilder::new();
+        let rows = builder.global_table::<String, Vec<u8>>("right", "rows");
+        builder
+            .stream::<String, i64>("left")
+            .join_global(
+                &rows,
+                |key, _| key.clone(),
+                |_, n, row: Vec<u8>| n + row.len() as i64,
+            )
+            .to("out");
+        let records = number_mib * 1_500;
+        Self {
+            topology: builder.build().expect("a topology"),
+            records,
+            left: |records, partition| {
+                // Of another partition, in no order.
+                let partition = (partition + 1) % PARTITIONS;
+                let key = move |n: i64| format!("{partition}-{}", scattered(n) % records as u64);
+                let lookups = 0..records / 4;
+                Box::new(lookups.map(move |n| (key(n), n.to_be_bytes().to_vec(), n)))
+            },
+            right: |records, partition| {
+                let row = move |n| (format!("{partition}-{n}"), vec![b'x'; 400], n);
+                Box::new((0..records).map(row))
+            },
+            outputs: records / 4 * i64::from(PARTITIONS),
         }
     }
 

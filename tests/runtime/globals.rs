@@ -1,5 +1,6 @@
 //! Global stores: every instance has all of them before it starts, and all its tasks read them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use marea::base::{Record, TopicPartition};
@@ -88,16 +89,30 @@ fn put(log: &dyn Log, topic: &str, rows: impl Iterator<Item = (String, i64)>) {
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
 }
 
+fn settings() -> Settings {
+    Settings {
+        workers: 2,
+        commit_interval_ms: 5,
+        state_backend: StateBackend::Memory,
+        ..Settings::default()
+    }
+}
+
 fn start(log: &Arc<dyn Log>) -> Result<Application> {
-    Application::builder(topology(), "app")
-        .log(log.clone())
-        .settings(Settings {
-            workers: 2,
-            commit_interval_ms: 5,
-            state_backend: StateBackend::Memory,
-            ..Settings::default()
-        })
-        .start()
+    let application = Application::builder(topology(), "app").log(log.clone());
+    application.settings(settings()).start()
+}
+
+/// With state on a disk, and this much memory.
+fn start_on_disk(log: &Arc<dyn Log>, directory: &Path, memory_bytes: usize) -> Result<Application> {
+    let application = Application::builder(topology(), "app").log(log.clone());
+    let settings = Settings {
+        state_backend: StateBackend::RocksDb,
+        memory_bytes,
+        ..settings()
+    };
+    let application = application.state_directory(directory).settings(settings);
+    application.start()
 }
 
 fn results(log: &dyn Log) -> i64 {
@@ -179,6 +194,58 @@ fn rows_that_come_later_show_and_what_is_deleted_goes() {
     drop(running);
 }
 
+/// Rows that do not fit into their share of the memory are read from the disk, and no row of an earlier life is found.
+#[test]
+fn rows_are_on_the_disk_alone_once_they_are_too_many_for_the_memory() {
+    const ROWS: i64 = 4_000;
+    let log = memory_log();
+    create_topics(&*log);
+    put(&*log, "rates", (1..=ROWS).map(|n| (key(n), 1_000)));
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut seen = 0;
+    for (memory_bytes, fits) in [(256 << 20, true), (4 << 20, false)] {
+        put(&*log, "in", (0..=200).map(|n| (key(n * 19), 1)));
+        let mut running = start_on_disk(&log, directory.path(), memory_bytes).expect("started");
+        wait("the records", || results(&*log) == seen + 201);
+        let memory = running.snapshot().memory;
+        assert_eq!(memory.globals_bytes > ROWS as u64 * 100, fits, "{memory:?}");
+        assert_eq!(memory.globals_bytes == 0, !fits, "{memory:?}");
+        let mut own = numbers(&*log)[seen as usize..].to_vec();
+        own.sort_unstable();
+        assert_eq!(own[0], 0, "k0 has no rate");
+        assert!(own[1..].iter().all(|number| *number == 1_001), "{own:?}");
+        seen += 201;
+        // What changes later is read from the disk, too.
+        put(&*log, "rates", [(key(19), -1), (key(38), 5)].into_iter());
+        wait("the changes", || {
+            put(&*log, "in", [(key(19), 1), (key(38), 1)].into_iter());
+            seen += 2;
+            wait("two results", || results(&*log) == seen);
+            let mut own = numbers(&*log)[seen as usize - 2..].to_vec();
+            own.sort_unstable();
+            own == [0, 6]
+        });
+        put(
+            &*log,
+            "rates",
+            [(key(19), 1_000), (key(38), 1_000)].into_iter(),
+        );
+        running.close(DEADLINE).expect("closed");
+    }
+    let ends = (0..PARTITIONS).map(|partition| {
+        let partition = TopicPartition::new("rates", partition);
+        let end = log.end_offset(&partition, Isolation::ReadCommitted);
+        (partition, end.expect("an end"))
+    });
+    let ends: Vec<_> = ends.collect();
+    log.delete_records(&ends).expect("deleted");
+    put(&*log, "in", std::iter::once((key(19), 1)));
+    let mut running = start_on_disk(&log, directory.path(), 4 << 20).expect("started");
+    wait("the record", || results(&*log) == seen + 1);
+    assert_eq!(numbers(&*log).last(), Some(&0), "its rate is gone");
+    running.close(DEADLINE).expect("closed");
+}
+
 #[test]
 fn what_cannot_be_filled_fails_the_application_at_its_start_and_later() {
     let log = memory_log();
@@ -229,12 +296,7 @@ fn a_stream_joins_with_rows_of_any_partition() {
     put(&*log, "in", (0..200).map(|n| (key(n), n)));
     let mut running = Application::builder(builder.build().expect("a topology"), "app")
         .log(log.clone())
-        .settings(Settings {
-            workers: 2,
-            commit_interval_ms: 5,
-            state_backend: StateBackend::Memory,
-            ..Settings::default()
-        })
+        .settings(settings())
         .start()
         .expect("started");
     running.drain(DEADLINE).expect("drained");

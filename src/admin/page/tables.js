@@ -231,6 +231,7 @@ export function showMemory(mount, state) {
   say(text, `Memory: ${bytes(memory.used_bytes)} of a limit of ${bytes(memory.limit_bytes)}; the process uses ${bytes(memory.process_bytes)}.`);
   const parts = [["RocksDB", memory.rocksdb_bytes], ["cached rows", memory.cached_bytes], ["fetched", memory.fetched_bytes],
     ["not committed", memory.uncommitted_bytes], ["log, at most", memory.log_bytes]];
+  if (memory.globals_bytes) parts.push(["global stores", memory.globals_bytes]);
   say(mount.lastChild, parts.map(([name, value]) => `${name} ${bytes(value)}`).join(" · "));
 }
 

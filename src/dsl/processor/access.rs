@@ -7,9 +7,8 @@ use std::rc::Rc;
 use super::StoreSite;
 use crate::base::{Error, Result};
 use crate::codec::{Encoded, SharedCodec};
-use crate::state::Direction;
 use crate::state::typed::{Form, KeyBounds, KeyValueView, KeyValues};
-use crate::task::GlobalRows;
+use crate::state::{Direction, GlobalRows, Scan};
 
 /// Access to a store of one value per key.
 pub(super) enum Access<K, V, F> {
@@ -32,15 +31,25 @@ pub(super) struct Global<K, V> {
     rows: GlobalRows,
     key: SharedCodec<K>,
     value: SharedCodec<V>,
+    /// The encoded key of a lookup.
+    encoded: RefCell<Vec<u8>>,
 }
 
 impl<K: 'static, V: 'static> Global<K, V> {
-    fn encode(&self, key: &K) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match self.key.encode(key, &mut bytes)? {
-            Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Err(Error::user("a store has no row for a null key")),
+    fn get<F: Form<V>>(&self, key: &K) -> Result<Option<F::Read>> {
+        // Taken, since a codec is the user's code.
+        let mut bytes = self.encoded.take();
+        bytes.clear();
+        if self.key.encode(key, &mut bytes)? == Encoded::Null {
+            return Err(Error::user("a store has no row for a null key"));
         }
+        let decode = |row: Option<&[u8]>| {
+            let decoded = row.map(|row| F::decode(&*self.value, row));
+            decoded.transpose()
+        };
+        let found = self.rows.get(&bytes, decode);
+        self.encoded.replace(bytes);
+        found?
     }
 }
 
@@ -59,6 +68,7 @@ impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
                 rows,
                 key,
                 value,
+                encoded: RefCell::default(),
             })),
             None => {
                 let view = KeyValueView::new(wiring.key_value(name)?, key, value);
@@ -70,13 +80,7 @@ impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
     pub(super) fn get(&self, key: &K) -> Result<Option<F::Read>> {
         match self {
             Self::Own(view) => view.borrow_mut().get(key),
-            Self::Global(global) => {
-                let decode = |row: Option<&[u8]>| {
-                    let decoded = row.map(|row| F::decode(&*global.value, row));
-                    decoded.transpose()
-                };
-                global.rows.get(&global.encode(key)?, decode)
-            }
+            Self::Global(global) => global.get::<F>(key),
         }
     }
 
@@ -116,12 +120,8 @@ impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
             Self::Global(global) => global,
         };
         let (from, to) = bounds.as_slices();
-        let mut rows = global.rows.range(from, to);
-        if direction == Direction::Backward {
-            rows.reverse();
-        }
         Ok(StoreRows(Walk::Global {
-            rows: rows.into_iter(),
+            rows: global.rows.scan(from, to, direction)?,
             global: Rc::clone(global),
         }))
     }
@@ -130,7 +130,7 @@ impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
 enum Walk<K, V, F> {
     Own(KeyValues<K, V, F>),
     Global {
-        rows: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+        rows: Box<dyn Scan>,
         global: Rc<Global<K, V>>,
     },
 }
@@ -146,10 +146,10 @@ impl<K: 'static, V: 'static, F: Form<V>> Iterator for StoreRows<K, V, F> {
         match &mut self.0 {
             Walk::Own(rows) => rows.next(),
             Walk::Global { rows, global } => {
-                let (key, row) = rows.next()?;
-                Some(global.key.decode(Some(&key)).and_then(|key| {
-                    let value = F::decode(&*global.value, &row)?;
-                    Ok((key, value))
+                let row = rows.next().transpose()?;
+                Some(row.and_then(|(key, row)| {
+                    let key = global.key.decode(Some(key))?;
+                    Ok((key, F::decode(&*global.value, row)?))
                 }))
             }
         }

@@ -1,0 +1,307 @@
+//! The rows of a global store: one task writes them, all others in the process read them on any thread.
+//!
+//! ```text
+//!  the task's stores --one write a step--> GlobalBackend --> GlobalRows <-- readers
+//!                                               |                |
+//!                                               +--> RocksDB <---+ once they do not fit into memory
+//! ```
+//!
+//! Without a disk they are in memory. With one they are on it, and in memory too as long as they fit, since a read
+//! there costs a fraction. They are in no commit: readers see the rows of the last write.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::iter::{Rowset, is_empty_range};
+use super::{Backend, Direction, PointReads, RowChange, Rows, Scan, Snapshots, SortedRows};
+use crate::base::{Error, Result};
+
+/// What a row in memory takes besides its bytes: two vectors, their allocations, and its share of a node.
+const ROW_BYTES: usize = 96;
+
+/// The rows of one global store. A clone refers to the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct GlobalRows(Arc<RwLock<Place>>);
+
+/// Where readers find the rows.
+enum Place {
+    Memory(InMemory),
+    Disk(OnDisk),
+}
+
+#[derive(Debug, Default)]
+struct InMemory {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    bytes: usize,
+}
+
+struct OnDisk {
+    column: usize,
+    reads: Arc<dyn PointReads>,
+    snapshots: Arc<dyn Snapshots>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Memory(InMemory::default())
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory(memory) => write!(f, "{} rows in memory", memory.rows.len()),
+            Self::Disk(_) => f.write_str("rows on the disk"),
+        }
+    }
+}
+
+impl GlobalRows {
+    fn read(&self) -> RwLockReadGuard<'_, Place> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Place> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls `read` with the row of `key` as of now.
+    ///
+    /// # Errors
+    /// `Corrupt` if stored bytes are damaged, `Unavailable` if the disk does not answer.
+    pub fn get<R>(&self, key: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
+        match &*self.read() {
+            Place::Memory(memory) => Ok(read(memory.rows.get(key).map(Vec::as_slice))),
+            Place::Disk(disk) => {
+                let (mut read, mut found) = (Some(read), None);
+                disk.reads.get_sorted(disk.column, &[key], &mut |row| {
+                    found = read.take().map(|read| read(row));
+                })?;
+                found.ok_or_else(|| Error::internal("a read of a global row had no answer"))
+            }
+        }
+    }
+
+    /// The rows between two keys as of now, in the byte order of the keys; later writes do not show.
+    ///
+    /// # Errors
+    /// As [`GlobalRows::get`].
+    pub fn scan(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<Box<dyn Scan>> {
+        match &*self.read() {
+            Place::Memory(memory) => {
+                let mut copy = Rowset::default();
+                if !is_empty_range(from, to) {
+                    let range = memory.rows.range::<[u8], _>((from, to));
+                    let mut take = |(key, row): (&Vec<u8>, &Vec<u8>)| copy.push(key, Some(row));
+                    match direction {
+                        Direction::Forward => range.for_each(&mut take),
+                        Direction::Backward => range.rev().for_each(&mut take),
+                    }
+                }
+                Ok(Box::new(copy))
+            }
+            Place::Disk(disk) => {
+                let snapshot = disk.snapshots.snapshot()?;
+                snapshot.scan(disk.column, from, to, direction)
+            }
+        }
+    }
+
+    /// What the rows take of the memory, in bytes; nothing once they are on the disk alone.
+    pub fn memory_bytes(&self) -> usize {
+        match &*self.read() {
+            Place::Memory(memory) => memory.bytes,
+            Place::Disk(_) => 0,
+        }
+    }
+}
+
+impl InMemory {
+    fn change(&mut self, change: RowChange<'_>) {
+        match change {
+            RowChange::Put(key, row) => self.put(key, row),
+            RowChange::Delete(key) => self.delete(key),
+            RowChange::DeleteRange(from, to) if from < to => {
+                let mut middle = self.rows.split_off(from);
+                let mut rest = middle.split_off(to);
+                self.rows.append(&mut rest);
+                let gone = middle.iter();
+                self.bytes -= gone.map(|(key, row)| size(key, row)).sum::<usize>();
+            }
+            RowChange::DeleteRange(..) => {}
+            RowChange::Clear => *self = Self::default(),
+        }
+    }
+
+    fn put(&mut self, key: &[u8], row: &[u8]) {
+        match self.rows.get_mut(key) {
+            Some(old) => {
+                self.bytes = self.bytes - old.len() + row.len();
+                old.clear();
+                old.extend_from_slice(row);
+            }
+            None => {
+                self.bytes += size(key, row);
+                self.rows.insert(key.to_vec(), row.to_vec());
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if let Some(row) = self.rows.remove(key) {
+            self.bytes -= size(key, &row);
+        }
+    }
+}
+
+fn size(key: &[u8], row: &[u8]) -> usize {
+    key.len() + row.len() + ROW_BYTES
+}
+
+/// The backend of the task that fills global stores: what it writes is what readers see.
+pub struct GlobalBackend {
+    /// By column; the last one has the task's own rows, which nobody else reads.
+    columns: Vec<GlobalRows>,
+    /// With everything that was written; `None` for state in memory.
+    disk: Option<Box<dyn Backend>>,
+    memory_bytes_max: usize,
+}
+
+impl std::fmt::Debug for GlobalBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("GlobalBackend").field(&self.columns).finish()
+    }
+}
+
+impl GlobalBackend {
+    /// A backend in memory that publishes the stores' rows in `stores`, given in the order of the task's stores.
+    pub fn in_memory(stores: impl IntoIterator<Item = GlobalRows>) -> Self {
+        let own = GlobalRows::default();
+        Self {
+            columns: stores.into_iter().chain([own]).collect(),
+            disk: None,
+            memory_bytes_max: usize::MAX,
+        }
+    }
+
+    /// As [`GlobalBackend::in_memory`], over an empty backend on a disk. Once the rows of all stores take more than
+    /// `memory_bytes_max`, they stay on the disk alone.
+    pub fn on_disk(
+        stores: impl IntoIterator<Item = GlobalRows>,
+        disk: Box<dyn Backend>,
+        memory_bytes_max: usize,
+    ) -> Self {
+        Self {
+            disk: Some(disk),
+            memory_bytes_max,
+            ..Self::in_memory(stores)
+        }
+    }
+
+    fn rows(&self, column: usize) -> Result<&GlobalRows> {
+        let rows = self.columns.get(column);
+        rows.ok_or_else(|| Error::internal(format!("global stores have no column {column}")))
+    }
+
+    /// Moves readers to the disk if the rows do not fit into memory.
+    fn spill(&self) {
+        let in_memory = self.columns.iter().map(GlobalRows::memory_bytes);
+        if in_memory.sum::<usize>() <= self.memory_bytes_max {
+            return;
+        }
+        let Some(disk) = &self.disk else { return };
+        let Some(reads) = disk.reads() else { return };
+        for (column, rows) in self.columns.iter().enumerate() {
+            let on_disk = Place::Disk(OnDisk {
+                column,
+                reads: Arc::clone(&reads),
+                snapshots: disk.snapshots(),
+            });
+            let mut place = rows.change();
+            // They are freed once readers can go on.
+            let freed = std::mem::replace(&mut *place, on_disk);
+            drop(place);
+            drop(freed);
+        }
+    }
+}
+
+impl Backend for GlobalBackend {
+    fn get(&self, column: usize, key: &[u8], into: &mut Vec<u8>) -> Result<bool> {
+        into.clear();
+        self.rows(column)?.get(key, |row| {
+            into.extend_from_slice(row.unwrap_or_default());
+            row.is_some()
+        })
+    }
+
+    fn scan(
+        &self,
+        column: usize,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<Box<dyn Scan>> {
+        self.rows(column)?.scan(from, to, direction)
+    }
+
+    fn snapshots(&self) -> Arc<dyn Snapshots> {
+        Arc::new(NoSnapshots)
+    }
+
+    fn prefers_sorted(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.prefers_sorted())
+    }
+
+    fn write(&mut self, batch: &Rows) -> Result<()> {
+        if let Some(disk) = &mut self.disk {
+            disk.write(batch)?;
+        }
+        let mut changes = batch.changes().peekable();
+        while let Some(&(column, _)) = changes.peek() {
+            let mut place = self.rows(column)?.change();
+            // Readers see the changes of a run at once.
+            while let Some((_, change)) = changes.next_if(|(other, _)| *other == column) {
+                if let Place::Memory(memory) = &mut *place {
+                    memory.change(change);
+                }
+            }
+        }
+        self.spill();
+        Ok(())
+    }
+
+    fn ingest(&mut self, column: usize, rows: &SortedRows) -> Result<()> {
+        let mut batch = Rows::default();
+        for (key, row) in rows.iter() {
+            match row {
+                Some(row) => batch.put(column, key, row),
+                None => batch.delete(column, key),
+            }
+        }
+        self.write(&batch)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.disk.as_mut().map_or(Ok(()), |disk| disk.flush())
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.is_damaged())
+    }
+}
+
+/// Queries read [`GlobalRows`], since these rows belong to no commit.
+struct NoSnapshots;
+
+impl Snapshots for NoSnapshots {
+    fn snapshot(&self) -> Result<Box<dyn Backend>> {
+        Err(Error::internal("a snapshot of global stores was asked for"))
+    }
+}
