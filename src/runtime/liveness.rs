@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::status::Stuck;
+use super::snapshot::Stuck;
 use crate::base::{ErrorKind, TaskId};
 use crate::log::Heartbeat;
 use crate::task::{Place, Task, TaskSpec};

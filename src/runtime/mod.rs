@@ -35,6 +35,7 @@ mod opening;
 mod queries;
 mod replay;
 mod settings;
+mod snapshot;
 mod status;
 mod stop_signal;
 mod watch;
@@ -51,11 +52,12 @@ pub use hooks::{Hooks, NoHooks, Point};
 pub(crate) use inline::Inline;
 #[cfg(feature = "admin")]
 pub(crate) use layout::instances_topic;
-pub use opening::{RestoringTask, WaitingTask};
 pub use queries::{Queries, View};
 pub use replay::{Replay, StoreSum};
 pub use settings::{DeletedUnread, Guarantee, Settings, StateBackend};
-pub use status::{LogOutage, Snapshot, State, Stuck, TaskSnapshot, WorkerSnapshot};
+pub use snapshot::{
+    LogOutage, RestoringTask, Snapshot, State, Stuck, TaskSnapshot, WaitingTask, WorkerSnapshot,
+};
 pub use stop_signal::StopSignal;
 pub(crate) use worker::Turn;
 

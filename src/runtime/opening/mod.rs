@@ -29,10 +29,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(super) use job::{Job, Ready};
-pub use progress::{RestoringTask, WaitingTask};
 pub(super) use queue::RestoreQueue;
 pub(super) use restorer::{Restorer, run};
 
+use super::snapshot::{RestoringTask, WaitingTask};
 use super::worker::Shared;
 use crate::base::{Error, ErrorKind, Result, TaskId};
 use job::Ticket;

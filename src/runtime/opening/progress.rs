@@ -1,40 +1,4 @@
-//! What a snapshot says of tasks that are not running yet.
-
-use crate::base::TaskId;
-
-/// A task that is being opened and restored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestoringTask {
-    /// Its name.
-    pub task: TaskId,
-    /// The worker that will run it.
-    pub worker: String,
-    /// How long it has been opening, in milliseconds before now.
-    pub for_ms: u64,
-    /// Changelog records that are done, counted by their offsets.
-    pub records: u64,
-    /// How many there are in all; 0 until the log has answered.
-    pub records_total: u64,
-    /// How long the rest will take at the current pace, in milliseconds; `None` until that is known.
-    pub left_ms: Option<u64>,
-}
-
-/// A task that could not be opened and will be retried. The worker's other tasks continue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaitingTask {
-    /// Its name.
-    pub task: TaskId,
-    /// The worker that will run it.
-    pub worker: String,
-    /// When it was first tried, in milliseconds before now.
-    pub for_ms: u64,
-    /// How often it was tried.
-    pub tries: u32,
-    /// When it is tried next, in milliseconds from now.
-    pub next_try_in_ms: u64,
-    /// Why the last attempt failed, and what to do.
-    pub error: String,
-}
+//! How long a restore still takes.
 
 /// How long the rest takes if `done` took `taken_ms`.
 pub(super) fn left_ms(taken_ms: u64, done: u64, total: u64) -> Option<u64> {
