@@ -2,7 +2,8 @@
 
 use super::change::{Present, compare};
 use super::layout::{Layout, LayoutPlan};
-use super::moves::{self, Notes, Record};
+use super::moves;
+use super::record::{Notes, Record, recorded};
 use super::{ApplicationBuilder, OrphanFate, Settings, TopologyChange};
 use crate::base::{Error, ErrorKind, Result};
 use crate::log::Log;
@@ -33,7 +34,7 @@ impl ApplicationBuilder {
     pub fn compare(&self) -> Result<TopologyChange> {
         let log = self.log.as_deref().ok_or_else(no_log)?;
         let plan = Layout::plan(&self.topology, &self.id, log, &self.settings)?;
-        let record = moves::recorded(log, &self.id)?;
+        let record = recorded(log, &self.id)?;
         let record = record.as_ref();
         let (mut change, _) = against(&plan, record, log, &self.settings, None)?;
         let mut there = Vec::new();
@@ -71,7 +72,7 @@ pub(super) fn lay_out(
     instance: Option<&str>,
 ) -> Result<(Layout, TopologyChange)> {
     let mut plan = Layout::plan(topology, application, log, settings)?;
-    let record = moves::recorded(log, application)?;
+    let record = recorded(log, application)?;
     let record = record.as_ref();
     let (change, notes) = against(&plan, record, log, settings, instance)?;
     change.check_orphans()?;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::moves::{Notes, Wanted, record_topic};
-use super::{Settings, StateBackend};
+use super::own_topics::{is_own, record_topic, task_changelog};
+use super::record::{Notes, Wanted};
+use super::settings::{Settings, StateBackend};
 use crate::base::{Error, Result, TaskId, TopicPartition};
 use crate::log::{Cleanup, Log, TaskPlan, TopicSpec};
 use crate::state::{ChangelogKeeps, StoreSpec};
@@ -276,16 +277,9 @@ fn check_changelogs(stores: &[StoreSpec]) -> Result<()> {
 
 /// The topics that records may name: all but the application's own.
 fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
-    let own = format!("{application}-");
-    let is_own = |name: &str| {
-        let ends = ["-changelog", "-repartition"];
-        name == record_topic(application)
-            || name == instances_topic(application)
-            || name.starts_with(&own) && ends.iter().any(|end| name.ends_with(end))
-    };
     let mut topics = BTreeMap::new();
     for name in log.topic_names()? {
-        if !is_own(&name)
+        if !is_own(application, &name)
             && let Some(topic) = log.topic(&name)?
         {
             let known = DynamicTopic {
@@ -296,15 +290,6 @@ fn named_topics(log: &dyn Log, application: &str) -> Result<DynamicTopics> {
         }
     }
     Ok(DynamicTopics::Known(Arc::new(topics)))
-}
-
-/// The topic that says which instance has which task. No name of a store or repartition makes one of its topics this.
-pub(crate) fn instances_topic(application: &str) -> String {
-    format!("{application}-instances")
-}
-
-pub(super) fn task_changelog(application: &str, subtopology: &str) -> String {
-    format!("{application}-{subtopology}-task-changelog")
 }
 
 fn dead_letters(

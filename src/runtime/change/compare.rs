@@ -7,8 +7,9 @@ use super::{MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned,
 use crate::base::{ErrorKind, Result};
 use crate::log::{Log, TopicSpec};
 use crate::runtime::contents::{RowCount, live_rows, unread};
-use crate::runtime::layout::task_changelog;
-use crate::runtime::moves::{Notes, Plan, Record, Wanted};
+use crate::runtime::moves::Plan;
+use crate::runtime::own_topics::task_changelog;
+use crate::runtime::record::{Notes, Record, Wanted};
 use crate::state::StoreSpec;
 use crate::task::TimeOf;
 use crate::topology::{Topology, store_text};

@@ -25,10 +25,7 @@
 //!   expelled one may have a commit in flight: step 3 asks for the group's offsets first, and what it reads
 //!   afterwards includes everything that those offsets cover.
 
-mod homes;
 mod plan;
-mod record;
-mod scan;
 mod settling;
 mod unread;
 
@@ -36,14 +33,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub(super) use homes::{Homes, Wanted, record_topic};
 pub(super) use plan::Plan;
-pub(super) use record::{Notes, Record};
 
-use self::scan::Scan;
 use self::settling::{Settling, Step};
+use super::record::{Homes, Record, Wanted};
 use super::worker::Shared;
-use crate::base::{Result, TopicPartition};
+use crate::base::Result;
 use crate::log::Log;
 
 /// How far an instance has got.
@@ -135,21 +130,6 @@ impl Moves {
             *stage = Stage::New;
         }
     }
-}
-
-/// What the record says; `None` if there is none.
-///
-/// # Errors
-/// `Corrupt` for a record that cannot be read; those of the log.
-pub(super) fn recorded(log: &dyn Log, application: &str) -> Result<Option<Record>> {
-    let topic = record_topic(application);
-    if log.topic(&topic)?.is_none() {
-        return Ok(None);
-    }
-    let partition = TopicPartition::new(topic.as_str(), 0);
-    let mut found = Scan::begin(log, vec![partition.clone()])?.finish(log)?;
-    let rows = found.remove(&partition).unwrap_or_default();
-    Record::read(&rows, &topic).map(Some)
 }
 
 /// Refuses a topology whose times could not move, or that would leave unread records in repartition topics, before

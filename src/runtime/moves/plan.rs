@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::homes::{Homes, Wanted, record_topic};
-use super::scan::Contents;
 use crate::base::{Error, Result};
 use crate::log::Log;
-use crate::runtime::layout::task_changelog;
+use crate::runtime::own_topics::{record_topic, task_changelog};
+use crate::runtime::record::{Homes, Wanted};
+use crate::runtime::scan::Contents;
 use crate::task::{OF_TASKS, TimeOf};
 
 /// From the task changelog of one sub-topology to that of another.

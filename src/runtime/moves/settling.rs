@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::homes::{Homes, record_topic};
 use super::plan::Plan;
-use super::record::{Changes, Notes, Record};
-use super::scan::{Contents, Scan, Scanned};
 use crate::base::{Error, ErrorKind, Result, TopicPartition};
 use crate::log::{BatchesBuilder, Commit, CommitError, Log, Records, Writer};
 use crate::runtime::hooks::Point;
-use crate::runtime::layout::task_changelog;
+use crate::runtime::own_topics::{record_topic, task_changelog};
+use crate::runtime::record::{Changes, Homes, Notes, Record};
+use crate::runtime::scan::{Contents, Scan, Scanned};
 use crate::runtime::worker::Shared;
 use crate::state::TASK_TIME;
 use crate::task::TimeOf;

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use super::homes::{Homes, Wanted};
 use crate::base::{Error, Result, TopicPartition};
 use crate::log::{Isolation, Log};
 use crate::runtime::contents::{self, RowCount};
+use crate::runtime::record::{Homes, Wanted};
 use crate::task::TimeOf;
 
 /// Refuses a topology in which a store reads other repartition topics than before while these hold unread records.

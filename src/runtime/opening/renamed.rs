@@ -11,7 +11,7 @@
 //! After a crash between the two the directory has no times; they are read again under either name.
 
 use crate::base::{ErrorKind, Result, TaskId};
-use crate::runtime::moves::Homes;
+use crate::runtime::record::Homes;
 use crate::runtime::worker::Shared;
 use crate::state::{Backend, RocksBackend, StateDirectory, TaskDirectory, forget_moved};
 use crate::task::TaskSpec;

@@ -1,4 +1,5 @@
-//! Everything the record says: where times are, what was left behind, and which topologies have run.
+//! The record of what an application has had, in the compacted topic `<application>-topology`: where times are, what
+//! was left behind, and which topologies have run.
 //!
 //! | key | value, after the version |
 //! |---|---|
@@ -9,11 +10,17 @@
 //! The last two are for comparing a topology with what ran before
 //! ([ADR 0034](../../../docs/adr/0034-state-is-not-left-in-silence.md)).
 
+mod homes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::homes::{Homes, SEPARATOR, VERSION};
-use super::scan::Contents;
-use crate::base::{Error, Result};
+pub(super) use homes::{Homes, Wanted};
+
+use self::homes::{SEPARATOR, VERSION};
+use super::own_topics::record_topic;
+use super::scan::{Contents, Scan};
+use crate::base::{Error, Result, TopicPartition};
+use crate::log::Log;
 use crate::task::TimeOf;
 
 /// Precedes the name of something that was left behind.
@@ -23,13 +30,13 @@ const TOPOLOGY: &str = "topology";
 
 /// What the rows of the topic say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::runtime) struct Record {
+pub(super) struct Record {
     /// Where times are.
-    pub(in crate::runtime) homes: Homes,
+    pub(super) homes: Homes,
     /// What topologies have knowingly left behind, and when, in milliseconds by the wall clock.
-    pub(in crate::runtime) left: BTreeMap<TimeOf, i64>,
+    pub(super) left: BTreeMap<TimeOf, i64>,
     /// The topologies that have run, each identified by a hash of what it keeps.
-    pub(in crate::runtime) topologies: BTreeSet<String>,
+    pub(super) topologies: BTreeSet<String>,
 }
 
 impl Record {
@@ -75,15 +82,30 @@ impl Record {
     }
 }
 
+/// What the record says; `None` if there is none.
+///
+/// # Errors
+/// `Corrupt` for a record that cannot be read; those of the log.
+pub(super) fn recorded(log: &dyn Log, application: &str) -> Result<Option<Record>> {
+    let topic = record_topic(application);
+    if log.topic(&topic)?.is_none() {
+        return Ok(None);
+    }
+    let partition = TopicPartition::new(topic.as_str(), 0);
+    let mut found = Scan::begin(log, vec![partition.clone()])?.finish(log)?;
+    let rows = found.remove(&partition).unwrap_or_default();
+    Record::read(&rows, &topic).map(Some)
+}
+
 /// What a start adds to the record, apart from where times are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::runtime) struct Notes {
+pub(super) struct Notes {
     /// The topology, identified by a hash of what it keeps.
-    pub(in crate::runtime) topology: String,
+    pub(super) topology: String,
     /// What it leaves behind.
-    pub(in crate::runtime) leaves: BTreeSet<TimeOf>,
+    pub(super) leaves: BTreeSet<TimeOf>,
     /// What it uses: no note may say of this that it was left.
-    pub(in crate::runtime) uses: BTreeSet<TimeOf>,
+    pub(super) uses: BTreeSet<TimeOf>,
 }
 
 /// Keys of rows with their values; a key without a value is deleted.

@@ -10,17 +10,12 @@ pub(super) const VERSION: u8 = 1;
 /// Separates the names of sub-topologies, which do not contain it.
 pub(super) const SEPARATOR: &str = "/";
 
-/// The name of the topic with the record.
-pub(in crate::runtime) fn record_topic(application: &str) -> String {
-    format!("{application}-topology")
-}
-
 /// What a topology keeps times of, and the sub-topology whose task changelog has them.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Wanted {
     pub(in crate::runtime) homes: BTreeMap<TimeOf, String>,
     /// The number of tasks of each sub-topology that has a task changelog.
-    pub(super) tasks: BTreeMap<String, u32>,
+    pub(in crate::runtime) tasks: BTreeMap<String, u32>,
 }
 
 impl Wanted {
@@ -61,7 +56,7 @@ pub(in crate::runtime) struct Homes(pub(in crate::runtime) BTreeMap<TimeOf, Vec<
 
 impl Homes {
     /// A row of the topic: its key and its value.
-    pub(super) fn row(of: &TimeOf, names: &[String]) -> (Vec<u8>, Vec<u8>) {
+    pub(in crate::runtime) fn row(of: &TimeOf, names: &[String]) -> (Vec<u8>, Vec<u8>) {
         let names = names.join(SEPARATOR);
         (
             of.to_string().into_bytes(),
@@ -93,7 +88,7 @@ impl Homes {
     }
 
     /// All sub-topologies of one owner, with this one in front.
-    pub(super) fn with(&self, of: &TimeOf, home: &str) -> Vec<String> {
+    pub(in crate::runtime) fn with(&self, of: &TimeOf, home: &str) -> Vec<String> {
         let known = self.0.get(of).into_iter().flatten();
         let others = known.filter(|name| *name != home).cloned();
         [home.to_owned()].into_iter().chain(others).collect()
