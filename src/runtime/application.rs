@@ -18,7 +18,6 @@ use super::hooks::{Hooks, NoHooks};
 use super::liveness::Liveness;
 use super::moves::Moves;
 use super::opening::run as restore;
-use super::queries::CommittedTasks;
 use super::status::Status;
 use super::stop_signal::Signal;
 use super::watch::watch;
@@ -163,7 +162,7 @@ impl ApplicationBuilder {
             drain_asked: AtomicU64::new(0),
             draining: AtomicU64::new(0),
             opened: Mutex::default(),
-            committed: CommittedTasks::default(),
+            committed: Arc::default(),
             moves: Moves::default(),
             restores: Arc::default(),
             settings,

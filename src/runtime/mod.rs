@@ -19,6 +19,7 @@
 mod application;
 mod change;
 mod commit;
+mod committed_tasks;
 mod comparing;
 mod contents;
 mod drain;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::committed_tasks::Registered;
 use super::figures::Written;
 use super::hooks::{Hooks, Point};
 use super::layout::CLOCK_INTERVAL_MS;
 use super::opening::Ready;
-use super::queries::Registered;
 use super::worker::Shared;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{CommittedOffset, Log};
@@ -114,7 +114,7 @@ impl OpenTask {
         let idle_timeouts_ms = spec.inputs.iter().map(idle).collect();
         let now_ms = shared.env.monotonic_ms();
         Ok(Self {
-            registered: Registered::new(shared, spec, &task.state, ready.inputs.clone()),
+            registered: Registered::new(&shared.committed, spec, &task.state, ready.inputs.clone()),
             task,
             _directory: ready.directory,
             changelogs: ready.changelogs,

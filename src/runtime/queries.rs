@@ -1,8 +1,7 @@
 //! What tasks have committed, for readers on any thread.
 //!
 //! ```text
-//!  worker:   open task --register--> CommittedTasks <--positions-- apply (commit is definite)      close: gone
-//!  reader:   Queries::view --> a snapshot of each task's backend --> View: its rows as of one commit
+//!  CommittedTasks <-- Queries::view --> a snapshot of each task's backend --> View: its rows as of one commit
 //! ```
 //!
 //! A backend holds only committed rows, and receives those of a commit in one write. So a snapshot of it is the
@@ -11,99 +10,19 @@
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::committed_tasks::CommittedTask;
 use super::worker::Shared;
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
-use crate::state::{Backend, Snapshots, StoreSpec, StoredState, TaskState};
+use crate::state::{Backend, StoreSpec, StoredState, TaskState};
 use crate::task::TaskSpec;
 
 /// How often `view_at` checks the positions it waits for.
 const LOOK: Duration = Duration::from_millis(2);
 /// The memory that the stores of one task in a view may use for rows that were read, in bytes.
 const CACHE_BYTES: usize = 64 << 10;
-
-/// The tasks that are open in this process.
-#[derive(Default)]
-pub(super) struct CommittedTasks(Mutex<BTreeMap<TaskId, Arc<CommittedTask>>>);
-
-/// The committed rows of an open task, and the input positions that they include.
-struct CommittedTask {
-    spec: Arc<TaskSpec>,
-    snapshots: Arc<dyn Snapshots>,
-    positions: Mutex<Vec<(TopicPartition, Offset)>>,
-}
-
-impl CommittedTasks {
-    fn open(&self) -> MutexGuard<'_, BTreeMap<TaskId, Arc<CommittedTask>>> {
-        lock(&self.0)
-    }
-
-    /// The committed input positions of all open tasks.
-    fn positions(&self) -> Vec<(TopicPartition, Offset)> {
-        let open = self.open();
-        let tasks = open.values();
-        tasks
-            .flat_map(|task| lock(&task.positions).clone())
-            .collect()
-    }
-}
-
-/// Keeps a task listed as open; dropped before its rows are closed.
-pub(super) struct Registered {
-    shared: Arc<Shared>,
-    id: TaskId,
-    task: Arc<CommittedTask>,
-}
-
-impl Registered {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        spec: &Arc<TaskSpec>,
-        state: &TaskState,
-        positions: Vec<(TopicPartition, Offset)>,
-    ) -> Self {
-        let task = Arc::new(CommittedTask {
-            spec: Arc::clone(spec),
-            snapshots: state.snapshots(),
-            positions: Mutex::new(positions),
-        });
-        let id = state.task().clone();
-        let mut open = shared.committed.open();
-        open.insert(id.clone(), Arc::clone(&task));
-        drop(open);
-        Self {
-            shared: Arc::clone(shared),
-            id,
-            task,
-        }
-    }
-
-    /// Publishes the input positions, once the rows of the commit are in the backend.
-    pub(super) fn set_positions(&self, offsets: &[Offset]) {
-        let mut positions = lock(&self.task.positions);
-        for ((_, position), offset) in positions.iter_mut().zip(offsets) {
-            *position = *offset;
-        }
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let mut open = self.shared.committed.open();
-        // If the task has moved to another worker of this process, the entry is that one's by now.
-        if let Some(task) = open.get(&self.id)
-            && Arc::ptr_eq(task, &self.task)
-        {
-            open.remove(&self.id);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Reads the stores of a running application from any thread: what its tasks in this process have committed. A
 /// clone reads the same. [`Application::queries`](super::Application::queries) returns it.
@@ -125,14 +44,7 @@ impl Queries {
     /// # Errors
     /// Those of the disk.
     pub fn view(&self) -> Result<View> {
-        let tasks: Vec<_> = {
-            let open = self.shared.committed.open();
-            let tasks = open.iter();
-            tasks
-                .map(|(id, task)| (id.clone(), Arc::clone(task)))
-                .collect()
-        };
-        self.view_of_tasks(tasks)
+        self.view_of_tasks(self.shared.committed.all())
     }
 
     /// Like [`Queries::view`], but of one task, without touching the others. Every key is looked up in this task,
@@ -142,7 +54,7 @@ impl Queries {
     /// # Errors
     /// `Unavailable` if the task is not open in this process; those of the disk.
     pub fn view_of(&self, task: &TaskId) -> Result<View> {
-        let open = self.shared.committed.open().get(task).map(Arc::clone);
+        let open = self.shared.committed.get(task);
         let mut view = self.view_of_tasks(open.map(|open| (task.clone(), open)))?;
         if !view.tasks.contains_key(task) {
             return Err(not_here(task));
@@ -158,7 +70,7 @@ impl Queries {
         let mut seen = BTreeMap::new();
         for (id, task) in tasks {
             // Read before the rows, which may then be newer than this says but never older.
-            let positions = lock(&task.positions).clone();
+            let positions = task.positions();
             let snapshot = match task.snapshots.snapshot() {
                 // It was closed in the meantime.
                 Err(error) if error.kind() == ErrorKind::Closed => continue,
@@ -181,13 +93,13 @@ impl Queries {
 
     /// The tasks that are open in this process.
     pub fn tasks(&self) -> Vec<TaskId> {
-        self.shared.committed.open().keys().cloned().collect()
+        self.shared.committed.ids()
     }
 
     /// The committed input positions of a task, without making a view; `None` if it is not open in this process.
     pub fn positions_of(&self, task: &TaskId) -> Option<Vec<(TopicPartition, Offset)>> {
-        let open = self.shared.committed.open();
-        open.get(task).map(|task| lock(&task.positions).clone())
+        let open = self.shared.committed.get(task);
+        open.map(|task| task.positions())
     }
 
     /// What a store is, wherever its tasks run.

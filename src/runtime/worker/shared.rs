@@ -8,13 +8,13 @@ use crate::base::{Env, TaskId};
 use crate::disk::Budget;
 use crate::log::Log;
 use crate::runtime::Settings;
+use crate::runtime::committed_tasks::CommittedTasks;
 use crate::runtime::handle::About;
 use crate::runtime::hooks::Hooks;
 use crate::runtime::layout::Layout;
 use crate::runtime::liveness::Liveness;
 use crate::runtime::moves::Moves;
 use crate::runtime::opening::RestoreQueue;
-use crate::runtime::queries::CommittedTasks;
 use crate::runtime::status::Status;
 use crate::state::StateDirectory;
 
@@ -43,7 +43,7 @@ pub(in crate::runtime) struct Shared {
     /// Tasks that were opened since the start.
     pub(in crate::runtime) opened: Mutex<BTreeSet<TaskId>>,
     /// Those that are open, for readers of their rows.
-    pub(in crate::runtime) committed: CommittedTasks,
+    pub(in crate::runtime) committed: Arc<CommittedTasks>,
     /// Whether times are in the task changelogs where the topology expects them.
     pub(in crate::runtime) moves: Moves,
     /// Tasks waiting to be opened and restored.
