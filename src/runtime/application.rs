@@ -3,26 +3,28 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
 use futures::stream::{self, Stream, StreamExt};
 
+use super::about::About;
 use super::comparing::{lay_out, no_log};
+use super::context::Context;
 use super::drain::Drain;
 use super::globals::Filling;
-use super::handle::About;
+use super::handle::Handle;
 use super::hooks::{Hooks, NoHooks};
-use super::liveness::Liveness;
-use super::moves::Moves;
-use super::opening::run as restore;
-use super::status::Status;
-use super::stop_signal::Signal;
+use super::opening::{Restorer, run as restore};
+use super::queries::Queries;
+use super::settings::{Settings, StateBackend};
+use super::shared::Shared;
+use super::shutdown::{GIVE_UP_MS, Shutdown};
+use super::snapshot::{Snapshot, State};
+use super::stop_signal::{Signal, StopSignal};
 use super::watch::watch;
-use super::worker::{Ends, Shared, Worker, join};
-use super::{Handle, Queries, Settings, Snapshot, State, StateBackend, StopSignal};
+use super::worker::{Ends, Worker, join};
 use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
 use crate::disk::Budget;
 use crate::log::Log;
@@ -31,9 +33,6 @@ use crate::topology::Topology;
 
 /// How often a waiting handle checks its workers.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long the workers of an application that has failed or was dropped wait for a log that does not
-/// answer, in milliseconds.
-const GIVE_UP_MS: u64 = 30_000;
 /// How quickly a signal is noticed.
 const LISTEN: Duration = Duration::from_millis(50);
 
@@ -112,6 +111,7 @@ impl ApplicationBuilder {
         self
     }
 
+    /// Checks the parts and compares the topology with the log, then creates the internal topics. Starts nothing.
     pub(super) fn prepare(self) -> Result<Shared> {
         let log = self.log.ok_or_else(no_log)?;
         if self.settings.workers == 0 {
@@ -146,27 +146,17 @@ impl ApplicationBuilder {
             change,
             ..About::of(&self.topology, &self.id)
         };
-        Ok(Shared {
+        let context = Context {
             layout,
             log,
             directory,
             budget: Budget::new(settings.disk_bytes()).for_databases(databases),
             env: self.env,
             hooks: self.hooks,
-            status: Arc::new(Status::new(settings.workers)),
-            about: Arc::new(about),
-            liveness: Liveness::default(),
-            stop: AtomicBool::new(false),
-            leaves: AtomicBool::new(false),
-            give_up_at_ms: AtomicU64::new(u64::MAX),
-            drain_asked: AtomicU64::new(0),
-            draining: AtomicU64::new(0),
-            opened: Mutex::default(),
-            committed: Arc::default(),
-            moves: Moves::default(),
-            restores: Arc::default(),
+            shutdown: Shutdown::default(),
             settings,
-        })
+        };
+        Ok(Shared::new(context, about))
     }
 
     /// Creates the internal topics and starts the workers.
@@ -176,8 +166,8 @@ impl ApplicationBuilder {
     /// `Unavailable` if another process has the directory. The message names the remedy.
     pub fn start(self) -> Result<Application> {
         let shared = Arc::new(self.prepare()?);
-        let instance = shared.directory.as_ref().map_or_else(
-            || format!("{:016x}", shared.env.random_u64()),
+        let instance = shared.context.directory.as_ref().map_or_else(
+            || format!("{:016x}", shared.context.env.random_u64()),
             |directory| directory.instance().to_owned(),
         );
         let mut application = Application {
@@ -192,9 +182,9 @@ impl ApplicationBuilder {
         }
         // All members join before any of them works, so that the first assignment is the last.
         let mut joined = Vec::new();
-        for number in 0..shared.settings.workers {
+        for number in 0..shared.context.settings.workers {
             let name = format!("{instance}-{number}");
-            let membership = join(&shared, &name)?;
+            let membership = join(&shared.context, &name)?;
             let heartbeat = membership.heartbeat();
             shared.liveness.keep(&name, Some(heartbeat));
             joined.push((name, membership));
@@ -202,12 +192,17 @@ impl ApplicationBuilder {
         application.beside.push(keep_alive(&shared)?);
         application.beside.push(watch_inputs(&shared)?);
         let threads = shared
+            .context
             .settings
             .restore_threads
-            .min(shared.layout.specs.len());
+            .min(shared.context.layout.specs.len());
         for _ in 0..threads {
-            let shared = shared.clone();
-            application.own("marea-restorer", Box::new(move || restore(&shared)))?;
+            let restorer = Restorer::new(&shared.context, &shared.moves);
+            let queue = Arc::clone(&shared.restores);
+            application.own(
+                "marea-restorer",
+                Box::new(move || restore(restorer, &queue)),
+            )?;
         }
         for (name, membership) in joined {
             let shared = shared.clone();
@@ -226,7 +221,7 @@ impl ApplicationBuilder {
                 if let Err(error) = &outcome {
                     tracing::error!(worker = %name, %error, "worker failed");
                     // A failure stops all workers: the others commit what they have.
-                    shared.stop(shared.env.monotonic_ms() + GIVE_UP_MS);
+                    shared.context.stop_soon();
                 }
                 shared.liveness.keep(&name, None);
                 shared.status.worker_ended(outcome);
@@ -284,7 +279,7 @@ impl Application {
     /// # Errors
     /// As [`Application::close`].
     pub fn leave(&mut self, deadline: Duration) -> Result<()> {
-        self.shared.leaves.store(true, Ordering::Release);
+        self.shared.context.shutdown.leave();
         self.close(deadline)
     }
 
@@ -298,7 +293,10 @@ impl Application {
     /// still be running.
     pub fn close(&mut self, deadline: Duration) -> Result<()> {
         self.shared.status.enter(State::Stopping);
-        self.shared.stop(self.until_ms(deadline));
+        self.shared
+            .context
+            .shutdown
+            .request(self.until_ms(deadline));
         self.wait_for(self.until_ms(deadline), "the workers to stop", || {
             self.shared.status.running() == 0
         })?;
@@ -313,10 +311,10 @@ impl Application {
     pub fn wait(&self, deadline: Duration) -> Result<bool> {
         let until_ms = self.until_ms(deadline);
         while self.shared.status.running() > 0 {
-            if self.shared.env.monotonic_ms() >= until_ms {
+            if self.shared.context.env.monotonic_ms() >= until_ms {
                 return Ok(false);
             }
-            self.shared.env.sleep(LOOK);
+            self.shared.context.env.sleep(LOOK);
         }
         self.shared.status.error().map_or(Ok(true), Err)
     }
@@ -412,7 +410,7 @@ impl Application {
         }
         self.shared.status.enter(State::Stopping);
         let closing = Duration::from_millis(GIVE_UP_MS);
-        self.shared.stop(self.until_ms(closing));
+        self.shared.context.shutdown.request(self.until_ms(closing));
         // Workers give up by themselves; one that is stuck in a closure of the user must not block this.
         let Ok(ended) = tokio::time::timeout(closing, self.ended()).await else {
             let message = format!("waited {GIVE_UP_MS} ms for the workers to stop");
@@ -423,8 +421,8 @@ impl Application {
 
     /// Starts a thread; if that fails, everything stops.
     fn own(&mut self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<()> {
-        let thread = self.shared.env.spawn(name, body).inspect_err(|_| {
-            self.shared.stop(self.until_ms(LOOK));
+        let thread = self.shared.context.env.spawn(name, body).inspect_err(|_| {
+            self.shared.context.shutdown.request(self.until_ms(LOOK));
         })?;
         self.threads.push(thread);
         Ok(())
@@ -432,20 +430,24 @@ impl Application {
 
     fn until_ms(&self, deadline: Duration) -> u64 {
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        self.shared.env.monotonic_ms().saturating_add(deadline_ms)
+        self.shared
+            .context
+            .env
+            .monotonic_ms()
+            .saturating_add(deadline_ms)
     }
 
     fn wait_for(&self, until_ms: u64, what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
-        let since_ms = self.shared.env.monotonic_ms();
+        let since_ms = self.shared.context.env.monotonic_ms();
         while !done() {
             if let Some(error) = self.shared.status.error() {
                 return Err(error);
             }
-            if self.shared.env.monotonic_ms() >= until_ms {
+            if self.shared.context.env.monotonic_ms() >= until_ms {
                 let message = format!("waited {} ms for {what}", until_ms - since_ms);
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
-            self.shared.env.sleep(LOOK);
+            self.shared.context.env.sleep(LOOK);
         }
         Ok(())
     }
@@ -463,14 +465,14 @@ impl Application {
 
 /// Starts the thread that sends the heartbeats of an application's members.
 fn keep_alive(shared: &Arc<Shared>) -> Result<Thread> {
-    let env = shared.env.clone();
+    let env = shared.context.env.clone();
     let shared = shared.clone();
     let body = move || {
         while shared
             .liveness
-            .pause_beating(shared.settings.session_timeout_ms)
+            .pause_beating(shared.context.settings.session_timeout_ms)
         {
-            for worker in shared.liveness.beat(shared.env.monotonic_ms()) {
+            for worker in shared.liveness.beat(shared.context.env.monotonic_ms()) {
                 shared.status.expelled(&worker);
             }
         }
@@ -480,7 +482,7 @@ fn keep_alive(shared: &Arc<Shared>) -> Result<Thread> {
 
 /// Starts the thread that checks whether the input topics have changed.
 fn watch_inputs(shared: &Arc<Shared>) -> Result<Thread> {
-    let env = shared.env.clone();
+    let env = shared.context.env.clone();
     let shared = shared.clone();
     env.spawn("marea-watch", Box::new(move || watch(&shared)))
 }
@@ -488,8 +490,7 @@ fn watch_inputs(shared: &Arc<Shared>) -> Result<Thread> {
 /// An application that is dropped is stopped; it commits what it has, but a failure is not reported.
 impl Drop for Application {
     fn drop(&mut self) {
-        self.shared
-            .stop(self.shared.env.monotonic_ms() + GIVE_UP_MS);
+        self.shared.context.stop_soon();
         self.join();
     }
 }

@@ -7,10 +7,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::State;
 use super::commit::ENDED;
 use super::layout::{Layout, inputs};
-use super::worker::Shared;
+use super::shared::Shared;
+use super::snapshot::State;
 use crate::base::Result;
 use crate::log::{Isolation, Log};
 
@@ -47,7 +47,7 @@ impl Drain {
             return false;
         }
         shared.draining.store(number, Ordering::Release);
-        let now_ms = shared.env.monotonic_ms();
+        let now_ms = shared.context.env.monotonic_ms();
         let tasks = shared.status.tasks();
         if !known || shared.status.is_opening() || !tasks.values().all(|ended| *ended) {
             return false;
@@ -58,10 +58,11 @@ impl Drain {
             return false;
         }
         self.asked_at_ms = now_ms;
-        let ended = has_ended(&shared.layout, &*shared.log).unwrap_or_else(|error| {
-            tracing::debug!(%error, "asking whether the other instances have ended");
-            false
-        });
+        let ended =
+            has_ended(&shared.context.layout, &*shared.context.log).unwrap_or_else(|error| {
+                tracing::debug!(%error, "asking whether the other instances have ended");
+                false
+            });
         if ended {
             shared.draining.store(0, Ordering::Release);
         }

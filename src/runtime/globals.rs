@@ -2,15 +2,15 @@
 //! topics from the start. No task begins before it has reached what was their end at the start.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::worker::Shared;
+use super::context::Context;
+use super::layout::inputs;
+use super::settings::StateBackend;
+use super::shared::Shared;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread};
 use crate::log::{Isolation, Reader};
-use crate::runtime::StateBackend;
-use crate::runtime::layout::inputs;
 #[cfg(feature = "rocksdb")]
 use crate::state::RocksBackend;
 use crate::state::{GlobalBackend, GlobalRows, Identity, TaskState};
@@ -22,9 +22,6 @@ const WAIT: Duration = Duration::from_millis(50);
 const FETCH_BYTES: usize = 1 << 20;
 /// Rows that the filling thread keeps for itself, in bytes.
 const CACHE_BYTES: usize = 256 << 10;
-/// How long workers wait for the log before they give up after the application has failed, in
-/// milliseconds.
-const GIVE_UP_MS: u64 = 30_000;
 
 /// A thread that fills the global stores, and where it reports that it has reached the end, or has
 /// failed.
@@ -39,7 +36,7 @@ impl Filling {
     /// # Errors
     /// `Unavailable` if the system provides no thread.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Option<Self>> {
-        let Some(spec) = shared.layout.global.clone() else {
+        let Some(spec) = shared.context.layout.global.clone() else {
             return Ok(None);
         };
         let (says, filled) = channel();
@@ -48,11 +45,11 @@ impl Filling {
             if let Err(error) = fill(&own, spec, &says) {
                 tracing::error!(%error, "the global stores cannot be filled");
                 own.status.fail(&error);
-                own.stop(own.env.monotonic_ms() + GIVE_UP_MS);
+                own.context.stop_soon();
                 let _ = says.send(Err(error));
             }
         });
-        let thread = shared.env.spawn("marea-global", body)?;
+        let thread = shared.context.env.spawn("marea-global", body)?;
         Ok(Some(Self { thread, filled }))
     }
 
@@ -68,17 +65,24 @@ impl Filling {
 
 /// Fills the stores until the application stops.
 fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Result<()> {
-    let Shared { log, env, .. } = shared;
+    let Context {
+        layout,
+        log,
+        settings,
+        env,
+        shutdown,
+        ..
+    } = &*shared.context;
     let places = inputs(&spec);
     let id = TaskId::new("global", 0);
     let identity = Identity {
-        application: shared.layout.application.clone(),
+        application: layout.application.clone(),
         log_incarnation: log.incarnation(),
     };
-    let backend = Box::new(backend(shared, &spec)?);
+    let backend = Box::new(backend(&shared.context, &spec)?);
     let state = TaskState::open(&id, &spec.stores, backend, &identity)?;
     state.set_cache_bytes(CACHE_BYTES);
-    let mut task = Task::new(id, spec, state, shared.settings.policies)?;
+    let mut task = Task::new(id, spec, state, settings.policies)?;
     let mut starts = Vec::with_capacity(places.len());
     for place in &places {
         let start = log.start_offset(place)?;
@@ -86,10 +90,10 @@ fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Resu
         starts.push((place.clone(), start));
     }
     let ends = log.end_offsets(&places, Isolation::ReadCommitted)?;
-    let mut reader = log.reader(shared.settings.restore_part_bytes())?;
+    let mut reader = log.reader(settings.restore_part_bytes())?;
     reader.assign(&starts)?;
     let mut is_filled = false;
-    while !shared.stop.load(Ordering::Acquire) {
+    while !shutdown.is_requested() {
         let has_come = |reader: &dyn Reader| {
             let mut places = places.iter().zip(&ends);
             places.all(|(place, end)| reader.position(place).unwrap_or(0) >= *end)
@@ -112,28 +116,28 @@ fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Resu
 
 /// Where the rows of the global stores are: in memory, or in a directory that is emptied first, since they are
 /// filled anew at each start.
-fn backend(shared: &Shared, spec: &TaskSpec) -> Result<GlobalBackend> {
-    let rows = shared.layout.globals.of(&spec.stores)?;
-    match shared.settings.state_backend {
+fn backend(context: &Context, spec: &TaskSpec) -> Result<GlobalBackend> {
+    let rows = context.layout.globals.of(&spec.stores)?;
+    match context.settings.state_backend {
         StateBackend::Memory => Ok(GlobalBackend::in_memory(rows)),
-        StateBackend::RocksDb => on_disk(shared, spec, rows),
+        StateBackend::RocksDb => on_disk(context, spec, rows),
     }
 }
 
 /// The application has refused this at its start.
 #[cfg(not(feature = "rocksdb"))]
-fn on_disk(_: &Shared, _: &TaskSpec, _: Vec<GlobalRows>) -> Result<GlobalBackend> {
+fn on_disk(_: &Context, _: &TaskSpec, _: Vec<GlobalRows>) -> Result<GlobalBackend> {
     Err(Error::internal("state in RocksDB is not in this build"))
 }
 
 #[cfg(feature = "rocksdb")]
-fn on_disk(shared: &Shared, spec: &TaskSpec, rows: Vec<GlobalRows>) -> Result<GlobalBackend> {
-    let directory = shared.directory.as_ref().ok_or_else(|| {
+fn on_disk(context: &Context, spec: &TaskSpec, rows: Vec<GlobalRows>) -> Result<GlobalBackend> {
+    let directory = context.directory.as_ref().ok_or_else(|| {
         Error::invalid("state in RocksDB needs a directory; set `state_directory`")
     })?;
     let path = directory.empty_global()?;
-    let disk = RocksBackend::open(&path, &spec.stores, &shared.budget)?;
-    let limit = shared.settings.globals_bytes();
+    let disk = RocksBackend::open(&path, &spec.stores, &context.budget)?;
+    let limit = context.settings.globals_bytes();
     Ok(GlobalBackend::on_disk(rows, Box::new(disk), limit))
 }
 
@@ -149,8 +153,8 @@ fn step(reader: &mut dyn Reader, task: &mut Task, shared: &Shared) -> Result<()>
     match fetched.is_empty() {
         true => Ok(()),
         false => {
-            let filled = task.fill(shared.env.wall_ms());
-            let bytes = shared.layout.globals.memory_bytes();
+            let filled = task.fill(shared.context.env.wall_ms());
+            let bytes = shared.context.layout.globals.memory_bytes();
             shared.status.report_globals(*task.drops(), bytes as u64);
             filled
         }

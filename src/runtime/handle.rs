@@ -3,55 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use super::about::About;
+use super::queries::Queries;
+use super::shared::Shared;
+use super::snapshot::Snapshot;
 use super::status::Status;
-use super::worker::Shared;
-use super::{Guarantee, Queries, Snapshot, TopologyChange};
 use crate::base::{Env, Error, ErrorKind, Result};
 use crate::log::Log;
-use crate::topology::Topology;
-
-/// The properties of an application that do not change while it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
-    /// The application's id.
-    pub application: String,
-    /// What a crash may leave behind.
-    pub guarantee: Guarantee,
-    /// Number of its worker threads.
-    pub workers: usize,
-    /// The number of its tasks, over all instances.
-    pub tasks: usize,
-    /// The memory limit in bytes, including the log's.
-    pub memory_bytes: usize,
-    /// The topic of its dead letters.
-    pub dead_letter_topic: Option<String>,
-    /// The topology as formatted by [`Topology::describe`].
-    pub topology_text: String,
-    /// The same as formatted by [`Topology::describe_json`].
-    pub topology_json: String,
-    /// The same as formatted by [`Topology::describe_dot`].
-    pub topology_dot: String,
-    /// What the start found on the log: what it kept, added, moved and left behind.
-    pub change: TopologyChange,
-}
-
-impl About {
-    /// With the descriptions of a topology, and the rest empty.
-    pub(super) fn of(topology: &Topology, application: &str) -> Self {
-        Self {
-            application: application.to_owned(),
-            guarantee: Guarantee::default(),
-            workers: 0,
-            tasks: 0,
-            memory_bytes: 0,
-            dead_letter_topic: None,
-            topology_text: topology.describe(),
-            topology_json: topology.describe_json(),
-            topology_dot: topology.describe_dot(),
-            change: TopologyChange::default(),
-        }
-    }
-}
 
 /// A view of a running application, from [`Application::handle`](super::Application::handle). Cheap to
 /// clone, and usable on any thread.
@@ -71,7 +29,7 @@ impl Handle {
         Self {
             status: Arc::clone(&shared.status),
             about: Arc::clone(&shared.about),
-            env: Arc::clone(&shared.env),
+            env: Arc::clone(&shared.context.env),
             shared: Arc::downgrade(shared),
         }
     }
@@ -84,8 +42,8 @@ impl Handle {
         let mut snapshot = self.status.snapshot(now_ms, stuck.unwrap_or_default());
         snapshot.memory.limit_bytes = self.about.memory_bytes as u64;
         if let Some(shared) = shared {
-            snapshot.memory.log_bytes = shared.log.memory_bytes() as u64;
-            snapshot.memory.disk_bytes = Some(shared.budget.used_bytes() as u64);
+            snapshot.memory.log_bytes = shared.context.log.memory_bytes() as u64;
+            snapshot.memory.disk_bytes = Some(shared.context.budget.used_bytes() as u64);
         }
         snapshot
     }
@@ -105,7 +63,7 @@ impl Handle {
     /// # Errors
     /// `Closed` once the application is gone.
     pub fn log(&self) -> Result<Arc<dyn Log>> {
-        self.shared().map(|shared| Arc::clone(&shared.log))
+        self.shared().map(|shared| Arc::clone(&shared.context.log))
     }
 
     /// Reads of its stores. Unlike the handle they keep alive what they read from: hold them only for a query.

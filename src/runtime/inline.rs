@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use super::ApplicationBuilder;
 use super::drain::Drain;
-use super::worker::{Ends, Shared, Turn, Worker, join};
-use super::{ApplicationBuilder, Snapshot};
+use super::shared::Shared;
+use super::snapshot::Snapshot;
+use super::worker::{Ends, Turn, Worker, join};
 use crate::base::{Error, Result};
 
 /// The workers of one instance of an application, each called turn by turn.
@@ -23,16 +25,16 @@ impl ApplicationBuilder {
     /// As [`ApplicationBuilder::start`].
     pub(crate) fn inline(self, instance: &str) -> Result<Inline> {
         let shared = Arc::new(self.prepare()?);
-        if shared.layout.global.is_some() {
+        if shared.context.layout.global.is_some() {
             return Err(Error::invalid(
                 "a simulation has no thread that fills global stores; use `Driver` or an application",
             ));
         }
         let mut workers = Vec::new();
-        for number in 0..shared.settings.workers {
+        for number in 0..shared.context.settings.workers {
             let name = format!("{instance}-{number}");
-            let ends = Ends::open(&shared, &name)?;
-            let membership = join(&shared, &name)?;
+            let ends = Ends::open(&shared.context, &name)?;
+            let membership = join(&shared.context, &name)?;
             workers.push(Worker::new(Arc::clone(&shared), name, membership, ends));
         }
         Ok(Inline {
@@ -57,7 +59,7 @@ impl Inline {
 
     /// What the liveness thread does continuously.
     pub(crate) fn beat(&self) {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.shared.context.env.monotonic_ms();
         for worker in self.shared.liveness.beat(now_ms) {
             self.shared.status.expelled(&worker);
         }
@@ -73,12 +75,12 @@ impl Inline {
 
     /// Tells the workers to stop; the return value of its turn says when a worker has ended.
     pub(crate) fn stop(&self) {
-        self.shared.stop(u64::MAX);
+        self.shared.context.shutdown.request(u64::MAX);
     }
 
     /// A snapshot of its current state.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.shared.context.env.monotonic_ms();
         let stuck = self.shared.liveness.stuck(now_ms);
         self.shared.status.snapshot(now_ms, stuck)
     }

@@ -12,9 +12,6 @@ use crate::state::{ChangelogKeeps, StoreSpec};
 use crate::task::{DynamicTopic, DynamicTopics, GlobalStores, NodeId, TaskSpec};
 use crate::topology::{Idle, Partitions, SubTopology, TopicLimits, Topology};
 
-/// The minimum interval at which a task sends a clock alone to a partition, in milliseconds.
-pub(super) const CLOCK_INTERVAL_MS: i64 = 1_000;
-
 /// Tasks and topics, decided once at start.
 #[derive(Debug)]
 pub(super) struct Layout {

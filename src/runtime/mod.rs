@@ -13,45 +13,63 @@
 //!
 //! Other threads read what tasks have committed (`queries`).
 //!
+//! A file uses those above it in the list below, which is also the order in which to read them: what every part
+//! reads (`context`), what it reports (`status`), how tasks are opened (`opening`), the worker that runs them, and
+//! the application that starts workers.
+//!
 //! A worker that ends is never ignored: its failure stops the application, and the state, the error and
 //! the exit code report it. The runtime uses the log only through its traits.
 
-mod application;
-mod change;
-mod commit;
-mod committed_tasks;
-mod comparing;
-mod contents;
-mod drain;
-mod figures;
-mod globals;
-mod handle;
-mod hooks;
-mod inline;
-mod layout;
-mod liveness;
-mod moves;
-mod open_task;
-mod opening;
-mod own_topics;
-mod queries;
-mod record;
-mod replay;
-mod scan;
+// What everything reads.
 mod settings;
+mod hooks;
+mod shutdown;
+mod own_topics;
+mod scan;
+mod record;
+mod layout;
+mod context;
+
+// What is reported.
+mod figures;
 mod snapshot;
 mod status;
-mod stop_signal;
-mod watch;
+mod liveness;
+
+// How tasks come to a worker.
+mod contents;
+mod moves;
+mod change;
+mod committed_tasks;
+mod opening;
+
+// What a worker does with them.
+mod open_task;
+mod commit;
+mod about;
+mod shared;
 mod worker;
 
+// What the user holds.
+mod drain;
+mod globals;
+mod watch;
+mod stop_signal;
+mod queries;
+mod handle;
+mod replay;
+mod inline;
+mod application;
+mod comparing;
+
+pub use about::About;
 pub use application::{Application, ApplicationBuilder};
 pub use change::{
     MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned, TopologyChange,
 };
 pub use contents::RowCount;
 pub use figures::{InputSnapshot, Latencies, MemorySnapshot, StoreSnapshot, WorkerMemory};
-pub use handle::{About, Handle};
+pub use handle::Handle;
 pub use hooks::{Hooks, NoHooks, Point};
 pub(crate) use inline::Inline;
 #[cfg(feature = "admin")]

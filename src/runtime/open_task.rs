@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::committed_tasks::Registered;
+use super::committed_tasks::{CommittedTasks, Registered};
+use super::context::Context;
 use super::figures::Written;
 use super::hooks::{Hooks, Point};
-use super::layout::CLOCK_INTERVAL_MS;
 use super::opening::Ready;
-use super::worker::Shared;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{CommittedOffset, Log};
 use crate::state::{StoreFigures, TaskDirectory};
 use crate::task::{HeldBack, InputSpec, Task};
+
+/// The minimum interval at which a task sends a clock alone to a partition, in milliseconds.
+const CLOCK_INTERVAL_MS: i64 = 1_000;
 
 /// Moves a task's inputs to their committed offsets, or to the start of what is there.
 ///
@@ -87,14 +89,25 @@ impl OpenTask {
     ///
     /// # Errors
     /// Errors of the topology, with the task's name.
-    pub(super) fn of(shared: &Arc<Shared>, id: &TaskId, ready: Ready) -> Result<Self> {
-        Self::wire(shared, id, ready).map_err(|error| error.context(format!("task {id}")))
+    pub(super) fn of(
+        context: &Context,
+        committed: &Arc<CommittedTasks>,
+        id: &TaskId,
+        ready: Ready,
+    ) -> Result<Self> {
+        Self::wire(context, committed, id, ready)
+            .map_err(|error| error.context(format!("task {id}")))
     }
 
-    fn wire(shared: &Arc<Shared>, id: &TaskId, ready: Ready) -> Result<Self> {
-        let Shared {
+    fn wire(
+        context: &Context,
+        committed: &Arc<CommittedTasks>,
+        id: &TaskId,
+        ready: Ready,
+    ) -> Result<Self> {
+        let Context {
             layout, settings, ..
-        } = &**shared;
+        } = context;
         let spec = layout.spec(id)?;
         let state = ready.stored.into_state();
         let cache_bytes = settings.cache_bytes(layout.specs.len(), layout.global.is_some());
@@ -105,22 +118,22 @@ impl OpenTask {
         }
         task.set_timestamp_ahead_max_ms(settings.timestamp_ahead_max_ms);
         task.effects().set_clock_interval_ms(CLOCK_INTERVAL_MS);
-        let committed: Vec<Offset> = ready.inputs.iter().map(|(_, offset)| *offset).collect();
+        let positions: Vec<Offset> = ready.inputs.iter().map(|(_, offset)| *offset).collect();
         let idle = |input: &InputSpec| {
             let declared = layout.idle_timeouts_ms.get(&input.source).copied();
             let timeout_ms = declared.unwrap_or(settings.idle_timeout_ms);
             timeout_ms.filter(|_| input.origins.is_none())
         };
         let idle_timeouts_ms = spec.inputs.iter().map(idle).collect();
-        let now_ms = shared.env.monotonic_ms();
+        let now_ms = context.env.monotonic_ms();
         Ok(Self {
-            registered: Registered::new(&shared.committed, spec, &task.state, ready.inputs.clone()),
+            registered: Registered::new(committed, spec, &task.state, ready.inputs.clone()),
             task,
             _directory: ready.directory,
             changelogs: ready.changelogs,
             resumed_at: ready.inputs,
-            committing: committed.clone(),
-            committed,
+            committing: positions.clone(),
+            committed: positions,
             restored: ready.restored,
             sealed: false,
             staged: false,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::committed_tasks::CommittedTask;
-use super::worker::Shared;
+use super::shared::Shared;
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::state::{Backend, StoreSpec, StoredState, TaskState};
 use crate::task::TaskSpec;
@@ -122,7 +122,7 @@ impl Queries {
         positions: &[(TopicPartition, Offset)],
         patience: Duration,
     ) -> Result<View> {
-        let env = &self.shared.env;
+        let env = &self.shared.context.env;
         let begun_ms = env.monotonic_ms();
         loop {
             // A view per check would, with rows in memory, cost a copy at each commit in the meantime.
@@ -165,7 +165,7 @@ fn first_behind<'a>(
 impl fmt::Debug for Queries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Queries")
-            .field(&self.shared.layout.application)
+            .field(&self.shared.context.layout.application)
             .finish()
     }
 }
@@ -265,7 +265,7 @@ impl View {
 }
 
 fn find_store<'a>(shared: &'a Shared, name: &str) -> Result<ViewedStore<'a>> {
-    let specs = &shared.layout.specs;
+    let specs = &shared.context.layout.specs;
     let found = specs.iter().find_map(|(task, spec)| {
         let mut stores = spec.stores.iter();
         Some((task, stores.find(|store| store.name == name)?))
@@ -290,7 +290,8 @@ fn find_store<'a>(shared: &'a Shared, name: &str) -> Result<ViewedStore<'a>> {
         subtopology: &task.subtopology,
         partitions: partitions as u32,
         #[cfg(feature = "admin")]
-        changelog: (spec.is_restored()).then(|| spec.changelog_topic(&shared.layout.application)),
+        changelog: (spec.is_restored())
+            .then(|| spec.changelog_topic(&shared.context.layout.application)),
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ApplicationBuilder;
 use super::opening::{Job, Restorer};
-use super::worker::Shared;
+use super::shared::Shared;
 use crate::base::{Result, TaskId};
 
 /// A store of a task: the number of its rows, and their checksum.
@@ -51,14 +51,15 @@ impl ApplicationBuilder {
         let shared = self.prepare()?;
         let (before, _) = sums(&shared)?;
         between(&before);
-        if let Some(directory) = &shared.directory {
-            for task in shared.layout.specs.keys() {
+        let context = &shared.context;
+        if let Some(directory) = &context.directory {
+            for task in context.layout.specs.keys() {
                 directory.remove_task(task)?;
             }
         }
-        let started_ns = shared.env.monotonic_ns();
+        let started_ns = context.env.monotonic_ns();
         let (after, records) = sums(&shared)?;
-        let elapsed = Duration::from_nanos(shared.env.monotonic_ns() - started_ns);
+        let elapsed = Duration::from_nanos(context.env.monotonic_ns() - started_ns);
         Ok(Replay {
             before,
             after,
@@ -69,11 +70,11 @@ impl ApplicationBuilder {
 }
 
 fn sums(shared: &Shared) -> Result<(Vec<StoreSum>, u64)> {
-    let mut restorer = Restorer::default();
+    let mut restorer = Restorer::new(&shared.context, &shared.moves);
     let mut sums = Vec::new();
     let mut records = 0;
-    for task in shared.layout.specs.keys() {
-        let ready = restorer.finish(Job::new(task.clone(), false), shared);
+    for task in shared.context.layout.specs.keys() {
+        let ready = restorer.finish(Job::new(task.clone(), false));
         let ready = ready.map_err(|error| error.context(format!("task {task}")))?;
         records += ready.restored;
         let mut state = ready.stored.into_state();

@@ -7,20 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::worker::Shared;
+use super::context::Context;
+use super::shared::Shared;
 use crate::base::{Error, ErrorKind, Result};
 
 /// How often the topics are checked.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long workers wait for the log before they give up after the application has failed, in
-/// milliseconds.
-const GIVE_UP_MS: u64 = 30_000;
-
 /// Checks until the application ends. A topic that changed fails it.
 pub(super) fn watch(shared: &Shared) {
-    let expected = counts(shared);
+    let expected = counts(&shared.context);
     while shared.liveness.pause(LOOK) {
-        match compare(shared, &expected) {
+        match compare(&shared.context, &expected) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::debug!(%error, "looking at the input topics again");
@@ -28,7 +25,7 @@ pub(super) fn watch(shared: &Shared) {
             Err(error) => {
                 tracing::error!(%error, "the application's input has changed");
                 shared.status.fail(&error);
-                shared.stop(shared.env.monotonic_ms() + GIVE_UP_MS);
+                shared.context.stop_soon();
                 return;
             }
         }
@@ -36,9 +33,9 @@ pub(super) fn watch(shared: &Shared) {
 }
 
 /// How many partitions of each of the user's topics are read.
-fn counts(shared: &Shared) -> BTreeMap<&str, u32> {
-    let inputs = shared.layout.specs.values().flat_map(|spec| &spec.inputs);
-    let of_user = inputs.filter(|input| !shared.layout.is_repartition(&input.topic));
+fn counts(context: &Context) -> BTreeMap<&str, u32> {
+    let inputs = context.layout.specs.values().flat_map(|spec| &spec.inputs);
+    let of_user = inputs.filter(|input| !context.layout.is_repartition(&input.topic));
     let partitions: BTreeSet<(&str, u32)> = of_user
         .map(|input| (&*input.topic, input.partition))
         .collect();
@@ -49,10 +46,10 @@ fn counts(shared: &Shared) -> BTreeMap<&str, u32> {
     counts
 }
 
-fn compare(shared: &Shared, expected: &BTreeMap<&str, u32>) -> Result<()> {
+fn compare(context: &Context, expected: &BTreeMap<&str, u32>) -> Result<()> {
     for (topic, expected) in expected {
-        let found = shared.log.topic(topic)?;
-        let application = &shared.layout.application;
+        let found = context.log.topic(topic)?;
+        let application = &context.layout.application;
         match found {
             Some(found) if found.partitions == *expected => {}
             Some(found) => {

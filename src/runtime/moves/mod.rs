@@ -36,8 +36,8 @@ use std::time::Duration;
 pub(super) use plan::Plan;
 
 use self::settling::{Settling, Step};
+use super::context::Context;
 use super::record::{Homes, Record, Wanted};
-use super::worker::Shared;
 use crate::base::Result;
 use crate::log::Log;
 
@@ -72,31 +72,31 @@ impl Moves {
     /// # Errors
     /// `Invalid` for what cannot move, `Corrupt` for a record that cannot be read; `Unavailable` for temporary
     /// failures, for instance if another instance is doing the same: then it starts over.
-    pub(super) fn step(&self, shared: &Shared, wait: Duration) -> Result<Moved> {
+    pub(super) fn step(&self, context: &Context, wait: Duration) -> Result<Moved> {
         let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Stage::Settled(_) = &*stage {
             return Ok(Moved::Done);
         }
-        if !shared.layout.keeps_record {
+        if !context.layout.keeps_record {
             *stage = Stage::Settled(Arc::default());
             return Ok(Moved::Done);
         }
-        if shared.stop.load(Ordering::Acquire) {
+        if context.shutdown.is_requested() {
             return Ok(Moved::Waits);
         }
         // After a failure it stays new.
         let mut settling = match std::mem::take(&mut *stage) {
             Stage::Working(settling) => settling,
             Stage::New | Stage::Settled(_) => {
-                let notes = &shared.layout.notes;
+                let notes = &context.layout.notes;
                 let notes = match self.is_noted.load(Ordering::Acquire) {
                     true => notes.later(),
                     false => notes.clone(),
                 };
-                Box::new(Settling::begin(shared, notes)?)
+                Box::new(Settling::begin(context, notes)?)
             }
         };
-        let (next, moved) = match settling.step(shared, wait)? {
+        let (next, moved) = match settling.step(context, wait)? {
             Step::Done(homes) => {
                 self.is_noted.store(true, Ordering::Release);
                 (Stage::Settled(Arc::new(homes)), Moved::Done)

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::plan::Plan;
 use crate::base::{Error, ErrorKind, Result, TopicPartition};
 use crate::log::{BatchesBuilder, Commit, CommitError, Log, Records, Writer};
+use crate::runtime::context::Context;
 use crate::runtime::hooks::Point;
 use crate::runtime::own_topics::{record_topic, task_changelog};
 use crate::runtime::record::{Changes, Homes, Notes, Record};
 use crate::runtime::scan::{Contents, Scan, Scanned};
-use crate::runtime::worker::Shared;
 use crate::state::TASK_TIME;
 use crate::task::TimeOf;
 
@@ -45,12 +45,12 @@ pub(super) enum Step {
 
 impl Settling {
     /// Step 1.
-    pub(super) fn begin(shared: &Shared, noted: Notes) -> Result<Self> {
-        let topic = record_topic(&shared.layout.application);
+    pub(super) fn begin(context: &Context, noted: Notes) -> Result<Self> {
+        let topic = record_topic(&context.layout.application);
         // Named like the topic, as no worker's writer is. Two that open it at once may fence each other.
-        let writer = shared.log.writer(&topic, WRITER_BYTES).map_err(later)?;
+        let writer = context.log.writer(&topic, WRITER_BYTES).map_err(later)?;
         let record = TopicPartition::new(topic, 0);
-        let stage = Stage::Record(Scan::begin(&*shared.log, vec![record.clone()])?);
+        let stage = Stage::Record(Scan::begin(&*context.log, vec![record.clone()])?);
         Ok(Self {
             record,
             writer,
@@ -62,19 +62,19 @@ impl Settling {
         })
     }
 
-    pub(super) fn step(&mut self, shared: &Shared, wait: Duration) -> Result<Step> {
+    pub(super) fn step(&mut self, context: &Context, wait: Duration) -> Result<Step> {
         let scan = match &mut self.stage {
             Stage::Record(scan) | Stage::Times(scan) => scan,
-            Stage::Asked => return self.poll(shared, wait),
+            Stage::Asked => return self.poll(context, wait),
         };
-        match scan.step(&*shared.log, wait)? {
+        match scan.step(&*context.log, wait)? {
             Scanned::More => return Ok(Step::More),
             Scanned::Waits => return Ok(Step::Waits),
             Scanned::All => {}
         }
         match std::mem::replace(&mut self.stage, Stage::Asked) {
-            Stage::Record(scan) => self.compare(scan.found(), shared),
-            Stage::Times(scan) => self.ask(&scan.found(), shared),
+            Stage::Record(scan) => self.compare(scan.found(), context),
+            Stage::Times(scan) => self.ask(&scan.found(), context),
             Stage::Asked => Ok(Step::More),
         }
     }
@@ -83,18 +83,18 @@ impl Settling {
     fn compare(
         &mut self,
         mut found: BTreeMap<TopicPartition, Contents>,
-        shared: &Shared,
+        context: &Context,
     ) -> Result<Step> {
         let rows = found.remove(&self.record).unwrap_or_default();
         self.recorded = Record::read(&rows, &self.record.topic)?;
-        let wanted = &shared.layout.wanted;
+        let wanted = &context.layout.wanted;
         self.plan = Plan::between(&self.recorded.homes, wanted);
-        let wall_ms = shared.env.wall_ms();
+        let wall_ms = context.env.wall_ms();
         self.notes = self.noted.changes(&self.recorded, wall_ms);
         if self.plan.is_empty() && self.notes.is_empty() {
             return Ok(Step::Done(std::mem::take(&mut self.recorded.homes)));
         }
-        let (application, log) = (&shared.layout.application, &*shared.log);
+        let (application, log) = (&context.layout.application, &*context.log);
         self.plan.check(log, application, wanted)?;
         let mut changelogs = Vec::new();
         for part in self.plan.parts() {
@@ -133,8 +133,12 @@ impl Settling {
     }
 
     /// Step 4.
-    fn ask(&mut self, found: &BTreeMap<TopicPartition, Contents>, shared: &Shared) -> Result<Step> {
-        let application = &shared.layout.application;
+    fn ask(
+        &mut self,
+        found: &BTreeMap<TopicPartition, Contents>,
+        context: &Context,
+    ) -> Result<Step> {
+        let application = &context.layout.application;
         let mut commit = Commit::default();
         let mut builder = BatchesBuilder::default();
         let partitions = found.keys().map(|place| place.partition).max();
@@ -147,7 +151,7 @@ impl Settling {
                 (part, times.unwrap_or_default())
             });
             let held = held.collect();
-            for (part, times) in &self.plan.moves(&shared.layout.wanted, &held) {
+            for (part, times) in &self.plan.moves(&context.layout.wanted, &held) {
                 let task_time_ms = task_time_ms(times, held.get(part.as_str()));
                 for (name, time) in times {
                     builder.push(Some(name), time.as_deref(), task_time_ms, &[]);
@@ -157,7 +161,7 @@ impl Settling {
                 commit.appends.extend(appends);
             }
         }
-        let wall_ms = shared.env.wall_ms();
+        let wall_ms = context.env.wall_ms();
         for (of, names) in &self.plan.rows {
             let (key, value) = Homes::row(of, names);
             builder.push(Some(&key), Some(&value), wall_ms, &[]);
@@ -168,7 +172,7 @@ impl Settling {
         let batches = builder.seal().into_iter();
         let appends = batches.map(|batch| (self.record.clone(), batch));
         commit.appends.extend(appends);
-        shared.hooks.reached(Point::BeforeMove);
+        context.hooks.reached(Point::BeforeMove);
         match self.writer.submit(commit) {
             // It stays in flight.
             Ok(()) | Err(CommitError::Unknown(_)) => {}
@@ -179,13 +183,13 @@ impl Settling {
     }
 
     /// Waits until the commit is definite.
-    fn poll(&mut self, shared: &Shared, wait: Duration) -> Result<Step> {
+    fn poll(&mut self, context: &Context, wait: Duration) -> Result<Step> {
         match self.writer.poll(wait) {
             Ok(None) | Err(CommitError::Unknown(_)) => return Ok(Step::Waits),
             Ok(Some(_)) => {}
             Err(error) => return Err(again(error)),
         }
-        shared.hooks.reached(Point::Moved);
+        context.hooks.reached(Point::Moved);
         for (of, way) in &self.plan.moved {
             tracing::info!(%of, from = %way.from, to = %way.to, "times moved to another task changelog");
         }

@@ -5,8 +5,9 @@ use super::renamed::take_over;
 #[cfg(feature = "rocksdb")]
 use crate::base::ErrorKind;
 use crate::base::{Error, Result, TaskId};
-use crate::runtime::StateBackend;
-use crate::runtime::worker::Shared;
+use crate::runtime::context::Context;
+use crate::runtime::moves::Moves;
+use crate::runtime::settings::StateBackend;
 #[cfg(feature = "rocksdb")]
 use crate::state::RocksBackend;
 use crate::state::{Backend, MemoryBackend, TaskDirectory};
@@ -14,21 +15,23 @@ use crate::task::TaskSpec;
 
 /// The rows of a task, and their directory.
 pub(super) fn backend(
-    shared: &Shared,
+    context: &Context,
+    moves: &Moves,
     task: &TaskId,
     spec: &TaskSpec,
     fresh: bool,
 ) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
-    if shared.settings.state_backend == StateBackend::Memory || !spec.is_stateful() {
+    if context.settings.state_backend == StateBackend::Memory || !spec.is_stateful() {
         return Ok((None, Box::new(MemoryBackend::new())));
     }
-    on_disk(shared, task, spec, fresh)
+    on_disk(context, moves, task, spec, fresh)
 }
 
 /// The application has refused this at its start.
 #[cfg(not(feature = "rocksdb"))]
 fn on_disk(
-    _: &Shared,
+    _: &Context,
+    _: &Moves,
     _: &TaskId,
     _: &TaskSpec,
     _: bool,
@@ -38,26 +41,27 @@ fn on_disk(
 
 #[cfg(feature = "rocksdb")]
 fn on_disk(
-    shared: &Shared,
+    context: &Context,
+    moves: &Moves,
     task: &TaskId,
     spec: &TaskSpec,
     fresh: bool,
 ) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
-    let directory = shared.directory.as_ref().ok_or_else(|| {
+    let directory = context.directory.as_ref().ok_or_else(|| {
         Error::invalid("state in RocksDB needs a directory; set `state_directory`")
     })?;
     // Rows without a changelog are not abandoned.
     let rebuildable = spec.is_rebuildable();
     let claimed = directory.claim(task, fresh && rebuildable)?;
     if !claimed.path().exists()
-        && let Some(homes) = shared.moves.homes()
+        && let Some(homes) = moves.homes()
     {
-        take_over(shared, directory, (task, &claimed), spec, &homes)?;
+        take_over(context, directory, (task, &claimed), spec, &homes)?;
     }
     if rebuildable && claimed.is_damaged() {
         directory.empty(&claimed)?;
     }
-    let open = || RocksBackend::open(claimed.path(), &spec.stores, &shared.budget);
+    let open = || RocksBackend::open(claimed.path(), &spec.stores, &context.budget);
     let backend = match open() {
         Err(error) if error.kind() == ErrorKind::Corrupt && rebuildable => {
             tracing::warn!(%task, %error, "the task's rows are damaged; rebuilding them from the changelogs");

@@ -16,26 +16,29 @@
 //! A failure affects only its task: a temporary one (`Unavailable`) is retried at growing intervals, and the
 //! snapshot says which tasks wait, since when and why. Any other error ends the worker.
 
-mod backend;
-mod job;
-mod progress;
-mod queue;
 #[cfg(feature = "rocksdb")]
 mod renamed;
+mod backend;
+mod ticket;
+mod kept_reader;
+mod restore;
+mod job;
+mod queue;
 mod restorer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-pub(super) use job::{Job, Ready};
+pub(super) use job::Job;
 pub(super) use queue::RestoreQueue;
 pub(super) use restorer::{Restorer, run};
+pub(super) use ticket::Ready;
 
+use self::ticket::Ticket;
+use super::context::Context;
+use super::moves::Moves;
 use super::snapshot::{RestoringTask, WaitingTask};
-use super::worker::Shared;
 use crate::base::{Error, ErrorKind, Result, TaskId};
-use job::Ticket;
 
 /// The first pause before a task is retried; it doubles up to the largest. In milliseconds.
 const AGAIN_MS: u64 = 50;
@@ -49,6 +52,7 @@ const TOGETHER_MS: u64 = 50;
 /// The tasks that a worker is about to get.
 pub(super) struct Openings {
     worker: String,
+    context: Arc<Context>,
     queue: Arc<RestoreQueue>,
     /// If no threads restore, the worker does.
     own: Option<Restorer>,
@@ -78,15 +82,21 @@ enum Stage {
 
 impl Openings {
     /// Those of the worker called `worker`, none yet.
-    pub(super) fn new(shared: &Shared, worker: &str) -> Self {
-        let inline = shared.settings.restore_threads == 0;
+    pub(super) fn new(
+        worker: &str,
+        context: &Arc<Context>,
+        moves: &Arc<Moves>,
+        queue: &Arc<RestoreQueue>,
+    ) -> Self {
+        let inline = context.settings.restore_threads == 0;
         Self {
             worker: worker.to_owned(),
+            context: Arc::clone(context),
             queue: match inline {
                 true => Arc::default(),
-                false => Arc::clone(&shared.restores),
+                false => Arc::clone(queue),
             },
-            own: inline.then(Restorer::default),
+            own: inline.then(|| Restorer::new(context, moves)),
             tasks: BTreeMap::new(),
             ready: Vec::new(),
             given_at_ms: 0,
@@ -105,8 +115,8 @@ impl Openings {
     }
 
     /// Begins to open a task.
-    pub(super) fn begin(&mut self, shared: &Shared, task: &TaskId) {
-        let since_ms = shared.env.monotonic_ms();
+    pub(super) fn begin(&mut self, task: &TaskId) {
+        let since_ms = self.context.env.monotonic_ms();
         let ticket = self.queue.push(Job::new(task.clone(), false));
         let opening = Opening {
             since_ms,
@@ -136,11 +146,11 @@ impl Openings {
     ///
     /// # Errors
     /// Permanent errors, with the task's name.
-    pub(super) fn poll(&mut self, shared: &Shared) -> Result<Vec<(TaskId, Box<Ready>)>> {
+    pub(super) fn poll(&mut self) -> Result<Vec<(TaskId, Box<Ready>)>> {
         if let Some(own) = &mut self.own {
-            own.step(shared, &self.queue, std::time::Duration::ZERO);
+            own.step(&self.queue, std::time::Duration::ZERO);
         }
-        let now_ms = shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let mut ready = Vec::new();
         for (task, opening) in &mut self.tasks {
             match &opening.stage {
@@ -170,10 +180,10 @@ impl Openings {
     }
 
     /// When to call [`Openings::poll`] next, by the monotonic clock; `None` if nothing is being opened.
-    pub(super) fn wake_ms(&self, shared: &Shared) -> Option<u64> {
+    pub(super) fn wake_ms(&self) -> Option<u64> {
         /// How soon a worker sees that a task is ready.
         const LOOK_MS: u64 = 5;
-        let now_ms = shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         if !self.ready.is_empty() {
             return Some(now_ms + LOOK_MS);
         }
@@ -199,11 +209,7 @@ impl Openings {
                         for_ms,
                         records,
                         records_total,
-                        left_ms: progress::left_ms(
-                            ticket.reading_ms(now_ms),
-                            records,
-                            records_total,
-                        ),
+                        left_ms: ticket.left_ms(now_ms),
                     });
                 }
                 Stage::Failed { error, next_ms } => waiting.push(WaitingTask {
@@ -230,7 +236,7 @@ impl Drop for Openings {
 impl Opening {
     fn cancel(&self) {
         if let Stage::Asked(ticket) = &self.stage {
-            ticket.cancelled.store(true, Ordering::Release);
+            ticket.cancel();
         }
     }
 

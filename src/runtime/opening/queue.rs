@@ -4,17 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::job::{Job, Ticket};
-
-/// The next job is the one with the least left to do, so that tasks with little state run while a large one is
-/// restored. Jobs that wait for the log come last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    pub(super) waits: bool,
-    pub(super) records_left: u64,
-    /// In order of arrival.
-    pub(super) number: u64,
-}
+use super::job::{Job, Rank};
+use super::ticket::Ticket;
 
 /// What restorers share.
 #[derive(Default)]

@@ -11,8 +11,8 @@
 //! After a crash between the two the directory has no times; they are read again under either name.
 
 use crate::base::{ErrorKind, Result, TaskId};
+use crate::runtime::context::Context;
 use crate::runtime::record::Homes;
-use crate::runtime::worker::Shared;
 use crate::state::{Backend, RocksBackend, StateDirectory, TaskDirectory, forget_moved};
 use crate::task::TaskSpec;
 
@@ -22,7 +22,7 @@ use crate::task::TaskSpec;
 /// # Errors
 /// Those of the disk. A damaged directory stays where it is: stores with changelogs are restored.
 pub(super) fn take_over(
-    shared: &Shared,
+    context: &Context,
     directory: &StateDirectory,
     (task, claimed): (&TaskId, &TaskDirectory),
     spec: &TaskSpec,
@@ -35,7 +35,7 @@ pub(super) fn take_over(
         .flat_map(|store| homes.before(&store.name));
     let before = before.map(|part| TaskId::new(part.as_str(), task.partition));
     let here = before
-        .filter(|old| !shared.layout.specs.contains_key(old) && directory.task_path(old).exists())
+        .filter(|old| !context.layout.specs.contains_key(old) && directory.task_path(old).exists())
         .filter(|old| !directory.is_damaged(old));
     let stores = |old: &TaskId| {
         let stores = spec.stores.iter();
@@ -49,7 +49,7 @@ pub(super) fn take_over(
     let path = directory.task_path(&old);
     let strange = |name: &str| !was_in(name, &old.subtopology);
     let forget = || {
-        let mut rows = RocksBackend::open(&path, &spec.stores, &shared.budget)?;
+        let mut rows = RocksBackend::open(&path, &spec.stores, &context.budget)?;
         forget_moved(&mut rows, &spec.stores, strange)?;
         rows.flush()
     };

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::reading::Reading;
-use super::{Phase, Shared, Worker};
+use super::{Phase, Worker};
 use crate::base::{ErrorKind, Offset, Result, TaskId, TopicPartition};
 use crate::log::{Assignment, JoinRequest, Membership};
+use crate::runtime::context::Context;
 use crate::runtime::open_task::OpenTask;
 
 impl Worker {
@@ -53,7 +54,7 @@ impl Worker {
             }
             for id in &revoked {
                 if let Some(mut open) = self.tasks.remove(id) {
-                    open.flush(&*self.shared.hooks)?;
+                    open.flush(&*self.context.hooks)?;
                     self.drops.add(open.task.drops());
                     tracing::info!(task = %id, worker = %self.name, "task closed");
                 }
@@ -64,7 +65,7 @@ impl Worker {
         self.release_but(&kept)?;
         for id in &assignment.tasks {
             if !self.tasks.contains_key(id) && !self.openings.contains(id) {
-                self.openings.begin(&self.shared, id);
+                self.openings.begin(id);
             }
         }
         self.assign_reader()?;
@@ -76,7 +77,7 @@ impl Worker {
     /// up, and those of an assignment that was superseded before it was processed. For the others, the
     /// group knows that they do not belong to this member.
     fn release_but(&mut self, kept: &BTreeSet<&TaskId>) -> Result<()> {
-        let tasks = self.shared.layout.specs.keys();
+        let tasks = self.context.layout.specs.keys();
         let others: Vec<TaskId> = tasks.filter(|task| !kept.contains(task)).cloned().collect();
         match others.is_empty() {
             true => Ok(()),
@@ -89,16 +90,16 @@ impl Worker {
         if self.openings.is_empty() && !self.openings.unread {
             return Ok(());
         }
-        let shared = self.shared.clone();
-        for (id, ready) in self.openings.poll(&shared)? {
-            let mut open = match OpenTask::of(&shared, &id, *ready) {
+        for (id, ready) in self.openings.poll()? {
+            let opened = OpenTask::of(&self.context, &self.shared.committed, &id, *ready);
+            let mut open = match opened {
                 Err(error)
                     if error.kind() == ErrorKind::Corrupt
-                        && shared.will_rebuild(&id)
+                        && self.context.will_rebuild(&id)
                         && self.may_rebuild(&id) =>
                 {
                     tracing::warn!(task = %id, %error, "the task's rows are damaged; rebuilding them from the changelogs");
-                    self.openings.begin(&shared, &id);
+                    self.openings.begin(&id);
                     continue;
                 }
                 opened => opened?,
@@ -107,7 +108,7 @@ impl Worker {
             open.task.set_reader(reading.and_then(Reading::sender));
             // A task that ended in the application's previous run may continue now. Within one run it
             // stays ended.
-            if shared.is_first_opening(&id) {
+            if self.shared.is_first_opening(&id) {
                 open.task.forget_ends();
             }
             tracing::info!(task = %id, worker = %self.name, restored = open.restored, "task opened");
@@ -125,7 +126,7 @@ impl Worker {
 
     /// Notes whether the worker has all tasks that the group gave it.
     fn settle(&mut self) {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         self.settled_at_ms = self.openings.is_empty().then_some(now_ms);
         self.report(true);
     }
@@ -163,13 +164,13 @@ impl Worker {
 }
 
 /// Joins the group. `name` is unique in it and stable across restarts.
-pub(in crate::runtime) fn join(shared: &Shared, name: &str) -> Result<Box<dyn Membership>> {
-    shared.log.join(JoinRequest {
-        group: shared.layout.application.clone(),
+pub(in crate::runtime) fn join(context: &Context, name: &str) -> Result<Box<dyn Membership>> {
+    context.log.join(JoinRequest {
+        group: context.layout.application.clone(),
         member: name.to_owned(),
-        tasks: shared.layout.plans(),
-        session_timeout_ms: shared.settings.session_timeout_ms,
-        max_poll_interval_ms: shared.settings.max_poll_interval_ms,
+        tasks: context.layout.plans(),
+        session_timeout_ms: context.settings.session_timeout_ms,
+        max_poll_interval_ms: context.settings.max_poll_interval_ms,
     })
 }
 

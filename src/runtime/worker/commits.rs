@@ -24,7 +24,7 @@ impl Worker {
 
     /// The limit. A commit is due at half of it: one half is in flight while the other fills.
     pub(super) fn uncommitted_limit(&self) -> usize {
-        let limit = self.ahead.room(self.shared.settings.uncommitted_bytes());
+        let limit = self.ahead.room(self.context.settings.uncommitted_bytes());
         match self.short_of_room {
             true => limit.min(SMALL_COMMIT_BYTES),
             false => limit,
@@ -35,7 +35,7 @@ impl Worker {
         if self.phase != Phase::Working {
             return Ok(());
         }
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let (bytes, limit) = (self.uncommitted_bytes(), self.uncommitted_limit());
         let ending = self
             .tasks
@@ -61,21 +61,21 @@ impl Worker {
     /// rows that change again until the commit is due are then written once. Where the log benefits from
     /// staging, outputs have already left memory.
     fn are_outputs_enough(&mut self, bytes: usize) -> bool {
-        let is_allowed = self.shared.settings.guarantee == Guarantee::AtLeastOnce;
+        let is_allowed = self.context.settings.guarantee == Guarantee::AtLeastOnce;
         is_allowed && self.writer.staging().is_none() && self.waiting_outputs() >= bytes / 2
     }
 
     fn ask_for_outputs(&mut self) -> Result<()> {
-        self.begun_at_ns = self.shared.env.monotonic_ns();
+        self.begun_at_ns = self.context.env.monotonic_ns();
         self.asked_at_ms = self.begun_at_ns / 1_000_000;
         let outputs = self.take_outputs();
         self.ahead.is_asked(size_of(&outputs));
         let asked = InFlight::of_outputs(
             outputs,
-            &self.shared.layout.application,
+            &self.context.layout.application,
             self.membership.token(),
             &mut *self.writer,
-            &*self.shared.hooks,
+            &*self.context.hooks,
         );
         self.is_asked(asked)
     }
@@ -94,7 +94,7 @@ impl Worker {
     /// When the next commit is due, by the monotonic clock. With a backlog, after the interval; results
     /// that no waiting input will change need not wait for it.
     pub(super) fn commit_due_ms(&mut self) -> u64 {
-        let settings = &self.shared.settings;
+        let settings = &self.context.settings;
         let interval_ms = settings.commit_interval_ms;
         let millis = |spacing: Duration| spacing.as_millis() as u64;
         let least_ms = settings.commit_spacing_ms;
@@ -112,20 +112,20 @@ impl Worker {
 
     fn ask(&mut self) -> Result<()> {
         let Self {
-            shared,
+            context,
             tasks,
             writer,
             membership,
             ahead,
             ..
         } = self;
-        self.begun_at_ns = shared.env.monotonic_ns();
+        self.begun_at_ns = context.env.monotonic_ns();
         self.committed_at_ms = self.begun_at_ns / 1_000_000;
         let all = self.committed_at_ms > self.refreshed_at_ms + REFRESH_MS;
         if all {
             self.refreshed_at_ms = self.committed_at_ms;
         }
-        let wall_ms = shared.env.wall_ms();
+        let wall_ms = context.env.wall_ms();
         for open in tasks.values_mut() {
             open.task.set_wall_ms(wall_ms);
         }
@@ -136,10 +136,10 @@ impl Worker {
         ahead.is_asked(sealed.bytes());
         let asked = InFlight::ask(
             sealed,
-            &shared.layout.application,
+            &context.layout.application,
             membership.token(),
             &mut **writer,
-            &*shared.hooks,
+            &*context.hooks,
         );
         self.asked_at_ms = self.committed_at_ms;
         self.is_asked(asked)
@@ -147,7 +147,7 @@ impl Worker {
 
     /// Takes the answer to the commit in flight, if it arrives within that time.
     pub(super) fn look_for_answer(&mut self, timeout: Duration) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let Some(flight) = &mut self.in_flight else {
             return Ok(());
         };
@@ -168,11 +168,11 @@ impl Worker {
                 let Some(flight) = self.answered() else {
                     return Ok(());
                 };
-                let wall_ms = self.shared.env.wall_ms();
+                let wall_ms = self.context.env.wall_ms();
                 // A commit of outputs alone has nothing to apply.
-                flight.apply(&mut self.tasks, wall_ms, &*self.shared.hooks)?;
+                flight.apply(&mut self.tasks, wall_ms, &*self.context.hooks)?;
                 self.commits += 1;
-                let answered_ns = self.shared.env.monotonic_ns();
+                let answered_ns = self.context.env.monotonic_ns();
                 let answered_ms = answered_ns / 1_000_000;
                 self.latencies
                     .note(answered_ns.saturating_sub(self.begun_at_ns));

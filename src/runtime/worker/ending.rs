@@ -39,7 +39,7 @@ impl Worker {
 
     /// Ends the tasks whose input has ended.
     pub(super) fn drain(&mut self, records: usize) -> Attempt {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         // Clocks without records count as records too: those of silent inputs arrive until these have
         // ended.
         let is_due = records == 0 || now_ms >= self.drained_at_ms.saturating_add(DRAIN_MS);
@@ -48,12 +48,12 @@ impl Worker {
         }
         self.drained_at_ms = now_ms;
         let Self {
-            shared,
+            context,
             tasks,
             reader,
             ..
         } = self;
-        let say_again_ms = SAY_AGAIN_MS.max(3 * shared.settings.commit_interval_ms);
+        let say_again_ms = SAY_AGAIN_MS.max(3 * context.settings.commit_interval_ms);
         for (id, open) in tasks.iter_mut() {
             // A downstream task that moved to another instance may have started over. With feedback
             // edges, the task may in turn wait for that one.
@@ -69,8 +69,8 @@ impl Worker {
             if open.task.inputs.has_records() {
                 continue;
             }
-            set_ends(open, &*shared.log, &**reader).map_err(of_log)?;
-            let ended = open.task.drain(shared.env.wall_ms());
+            set_ends(open, &*context.log, &**reader).map_err(of_log)?;
+            let ended = open.task.drain(context.env.wall_ms());
             if ended.map_err(|error| error.context(format!("task {id}")))? {
                 open.said_end_at_ms = now_ms;
                 tracing::info!(task = %id, "input ended");

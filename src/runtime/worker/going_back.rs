@@ -1,5 +1,7 @@
 //! What a worker does when its work is lost: a commit was aborted, or its place was lost.
 
+use std::sync::Arc;
+
 use super::assignment::{beat, join};
 use super::outage::{Attempt, Outage, backoff_ms, of_log};
 use super::{Phase, Turn, Worker};
@@ -21,7 +23,7 @@ impl Worker {
     /// Nothing of the commit happened: every task drops what is not committed, and reads its input again
     /// after a while.
     pub(super) fn abort(&mut self, error: &Error) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let times = Outage::note(&mut self.aborts, now_ms, error);
         tracing::warn!(worker = %self.name, %error, times, "commit aborted; going back to what is committed");
         self.writer.abandon();
@@ -54,17 +56,17 @@ impl Worker {
             }
             beaten => beaten.map_err(of_log)?,
         }
-        if self.shared.env.monotonic_ms() < at_ms {
+        if self.context.env.monotonic_ms() < at_ms {
             return Ok(Turn::Wait { until_ms: at_ms });
         }
-        let shared = self.shared.clone();
+        let context = Arc::clone(&self.context);
         for open in self.tasks.values_mut() {
             let partitions = inputs(open.task.spec());
-            let offsets = shared
+            let offsets = context
                 .log
-                .committed(&shared.layout.application, &partitions)
+                .committed(&context.layout.application, &partitions)
                 .map_err(of_log)?;
-            let sought = seek(&*shared.log, &mut open.task, &partitions, &offsets);
+            let sought = seek(&*context.log, &mut open.task, &partitions, &offsets);
             open.committed = sought.map_err(of_log)?;
             open.committing.clone_from(&open.committed);
         }
@@ -84,7 +86,7 @@ impl Worker {
     /// When that happens repeatedly, two processes use the same name: they take each other's place for
     /// ever, and neither makes progress.
     pub(super) fn lose_place(&mut self, error: Error) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         self.fenced_at_ms.push_back(now_ms);
         while self
             .fenced_at_ms
@@ -97,7 +99,7 @@ impl Worker {
         if times < FENCED_MOST {
             return self.rejoin(&error);
         }
-        let directory = self.shared.directory.as_ref();
+        let directory = self.context.directory.as_ref();
         let cure = match directory {
             Some(directory) => format!(
                 "was {} copied? Every process needs a state directory of its own: delete the copy, and its \
@@ -132,7 +134,7 @@ impl Worker {
     /// Counts a task whose rows are damaged; returns whether they are to be rebuilt. A disk that damages them again
     /// and again is not worked around for ever.
     pub(super) fn may_rebuild(&mut self, task: &TaskId) -> bool {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let since_ms = now_ms.saturating_sub(DAMAGED_WITHIN_MS);
         self.damaged_at_ms.retain(|(_, at_ms)| *at_ms >= since_ms);
         self.damaged_at_ms.push_back((task.clone(), now_ms));
@@ -172,11 +174,11 @@ impl Worker {
     /// Rejoins the group, with a writer that fences what the last one left open.
     pub(super) fn join_again(&mut self) -> Attempt<Turn> {
         self.assign_reader().map_err(of_log)?;
-        let application = &self.shared.layout.application;
+        let application = &self.context.layout.application;
         let id = format!("{application}-{}", self.name);
-        let bytes = self.shared.settings.uncommitted_bytes();
-        self.writer = self.shared.log.writer(&id, bytes).map_err(of_log)?;
-        self.membership = join(&self.shared, &self.name).map_err(of_log)?;
+        let bytes = self.context.settings.uncommitted_bytes();
+        self.writer = self.context.log.writer(&id, bytes).map_err(of_log)?;
+        self.membership = join(&self.context, &self.name).map_err(of_log)?;
         let heartbeat = self.membership.heartbeat();
         self.shared.liveness.keep(&self.name, Some(heartbeat));
         self.phase = Phase::Working;

@@ -7,8 +7,8 @@ use crate::runtime::layout::inputs;
 impl Worker {
     /// Flushes and purges when it is time.
     pub(super) fn maintain(&mut self) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
-        let settings = &self.shared.settings;
+        let now_ms = self.context.env.monotonic_ms();
+        let settings = &self.context.settings;
         if now_ms
             < self
                 .maintained_at_ms
@@ -28,10 +28,10 @@ impl Worker {
 
     /// Bounds how much of the changelogs a restart reads after a crash, and how old the rows get.
     fn flush_what_is_due(&mut self, now_ms: u64) -> Result<()> {
-        let interval_ms = self.shared.settings.flush_interval_ms;
+        let interval_ms = self.context.settings.flush_interval_ms;
         for open in self.tasks.values_mut() {
             if now_ms >= open.flushed_at_ms.saturating_add(interval_ms) {
-                open.flush(&*self.shared.hooks)?;
+                open.flush(&*self.context.hooks)?;
                 open.flushed_at_ms = now_ms;
             }
         }
@@ -43,7 +43,7 @@ impl Worker {
         let mut before = Vec::new();
         for open in self.tasks.values() {
             for (input, offset) in inputs(open.task.spec()).into_iter().zip(&open.committed) {
-                if self.shared.layout.is_repartition(&input.topic) {
+                if self.context.layout.is_repartition(&input.topic) {
                     before.push((input, *offset));
                 }
             }
@@ -54,7 +54,7 @@ impl Worker {
                 }
             }
         }
-        match self.shared.log.purge(&before) {
+        match self.context.log.purge(&before) {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::warn!(%error, "nothing was purged; the next time will do");
                 Ok(())

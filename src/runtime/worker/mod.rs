@@ -13,25 +13,22 @@
 //!     +--> Stopping ---> Ended        commit what is done, flush the backends, leave the group
 //! ```
 
-mod assignment;
-mod commits;
-mod ending;
-mod going_back;
-mod maintenance;
 mod outage;
 mod reading;
 mod reporting;
-mod shared;
-mod silence;
-mod staging;
+mod assignment;
 mod stepping;
+mod silence;
+mod ending;
+mod staging;
+mod commits;
+mod maintenance;
+mod going_back;
 
 pub(in crate::runtime) use assignment::join;
-pub(in crate::runtime) use shared::Shared;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use self::going_back::NoPlace;
@@ -41,11 +38,13 @@ use self::reading::Reading;
 use self::silence::Silence;
 use self::staging::Ahead;
 use super::commit::InFlight;
+use super::context::Context;
 use super::figures::Latencies;
 use super::liveness::Activity;
 use super::open_task::OpenTask;
 use super::opening::Openings;
 use super::settings::StateBackend;
+use super::shared::Shared;
 use crate::base::{Result, TaskId, TopicPartition};
 use crate::log::{Assignment, Membership, Reader, Writer};
 use crate::task::Drops;
@@ -101,6 +100,7 @@ pub(crate) enum Turn {
 }
 
 pub(in crate::runtime) struct Worker {
+    context: Arc<Context>,
     shared: Arc<Shared>,
     name: String,
     phase: Phase,
@@ -196,11 +196,12 @@ impl Worker {
         ends: Ends,
     ) -> Self {
         let Ends { reader, writer } = ends;
-        let now_ms = shared.env.monotonic_ms();
+        let context = Arc::clone(&shared.context);
+        let now_ms = context.env.monotonic_ms();
         shared.liveness.keep(&name, Some(membership.heartbeat()));
         Self {
             activity: shared.liveness.activity(&name),
-            openings: Openings::new(&shared, &name),
+            openings: Openings::new(&name, &context, &shared.moves, &shared.restores),
             name,
             phase: Phase::Working,
             reader,
@@ -248,14 +249,15 @@ impl Worker {
             records: 0,
             commits: 0,
             aborts_total: 0,
+            context,
             shared,
         }
     }
 
     /// Works until it is told to stop: the loop of a worker's thread.
     pub(in crate::runtime) fn run(mut self) -> Result<()> {
-        if self.shared.settings.state_backend == StateBackend::RocksDb {
-            self.reading = Some(Reading::start(&*self.shared.env)?);
+        if self.context.settings.state_backend == StateBackend::RocksDb {
+            self.reading = Some(Reading::start(&*self.context.env)?);
         }
         loop {
             match self.turn()? {
@@ -290,7 +292,7 @@ impl Worker {
     }
 
     fn try_turn(&mut self) -> Attempt<Turn> {
-        if self.shared.stop.load(Ordering::Acquire) {
+        if self.context.shutdown.is_requested() {
             self.phase = match self.phase {
                 Phase::Working => Phase::Stopping { commits: true },
                 Phase::GoingBack { .. } => Phase::Stopping { commits: false },
@@ -355,9 +357,9 @@ impl Worker {
             None if self.is_full => ROOM_WAIT,
             None => self.until_commit().min(IDLE_WAIT),
         };
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let wait = wait.min(self.until_timer());
-        let wait = match self.openings.wake_ms(&self.shared) {
+        let wait = match self.openings.wake_ms() {
             Some(wake_ms) => wait.min(Duration::from_millis(wake_ms.saturating_sub(now_ms))),
             None => wait,
         };
@@ -365,7 +367,7 @@ impl Worker {
     }
 
     fn wait_for(&self, wait: Duration) -> Turn {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         Turn::Wait {
             until_ms: now_ms.saturating_add(wait_ms),
@@ -374,7 +376,7 @@ impl Worker {
 
     /// Waits for whatever its next turn needs, as its thread does between two turns.
     fn wait(&mut self, until_ms: u64) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let left = Duration::from_millis(until_ms.saturating_sub(now_ms)).min(IDLE_WAIT);
         match self.try_wait(now_ms, left) {
             Ok(()) => Ok(()),
@@ -382,7 +384,7 @@ impl Worker {
             Err(Failure::Final(error)) => Err(error),
             Err(Failure::Outage(error)) => {
                 self.note_outage(&error);
-                self.shared.env.sleep(left);
+                self.context.env.sleep(left);
                 Ok(())
             }
         }
@@ -393,7 +395,7 @@ impl Worker {
             return Ok(self.look_for_answer(left.min(ANSWER_WAIT))?);
         }
         if self.phase != Phase::Working || self.outage.is_some() || self.is_full {
-            self.shared.env.sleep(left);
+            self.context.env.sleep(left);
             return Ok(());
         }
         if let Some((partition, _)) = &self.awaited {
@@ -410,7 +412,7 @@ impl Worker {
             .filter_map(|open| open.task.next_wall_timer_ms())
             .min();
         next_ms.map_or(IDLE_WAIT, |due_ms| {
-            let left_ms = due_ms.saturating_sub(self.shared.env.wall_ms()).max(1);
+            let left_ms = due_ms.saturating_sub(self.context.env.wall_ms()).max(1);
             Duration::from_millis(left_ms.cast_unsigned()).min(IDLE_WAIT)
         })
     }
@@ -421,7 +423,7 @@ impl Worker {
             return IDLE_WAIT;
         }
         let due_ms = self.commit_due_ms();
-        Duration::from_millis(due_ms.saturating_sub(self.shared.env.monotonic_ms()))
+        Duration::from_millis(due_ms.saturating_sub(self.context.env.monotonic_ms()))
     }
 
     /// A clean shutdown: commit, flush, give back, leave.
@@ -436,11 +438,11 @@ impl Worker {
         }
         self.report(true);
         for (_, mut open) in std::mem::take(&mut self.tasks) {
-            open.flush(&*self.shared.hooks)?;
+            open.flush(&*self.context.hooks)?;
         }
         self.shared.liveness.keep(&self.name, None);
         let membership = std::mem::replace(&mut self.membership, Box::new(NoPlace));
-        match self.shared.leaves.load(Ordering::Acquire) {
+        match self.context.shutdown.leaves() {
             true => membership.leave(),
             false => membership.rest(),
         }

@@ -7,12 +7,13 @@
 //! ```
 //! All three are waited out; an error that cannot be recovered from ends the worker.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Phase, Shared, Turn, Worker};
+use super::{Phase, Turn, Worker};
 use crate::base::{Error, ErrorKind, Result};
 use crate::log::{Reader, Writer};
+use crate::runtime::context::Context;
+use crate::runtime::shared::Shared;
 
 /// The first pause after the log gave no answer, in milliseconds; it doubles up to the largest.
 const BACKOFF_MS: u64 = 20;
@@ -84,13 +85,13 @@ impl Ends {
     ///
     /// # Errors
     /// As those of the log.
-    pub(in crate::runtime) fn open(shared: &Shared, name: &str) -> Result<Self> {
-        let id = format!("{}-{name}", shared.layout.application);
+    pub(in crate::runtime) fn open(context: &Context, name: &str) -> Result<Self> {
+        let id = format!("{}-{name}", context.layout.application);
         Ok(Self {
-            reader: shared.log.reader(shared.settings.reader_bytes())?,
-            writer: shared
+            reader: context.log.reader(context.settings.reader_bytes())?,
+            writer: context
                 .log
-                .writer(&id, shared.settings.uncommitted_bytes())?,
+                .writer(&id, context.settings.uncommitted_bytes())?,
         })
     }
 
@@ -99,23 +100,24 @@ impl Ends {
     /// # Errors
     /// As [`Ends::open`], and the outage once it has lasted longer than the settings allow.
     pub(in crate::runtime) fn open_patiently(shared: &Shared, name: &str) -> Result<Option<Self>> {
-        let since_ms = shared.env.monotonic_ms();
+        let context = &shared.context;
+        let since_ms = context.env.monotonic_ms();
         let mut times = 0;
         loop {
-            let error = match Self::open(shared, name) {
+            let error = match Self::open(context, name) {
                 Err(error) if error.kind() == ErrorKind::Unavailable => error,
                 opened => return opened.map(Some),
             };
-            if shared.stop.load(Ordering::Acquire) {
+            if context.shutdown.is_requested() {
                 return Ok(None);
             }
-            if shared.env.monotonic_ms() - since_ms > shared.settings.commit_retry_ms {
+            if context.env.monotonic_ms() - since_ms > context.settings.commit_retry_ms {
                 return Err(error);
             }
             times += 1;
             tracing::debug!(worker = name, %error, "waiting for the log");
             shared.status.begins_late(name, since_ms, &error);
-            shared.env.sleep(Duration::from_millis(backoff_ms(times)));
+            context.env.sleep(Duration::from_millis(backoff_ms(times)));
         }
     }
 }
@@ -123,7 +125,7 @@ impl Ends {
 impl Worker {
     /// The log was unreachable; the turn is repeated later.
     pub(super) fn note_outage(&mut self, error: &Error) -> Turn {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let times = Outage::note(&mut self.outage, now_ms, error);
         if times == 1 {
             tracing::warn!(worker = %self.name, %error, "the log does not answer; waiting for it");
@@ -135,7 +137,7 @@ impl Worker {
 
     pub(super) fn outage_is_over(&mut self) {
         if let Some(outage) = self.outage.take() {
-            let waited_ms = self.shared.env.monotonic_ms() - outage.since_ms;
+            let waited_ms = self.context.env.monotonic_ms() - outage.since_ms;
             tracing::info!(worker = %self.name, waited_ms, "the log answers again");
         }
     }
@@ -152,11 +154,11 @@ impl Worker {
         let Some(outage) = self.longest_outage() else {
             return Ok(());
         };
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let waited_ms = now_ms - outage.since_ms;
         let stopping = matches!(self.phase, Phase::Stopping { .. });
-        let too_long = waited_ms > self.shared.settings.commit_retry_ms;
-        let too_late = stopping && now_ms >= self.shared.give_up_at_ms();
+        let too_long = waited_ms > self.context.settings.commit_retry_ms;
+        let too_late = stopping && now_ms >= self.context.shutdown.give_up_at_ms();
         if !(too_long || too_late) {
             return Ok(());
         }

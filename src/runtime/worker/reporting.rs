@@ -12,7 +12,7 @@ const SIZES_MS: u64 = 5_000;
 impl Worker {
     /// Reports its state: now, or if the last report is some time ago.
     pub(super) fn report(&mut self, now: bool) {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         if !now && now_ms < self.reported_at_ms + 100 {
             return;
         }
@@ -61,7 +61,7 @@ impl Worker {
             status.tasks.push(snapshot(open, &self.name, own, now_ms));
         }
         status.lag = lag.filter(|_| !is_opening);
-        let tasks = self.shared.layout.specs.len();
+        let tasks = self.context.layout.specs.len();
         self.shared.status.report(&self.name, status, tasks, now_ms);
     }
 
@@ -82,7 +82,7 @@ impl Worker {
                 done.push(read.unwrap_or(0).max(input.position));
                 let time_ms = input.partition_time_ms;
                 inputs.push(InputSnapshot {
-                    is_repartition: self.shared.layout.is_repartition(&input.partition.topic),
+                    is_repartition: self.context.layout.is_repartition(&input.partition.topic),
                     partition: input.partition,
                     position: input.position,
                     lag: None,
@@ -91,7 +91,7 @@ impl Worker {
                 });
             }
         }
-        let ends = self.shared.log.recent_ends(&partitions);
+        let ends = self.context.log.recent_ends(&partitions);
         for ((input, end), done) in inputs.iter_mut().zip(ends).zip(done) {
             input.lag = end.map(|end| (end - done).max(0));
         }

@@ -101,7 +101,7 @@ impl Silence {
 impl Worker {
     /// Checks which inputs are silent and lets time advance without them.
     pub(super) fn look_for_silence(&mut self) {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let timeouts = self.tasks.values().flat_map(|open| &open.idle_timeouts_ms);
         let shortest_ms = timeouts.flatten().min().copied();
         if let Some(shortest_ms) = shortest_ms {
@@ -136,7 +136,7 @@ impl Worker {
         }
         let asked: Vec<TopicPartition> =
             inputs.iter().map(|input| input.partition.clone()).collect();
-        let ends = self.shared.log.recent_high_watermarks(&asked);
+        let ends = self.context.log.recent_high_watermarks(&asked);
         for (input, end) in inputs.iter().zip(ends) {
             let end = end.filter(|(_, age_ms)| *age_ms <= ANSWER_MS_MAX);
             let end = end.map(|(end, age_ms)| (end, now_ms.saturating_sub(age_ms)));
@@ -208,7 +208,7 @@ impl Worker {
             }
         }
         let places: Vec<TopicPartition> = unknown.keys().cloned().collect();
-        let ends = self.shared.log.recent_ends(&places);
+        let ends = self.context.log.recent_ends(&places);
         for ((place, waiting), end) in unknown.into_iter().zip(ends) {
             if end.is_none_or(|end| end <= 0) {
                 continue;

@@ -86,7 +86,7 @@ impl Worker {
         if self.waiting_outputs() < staging.from_bytes {
             return Ok(());
         }
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         let within_ms = u64::try_from(staging.within.as_millis()).unwrap_or(u64::MAX);
         let latest_ms = now_ms.saturating_add(within_ms);
         self.ahead.until_ms.get_or_insert(latest_ms);

@@ -34,7 +34,7 @@ impl Worker {
         let uncommitted_limit = self.uncommitted_limit();
         let mut uncommitted = self.uncommitted_bytes() + self.writer.staged_bytes();
         let Self {
-            shared,
+            context,
             tasks,
             reader,
             activity,
@@ -45,21 +45,21 @@ impl Worker {
             round_records,
             ..
         } = self;
-        let wall_ms = shared.env.wall_ms();
-        let clock = || shared.env.monotonic_ns();
-        let duration_ns = shared.settings.step_ms.saturating_mul(1_000_000);
+        let wall_ms = context.env.wall_ms();
+        let clock = || context.env.monotonic_ns();
+        let duration_ns = context.settings.step_ms.saturating_mul(1_000_000);
         let turn_ends_ns = clock().saturating_add(duration_ns);
         let mut records = 0;
         // With hardly any room, repartition topics are read before they are written further: only purging
         // whole batches that were read makes room.
-        let internal = |open: &OpenTask| shared.layout.reads_repartition(open.task.spec());
+        let internal = |open: &OpenTask| context.layout.reads_repartition(open.task.spec());
         let read_first = *short_of_room
             && tasks
                 .values()
                 .any(|open| internal(open) && open.task.inputs.has_records());
         let most = match *short_of_room {
-            true => shared.settings.records_per_step.min(SMALL_STEP),
-            false => shared.settings.records_per_step,
+            true => context.settings.records_per_step.min(SMALL_STEP),
+            false => context.settings.records_per_step,
         };
         let from = match next_task.take() {
             Some(task) => Bound::Included(task),
@@ -121,7 +121,7 @@ impl Worker {
         }
         *awaited = missing.take().map(|partition| match awaited.take() {
             Some((_, since_ms)) => (partition, since_ms),
-            None => (partition, shared.env.monotonic_ms()),
+            None => (partition, context.env.monotonic_ms()),
         });
         Ok(Stepped {
             records,
@@ -132,7 +132,7 @@ impl Worker {
     /// Fetches as much as there is room for; returns whether anything arrived.
     pub(super) fn fetch(&mut self) -> Attempt<bool> {
         if let Some((_, since_ms)) = &self.awaited
-            && self.shared.env.monotonic_ms() < since_ms + ENDS_WAIT_MS
+            && self.context.env.monotonic_ms() < since_ms + ENDS_WAIT_MS
         {
             // With more records, the log would have to be asked again.
             return Ok(false);
@@ -172,7 +172,7 @@ impl Worker {
              shorter time",
             to - 1
         );
-        match self.shared.settings.deleted_unread {
+        match self.context.settings.deleted_unread {
             DeletedUnread::Continue => {
                 tracing::warn!(worker = %self.name, "{what}");
                 self.deleted_unread += records.cast_unsigned();
@@ -202,7 +202,7 @@ impl Worker {
     /// Moves the tasks of a worker that has caught up past offsets without records, mainly the markers of
     /// transactions, so that comparing what they commit with the ends shows no lag.
     pub(super) fn pass_gaps(&mut self) -> Result<()> {
-        let now_ms = self.shared.env.monotonic_ms();
+        let now_ms = self.context.env.monotonic_ms();
         if !self.has_caught_up || now_ms < self.passed_gaps_at_ms.saturating_add(PASS_GAPS_MS) {
             return Ok(());
         }
@@ -221,7 +221,7 @@ impl Worker {
     /// Fetching exceeds a share by at most one more share.
     fn fetch_share(&self) -> usize {
         let inputs: usize = self.tasks.values().map(|open| open.committed.len()).sum();
-        let share = self.shared.settings.fetch_bytes() / inputs.max(1) / 2;
+        let share = self.context.settings.fetch_bytes() / inputs.max(1) / 2;
         share.max(FETCH_BYTES_MIN)
     }
 }
