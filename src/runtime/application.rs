@@ -1,7 +1,6 @@
 //! The handle of a running application.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,43 +8,25 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use futures::stream::{self, Stream, StreamExt};
 
-use super::about::About;
-use super::comparing::{lay_out, no_log};
-use super::context::Context;
+use super::builder::ApplicationBuilder;
 use super::drain::Drain;
 use super::globals::Filling;
 use super::handle::Handle;
-use super::hooks::{Hooks, NoHooks};
 use super::opening::{Restorer, run as restore};
 use super::queries::Queries;
-use super::settings::{Settings, StateBackend};
 use super::shared::Shared;
-use super::shutdown::{GIVE_UP_MS, Shutdown};
+use super::shutdown::GIVE_UP_MS;
 use super::snapshot::{Snapshot, State};
 use super::stop_signal::{Signal, StopSignal};
 use super::watch::watch;
 use super::worker::{Ends, Worker, join};
-use crate::base::{Env, Error, ErrorKind, Result, SystemEnv, Thread, panic_message};
-use crate::disk::Budget;
-use crate::log::Log;
-use crate::state::StateDirectory;
+use crate::base::{Error, ErrorKind, Result, Thread, panic_message};
 use crate::topology::Topology;
 
 /// How often a waiting handle checks its workers.
 const LOOK: Duration = Duration::from_millis(5);
 /// How quickly a signal is noticed.
 const LISTEN: Duration = Duration::from_millis(50);
-
-/// Collects the parts of an application.
-pub struct ApplicationBuilder {
-    pub(super) topology: Topology,
-    pub(super) id: String,
-    pub(super) log: Option<Arc<dyn Log>>,
-    pub(super) state_directory: Option<PathBuf>,
-    pub(super) settings: Settings,
-    pub(super) env: Arc<dyn Env>,
-    pub(super) hooks: Arc<dyn Hooks>,
-}
 
 /// A running application: worker threads that own its tasks.
 ///
@@ -76,89 +57,6 @@ pub struct Application {
 }
 
 impl ApplicationBuilder {
-    /// The log to run on.
-    #[must_use]
-    pub fn log(mut self, log: Arc<dyn Log>) -> Self {
-        self.log = Some(log);
-        self
-    }
-
-    /// Where state is kept, in a subdirectory for this application.
-    #[must_use]
-    pub fn state_directory(mut self, path: impl Into<PathBuf>) -> Self {
-        self.state_directory = Some(path.into());
-        self
-    }
-
-    /// The settings.
-    #[must_use]
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Clock, randomness and threads; the system's by default.
-    #[must_use]
-    pub fn env(mut self, env: Arc<dyn Env>) -> Self {
-        self.env = env;
-        self
-    }
-
-    /// Hooks into the commit, for tests.
-    #[must_use]
-    pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
-        self.hooks = hooks;
-        self
-    }
-
-    /// Checks the parts and compares the topology with the log, then creates the internal topics. Starts nothing.
-    pub(super) fn prepare(self) -> Result<Shared> {
-        let log = self.log.ok_or_else(no_log)?;
-        if self.settings.workers == 0 {
-            return Err(Error::invalid("an application needs at least one worker"));
-        }
-        if self.settings.state_backend == StateBackend::RocksDb && !cfg!(feature = "rocksdb") {
-            return Err(Error::invalid(
-                "state in RocksDB is not in this build; build marea with its feature `rocksdb`, or set the \
-                 backend to memory",
-            ));
-        }
-        let directory = match (&self.state_directory, self.settings.state_backend) {
-            (Some(path), _) => Some(StateDirectory::open(path, &self.id, &*self.env)?),
-            (None, StateBackend::Memory) => None,
-            (None, StateBackend::RocksDb) => {
-                return Err(Error::invalid(
-                    "state in RocksDB needs a directory; set `state_directory`, or the backend to memory",
-                ));
-            }
-        };
-        let memory_bytes = self.settings.memory_bytes;
-        let settings = self.settings.beside(log.memory_bytes());
-        let instance = directory.as_ref().map(StateDirectory::instance);
-        let (layout, change) = lay_out(&self.topology, &self.id, &*log, &settings, instance)?;
-        let databases = layout.databases(settings.state_backend);
-        let about = About {
-            guarantee: settings.guarantee,
-            workers: settings.workers,
-            tasks: layout.specs.len(),
-            memory_bytes,
-            dead_letter_topic: settings.dead_letter_topic.clone(),
-            change,
-            ..About::of(&self.topology, &self.id)
-        };
-        let context = Context {
-            layout,
-            log,
-            directory,
-            budget: Budget::new(settings.disk_bytes()).for_databases(databases),
-            env: self.env,
-            hooks: self.hooks,
-            shutdown: Shutdown::default(),
-            settings,
-        };
-        Ok(Shared::new(context, about))
-    }
-
     /// Creates the internal topics and starts the workers.
     ///
     /// # Errors
@@ -235,15 +133,7 @@ impl ApplicationBuilder {
 impl Application {
     /// Starts building an application. `id` names its group, its internal topics and its state.
     pub fn builder(topology: Topology, id: impl Into<String>) -> ApplicationBuilder {
-        ApplicationBuilder {
-            topology,
-            id: id.into(),
-            log: None,
-            state_directory: None,
-            settings: Settings::default(),
-            env: SystemEnv::shared(),
-            hooks: Arc::new(NoHooks),
-        }
+        ApplicationBuilder::new(topology, id.into())
     }
 
     /// Reads of its stores, from any thread, while it runs: what the tasks in this process have committed.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::ApplicationBuilder;
+use super::builder::ApplicationBuilder;
 use super::drain::Drain;
 use super::shared::Shared;
 use super::snapshot::Snapshot;

@@ -40,6 +40,7 @@ mod liveness;
 mod contents;
 mod moves;
 mod change;
+mod comparing;
 mod committed_tasks;
 mod opening;
 
@@ -57,13 +58,14 @@ mod watch;
 mod stop_signal;
 mod queries;
 mod handle;
+mod builder;
 mod replay;
 mod inline;
 mod application;
-mod comparing;
 
 pub use about::About;
-pub use application::{Application, ApplicationBuilder};
+pub use application::Application;
+pub use builder::ApplicationBuilder;
 pub use change::{
     MovedTimes, Orphan, OrphanFate, Piece, PieceKind, Refusal, Returned, TopologyChange,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ApplicationBuilder;
+use super::builder::ApplicationBuilder;
 use super::opening::{Job, Restorer};
 use super::shared::Shared;
 use crate::base::{Result, TaskId};
