@@ -1,7 +1,8 @@
-//! No import cycles among the files of a crate: a file can be understood once the files that it names are known.
+//! No import cycles in any folder of a crate: a file can be understood once the files that it names are known.
 //!
-//! A module and its submodules are one thing in several files, so what they name of each other is not part of a
-//! cycle.
+//! Seen from outside, a module and its submodules are one thing in several files: what any of them names, the
+//! module names. What they name of each other is not part of a cycle. A name that a module re-exports counts as its
+//! own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +10,11 @@ use crate::code;
 use crate::paths::use_paths;
 use crate::tree::{File, Finding, Tree};
 
-/// Files that still name each other, by the prefix of their paths.
-const OPEN: &[&str] = &["src/runtime/"];
-
 /// A module's path from the root of its crate.
 type Module = Vec<String>;
+
+/// What names what in one folder.
+type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 /// The cycles of all crates, one finding each.
 pub fn circles(tree: &Tree) -> Vec<Finding> {
@@ -25,7 +26,6 @@ pub fn circles(tree: &Tree) -> Vec<Finding> {
     }
     let found = crates.values().flat_map(|files| circles_of(files));
     found
-        .filter(|(file, _)| !OPEN.iter().any(|open| file.path.starts_with(open)))
         .map(|(file, members)| {
             let message = format!(
                 "{} name each other; move what they share into a file of its own, or below one of them",
@@ -64,40 +64,50 @@ fn circles_of<'a>(files: &[&'a File]) -> Vec<(&'a File, Vec<String>)> {
         .iter()
         .map(|file| (module_of(&file.path), *file))
         .collect();
-    let reached: BTreeMap<&Module, BTreeSet<Module>> = modules
-        .iter()
-        .map(|(module, file)| (module, named(module, file, &modules)))
-        .collect();
+    let mut folders: BTreeMap<&[String], Graph> = BTreeMap::new();
+    for (module, file) in &modules {
+        for other in named(module, file, &modules) {
+            let pairs = module.iter().zip(&other);
+            let depth = pairs.take_while(|(part, other)| part == other).count();
+            let graph = folders.entry(&module[..depth]).or_default();
+            let part = graph.entry(module[..=depth].to_vec()).or_default();
+            part.insert(other[..=depth].to_vec());
+        }
+    }
+    let mut circles = Vec::new();
+    for members in folders.values().flat_map(circles_in) {
+        let of_first = |(module, _): &(&Module, &&'a File)| module.starts_with(&members[0]);
+        let first = modules.iter().find(of_first);
+        let names = members.iter().map(|member| member.join("::")).collect();
+        circles.extend(first.map(|(_, file)| (*file, names)));
+    }
+    circles
+}
+
+/// The members of each cycle.
+fn circles_in(graph: &Graph) -> Vec<Vec<Module>> {
     let from = |start: &Module| {
-        let mut seen = BTreeSet::new();
-        let mut next: Vec<Module> = reached[start].iter().cloned().collect();
+        let mut seen: BTreeSet<&Module> = BTreeSet::new();
+        let mut next: Vec<&Module> = graph[start].iter().collect();
         while let Some(module) = next.pop() {
-            if seen.insert(module.clone()) {
-                next.extend(reached[&module].iter().cloned());
+            if seen.insert(module) {
+                next.extend(graph.get(module).into_iter().flatten());
             }
         }
         seen
     };
-    let all: BTreeMap<&Module, BTreeSet<Module>> = modules
-        .keys()
-        .map(|module| (module, from(module)))
-        .collect();
+    let all: BTreeMap<&Module, BTreeSet<&Module>> =
+        graph.keys().map(|module| (module, from(module))).collect();
     let mut told = BTreeSet::new();
     let mut circles = Vec::new();
-    for (module, file) in &modules {
-        if !all[module].contains(module) || told.contains(module) {
+    for (module, reached) in &all {
+        if !reached.contains(module) || told.contains(module) {
             continue;
         }
-        let members: Vec<Module> = all[module]
-            .iter()
-            .filter(|other| all[other].contains(module))
-            .cloned()
-            .collect();
-        told.extend(members.iter().cloned());
-        circles.push((
-            *file,
-            members.iter().map(|member| member.join("::")).collect(),
-        ));
+        let is_member = |other: &&&Module| all.get(*other).is_some_and(|all| all.contains(module));
+        let members: Vec<&Module> = reached.iter().filter(is_member).copied().collect();
+        told.extend(members.iter().copied());
+        circles.push(members.into_iter().cloned().collect());
     }
     circles
 }
@@ -154,6 +164,36 @@ mod tests {
             ("topologies/t/src/c.rs", "use crate::{a::A};"),
         ]);
         assert_eq!(three.len(), 1, "{three:?}");
+    }
+
+    #[test]
+    fn a_folder_is_one_thing_from_outside() {
+        let through_a_folder = found(&[
+            ("src/a/one/mod.rs", ""),
+            ("src/a/one/x.rs", "use crate::a::two::B;"),
+            ("src/a/one/y.rs", ""),
+            ("src/a/two.rs", "use super::one::y::C;"),
+        ]);
+        let [finding] = &through_a_folder[..] else {
+            panic!("{through_a_folder:?}");
+        };
+        assert!(
+            finding.contains("a::one, a::two name each other"),
+            "{finding}"
+        );
+        let inside_of_it = found(&[
+            ("src/a/one/mod.rs", ""),
+            ("src/a/one/x.rs", "use super::y::C;"),
+            ("src/a/one/y.rs", "use super::x::B;"),
+            ("src/a/two.rs", "use super::one::y::C;"),
+        ]);
+        let [finding] = &inside_of_it[..] else {
+            panic!("{inside_of_it:?}");
+        };
+        assert!(
+            finding.contains("a::one::x, a::one::y name each other"),
+            "{finding}"
+        );
     }
 
     #[test]
