@@ -113,7 +113,8 @@ impl WindowStore {
         &self.0.rules
     }
 
-    /// The largest start put (in a persistent store: or removed); [`NO_TIME`] at first.
+    /// The largest start put or removed; [`NO_TIME`] at first. Removing from a store of duplicates is
+    /// ignored, and moves the time of one in memory only, as in Kafka Streams.
     pub fn observed_ms(&self) -> i64 {
         self.0.clock.observed_ms()
     }
@@ -198,9 +199,7 @@ impl WindowStore {
                 start_ms <= dead_until_ms && segment < inner.layout.segment(dead_until_ms)
             }
             Medium::InMemory => {
-                if row.is_some() {
-                    self.0.clock.observe(start_ms);
-                }
+                self.0.clock.observe(start_ms);
                 start_ms <= self.0.clock.dead_until_ms()
             }
         };

@@ -90,7 +90,7 @@ impl Mapping for Layout {
     fn place<'a>(
         &self,
         key: &'a [u8],
-        deletes: bool,
+        _deletes: bool,
         scratch: &'a mut Vec<u8>,
     ) -> std::result::Result<Place<'a>, &'static str> {
         let Some((key, start_ms, sequence)) = from_changelog(key) else {
@@ -101,11 +101,10 @@ impl Mapping for Layout {
         }
         let segment = self.segment(start_ms);
         self.row_key_in(segment, key, start_ms, sequence, scratch);
-        let observes = !deletes || self.medium == Medium::Persistent;
         Ok(Place {
             row_key: scratch,
             segment: Some(segment),
-            observed_ms: observes.then_some(start_ms),
+            observed_ms: Some(start_ms),
         })
     }
 }

@@ -130,6 +130,7 @@ fn window_stores_do_what_those_of_kafka_streams_do() {
     for (file, medium, duplicates) in [
         ("store-window", Medium::Persistent, false),
         ("store-window-in-memory", Medium::InMemory, false),
+        ("store-window-in-memory-found", Medium::InMemory, false),
         ("store-window-duplicates", Medium::Persistent, true),
     ] {
         for script in scripts(file) {
