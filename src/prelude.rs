@@ -22,7 +22,7 @@ pub use crate::dsl::{
     Table, TimeWindows, TimestampedKeyValueStore, TimestampedWindowStore, UnlimitedWindows,
     VersionedRecord, VersionedStore, WindowRules, WindowStore, WindowedStream,
 };
-pub use crate::log::{Log, TopicSpec};
+pub use crate::log::{Cleanup, Log, TopicSpec};
 pub use crate::runtime::{
     Application, ErrorPolicies, Guarantee, Policy, Queries, Settings, StateBackend, StopSignal,
     View,

@@ -14,7 +14,7 @@ use super::shutdown::Shutdown;
 use crate::base::{Env, Error, Result, SystemEnv};
 use crate::disk::Budget;
 use crate::log::Log;
-use crate::state::StateDirectory;
+use crate::state::{StateDirectory, check_application};
 use crate::topology::Topology;
 
 /// Collects the parts of an application.
@@ -116,7 +116,7 @@ impl ApplicationBuilder {
         }
         let directory = match (&self.state_directory, self.settings.state_backend) {
             (Some(path), _) => Some(StateDirectory::open(path, &self.id, &*self.env)?),
-            (None, StateBackend::Memory) => None,
+            (None, StateBackend::Memory) => check_application(&self.id).map(|()| None)?,
             (None, StateBackend::RocksDb) => {
                 return Err(Error::invalid(
                     "state in RocksDB needs a directory; set `state_directory`, or the backend to memory",

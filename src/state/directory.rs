@@ -33,6 +33,20 @@ pub struct StateDirectory {
     _lock: File,
 }
 
+/// Refuses an application id that cannot name a directory and begin the names of topics.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_application(id: &str) -> Result<()> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if id.is_empty() || id.starts_with('.') || !id.chars().all(is_plain) {
+        return Err(Error::invalid(format!(
+            "{id:?} cannot name an application; use letters, digits, '.', '_' and '-', and no '.' in front"
+        )));
+    }
+    Ok(())
+}
+
 impl StateDirectory {
     /// Opens and locks the directory of `application` in `path`, creating what is missing.
     ///
@@ -40,16 +54,7 @@ impl StateDirectory {
     /// `Unavailable` while another process has it; `Invalid` if it is not writable; `Full` if the disk
     /// is. All name the path.
     pub fn open(path: &Path, application: &str, env: &dyn Env) -> Result<Self> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if application.is_empty()
-            || application.starts_with('.')
-            || !application.chars().all(is_plain)
-        {
-            return Err(Error::invalid(format!(
-                "\"{application}\" cannot name an application: use letters, digits, '.', '_' and '-', \
-                 and no '.' in front"
-            )));
-        }
+        check_application(application)?;
         let path = path.join(application);
         let tasks = path.join("tasks");
         create_directories(&tasks)?;

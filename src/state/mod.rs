@@ -61,7 +61,7 @@ mod window_key;
 
 pub use api::*;
 pub use backend::{Backend, RowChange, Rows, Scan, Snapshots};
-pub use directory::{StateDirectory, TaskDirectory};
+pub use directory::{StateDirectory, TaskDirectory, check_application};
 pub use figures::{RowFigures, StoreFigures};
 pub use global_rows::{GlobalBackend, GlobalRows};
 pub use iter::RowIter;

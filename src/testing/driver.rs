@@ -17,7 +17,7 @@ use crate::log::{Batch, BatchBuilder};
 #[cfg(feature = "rocksdb")]
 use crate::state::RocksBackend;
 use crate::state::{self, Identity, MemoryBackend, TaskState};
-use crate::task::{Drops, ErrorPolicies, StepLimits, Task};
+use crate::task::{Drops, DynamicTopics, ErrorPolicies, StepLimits, Task};
 use crate::topology::Topology;
 
 #[cfg(feature = "rocksdb")]
@@ -311,6 +311,23 @@ impl Driver {
         self.tell_ends()?;
         self.task.begin(self.wall_ms)?;
         Ok(error)
+    }
+
+    /// Refuses to read a topic that the topology never writes: its name is probably misspelt.
+    pub(super) fn check_written(&self, topic: &str) -> Result<()> {
+        let spec = self.task.spec();
+        let written = spec.outputs.iter().any(|output| &*output.topic == topic)
+            || !matches!(spec.dynamic, DynamicTopics::None)
+            || self.topics.end(topic) > 0
+            || (0..=spec.stores.len()).any(|store| &*self.changelog_topic(store) == topic);
+        if written {
+            return Ok(());
+        }
+        let names: Vec<_> = spec.outputs.iter().map(|output| &*output.topic).collect();
+        Err(Error::invalid(format!(
+            "the topology does not write topic {topic}; it writes {}",
+            names.join(", ")
+        )))
     }
 
     /// Commits as the runtime does: effects and changelogs to the topics, then rows to the backend.

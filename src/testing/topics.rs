@@ -54,11 +54,13 @@ impl<K: 'static, V: 'static> OutputTopic<K, V> {
         Self { topic, key, value }
     }
 
-    /// The records written since the topic was last read, in order; none if nothing writes to it.
+    /// The records written since the topic was last read, in order.
     ///
     /// # Errors
-    /// `User`, naming topic and offset, if a record does not decode.
+    /// `Invalid` if the topology does not write the topic; `User`, naming topic and offset, if a record
+    /// does not decode.
     pub fn read(&self, driver: &mut Driver) -> Result<Vec<Record<K, V>>> {
+        driver.check_written(&self.topic)?;
         let mut records = Vec::new();
         for (base_offset, batch) in driver.topics.unread(&self.topic) {
             let mut cursor = batch.cursor(*base_offset);

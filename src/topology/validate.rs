@@ -39,14 +39,14 @@ pub(super) fn check(parts: &TopologyParts) -> Result<()> {
         let writes = |kind: &NodeKind| matches!(kind, NodeKind::Sink { topic: to } if to == topic);
         if !parts.nodes.iter().any(|node| writes(&node.kind)) {
             return Err(Error::invalid(format!(
-                "nothing is sent back to {topic}; give it a sink, or leave its source out"
+                "no sink writes to feedback topic {topic}; add one, or remove its source"
             )));
         }
     }
     let mut timed = parts.nodes.iter().filter(|node| node.calls.timers);
     if let Some(node) = timed.find(|node| node.name.is_none()) {
         return Err(Error::invalid(format!(
-            "a node \"{}\" has timers and no name, under which they are kept; give it one",
+            "a node \"{}\" has timers but no name to store them under; give it a name",
             node.operator
         )));
     }
@@ -59,6 +59,7 @@ pub(super) fn check(parts: &TopologyParts) -> Result<()> {
             "a repartition topic needs at least one partition",
         ));
     }
+    check_topics(parts)?;
     check_sources(parts)
 }
 
@@ -69,7 +70,7 @@ fn check_uses(parts: &TopologyParts) -> Result<()> {
         if let Some(store) = node.stores.iter().find(|name| !known(name)) {
             let node = node.name.as_deref().unwrap_or(node.operator);
             return Err(Error::invalid(format!(
-                "{node:?} uses store {store:?}, and there is none of that name; add it with \
+                "{node:?} uses store {store:?}, but there is no store of that name; add it with \
                  `StreamBuilder::add_store`"
             )));
         }
@@ -78,10 +79,36 @@ fn check_uses(parts: &TopologyParts) -> Result<()> {
     match parts.stores.iter().find(|store| !used(&store.name)) {
         None => Ok(()),
         Some(store) => Err(Error::invalid(format!(
-            "store {:?} is used by no processor; connect it with `Processed::stores`, or leave it out",
+            "no processor uses store {:?}; connect it with `Processed::stores`, or remove it",
             store.name
         ))),
     }
+}
+
+/// The user's topics have names that a broker accepts, of up to 249 characters. Names that become part of an internal
+/// topic's are shorter.
+fn check_topics(parts: &TopologyParts) -> Result<()> {
+    let topics = parts.nodes.iter().flat_map(|node| match &node.kind {
+        NodeKind::Source { topics } => topics.as_slice(),
+        NodeKind::Sink { topic } => std::slice::from_ref(topic),
+        _ => &[],
+    });
+    for topic in topics {
+        if let TopicName::External(name) = topic {
+            check_name("topic", name, 249)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str, len_max: usize) -> Result<()> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > len_max || !name.chars().all(legal) {
+        return Err(Error::invalid(format!(
+            "{what} {name:?} is not a legal topic name; use 1 to {len_max} of a-z, A-Z, 0-9, '.', '_', '-'"
+        )));
+    }
+    Ok(())
 }
 
 /// A topic is read by one source: two would each have a position of their own.
@@ -113,12 +140,7 @@ fn check_sources(parts: &TopologyParts) -> Result<()> {
 fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a str>, cure: &str) -> Result<()> {
     let mut seen: HashMap<&str, ()> = HashMap::new();
     for name in names {
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > 200 || !name.chars().all(legal) {
-            return Err(Error::invalid(format!(
-                "{what} name {name:?} is not a legal topic name; use 1 to 200 of a-z, A-Z, 0-9, '.', '_', '-'"
-            )));
-        }
+        check_name(&format!("{what} name"), name, 200)?;
         if seen.insert(name, ()).is_some() {
             return Err(Error::invalid(format!(
                 "two {what}s are named {name:?}; {cure}"

@@ -106,6 +106,12 @@ fn two_operators_have_one_name() {
 
 #[test]
 fn a_name_is_no_topic_name() {
+    refuses(&["topic \"\"", "not a legal"], |b| {
+        input(b).to("");
+    });
+    refuses(&["topic \"a/b\"", "not a legal", "249"], |b| {
+        b.stream::<String, String>("a/b").to("out");
+    });
     refuses(&["\"a b\"", "not a legal"], |b| {
         let _counts = input(b).group_by_key(grouped("by")).count("a b");
     });
@@ -113,19 +119,16 @@ fn a_name_is_no_topic_name() {
 
 #[test]
 fn a_join_looks_into_a_table_without_a_store() {
-    refuses(
-        &["\"join\"", "without a store", "StreamBuilder::table"],
-        |b| {
-            let table = b.table_without_store("table", Consumed::with(Utf8, Utf8));
-            input(b)
-                .join_table(
-                    &table,
-                    |_, v, row| v + &row,
-                    Joined::with("join", Utf8, Utf8),
-                )
-                .to_with("out", Produced::with(Utf8, Utf8));
-        },
-    );
+    refuses(&["\"join\"", "with a store", "StreamBuilder::table"], |b| {
+        let table = b.table_without_store("table", Consumed::with(Utf8, Utf8));
+        input(b)
+            .join_table(
+                &table,
+                |_, v, row| v + &row,
+                Joined::with("join", Utf8, Utf8),
+            )
+            .to_with("out", Produced::with(Utf8, Utf8));
+    });
 }
 
 #[test]
@@ -214,20 +217,17 @@ fn a_table_without_a_store_is_grouped() {
 
 #[test]
 fn a_table_without_a_store_is_joined_with_a_table() {
-    refuses(
-        &["table_left_join", "without a store", "materialized"],
-        |b| {
-            let rows = Materialized::with("rows", Utf8);
-            let left = b.table_with("left", Consumed::with(Utf8, Utf8), rows);
-            let right = b.table_without_store("right", Consumed::with(Utf8, Utf8));
-            let _joined = left.left_join_without_store(right, |_, left, _| left.clone());
-        },
-    );
+    refuses(&["table_left_join", "with a store", "materialized"], |b| {
+        let rows = Materialized::with("rows", Utf8);
+        let left = b.table_with("left", Consumed::with(Utf8, Utf8), rows);
+        let right = b.table_without_store("right", Consumed::with(Utf8, Utf8));
+        let _joined = left.left_join_without_store(right, |_, left, _| left.clone());
+    });
 }
 
 #[test]
 fn a_table_without_a_store_is_joined_by_a_foreign_key() {
-    refuses(&["\"by\"", "without a store", "materialized"], |b| {
+    refuses(&["\"by\"", "with a store", "materialized"], |b| {
         let orders = b.table_without_store("orders", Consumed::<String, String>::own());
         let customers = b.table::<String, String>("customers", "customers-rows");
         let key = |_: &String, order: &String| order.clone();

@@ -30,6 +30,20 @@ fn pipe(driver: &mut Driver, number: i64, timestamp_ms: i64) {
 }
 
 #[test]
+fn a_topic_that_is_never_written_cannot_be_read() {
+    let mut driver = Driver::new(latest()).expect("a driver");
+    let misspelt = driver.output_topic_with("uot", Utf8, Nullable(I64));
+    let error = misspelt.read(&mut driver).expect_err("is not written");
+    assert!(error.to_string().contains("it writes out"), "{error}");
+    let out = driver.output_topic_with("out", Utf8, Nullable(I64));
+    assert!(out.read(&mut driver).expect("nothing yet").is_empty());
+    for changelog in ["driver-latest-changelog", "driver-task-changelog"] {
+        let changelog = driver.output_topic_with(changelog, Utf8, Nullable(I64));
+        assert!(changelog.read(&mut driver).expect("nothing yet").is_empty());
+    }
+}
+
+#[test]
 fn a_changelog_can_be_read_and_a_deletion_on_it_has_the_tasks_time() {
     let mut driver = Driver::builder(latest())
         .application("app")

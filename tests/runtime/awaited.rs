@@ -82,3 +82,19 @@ fn run_without_a_runtime_says_what_to_do() {
         .close(Duration::from_secs(60))
         .expect("still running");
 }
+
+/// Without a directory too: an id that works in memory works on a disk and on a broker.
+#[test]
+fn an_application_without_a_directory_has_a_legal_id_too() {
+    for id in ["", "my app", "a/b"] {
+        let builder = StreamBuilder::new();
+        builder.stream::<String, String>("in").to("out");
+        let error = Application::builder(builder.build().expect("a topology"), id)
+            .log(marea::open("memory:").expect("a log"))
+            .settings(Settings::in_memory())
+            .start()
+            .expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("cannot name"), "{error}");
+    }
+}

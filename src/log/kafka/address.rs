@@ -32,7 +32,8 @@ impl Address {
     /// # Errors
     /// `Invalid`; the message says which part is wrong, and contains no value of a setting.
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let rest = url.strip_prefix("kafka://").unwrap_or(url);
+        let rest = url.strip_prefix("kafka://");
+        let rest = rest.or_else(|| url.strip_prefix("kafka:")).unwrap_or(url);
         let (brokers, settings) = rest.split_once('?').unwrap_or((rest, ""));
         let wrong = |why: &str| {
             Error::invalid(format!(
@@ -171,6 +172,8 @@ mod tests {
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), Secret::from(value)));
         assert_eq!(address.settings, settings);
+        let address = Address::parse("kafka:a:9092").expect("without slashes");
+        assert_eq!(address.brokers, "a:9092");
         for wrong in [
             "kafka://",
             "kafka://host",
