@@ -145,7 +145,7 @@ impl Codec<Vec<u8>> for Bytes {
 pub(crate) fn present<'a>(bytes: Option<&'a [u8]>, what: &str) -> Result<&'a [u8]> {
     bytes.ok_or_else(|| {
         Error::user(format!(
-            "found null where {what} must stand; wrap the codec in `Nullable`"
+            "found null instead of {what}; use the type `Option`, or wrap the codec in `Nullable`"
         ))
     })
 }

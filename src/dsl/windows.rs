@@ -157,7 +157,7 @@ impl SessionWindows {
         let grace_ms = millis(self.grace, "a session's grace")?;
         if gap_ms == 0 {
             return Err(Error::invalid(
-                "sessions with a gap of 0 ms; it must be at least 1 ms",
+                "the gap of sessions is 0 ms; it must be at least 1 ms",
             ));
         }
         Ok(SessionSpec { gap_ms, grace_ms })

@@ -17,7 +17,7 @@ pub(super) fn closed() -> Error {
 pub(super) fn check_spec(spec: &TopicSpec) -> Result<()> {
     if spec.partitions == 0 || spec.name.is_empty() {
         let message = format!(
-            "topic {:?} with {} partitions: a topic has a name and at least one partition",
+            "topic {:?} cannot have {} partitions; a topic needs a name and at least one partition",
             spec.name, spec.partitions
         );
         return Err(Error::invalid(message));
@@ -33,13 +33,17 @@ pub(super) fn check_same(wanted: &TopicSpec, existing: &TopicSpec) -> Result<()>
             Cleanup::Compact => "compact",
             Cleanup::CompactDelete => "compact,delete",
         };
-        format!("{} partitions and cleanup {cleanup}", spec.partitions)
+        let plural = if spec.partitions == 1 { "" } else { "s" };
+        format!(
+            "{} partition{plural} and cleanup {cleanup}",
+            spec.partitions
+        )
     };
     if (wanted.partitions, wanted.cleanup) == (existing.partitions, existing.cleanup) {
         return Ok(());
     }
     let message = format!(
-        "topic {} exists with {}, wanted are {}; use the topic as it is, or delete it first",
+        "topic {} exists with {}, not with {}; use the topic as it is, or delete it first",
         wanted.name,
         shape(existing),
         shape(wanted)

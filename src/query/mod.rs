@@ -124,7 +124,7 @@ pub(crate) fn key_bytes<K: 'static>(codec: &SharedCodec<K>, key: &K) -> Result<V
     let mut bytes = Vec::new();
     match codec.encode(key, &mut bytes)? {
         Encoded::Bytes => Ok(bytes),
-        Encoded::Null => Err(Error::user("a store has no row for a null key")),
+        Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),
     }
 }
 

@@ -128,7 +128,7 @@ impl<K: 'static, V: 'static> Bytes<K, V> {
 fn encode_key<K: 'static>(codec: &dyn Codec<K>, key: &K, out: &mut Vec<u8>) -> Result<()> {
     match codec.encode(key, out)? {
         Encoded::Bytes => Ok(()),
-        Encoded::Null => Err(Error::user("a store has no row for a null key")),
+        Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),
     }
 }
 

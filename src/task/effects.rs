@@ -116,8 +116,8 @@ impl Effects {
         };
         let found = found.ok_or_else(|| {
             Error::user(format!(
-                "a record is to go to topic {topic:?}, which was not there when the application started; \
-                 create it and restart, or choose another one"
+                "a record was sent to topic {topic:?}, which did not exist when the application started; \
+                 create it and restart, or choose another topic"
             ))
         })?;
         let name: Arc<str> = topic.into();

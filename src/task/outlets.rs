@@ -30,7 +30,7 @@ impl<K: 'static, V: 'static> Outlets<K, V> {
         if !others.is_empty() {
             let copy = self.copy.ok_or_else(|| {
                 Error::user(
-                    "a record for several children is to be copied, and it is not known how; send it to each \
+                    "a record for several children cannot be cloned; send it to each \
                      by name, or clone the stream once, which needs records that can be cloned",
                 )
             })?;
@@ -70,7 +70,7 @@ impl<K: 'static, V: 'static> Outlets<K, V> {
             .filter_map(|(name, _)| name.as_deref())
             .collect();
         Error::user(format!(
-            "a record was forwarded to child {child:?}, and there is none of that name, only {names:?}; name it \
+            "a record was forwarded to child {child:?}, but the children are {names:?}; name it \
              with `Stream::named`, or with `Stream::child` before it is written to a topic"
         ))
     }

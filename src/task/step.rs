@@ -326,7 +326,7 @@ impl Task {
         match self.context.policy_of(self.context.stage, &error) {
             Policy::Fail => Err(error),
             Policy::Skip | Policy::DeadLetter => {
-                tracing::warn!(task = %self.id, %error, "passed over while time moved");
+                tracing::warn!(task = %self.id, %error, "record skipped while time advanced");
                 self.context.drops.count_failure(self.context.stage);
                 self.context.drop_record(DropReason::Skipped);
                 Ok(())
@@ -435,7 +435,7 @@ fn refuse_timestamp(timestamp_ms: i64, latest_ms: Option<i64>) -> Result<()> {
     match timestamp_ms {
         ..0 => Err(Error::user(format!("negative timestamp {timestamp_ms}"))),
         i64::MAX => Err(Error::user(format!(
-            "timestamp {timestamp_ms} is the end of time"
+            "timestamp {timestamp_ms} is too large"
         ))),
         _ => Ok(()),
     }

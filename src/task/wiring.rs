@@ -163,8 +163,8 @@ impl<'a> Wiring<'a> {
     pub fn typed_store(&self, name: &str, expired: &ExpiredPuts) -> Result<Box<dyn Any>> {
         let open = self.spec.typed_stores.get(name).ok_or_else(|| {
             Error::invalid(format!(
-                "store {name:?} is not one of the task's that can be opened by name: a store of your own \
-                 (`StreamBuilder::add_store`), or that of a table"
+                "no store named {name:?} can be opened; those that can are added with `StreamBuilder::add_store`, or \
+                 belong to a table or an aggregation"
             ))
         })?;
         open(self, expired)

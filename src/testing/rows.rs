@@ -37,7 +37,7 @@ impl Driver {
         let store = opened.downcast_ref::<S>().cloned();
         store.ok_or_else(|| {
             Error::invalid(format!(
-                "store {name:?} is no {}; ask for it with the types with which it was declared, that of a \
+                "store {name:?} is not a {}; open it with the types with which it was declared, that of a \
                  table or an aggregation as `TimestampedKeyValueStore` or `TimestampedWindowStore`",
                 type_name::<S>()
             ))

@@ -139,7 +139,7 @@ fn upstream_first(
         let free = parts.iter().position(|part| !waits(part));
         let free = free.ok_or_else(|| {
             Error::invalid(
-                "sub-topologies feed each other in a circle; break it with a topic of your own",
+                "sub-topologies feed each other in a cycle; break it with a topic of your own",
             )
         })?;
         ordered.push(parts.remove(free));

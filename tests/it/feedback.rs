@@ -152,7 +152,9 @@ fn a_loop_without_an_end_and_one_without_a_writer_are_refused() {
     graph.add(back);
     let error = lower(graph, Optimizations::none()).expect_err("nobody writes");
     assert!(
-        error.to_string().contains("nothing is sent back"),
+        error
+            .to_string()
+            .contains("no sink writes to feedback topic"),
         "{error}"
     );
 }

@@ -310,7 +310,7 @@ fn a_held_row_that_fails_is_given_up_alone() {
 fn the_end_of_time_is_no_timestamp() {
     let mut failing = driver(Policy::Fail);
     let error = pipe_bytes(&mut failing, &1i64.to_be_bytes(), i64::MAX).expect_err("no time");
-    assert!(error.to_string().contains("the end of time"), "{error}");
+    assert!(error.to_string().contains("is too large"), "{error}");
     let mut skipping = driver(Policy::Skip);
     pipe_bytes(&mut skipping, &1i64.to_be_bytes(), i64::MAX).expect("skipped");
     pipe_bytes(&mut skipping, &2i64.to_be_bytes(), i64::MAX - 1).expect("handled");

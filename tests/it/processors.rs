@@ -84,7 +84,7 @@ fn what_a_processor_gets_wrong_names_the_cure() {
     for (what, cure) in [
         ("no-store", "`Processed::stores`"),
         ("no-type", "the types with which it was declared"),
-        ("no-child", "only [\"left\", \"right\"]"),
+        ("no-child", "the children are [\"left\", \"right\"]"),
         ("all", "clone the stream"),
     ] {
         let error = pipe(&mut driver, what, 1).expect_err(what);
@@ -147,7 +147,7 @@ fn stores_that_do_not_fit_are_refused() {
             .stream_with("in", Consumed::with(Utf8, I64))
             .to_with("out", Produced::with(Utf8, I64));
     });
-    assert!(said.contains("\"store\" is used by no processor"), "{said}");
+    assert!(said.contains("no processor uses store \"store\""), "{said}");
     let said = refusal(|builder| {
         builder
             .add_processor([], Doing::default, "doing")

@@ -57,7 +57,7 @@ fn what_cannot_be_versioned_is_refused_with_its_cure() {
         .table::<String, String>("in", versioned().in_memory())
         .to_stream()
         .to("out");
-    assert!(message(builder).contains("leave out one of"));
+    assert!(message(builder).contains("remove one of"));
 
     let builder = StreamBuilder::new();
     builder

@@ -41,10 +41,11 @@ pub(super) fn add_buffer<K: 'static, V: 'static>(
     let grace_ms = millis(grace, "a grace").and_then(|grace_ms| match history_ms {
         Some(history_ms) if history_ms >= grace_ms => Ok(grace_ms),
         Some(history_ms) => Err(Error::invalid(format!(
-            "a join waits {grace_ms} ms, and its table knows {history_ms} ms; give the table a longer history"
+            "a grace period of {grace_ms} ms is longer than the table's history of {history_ms} ms; give the \
+             table a longer history"
         ))),
         None => Err(Error::invalid(
-            "a join with a grace looks into a table without a history; make it with `Materialized::versioned`",
+            "a join with a grace period needs a versioned table; make it with `Materialized::versioned`",
         )),
     });
     let grace_ms = grace_ms.unwrap_or_else(|error| {

@@ -98,7 +98,7 @@ impl<K: 'static, V: 'static> Stream<K, V> {
         let view = table.view().cloned();
         if view.is_none() {
             graph.borrow_mut().report(Error::invalid(format!(
-                "join {name:?} looks into a table without a store; make the table with a store: `StreamBuilder::table`"
+                "join {name:?} needs a table with a store; make it with `StreamBuilder::table`"
             )));
         }
         let stores = view.iter().flat_map(|(stores, _)| stores.iter().cloned());

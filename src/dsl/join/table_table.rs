@@ -142,7 +142,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
             (self.view, other.view)
         else {
             graph.borrow_mut().report(Error::invalid(format!(
-                "a {word} looks into a table without a store; make both tables with \
+                "a {word} needs tables with a store; make both tables with \
                  `StreamBuilder::table`, or put `materialized` before the join"
             )));
             return Table::new(graph, self.id, key);

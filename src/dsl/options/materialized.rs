@@ -73,7 +73,7 @@ impl<V: 'static> Materialized<V> {
         });
         if self.medium == Medium::InMemory {
             graph.borrow_mut().report(Error::invalid(format!(
-                "store {} is versioned and in memory; Kafka Streams has no such store: leave out one of \
+                "store {} cannot be both versioned and in memory, as in Kafka Streams; remove one of \
                  `versioned` and `in_memory`",
                 self.name
             )));
@@ -124,7 +124,7 @@ impl<V: 'static> Materialized<V> {
     fn refuse_history(&self, graph: &SharedGraph) {
         if self.history.is_some() {
             graph.borrow_mut().report(Error::invalid(format!(
-                "store {} of an aggregation is to be versioned, which only the store of a table can be; put \
+                "store {} of an aggregation cannot be versioned, only that of a table can; put \
                  `materialized` behind it",
                 self.name
             )));

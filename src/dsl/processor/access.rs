@@ -41,7 +41,7 @@ impl<K: 'static, V: 'static> Global<K, V> {
         let mut bytes = self.encoded.take();
         bytes.clear();
         if self.key.encode(key, &mut bytes)? == Encoded::Null {
-            return Err(Error::user("a store has no row for a null key"));
+            return Err(Error::user("a store cannot have a row for a null key"));
         }
         let decode = |row: Option<&[u8]>| {
             let decoded = row.map(|row| F::decode(&*self.value, row));
@@ -88,7 +88,7 @@ impl<K: 'static, V: 'static, F: Form<V>> Access<K, V, F> {
         match self {
             Self::Own(view) => view.borrow_mut().put(key, value),
             Self::Global(global) => Err(Error::user(format!(
-                "store {:?} is global, and written by the processor that fills it alone",
+                "store {:?} is global; only the processor that fills it can write to it",
                 global.name
             ))),
         }

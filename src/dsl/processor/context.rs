@@ -89,13 +89,13 @@ impl<K: 'static, V: 'static> ProcessorContext<'_, K, V> {
         let (_, store) = found.ok_or_else(|| {
             let known = self.parts.stores.iter().map(|(known, _)| known.as_str());
             Error::user(format!(
-                "the processor uses store {name:?} and is connected with {:?}; name it in `Processed::stores`",
+                "the processor uses store {name:?}, but is connected only to {:?}; name it in `Processed::stores`",
                 known.collect::<Vec<_>>()
             ))
         })?;
         store.downcast_ref::<S>().cloned().ok_or_else(|| {
             Error::user(format!(
-                "store {name:?} is no {}; ask for it with the types with which it was declared",
+                "store {name:?} is not a {}; open it with the types with which it was declared",
                 type_name::<S>()
             ))
         })

@@ -95,7 +95,8 @@ impl StreamBuilder {
         let parents: Vec<_> = parents.into_iter().map(|parent| parent.id).collect();
         if parents.is_empty() {
             let name = &processed.name;
-            let message = format!("processor {name:?} has no parent; give it a stream at least");
+            let message =
+                format!("processor {name:?} has no parent; connect it to at least one stream");
             self.graph.borrow_mut().report(Error::invalid(message));
         }
         let mut node = LogicalNode::new("process", LogicalKind::Operator, parents);

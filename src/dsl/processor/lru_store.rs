@@ -49,7 +49,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
         let mut bytes = Vec::new();
         match self.key.encode(key, &mut bytes)? {
             Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Err(Error::user("a store has no row for a null key")),
+            Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),
         }
     }
 

@@ -49,7 +49,7 @@ impl<K, V> StoreSite<'_, '_, K, V> {
         match self.wiring.global_rows(self.name) {
             None => Ok(()),
             Some(_) => Err(Error::invalid(format!(
-                "store {:?} is global and {kind}; a global store has one value a key",
+                "store {:?} is global and {kind}; a global store has one value per key",
                 self.name
             ))),
         }

@@ -65,7 +65,7 @@ impl<V: 'static> Codec<Change<V>> for ChangedCodec<V> {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Change<V>> {
-        let damaged = || Error::user("the bytes are no change of a table");
+        let damaged = || Error::user("the bytes are not a change of a table");
         let (flag, rows) = bytes.and_then(<[u8]>::split_last).ok_or_else(damaged)?;
         let row = |bytes: &[u8]| self.0.decode(Some(bytes)).map(Some);
         match *flag {

@@ -81,7 +81,7 @@ impl Codec<Subscription> for SubscriptionCodec {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Subscription> {
-        let damaged = || Error::user("the bytes are no subscription of a join by a foreign key");
+        let damaged = || Error::user("the bytes are not a subscription of a join by a foreign key");
         let [flags, instruction, rest @ ..] = bytes.unwrap_or_default() else {
             return Err(damaged());
         };
@@ -131,7 +131,7 @@ impl Codec<Response> for ResponseCodec {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Response> {
-        let damaged = || Error::user("the bytes are no response of a join by a foreign key");
+        let damaged = || Error::user("the bytes are not a response of a join by a foreign key");
         let (flags, rest) = bytes.and_then(<[u8]>::split_first).ok_or_else(damaged)?;
         let (hash, row) = take_hash(*flags, rest).ok_or_else(damaged)?;
         let version = flags & !NULL_HASH;

@@ -181,7 +181,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
         let (graph, key, foreign) = (self.graph, self.key, other.key);
         let (Some(left_view), Some(right_view)) = (left_view, other.view) else {
             graph.borrow_mut().report(Error::invalid(format!(
-                "join {name:?} looks into a table without a store; make both tables with `StreamBuilder::table`, \
+                "join {name:?} needs tables with a store; make both tables with `StreamBuilder::table`, \
                  or put `materialized` before the join"
             )));
             return Table::new(graph, self.id, key);

@@ -34,7 +34,9 @@ impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V
         let Self { name, row: value } = self;
         let store = format!("{name}-store");
         let hold = table.windows.unwrap_or_else(|| {
-            let message = format!("suppress {name:?} stands behind a table that is not windowed");
+            let message = format!(
+                "suppress {name:?} follows a table that is not windowed; use `Suppressed::until_time_limit`"
+            );
             table.graph.borrow_mut().report(Error::invalid(message));
             HoldSpec {
                 size_ms: 0,
