@@ -145,6 +145,14 @@ pub struct Producer<K, V> {
     value_bytes: Vec<u8>,
 }
 
+impl<K, V> fmt::Debug for Producer<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<K: 'static, V: 'static> Producer<K, V> {
     /// Opens a producer with explicit codecs and options.
     ///

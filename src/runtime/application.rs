@@ -1,5 +1,6 @@
 //! The handle of a running application.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -382,5 +383,13 @@ impl Drop for Application {
     fn drop(&mut self) {
         self.shared.context.stop_soon();
         self.join();
+    }
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application")
+            .field("application", &self.handle().about().application)
+            .finish_non_exhaustive()
     }
 }
