@@ -65,7 +65,7 @@ pub(super) fn check_sizes(partition: &TopicPartition, batch: &Batch, max: usize)
         }
         if size > max {
             let message = format!(
-                "a record for {partition} has {size} bytes, topic {} takes at most {max}; raise \
+                "a record for {partition} has {size} bytes, but topic {} accepts at most {max}; raise \
                  `max_record_bytes` of that topic, or make the record smaller",
                 partition.topic
             );
@@ -78,31 +78,31 @@ pub(super) fn check_sizes(partition: &TopicPartition, batch: &Batch, max: usize)
 /// The error of a reader whose partition ends before its position.
 pub(super) fn beyond_end(partition: &TopicPartition, position: Offset, end: Offset) -> Error {
     Error::corrupt(format!(
-        "{partition} ends at {end}, and offset {position} was to be read next: records were lost (an \
-         unclean election, a log restored from a copy), or the topic was deleted and made anew. Delete the \
-         group's offsets and the application's internal topics to process what is there from its \
-         beginning, or use another application id"
+        "{partition} ends at {end}, before the next offset to read, {position}: records were lost (an \
+         unclean election, a log restored from a copy), or the topic was deleted and recreated. To process \
+         the topic from its beginning, delete the group's offsets and the application's internal topics, \
+         or use another application id"
     ))
 }
 
 /// The error of a reader whose topic is not the one that it started to read.
 pub(super) fn made_anew(partition: &TopicPartition) -> Error {
     Error::corrupt(format!(
-        "topic {} was deleted and made anew while it was read: what was read so far is of the old one. Restart \
-         to go on with the new one on top of the state made of the old one, or under another application id \
-         to begin without it",
+        "topic {} was deleted and recreated while it was being read: the records read so far are from the \
+         old topic. Restart to read the new topic and keep the state built from the old one, or restart \
+         under another application id to begin without that state",
         partition.topic
     ))
 }
 
 pub(super) fn fenced_writer(id: &str) -> Error {
-    let message = format!("writer {id} was opened again elsewhere; stop this one");
+    let message = format!("writer {id} was reopened elsewhere; stop this one");
     Error::new(ErrorKind::Fenced, message)
 }
 
 pub(super) fn fenced_member(group: &str, token: &MemberToken, why: &str) -> Error {
     let message = format!(
-        "member {} of group {group}, generation {}: {why}; give up all tasks and join anew",
+        "member {} of group {group}, generation {}: {why}; give up all tasks and rejoin",
         token.member, token.generation
     );
     Error::new(ErrorKind::Fenced, message)

@@ -79,9 +79,12 @@ impl fmt::Display for CommitError {
         match self {
             Self::Aborted(error) => write!(f, "commit aborted: {error}"),
             Self::Fenced(error) => write!(f, "commit refused: {error}"),
-            Self::Unknown(error) => write!(f, "commit of unknown outcome: {error}"),
+            Self::Unknown(error) => write!(f, "commit with unknown outcome: {error}"),
             Self::Lost(error) => {
-                write!(f, "commit whose outcome this writer cannot learn: {error}")
+                write!(
+                    f,
+                    "commit whose outcome this writer cannot determine: {error}"
+                )
             }
             Self::Fatal(error) => write!(f, "commit failed: {error}"),
         }

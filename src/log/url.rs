@@ -80,7 +80,7 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
         #[cfg(not(feature = "kafka"))]
         ("kafka", _) => Err(not_built("kafka", "kafka")),
         _ => Err(Error::invalid(format!(
-            "{:?} names no log; use kafka://HOST:PORT, embedded:DIRECTORY or memory:",
+            "{:?} is not the address of a log; use kafka://HOST:PORT, embedded:DIRECTORY or memory:",
             shown(url)
         ))),
     }
@@ -89,7 +89,7 @@ pub fn open(url: &str, options: &OpenOptions) -> Result<Arc<dyn Log>> {
 #[cfg(not(all(feature = "rocksdb", feature = "kafka")))]
 fn not_built(scheme: &str, feature: &str) -> Error {
     Error::invalid(format!(
-        "{scheme}: is not in this build; build marea with its feature `{feature}`"
+        "{scheme}: is not part of this build; build marea with the feature `{feature}`"
     ))
 }
 

@@ -64,10 +64,10 @@ impl Rules {
         let place = Place::new();
         let ended = run(place.on_file(&readings(), &["--kafka", self.address()]));
         println!("    {}", ended.err.trim());
-        let right = "give the application's user the right";
+        let right = "to the application's user";
         let named = ended.code == Some(2) && ended.err.contains(right);
         // If the client has not yet said which topic it was, the writer is only dead.
-        let dead = ended.code == Some(1) && ended.err.contains("can write no more");
+        let dead = ended.code == Some(1) && ended.err.contains("can no longer write");
         assert!(named || dead, "{ended:#?}");
         self.change(&format!("--remove --force {resource}"));
         ended.err
@@ -83,7 +83,7 @@ fn what_is_not_allowed_is_named() {
     let read_only = "--allow-principal User:ANONYMOUS --operation Describe --operation DescribeConfigs \
                      --operation Read";
     let said = rules.refusal(read_only, "--topic ocean-averages");
-    let dead = said.contains("can write no more");
+    let dead = said.contains("can no longer write");
     assert!(
         dead || said.contains("writing to ocean-averages-0"),
         "{said}"

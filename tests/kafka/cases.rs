@@ -115,7 +115,7 @@ fn a_topic_that_is_made_anew_while_it_is_read_is_noticed(broker: &Broker) {
             }
         };
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        assert!(error.message().contains("made anew"), "{records}: {error}");
+        assert!(error.message().contains("recreated"), "{records}: {error}");
     }
 }
 

@@ -113,7 +113,7 @@ fn secured_listeners_let_in_whom_they_know_and_tell_others_why() {
         (
             way.sasl("PLAIN", "alice-secret")
                 .setting("security.protocol", "PLAINTEXT"),
-            &["another security.protocol than PLAINTEXT"],
+            &["security.protocol other than PLAINTEXT"],
         ),
         (
             way.tls(TLS, "other-ca.pem"),
@@ -122,7 +122,7 @@ fn secured_listeners_let_in_whom_they_know_and_tell_others_why() {
         (way.tls(TLS, "no-such.pem"), &["no-such.pem"]),
         (
             way.tls(MUTUAL, "ca.pem"),
-            &["wants a certificate of the client", "ssl.key.location"],
+            &["requires a client certificate", "ssl.key.location"],
         ),
         (
             way.as_client("stranger"),
@@ -131,7 +131,7 @@ fn secured_listeners_let_in_whom_they_know_and_tell_others_why() {
         (way.tls(PLAINTEXT, "ca.pem"), &["PLAINTEXT"]),
         (
             way.to(TLS, "PLAINTEXT"),
-            &["another security.protocol than PLAINTEXT"],
+            &["security.protocol other than PLAINTEXT"],
         ),
         (
             plain

@@ -82,7 +82,7 @@ pub fn the_end_of_a_restore_covers_what_offsets_tell(factory: Factory<'_>) {
         let end = end.expect("it exists");
         assert!(
             end >= known,
-            "the offsets tell of {known} records, the end is {end}"
+            "the offsets report {known} records, the end is {end}"
         );
         if known == COMMITS {
             break;

@@ -26,7 +26,7 @@ pub fn topics_are_created_once_and_refused_when_they_differ(factory: Factory<'_>
     let compact = TopicSpec::new("a", 1).with_cleanup(Cleanup::Compact);
     log.create_topics(&[TopicSpec::new("b", 2), compact.clone()])
         .expect("created");
-    assert_eq!(values(&*log, &at("b", 1)), ["x"], "it was not made anew");
+    assert_eq!(values(&*log, &at("b", 1)), ["x"], "it was not recreated");
     assert_eq!(log.topic_names().expect("known"), ["a", "b"]);
     assert_eq!(log.topic("a").expect("known"), Some(compact));
     assert_eq!(log.topic("c").expect("known"), None);

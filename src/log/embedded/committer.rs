@@ -216,7 +216,7 @@ fn accept(
     if let Some(group) = &job.commit.group {
         if group.group.len() > usize::from(u16::MAX) {
             let message = format!(
-                "the name of a group has {} bytes, at most 65535",
+                "the name of a group has {} bytes; the limit is 65535",
                 group.group.len()
             );
             return Err(CommitError::Aborted(Error::invalid(message)));
@@ -266,8 +266,8 @@ fn check_quota(shared: &Shared, stored: u64, more: u64) -> Result<()> {
     match shared.settings.quota_bytes {
         Some(quota) if more > 0 && stored + more > quota => {
             let message = format!(
-                "the log in {} holds {stored} bytes and may hold {quota}: no room for {more} more; \
-                 delete records, shorten retention or raise the quota",
+                "the log in {} holds {stored} of at most {quota} bytes: no room for {more} more; delete \
+                 records, shorten retention or raise the quota",
                 shared.settings.path.display()
             );
             Err(Error::new(ErrorKind::Full, message))

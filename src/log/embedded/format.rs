@@ -95,7 +95,7 @@ pub(super) fn batch_key(place: Place, base_offset: Offset) -> [u8; 16] {
 pub(super) fn base_offset_of(key: &[u8]) -> Result<Offset> {
     match key.last_chunk::<8>() {
         Some(base) if key.len() == 16 => Ok(u64::from_be_bytes(*base).cast_signed()),
-        _ => Err(Error::corrupt("a batch's key has not 16 bytes")),
+        _ => Err(Error::corrupt("the key of a batch is not 16 bytes long")),
     }
 }
 
@@ -103,7 +103,7 @@ pub(super) fn base_offset_of(key: &[u8]) -> Result<Offset> {
 /// batch.
 pub(super) fn peek_batch(bytes: &[u8]) -> Result<(u32, i64)> {
     let (Some(delta), Some(time)) = (bytes.get(12..16), bytes.get(32..40)) else {
-        return Err(Error::corrupt("a stored batch has no whole header"));
+        return Err(Error::corrupt("the header of a stored batch is incomplete"));
     };
     let mut wide = [0; 8];
     wide.copy_from_slice(time);
@@ -124,7 +124,7 @@ pub(super) fn offset_prefix(group: &str) -> Vec<u8> {
 }
 
 pub(super) fn read_offset_key(key: &[u8]) -> Result<(String, Place)> {
-    let damaged = || Error::corrupt("a damaged key among the groups' offsets");
+    let damaged = || Error::corrupt("a key among the group offsets is damaged");
     let (len, rest) = key.split_first_chunk::<2>().ok_or_else(damaged)?;
     let len = usize::from(u16::from_be_bytes(*len));
     let (group, place) = rest.split_at_checked(len).ok_or_else(damaged)?;
@@ -168,20 +168,22 @@ impl<'a> Fields<'a> {
     /// Verifies version and checksum.
     pub(super) fn open(row: &'a [u8]) -> Result<Self> {
         let Some((fields, checksum)) = row.split_last_chunk::<4>() else {
-            return Err(Error::corrupt("a row of the log ends early"));
+            return Err(Error::corrupt("a row of the log is truncated"));
         };
         if crc32c::crc32c(fields) != u32::from_le_bytes(*checksum) {
             return Err(Error::corrupt("a row of the log fails its checksum"));
         }
         match fields.split_first() {
             Some((&ROW_VERSION, fields)) => Ok(Self(fields)),
-            _ => Err(Error::corrupt("a row of the log is of a newer version")),
+            _ => Err(Error::corrupt(
+                "a row of the log was written by a newer version",
+            )),
         }
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
         let taken = self.0.split_first_chunk::<N>();
-        let (taken, rest) = taken.ok_or_else(|| Error::corrupt("a row of the log ends early"))?;
+        let (taken, rest) = taken.ok_or_else(|| Error::corrupt("a row of the log is truncated"))?;
         self.0 = rest;
         Ok(*taken)
     }

@@ -14,7 +14,7 @@ pub(super) fn run(shared: Arc<Shared>) {
     let interval = Duration::from_millis(shared.settings.housekeeping_interval_ms);
     while !shared.closing.wait_past(0, interval) {
         if let Err(error) = clean(&shared, Worth::DirtyHalf) {
-            tracing::error!(%error, "housekeeping of the log failed and will be tried again");
+            tracing::error!(%error, "housekeeping of the log failed and will be retried");
         }
     }
 }

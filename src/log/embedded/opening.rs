@@ -32,7 +32,7 @@ pub(super) fn with_cure(error: Error) -> Error {
         return error;
     }
     let message = format!(
-        "{}; `EmbeddedLog::repair` (`--repair` of the example) keeps what is left",
+        "{}; `EmbeddedLog::repair` (`--repair` of the example) keeps what remains",
         error.message()
     );
     Error::new(error.kind(), message).with_source(error)
@@ -74,7 +74,7 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
     };
     let format = check_format(&database, META, format::FORMAT)?;
     if before.is_some() && format == Format::New {
-        let what = "what was synced when the log was made is missing";
+        let what = "the rows synced when the log was created are missing";
         let message = format!("opening {}: damaged data: {what}", path.display());
         return Err(with_cure(Error::corrupt(message)));
     }
@@ -93,15 +93,15 @@ pub(super) fn open(settings: &Settings, env: &dyn Env) -> Result<Opened> {
                 lost_commits = known,
                 kept_commits = found.unwrap_or_default().commits,
                 safe_until_ms = safe_ms,
-                "the machine died with commits that were not synced: the last ones are lost, each whole, at \
-                 least `lost_commits` and none from before `safe_until_ms`; what was made from them elsewhere \
-                 may have to be made again"
+                "the machine crashed with unsynced commits: the last ones are lost, each as a whole, at \
+                 least `lost_commits` and none from before `safe_until_ms`; results derived from them \
+                 elsewhere may have to be recreated"
             );
         }
     } else if found.is_some() {
         return Err(Error::corrupt(format!(
-            "opening {}: damaged data: the file {} is missing; restore the directory from a copy, whole, or let \
-             `EmbeddedLog::repair` (`--repair` of the example) keep what is there",
+            "opening {}: damaged data: the file {} is missing; restore the whole directory from a copy, or \
+             let `EmbeddedLog::repair` (`--repair` of the example) keep what remains",
             path.display(),
             point::FILE
         )));
@@ -129,7 +129,7 @@ fn check_not_emptied(path: &Path, point: Option<&Point>) -> Result<()> {
         return Ok(());
     }
     let what = if work_copy::is_unfinished(path) {
-        "its repair was interrupted; repair it again"
+        "its repair was interrupted; run the repair again"
     } else if point.is_some() {
         "the file CURRENT is missing; check the disk and restore the directory from a copy"
     } else {

@@ -85,15 +85,15 @@ impl Point {
         let place = path.display();
         if self.incarnation != incarnation {
             return Err(Error::corrupt(format!(
-                "opening {place}: damaged data: {FILE} is of another log; restore the directory from a copy, \
-                 whole, or let `EmbeddedLog::repair` keep what is there"
+                "opening {place}: damaged data: {FILE} belongs to another log; restore the whole directory \
+                 from a copy, or let `EmbeddedLog::repair` keep what remains"
             )));
         }
         if found.writes < self.synced.writes {
             return Err(Error::corrupt(format!(
-                "opening {place}: damaged data: of {} commits that were safe on the disk {} are missing, \
-                 those after {} ms since 1970; check the disk and restore the directory from a copy, or let \
-                 `EmbeddedLog::repair` (`--repair` of the example) keep what is left",
+                "opening {place}: damaged data: of {} commits synced to the disk, {} are missing, those \
+                 after {} ms since 1970; check the disk and restore the directory from a copy, or let \
+                 `EmbeddedLog::repair` (`--repair` of the example) keep what remains",
                 self.synced.commits,
                 self.synced.commits.saturating_sub(found.commits),
                 found.at_ms
@@ -184,15 +184,15 @@ impl PointFile {
         });
         let Some((format, _, point)) = slots.max_by_key(|(_, number, _)| *number) else {
             return Err(Error::corrupt(format!(
-                "{}: damaged data: both halves fail their checksums; restore the directory from a copy, or let \
-                 `EmbeddedLog::repair` (`--repair` of the example) keep what is left",
+                "{}: damaged data: both halves fail their checksums; restore the directory from a copy, or \
+                 let `EmbeddedLog::repair` (`--repair` of the example) keep what remains",
                 path.display()
             )));
         };
         if format != u64::from(VERSION) {
             return Err(Error::corrupt(format!(
-                "{}: of format {} with features {:#x}; this version of marea reads format {VERSION} without \
-                 any; use the version that wrote it or a newer one",
+                "{}: format {} with features {:#x}; this version of marea reads format {VERSION} without \
+                 features; use the version that wrote it or a newer one",
                 path.display(),
                 format as u32,
                 format >> 32
@@ -249,7 +249,7 @@ impl Keeper {
     /// Updates the file; a failure leaves it behind the truth, which is safe.
     pub(super) fn keep(&mut self, synced: bool) {
         if let Err(error) = self.file.write(&self.point, synced) {
-            tracing::warn!(%error, "{FILE} of the log could not be written: a loss may go unnoticed");
+            tracing::warn!(%error, "{FILE} of the log could not be written: lost commits may go unnoticed");
         }
     }
 }

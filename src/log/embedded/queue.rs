@@ -65,8 +65,8 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take() {
-            let message = "the log gave up before the commit was answered, and whether it happened is \
-                           not known; open the log again and go on from the committed offsets";
+            let message = "the log failed before it answered the commit, whose outcome is unknown; reopen \
+                           the log and continue from the committed offsets";
             answer.give(Err(CommitError::Fatal(Error::internal(message))));
         }
     }

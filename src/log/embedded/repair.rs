@@ -89,7 +89,7 @@ impl EmbeddedLog {
 
 fn repair(path: &Path, env: &dyn Env) -> Result<Repair> {
     if is_unfinished(path) {
-        let finished = "an interrupted repair was finished; what it had lost is not known any more";
+        let finished = "an interrupted repair was finished; its losses are no longer known";
         return Ok(Repair {
             damaged: Some(change_places(path)?),
             problems: vec![finished.to_owned()],
@@ -160,8 +160,8 @@ fn readable(path: &Path, work: &Path) -> Result<(Database, Option<String>)> {
         Err(error) if !may_be_damaged(&error) => return Err(error),
         _ => {}
     }
-    let problem = "the file list or whole files of rows are damaged or missing: more may be lost than is said \
-                   here, such as topics and offsets of groups";
+    let problem = "the file list or whole files of rows are damaged or missing: more may be lost than is \
+                   reported here, such as topics and offsets of groups";
     Ok((rebuilt(path, work, true)?, Some(problem.to_owned())))
 }
 
@@ -214,7 +214,7 @@ impl fmt::Display for Repair {
         };
         writeln!(
             f,
-            "the log opens again; at least {} commits are lost",
+            "the log can be opened again; at least {} commits are lost",
             self.lost_commits
         )?;
         for lost in &self.lost_records {
@@ -234,7 +234,7 @@ impl fmt::Display for Repair {
             } = moved;
             writeln!(
                 f,
-                "group {group} goes on in {partition} at {to}, not at {from}"
+                "group {group} continues in {partition} at {to}, not at {from}"
             )?;
         }
         for problem in &self.problems {

@@ -160,8 +160,8 @@ impl Groups {
         let alone = group.members.keys().all(|name| *name == request.member);
         if !alone && group.tasks != tasks {
             let message = format!(
-                "member {} names other tasks than the {} that group {} has; run the same topology in \
-                 every member",
+                "member {} names tasks that differ from the {} of group {}; run the same topology in every \
+                 member",
                 request.member,
                 group.tasks.len(),
                 request.group
@@ -286,15 +286,17 @@ impl Groups {
         let Some((group, member)) =
             group.and_then(|group| Some((group, group.members.get(&token.member)?)))
         else {
-            return refuse("the group has no such member (any more)");
+            return refuse("the group does not have this member, or no longer has it");
         };
         if token.generation < member.session || token.generation > group.generation {
-            return refuse("another member of that name has joined since");
+            return refuse("another member has since joined under that name");
         }
         for partition in partitions_of(commit) {
             for task in group.task_of.get(partition).into_iter().flatten() {
                 if group.owners.get(task) != Some(&member.session) {
-                    return refuse(&format!("task {task} of {partition} is not the member's"));
+                    return refuse(&format!(
+                        "task {task} of {partition} is not assigned to the member"
+                    ));
                 }
             }
         }

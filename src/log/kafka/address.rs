@@ -48,12 +48,12 @@ impl Address {
             // Its text may be the rest of a secret.
             let Some((name, value)) = setting.split_once('=') else {
                 return Err(wrong(&format!(
-                    "what follows the `&` after {last} is not a setting; write `&` in a value as %26"
+                    "after {last}, the text following `&` is not a setting; write `&` in a value as %26"
                 )));
             };
             let (name, value) = (decoded(name), decoded(value));
             let (Some(name), Some(value)) = (name, value) else {
-                return Err(wrong("a setting is not UTF-8 once its %XX are decoded"));
+                return Err(wrong("a setting is not UTF-8 after %XX decoding"));
             };
             if name == FILE {
                 address.read_properties(Path::new(&value))?;
@@ -71,7 +71,7 @@ impl Address {
         let brokers = brokers.trim_end_matches('/');
         if brokers.contains('@') {
             return Err(
-                "a user's name belongs to the settings, as sasl.username and sasl.password"
+                "a user name does not belong here; use the settings sasl.username and sasl.password"
                     .to_owned(),
             );
         }
@@ -124,7 +124,7 @@ impl Address {
     pub(super) fn read_properties(&mut self, path: &Path) -> Result<()> {
         let place = path.display();
         let text = std::fs::read_to_string(path).map_err(|cause| {
-            let message = format!("the settings of the Kafka client cannot be read from {place}");
+            let message = format!("cannot read the settings of the Kafka client from {place}");
             Error::invalid(message).with_source(cause)
         })?;
         let wrong =
@@ -229,7 +229,7 @@ mod tests {
         for (text, said) in [
             ("\nacks=1", "acks cannot be set"),
             ("\nsasl.jaas.config=hunter2", "sasl.username"),
-            ("\n=hunter2", "no name"),
+            ("\n=hunter2", "name before the `=`"),
         ] {
             write(text);
             let error = Address::parse(&url).expect_err(text).to_string();

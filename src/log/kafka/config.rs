@@ -247,7 +247,7 @@ pub(super) fn not_made(cause: KafkaError) -> Error {
         KafkaError::ClientCreation(said) => said.clone(),
         other => other.to_string(),
     };
-    Error::invalid(format!("the Kafka client refuses its settings: {said}"))
+    Error::invalid(format!("the Kafka client rejects its settings: {said}"))
 }
 
 #[cfg(test)]

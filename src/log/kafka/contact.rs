@@ -40,14 +40,14 @@ pub(super) fn out_of_reach(address: &Address, env: &dyn Env, cause: KafkaError) 
         )),
         Some(Heard { said, .. }) => {
             let message = format!(
-                "no broker answers at {brokers} within {CONTACT_MS} ms; the last reason was: {said}"
+                "no broker answers at {brokers} within {CONTACT_MS} ms; the last error was: {said}"
             );
             Error::new(ErrorKind::Unavailable, message)
         }
         None => unavailable(
             format!(
-                "no broker answers at {brokers} within {CONTACT_MS} ms; is it running, and reachable from \
-                 here with these settings?"
+                "no broker answers at {brokers} within {CONTACT_MS} ms; check that it is running and \
+                 reachable from here with these settings"
             ),
             cause,
         ),
@@ -173,7 +173,7 @@ fn advised(said: &str, address: &Address) -> String {
             _ => "SSL",
         };
         return format!(
-            "{said}; does this listener speak another security.protocol than {protocol}, perhaps {other}?"
+            "{said}; the listener may use a security.protocol other than {protocol}, such as {other}"
         );
     }
     // The broker's alert about a client certificate: missing, unknown, or invalid.
@@ -183,7 +183,7 @@ fn advised(said: &str, address: &Address) -> String {
     match has("ssl.certificate.") || has("ssl.keystore.") {
         true => format!("{said}; the broker does not accept the client's certificate"),
         false => format!(
-            "{said}; the broker wants a certificate of the client: set ssl.certificate.location and \
+            "{said}; the broker requires a client certificate: set ssl.certificate.location and \
              ssl.key.location"
         ),
     }

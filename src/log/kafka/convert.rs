@@ -24,7 +24,8 @@ pub(super) fn list<'a>(
     for (partition, offset) in partitions {
         list.add_partition_offset(&partition.topic, number_of(partition)?, offset)
             .map_err(|cause| {
-                Error::invalid(format!("{partition}: no such offset")).with_source(cause)
+                Error::invalid(format!("{partition}: the offset is out of range"))
+                    .with_source(cause)
             })?;
     }
     Ok(list)

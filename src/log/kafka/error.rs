@@ -17,19 +17,22 @@ pub(super) fn refused(what: &str, code: Code) -> Error {
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed => (
             ErrorKind::Invalid,
-            "give the application's user the right to do so",
+            "grant this permission to the application's user",
         ),
         Code::InvalidTopic
         | Code::InvalidReplicationFactor
         | Code::InvalidConfig
-        | Code::PolicyViolation => (ErrorKind::Invalid, "the cluster's rules forbid it"),
+        | Code::PolicyViolation => (
+            ErrorKind::Invalid,
+            "the cluster's settings or policies forbid it",
+        ),
         Code::MessageSizeTooLarge | Code::InvalidRecord => (
             ErrorKind::Invalid,
             "raise the topic's max.message.bytes or make the record smaller",
         ),
         Code::InvalidTransactionTimeout => (
             ErrorKind::Invalid,
-            "set transaction.timeout.ms to the brokers' transaction.max.timeout.ms at most",
+            "set transaction.timeout.ms to at most the brokers' transaction.max.timeout.ms",
         ),
         Code::InvalidTimestamp => (
             ErrorKind::Invalid,
@@ -47,7 +50,7 @@ pub(super) fn refused(what: &str, code: Code) -> Error {
 pub(super) fn failed(what: &str, cause: KafkaError) -> Error {
     match cause.rdkafka_error_code() {
         Some(code) => refused(what, code).with_source(cause),
-        None => unavailable(format!("{what}: no answer"), cause),
+        None => unavailable(format!("{what}: no response"), cause),
     }
 }
 
@@ -114,7 +117,7 @@ pub(super) fn dead_writer(id: &str, verdict: Verdict, cause: KafkaError) -> Comm
     match error.kind() {
         ErrorKind::Invalid => CommitError::Fatal(error),
         _ => CommitError::Lost(unavailable(
-            format!("writer {id} can write no more: {cause}; open it anew"),
+            format!("writer {id} can no longer write: {cause}; reopen it"),
             cause,
         )),
     }

@@ -25,7 +25,7 @@ pub(super) fn learn_leaders(
     asked.into_iter().all(|topic| {
         let answer = client.fetch_metadata(topic, wait);
         if let Err(cause) = &answer {
-            tracing::debug!(%cause, topic, "asking for leaders");
+            tracing::debug!(%cause, topic, "requesting leaders");
         }
         answer.is_ok()
     })

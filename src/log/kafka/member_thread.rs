@@ -168,7 +168,7 @@ impl MemberThread {
         let interval_ms = self.seat.max_poll_interval_ms;
         if silent_ms > interval_ms {
             return Err(Error::user(format!(
-                "its worker has said nothing for {interval_ms} ms"
+                "its worker has not reported for {interval_ms} ms"
             )));
         }
         Ok(())
@@ -181,7 +181,7 @@ impl MemberThread {
                     Some(Code::FencedInstanceId) => self.twin(),
                     _ => String::new(),
                 };
-                return Err(failed(&format!("the brokers refuse it{twin}"), cause));
+                return Err(failed(&format!("the brokers reject it{twin}"), cause));
             }
             Some(Err(cause)) => tracing::debug!(%cause, member = %self.seat.member, "kafka member"),
             // The topic holds no records.
@@ -193,7 +193,7 @@ impl MemberThread {
                 Said::Given(given) => self.take(&given)?,
                 Said::WantedBack(_) if self.consumer.assignment_lost() => {
                     return Err(Error::user(
-                        "the brokers expelled it: no heartbeat came in time",
+                        "the brokers expelled it: no heartbeat arrived in time",
                     ));
                 }
                 Said::WantedBack(back) => {
@@ -217,9 +217,9 @@ impl MemberThread {
         {
             Some(twin) => {
                 let host = &twin.host;
-                format!(", as a process on host {host} has joined under its name")
+                format!(", because a process on host {host} has joined under its name")
             }
-            None => ", as another process has joined under its name".to_owned(),
+            None => ", because another process has joined under its name".to_owned(),
         }
     }
 

@@ -61,7 +61,7 @@ impl Cluster {
         let place = (request.group.clone(), request.member.clone());
         let mut local_members = self.local_members();
         let before = local_members.get(&place).map_or(0, |seat| {
-            seat.lose("another member of that name has joined since");
+            seat.lose("another member has since joined under that name");
             lock(&seat.state).generation
         });
         // Above any number of an earlier process, as long as clocks go forward.
@@ -117,7 +117,7 @@ impl Cluster {
             check::fenced_member(
                 &group.group,
                 token,
-                "this process has no such member (any more)",
+                "this process does not have this member, or no longer has it",
             )
         };
         seat.map(Some).ok_or_else(missing)
@@ -135,13 +135,15 @@ impl Cluster {
             return refuse(why);
         }
         if token.generation < seat.session || token.generation > state.generation {
-            return refuse("another member of that name has joined since");
+            return refuse("another member has since joined under that name");
         }
         for partition in check::partitions_of(group) {
             for task in seat.task_of.get(partition).into_iter().flatten() {
                 if !state.told.contains(task) {
                     let task = &seat.tasks[*task];
-                    return refuse(&format!("task {task} of {partition} is not the member's"));
+                    return refuse(&format!(
+                        "task {task} of {partition} is not assigned to the member"
+                    ));
                 }
             }
         }
@@ -156,7 +158,7 @@ impl Cluster {
         self.check_commit(group)?;
         let seat = self.seat_of(group)?;
         let metadata = seat.and_then(|seat| lock(&seat.state).metadata.clone());
-        metadata.ok_or_else(|| self.no_place(group, "it has no place in the group now"))
+        metadata.ok_or_else(|| self.no_place(group, "it currently has no place in the group"))
     }
 
     /// Waits until a member's metadata has another number, or it has lost its place.
@@ -205,8 +207,8 @@ fn check_shapes(group: &str, member: &str, shape: u64, others: &[GroupMember]) -
 
 fn disagree(group: &str, member: &str, other: &str) -> Error {
     Error::invalid(format!(
-        "member {member} names other tasks than member {other} of group {group}; run the same topology in \
-         every member"
+        "member {member} names tasks that differ from those of member {other} of group {group}; run the \
+         same topology in every member"
     ))
 }
 
@@ -258,7 +260,7 @@ impl KafkaMember {
 
     fn not_let_in(&self) -> Error {
         let message = format!(
-            "the brokers at {} have not let member {} into group {} within {JOIN_MS} ms",
+            "the brokers at {} have not admitted member {} to group {} within {JOIN_MS} ms",
             self.cluster.address.brokers, self.seat.member, self.seat.group
         );
         Error::new(ErrorKind::Unavailable, message)
@@ -323,7 +325,7 @@ impl Membership for KafkaMember {
     }
 
     fn rest(mut self: Box<Self>) {
-        self.end(VANISH, "it rests");
+        self.end(VANISH, "it has disconnected without leaving");
     }
 }
 
@@ -339,7 +341,7 @@ impl Heartbeat for KafkaHeartbeat {
 impl Drop for KafkaMember {
     fn drop(&mut self) {
         if self.thread.take().is_some() {
-            self.seat.lose("its worker is gone");
+            self.seat.lose("its worker has ended");
             self.seat.wish.store(VANISH, Ordering::Release);
         }
     }

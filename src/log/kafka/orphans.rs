@@ -83,7 +83,7 @@ impl Orphans {
                 let names = orphans.iter().map(|task| seat.tasks[*task].to_string());
                 let names: Vec<String> = names.collect();
                 Err(Error::user(format!(
-                    "nobody has {} since a rebalance that was cut short",
+                    "no member has owned {} since an interrupted rebalance",
                     names.join(", ")
                 )))
             }

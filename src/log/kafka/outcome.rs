@@ -32,7 +32,7 @@ impl Transactions {
             match judge(&cause) {
                 Verdict::Retry => {
                     unknown = true;
-                    let message = format!("writer {} has no answer to its commit", self.id);
+                    let message = format!("writer {} has no response to its commit", self.id);
                     let error = Error::new(ErrorKind::Unavailable, message).with_source(cause);
                     if answers.send(Err(CommitError::Unknown(error))).is_err() {
                         // The owner is gone; the next one to open the id learns the outcome.
@@ -152,8 +152,8 @@ impl Transactions {
             return dead_writer(&self.id, verdict, cause);
         }
         let message = format!(
-            "a transaction of writer {} was open for {open_ms} ms, and the brokers end one that is for longer \
-             than transaction.timeout.ms, {} ms; open it anew",
+            "a transaction of writer {} was open for {open_ms} ms, and the brokers end transactions after \
+             transaction.timeout.ms, {} ms; reopen the writer",
             self.id, self.transaction_ms
         );
         CommitError::Lost(Error::new(ErrorKind::Unavailable, message).with_source(cause))

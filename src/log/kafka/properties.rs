@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(usize, String, String)>, BadLine>
         let bad = |why| BadLine { number, why };
         let name = unescaped(name).map_err(bad)?;
         if name.is_empty() {
-            return Err(bad("it has no name in front of the `=`"));
+            return Err(bad("the name before the `=` is missing"));
         }
         found.push((number, name, unescaped(value).map_err(bad)?));
     }
@@ -82,7 +82,7 @@ fn unescaped(text: &str) -> Result<String, &'static str> {
         };
         units.extend_from_slice(c.encode_utf16(&mut buffer));
     }
-    String::from_utf16(&units).map_err(|_| "a `\\u` is half of a character")
+    String::from_utf16(&units).map_err(|_| "a `\\u` is half of a surrogate pair")
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ impl KafkaReader {
             let message = match consumer.poll(wait) {
                 Some(Ok(message)) => message,
                 Some(Err(cause)) if is_astray(&cause) => {
-                    tracing::debug!(%cause, "a position is not in its partition");
+                    tracing::debug!(%cause, "a position is outside its partition");
                     *astray = true;
                     continue;
                 }
@@ -376,22 +376,22 @@ impl Reader for KafkaReader {
 fn tell(cause: KafkaError) -> Result<()> {
     match cause.rdkafka_error_code() {
         Some(Code::BadMessage | Code::BadCompression | Code::InvalidMessage) => Err(Error::corrupt(
-            "a fetched batch is damaged; the brokers' logs say where, restore the partition from a replica",
+            "a fetched batch is damaged; find the partition in the brokers' logs and restore it from a replica",
         )
         .with_source(cause)),
         Some(Code::NotImplemented | Code::UnsupportedFeature) => Err(Error::invalid(
-            "a batch is compressed in a way that this build cannot read; write it with gzip, snappy or lz4",
+            "this build cannot read the compression of a batch; write it with gzip, snappy or lz4",
         )
         .with_source(cause)),
         // The partition now has another history than the one that was read (KIP-320).
         Some(Code::LogTruncation) => Err(Error::corrupt(
-            "records that were read have been cut off since, by an unclean election: the results made of \
-             them are no longer those of the topic. Restart to go on with what is there",
+            "an unclean election has removed records that were already read: results derived from them no \
+             longer match the topic. Restart to continue with the remaining records",
         )
         .with_source(cause)),
         // Nothing can recover this client: this is not an outage that can be waited out.
         Some(Code::Fatal) => {
-            let message = "the reader can read no more; restart";
+            let message = "the reader can no longer read; restart";
             Err(Error::new(ErrorKind::Closed, message).with_source(cause))
         }
         Some(Code::TopicAuthorizationFailed) => Err(failed("reading", cause)),

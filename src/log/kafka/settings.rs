@@ -7,29 +7,35 @@ use std::fmt;
 const FIXED: &[(&str, &str)] = &[
     (
         "bootstrap.servers",
-        "name the brokers in the address, or to the builder",
+        "pass the brokers in the address or to the builder",
     ),
     (
         "metadata.broker.list",
-        "name the brokers in the address, or to the builder",
+        "pass the brokers in the address or to the builder",
     ),
-    ("transactional.id", "it names the worker"),
-    ("enable.idempotence", "without it records could come twice"),
+    ("transactional.id", "it identifies the worker"),
+    (
+        "enable.idempotence",
+        "without it records could be duplicated",
+    ),
     (
         "acks",
-        "an acknowledged commit must survive a broker's death",
+        "an acknowledged commit must survive the crash of a broker",
     ),
     (
         "request.required.acks",
-        "an acknowledged commit must survive a broker's death",
+        "an acknowledged commit must survive the crash of a broker",
     ),
     ("delivery.timeout.ms", "use `transaction.timeout.ms`"),
     ("message.timeout.ms", "use `transaction.timeout.ms`"),
     ("group.id", "it is the application's id"),
-    ("group.instance.id", "it names the worker"),
-    ("group.protocol", "tasks are handed out by the classic one"),
-    ("client.id", "members know each other's topology by it"),
-    ("partition.assignment.strategy", "tasks move by it"),
+    ("group.instance.id", "it identifies the worker"),
+    (
+        "group.protocol",
+        "tasks are assigned with the classic protocol",
+    ),
+    ("client.id", "members compare their topologies by it"),
+    ("partition.assignment.strategy", "it decides how tasks move"),
     ("session.timeout.ms", "use `Settings::session_timeout_ms`"),
     (
         "max.poll.interval.ms",
@@ -48,10 +54,13 @@ const FIXED: &[(&str, &str)] = &[
         "offsets are committed with the results",
     ),
     ("auto.offset.reset", "use `Settings::deleted_unread`"),
-    ("enable.partition.eof", "ends are asked for"),
+    (
+        "enable.partition.eof",
+        "partition ends are requested explicitly",
+    ),
     (
         "allow.auto.create.topics",
-        "topics are made with their settings",
+        "topics are created with their settings",
     ),
 ];
 

@@ -67,7 +67,7 @@ impl Tokens {
     /// For [`ClientContext::generate_oauth_token`].
     pub(super) fn for_client(&self) -> Result<ClientToken, Box<dyn StdError>> {
         let Some(shared) = &self.0 else {
-            return Err("no source of tokens was given to KafkaLog::builder()".into());
+            return Err("KafkaLog::builder() was given no source of tokens".into());
         };
         let (token, _) = shared.token()?;
         Ok(ClientToken {
@@ -97,7 +97,10 @@ impl Tokens {
         match shared.give(client) {
             Ok(then_ms) => next_ms.store(then_ms, Ordering::Relaxed),
             // If the old one has expired, the request fails by itself; the next one tries again.
-            Err(error) => tracing::warn!(%error, "renewing a token of Kafka"),
+            Err(error) => {
+                tracing::warn!(%error, "renewing the Kafka token failed; the next request tries \
+                                                  again")
+            }
         }
     }
 }
@@ -112,8 +115,7 @@ impl Shared {
         {
             return Ok((token.clone(), *next_ms));
         }
-        let token =
-            (self.source)().map_err(|error| error.context("asking for a token of Kafka"))?;
+        let token = (self.source)().map_err(|error| error.context("requesting a Kafka token"))?;
         let life_ms = token.expires_ms.saturating_sub(now_ms);
         // Before clients ask by themselves, so that they then get a new one.
         let next_ms = now_ms.saturating_add(life_ms / 4 * 3);
@@ -134,8 +136,8 @@ impl Shared {
     reason = "the binding has no such call; the proof is beside it"
 )]
 fn set<C: ClientContext>(client: &Client<C>, token: &OauthToken) -> Result<()> {
-    let wrong = |why: &str| Error::invalid(format!("a token of Kafka is of no use: {why}"));
-    let nul = |_| wrong("it has a zero byte");
+    let wrong = |why: &str| Error::invalid(format!("a Kafka token is unusable: {why}"));
+    let nul = |_| wrong("it contains a zero byte");
     let value = CString::new(token.token.reveal()).map_err(nul)?;
     let principal = CString::new(&*token.principal).map_err(nul)?;
     let mut said = [0_u8; 512];

@@ -402,7 +402,7 @@ impl Transactions {
             return Ok(());
         }
         let message = format!(
-            "the brokers at {} have not taken the commit of writer {} within {} ms",
+            "the brokers at {} have not accepted the commit of writer {} within {} ms",
             self.cluster.address.brokers, self.id, self.transaction_ms
         );
         let error = Error::new(ErrorKind::Unavailable, message);

@@ -229,7 +229,7 @@ impl Writer for KafkaWriter {
                 // id fences them.
                 self.in_flight = false;
                 let message = format!(
-                    "the client of writer {} has not come back for {silent_ms} ms; open it anew",
+                    "the client of writer {} has not responded for {silent_ms} ms; reopen the writer",
                     self.id
                 );
                 return Err(CommitError::Lost(Error::new(

@@ -18,7 +18,7 @@ fn a_commit_that_got_lost_is_answered() {
     let Some(Err(CommitError::Fatal(error))) = answer.wait(Duration::ZERO) else {
         panic!("it would wait for ever");
     };
-    assert!(error.message().contains("open the log again"), "{error}");
+    assert!(error.message().contains("reopen the log"), "{error}");
     assert!(answer.wait(Duration::ZERO).is_none(), "answered once");
 }
 
@@ -164,7 +164,7 @@ fn a_record_that_is_too_large_is_refused_with_the_cure() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     for part in [
         "151 bytes",
-        "topic t takes at most 100",
+        "topic t accepts at most 100",
         "`max_record_bytes`",
     ] {
         assert!(error.message().contains(part), "{part}: {error}");

@@ -402,7 +402,7 @@ fn a_repair_that_was_interrupted_goes_on() {
             }
         }
         let error = with(&broken, Fsync::EveryCommit).expect_err("half of a repair");
-        assert!(error.message().contains("repair it again"), "{error}");
+        assert!(error.message().contains("run the repair again"), "{error}");
         let done = EmbeddedLog::repair(&broken, &*env).expect("repaired");
         assert!(
             done.damaged

@@ -123,13 +123,13 @@ impl Cluster {
                 let found: Vec<String> = found
                     .iter()
                     .map(|(setting, value, needed)| {
-                        format!("{setting}={value}, needed is {needed}")
+                        format!("{setting}={value}, required: {needed}")
                     })
                     .collect();
                 return Err(Error::invalid(format!(
-                    "topic {name} would lose or refuse records: {}; alter its settings (kafka-configs \
-                     --alter --entity-type topics --entity-name {name} --add-config ...), or delete it \
-                     if nothing in it is needed",
+                    "topic {name} would lose or reject records: {}; alter its settings (kafka-configs \
+                     --alter --entity-type topics --entity-name {name} --add-config ...), or delete it if \
+                     its records are not needed",
                     found.join("; ")
                 )));
             }
@@ -203,7 +203,7 @@ impl Cluster {
             Some(Err(code)) => Err(refused(&what, code)),
             None => Err(Error::new(
                 ErrorKind::Unavailable,
-                format!("{what}: no answer; try again"),
+                format!("{what}: no response; try again"),
             )),
         }
     }
@@ -227,7 +227,7 @@ impl Cluster {
         name: &str,
         count: impl Fn(&[rdkafka::metadata::MetadataPartition]) -> T,
     ) -> Result<Option<T>> {
-        let what = format!("looking for topic {name}");
+        let what = format!("looking up topic {name}");
         let metadata = self.admin().inner().fetch_metadata(Some(name), REQUEST);
         let metadata = metadata.map_err(|cause| failed(&what, cause))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
@@ -269,7 +269,7 @@ impl Cluster {
             }
         }
         for name in names {
-            self.wait_until(&format!("topic {name} to be gone"), || {
+            self.wait_until(&format!("topic {name} to be deleted"), || {
                 Ok(self.partition_count(name)?.is_none())
             })?;
         }
@@ -389,8 +389,8 @@ pub(in crate::log::kafka) fn unknown(cause: &KafkaError) -> bool {
 /// A topic without settings: the binding ignores the code that says why there are none.
 fn withheld(name: &str) -> Error {
     Error::invalid(format!(
-        "reading the settings of topic {name}: the brokers tell none; give the application's user the right \
-         to do so (DescribeConfigs)"
+        "reading the settings of topic {name}: the brokers report none; grant DescribeConfigs to the \
+         application's user"
     ))
 }
 

@@ -63,7 +63,7 @@ impl Cluster {
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         let mut are_checked = false;
         loop {
-            let what = || format!("asking for the offsets of {}", names(partitions));
+            let what = || format!("requesting the offsets of {}", names(partitions));
             let found = told_of(&all, ask(self, &asked, isolation))?;
             let late = self.env.monotonic_ms() >= until_ms;
             match found {
@@ -72,14 +72,14 @@ impl Cluster {
                     return Ok(partitions.iter().filter_map(of).collect());
                 }
                 Ok(None) if late => {
-                    let message = format!("{}: no answer; try again", what());
+                    let message = format!("{}: no response; try again", what());
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
                 // A leader may be down, or have moved.
                 Ok(None) => {}
                 Err(cause) if late => return Err(self.not_told(partitions, &what(), cause)),
                 Err(cause) => {
-                    tracing::debug!(%cause, "asking for offsets again");
+                    tracing::debug!(%cause, "requesting offsets again");
                     are_checked &= !unknown(&cause);
                 }
             }

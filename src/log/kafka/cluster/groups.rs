@@ -39,8 +39,8 @@ fn held_up(group: &str, partitions: &[TopicPartition], cause: KafkaError) -> Err
     unavailable(
         format!(
             "a transaction that changes the offsets of group {group} for some of {} has been open for \
-             {REQUEST_MS} ms. If it outlasts the transaction.timeout.ms of whoever began it, the brokers have \
-             forgotten it: find it with `kafka-transactions.sh find-hanging` and end it with \
+             {REQUEST_MS} ms. If it stays open beyond the transaction.timeout.ms of its producer, it is \
+             hanging: find it with `kafka-transactions.sh find-hanging` and end it with \
              `kafka-transactions.sh abort`",
             names.join(", ")
         ),
@@ -59,7 +59,7 @@ impl Cluster {
         }
         let mut client = self.group(group)?;
         let mut times = 0;
-        let what = || format!("asking for the offsets of group {group}");
+        let what = || format!("requesting the offsets of group {group}");
         let until_ms = self.env.monotonic_ms() + REQUEST_MS;
         let answer = loop {
             hear_out(&client);
@@ -75,7 +75,7 @@ impl Cluster {
                     });
                 }
                 Err(cause) => {
-                    tracing::debug!(%cause, group, "asking for offsets again");
+                    tracing::debug!(%cause, group, "requesting offsets again");
                     times += 1;
                     // A client that has lost its connection to the coordinator may not find it by itself.
                     if times % TIMES_WITH_ONE_CLIENT == 0 {
@@ -108,7 +108,9 @@ impl Cluster {
             let client = config::consumer(&self.address, &self.address.group_as_it_stands(group))?;
             let asked = unknown_offsets(partitions)?;
             let answer = client.committed_offsets(asked, CONTACT);
-            answer.map_err(|cause| failed("asking for offsets as they stand", cause))
+            answer.map_err(|cause| {
+                failed("requesting offsets without waiting for transactions", cause)
+            })
         };
         asked().is_ok()
     }

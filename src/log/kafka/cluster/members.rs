@@ -100,7 +100,7 @@ impl Cluster {
                     if error.kind() == ErrorKind::Unavailable
                         && self.env.monotonic_ms() < until_ms =>
                 {
-                    tracing::debug!(%error, group, "asking for members again");
+                    tracing::debug!(%error, group, "requesting members again");
                 }
                 answer => return answer.map(|found| found.members),
             }
@@ -123,14 +123,14 @@ impl Cluster {
     /// longer the group's coordinator, or is down, the others.
     pub(in crate::log::kafka) fn look_at_members(&self, group: &str) -> Result<Members> {
         let name = CString::new(group)
-            .map_err(|_| Error::invalid(format!("group {group}: no such name")))?;
+            .map_err(|_| Error::invalid(format!("group {group}: the name contains a zero byte")))?;
         let last = lock(&self.coordinators).get(group).copied();
         if let Some(broker) = last
             && let Some(found) = self.said_of(group, describe(self, &name, broker))?
         {
             return Ok(found);
         }
-        let what = || format!("asking for the members of group {group}");
+        let what = || format!("requesting the members of group {group}");
         // Whether the topic exists is irrelevant: the answer lists the brokers.
         let topic = name_of(group);
         let metadata = self.admin().inner().fetch_metadata(Some(&topic), ATTEMPT);
@@ -146,13 +146,13 @@ impl Cluster {
         // On a cluster that never had a group there is no coordinator until a client looks for one, as
         // each client with a group does by itself.
         self.group(group)?;
-        let message = format!("{}: no broker says that the group is its own", what());
+        let message = format!("{}: no broker coordinates the group", what());
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
     /// Interprets a broker's answer; `None` if another one must be asked.
     fn said_of(&self, group: &str, said: Option<Result<Members, Code>>) -> Result<Option<Members>> {
-        let what = format!("asking for the members of group {group}");
+        let what = format!("requesting the members of group {group}");
         match said {
             Some(Ok(found)) => Ok(Some(found)),
             // Nobody has joined it yet.

@@ -70,7 +70,7 @@ impl Cluster {
         match self.delete_records(&before) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tracing::warn!(%error, "not purged; the next time will do");
+                tracing::warn!(%error, "records were not purged; the next purge includes them");
             }
             Err(error) => {
                 let refused = Some((error.kind(), error.message().to_owned()));

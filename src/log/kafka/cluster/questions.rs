@@ -83,7 +83,7 @@ impl Asked {
                 }
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => {
-                    let message = "the thread that asks for offsets has ended; restart";
+                    let message = "the thread that requests offsets has ended; restart";
                     return Err(Error::new(ErrorKind::Closed, message));
                 }
             }

@@ -40,7 +40,7 @@ impl Cluster {
                         topic = name,
                         found = found.partitions,
                         partitions,
-                        "made anew, as the number of tasks has changed"
+                        "recreating the topic, because the number of tasks has changed"
                     );
                     self.delete_topics(std::slice::from_ref(&name))
                 }
@@ -56,7 +56,7 @@ impl Cluster {
                 if self.env.monotonic_ms() >= began_ms + patience_ms {
                     return Err(error);
                 }
-                tracing::debug!(%error, topic = name, "looking again");
+                tracing::debug!(%error, topic = name, "trying again");
                 self.env.sleep(LOOK);
             }
         }

@@ -76,10 +76,10 @@ impl NotedIds {
         for (topic, noted) in &self.noted {
             if let Some(now) = known.get(topic).filter(|now| *now != noted) {
                 return Err(Error::corrupt(format!(
-                    "topic {topic} was deleted and made anew while it was read (its id was {noted:032x} \
-                     and is {now:032x}): what was read so far is of the old one. Restart to go on with the \
-                     new one on top of the state made of the old one, or under another application id to \
-                     begin without it"
+                    "topic {topic} was deleted and recreated while it was being read (its id was \
+                     {noted:032x} and is {now:032x}): the records read so far are from the old topic. \
+                     Restart to read the new topic and keep the state built from the old one, or restart \
+                     under another application id to begin without that state"
                 )));
             }
         }
@@ -117,7 +117,7 @@ impl Cluster {
         drop(known);
         match self.ask_topic_ids(&topics) {
             Ok(found) => self.topic_ids.learn(&found),
-            Err(error) => tracing::debug!(%error, "asking for the ids of topics again"),
+            Err(error) => tracing::debug!(%error, "requesting the ids of topics again"),
         }
     }
 
@@ -125,17 +125,16 @@ impl Cluster {
     fn ask_topic_ids(&self, topics: &[Arc<str>]) -> Result<HashMap<Arc<str>, TopicId>> {
         let mut names = Vec::with_capacity(topics.len());
         for topic in topics {
-            names.push(
-                CString::new(&**topic)
-                    .map_err(|_| Error::invalid(format!("topic {topic}: no such name")))?,
-            );
+            names.push(CString::new(&**topic).map_err(|_| {
+                Error::invalid(format!("topic {topic}: the name contains a zero byte"))
+            })?);
         }
         if names.is_empty() {
             return Ok(HashMap::new());
         }
         let found = describe(self, &names);
         let found = found.ok_or_else(|| {
-            let message = "asking for the ids of topics: no answer; try again";
+            let message = "requesting the ids of topics: no response; try again";
             Error::new(crate::base::ErrorKind::Unavailable, message)
         })?;
         let of = |(name, id): (String, TopicId)| {

@@ -108,7 +108,7 @@ impl KafkaReader {
             None => {
                 self.begin_at = Some(asked);
                 let message = format!(
-                    "the brokers have not said within {} ms where partitions begin; try again",
+                    "the brokers have not reported within {} ms where partitions begin; try again",
                     patience.as_millis()
                 );
                 Err(Error::new(ErrorKind::Unavailable, message))
@@ -155,7 +155,7 @@ impl KafkaReader {
         };
         told.map_err(|cause| failed("assigning partitions", cause))?;
         let stands = consumer.position();
-        let stands = stands.map_err(|cause| failed("asking for positions", cause))?;
+        let stands = stands.map_err(|cause| failed("requesting positions", cause))?;
         for element in stands.elements() {
             let is_it = |slot: &&mut Slot| {
                 slot.number == element.partition() && *slot.partition.topic == *element.topic()

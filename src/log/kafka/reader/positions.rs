@@ -18,7 +18,7 @@ impl KafkaReader {
     pub(super) fn follow_positions(&mut self) -> Result<bool> {
         let mut moved = false;
         let positions = self.consumer()?.position();
-        let positions = positions.map_err(|cause| failed("asking for positions", cause))?;
+        let positions = positions.map_err(|cause| failed("requesting positions", cause))?;
         for element in positions.elements() {
             let place = (element.topic().to_owned(), element.partition());
             if let Some(index) = self.places.get(&place) {
