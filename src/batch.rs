@@ -58,8 +58,8 @@ impl Batch {
         if bytes[2] != VERSION || bytes[3] != 0 {
             let (version, features) = (bytes[2], bytes[3]);
             let message = format!(
-                "record batch of format {version} with feature bits {features:#x}, this version of marea reads \
-                 format {VERSION} without any; use the version that wrote it or a newer one"
+                "record batch of format {version} with feature bits {features:#x}; this version of marea reads \
+                 format {VERSION} without feature bits; use the version that wrote it or a newer one"
             );
             return Err(Error::corrupt(message));
         }

@@ -106,7 +106,7 @@ impl Env for SystemEnv {
             .map(|thread| Thread(Some(thread)))
             .map_err(|cause| {
                 let message =
-                    format!("the system gave no thread for {name}; lower the number of workers");
+                    format!("the system cannot start thread {name}; reduce the number of workers");
                 Error::new(ErrorKind::Unavailable, message).with_source(cause)
             })
     }

@@ -46,7 +46,7 @@ impl<'a> Bytes<'a> {
                 break;
             }
         }
-        Err(Error::corrupt("a record ends early"))
+        Err(Error::corrupt("a record is truncated"))
     }
 
     #[inline]
@@ -56,7 +56,7 @@ impl<'a> Bytes<'a> {
             .checked_add(len)
             .filter(|end| *end <= self.bytes.len());
         let Some(end) = end else {
-            return Err(Error::corrupt("a record ends early"));
+            return Err(Error::corrupt("a record is truncated"));
         };
         let taken = &self.bytes[self.at..end];
         self.at = end;

@@ -309,7 +309,8 @@ impl<K: 'static, V: 'static> Consumer<K, V> {
             Ok(None) => return Ok(()),
             Ok(Some(assigned)) => assigned.tasks,
             Err(error) if error.kind() == ErrorKind::Fenced => {
-                tracing::warn!(%error, group = %self.request.group, "the consumer lost its place; joining again");
+                tracing::warn!(%error, group = %self.request.group, "the consumer lost its place in the \
+                                                                     group; rejoining");
                 self.membership = None;
                 self.positions.clear();
                 return self.read_on();

@@ -83,8 +83,8 @@ impl Delivery {
                     None => {
                         self.unsettled = true;
                         return Err(error.context(
-                            "the records may or may not have been appended; send them with a position \
-                             to be able to tell",
+                            "the records may or may not have been appended; commit them with a position to \
+                             make this known",
                         ));
                     }
                 },
@@ -150,7 +150,7 @@ fn late(commit: &Commit, waited_ms: u64, absent: bool, cause: Option<Error>) -> 
     let state = match (absent, commit.group.is_some()) {
         (true, _) => "nothing was appended; try again",
         (false, true) => {
-            "open the producer again: its position says whether the records were appended"
+            "reopen the producer: its position shows whether the records were appended"
         }
         (false, false) => "the records may or may not have been appended",
     };

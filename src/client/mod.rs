@@ -158,7 +158,8 @@ fn read_to(
         }
         if reader.position(partition) == Some(before) {
             let message = format!(
-                "{partition}: nothing was read from offset {before}, though the partition ends at {end}; try again"
+                "{partition}: no records were received from offset {before}, although the partition ends \
+                 at {end}; try again"
             );
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
@@ -177,7 +178,7 @@ fn partitions_of(log: &dyn Log, topic: &str) -> Result<Vec<TopicPartition>> {
 fn spec_of(log: &dyn Log, topic: &str) -> Result<TopicSpec> {
     log.topic(topic)?.ok_or_else(|| {
         Error::invalid(format!(
-            "there is no topic {topic}; create it with `create_topics`"
+            "topic {topic} does not exist; create it with `create_topics`"
         ))
     })
 }

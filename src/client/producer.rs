@@ -289,7 +289,7 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     pub fn commit(&mut self) -> Result<Receipt> {
         if self.source.is_some() {
             return Err(Error::invalid(
-                "a producer of a source commits records with a position; call `commit_at`",
+                "a producer with a source commits records with a position; call `commit_at`",
             ));
         }
         self.deliver(None)
@@ -306,7 +306,7 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     pub fn commit_at(&mut self, position: impl Into<SourcePosition>) -> Result<()> {
         let Some(source) = self.source.clone() else {
             return Err(Error::invalid(
-                "a position belongs to a source; name it with `ProducerOptions::source`",
+                "a position requires a source; name it with `ProducerOptions::source`",
             ));
         };
         let group = GroupCommit {
@@ -325,7 +325,7 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     pub fn position(&self) -> Result<Option<CommittedOffset>> {
         let Some(source) = &self.source else {
             return Err(Error::invalid(
-                "a position belongs to a source; name it with `ProducerOptions::source`",
+                "a position requires a source; name it with `ProducerOptions::source`",
             ));
         };
         let found = self.log.committed(source, &[self.anchor()])?;

@@ -146,12 +146,14 @@ impl<T> fmt::Debug for BincodeCodec<T> {
 
 impl<T: Serializable + 'static> Codec<T> for BincodeCodec<T> {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {
-        let written = ::bincode::serde::encode_into_std_write(value, out, CONFIG)
-            .map_err(|cause| Error::user("the value has no bincode form").with_source(cause))?;
+        let written =
+            ::bincode::serde::encode_into_std_write(value, out, CONFIG).map_err(|cause| {
+                Error::user("the value cannot be encoded as bincode").with_source(cause)
+            })?;
         if written > ENCODED_BYTES_MAX {
             return Err(Error::user(format!(
-                "the value takes {written} bytes, and a bincode value at most {ENCODED_BYTES_MAX}; \
-                 split it, or use another codec"
+                "the value takes {written} bytes, but a bincode value may take at most \
+                 {ENCODED_BYTES_MAX}; split it, or use another codec"
             )));
         }
         Ok(Encoded::Bytes)
@@ -161,7 +163,7 @@ impl<T: Serializable + 'static> Codec<T> for BincodeCodec<T> {
         let bytes = present(bytes, "bincode")?;
         let (value, read) =
             ::bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|cause| {
-                Error::user("the bytes are not the bincode value expected").with_source(cause)
+                Error::user("the bytes are not the expected bincode value").with_source(cause)
             })?;
         // Leftover bytes mean that another type wrote them, even if the beginning happens to fit.
         if read != bytes.len() {

@@ -130,14 +130,15 @@ impl<T> fmt::Debug for JsonCodec<T> {
 
 impl<T: Serializable + 'static> Codec<T> for JsonCodec<T> {
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {
-        serde_json::to_writer(out, value)
-            .map_err(|cause| Error::user("the value has no JSON form").with_source(cause))?;
+        serde_json::to_writer(out, value).map_err(|cause| {
+            Error::user("the value cannot be encoded as JSON").with_source(cause)
+        })?;
         Ok(Encoded::Bytes)
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T> {
         serde_json::from_slice(present(bytes, "JSON")?)
-            .map_err(|cause| Error::user("the bytes are not the JSON expected").with_source(cause))
+            .map_err(|cause| Error::user("the bytes are not the expected JSON").with_source(cause))
     }
 
     fn name(&self) -> String {

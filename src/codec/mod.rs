@@ -39,7 +39,7 @@ pub enum Encoded {
 /// compared as bytes in lookups. A codec whose `T` cannot be absent never returns [`Encoded::Null`] and
 /// refuses `None`; wrap it in [`Nullable`] to get a codec for `Option<T>`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no codec of `{T}`",
+    message = "`{Self}` is not a codec of `{T}`",
     note = "use `marea::codec::Nullable(codec)` for an `Option`, `Json::new()` for a serde type, or implement `Codec<{T}>`"
 )]
 pub trait Codec<T>: Send + Sync + 'static {

@@ -27,7 +27,7 @@ use super::{
 /// implements this trait. Every method of the DSL that uses it has a variant that takes codecs instead.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no codec of its own",
-    label = "how is this written on a topic?",
+    label = "no codec is known for this type",
     note = "derive one beside serde's traits: `#[derive(serde::Serialize, serde::Deserialize, marea::Json)]`",
     note = "for a type of another crate use `marea::Json<{Self}>`, or give codecs: `Consumed::with`, `Produced::with`, `Grouped::with`, ..."
 )]
@@ -39,7 +39,7 @@ pub trait OwnCodec: Sized + 'static {
 /// What serde can write and read: the only requirement of [`JsonCodec`](super::JsonCodec) and
 /// `BincodeCodec`.
 #[diagnostic::on_unimplemented(
-    message = "serde can not write and read `{Self}`",
+    message = "serde cannot serialize and deserialize `{Self}`",
     note = "derive both: `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
 pub trait Serializable: Serialize + DeserializeOwned {}

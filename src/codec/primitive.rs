@@ -82,7 +82,7 @@ impl Codec<bool> for Bool {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<bool> {
-        match present(bytes, "a truth value")? {
+        match present(bytes, "a boolean")? {
             [0] => Ok(false),
             [1] => Ok(true),
             other => Err(Error::user(format!(
@@ -111,7 +111,7 @@ impl Codec<()> for Unit {
         match bytes {
             None => Ok(()),
             Some(bytes) => Err(Error::user(format!(
-                "found {} bytes where only null can stand",
+                "found {} bytes where only null is allowed",
                 bytes.len()
             ))),
         }

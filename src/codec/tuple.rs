@@ -43,7 +43,7 @@ fn put<T>(codec: &impl Codec<T>, value: &T, out: &mut Vec<u8>) -> Result<()> {
 }
 
 fn take<T>(codec: &impl Codec<T>, bytes: &mut &[u8]) -> Result<T> {
-    let short = || Error::user("the bytes end within a tuple");
+    let short = || Error::user("the bytes end in the middle of a tuple");
     let (len, rest) = bytes.split_first_chunk::<4>().ok_or_else(short)?;
     match u32::from_be_bytes(*len) {
         NULL => {
@@ -71,7 +71,7 @@ macro_rules! tuple {
                 let value = ($(take(&self.0.$at, &mut bytes)?,)+);
                 match bytes.len() {
                     0 => Ok(value),
-                    more => Err(Error::user(format!("{more} bytes are left behind a tuple"))),
+                    more => Err(Error::user(format!("{more} bytes follow the end of a tuple"))),
                 }
             }
 

@@ -46,7 +46,7 @@ impl<K, C: Codec<K>> Codec<Windowed<K>> for WindowedCodec<C> {
         let bytes = super::primitive::present(bytes, "a windowed key")?;
         let Some((key, start)) = bytes.split_last_chunk::<START_LEN>() else {
             let message = format!(
-                "a windowed key has {} bytes, less than its start",
+                "a windowed key has {} bytes, too few for its start",
                 bytes.len()
             );
             return Err(Error::user(message));
@@ -104,7 +104,7 @@ impl<K, C: Codec<K>> Codec<Windowed<K>> for SessionWindowedCodec<C> {
         });
         let Some((key, start_ms, end_ms)) = bounds else {
             let message = format!(
-                "a key in a session has {} bytes, less than its end and start",
+                "a key in a session has {} bytes, too few for its end and start",
                 bytes.len()
             );
             return Err(Error::user(message));

@@ -345,7 +345,7 @@ impl Database {
             None => Ok(()),
             Some((kind, message)) => {
                 let message = format!(
-                    "{message}; that write failed, and none is tried after it: open the directory again"
+                    "{message}; no writes are accepted after that failed write: reopen the directory"
                 );
                 Err(Error::new(*kind, message))
             }

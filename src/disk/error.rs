@@ -19,7 +19,7 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
     let text = cause.as_ref();
     let place = path.display();
     if text.contains("No space left") || text.contains("Disk quota exceeded") {
-        let message = format!("{doing} {place}: the disk is full; make room and restart");
+        let message = format!("{doing} {place}: the disk is full; free space and restart");
         return (ErrorKind::Full, message);
     }
     let locked = text.contains("lock hold by current process")
@@ -33,8 +33,8 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
     }
     if text.contains("Permission denied") {
         let message = format!(
-            "{doing} {place}: permission denied; give this user the right to read and write there, or \
-             choose another directory"
+            "{doing} {place}: permission denied; grant this user read and write access, or choose another \
+             directory"
         );
         return (ErrorKind::Invalid, message);
     }
@@ -74,7 +74,7 @@ pub(super) fn describe(path: &Path, doing: &str, cause: &rocksdb::Error) -> (Err
         ),
         _ => {
             let message = format!(
-                "{doing} {place}: the disk gave an error; restart once the disk is healthy"
+                "{doing} {place}: the disk reported an error; restart once the disk is healthy"
             );
             (ErrorKind::Unavailable, message)
         }
@@ -87,18 +87,18 @@ pub(crate) fn from_io(path: &Path, doing: &str, cause: io::Error) -> Error {
     let (kind, cure) = match cause.kind() {
         io::ErrorKind::PermissionDenied => (
             ErrorKind::Invalid,
-            "give this user the right to read and write there, or choose another directory",
+            "grant this user read and write access, or choose another directory",
         ),
         io::ErrorKind::ReadOnlyFilesystem => (
             ErrorKind::Invalid,
             "the file system is read-only; choose another directory or remount it",
         ),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Full, "make room and restart")
+            (ErrorKind::Full, "free space and restart")
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => (
             ErrorKind::Invalid,
-            "a file stands where a directory is needed; choose another directory",
+            "a file exists where a directory is required; choose another directory",
         ),
         // ENFILE and EMFILE have no kind of their own.
         _ if cause.raw_os_error() == Some(23) => {

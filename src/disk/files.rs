@@ -83,7 +83,7 @@ impl FilesOfADatabase {
                 let doing = format!("opening {}", path.display());
                 Err(too_many(
                     &doing,
-                    &format!("about {need} for {expected} databases, one a task"),
+                    &format!("about {need} for {expected} databases, one per task"),
                 ))
             }
         }
@@ -117,9 +117,9 @@ fn max_open_files(limit: u64, taken: u64, needs: u64, expected: u64) -> Option<i
 fn too_many(doing: &str, needs: &str) -> Error {
     let limit = raise_file_limit();
     Error::invalid(format!(
-        "{doing}: too many open files: this process may have {limit}, its hard limit, and needs {needs}; \
+        "{doing}: too many open files: this process may open {limit}, its hard limit, and needs {needs}; \
          raise the hard limit (`ulimit -H -n`, LimitNOFILE of the service, --ulimit nofile of the \
-         container), or give the application more instances or fewer partitions"
+         container), or use more instances or fewer partitions"
     ))
 }
 
@@ -128,7 +128,7 @@ pub(super) fn refused(doing: &str) -> Error {
     let taken = TAKEN.load(Ordering::Acquire);
     too_many(
         doing,
-        &format!("more: its databases alone have about {taken}"),
+        &format!("more: its databases alone use about {taken}"),
     )
 }
 

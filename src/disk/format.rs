@@ -72,7 +72,8 @@ pub fn check_format(database: &Database, column: Column, known: Format) -> Resul
     let place = database.path().display();
     let Ok(row) = <[u8; LEN]>::try_from(row.as_slice()) else {
         let message = format!(
-            "the format row of {place} has {} bytes, not {LEN}",
+            "the format row of {place} has {} bytes, not {LEN}; restore the directory from a copy, or \
+             delete it if its content can be rebuilt",
             row.len()
         );
         return Err(Error::corrupt(message));
@@ -99,8 +100,8 @@ pub fn check_format(database: &Database, column: Column, known: Format) -> Resul
     let features = u64::from_le_bytes(features);
     if version > known.version || features & !known.features != 0 {
         let message = format!(
-            "the directory {place} is of format {version} with features {features:#x}; this version of \
-             marea reads up to format {} with features {:#x}; use the version that wrote it or a newer one",
+            "the directory {place} has format {version} with features {features:#x}; this version of marea \
+             reads up to format {} with features {:#x}; use the version that wrote it or a newer one",
             known.version, known.features
         );
         return Err(Error::corrupt(message));

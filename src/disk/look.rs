@@ -72,11 +72,11 @@ impl Look {
     }
 }
 
-const FOREIGN: &str = "holds a RocksDB database that is not of this kind";
+const FOREIGN: &str = "holds another kind of RocksDB database";
 
 pub(super) fn foreign(path: &Path) -> Error {
     Error::invalid(format!(
-        "the directory {} {FOREIGN}; it was left as it is; choose another directory",
+        "the directory {} {FOREIGN}; it was not changed; choose another directory",
         path.display()
     ))
 }

@@ -112,7 +112,8 @@ pub(crate) fn check_codecs(spec: &StoreSpec, asked: (String, String)) -> Result<
     }
     let (store, found) = (&spec.name, &spec.codecs);
     Err(Error::invalid(format!(
-        "store {store:?} has keys and values of the codecs {found:?}, and is read with {asked:?}; name its types"
+        "store {store:?} has keys and values of the codecs {found:?}, but is read with {asked:?}; name its \
+         types"
     )))
 }
 

@@ -268,7 +268,7 @@ impl Snapshots for Closed {
 
 impl Closed {
     fn error() -> Error {
-        let message = "the state of this task was closed; open the task again";
+        let message = "the state of this task was closed; reopen the task";
         Error::new(ErrorKind::Closed, message)
     }
 }

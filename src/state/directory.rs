@@ -223,7 +223,7 @@ fn instance(directory: &Path, env: &dyn Env) -> Result<String> {
                 return Ok(text.to_owned());
             }
             Err(Error::corrupt(format!(
-                "{} does not hold an instance's name; delete it, another will be made",
+                "{} does not contain an instance name; delete it, and a new one will be created",
                 path.display()
             )))
         }

@@ -43,7 +43,7 @@ pub(super) fn encode_identity(identity: &Identity) -> Vec<u8> {
 }
 
 pub(super) fn decode_identity(row: &[u8]) -> Result<Identity> {
-    const CURE: &str = "delete this task's state directory, it will be rebuilt from the changelog";
+    const CURE: &str = "delete this task's state directory; it will be rebuilt from the changelog";
     let Some((head, application)) = row.split_first_chunk::<HEAD_LEN>() else {
         return Err(Error::corrupt(format!(
             "the task's meta row is too short; {CURE}"
@@ -56,8 +56,8 @@ pub(super) fn decode_identity(row: &[u8]) -> Result<Identity> {
     }
     if head[4] != VERSION || head[5] != 0 {
         return Err(Error::corrupt(format!(
-            "the state is of format {} with feature bits {:#x}, this version of marea reads format \
-             {VERSION} without any; use the version that wrote it or a newer one, or {CURE}",
+            "the state has format {} with feature bits {:#x}; this version of marea reads format {VERSION} \
+             without feature bits; use the version that wrote it or a newer one, or {CURE}",
             head[4], head[5]
         )));
     }
@@ -93,9 +93,9 @@ pub(super) fn check_descriptor(spec: &StoreSpec, found: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "store {} is on the disk as \"{}\", and the topology says \"{wanted}\"; undo the change, or \
-         give the store another name, or delete the state directory if its changelog fits the new \
-         rules (it will be rebuilt from the changelog)",
+        "store {} is on disk as \"{}\", but the topology declares \"{wanted}\"; undo the change, give the \
+         store another name, or delete the state directory if its changelog fits the new declaration (it \
+         will be rebuilt from the changelog)",
         spec.name,
         String::from_utf8_lossy(found)
     )))
@@ -177,8 +177,8 @@ impl Position {
 pub(super) fn number(row: &[u8]) -> Result<i64> {
     let row = row.try_into().map_err(|_| {
         Error::corrupt(format!(
-            "a meta row has {} bytes instead of 8; delete this task's state directory, it will be \
-             rebuilt from the changelog",
+            "a meta row has {} bytes instead of 8; delete this task's state directory; it will be rebuilt \
+             from the changelog",
             row.len()
         ))
     })?;

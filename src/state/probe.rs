@@ -102,7 +102,7 @@ impl Additions {
     pub(super) fn next(&self, walk: &mut Cursor, key: &[u8]) -> Result<Option<(&Row, &[u8])>> {
         if walk.generation != self.generation {
             return Err(Error::internal(
-                "a walk over the rows of a join goes on after a commit; read it to its end first",
+                "a scan of the rows of a join continued after a commit; read it to its end first",
             ));
         }
         loop {

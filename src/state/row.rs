@@ -175,8 +175,8 @@ pub fn take_headers(rest: &mut &[u8]) -> Option<Headers> {
 #[cold]
 fn too_short(row: &[u8], what: &str) -> Error {
     Error::corrupt(format!(
-        "a row of {} bytes has no {what}; delete the task's state directory, it will be rebuilt from \
-         the changelog",
+        "a row of {} bytes has no {what}; delete the task's state directory; it will be rebuilt from the \
+         changelog",
         row.len()
     ))
 }

@@ -57,8 +57,8 @@ impl RowLimit {
             store, max_bytes, ..
         } = self;
         let message = format!(
-            "a row of store {store} has {size} bytes, its changelog takes {max_bytes}; make the row \
-             smaller, or raise the changelog topic's limit and restart"
+            "a row of store {store} has {size} bytes, but its changelog accepts at most {max_bytes}; make \
+             the row smaller, or raise the changelog topic's limit and restart"
         );
         Error::new(ErrorKind::TooLarge, message)
     }

@@ -182,8 +182,8 @@ impl SessionStore {
     fn check(&self, start_ms: i64, end_ms: i64) -> Result<()> {
         if start_ms < 0 || end_ms < start_ms {
             return Err(Error::user(format!(
-                "a session cannot go from {start_ms} to {end_ms}: times count from 1970, and an end is \
-                 not before its start; drop such records"
+                "a session cannot extend from {start_ms} to {end_ms}: times count from 1970, and a session \
+                 cannot end before it starts; drop such records"
             )));
         }
         Ok(())

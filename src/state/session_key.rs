@@ -96,8 +96,8 @@ pub(super) fn from_changelog(key: &[u8]) -> Option<(&[u8], i64, i64)> {
 
 fn too_short(row_key: &[u8]) -> Error {
     Error::corrupt(format!(
-        "a row of a session store has a key of {} bytes, too short to hold a session; delete the \
-         task's state directory, it will be rebuilt from the changelog",
+        "a row of a session store has a key of {} bytes, too short to hold a session; delete the task's \
+         state directory; it will be rebuilt from the changelog",
         row_key.len()
     ))
 }

@@ -120,8 +120,8 @@ impl StoredState {
             let found = meta::decode_identity(&row)?;
             if found.application != identity.application {
                 return Err(Error::invalid(format!(
-                    "the state on the disk belongs to application {}, and this is {}; give each \
-                     application a state directory of its own",
+                    "the state on disk belongs to application {}, but this is {}; give each application a \
+                     state directory of its own",
                     found.application, identity.application
                 )));
             }

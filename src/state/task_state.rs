@@ -118,7 +118,7 @@ impl TaskState {
         handle.cloned().ok_or_else(|| {
             let (kind, wanted) = (self.specs[index].kind.rules().name(), type_name::<S>());
             Error::internal(format!(
-                "store {name} of task {} is a {kind}, and is asked for as {wanted}",
+                "store {name} of task {} is a {kind}, but was requested as {wanted}",
                 self.task
             ))
         })

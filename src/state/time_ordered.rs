@@ -144,7 +144,8 @@ impl TimeOrderedStore {
     /// `Internal` if rows are not found by key; those of the backend.
     pub fn find<R>(&self, key: &[u8], read: impl FnOnce(Option<(i64, &[u8])>) -> R) -> Result<R> {
         if !self.by_key {
-            let message = "rows of this store are ordered by time alone, and not found by key";
+            let message =
+                "rows of this store are ordered by time only and cannot be looked up by key";
             return Err(Error::internal(message));
         }
         let row_key = &mut self.buffers.borrow_mut().row_key;
@@ -231,7 +232,7 @@ fn time_of(row_key: &[u8]) -> Result<i64> {
         Some(time) => Ok(i64::from_be_bytes(*time)),
         None => Err(Error::corrupt(
             "a row that is ordered by time has a key of less than 8 bytes; delete the task's state \
-             directory, it will be rebuilt from the changelog",
+             directory; it will be rebuilt from the changelog",
         )),
     }
 }

@@ -381,7 +381,7 @@ impl VersionedStore {
         })?;
         match (newest, read) {
             (Some(result), _) => Ok(result),
-            (None, None) => Err(Error::internal("a version was read and gave nothing")),
+            (None, None) => Err(Error::internal("reading a version returned nothing")),
             (None, Some(read)) if as_of_ms < self.0.clock.dead_until_ms() => Ok(read(None)),
             (None, Some(read)) => {
                 let ended = self.first_ended_after(key, as_of_ms)?;

@@ -34,8 +34,8 @@ pub(super) fn parts(row_key: &[u8]) -> Result<(&[u8], i64)> {
     };
     parts().ok_or_else(|| {
         Error::corrupt(format!(
-            "a row of a versioned store has a key of {} bytes, too short to hold a time; delete the \
-             task's state directory, it will be rebuilt from the changelog",
+            "a row of a versioned store has a key of {} bytes, too short to hold a time; delete the task's \
+             state directory; it will be rebuilt from the changelog",
             row_key.len()
         ))
     })

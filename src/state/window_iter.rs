@@ -115,8 +115,8 @@ impl WindowIter {
 
 pub(super) fn too_short(row_key: &[u8]) -> Error {
     Error::corrupt(format!(
-        "a row of a window store has a key of {} bytes, too short to hold a window; delete the \
-         task's state directory, it will be rebuilt from the changelog",
+        "a row of a window store has a key of {} bytes, too short to hold a window; delete the task's \
+         state directory; it will be rebuilt from the changelog",
         row_key.len()
     ))
 }

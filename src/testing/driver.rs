@@ -93,7 +93,7 @@ impl DriverBuilder {
     pub fn build(self) -> Result<Driver> {
         if self.policies.sends_dead_letters() && self.dead_letters.is_none() {
             return Err(Error::invalid(
-                "a policy sends dead letters, and no topic is named for them; call `dead_letters`",
+                "a policy sends dead letters, but no topic is set for them; call `dead_letters`",
             ));
         }
         let dead_letters = self.dead_letters.as_deref();

@@ -282,7 +282,7 @@ fn check_part(
         let strange = |(record, times): &(&_, &usize)| all.get(*record) < Some(*times);
         if let Some((record, _)) = found.iter().find(strange) {
             return Err(Error::user(format!(
-                "topic {topic} has a record with key {:?} in {way} that another run has not",
+                "topic {topic} has a record with key {:?} in {way} that is missing in another run",
                 record.0.as_deref().map(String::from_utf8_lossy)
             )));
         }
@@ -304,7 +304,7 @@ pub(super) fn compare(
         let mut all = expected.keys().chain(found.keys());
         if let Some(record) = all.find(|record| expected.get(record) != found.get(record)) {
             return Err(Error::user(format!(
-                "topic {topic} differs between {ways}: {} = {} comes {} times, and {} times",
+                "topic {topic} differs between {ways}: {} = {} appears {} times and {} times",
                 text(&record.0),
                 text(&record.1),
                 expected.get(record).unwrap_or(&0),

@@ -42,9 +42,7 @@ fn a_directory_without_permission() {
     let ended = run(command);
     assert_eq!(ended.code, Some(2), "{ended:#?}");
     assert!(
-        ended
-            .err
-            .contains("give this user the right to read and write there"),
+        ended.err.contains("grant this user read and write access"),
         "{}",
         ended.err
     );

@@ -43,7 +43,8 @@ impl StoredState {
     pub fn begin_restore(&mut self, store: usize, from_scratch: bool) -> Result<()> {
         if store > self.specs.len() || self.restoring.store.is_some() {
             return Err(Error::internal(format!(
-                "task {} restores store {store}, which it cannot now",
+                "task {} cannot restore store {store} now: there is no such store, or another is being \
+                 restored",
                 self.task
             )));
         }

@@ -189,7 +189,8 @@ impl Simulation {
         });
         let found = ended.map_err(|error: Error| {
             error.context(format!(
-                "seed {seed} of a simulation ({}; again: `seeds: {seed}..{}`), which ended with:{}\n",
+                "seed {seed} of a simulation ({}; to repeat it: `seeds: {seed}..{}`), which ended \
+                 with:{}\n",
                 world.counts(),
                 seed + 1,
                 world.trace

@@ -143,7 +143,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn unreached() -> Error {
     Error::new(
         ErrorKind::Unavailable,
-        "the simulation has cut the way to the log",
+        "the simulation has cut the connection to the log",
     )
 }
 

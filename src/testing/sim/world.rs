@@ -160,7 +160,8 @@ impl<'a> World<'a> {
                 });
                 let snapshots = snapshots.collect::<Vec<_>>().join("\n");
                 return Err(Error::internal(format!(
-                    "{TURNS_MOST} turns without faults, and still waiting for the input to end:\n{snapshots}"
+                    "after {TURNS_MOST} turns without faults still waiting for the input to \
+                     end:\n{snapshots}"
                 )));
             }
             self.step()?;
@@ -199,7 +200,7 @@ impl<'a> World<'a> {
             let until_ms = self.env.now_ms() + self.chance.below(600);
             self.network.break_until_ms(until_ms);
             self.trace
-                .say(self.env.now_ms(), None, "the log is away", until_ms);
+                .say(self.env.now_ms(), None, "the log is unavailable", until_ms);
         }
         if self.places[chosen].instance.is_none() {
             return self.bring_back(chosen);
