@@ -87,8 +87,8 @@ impl Guard {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "{address} can be reached from other machines: set a token, which every request then needs, or bind to \
-             127.0.0.1"
+            "{address} can be reached from other machines: set a token, which every request must then \
+             send, or bind to 127.0.0.1"
         )))
     }
 
@@ -116,7 +116,7 @@ impl Guard {
             false => Ok(()),
             true => Err(Refusal::new(
                 StatusCode::FORBIDDEN,
-                "a page of another origin asks; open the page of this server itself",
+                "the request comes from a page of another origin; open this server's own page",
             )),
         }
     }
@@ -150,7 +150,8 @@ impl Guard {
             false => Err(Refusal::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 format!(
-                    "this server is not known as {name}; ask by its address, or add the name to `Guard::hosts`"
+                    "this server is not known as {name}; use its address, or add the name to \
+                     `Guard::hosts`"
                 ),
             )),
         }
@@ -168,11 +169,11 @@ impl Guard {
         let Some(token) = &self.token else {
             let message = match reads {
                 true => {
-                    "no token is set, so nothing is shown here; start the program with one, or let it listen on \
-                     127.0.0.1"
+                    "no token is set, so nothing is shown here; start the program with a token, or bind it \
+                     to 127.0.0.1"
                 }
                 false => {
-                    "no token is set, so nothing can be changed here; start the program with one"
+                    "no token is set, so nothing can be changed here; start the program with a token"
                 }
             };
             return Err(Refusal::new(StatusCode::FORBIDDEN, message));
@@ -181,7 +182,7 @@ impl Guard {
             true => Ok(()),
             false => Err(Refusal::new(
                 StatusCode::UNAUTHORIZED,
-                "this needs the token; send it as `Authorization: Bearer TOKEN`",
+                "this requires the token; send it as `Authorization: Bearer TOKEN`",
             )),
         }
     }

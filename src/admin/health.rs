@@ -35,7 +35,7 @@ impl Health {
         let mut reasons = Vec::new();
         match snapshot.state {
             State::Failed => {
-                let why = snapshot.error.as_deref().unwrap_or("no reason is known");
+                let why = snapshot.error.as_deref().unwrap_or("the reason is unknown");
                 reasons.push(format!("the application has failed: {why}"));
             }
             State::Stopped => reasons.push("the application has stopped".to_owned()),
@@ -53,7 +53,7 @@ impl Health {
             let at = at.map_or(String::new(), |stuck| format!(": {stuck}"));
             let name = &worker.worker;
             reasons.push(format!(
-                "worker {name} is stuck, and its tasks were given to others{at}"
+                "worker {name} is stuck, and its tasks were reassigned{at}"
             ));
         }
         Self::of(reasons, format!("alive, {}", state_word(snapshot.state)))
@@ -87,7 +87,7 @@ impl Health {
         }
         for task in &snapshot.waiting {
             reasons.push(format!(
-                "task {} could not be opened, tried {} times, again in {}: {}",
+                "task {} could not be opened after {} attempts, next attempt in {}: {}",
                 task.task,
                 task.tries,
                 duration(task.next_try_in_ms),
@@ -109,7 +109,7 @@ impl Health {
             }
         }
         let tasks = snapshot.tasks.len();
-        Self::of(reasons, format!("ready, {tasks} tasks at work"))
+        Self::of(reasons, format!("ready, {tasks} tasks running"))
     }
 }
 
@@ -117,7 +117,7 @@ impl Health {
     /// For those who may not read: whether it is healthy, but not why, since errors may quote records.
     pub(super) fn without_reasons(mut self) -> Self {
         if !self.is_well {
-            self.reasons = vec!["not well; who shows the token is told why".to_owned()];
+            self.reasons = vec!["unhealthy; send the token to see the reasons".to_owned()];
         }
         self
     }
@@ -209,7 +209,7 @@ mod tests {
         assert!(!ready.is_well);
         let expected = [
             "task counts_3 is being restored: 250 of 1000 changelog records, about 6.0 s left",
-            "task counts_3 could not be opened, tried 3 times, again in 400 ms: the disk is away",
+            "task counts_3 could not be opened after 3 attempts, next attempt in 400 ms: the disk is away",
         ];
         assert_eq!(ready.reasons, expected);
         assert!(

@@ -27,9 +27,9 @@ pub(super) fn text(about: &About, snapshot: &Snapshot, own: Own, format: Format)
     stores(&mut out, &snapshot.tasks);
     opening(&mut out, snapshot);
     memory(&mut out, snapshot);
-    let help = "Dead letters that were sent again to the topic that they are from.";
+    let help = "Dead letters that were sent again to the topic they came from.";
     counter(&mut out, "marea_redriven_records", help, own.redriven);
-    let help = "Streams of events that are open.";
+    let help = "Open event streams.";
     gauge(&mut out, "marea_event_streams", help, own.streams);
     out.finish()
 }
@@ -49,9 +49,9 @@ fn application(out: &mut Exposition, about: &About, snapshot: &Snapshot) {
         ("application", &about.application),
         ("guarantee", &guarantee),
     ];
-    out.family("marea_application", Kind::Info, "What runs.")
+    out.family("marea_application", Kind::Info, "The running application.")
         .sample(labels, 1);
-    let help = "Where in its life the application is: 1 for the state it is in, 0 for the others.";
+    let help = "State of the application: 1 for the current state, 0 for the others.";
     let mut family = out.family("marea_application_state", Kind::Gauge, help);
     let states = [
         State::Starting,
@@ -65,13 +65,13 @@ fn application(out: &mut Exposition, about: &About, snapshot: &Snapshot) {
         let is_in = u8::from(state == snapshot.state);
         family.sample(&[("state", &state_word(state))], is_in);
     }
-    let help = "Records processed since the start, repartitioned ones included.";
+    let help = "Records processed since the start, including repartitioned ones.";
     counter(out, "marea_processed_records", help, snapshot.records);
     if let Some(lag) = snapshot.lag {
-        let help = "Records in all inputs of this instance that are not processed yet. Absent while that is not known.";
+        let help = "Unprocessed records in all inputs of this instance. Absent while unknown.";
         gauge(out, "marea_lag_records", help, lag);
     }
-    let help = "Records, or parts of what they did, that were dropped, by reason.";
+    let help = "Records, or parts of their effects, that were dropped, by reason.";
     let mut family = out.family("marea_dropped_records", Kind::Counter, help);
     for (reason, count) in snapshot.drops.iter() {
         family.sample(&[("reason", &reason.name())], count);
@@ -82,7 +82,7 @@ fn application(out: &mut Exposition, about: &About, snapshot: &Snapshot) {
     for (stage, count) in snapshot.drops.failures().iter() {
         family.sample(&[("stage", &stage.name())], count);
     }
-    let help = "Offsets of inputs whose records were deleted before they were read.";
+    let help = "Input offsets whose records were deleted before they were read.";
     counter(
         out,
         "marea_deleted_unread_records",
@@ -97,7 +97,7 @@ fn workers(out: &mut Exposition, workers: &[WorkerSnapshot]) {
         ("marea_commits", "Commits.", |worker| worker.commits),
         (
             "marea_aborted_commits",
-            "Commits that were aborted; what they were to do was done again.",
+            "Commits that were aborted; their work was repeated.",
             |worker| worker.aborts,
         ),
         (
@@ -112,7 +112,7 @@ fn workers(out: &mut Exposition, workers: &[WorkerSnapshot]) {
             family.sample(&[("worker", &worker.worker)], count(worker));
         }
     }
-    let help = "How long commits take, from the moment at which one is begun until it is definite and applied.";
+    let help = "Duration of commits, from their start until the outcome is definite and applied.";
     let mut family = out.family("marea_commit_latency_seconds", Kind::Histogram, help);
     for worker in workers {
         let latencies: &Latencies = &worker.latencies;
@@ -128,22 +128,23 @@ fn workers(out: &mut Exposition, workers: &[WorkerSnapshot]) {
     let ages: [(&str, &str, Age); 4] = [
         (
             "marea_commit_age_seconds",
-            "How long ago the last commit became definite. Absent before the first.",
+            "Time since the outcome of the last commit became definite. Absent before the first commit.",
             |worker| worker.committed_ms,
         ),
         (
             "marea_worker_report_age_seconds",
-            "How long ago the worker said what it is doing. More than a second: it is at one record.",
+            "Time since the last report of the worker. More than a second means that it is still at one \
+             record.",
             |worker| Some(worker.reported_ms),
         ),
         (
             "marea_log_outage_seconds",
-            "For how long the log has not answered the worker; 0 if it does.",
+            "Time for which the log has not answered the worker; 0 if it answers.",
             |worker| Some(worker.outage.as_ref().map_or(0, |outage| outage.for_ms)),
         ),
         (
             "marea_stuck_seconds",
-            "For how long the worker has been at one record, if for a second or more; 0 if not.",
+            "How long the worker has been processing one record, if for a second or more; otherwise 0.",
             |worker| Some(worker.stuck.as_ref().map_or(0, |stuck| stuck.for_ms)),
         ),
     ];
@@ -156,7 +157,7 @@ fn workers(out: &mut Exposition, workers: &[WorkerSnapshot]) {
         }
     }
     let help =
-        "Whether the group has given the worker's tasks to others, as it was stuck: 1 if so.";
+        "1 if the group has reassigned the worker's tasks because it was stuck, otherwise 0.";
     let mut family = out.family("marea_worker_expelled", Kind::Gauge, help);
     for worker in workers {
         family.sample(&[("worker", &worker.worker)], u8::from(worker.expelled));
@@ -164,7 +165,7 @@ fn workers(out: &mut Exposition, workers: &[WorkerSnapshot]) {
 }
 
 fn tasks(out: &mut Exposition, tasks: &[TaskSnapshot]) {
-    let help = "Tasks that are open: 1 while it works, 0 once its input has ended.";
+    let help = "Open tasks: 1 while the task is running, 0 once its input has ended.";
     let mut family = out.family("marea_task_running", Kind::Gauge, help);
     for task in tasks {
         let labels: Labels<'_> = &[("task", &task.task), ("worker", &task.worker)];
@@ -174,18 +175,20 @@ fn tasks(out: &mut Exposition, tasks: &[TaskSnapshot]) {
     let times: [(&str, &str, Time); 3] = [
         (
             "marea_task_stream_time_seconds",
-            "The largest timestamp that the task has taken, since 1970. Absent before the first.",
+            "The largest timestamp of the records taken by the task, since 1970. Absent before the first \
+             record.",
             |task| (task.stream_time_ms >= 0).then_some(task.stream_time_ms),
         ),
         (
             "marea_task_floor_seconds",
-            "How far all inputs of the task have come, since 1970: no window that ends after this may close. Absent \
-             while there is none.",
+            "The time that all inputs of the task have reached, since 1970: no window that ends later may \
+             close. Absent while there is none.",
             |task| task.floor_ms,
         ),
         (
             "marea_task_held_back_seconds",
-            "For how long the time of the task has stood, since it waits for one of its origins; 0 if it does not.",
+            "How long the time of the task has stood still, waiting for one of its origins; 0 if it is not \
+             waiting.",
             |task| i64::try_from(task.held_back_ms).ok(),
         ),
     ];
@@ -209,31 +212,33 @@ fn inputs(out: &mut Exposition, tasks: &[TaskSnapshot]) {
         (
             "marea_input_records",
             Kind::Counter,
-            "Records taken since the task was opened. What is read again after an aborted commit counts again.",
+            "Records taken since the task was opened. Records read again after an aborted commit count \
+             again.",
             |input| some(input.figures.taken.records),
         ),
         (
             "marea_input_bytes",
             Kind::Counter,
-            "Keys, values and headers of these records.",
+            "Bytes of the keys, values and headers of these records.",
             |input| some(input.figures.taken.bytes),
         ),
         (
             "marea_input_rejected_records",
             Kind::Counter,
-            "Those of them that their source refused, or that a policy skipped or sent to the dead letters.",
+            "Those of these records that their source refused, or that a policy skipped or sent to the \
+             dead letters.",
             |input| some(input.figures.rejected),
         ),
         (
             "marea_input_lag_records",
             Kind::Gauge,
-            "Records that are not processed yet. Absent while the log has not said where the partition ends.",
+            "Unprocessed records. Absent while the end of the partition is unknown.",
             |input| input.lag.and_then(some),
         ),
         (
             "marea_input_time_seconds",
             Kind::Gauge,
-            "The largest timestamp taken from the partition, since 1970. Absent before the first.",
+            "The largest timestamp taken from the partition, since 1970. Absent before the first record.",
             |input| input.partition_time_ms.map(Seconds::of_ms).and_then(some),
         ),
     ];
@@ -256,14 +261,14 @@ fn inputs(out: &mut Exposition, tasks: &[TaskSnapshot]) {
 }
 
 fn outputs(out: &mut Exposition, tasks: &[TaskSnapshot]) {
-    let help = "Records written since the task was opened, as far as they are committed.";
+    let help = "Committed records written since the task was opened.";
     let mut family = out.family("marea_output_records", Kind::Counter, help);
     for task in tasks {
         for (topic, traffic) in &task.outputs {
             family.sample(&[("task", &task.task), ("topic", topic)], traffic.records);
         }
     }
-    let help = "What these records take, encoded in batches.";
+    let help = "Bytes of these records, encoded in batches.";
     let mut family = out.family("marea_output_bytes", Kind::Counter, help);
     for task in tasks {
         for (topic, traffic) in &task.outputs {
@@ -279,43 +284,43 @@ fn stores(out: &mut Exposition, tasks: &[TaskSnapshot]) {
         (
             "marea_store_rows",
             Kind::Gauge,
-            "Committed rows; an estimate where they are on the disk.",
+            "Committed rows; an estimate if they are on disk.",
             |store| store.figures.rows.rows,
         ),
         (
             "marea_store_bytes",
             Kind::Gauge,
-            "What committed rows take on the disk; an estimate.",
+            "Bytes of committed rows on disk; an estimate.",
             |store| store.figures.rows.bytes,
         ),
         (
             "marea_store_file_bytes",
             Kind::Gauge,
-            "The files of the store.",
+            "Bytes of the store's files.",
             |store| store.figures.rows.file_bytes,
         ),
         (
             "marea_store_buffer_bytes",
             Kind::Gauge,
-            "The write buffers of the store.",
+            "Bytes of the store's write buffers.",
             |store| store.figures.rows.buffer_bytes,
         ),
         (
             "marea_store_compaction_pending_bytes",
             Kind::Gauge,
-            "What is to be compacted; while it grows the disk does not keep up.",
+            "Bytes waiting for compaction; while this grows, the disk does not keep up.",
             |store| store.figures.rows.compaction_bytes,
         ),
         (
             "marea_store_dirty_bytes",
             Kind::Gauge,
-            "Rows that are not committed yet.",
+            "Bytes of rows that are not committed yet.",
             |store| Some(store.figures.dirty_bytes),
         ),
         (
             "marea_store_cached_bytes",
             Kind::Gauge,
-            "Committed rows that are kept at hand.",
+            "Bytes of committed rows cached in memory.",
             |store| Some(store.figures.cached_bytes),
         ),
         (
@@ -327,7 +332,7 @@ fn stores(out: &mut Exposition, tasks: &[TaskSnapshot]) {
         (
             "marea_changelog_bytes",
             Kind::Counter,
-            "What these records take, encoded in batches.",
+            "Bytes of these records, encoded in batches.",
             |store| store.changelog.as_ref().map(|_| store.written.bytes),
         ),
     ];
@@ -347,7 +352,7 @@ fn stores(out: &mut Exposition, tasks: &[TaskSnapshot]) {
 }
 
 fn opening(out: &mut Exposition, snapshot: &Snapshot) {
-    let help = "Changelog records that a task which is being restored has read.";
+    let help = "Changelog records read so far by a task that is being restored.";
     let mut family = out.family("marea_restored_records", Kind::Gauge, help);
     for task in &snapshot.restoring {
         family.sample(
@@ -355,7 +360,7 @@ fn opening(out: &mut Exposition, snapshot: &Snapshot) {
             task.records,
         );
     }
-    let help = "Changelog records that it has to read in all; 0 until the log has said it.";
+    let help = "Changelog records that it must read in total; 0 until this is known.";
     let mut family = out.family("marea_restore_expected_records", Kind::Gauge, help);
     for task in &snapshot.restoring {
         family.sample(
@@ -363,8 +368,7 @@ fn opening(out: &mut Exposition, snapshot: &Snapshot) {
             task.records_total,
         );
     }
-    let help =
-        "How long the rest of it will take at the pace until now. Absent until that can be said.";
+    let help = "Estimated time until the task is restored, at the rate so far. Absent until it can be estimated.";
     let mut family = out.family("marea_restore_left_seconds", Kind::Gauge, help);
     for task in &snapshot.restoring {
         if let Some(left_ms) = task.left_ms {
@@ -372,7 +376,7 @@ fn opening(out: &mut Exposition, snapshot: &Snapshot) {
             family.sample(labels, Seconds::of_ms(left_ms));
         }
     }
-    let help = "How often a task that could not be opened was tried.";
+    let help = "Attempts to open a task that could not be opened yet.";
     let mut family = out.family("marea_open_tries", Kind::Gauge, help);
     for task in &snapshot.waiting {
         family.sample(
@@ -384,9 +388,9 @@ fn opening(out: &mut Exposition, snapshot: &Snapshot) {
 
 fn memory(out: &mut Exposition, snapshot: &Snapshot) {
     let memory = &snapshot.memory;
-    let help = "The memory that the application may take.";
+    let help = "Memory limit of the application.";
     gauge(out, "marea_memory_limit_bytes", help, memory.limit_bytes);
-    let help = "What is counted of it, by what it is for; the log at what it may take.";
+    let help = "Memory counted against the limit, by purpose; the log with its maximum.";
     let mut family = out.family("marea_memory_bytes", Kind::Gauge, help);
     let mut part = |part: &str, bytes: u64| family.sample(&[("part", &part)], bytes);
     part("log", memory.log_bytes);

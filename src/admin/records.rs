@@ -48,7 +48,7 @@ pub(super) fn each_record(
     {
         return Ok(());
     }
-    let message = format!("{place} could not be read to its end in time; ask again");
+    let message = format!("{place} could not be read to its end in time; try again");
     Err(Error::new(ErrorKind::Unavailable, message))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn deliver(
             Ok(Some(_)) => return Ok(()),
             Ok(None) | Err(CommitError::Unknown(_)) if env.monotonic_ms() < until_ms => {}
             Ok(None) => {
-                let message = "the log has not acknowledged a commit in time";
+                let message = "the log did not acknowledge a commit in time";
                 let error = Error::new(ErrorKind::Unavailable, message);
                 return Err(CommitError::Unknown(error));
             }

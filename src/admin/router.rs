@@ -233,7 +233,7 @@ async fn topology(
         Some("change") => (TEXT, about.change.to_string()),
         Some(other) => {
             let message =
-                format!("topology has no format {other:?}; ask for json, dot, text or change");
+                format!("topology has no format {other:?}; use json, dot, text or change");
             return Err(Refusal::new(StatusCode::BAD_REQUEST, message));
         }
         None if accepts(DOT) => (DOT, about.topology_dot.clone()),
@@ -251,7 +251,7 @@ async fn events(State(routes): State<Routes>, headers: HeaderMap) -> Result<Resp
     let last = headers.get("last-event-id");
     let last = last.and_then(|value| value.to_str().ok());
     let subscription = routes.feed.subscribe(last).ok_or_else(|| {
-        let message = "too many pages are open; close some, or ask /state";
+        let message = "too many pages are open; close some, or use /state";
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
     })?;
     let events = unfold(subscription, async |mut subscription| {
@@ -301,20 +301,20 @@ async fn body<T: for<'a> Deserialize<'a>>(request: Request) -> Result<T, Refusal
         kind.trim().eq_ignore_ascii_case("application/json")
     });
     if !is_json {
-        let message = "the body is to be JSON; send it with `Content-Type: application/json`";
+        let message = "the body must be JSON; send it with `Content-Type: application/json`";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     let bytes = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_BYTES)).await;
     let bytes = bytes.map_err(|_| {
-        let message = "the body did not come in time";
+        let message = "the body did not arrive in time";
         Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
     })?;
     let bytes = bytes.map_err(|_| {
-        let message = format!("the body could not be read; it may have {BODY_BYTES} bytes");
+        let message = format!("the body could not be read; it may have at most {BODY_BYTES} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     })?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        let message = format!("the body is not what this takes: {error}");
+        let message = format!("the body does not fit this request: {error}");
         Refusal::new(StatusCode::BAD_REQUEST, message)
     })
 }

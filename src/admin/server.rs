@@ -80,7 +80,7 @@ impl Server {
     pub async fn bind(address: SocketAddr, limits: Limits) -> Result<Self> {
         let unable = |cause: std::io::Error| {
             let message = format!(
-                "{address} cannot be bound; choose another port, or stop what listens there"
+                "{address} cannot be bound; choose another port, or stop the program that uses it"
             );
             Error::new(ErrorKind::Unavailable, message).with_source(cause)
         };

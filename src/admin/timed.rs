@@ -41,7 +41,7 @@ impl<S> TimedStream<S> {
             .waiting
             .get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(waiting.as_mut().poll(context));
-        let late = "the client does not read what it is sent";
+        let late = "the client does not read the data sent to it";
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)))
     }
 }

@@ -34,13 +34,14 @@ impl Token {
         let secret = secret.trim();
         if secret.len() < BYTES_MIN {
             return Err(Error::invalid(format!(
-                "a token has at least {BYTES_MIN} characters, this one has {}; make one with `openssl rand -hex 16`",
+                "a token must have at least {BYTES_MIN} characters, this one has {}; create one with \
+                 `openssl rand -hex 16`",
                 secret.len()
             )));
         }
         if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::invalid(
-                "a token is made of visible ASCII characters; make one with `openssl rand -hex 16`",
+                "a token must consist of visible ASCII characters; create one with `openssl rand -hex 16`",
             ));
         }
         Ok(Self(secret.into()))

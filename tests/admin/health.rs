@@ -20,7 +20,7 @@ async fn an_application_becomes_ready_and_ends() {
     let ready = get(served.address, "/health/ready").await;
     assert_eq!(
         (ready.status, ready.body.as_str()),
-        (200, "ready, 4 tasks at work\n")
+        (200, "ready, 4 tasks running\n")
     );
     running.gate.store(true, Ordering::Release);
     running

@@ -351,7 +351,7 @@ async fn an_answer_of_another_application_at_an_old_address_is_not_believed() {
     for (url, why) in [
         (
             format!("http://{}", other.address),
-            "is of another application",
+            "belongs to another application",
         ),
         (stranger(hollow).await, "not about that task"),
     ] {

@@ -202,7 +202,10 @@ async fn a_position_is_waited_for_and_not_for_ever() {
         assert_eq!(late.status, 503, "{late:?}");
         assert_eq!(late.header("retry-after"), "1");
         let why = late.json()["error"].as_str().expect("text").to_owned();
-        assert!(why.contains(&format!("{place} is not read up to")), "{why}");
+        assert!(
+            why.contains(&format!("{place} has not been read up to")),
+            "{why}"
+        );
         // The question is asked before the record is there.
         let waits = format!("{path}&wait_ms=30000");
         let (answer, ()) = tokio::join!(instance.get(&waits), async {

@@ -87,7 +87,7 @@ fn a_soft_limit_that_is_too_low_is_raised() {
 #[test]
 fn a_hard_limit_that_is_too_low_is_named_with_the_need_and_the_cure() {
     let said = run("", 128, 40);
-    for part in ["FAILED", "may have 128", "40 databases", "LimitNOFILE"] {
+    for part in ["FAILED", "may open 128", "40 databases", "LimitNOFILE"] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }

@@ -92,10 +92,10 @@ impl Letter {
     pub(super) fn refusal(&self) -> Option<String> {
         if let Some(store) = &self.store {
             return Some(format!(
-                "this is a row that store {store} held, no record of a topic; write its record again"
+                "this is a row of store {store}, not a record of a topic; write its record again"
             ));
         }
-        let unknown = "its headers do not say which topic it is from; it was not written by marea";
+        let unknown = "its headers do not name the topic it came from; it was not written by marea";
         self.source.is_none().then(|| unknown.to_owned())
     }
 

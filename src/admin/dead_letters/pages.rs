@@ -38,8 +38,7 @@ impl FromStr for Cursor {
         };
         let bounds: Option<_> = text.split('.').map(bound).collect();
         bounds.map(Self).ok_or_else(|| {
-            let message =
-                "`before` is no place in the list; take it from `next` of the page before";
+            let message = "`before` is not a position in the list; use `next` of the previous page";
             Refusal::new(StatusCode::BAD_REQUEST, message)
         })
     }

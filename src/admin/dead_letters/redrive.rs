@@ -45,7 +45,7 @@ impl Redriver {
         };
         let topic = log.topic(&source.topic)?;
         if topic.is_none_or(|topic| source.partition >= topic.partitions) {
-            return Err(conflict(format!("{source} is not there any more")));
+            return Err(conflict(format!("{source} no longer exists")));
         }
         marks::create(&**log, application)?;
         let mut writer = match self.writer.take() {
@@ -57,7 +57,7 @@ impl Redriver {
         let mark = letter.mark();
         if marks::read(&**log, application)?.contains(&mark) {
             self.writer = Some(writer);
-            return Err(conflict("it was sent again before".to_owned()));
+            return Err(conflict("it was already sent again".to_owned()));
         }
         let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
         let timestamp_ms = letter.timestamp_ms;
@@ -79,7 +79,7 @@ impl Redriver {
         deliver(&mut *writer, commit, &**env, PATIENCE_MS).map_err(|error| match error {
             CommitError::Unknown(_) | CommitError::Lost(_) => {
                 let message =
-                    "whether it was sent is not known yet; ask again: it is not sent twice";
+                    "it is not yet known whether it was sent; try again: it will not be sent twice";
                 Error::new(ErrorKind::Unavailable, message)
             }
             error => error.into_error(),

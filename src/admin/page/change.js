@@ -31,7 +31,7 @@ export function showChange(mount, change) {
   mount.replaceChildren(element("p", { className: "note" }, `${parts.join(", ")}.`));
   if (left > 0) {
     mount.append(element("p", { className: "note" },
-      "What is left behind stays on the log until its topic is deleted; no later start asks about it."));
+      "What is left behind stays on the log until its topic is deleted; later starts do not ask about it again."));
   }
   const table = new Table(mount, "What the start found", [
     ["Name", "name"], ["Kind", "words"], ["Topic", "name"], ["Contents", "number"], ["This start", "words"],

@@ -71,7 +71,7 @@ export class Letters {
       element("p", { className: "place" }, `${from} · `, element("time", { title: at.title }, at.text)),
       element("dl", { className: "record" }, ...this.#part("key", letter.key), ...this.#part("value", letter.value)),
       element("p", { className: "buttons" }, button, outcome));
-    if (letter.redriven) this.#done(button, outcome, "sent again before");
+    if (letter.redriven) this.#done(button, outcome, "already sent again");
     else if (letter.refusal) this.#done(button, outcome, letter.refusal);
     else {
       button.textContent = "Send again";
@@ -82,7 +82,7 @@ export class Letters {
 
   #part(name, part) {
     const text = part === null ? "null" : part.text;
-    const cut = part && part.text.length < part.bytes && part.bytes > 2048 ? ` … ${count(part.bytes)} bytes in all` : "";
+    const cut = part && part.text.length < part.bytes && part.bytes > 2048 ? ` … ${count(part.bytes)} bytes in total` : "";
     // Long content scrolls, and can be reached by keyboard.
     const isLong = text.length > 150 || text.split("\n").length > 5;
     const shown = element("dd", { tabIndex: isLong ? 0 : null }, element("code", {}, text), cut);
@@ -117,7 +117,7 @@ export class Letters {
         button.disabled = false;
       }
     } catch (error) {
-      say(outcome, `no answer: ${error.message}; it will not be sent twice if you try again`);
+      say(outcome, `no response: ${error.message}; it will not be sent twice if you try again`);
       button.disabled = false;
     }
     this.announce(outcome.textContent);

@@ -59,7 +59,7 @@ function waits(state) {
     if (worker.stuck) {
       const { for_ms, node, task, partition, offset } = worker.stuck;
       const what = `A worker has been processing one record for ${duration(for_ms)}: ${node} of task ${task}, ${partition} offset ${count(offset)}`;
-      found.push([worker.expelled ? "failed" : "waiting", worker.expelled ? `${what}; its tasks were given to other workers` : what]);
+      found.push([worker.expelled ? "failed" : "waiting", worker.expelled ? `${what}; its tasks were reassigned` : what]);
     }
     if (worker.outage) {
       found.push(["waiting", `The log has not answered for ${duration(worker.outage.for_ms)}: ${worker.outage.reason}`]);
@@ -71,7 +71,7 @@ function waits(state) {
     found.push(["waiting", `Task ${task.task} is being restored${done}${left}`]);
   }
   for (const task of state.waiting) {
-    found.push(["waiting", `Task ${task.task} could not be opened, tried ${plural(task.tries, "time", "times")}: ${task.error}`]);
+    found.push(["waiting", `Task ${task.task} could not be opened after ${plural(task.tries, "attempt", "attempts")}: ${task.error}`]);
   }
   for (const task of state.tasks) {
     const held = task.held_back;
@@ -170,7 +170,7 @@ function showStale(forMs) {
 function showRefusal(status, reason) {
   at("headline").dataset.level = "failed";
   if (status === 401) {
-    say(at("headline-text"), "This page needs the token");
+    say(at("headline-text"), "This page requires the token");
     say(at("promise"), "To enter it later, use “token” at the bottom of the page.");
     askToken();
   } else say(at("headline-text"), reason);

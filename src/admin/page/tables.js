@@ -207,7 +207,7 @@ export class Stores {
 const REASONS = {
   null_key: "without a key", null_value: "without a value", late: "late: their window had closed",
   closed_while_idle: "late: their window closed while their input was silent", refused: "refused by their source",
-  expired: "older than the retention of their store", null_repartition_key: "without a new key", superseded: "answers that came too late",
+  expired: "older than the retention of their store", null_repartition_key: "without a new key", superseded: "answers that arrived too late",
   out_of_order: "older than the row of their key", skipped: "skipped by a policy", dead_letter: "sent to the dead letters",
 };
 

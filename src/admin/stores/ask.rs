@@ -108,8 +108,8 @@ impl Router {
             Reached::NotHere => return self.elsewhere(ask, task).await,
             Reached::Behind(partition, wanted) => {
                 let message = format!(
-                    "{partition} is not read up to position {wanted} after {} ms; ask again, or without `at_least` for \
-                     what is there",
+                    "{partition} has not been read up to position {wanted} after {} ms; try again, or omit \
+                     `at_least` for the current rows",
                     ask.at_least.wait.as_millis()
                 );
                 return Err(Failure::later(message));
@@ -165,7 +165,7 @@ impl Router {
         if ask.hop.is_some() {
             // Whether the log answers or not, the task is not here.
             let owner = self.owner(task, Freshness::Recent).await.unwrap_or(None);
-            let message = format!("task {task} is not open in this instance any more");
+            let message = format!("task {task} is no longer open in this instance");
             let failure = Failure::new(StatusCode::MISDIRECTED_REQUEST, message);
             let owner = owner.map(|owner| owner.text().to_owned());
             return Err(failure.with("owner", owner));
@@ -224,8 +224,8 @@ fn first_behind<'a>(
         if !inputs.any(|(input, _)| input.topic == partition.topic) {
             let inputs = positions_text(reached);
             let message = format!(
-                "the task of this store does not read topic {}, so that it cannot wait for its records; it has read \
-                 {inputs}",
+                "the task of this store does not read topic {}, so it cannot wait for its records; it has \
+                 read {inputs}",
                 partition.topic
             );
             return Err(Failure::new(StatusCode::BAD_REQUEST, message));
@@ -249,7 +249,7 @@ fn respond(
     } = ask.served.about();
     let (status, mut body) = match answered {
         Answered::Missing => {
-            let error = format!("store {name:?} has no row of this key");
+            let error = format!("store {name:?} has no row for this key");
             (StatusCode::NOT_FOUND, json!({ "error": error }))
         }
         Answered::Found(found) => (StatusCode::OK, found),
@@ -287,12 +287,12 @@ fn respond(
 fn nobody(task: &TaskId, tried: Option<(Url, String)>) -> Failure {
     let message = match &tried {
         None => format!(
-            "task {task} is not open in this instance, and no other instance has announced it; it may be being restored: \
-             ask again"
+            "task {task} is not open in this instance, and no other instance has announced it; a restore may be \
+             in progress: try again"
         ),
         Some((url, why)) => {
             let url = url.text();
-            format!("task {task} was last open at {url}, which {why}; ask again")
+            format!("task {task} was last open at {url}, which {why}; try again")
         }
     };
     Failure::later(message)
@@ -304,7 +304,7 @@ fn redirect(owner: &Url, route: &str, application: &str) -> Result<Response, Fai
     let location = HeaderValue::from_str(&location).map_err(|_| {
         Failure::new(
             StatusCode::BAD_REQUEST,
-            "the address cannot stand in a header",
+            "the address is not valid in a header",
         )
     })?;
     let headers = [(LOCATION, location)];

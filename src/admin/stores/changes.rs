@@ -80,7 +80,7 @@ impl Changes {
         let about = served.about();
         let topic = about.changelog.as_deref().ok_or_else(|| {
             let message = format!(
-                "store {:?} has no changelog, so that its changes are nowhere",
+                "store {:?} has no changelog, so its changes cannot be followed",
                 about.name
             );
             Refusal::new(StatusCode::NOT_FOUND, message)
@@ -142,7 +142,8 @@ impl Changes {
             self.undecodable = self.events(&fetched, &mut text).err();
             if !text.is_empty() {
                 if is_slow {
-                    let message = "what was sent was not taken in time; come back with the id of the last event";
+                    let message = "the client did not read the events in time; reconnect with the id of \
+                                   the last event";
                     return self.end("slow", message);
                 }
                 return text.into();
@@ -254,7 +255,7 @@ fn begin_at(
     let spec = log.topic(topic)?.ok_or_else(|| {
         Error::new(
             ErrorKind::Unavailable,
-            format!("the changelog {topic} is not there"),
+            format!("changelog {topic} does not exist"),
         )
     })?;
     let partition = |number| TopicPartition::new(topic, number);
@@ -300,7 +301,8 @@ fn parse(id: &str) -> Option<BTreeMap<u32, Offset>> {
 
 fn no_event(id: &str) -> Refusal {
     let message = format!(
-        "{id:?} is not the id of an event of this store; begin without one, after a look at the rows that are there"
+        "{id:?} is not the id of an event of this store; read the current rows, then reconnect without an \
+         id"
     );
     Refusal::new(StatusCode::BAD_REQUEST, message)
 }

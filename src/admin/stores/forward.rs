@@ -72,8 +72,8 @@ pub(super) async fn forward(
     };
     match timeout(wait + ANSWERING, exchange).await {
         Ok(Ok(relayed)) => Ok(relayed),
-        Ok(Err(error)) => Err(format!("gave no answer: {error}")),
-        Err(_) => Err("gave no answer in time".to_owned()),
+        Ok(Err(error)) => Err(format!("did not answer: {error}")),
+        Err(_) => Err("did not answer in time".to_owned()),
     }
 }
 
@@ -91,12 +91,12 @@ impl Relayed {
             (StatusCode::MISDIRECTED_REQUEST, true) => Err("no longer has it".to_owned()),
             (_, true) => Ok(self),
             (StatusCode::MISDIRECTED_REQUEST, false) => {
-                Err("does not answer to that name, or is of another application".to_owned())
+                Err("does not accept that name, or belongs to another application".to_owned())
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, false) => {
-                Err("refuses who asks; all instances must have the same token".to_owned())
+                Err("refuses the token; all instances must have the same token".to_owned())
             }
-            (status, false) => Err(format!("answers {status}, and not about that task")),
+            (status, false) => Err(format!("answered {status}, but not about that task")),
         }
     }
 }

@@ -128,7 +128,7 @@ impl Instances {
     ) -> Result<Option<String>, Refusal> {
         let owner = timeout(LOOKING, self.look(task, freshness)).await;
         owner.unwrap_or_else(|_| {
-            let message = "the log does not answer where tasks are; ask again";
+            let message = "the log does not answer where tasks are; try again";
             Err(Error::new(ErrorKind::Unavailable, message).into())
         })
     }
@@ -302,7 +302,7 @@ fn goes_on(instances: &Weak<Instances>) -> bool {
         Ok(()) => true,
         Err(error) if error.kind() == ErrorKind::Closed => false,
         Err(error) => {
-            tracing::warn!(%error, "where this instance's tasks are could not be told; it is tried again");
+            tracing::warn!(%error, "the tasks of this instance could not be announced; trying again");
             // Not ten times a second.
             instances.handle.env().sleep(PACE * 10);
             true

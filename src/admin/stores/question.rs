@@ -84,12 +84,12 @@ impl Parameters {
     /// The partition of a page, and what to read of it.
     pub(super) fn page(&self) -> Result<(u32, Page), Refusal> {
         if self.prefix.is_some() && (self.from.is_some() || self.to.is_some()) {
-            return Err(bad("ask for a prefix, or for keys from one to another"));
+            return Err(bad("use either a prefix, or a range of keys"));
         }
         let (partition, after) = match &self.after {
             None => (self.partition.unwrap_or(0), None),
             Some(text) => place(text).ok_or_else(|| {
-                bad("`after` is no place in the list; take it from `next` of the page before")
+                bad("`after` is not a position in the list; use `next` of the previous page")
             })?,
         };
         let page = Page {
@@ -108,8 +108,8 @@ impl Parameters {
         let positions: Option<_> = texts.map(|text| position(text.trim())).collect();
         let positions = positions.ok_or_else(|| {
             bad(
-                "`at_least` is `TOPIC-PARTITION:POSITION`, several with commas between them; `marea-position` of an \
-                 answer is one",
+                "`at_least` must be `TOPIC-PARTITION:POSITION`, several separated by commas, such as \
+                 `marea-position` of an answer",
             )
         })?;
         Ok(AtLeast {

@@ -105,7 +105,7 @@ async fn rows(
     let (Path(name), Query(parameters)) = (path?, query?);
     let served = routes.served(&name)?;
     if served.about().kind != Kind::KeyValue {
-        let message = format!("store {name:?} is asked by key, with `from_ms` and `to_ms`");
+        let message = format!("store {name:?} is queried by key, with `from_ms` and `to_ms`");
         return Err(Failure::new(StatusCode::BAD_REQUEST, message));
     }
     let (partition, page) = parameters.page()?;
@@ -155,7 +155,7 @@ async fn changes(
         (None, None | Some("now")) => Beginning::Now,
         (None, Some("start")) => Beginning::Start,
         (None, Some(other)) => {
-            let message = format!("changes come from `now` or from `start`, not from {other:?}");
+            let message = format!("changes start from `now` or from `start`, not from {other:?}");
             return Err(Failure::new(StatusCode::BAD_REQUEST, message));
         }
     };
@@ -177,7 +177,8 @@ async fn changes(
 impl Routes {
     fn served(&self, name: &str) -> Result<Arc<dyn Served>, Failure> {
         self.stores.served.get(name).map(Arc::clone).ok_or_else(|| {
-            let message = format!("no store {name:?} is served here; `/stores` lists them");
+            let message =
+                format!("store {name:?} is not served here; `/stores` lists those that are");
             Failure::new(StatusCode::NOT_FOUND, message)
         })
     }

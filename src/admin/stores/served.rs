@@ -69,7 +69,7 @@ impl About {
         let rules = store.spec.kind.clone();
         if rules.name() != kind.store() {
             return Err(Error::invalid(format!(
-                "store {name:?} is a {}, and is to be served as a {}; name its kind",
+                "store {name:?} is a {}, but is to be served as a {}; name its kind",
                 rules.name(),
                 kind.store()
             )));
@@ -133,7 +133,7 @@ impl<K: Serializable + 'static, V: Serialize + 'static> Typed<K, V> {
     fn key(&self, text: &str) -> Result<K> {
         serde_json::from_str(text).map_err(|error| {
             Error::user(format!(
-                "{text:?} is no key of store {:?} as JSON: {error}; a text stands in quotes",
+                "{text:?} is not a key of store {:?} as JSON: {error}; put text in quotes",
                 self.about.name
             ))
         })
@@ -269,6 +269,7 @@ fn row_json<V: Serialize>(row: &Row<V>) -> Result<Value> {
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<Value> {
-    serde_json::to_value(value)
-        .map_err(|error| Error::internal(format!("a key or value cannot be JSON: {error}")))
+    serde_json::to_value(value).map_err(|error| {
+        Error::internal(format!("a key or value cannot be encoded as JSON: {error}"))
+    })
 }

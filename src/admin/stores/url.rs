@@ -40,7 +40,7 @@ impl Url {
         });
         let (is_plain, authority, prefix) = parts.ok_or_else(|| {
             Error::invalid(format!(
-                "{text:?} is no address at which an instance is reached; it is like `http://10.1.2.3:8080`"
+                "{text:?} is not the address of an instance; use the form `http://10.1.2.3:8080`"
             ))
         })?;
         Ok(Self {

@@ -70,7 +70,7 @@ pub fn a_dead_letter_is_sent_again_from_the_page_and_counts(browser: &Browser) {
     page.go(service.address);
     let before = "return document.querySelector('#letters li .outcome')?.textContent";
     page.until("it is marked", before, |outcome| {
-        outcome == "sent again before"
+        outcome == "already sent again"
     });
     page.expect_no_complaint();
 }
