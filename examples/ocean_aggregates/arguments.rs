@@ -160,7 +160,7 @@ fn output(path: Option<&Path>, flag: &str) -> Result<Option<PathBuf>> {
         return Ok(Some(target));
     }
     let Some(name) = path.file_name() else {
-        return refuse("it names no file");
+        return refuse("it does not name a file");
     };
     let parent = path
         .parent()
@@ -213,7 +213,7 @@ impl Arguments {
         let begun: Option<Windows> = match fs::read(&path) {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|cause| {
                 Error::corrupt(format!(
-                    "{place}: damaged; delete it, and give --window and --grace"
+                    "{place}: damaged; delete it, and pass --window and --grace"
                 ))
                 .with_source(cause)
             })?),
@@ -243,7 +243,8 @@ impl Arguments {
         };
         if let Some(begun) = begun.filter(|begun| *begun != windows) {
             return Err(Error::invalid(format!(
-                "{} was begun with --window {}ms --grace {}ms; leave these out, or choose another --data-dir",
+                "{} was first used with --window {}ms --grace {}ms; omit these, or choose another \
+                 --data-dir",
                 directory.display(),
                 begun.window_ms,
                 begun.grace_ms,

@@ -16,7 +16,7 @@ pub fn replay(arguments: &Arguments) -> Result<()> {
     let mut printed = Ok(());
     let replay = setting
         .application(arguments)
-        .replay(|before| printed = print("the state as it stands", before))?;
+        .replay(|before| printed = print("the current state", before))?;
     printed?;
     print("rebuilt from the changelogs", &replay.after)?;
     let seconds = replay.elapsed.as_secs_f64();
@@ -39,7 +39,7 @@ pub fn replay(arguments: &Arguments) -> Result<()> {
         say(&format!("    is  {}", told(after)))?;
     }
     Err(Error::corrupt(
-        "the rebuilt state differs from the state as it stood; the changelogs or the state were changed",
+        "the rebuilt state differs from the previous state; the changelogs or the state were changed",
     ))
 }
 

@@ -97,7 +97,7 @@ impl Setting {
         let begun = self.log.topic(READINGS)?.map(|topic| topic.partitions);
         match (begun, arguments.partitions) {
             (Some(begun), Some(asked)) if begun != asked => Err(Error::invalid(format!(
-                "{} was begun with --partitions {begun}; leave this out, or choose another --data-dir",
+                "{} was first used with --partitions {begun}; omit this, or choose another --data-dir",
                 self.directory.display()
             ))),
             (begun, asked) => Ok(begun.or(asked).unwrap_or(PARTITIONS)),
@@ -161,7 +161,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         rate,
         latest_ms: topology::LATEST_MS,
     };
-    let asking = "looking at the results so far";
+    let asking = "reading the results so far";
     let start_view = || View::start(log, env.clone(), arguments);
     let mut view = wait_out(&**env, || stop.is_set(), asking, start_view)?;
     // The log was available when it was opened: what it does not answer now it will answer later.
@@ -173,7 +173,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         while !feeder.progress().ended && !stop.is_set() {
             env.sleep(FRAME);
         }
-        view.line("the whole input is appended; the pipeline starts")?;
+        view.line("the whole input has been appended; starting the pipeline")?;
         (feeder, start_pipeline()?)
     } else {
         // The pipeline first: errors it finds are reported before anything is fed.
@@ -197,7 +197,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let finished = finished?;
     let fed = fed?;
     if !finished {
-        view.line("stopped by a signal; the same command goes on from here")?;
+        view.line("stopped by a signal; the same command continues from here")?;
         return Ok(());
     }
     let repeats = matches!(arguments.guarantee, Promise::AtLeastOnce);
@@ -248,9 +248,7 @@ fn follow(
         }
         view.draw(&snapshot, &feeder.progress())?;
         if application.wait(Duration::ZERO)? {
-            return Err(Error::internal(
-                "the pipeline stopped before it was asked to",
-            ));
+            return Err(Error::internal("the pipeline stopped unexpectedly"));
         }
         if stop.is_set() {
             return Ok(false);

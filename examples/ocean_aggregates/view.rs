@@ -163,7 +163,7 @@ impl View {
             directory.display()
         ))?;
         self.line(&format!("    {command} --help"))?;
-        self.line("    kill -9 it while it runs, and start it again: nothing is lost, nothing comes twice")
+        self.line("    kill -9 it while it runs, and start it again: nothing is lost or repeated")
     }
 
     /// Writes a line, above the frame if there is one.
@@ -182,7 +182,7 @@ impl View {
         match self.take_results() {
             // The next poll may return it; the pipeline's own state shows what it is waiting for.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tracing::debug!(%error, "the view waits for the log");
+                tracing::debug!(%error, "the view is waiting for the log");
                 Ok(())
             }
             taken => taken,

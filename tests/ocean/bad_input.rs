@@ -38,16 +38,19 @@ fn bad_lines_become_dead_letters_and_lose_nothing() {
     let good = reading(0, 1_000);
     let with_time = |time: &str| good.replace(":1000}", &format!(":{time}}}"));
     let mut bad: Vec<(Vec<u8>, &str)> = [
-        (good[..30].to_owned(), "no reading: EOF"),
+        (good[..30].to_owned(), "not a reading: EOF"),
         (
             good.replace("\"salinity\":35,", ""),
             "missing field `salinity`",
         ),
-        (good.replace("1.5", "NaN"), "no reading"),
+        (good.replace("1.5", "NaN"), "not a reading"),
         (with_time("-1"), "before 1970"),
-        (with_time("32503680000000"), "the latest believed"),
-        (with_time("9223372036854775807"), "the latest believed"),
-        (good.replace("s0", &"x".repeat(2 << 20)), "takes records of"),
+        (with_time("32503680000000"), "the latest accepted"),
+        (with_time("9223372036854775807"), "the latest accepted"),
+        (
+            good.replace("s0", &"x".repeat(2 << 20)),
+            "accepts records of",
+        ),
     ]
     .map(|(line, reason)| (line.into_bytes(), reason))
     .to_vec();
@@ -112,7 +115,7 @@ fn a_truncated_gzip_ends_with_a_message_and_goes_on_when_it_is_whole() {
     let ended = run(place.on_file(&path, &[]));
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert!(
-        ended.err.contains("cut off or damaged after line"),
+        ended.err.contains("truncated or damaged after line"),
         "{}",
         ended.err
     );

@@ -61,12 +61,12 @@ pub fn check(raw: Option<&[u8]>, latest_ms: i64) -> Result<Valid, DeadLetter> {
 }
 
 fn read(raw: Option<&[u8]>, latest_ms: i64) -> Result<Valid, String> {
-    let raw = raw.ok_or("there is no value")?;
+    let raw = raw.ok_or("the record has no value")?;
     let text = std::str::from_utf8(raw).map_err(|cause| format!("not UTF-8: {cause}"))?;
     let reading: Reading =
-        serde_json::from_str(text).map_err(|cause| format!("no reading: {cause}"))?;
+        serde_json::from_str(text).map_err(|cause| format!("not a reading: {cause}"))?;
     if reading.ocean.is_empty() {
-        return Err("ocean has no name".to_owned());
+        return Err("ocean is empty".to_owned());
     }
     match reading.timestamp_ms {
         ..0 => {
@@ -77,7 +77,7 @@ fn read(raw: Option<&[u8]>, latest_ms: i64) -> Result<Valid, String> {
         }
         time if time > latest_ms => {
             return Err(format!(
-                "timestamp_ms {time} is after {latest_ms}, the latest believed"
+                "timestamp_ms {time} is after {latest_ms}, the latest accepted"
             ));
         }
         _ => {}

@@ -14,7 +14,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 
 fn refuse(what: &str, bytes: Option<&[u8]>) -> Error {
     let found = bytes.map_or("null".to_owned(), |bytes| format!("{} bytes", bytes.len()));
-    Error::user(format!("{found} cannot be {what}"))
+    Error::user(format!("{found} cannot be decoded as {what}"))
 }
 
 /// [`Measurement`] in 24 bytes.

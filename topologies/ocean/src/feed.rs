@@ -136,7 +136,7 @@ impl Feeder {
     ) -> Result<Self> {
         let limit = match log.topic(READINGS)? {
             Some(spec) => spec.max_record_bytes,
-            None => return Err(Error::invalid(format!("there is no topic {READINGS}"))),
+            None => return Err(Error::invalid(format!("topic {READINGS} does not exist"))),
         };
         let shared = Arc::new(Shared::default());
         let mut feeding = Feeding {
@@ -249,7 +249,7 @@ impl Feeding {
                 }
                 // Silent for too long, for instance while the machine slept.
                 Err(error) if error.kind() == ErrorKind::Fenced => {
-                    tracing::warn!(%error, "the feeder lost its place; joining anew");
+                    tracing::warn!(%error, "the feeder lost its place in the group; rejoining");
                 }
                 Err(error) => {
                     membership.leave();

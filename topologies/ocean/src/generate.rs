@@ -58,7 +58,7 @@ impl Generator {
         if let Some(committed) = committed {
             let last_ms = last_ms(&committed.metadata).ok_or_else(|| {
                 Error::invalid(format!(
-                    "this data directory was fed with {}; go on with the same --input, or choose \
+                    "this data directory was fed with {}; continue with the same --input, or choose \
                      another --data-dir",
                     committed.metadata
                 ))
@@ -117,8 +117,9 @@ impl Source for Generator {
         let number = self.before + self.given;
         let reading = self.reading(number);
         line.clear();
-        serde_json::to_writer(&mut *line, &reading)
-            .map_err(|cause| Error::internal("a reading has no JSON form").with_source(cause))?;
+        serde_json::to_writer(&mut *line, &reading).map_err(|cause| {
+            Error::internal("a reading cannot be encoded as JSON").with_source(cause)
+        })?;
         if number % BROKEN == BROKEN - 1 {
             line.truncate(line.len() / 2);
         }

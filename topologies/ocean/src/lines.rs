@@ -85,8 +85,8 @@ impl Lines {
     fn skip(&mut self, committed: &CommittedOffset) -> Result<()> {
         let another = |found: &str| {
             Error::invalid(format!(
-                "{} is not what this data directory was fed with: {found}; go on with the same \
-                 input, or choose another --data-dir",
+                "{} is not what this data directory was fed with: {found}; continue with the same input, \
+                 or choose another --data-dir",
                 self.path.display()
             ))
         };
@@ -94,12 +94,12 @@ impl Lines {
         let checksum = fields.next().unwrap_or_default();
         let path = fields.next().unwrap_or_default();
         if path.is_empty() || path == "generator" || path.starts_with("generator|") {
-            return Err(another("that were generated readings"));
+            return Err(another("those were generated readings"));
         }
         if Path::new(path) != self.path {
             return Err(another(&format!("that was {path}")));
         }
-        let error = another("its content has changed since");
+        let error = another("its content has changed");
         let mut line = Vec::new();
         while (self.lines as i64) < committed.offset {
             match self.next(&mut line, 0) {
@@ -117,8 +117,9 @@ impl Lines {
 
     fn broken(&self, cause: io::Error) -> Error {
         let message = format!(
-            "{}: the file is cut off or damaged after line {}; all lines before are fed: repair the \
-             file and run the same command again, or in another --data-dir if lines before were damaged too",
+            "{}: the file is truncated or damaged after line {}; all lines up to there have been fed: \
+             repair the file and run the same command again, or with another --data-dir if those lines were \
+             damaged too",
             self.path.display(),
             self.lines
         );

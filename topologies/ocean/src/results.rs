@@ -96,8 +96,10 @@ impl Follower {
                 let value = record.value.unwrap_or_default();
                 let value = serde_json::from_slice(value).map_err(|cause| {
                     let place = format!("{} at offset {}", self.place, record.offset);
-                    Error::corrupt(format!("{place}: not what the pipeline writes"))
-                        .with_source(cause)
+                    Error::corrupt(format!(
+                        "{place}: the record was not written by the pipeline"
+                    ))
+                    .with_source(cause)
                 })?;
                 each(record.offset, value);
             }
@@ -168,7 +170,7 @@ pub fn finals<T: Final>(log: &dyn Log, topic: &str, repeats: bool) -> Result<Vec
         repeated += u64::from(found.insert(result.key(), result).is_some());
     })?;
     if repeated > 0 && !repeats {
-        let message = format!("{topic}: {repeated} final results came more than once");
+        let message = format!("{topic}: {repeated} final results were written more than once");
         return Err(Error::internal(message));
     }
     Ok(found.into_values().collect())

@@ -291,7 +291,7 @@ impl Shared {
         let now = self.counts.acknowledged.load(Ordering::Relaxed);
         let seconds = (now_ns - from_ns) as f64 / 1e9;
         println!(
-            "{:>5} s  {:>8.0} acknowledged/s  {now} in all  {} sent again",
+            "{:>5} s  {:>8.0} acknowledged/s  {now} in total  {} sent again",
             (now_ns - self.started_ns) / 1_000_000_000,
             (now - before) as f64 / seconds,
             self.counts.again.load(Ordering::Relaxed),
@@ -310,8 +310,9 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner);
         took.sort_unstable();
         println!(
-            "{acknowledged} readings acknowledged in {seconds:.1} s, {:.0} a second; {} batches of {}, from send to \
-             acknowledgement p50 {:.1} ms, p99 {:.1} ms, most {:.1} ms; {} readings refused, {} batches sent again, {} given up",
+            "{acknowledged} readings acknowledged in {seconds:.1} s, {:.0} per second; {} batches of {}, \
+             from send to acknowledgement p50 {:.1} ms, p99 {:.1} ms, maximum {:.1} ms; {} readings \
+             refused, {} batches sent again, {} given up",
             acknowledged as f64 / seconds,
             took.len(),
             self.asked.batch(),

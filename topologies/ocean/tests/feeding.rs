@@ -249,7 +249,7 @@ fn a_truncated_gzip_is_fed_as_far_as_it_goes_and_on_from_there_when_it_is_whole(
     let error = feed(&log, &file.path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(
-        error.message().contains("cut off or damaged after line"),
+        error.message().contains("truncated or damaged after line"),
         "{error}"
     );
     let before = appended(&*log, READINGS, PARTITIONS).len();
@@ -301,7 +301,7 @@ fn an_oversized_line_becomes_a_dead_letter() {
         .unwrap();
     assert_eq!(letters.len(), 1);
     assert!(
-        letters[0].reason.contains("line of 2097165 bytes"),
+        letters[0].reason.contains("line has 2097165 bytes"),
         "{}",
         letters[0].reason
     );

@@ -176,10 +176,10 @@ fn what_is_no_valid_reading_goes_to_the_dead_letters_with_the_reason() {
         (
             "broken JSON",
             good.as_bytes()[..40].to_vec(),
-            "no reading: EOF",
+            "not a reading: EOF",
         ),
-        ("nothing", Vec::new(), "no reading: EOF"),
-        ("another thing", b"[1,2]".to_vec(), "no reading"),
+        ("nothing", Vec::new(), "not a reading: EOF"),
+        ("another thing", b"[1,2]".to_vec(), "not a reading"),
         (
             "two readings",
             format!("{good}{good}").into_bytes(),
@@ -191,7 +191,7 @@ fn what_is_no_valid_reading_goes_to_the_dead_letters_with_the_reason() {
             format!("{},\"volume\":1}}", &good[..good.len() - 1]).into_bytes(),
             "duplicate field",
         ),
-        ("NaN", with("temperature", "NaN"), "no reading"),
+        ("NaN", with("temperature", "NaN"), "not a reading"),
         ("a word", with("temperature", "\"warm\""), "invalid type"),
         ("null", with("volume", "null"), "invalid type"),
         (
@@ -204,7 +204,7 @@ fn what_is_no_valid_reading_goes_to_the_dead_letters_with_the_reason() {
             with("salinity", "-1e12"),
             "salinity -1000000000000 is beyond",
         ),
-        ("no name", with("ocean", "\"\""), "ocean has no name"),
+        ("an empty ocean", with("ocean", "\"\""), "ocean is empty"),
         (
             "before 1970",
             with("timestamp_ms", "-1"),
@@ -218,22 +218,22 @@ fn what_is_no_valid_reading_goes_to_the_dead_letters_with_the_reason() {
         (
             "the year 3000",
             with("timestamp_ms", "32503680000000"),
-            "the latest believed",
+            "the latest accepted",
         ),
         (
             "the largest integer",
             with("timestamp_ms", &i64::MAX.to_string()),
-            "the latest believed",
+            "the latest accepted",
         ),
         (
             "beyond integers",
             with("timestamp_ms", "9223372036854775808"),
-            "no reading",
+            "not a reading",
         ),
         (
             "a time with a fraction",
             with("timestamp_ms", "5.5"),
-            "no reading",
+            "not a reading",
         ),
         ("bad UTF-8", not_utf8, "not UTF-8"),
     ];

@@ -54,7 +54,7 @@ impl<'a> Pending<'a> {
     pub(crate) fn oversized(&mut self, line: &[u8], bytes: u64, limit: usize) {
         let shown = String::from_utf8_lossy(&line[..line.len().min(RAW_SHOWN)]);
         let letter = serde_json::json!({
-            "reason": format!("a line of {bytes} bytes; {READINGS} takes records of {limit}"),
+            "reason": format!("a line has {bytes} bytes, but {READINGS} accepts records of at most {limit}"),
             "raw": shown,
         });
         let letter = letter.to_string();

@@ -141,7 +141,7 @@ impl Intake {
         };
         let body = move || {
             if let Err(error) = taking.run() {
-                tracing::error!(%error, "no more readings are taken");
+                tracing::error!(%error, "readings are no longer taken");
                 *lock(&taking.shared.error) = Some(error);
             }
             taking.shared.open.store(false, Ordering::Release);
@@ -162,7 +162,9 @@ impl Intake {
         self.queue
             .try_send(posted)
             .map_err(|refused| match refused {
-                TrySendError::Full(_) => Outcome::later("too many requests wait for the log"),
+                TrySendError::Full(_) => {
+                    Outcome::later("too many requests are waiting for the log")
+                }
                 TrySendError::Disconnected(_) => Outcome::later("the service is stopping"),
             })
     }
@@ -250,7 +252,7 @@ impl Taking {
                     break;
                 }
                 Err(error) if passes(&error) => {
-                    tracing::warn!(%error, "the intake begins anew");
+                    tracing::warn!(%error, "restarting the intake");
                     membership.leave();
                     self.env.sleep(TICK);
                 }
@@ -271,7 +273,8 @@ impl Taking {
     /// Answers all waiting requests that this instance does not take readings now.
     fn refuse_all(&self) {
         while let Ok(posted) = self.waiting.try_recv() {
-            let later = Outcome::later("another instance takes the readings, or the log is away");
+            let later =
+                Outcome::later("another instance takes the readings, or the log is unavailable");
             drop(posted.answer.send(later));
         }
     }

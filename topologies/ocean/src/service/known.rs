@@ -101,7 +101,7 @@ impl Known {
             // Their keys were promised to be remembered.
             tracing::warn!(
                 most,
-                "more idempotency keys than are to be remembered: raise `keys`"
+                "there are more idempotency keys than `keys` allows; raise it"
             );
         }
         Ok(known)
@@ -230,7 +230,7 @@ pub fn answer(log: &dyn Log, offset: Offset) -> Result<Request> {
         }
     })?;
     found.ok_or_else(|| {
-        let message = format!("{REQUESTS}: nothing at offset {offset}; try again");
+        let message = format!("{REQUESTS}: no record at offset {offset}; try again");
         Error::new(ErrorKind::Unavailable, message)
     })
 }

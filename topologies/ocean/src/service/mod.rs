@@ -59,7 +59,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|cause| Error::invalid("the system gives no threads").with_source(cause))?;
+        .map_err(|cause| Error::invalid("the system cannot start threads").with_source(cause))?;
     // The address first: errors in it then cost nothing.
     let server = runtime.block_on(bind(settings))?;
     let topology = topology(settings)?;
@@ -176,7 +176,7 @@ async fn ended(stop: &StopSignal, application: &Application, intake: &Intake) ->
         }
         match application.wait(Duration::ZERO) {
             Ok(false) => {}
-            Ok(true) => return Some(Error::internal("the pipeline stopped by itself")),
+            Ok(true) => return Some(Error::internal("the pipeline stopped unexpectedly")),
             Err(error) => return Some(error),
         }
         if let Some(error) = intake.error() {
@@ -209,7 +209,7 @@ async fn bind(settings: &Settings) -> Result<Server> {
         body_bytes: post::BODY_BYTES + 1,
         ..Limits::default()
     };
-    let mut outcome = Err(Error::invalid("--listen names no address"));
+    let mut outcome = Err(Error::invalid("--listen does not name an address"));
     for address in &settings.addresses {
         outcome = Server::bind(*address, limits).await;
         if outcome.is_ok() {

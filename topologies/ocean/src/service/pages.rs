@@ -83,7 +83,7 @@ impl<T: Final + 'static> Results<T> {
         let body = move || {
             while !following.is_stopped() {
                 if let Err(error) = following.run::<T>() {
-                    tracing::warn!(%error, topic = %following.place, "following again");
+                    tracing::warn!(%error, topic = %following.place, "following the results again");
                     following.env.sleep(TICK);
                 }
             }
@@ -171,7 +171,7 @@ impl Shared {
         let end = self.log.end_offset(&self.place, Isolation::ReadCommitted)?;
         if from > end {
             return Err(Error::invalid(format!(
-                "there is nothing at {from} yet: {} ends at {end}; begin without a position",
+                "there is no result at {from} yet: {} ends at {end}; start without a position",
                 self.place
             )));
         }
@@ -212,8 +212,9 @@ impl Shared {
 }
 
 fn json<T: Final>(result: &T) -> Result<Arc<str>> {
-    let text = serde_json::to_string(result)
-        .map_err(|cause| Error::internal("a result has no JSON form").with_source(cause))?;
+    let text = serde_json::to_string(result).map_err(|cause| {
+        Error::internal("a result cannot be encoded as JSON").with_source(cause)
+    })?;
     Ok(text.into())
 }
 

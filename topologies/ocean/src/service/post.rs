@@ -89,7 +89,7 @@ pub fn look(body: &[u8], handling: Handling, now_ms: i64) -> Result<Checked, Str
     let mut lines = body.split(|byte| *byte == b'\n').enumerate();
     let count = lines.clone().filter(|(_, line)| !is_blank(line)).count();
     match count {
-        0 => return Err("no readings; send a JSON object a line".to_owned()),
+        0 => return Err("no readings; send one JSON object per line".to_owned()),
         count if count > LINES => {
             return Err(format!("{count} lines; send at most {LINES} at a time"));
         }
@@ -168,11 +168,13 @@ fn read(line: &[u8], latest_ms: i64) -> Result<Taken, String> {
     }
     if line.len() > LINE_BYTES {
         let bytes = line.len();
-        return Err(format!("{bytes} bytes; a line has at most {LINE_BYTES}"));
+        return Err(format!(
+            "{bytes} bytes; a line may have at most {LINE_BYTES}"
+        ));
     }
     check(Some(line), latest_ms).map_err(|dead| dead.reason)?;
     let place: Place =
-        serde_json::from_slice(line).map_err(|cause| format!("no reading: {cause}"))?;
+        serde_json::from_slice(line).map_err(|cause| format!("not a reading: {cause}"))?;
     Ok(Taken {
         sensor: place.sensor,
         timestamp_ms: place.timestamp_ms,
@@ -213,9 +215,9 @@ mod tests {
         assert_eq!(report.taken_lines, [(1, 1), (3, 3), (6, 6)]);
         assert_eq!((report.taken, report.refused, report.status()), (3, 2, 207));
         assert_eq!(report.reasons[0].line, 4);
-        assert!(report.reasons[0].reason.contains("no reading"));
+        assert!(report.reasons[0].reason.contains("not a reading"));
         assert_eq!(report.reasons[1].line, 5);
-        assert!(report.reasons[1].reason.contains("latest believed"));
+        assert!(report.reasons[1].reason.contains("latest accepted"));
         let body = body.into_bytes();
         let strict = look(&body, Handling::Strict, NOW_MS).unwrap();
         assert_eq!(strict.taken, []);

@@ -136,7 +136,7 @@ impl Given {
             .to_socket_addrs()
             .map_err(|cause| {
                 Error::invalid(format!(
-                    "--listen {listen}: no address; give HOST:PORT, for example {LISTEN}"
+                    "--listen {listen}: not an address; use HOST:PORT, for example {LISTEN}"
                 ))
                 .with_source(cause)
             })?
@@ -150,7 +150,8 @@ impl Given {
         }
         if log.starts_with("memory:") {
             return Err(Error::invalid(
-                "--log memory: would lose what was acknowledged; use embedded:DIRECTORY or kafka://HOST:PORT",
+                "--log memory: would lose acknowledged readings; use embedded:DIRECTORY or \
+                 kafka://HOST:PORT",
             ));
         }
         // Values from file and environment are checked like flags, whose ranges clap checks.
@@ -161,7 +162,7 @@ impl Given {
             ))),
         };
         if self.token.as_ref().is_some_and(|token| token.0.is_empty()) {
-            return Err(Error::invalid("token: is empty; leave it out, or give one"));
+            return Err(Error::invalid("token: is empty; omit it, or set one"));
         }
         let workers = bounded("workers", u32::from(self.workers.unwrap_or(2)), 1, 256)?;
         let connections = self.connections.unwrap_or(512);

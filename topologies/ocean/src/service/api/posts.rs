@@ -54,7 +54,7 @@ pub(super) async fn take_readings(
         .get(CONTENT_ENCODING)
         .is_some_and(|coding| coding != "identity")
     {
-        let message = "compressed bodies are not taken; send it as it is";
+        let message = "compressed bodies are not accepted; send it uncompressed";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     service
@@ -65,7 +65,7 @@ pub(super) async fn take_readings(
     let lines = 1 + body.iter().filter(|byte| **byte == b'\n').count();
     let now_ms = service.env.monotonic_ms();
     if let Err(seconds) = service.rate.take(peer, lines, now_ms) {
-        let message = format!("{peer} posts more readings than it may; wait, and send it again");
+        let message = format!("{peer} posts more readings than allowed; wait, and send it again");
         return Err(Problem::busy(
             StatusCode::TOO_MANY_REQUESTS,
             message,
@@ -106,7 +106,10 @@ impl Drop for Posting {
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let bad = || {
-        let message = format!("Idempotency-Key: one of 1 to {KEY_BYTES} visible ASCII characters");
+        let message = format!(
+            "Idempotency-Key: must be one key of 1 to {KEY_BYTES} visible ASCII \
+                               characters"
+        );
         Problem::new(StatusCode::BAD_REQUEST, message)
     };
     let Some(key) = keys.next() else {
@@ -127,7 +130,7 @@ async fn read(
     body: Body,
 ) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
     let too_large = || {
-        let message = format!("a body has at most {BODY_BYTES} bytes; send several");
+        let message = format!("a body may have at most {BODY_BYTES} bytes; send several");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     let told = headers
@@ -153,7 +156,7 @@ async fn read(
             let is_long = cause.is_some_and(|cause| cause.to_string().contains("limit"));
             Err(match is_long {
                 true => too_large(),
-                false => Problem::new(StatusCode::BAD_REQUEST, "the body ended before its end"),
+                false => Problem::new(StatusCode::BAD_REQUEST, "the body is incomplete"),
             })
         }
         Err(_) => {
@@ -223,7 +226,8 @@ fn refusal(outcome: Outcome, has_key: bool) -> Problem {
                 (false, _) => "nothing was taken: wait, and send it again",
                 (true, true) => "send it again with the same Idempotency-Key: it is counted once",
                 (true, false) => {
-                    "it may be in the log all the same; with an Idempotency-Key it could be sent again"
+                    "it may be in the log nevertheless; with an Idempotency-Key it could safely be sent \
+                     again"
                 }
             };
             let message = format!("{reason}; {advice}");

@@ -40,11 +40,11 @@ fn position(asked: Asked) -> Result<Position, Problem> {
     let bad = |message: String| Problem::new(StatusCode::BAD_REQUEST, message);
     let Query(position) = asked.map_err(|cause| bad(cause.body_text()))?;
     if position.cursor.is_some_and(|cursor| cursor < 0) {
-        return Err(bad("cursor: what `next` of an earlier page said".to_owned()));
+        return Err(bad("cursor: must be `next` of an earlier page".to_owned()));
     }
     match position.limit {
         Some(limit) if limit == 0 || limit > PAGE_MOST => {
-            Err(bad(format!("limit: from 1 to {PAGE_MOST}")))
+            Err(bad(format!("limit: must be from 1 to {PAGE_MOST}")))
         }
         _ => Ok(position),
     }
@@ -138,7 +138,7 @@ async fn stream<T: Final + 'static>(
             offset
                 .filter(|offset| *offset >= 0 && *offset < Offset::MAX)
                 .ok_or_else(|| {
-                    let message = "Last-Event-ID: the id of an event of this stream";
+                    let message = "Last-Event-ID: must be the id of an event of this stream";
                     Problem::new(StatusCode::BAD_REQUEST, message)
                 })
         });
@@ -153,7 +153,7 @@ async fn stream<T: Final + 'static>(
         let permit = Arc::clone(&service.streams)
             .try_acquire_owned()
             .map_err(|_| {
-                let message = "as many streams are open as there may be; read pages, or come again";
+                let message = "too many streams are open; read pages, or try again later";
                 Problem::busy(StatusCode::SERVICE_UNAVAILABLE, message, 10)
             })?;
         let stopping = service.stopping.clone();

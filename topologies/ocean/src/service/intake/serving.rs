@@ -110,7 +110,7 @@ impl Serving<'_> {
                 }
                 (None, Entry::Vacant(_)) if !room => {
                     let later = Outcome::Later {
-                        reason: "as many idempotency keys as can be remembered were used within a day",
+                        reason: "the maximum number of idempotency keys was used within a day",
                         seconds: self.known.room_in_seconds(now_ms),
                         unsure: false,
                     };
@@ -157,8 +157,8 @@ impl Serving<'_> {
                 again: true,
             },
             Err(error) => {
-                tracing::warn!(%error, "an earlier answer cannot be read now");
-                Outcome::later("the earlier answer cannot be read now")
+                tracing::warn!(%error, "an earlier answer cannot be read at the moment");
+                Outcome::later("the earlier answer cannot be read at the moment")
             }
         }
     }
@@ -183,7 +183,7 @@ impl Serving<'_> {
         let place = TopicPartition::new(REQUESTS, 0);
         for request in requests.values() {
             let value = serde_json::to_vec(request).map_err(|cause| {
-                Error::internal("an answer has no JSON form").with_source(cause)
+                Error::internal("an answer cannot be encoded as JSON").with_source(cause)
             })?;
             let key = request.key.as_bytes();
             (self.producer).add_bytes(&place, Some(key), Some(&value), request.at_ms, &[]);
