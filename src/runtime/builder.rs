@@ -110,8 +110,8 @@ impl ApplicationBuilder {
         }
         if self.settings.state_backend == StateBackend::RocksDb && !cfg!(feature = "rocksdb") {
             return Err(Error::invalid(
-                "state in RocksDB is not in this build; build marea with its feature `rocksdb`, or set the \
-                 backend to memory",
+                "this build does not support state in RocksDB; build marea with the feature `rocksdb`, or \
+                 set the backend to memory",
             ));
         }
         let directory = match (&self.state_directory, self.settings.state_backend) {
@@ -152,5 +152,5 @@ impl ApplicationBuilder {
 }
 
 fn no_log() -> Error {
-    Error::invalid("an application needs a log; give it one with `log`")
+    Error::invalid("an application needs a log; set it with `log`")
 }

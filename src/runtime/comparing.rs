@@ -73,15 +73,15 @@ pub(super) fn lay_out(
             .any(|orphan| orphan.piece.name == *name)
         {
             tracing::warn!(
-                "accept_orphans names {name}, which this start does not leave behind; take it out"
+                "accept_orphans names {name}, which this start does not leave behind; remove it"
             );
         }
     }
     for returned in &change.returns {
         let piece = &returned.piece;
         tracing::warn!(
-            "{piece} is used again, with what it had when it was left behind; to begin it empty, stop and delete its \
-             topic"
+            "{piece} is used again, with the contents it had when it was left behind; to start with an \
+             empty one, stop and delete its topic"
         );
     }
     plan.layout.notes = notes;

@@ -153,7 +153,7 @@ fn walk(
             waits = if fetched.is_empty() { waits + 1 } else { 0 };
             if waits > WAITS {
                 let message = format!(
-                    "{place}: nothing was read for a long time; start again once the log answers"
+                    "{place}: nothing was read for a long time; restart once the log answers"
                 );
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }

@@ -60,7 +60,7 @@ impl Drain {
         self.asked_at_ms = now_ms;
         let ended =
             has_ended(&shared.context.layout, &*shared.context.log).unwrap_or_else(|error| {
-                tracing::debug!(%error, "asking whether the other instances have ended");
+                tracing::debug!(%error, "checking whether the other instances have ended");
                 false
             });
         if ended {

@@ -59,7 +59,7 @@ impl Filling {
     /// The reason why they could not be filled.
     pub(super) fn wait(&self) -> Result<()> {
         let filled = self.filled.recv();
-        filled.unwrap_or_else(|_| Err(Error::internal("the thread of the global stores has gone")))
+        filled.unwrap_or_else(|_| Err(Error::internal("the thread of the global stores has ended")))
     }
 }
 
@@ -127,7 +127,9 @@ fn backend(context: &Context, spec: &TaskSpec) -> Result<GlobalBackend> {
 /// The application has refused this at its start.
 #[cfg(not(feature = "rocksdb"))]
 fn on_disk(_: &Context, _: &TaskSpec, _: Vec<GlobalRows>) -> Result<GlobalBackend> {
-    Err(Error::internal("state in RocksDB is not in this build"))
+    Err(Error::internal(
+        "this build does not support state in RocksDB",
+    ))
 }
 
 #[cfg(feature = "rocksdb")]

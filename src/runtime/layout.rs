@@ -265,8 +265,8 @@ fn check_changelogs(stores: &[StoreSpec]) -> Result<()> {
     match stores.iter().find(unable) {
         None => Ok(()),
         Some(store) => Err(Error::invalid(format!(
-            "store {} is to be restored from the topic that it is made of, which an application \
-             cannot do yet; give it a changelog of its own",
+            "store {} would have to be restored from its source topic, which is not supported yet; give it \
+             a changelog of its own",
             store.name
         ))),
     }
@@ -297,7 +297,7 @@ fn dead_letters(
     let Some(name) = &settings.dead_letter_topic else {
         if settings.policies.sends_dead_letters() {
             return Err(Error::invalid(
-                "a policy sends dead letters, and no dead-letter topic is set; set `dead_letter_topic`",
+                "a policy sends dead letters, but no dead-letter topic is set; set `dead_letter_topic`",
             ));
         }
         return Ok(None);

@@ -127,7 +127,7 @@ impl Liveness {
                 tracing::warn!(
                     %worker,
                     %stuck,
-                    "a worker is stuck; its other tasks wait, for `max_poll_interval_ms` at most"
+                    "a worker is stuck; its other tasks wait for at most `max_poll_interval_ms`"
                 );
             }
         }

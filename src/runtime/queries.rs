@@ -140,8 +140,8 @@ impl Queries {
             };
             if env.monotonic_ms() - begun_ms >= patience.as_millis() as u64 {
                 let message = format!(
-                    "{partition} is not read up to offset {wanted} after {} ms; wait longer, or ask for what is \
-                     there with `view`",
+                    "{partition} has not been read up to offset {wanted} after {} ms; wait longer, or use \
+                     `view` for the current rows",
                     patience.as_millis()
                 );
                 return Err(Error::new(ErrorKind::Unavailable, message));
@@ -298,8 +298,8 @@ fn find_store<'a>(shared: &'a Shared, name: &str) -> Result<ViewedStore<'a>> {
 #[cold]
 fn not_here(task: &TaskId) -> Error {
     let message = format!(
-        "task {task} is not open in this process: another instance has it, or it is being restored; ask there, or \
-         again later"
+        "task {task} is not open in this process: another instance has it, or it is being restored; query \
+         that instance, or try again later"
     );
     Error::new(ErrorKind::Unavailable, message)
 }

@@ -108,7 +108,7 @@ impl Scan {
                         .front()
                         .map(|(partition, _)| partition.to_string());
                     let message = format!(
-                        "{}: nothing was read for a long time; start again once the log answers",
+                        "{}: nothing was read for a long time; restart once the log answers",
                         partition.unwrap_or_default()
                     );
                     return Err(Error::new(ErrorKind::Unavailable, message));

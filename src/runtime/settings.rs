@@ -154,7 +154,7 @@ impl Settings {
             tracing::warn!(
                 memory_bytes,
                 log_bytes,
-                "the log takes so much of the memory that the application takes more than is set: raise \
+                "the log takes so much memory that the application exceeds its limit: raise \
                  `memory_bytes`, or give the log a smaller budget"
             );
         }

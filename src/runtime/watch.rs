@@ -20,7 +20,7 @@ pub(super) fn watch(shared: &Shared) {
         match compare(&shared.context, &expected) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tracing::debug!(%error, "looking at the input topics again");
+                tracing::debug!(%error, "checking the input topics again");
             }
             Err(error) => {
                 tracing::error!(%error, "the application's input has changed");
@@ -55,10 +55,10 @@ fn compare(context: &Context, expected: &BTreeMap<&str, u32>) -> Result<()> {
             Some(found) => {
                 let found = found.partitions;
                 return Err(Error::invalid(format!(
-                    "topic {topic} has {found} partitions, and application {application} was started with \
+                    "topic {topic} has {found} partitions, but application {application} was started with \
                      {expected}: records of the others are not read, and keys have moved between \
-                     partitions. Stop every instance, reset the application (delete its group, its internal \
-                     topics and its state directories), and start it on {found} partitions"
+                     partitions. Stop every instance, reset the application (delete its group, its \
+                     internal topics and its state directories), and start it on {found} partitions"
                 )));
             }
             None => {

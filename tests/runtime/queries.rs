@@ -287,7 +287,7 @@ fn what_cannot_be_read_says_why() {
         .expect_err("nobody sent it");
     assert_eq!(late.kind(), ErrorKind::Unavailable);
     assert!(
-        late.message().contains("words-0 is not read up to"),
+        late.message().contains("words-0 has not been read up to"),
         "{late}"
     );
     drop(view);

@@ -10,7 +10,7 @@ const FATES = {
   before: "left behind by an earlier start",
   empty: "left behind: empty",
   shared: "left to other instances, which may use it",
-  unasked: "left behind: an earlier release did not note which topologies have run",
+  unasked: "left behind: an earlier release did not record which topologies have run",
 };
 
 const CONTENTS = { store: ["row", "rows"], timers: ["timer", "timers"], repartition: ["unread record", "unread records"] };

@@ -160,12 +160,14 @@ fn number_of(uses: &[(TimeOf, Piece)]) -> String {
 fn refusal(wanted: &TopicSpec, found: &TopicSpec) -> Option<Refusal> {
     let reason = if found.partitions != wanted.partitions {
         format!(
-            "topic {} has {} partitions, and this topology wants {}: undo the change, or use another application id",
+            "topic {} has {} partitions, but this topology requires {}: undo the change, or use another \
+             application id",
             wanted.name, found.partitions, wanted.partitions
         )
     } else if found.cleanup != wanted.cleanup {
         format!(
-            "topic {} is cleaned up by {:?}, and this topology wants {:?}: a store of another kind needs another name",
+            "topic {} has cleanup {:?}, but this topology requires {:?}: a store of another kind needs \
+             another name",
             wanted.name, found.cleanup, wanted.cleanup
         )
     } else {

@@ -56,15 +56,16 @@ impl TopologyChange {
         let is_unread = |orphan: &&Orphan| orphan.piece.kind == PieceKind::Repartition;
         let unread = match refused.iter().any(is_unread) {
             true => {
-                " To have unread records read, run the topology before without new input until its lag is 0; to go \
-                 on without them, delete the topic or accept it."
+                " To process unread records, run the previous topology without new input until its lag is \
+                 0; to continue without them, delete the topic or accept it."
             }
             false => "",
         };
         Err(Error::invalid(format!(
-            "this topology does not use what application {} has on the log: {}. It would be left behind.{unread} If \
-             something was renamed, give it the name it had; if it may be left behind, say so by name, in each \
-             instance: accept_orphans = [{}]. It stays on the log until its topic is deleted",
+            "this topology does not use what application {} has on the log: {}. It would be left \
+             behind.{unread} If something was renamed, restore its previous name; if it may be left \
+             behind, accept it by name in each instance: accept_orphans = [{}]. It stays on the log until \
+             its topic is deleted",
             self.application,
             all.join("; "),
             names.join(", "),
@@ -76,13 +77,13 @@ impl fmt::Display for TopologyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "application {} against what is on the log",
+            "application {} compared with what is on the log",
             self.application
         )?;
         if !self.has_record {
             writeln!(
                 f,
-                "  There is no record of an earlier start: what one may have left behind cannot be told."
+                "  There is no record of an earlier start: what one may have left behind is unknown."
             )?;
         }
         for piece in &self.keeps {
@@ -95,7 +96,7 @@ impl fmt::Display for TopologyChange {
             let piece = Whole(&returned.piece);
             writeln!(
                 f,
-                "  returns  {piece}: with what it had when it was left behind"
+                "  returns  {piece}: with the contents it had when it was left behind"
             )?;
         }
         for moved in &self.moves {
@@ -183,9 +184,9 @@ impl fmt::Display for OrphanFate {
             Self::Accepted => "accepted, and left on the log",
             Self::Before { .. } => "left on the log by an earlier start",
             Self::Empty => "empty, and left on the log",
-            Self::Shared => "left to the other members of the group, who may use it",
+            Self::Shared => "left to the other members of the group, which may use it",
             Self::Unasked => {
-                "left on the log, since an earlier release did not note which topologies have run"
+                "left on the log, because an earlier release did not record which topologies have run"
             }
         })
     }

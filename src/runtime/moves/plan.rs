@@ -79,9 +79,10 @@ impl Plan {
             let moved = self.moved.iter().filter(|(_, other)| *other == way);
             let names: Vec<String> = moved.map(|(of, _)| of.to_string()).collect();
             return Err(Error::invalid(format!(
-                "times and timers of {} are in {topic}, which has {} partitions, and sub-topology {} of this topology \
-                 would keep them and has {tasks} tasks: they cannot move. Undo the change, or give the inputs of {} \
-                 {} partitions; to go on without these times, delete topic {}",
+                "times and timers of {} are in {topic}, which has {} partitions, but sub-topology {} of \
+                 this topology, which would keep them, has {tasks} tasks: they cannot move. Undo the \
+                 change, or give the inputs of {} {} partitions; to continue without these times, delete \
+                 topic {}",
                 names.join(", "),
                 found.partitions,
                 way.to,

@@ -106,7 +106,8 @@ impl Settling {
                 }
                 None => tracing::warn!(
                     %topic,
-                    "the topic with the times of what another sub-topology has now is gone; going on without them"
+                    "the topic with the times of nodes that are now in another sub-topology no longer \
+                     exists; continuing without them"
                 ),
             }
         }
@@ -219,7 +220,8 @@ fn again(error: CommitError) -> Error {
 fn later(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Full => {
-            let message = "times could not be moved to other task changelogs now; another instance may be at it";
+            let message = "times could not be moved to other task changelogs now; another instance may be \
+                           moving them";
             Error::new(ErrorKind::Unavailable, message).with_source(error)
         }
         _ => error,

@@ -30,9 +30,10 @@ pub(super) fn check(
             let at_least = if unread.is_at_least { "at least " } else { "" };
             let unread = unread.number;
             return Err(Error::invalid(format!(
-                "topic {topic} has {at_least}{unread} unread records, and this topology feeds the stores behind it through other \
-                 topics: the records would be lost or processed twice. Run the previous topology without new input \
-                 until its lag is 0, then start this one; to give the records up, delete the topic"
+                "topic {topic} has {at_least}{unread} unread records, but this topology feeds the stores \
+                 behind it through other topics: the records would be lost or processed twice. Run the \
+                 previous topology without new input until its lag is 0, then start this one; to discard \
+                 the records, delete the topic"
             )));
         }
     }

@@ -36,7 +36,9 @@ fn on_disk(
     _: &TaskSpec,
     _: bool,
 ) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
-    Err(Error::internal("state in RocksDB is not in this build"))
+    Err(Error::internal(
+        "this build does not support state in RocksDB",
+    ))
 }
 
 #[cfg(feature = "rocksdb")]

@@ -203,9 +203,9 @@ fn state_without_offsets(
 ) -> Error {
     let inputs: Vec<_> = inputs.iter().map(ToString::to_string).collect();
     Error::invalid(format!(
-        "{changelog} holds changes, but group {} has no committed offset of {} (with a topic that is deleted its \
-         offsets go too): to begin anew delete the application's changelog and repartition topics as well; \
-         otherwise set the group's offsets",
+        "{changelog} holds changes, but group {} has no committed offset of {} (deleting a topic also \
+         deletes its offsets): to start over, delete the application's changelog and repartition topics as \
+         well; otherwise set the group's offsets",
         layout.application,
         inputs.join(", ")
     ))

@@ -191,7 +191,7 @@ fn has_forgotten(
         tracing::info!(
             %partition,
             age_ms,
-            "the rows are older than the changelog keeps deletions; rebuilding them"
+            "the rows are older than the deletions that the changelog keeps; rebuilding them"
         );
         return Ok(true);
     }

@@ -25,7 +25,8 @@ impl Worker {
     pub(super) fn abort(&mut self, error: &Error) -> Result<()> {
         let now_ms = self.context.env.monotonic_ms();
         let times = Outage::note(&mut self.aborts, now_ms, error);
-        tracing::warn!(worker = %self.name, %error, times, "commit aborted; going back to what is committed");
+        tracing::warn!(worker = %self.name, %error, times, "commit aborted; returning to the committed \
+                                                            state");
         self.writer.abandon();
         self.aborts_total += 1;
         for open in self.tasks.values_mut() {
@@ -103,13 +104,13 @@ impl Worker {
         let cure = match directory {
             Some(directory) => format!(
                 "was {} copied? Every process needs a state directory of its own: delete the copy, and its \
-                 state is rebuilt",
+                 state will be rebuilt",
                 directory.path().display()
             ),
             None => "give every process a name of its own".to_owned(),
         };
         let message = format!(
-            "worker {} lost its place {times} times within a minute, as if another process went by the same \
+            "worker {} lost its place {times} times within a minute, as if another process used the same \
              name; {cure}. The last time: {error}",
             self.name
         );
@@ -144,7 +145,7 @@ impl Worker {
 
     /// Restarts from what is committed, its place in the group being lost.
     pub(super) fn rejoin(&mut self, error: &Error) -> Result<()> {
-        tracing::warn!(worker = %self.name, %error, "lost its place in the group; joining anew");
+        tracing::warn!(worker = %self.name, %error, "lost its place in the group; rejoining");
         self.places_lost += 1;
         self.start_over();
         Ok(())

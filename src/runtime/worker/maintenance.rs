@@ -56,7 +56,7 @@ impl Worker {
         }
         match self.context.log.purge(&before) {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                tracing::warn!(%error, "nothing was purged; the next time will do");
+                tracing::warn!(%error, "nothing was purged; the next purge includes it");
                 Ok(())
             }
             purged => purged,

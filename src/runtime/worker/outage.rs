@@ -166,8 +166,8 @@ impl Worker {
         Err(Error::new(
             ErrorKind::Unavailable,
             format!(
-                "the log has not answered for {waited_ms} ms, {times} times; restart, which continues \
-                 from what is committed: {reason}"
+                "the log has not answered for {waited_ms} ms, {times} times; restart to continue from the \
+                 committed state: {reason}"
             ),
         ))
     }

@@ -248,8 +248,8 @@ impl Worker {
             tracing::warn!(
                 worker = %self.name,
                 records = more,
-                "records found their window closed, since their input had been silent; a longer \
-                 `idle_timeout`, or `Idle::Never`, makes windows wait for it"
+                "records arrived after their window had closed, because their input had been silent; a \
+                 longer `idle_timeout`, or `Idle::Never`, makes windows wait for it"
             );
         }
         self.silence.lost = lost;

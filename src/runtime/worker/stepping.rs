@@ -168,8 +168,7 @@ impl Worker {
         let records = to - from;
         let what = format!(
             "{partition}: the {records} offsets from {from} to {} were deleted before they were read, by \
-             retention or by hand; let the topic keep records for longer, or its readers stop for a \
-             shorter time",
+             retention or by hand; lengthen the topic's retention, or stop its readers for a shorter time",
             to - 1
         );
         match self.context.settings.deleted_unread {
@@ -179,7 +178,7 @@ impl Worker {
                 Ok(())
             }
             DeletedUnread::Fail => Err(Error::corrupt(format!(
-                "{what}; set `deleted_unread` to `Continue` to go on with what is left"
+                "{what}; set `deleted_unread` to `Continue` to continue with the remaining records"
             ))),
         }
     }
