@@ -84,7 +84,7 @@ fn refusal(log: &Arc<dyn Log>, directory: &std::path::Path) -> Error {
     let started = Instant::now();
     let refused = application(directory, Arc::clone(log)).start();
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
-    let error = refused.err().expect("it does not start");
+    let error = refused.expect_err("it does not start");
     println!("    {error}");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     error

@@ -264,7 +264,7 @@ fn what_cannot_be_filled_fails_the_application_at_its_start_and_later() {
         assert!(error.to_string().contains(part), "{part:?} in {error}");
     }
     drop(running);
-    let error = start(&log).err().expect("it is still there");
+    let error = start(&log).expect_err("it is still there");
     assert!(error.to_string().contains("thirteen"), "{error}");
 }
 

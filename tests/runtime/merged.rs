@@ -139,7 +139,7 @@ fn what_nobody_would_read_is_refused() {
     let mut writer = log.writer("one more", 1 << 20).expect("a writer");
     writer.submit(commit).expect("submitted");
     assert!(writer.poll(DEADLINE).expect("committed").is_some());
-    let error = builder(&log, merges()).start().err().expect("refused");
+    let error = builder(&log, merges()).start().expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     for part in [
         SECOND,
@@ -196,10 +196,7 @@ fn a_self_join_goes_on_in_one_store_once_the_other_is_accepted() {
     };
     live(pairing(&log, Optimizations::none(), &[]), 1);
     let one_store = Optimizations::none().single_store_self_joins();
-    let error = pairing(&log, one_store, &[])
-        .start()
-        .err()
-        .expect("refused");
+    let error = pairing(&log, one_store, &[]).start().expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     let cure = "accept_orphans = [\"near-other-join-store\"]";
     assert!(error.message().contains(cure), "{error}");

@@ -111,7 +111,7 @@ fn what_cannot_move_is_refused_before_anything_is_made() {
     });
     running.close(DEADLINE).expect("closed");
     let topics = log.topic_names().expect("names");
-    let error = start(true).err().expect("refused");
+    let error = start(true).expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     for part in [
         "node alarms",

@@ -98,8 +98,7 @@ fn what_is_sent_is_read_back(log: Arc<dyn Log>) {
 
     let error = log
         .producer::<String, i64>("none")
-        .err()
-        .expect("no such topic");
+        .expect_err("no such topic");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("create_topics"), "{error}");
 }
