@@ -70,11 +70,14 @@ fn options() -> Options {
 }
 
 fn simulation(seeds: Range<u64>) -> Simulation {
-    Simulation {
+    let mut simulation = Simulation {
         topics: topology::topics(PARTITIONS).to_vec(),
         seeds,
         ..Simulation::default()
-    }
+    };
+    simulation.settings.policies = topology::policies();
+    simulation.settings.dead_letter_topic = Some(DEAD_LETTERS.to_owned());
+    simulation
 }
 
 fn seeds(most: u64) -> Range<u64> {

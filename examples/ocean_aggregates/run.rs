@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use marea::base::{Env, Error, ErrorKind, Result, SystemEnv};
 use marea::log::{self, Budget, CommittedOffset, Log, OpenOptions};
-use marea::runtime::{
-    Application, ApplicationBuilder, ErrorPolicies, Policy, Settings, State, StopSignal,
-};
+use marea::runtime::{Application, ApplicationBuilder, Settings, State, StopSignal};
 use marea::topology::Topology;
 use ocean::feed::{self, Feeder, Opener, Source};
 use ocean::generate::{self, Generator};
@@ -72,10 +70,7 @@ impl Setting {
             commit_interval_ms: arguments.commit_interval_ms,
             // The budget of an embedded log is part of it.
             memory_bytes: (arguments.memory as usize) << 20,
-            policies: ErrorPolicies {
-                decode: Policy::DeadLetter,
-                ..ErrorPolicies::default()
-            },
+            policies: topology::policies(),
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             accept_orphans: arguments.accept_orphans.clone(),
             // Simulated sensors continue a day after those of the previous run.

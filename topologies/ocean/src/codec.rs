@@ -1,9 +1,34 @@
-//! Encoding within the pipeline: big-endian integers, in the order of the fields.
+//! Encoding of readings: JSON, checked. Encoding within the pipeline: big-endian integers, in the order of the fields.
 
 use marea::base::{Error, Result};
 use marea::codec::{Codec, Encoded};
 
-use crate::model::{Measurement, Sums};
+use crate::check::check;
+use crate::model::{Measurement, Reading, Sums};
+
+/// [`Reading`] as JSON. What is not a valid reading ([`check`]) is refused with the reason, so that the pipeline's
+/// policy for such records applies: it sends them to the dead letters as they came.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadingCodec {
+    /// The latest timestamp that is accepted, in milliseconds since 1970.
+    pub latest_ms: i64,
+}
+
+impl Codec<Reading> for ReadingCodec {
+    fn encode(&self, value: &Reading, out: &mut Vec<u8>) -> Result<Encoded> {
+        let written = serde_json::to_writer(out, value);
+        let written = written.map_err(|cause| Error::user("a reading as JSON").with_source(cause));
+        written.map(|()| Encoded::Bytes)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Reading> {
+        check(bytes, self.latest_ms).map_err(Error::user)
+    }
+
+    fn name(&self) -> String {
+        "ocean-reading".into()
+    }
+}
 
 /// Takes `N` bytes off the front.
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

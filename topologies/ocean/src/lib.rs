@@ -3,7 +3,7 @@
 //! ```text
 //!  lines, sensors --> feed --> ocean-readings --> topology --> ocean-averages   final, one a window
 //!                                                   |   |  \-> ocean-alerts     out of bounds, silent
-//!                                                   |   \----> ocean-dead-letters  with the reason
+//!                                                   |   \----> ocean-dead-letters  what is invalid, with the reason
 //!                                                   ocean-sums, oceans-seen: state, with changelogs
 //! ```
 //!

@@ -8,17 +8,17 @@ use marea::dsl::{
     Consumed, Grouped, Materialized, Produced, StreamBuilder, Suppressed, TimeWindows,
 };
 use marea::log::TopicSpec;
+use marea::runtime::{ErrorPolicies, Policy};
 use marea::topology::Topology;
 
-use crate::check::{DeadLetter, check};
-use crate::codec::{MeasurementCodec, SumsCodec};
+use crate::codec::{MeasurementCodec, ReadingCodec, SumsCodec};
 use crate::model::{Alert, Average, Measurement, OceanSet, Sums};
 
 /// The application's name, the prefix of its internal topics.
 pub const APPLICATION: &str = "ocean";
 /// Raw readings: JSON objects, keyed by sensor.
 pub const READINGS: &str = "ocean-readings";
-/// Invalid readings, with the reason.
+/// Invalid readings as they came, with the reason in their headers.
 pub const DEAD_LETTERS: &str = "ocean-dead-letters";
 /// Final averages, by ocean: one per ocean and window with readings.
 pub const AVERAGES: &str = "ocean-averages";
@@ -29,7 +29,8 @@ pub const BY_OCEAN: &str = "ocean-by-ocean-repartition";
 
 /// 1 January 2100: later timestamps come from a wrong clock, and would close all windows before them.
 pub const LATEST_MS: i64 = 4_102_444_800_000;
-/// A dead letter holds a whole record of the topic of readings, escaped in the worst case.
+/// A dead letter holds a whole record of the topic of readings and the headers that say why. (Much more than that:
+/// earlier releases wrote them as JSON.)
 const DEAD_LETTER_BYTES: usize = 8 << 20;
 
 /// The options of the pipeline.
@@ -54,7 +55,8 @@ impl Default for Options {
     }
 }
 
-/// The pipeline.
+/// The pipeline. An invalid reading cannot be decoded: run it with [`policies`] and `dead_letter_topic:`
+/// [`DEAD_LETTERS`], or it fails at the first one.
 ///
 /// ```
 /// let topology = ocean::topology::build(ocean::topology::Options::default())?;
@@ -66,24 +68,15 @@ impl Default for Options {
 /// `Invalid` if the window is empty.
 pub fn build(options: Options) -> Result<Topology> {
     let windows = TimeWindows::of(options.window).grace(options.grace);
-    let raw = Consumed::with(Nullable(Bytes), Nullable(Bytes));
+    let latest_ms = options.latest_ms;
+    let valid = Consumed::with(Nullable(Bytes), ReadingCodec { latest_ms });
     let alerts = || Produced::with(Utf8, Json::<Alert>::new());
 
     let builder = StreamBuilder::new();
-    let mut checked = builder
-        .stream_with(READINGS, raw)
-        .map_values(move |_, raw| check(raw.as_deref(), options.latest_ms))
-        .split();
-    let valid = checked
-        .branch(|_, checked| checked.is_ok())
-        .flat_map(|_, checked| checked.ok().map(|valid| (valid.ocean, valid.measurement)));
-    checked
-        .default_branch()
-        .flat_map_values(|_, checked| checked.err())
-        .to_with(
-            DEAD_LETTERS,
-            Produced::with(Nullable(Bytes), Json::<DeadLetter>::new()),
-        );
+    let valid = builder.stream_with(READINGS, valid).map(|_, reading| {
+        let measurement = Measurement::of(&reading);
+        (reading.ocean, measurement)
+    });
 
     let averages = valid
         .clone()
@@ -129,6 +122,14 @@ pub fn build(options: Options) -> Result<Topology> {
         })
         .to_with(ALERTS, alerts());
     builder.build()
+}
+
+/// The policies of the pipeline: an invalid reading becomes a dead letter; any other error is a defect.
+pub fn policies() -> ErrorPolicies {
+    ErrorPolicies {
+        decode: Policy::DeadLetter,
+        ..ErrorPolicies::default()
+    }
 }
 
 /// The topics that the pipeline reads and writes. Readings have `partitions`; results have one, so that

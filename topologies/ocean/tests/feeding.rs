@@ -12,12 +12,11 @@ use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use marea::LogClients;
 use marea::base::{ErrorKind, SystemEnv, TopicPartition};
 use marea::log::{CommittedOffset, Isolation, Log, MemoryLog};
-use ocean::check::DeadLetter;
 use ocean::feed::{Feeder, Next, Progress, Settings, Source};
 use ocean::lines::Lines;
-use ocean::results::Follower;
 use ocean::topology::{DEAD_LETTERS, LATEST_MS, READINGS, topics};
 use tempfile::TempDir;
 
@@ -285,6 +284,24 @@ fn a_line_that_is_no_reading_is_fed_as_it_is_with_a_time_that_moves_nothing() {
     assert_eq!(found, expected);
 }
 
+/// A partition of which all records are rejected has no time, and would hold back all others.
+#[test]
+fn lines_that_will_be_rejected_go_where_valid_ones_are() {
+    let mut content = reading(1);
+    for sensor in 0..20 {
+        content += &format!("\n{{\"sensor\":\"{sensor}\",\"timestamp_ms\":7}}");
+    }
+    let file = File::new("lines", content.as_bytes());
+    let log = log();
+    feed(&log, &file.path).unwrap();
+    let found = appended(&*log, READINGS, PARTITIONS);
+    assert_eq!(found.len(), 21);
+    assert!(
+        found.iter().all(|record| record.0 == found[0].0),
+        "{found:?}"
+    );
+}
+
 #[test]
 fn an_oversized_line_becomes_a_dead_letter() {
     let huge = format!("{{\"sensor\":\"{}\"}}", "x".repeat(2 << 20));
@@ -294,18 +311,18 @@ fn an_oversized_line_becomes_a_dead_letter() {
     let progress = feed(&log, &file.path).unwrap();
     assert_eq!((progress.lines, progress.oversized), (3, 1));
     assert_eq!(appended(&*log, READINGS, PARTITIONS).len(), 2);
-    let mut letters: Vec<DeadLetter> = Vec::new();
-    let mut follower = Follower::new(&*log, DEAD_LETTERS, 0).unwrap();
-    follower
-        .read_to_end(&*log, |letter| letters.push(letter))
+    let letters = log
+        .records::<Option<String>, Vec<u8>>(DEAD_LETTERS)
         .unwrap();
-    assert_eq!(letters.len(), 1);
-    assert!(
-        letters[0].reason.contains("line has 2097165 bytes"),
-        "{}",
-        letters[0].reason
-    );
-    assert!(huge.starts_with(&letters[0].raw));
+    let [letter] = &letters[..] else {
+        panic!("{letters:?}");
+    };
+    let reason = letter.headers.last("marea.error.message").unwrap();
+    let reason = String::from_utf8_lossy(reason.value.as_ref().unwrap());
+    assert!(reason.contains("line has 2097165 bytes"), "{reason}");
+    assert!(huge.as_bytes().starts_with(&letter.value));
+    // It was never a record of a topic, so it cannot be sent again.
+    assert_eq!(letter.headers.last("marea.error.topic"), None);
 }
 
 #[test]

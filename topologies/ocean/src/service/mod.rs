@@ -26,7 +26,7 @@ use std::time::Duration;
 use marea::admin::{self, AdminOptions, Guard, Limits, Reads, Server, Token};
 use marea::base::{Env, Error, Result, SystemEnv};
 use marea::log::{self, Budget, Log, OpenOptions};
-use marea::runtime::{self, Application, ErrorPolicies, Policy, StopSignal};
+use marea::runtime::{self, Application, StopSignal};
 use marea::topology::Topology;
 use tokio::sync::watch;
 
@@ -224,10 +224,7 @@ fn pipeline(settings: &Settings) -> runtime::Settings {
         workers: settings.workers,
         // The budget of an embedded log is part of it.
         memory_bytes: settings.memory_bytes,
-        policies: ErrorPolicies {
-            decode: Policy::DeadLetter,
-            ..ErrorPolicies::default()
-        },
+        policies: topology::policies(),
         dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
         accept_orphans: settings.accept_orphans.clone(),
         ..runtime::Settings::default()

@@ -161,23 +161,16 @@ fn is_blank(line: &[u8]) -> bool {
 /// The record of a valid line. It is checked with the same function as in the pipeline: nothing that is
 /// acknowledged becomes a dead letter.
 fn read(line: &[u8], latest_ms: i64) -> Result<Taken, String> {
-    #[derive(Deserialize)]
-    struct Place {
-        sensor: String,
-        timestamp_ms: i64,
-    }
     if line.len() > LINE_BYTES {
         let bytes = line.len();
         return Err(format!(
             "{bytes} bytes; a line may have at most {LINE_BYTES}"
         ));
     }
-    check(Some(line), latest_ms).map_err(|dead| dead.reason)?;
-    let place: Place =
-        serde_json::from_slice(line).map_err(|cause| format!("not a reading: {cause}"))?;
+    let reading = check(Some(line), latest_ms)?;
     Ok(Taken {
-        sensor: place.sensor,
-        timestamp_ms: place.timestamp_ms,
+        sensor: reading.sensor,
+        timestamp_ms: reading.timestamp_ms,
         line: line.to_vec(),
     })
 }

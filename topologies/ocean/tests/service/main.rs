@@ -11,6 +11,7 @@
 mod bad_clients;
 mod crash;
 mod http;
+mod letters;
 mod live;
 mod posting;
 mod process;
