@@ -1,20 +1,21 @@
-//! Rows with one value per key: of tables, aggregations without windows, and stores of processors.
+//! Rows with one value per key: of tables, aggregations without windows, stores of processors, and global stores.
 
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-use super::{Found, Row, Typed};
+use super::one_per_key::{OnePerKey, Walk};
+use super::{Found, Row};
 use crate::base::Result;
 use crate::codec::{Codec, OwnCodec};
 use crate::runtime::View;
 use crate::state::typed::KeyBounds;
-use crate::state::{Direction, KeyValueStore, RowIter};
 
 /// The rows of a key-value store in a view: [`View::key_value`].
-pub struct KeyValueRows<'a, K, V>(Typed<'a, K, V>);
+pub struct KeyValueRows<'a, K, V>(OnePerKey<'a, K, V>);
 
 impl View {
-    /// The rows of a key-value store, with the types' own codecs.
+    /// The rows of a key-value store, with the types' own codecs. An LRU store is one too, and so is a global
+    /// store, which is read as it is at the moment, not as of the view.
     ///
     /// # Errors
     /// `Invalid` if there is no such store, or its keys and values have other types.
@@ -36,7 +37,7 @@ impl View {
         value: impl Codec<V>,
     ) -> Result<KeyValueRows<'_, K, V>> {
         let codecs = (Arc::new(key) as _, Arc::new(value) as _);
-        Ok(KeyValueRows(Typed::open(self, store, codecs)?))
+        Ok(KeyValueRows(OnePerKey::open(self, store, codecs)?))
     }
 }
 
@@ -47,9 +48,9 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
     /// # Errors
     /// `Unavailable` if that task is not in this process; `User` if a codec fails.
     pub fn get(&self, key: &K) -> Result<Option<Row<V>>> {
-        let key = self.0.key(key)?;
-        let store: KeyValueStore = self.0.task_of(&key)?.store(&self.0.store)?;
-        store.get(&key, |row| row.map(|row| self.0.row(row, None)).transpose())?
+        let types = self.0.types();
+        let read = |row: Option<&[u8]>| row.map(|row| types.row(row)).transpose();
+        self.0.get(&types.key(key)?, read)?
     }
 
     /// All rows in this process, task by task, each in the order of its keys' bytes.
@@ -66,7 +67,7 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
     /// `User` if a codec fails; those of the store.
     pub fn range(&self, keys: impl RangeBounds<K>) -> Result<Found<'_, (K, Row<V>)>> {
         let (from, to) = (keys.start_bound(), keys.end_bound());
-        let bounds = KeyBounds::encode(&*self.0.key, from, to)?;
+        let bounds = KeyBounds::encode(&*self.0.types().key, from, to)?;
         let (from, to) = bounds.as_slices();
         self.between(from, to)
     }
@@ -93,7 +94,7 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
             Keys::Between(from, to) => {
                 let from = from.as_ref().map_or(Bound::Unbounded, Bound::Included);
                 let to = to.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-                KeyBounds::encode(&*self.0.key, from, to)?
+                KeyBounds::encode(&*self.0.types().key, from, to)?
             }
             Keys::Prefix(prefix) => KeyBounds::of_prefix(prefix),
         };
@@ -104,35 +105,31 @@ impl<K: 'static, V: 'static> KeyValueRows<'_, K, V> {
             (Some(last), Bound::Included(first)) if last < first => from,
             (Some(last), _) => Bound::Excluded(last),
         };
+        let types = self.0.types();
         Ok(Found::in_turn(
-            self.walks(from, to)?,
-            |rows: &mut RowIter| {
+            self.0.walks(from, to)?,
+            |rows: &mut Walk| {
                 let Some((bytes, row)) = rows.next()? else {
                     return Ok(None);
                 };
-                let key = self.0.key.decode(Some(bytes))?;
-                Ok(Some((bytes.to_vec(), key, self.0.row(row, None)?)))
+                let key = types.key.decode(Some(bytes))?;
+                Ok(Some((bytes.to_vec(), key, types.row(row)?)))
             },
         ))
     }
 
     fn between(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Found<'_, (K, Row<V>)>> {
+        let types = self.0.types();
         Ok(Found::in_turn(
-            self.walks(from, to)?,
-            |rows: &mut RowIter| {
+            self.0.walks(from, to)?,
+            |rows: &mut Walk| {
                 let Some((key, row)) = rows.next()? else {
                     return Ok(None);
                 };
-                let key = self.0.key.decode(Some(key))?;
-                Ok(Some((key, self.0.row(row, None)?)))
+                let key = types.key.decode(Some(key))?;
+                Ok(Some((key, types.row(row)?)))
             },
         ))
-    }
-
-    fn walks(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Vec<RowIter>> {
-        let stores = self.0.stores::<KeyValueStore>()?;
-        let walk = |store: KeyValueStore| store.range(from, to, Direction::Forward);
-        stores.into_iter().map(walk).collect()
     }
 }
 
@@ -145,8 +142,10 @@ pub(crate) enum Keys<K> {
     Prefix(Vec<u8>),
 }
 
-impl<K, V> std::fmt::Debug for KeyValueRows<'_, K, V> {
+impl<K: 'static, V: 'static> std::fmt::Debug for KeyValueRows<'_, K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("KeyValueRows").field(&self.0.store).finish()
+        f.debug_tuple("KeyValueRows")
+            .field(&self.0.types().store)
+            .finish()
     }
 }

@@ -1,7 +1,7 @@
 //! Typed reads of the stores of a running application.
 //!
 //! ```text
-//!  application.queries() --> Queries --view--> View --key_value | windows | sessions--> rows with types
+//!  application.queries() --> Queries --view--> View --key_value | windows | sessions | versioned--> rows with types
 //!        any thread, cheap to clone              as of one commit of each task
 //! ```
 //!
@@ -32,13 +32,16 @@
 //! ```
 //!
 //! Only committed rows are visible, all rows of a task as of the same commit. Rows of tasks that other instances
-//! have are not available: a get fails, and a scan returns what is here ([`View::is_complete`]). Over HTTP any
+//! have are not available: a get fails, and a scan returns what is here ([`View::is_complete`]). Global stores are
+//! in every instance and belong to no task: a view reads them as they are at the moment. Over HTTP any
 //! instance answers for all of them: `admin::ServedStores`, with the feature `admin`.
 //!
 //! [`View::is_complete`]: crate::runtime::View::is_complete
 
 mod key_value;
+mod one_per_key;
 mod sessions;
+mod versioned;
 mod windows;
 
 use std::sync::Arc;
@@ -46,12 +49,13 @@ use std::sync::Arc;
 use crate::base::{Error, Headers, Result, partition_for_key};
 use crate::codec::{Encoded, SharedCodec};
 use crate::runtime::View;
-use crate::state::{RowForm, StoreSpec, TaskState};
+use crate::state::{RowForm, StoreSpec};
 
 pub use key_value::KeyValueRows;
 #[cfg(feature = "admin")]
 pub(crate) use key_value::Keys;
 pub use sessions::SessionRows;
+pub use versioned::{Version, VersionedRows};
 pub use windows::WindowRows;
 
 /// A value in a store.
@@ -139,31 +143,22 @@ pub(crate) fn partition_of<K: 'static>(
     partition_for_key(codec.partition_bytes(bytes), partitions)
 }
 
-/// A store in a view, with the types of its rows.
-struct Typed<'a, K, V> {
-    view: &'a View,
+/// The types of a store's rows.
+struct RowTypes<K, V> {
     store: String,
-    subtopology: &'a Arc<str>,
-    partitions: u32,
     form: RowForm,
     key: SharedCodec<K>,
     value: SharedCodec<V>,
 }
 
-impl<'a, K: 'static, V: 'static> Typed<'a, K, V> {
-    fn open(
-        view: &'a View,
-        store: &str,
-        (key, value): (SharedCodec<K>, SharedCodec<V>),
-    ) -> Result<Self> {
-        let viewed = view.store(store)?;
-        check_codecs(viewed.spec, (key.name(), value.name()))?;
+impl<K: 'static, V: 'static> RowTypes<K, V> {
+    /// # Errors
+    /// `Invalid` if the store has other types.
+    fn of(spec: &StoreSpec, (key, value): (SharedCodec<K>, SharedCodec<V>)) -> Result<Self> {
+        check_codecs(spec, (key.name(), value.name()))?;
         Ok(Self {
-            view,
-            store: store.to_owned(),
-            subtopology: viewed.subtopology,
-            partitions: viewed.partitions,
-            form: viewed.spec.row,
+            store: spec.name.clone(),
+            form: spec.row,
             key,
             value,
         })
@@ -173,26 +168,54 @@ impl<'a, K: 'static, V: 'static> Typed<'a, K, V> {
         key_bytes(&self.key, key)
     }
 
-    /// The task that has the rows of a key, as Kafka's producers and ours place them.
-    fn task_of(&self, key: &[u8]) -> Result<&'a TaskState> {
-        let partition = partition_of(&self.key, key, self.partitions);
+    fn row(&self, row: &[u8]) -> Result<Row<V>> {
+        let parts = self.form.parts(row)?;
+        Ok(Row {
+            value: self.value.decode(Some(parts.value))?,
+            timestamp_ms: parts.timestamp_ms,
+            headers: parts.headers,
+        })
+    }
+}
+
+/// A store of the tasks in a view, with the types of its rows.
+struct Typed<'a, K, V> {
+    view: &'a View,
+    subtopology: &'a Arc<str>,
+    partitions: u32,
+    types: RowTypes<K, V>,
+}
+
+impl<'a, K: 'static, V: 'static> Typed<'a, K, V> {
+    fn open(view: &'a View, store: &str, codecs: (SharedCodec<K>, SharedCodec<V>)) -> Result<Self> {
+        let viewed = view.store(store)?;
+        Ok(Self {
+            view,
+            subtopology: viewed.subtopology,
+            partitions: viewed.partitions,
+            types: RowTypes::of(viewed.spec, codecs)?,
+        })
+    }
+
+    fn key(&self, key: &K) -> Result<Vec<u8>> {
+        self.types.key(key)
+    }
+
+    /// The store of the task that has the rows of a key, as Kafka's producers and ours place them.
+    fn store_of<S: Clone + 'static>(&self, key: &[u8]) -> Result<S> {
+        let partition = partition_of(&self.types.key, key, self.partitions);
         let task = self.view.task_for(self.subtopology, partition);
-        self.view.task(&task)
+        self.view.task(&task)?.store(&self.types.store)
     }
 
     /// The store of each task that is here, as a handle of type `S`.
     fn stores<S: Clone + 'static>(&self) -> Result<Vec<S>> {
         let tasks = self.view.tasks_of(self.subtopology);
-        let store = |task| self.view.task(task)?.store::<S>(&self.store);
+        let store = |task| self.view.task(task)?.store::<S>(&self.types.store);
         tasks.map(store).collect()
     }
 
-    fn row(&self, row: &[u8], since_ms: Option<i64>) -> Result<Row<V>> {
-        let parts = self.form.parts(row)?;
-        Ok(Row {
-            value: self.value.decode(Some(parts.value))?,
-            timestamp_ms: parts.timestamp_ms.or(since_ms),
-            headers: parts.headers,
-        })
+    fn row(&self, row: &[u8]) -> Result<Row<V>> {
+        self.types.row(row)
     }
 }

@@ -42,7 +42,7 @@ impl<K: 'static, V: 'static> SessionRows<'_, K, V> {
     /// `Unavailable` if the key's task is not in this process; `User` if a codec fails.
     pub fn fetch(&self, key: &K) -> Result<Found<'_, (Windowed<K>, Row<V>)>> {
         let key = self.0.key(key)?;
-        let store: SessionStore = self.0.task_of(&key)?.store(&self.0.store)?;
+        let store: SessionStore = self.0.store_of(&key)?;
         Ok(self.found(vec![store.fetch_all(&key)?]))
     }
 
@@ -64,17 +64,19 @@ impl<K: 'static, V: 'static> SessionRows<'_, K, V> {
                 return Ok(None);
             };
             let session = Windowed {
-                key: self.0.key.decode(Some(row.key))?,
+                key: self.0.types.key.decode(Some(row.key))?,
                 start_ms: row.start_ms,
                 end_ms: row.end_ms,
             };
-            Ok(Some((session, self.0.row(row.row, None)?)))
+            Ok(Some((session, self.0.row(row.row)?)))
         })
     }
 }
 
 impl<K, V> std::fmt::Debug for SessionRows<'_, K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("SessionRows").field(&self.0.store).finish()
+        f.debug_tuple("SessionRows")
+            .field(&self.0.types.store)
+            .finish()
     }
 }

@@ -43,9 +43,9 @@ impl<K: 'static, V: 'static> WindowRows<'_, K, V> {
     /// `Unavailable` if the key's task is not in this process; `User` if a codec fails.
     pub fn get(&self, key: &K, start_ms: i64) -> Result<Option<Row<V>>> {
         let key = self.0.key(key)?;
-        let store: WindowStore = self.0.task_of(&key)?.store(&self.0.store)?;
+        let store: WindowStore = self.0.store_of(&key)?;
         store.fetch(&key, start_ms, |row| {
-            row.map(|row| self.0.row(row, None)).transpose()
+            row.map(|row| self.0.row(row)).transpose()
         })?
     }
 
@@ -59,7 +59,7 @@ impl<K: 'static, V: 'static> WindowRows<'_, K, V> {
         starts_ms: RangeInclusive<i64>,
     ) -> Result<Found<'_, (Windowed<K>, Row<V>)>> {
         let key = self.0.key(key)?;
-        let store: WindowStore = self.0.task_of(&key)?.store(&self.0.store)?;
+        let store: WindowStore = self.0.store_of(&key)?;
         let rows = store.fetch_range(&key, *starts_ms.start(), *starts_ms.end())?;
         Ok(self.found(vec![rows], store.rules().window_size_ms))
     }
@@ -87,17 +87,19 @@ impl<K: 'static, V: 'static> WindowRows<'_, K, V> {
                 return Ok(None);
             };
             let window = Windowed {
-                key: self.0.key.decode(Some(row.key))?,
+                key: self.0.types.key.decode(Some(row.key))?,
                 start_ms: row.start_ms,
                 end_ms: row.start_ms.saturating_add(size_ms),
             };
-            Ok(Some((window, self.0.row(row.row, None)?)))
+            Ok(Some((window, self.0.row(row.row)?)))
         })
     }
 }
 
 impl<K, V> std::fmt::Debug for WindowRows<'_, K, V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("WindowRows").field(&self.0.store).finish()
+        f.debug_tuple("WindowRows")
+            .field(&self.0.types.store)
+            .finish()
     }
 }

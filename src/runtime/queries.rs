@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::committed_tasks::CommittedTask;
 use super::shared::Shared;
 use crate::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
-use crate::state::{Backend, StoreSpec, StoredState, TaskState};
+use crate::state::{Backend, GlobalRows, StoreSpec, StoredState, TaskState};
 use crate::task::TaskSpec;
 
 /// How often `view_at` checks the positions it waits for.
@@ -109,6 +109,22 @@ impl Queries {
     #[cfg(feature = "admin")]
     pub(crate) fn store(&self, name: &str) -> Result<ViewedStore<'_>> {
         find_store(&self.shared, name)
+    }
+
+    /// What a global store is; `None` if the topology has no global store of that name.
+    #[cfg(feature = "admin")]
+    pub(crate) fn global(&self, name: &str) -> Option<ViewedGlobal<'_>> {
+        find_global(&self.shared, name)
+    }
+
+    /// A view of no task: only global stores can be read in it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn view_of_globals(&self) -> View {
+        View {
+            shared: Arc::clone(&self.shared),
+            tasks: BTreeMap::new(),
+            only: None,
+        }
     }
 
     /// Like [`Queries::view`], once the tasks here have committed all records before these positions: so whoever
@@ -210,6 +226,12 @@ pub(crate) struct ViewedStore<'a> {
     pub(crate) changelog: Option<String>,
 }
 
+/// A global store: its declaration, and its rows as they are now.
+pub(crate) struct ViewedGlobal<'a> {
+    pub(crate) spec: &'a StoreSpec,
+    pub(crate) rows: GlobalRows,
+}
+
 impl View {
     /// The input positions of the tasks in this view: the rows include the results of all records before these
     /// positions.
@@ -223,11 +245,15 @@ impl View {
         self.tasks.keys()
     }
 
-    /// Whether all tasks that have the store are in this process, so that this view has all its rows.
+    /// Whether all tasks that have the store are in this process, so that this view has all its rows. Every process
+    /// has all rows of a global store.
     ///
     /// # Errors
     /// `Invalid` if the topology has no such store.
     pub fn is_complete(&self, store: &str) -> Result<bool> {
+        if self.global(store).is_some() {
+            return Ok(true);
+        }
         let viewed = self.store(store)?;
         let here = self.tasks_of(viewed.subtopology);
         Ok(here.count() as u32 == viewed.partitions)
@@ -235,6 +261,11 @@ impl View {
 
     pub(crate) fn store(&self, name: &str) -> Result<ViewedStore<'_>> {
         find_store(&self.shared, name)
+    }
+
+    /// A global store; `None` if the topology has no global store of that name.
+    pub(crate) fn global(&self, name: &str) -> Option<ViewedGlobal<'_>> {
+        find_global(&self.shared, name)
     }
 
     /// The task in which a key of a partition is looked up.
@@ -277,8 +308,12 @@ fn find_store<'a>(shared: &'a Shared, name: &str) -> Result<ViewedStore<'a>> {
             .collect();
         names.sort_unstable();
         names.dedup();
+        let why = match find_global(shared, name) {
+            Some(_) => "; this one is global: read it as a key-value store",
+            None => "",
+        };
         Error::invalid(format!(
-            "the topology has no store {name:?} that tasks keep; it has {names:?}"
+            "the topology has no store {name:?} that tasks keep; it has {names:?}{why}"
         ))
     })?;
     let partitions = specs
@@ -293,6 +328,18 @@ fn find_store<'a>(shared: &'a Shared, name: &str) -> Result<ViewedStore<'a>> {
         changelog: (spec.is_restored())
             .then(|| spec.changelog_topic(&shared.context.layout.application)),
     })
+}
+
+fn find_global<'a>(shared: &'a Shared, name: &str) -> Option<ViewedGlobal<'a>> {
+    let mut specs = shared
+        .context
+        .layout
+        .global
+        .iter()
+        .flat_map(|task| &task.stores);
+    let spec = specs.find(|store| store.name == name)?;
+    let rows = shared.context.layout.globals.get(name)?;
+    Some(ViewedGlobal { spec, rows })
 }
 
 #[cold]

@@ -113,6 +113,34 @@ impl GlobalRows {
         }
     }
 
+    /// Copies of the first of these rows, at most `rows_max`, each with its key. A scan of rows in memory copies all
+    /// of them.
+    ///
+    /// # Errors
+    /// As [`GlobalRows::get`].
+    pub fn first(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        rows_max: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut first = Vec::new();
+        if let Place::Memory(memory) = &*self.read() {
+            if !is_empty_range(from, to) {
+                let rows = memory.rows.range::<[u8], _>((from, to)).take(rows_max);
+                first.extend(rows.map(|(key, row)| (key.clone(), row.clone())));
+            }
+            return Ok(first);
+        }
+        let mut rows = self.scan(from, to, Direction::Forward)?;
+        while first.len() < rows_max
+            && let Some((key, row)) = rows.next()?
+        {
+            first.push((key.to_vec(), row.to_vec()));
+        }
+        Ok(first)
+    }
+
     /// What the rows take of the memory, in bytes; nothing once they are on the disk alone.
     pub fn memory_bytes(&self) -> usize {
         match &*self.read() {

@@ -167,6 +167,7 @@ impl Instance {
 
 /// The answer, once it no longer says to ask again.
 pub async fn patiently(ask: impl AsyncFn() -> Answer) -> Answer {
+    let mut last = None;
     let until = async {
         loop {
             let answer = ask().await;
@@ -174,10 +175,12 @@ pub async fn patiently(ask: impl AsyncFn() -> Answer) -> Answer {
                 return answer;
             }
             assert_eq!(answer.header("retry-after"), "1", "{answer:?}");
+            last = Some(answer);
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, until).await.expect("an answer in time")
+    let found = timeout(PATIENCE, until).await;
+    found.unwrap_or_else(|_| panic!("no answer in time, but {last:?}"))
 }
 
 /// Sends a value of a key, and returns the position after it in the format of `at_least`.

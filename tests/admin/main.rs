@@ -20,6 +20,7 @@ mod events;
 mod guard;
 mod health;
 mod instances;
+mod kinds;
 mod letters;
 mod limits;
 mod metrics;

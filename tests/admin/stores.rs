@@ -230,7 +230,8 @@ async fn only_what_is_registered_is_served_and_its_types_are_checked() {
     instance.until_it_has(PARTITIONS as usize).await;
     let listed = instance.get("/stores").await.json();
     let expected = json!({ "stores": [{
-        "name": "sums", "kind": "key_value", "partitions": PARTITIONS, "here": [0, 1, 2, 3], "has_changes": true,
+        "name": "sums", "kind": "key_value", "is_global": false, "partitions": PARTITIONS, "here": [0, 1, 2, 3],
+        "has_changes": true,
     }]});
     assert_eq!(listed, expected);
     assert_eq!(

@@ -1,5 +1,6 @@
 //! Global stores: every instance has all of them before it starts, and all its tasks read them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -218,6 +219,20 @@ fn rows_are_on_the_disk_alone_once_they_are_too_many_for_the_memory() {
         own.sort_unstable();
         assert_eq!(own[0], 0, "k0 has no rate");
         assert!(own[1..].iter().all(|number| *number == 1_001), "{own:?}");
+        {
+            // Queries find them where they are.
+            let view = running.queries().view().expect("a view");
+            let rates = view.key_value::<String, i64>("rates").expect("a store");
+            let rate = rates.get(&key(1)).expect("read").map(|row| row.value);
+            assert_eq!(rate, Some(1_000));
+            let all = rates
+                .all()
+                .expect("rows")
+                .map(|row| row.expect("decoded").0);
+            let all: BTreeSet<String> = all.collect();
+            assert_eq!(all.len(), ROWS as usize);
+            assert!(view.is_complete("rates").expect("a store"));
+        }
         // What changes later is read from the disk, too. A key stays in its partition.
         put(&*log, "rates", [(key(1), -1), (key(2), 5)].into_iter());
         wait("the changes", || {

@@ -25,11 +25,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::about::{About, Tasks};
 use super::failure::{Failure, POSITION, TASK};
 use super::forward::forward;
 use super::instances::{Freshness, Instances};
 use super::question::{AtLeast, Question, place_text, positions_text};
-use super::served::{About, Answered, Served};
+use super::served::{Answered, Served};
 use super::url::Url;
 use crate::admin::Refusal;
 use crate::admin::blocking::blocking;
@@ -88,19 +89,49 @@ impl Router {
             let message = format!("this is an instance of application {own:?}, not of {other:?}");
             return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, message));
         }
-        let task = ask.served.about().task(ask.partition);
-        let answer = self.answer_of(&ask, &task).await;
+        let Some(tasks) = ask.served.about().tasks() else {
+            return self.answer_here(ask.served, ask.question).await;
+        };
+        let task = tasks.task(ask.partition);
+        let answer = self.answer_of(&ask, tasks, &task).await;
         answer.map_err(|failure| failure.about(&task))
+    }
+
+    /// Answers from a store that every instance has. The answer names no task and no positions: such a store is as
+    /// new as this instance has read.
+    async fn answer_here(
+        &self,
+        served: Arc<dyn Served>,
+        question: Question,
+    ) -> Result<Response, Failure> {
+        let queries = self.handle.queries()?;
+        let asked = Arc::clone(&served);
+        let read = move || {
+            asked
+                .answer(&queries.view_of_globals(), &question)
+                .map_err(Refusal::from)
+        };
+        let answered = blocking(read).await?;
+        let (status, body) = body(served.about(), answered, |last| {
+            last.map(|last| place_text(0, Some(&last)))
+        });
+        let json = [(CONTENT_TYPE, "application/json")];
+        Ok((status, json, body.to_string()).into_response())
     }
 
     fn application(&self) -> &str {
         &self.handle.about().application
     }
 
-    async fn answer_of(&self, ask: &Ask, task: &TaskId) -> Result<Response, Failure> {
-        let about = ask.served.about();
-        if ask.partition >= about.partitions {
-            let message = format!("store {:?} has {} partitions", about.name, about.partitions);
+    async fn answer_of(
+        &self,
+        ask: &Ask,
+        tasks: &Tasks,
+        task: &TaskId,
+    ) -> Result<Response, Failure> {
+        if ask.partition >= tasks.partitions {
+            let name = &ask.served.about().name;
+            let message = format!("store {name:?} has {} partitions", tasks.partitions);
             return Err(Failure::new(StatusCode::BAD_REQUEST, message));
         }
         match self.reach(task, &ask.at_least).await? {
@@ -115,7 +146,7 @@ impl Router {
                 return Err(Failure::later(message));
             }
         }
-        match self.read(ask, task.clone()).await? {
+        match self.read(ask, tasks.partitions, task.clone()).await? {
             Some(answer) => Ok(answer),
             // It was closed in the meantime.
             None => self.elsewhere(ask, task).await,
@@ -142,7 +173,12 @@ impl Router {
     }
 
     /// Asks a view of the task; `None` if it is no longer here.
-    async fn read(&self, ask: &Ask, task: TaskId) -> Result<Option<Response>, Failure> {
+    async fn read(
+        &self,
+        ask: &Ask,
+        partitions: u32,
+        task: TaskId,
+    ) -> Result<Option<Response>, Failure> {
         let queries = self.handle.queries()?;
         let (served, question) = (Arc::clone(&ask.served), ask.question.clone());
         let read = move || {
@@ -156,7 +192,7 @@ impl Router {
         let Some((answered, positions, task)) = blocking(read).await? else {
             return Ok(None);
         };
-        let response = respond(ask, answered, &positions, &task);
+        let response = respond(ask, partitions, answered, &positions, &task);
         Ok(Some(response))
     }
 
@@ -238,15 +274,13 @@ fn first_behind<'a>(
     Ok(None)
 }
 
-fn respond(
-    ask: &Ask,
+/// Status and body of an answer; `next` makes the place where the next page begins of the bytes of the last key.
+fn body(
+    about: &About,
     answered: Answered,
-    positions: &[(TopicPartition, Offset)],
-    task: &TaskId,
-) -> Response {
-    let About {
-        name, partitions, ..
-    } = ask.served.about();
+    next: impl FnOnce(Option<Vec<u8>>) -> Option<String>,
+) -> (StatusCode, Value) {
+    let name = &about.name;
     let (status, mut body) = match answered {
         Answered::Missing => {
             let error = format!("store {name:?} has no row for this key");
@@ -254,19 +288,30 @@ fn respond(
         }
         Answered::Found(found) => (StatusCode::OK, found),
         Answered::Page(rows, last) => {
-            let following = ask.partition + 1;
-            let next = match last {
-                Some(last) => Some(place_text(ask.partition, Some(&last))),
-                None if ask.goes_on && following < *partitions => Some(place_text(following, None)),
-                None => None,
-            };
+            let next = next(last);
             (StatusCode::OK, json!({ "rows": rows, "next": next }))
         }
     };
+    body["store"] = name.as_str().into();
+    (status, body)
+}
+
+fn respond(
+    ask: &Ask,
+    partitions: u32,
+    answered: Answered,
+    positions: &[(TopicPartition, Offset)],
+    task: &TaskId,
+) -> Response {
+    let following = ask.partition + 1;
+    let (status, mut body) = body(ask.served.about(), answered, |last| match last {
+        Some(last) => Some(place_text(ask.partition, Some(&last))),
+        None if ask.goes_on && following < partitions => Some(place_text(following, None)),
+        None => None,
+    });
     let read_to = positions
         .iter()
         .map(|(partition, offset)| (partition.to_string(), Value::from(*offset)));
-    body["store"] = name.as_str().into();
     body["task"] = task.to_string().into();
     body["positions"] = Value::Object(read_to.collect());
     let mut response = (status, body.to_string()).into_response();

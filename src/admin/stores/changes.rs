@@ -78,11 +78,13 @@ impl Changes {
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Refusal> {
         let about = served.about();
-        let topic = about.changelog.as_deref().ok_or_else(|| {
-            let message = format!(
-                "store {:?} has no changelog, so its changes cannot be followed",
-                about.name
-            );
+        let topic = about.tasks().and_then(|tasks| tasks.changelog.as_deref());
+        let topic = topic.ok_or_else(|| {
+            let why = match about.tasks() {
+                Some(_) => "so its changes cannot be followed",
+                None => "since it is global: read the topic that it is filled from",
+            };
+            let message = format!("store {:?} has no changelog, {why}", about.name);
             Refusal::new(StatusCode::NOT_FOUND, message)
         })?;
         let log = handle.log()?;

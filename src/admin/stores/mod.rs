@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  GET /stores                          what can be queried
-//!  GET /stores/{name}/key/{key}         the row of a key; its windows or sessions with from_ms, to_ms, limit
+//!  GET /stores/{name}/key/{key}         the row of a key; its windows or sessions with from_ms, to_ms, limit;
+//!                                       its version with as_of_ms
 //!  GET /stores/{name}/rows              keys in the order of their bytes: from, to, prefix, limit, after
 //!  GET /stores/{name}/changes           server-sent events, from now on or from `Last-Event-ID`
 //!
@@ -14,11 +15,13 @@
 //! Only stores that were registered with their types are served ([`ServedStores`]). Keys and values are JSON.
 //!
 //! Each question is about one task; even a page of a list has rows of only one partition. So each answer is as of
-//! one commit, and says which (`positions`, `marea-position`). A position can be passed as `at_least` of the next
+//! one commit, and says which (`positions`, `marea-position`). Only global stores belong to no task: any instance
+//! answers for itself (`Router::answer_here`). A position can be passed as `at_least` of the next
 //! question, and so can that of a record that was just written ([`Sent::position`]).
 //!
 //! [`Sent::position`]: crate::client::Sent::position
 
+mod about;
 mod ask;
 mod changes;
 mod failure;
@@ -35,7 +38,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use self::served::{About, Kind, Served, Typed};
+use self::about::{About, Kind};
+use self::served::{Served, Typed};
 use self::url::Url;
 use crate::base::Result;
 use crate::codec::{Codec, OwnCodec, Serializable, SharedCodec, shared};
@@ -80,7 +84,8 @@ impl ServedStores {
     }
 
     /// Serves a key-value store, with the types' own codecs: the store of a table, an aggregation without windows,
-    /// or a processor.
+    /// or a processor; an LRU store, in which reading does not count as use; or a global store, from whatever
+    /// instance is asked.
     ///
     /// # Errors
     /// `Invalid` if the topology has no such store, it is of another kind, or its keys and values have other types.
@@ -165,6 +170,35 @@ impl ServedStores {
         V: Serialize + 'static,
     {
         self.serve(store, Kind::Sessions, shared(key), shared(value))
+    }
+
+    /// Serves a versioned store, with the types' own codecs.
+    ///
+    /// # Errors
+    /// As [`ServedStores::key_value`].
+    pub fn versioned<K, V>(self, store: &str) -> Result<Self>
+    where
+        K: OwnCodec + Serializable,
+        V: OwnCodec + Serialize,
+    {
+        self.versioned_with(store, K::codec(), V::codec())
+    }
+
+    /// Like [`ServedStores::versioned`], with your own codecs.
+    ///
+    /// # Errors
+    /// As [`ServedStores::key_value`].
+    pub fn versioned_with<K, V>(
+        self,
+        store: &str,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+    ) -> Result<Self>
+    where
+        K: Serializable + 'static,
+        V: Serialize + 'static,
+    {
+        self.serve(store, Kind::Versioned, shared(key), shared(value))
     }
 
     /// Announces to the other instances where this one is reached: `http://HOST:PORT`, with the path that the

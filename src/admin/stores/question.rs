@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
+use super::about::{About, Kind};
 use crate::admin::Refusal;
 use crate::base::{Offset, TopicPartition};
 
@@ -24,6 +25,7 @@ pub(super) struct Parameters {
     limit: Option<usize>,
     from_ms: Option<i64>,
     to_ms: Option<i64>,
+    as_of_ms: Option<i64>,
     from: Option<String>,
     to: Option<String>,
     prefix: Option<String>,
@@ -37,6 +39,8 @@ pub(super) struct Parameters {
 pub(super) enum Question {
     /// A key as JSON; for windows and sessions, those within a span.
     Key(String, Span),
+    /// A key of a versioned store, as JSON: its newest version, or the one valid at a time, in milliseconds.
+    Version(String, Option<i64>),
     /// One page of a key-value store.
     Page(Page),
 }
@@ -73,7 +77,52 @@ impl Parameters {
         self.limit.unwrap_or(ROWS).clamp(1, ROWS_MAX)
     }
 
-    pub(super) fn span(&self) -> Span {
+    /// The question about a key of a store.
+    ///
+    /// # Errors
+    /// 400 for parameters that say nothing about such a store.
+    pub(super) fn key(&self, about: &About, key: String) -> Result<Question, Refusal> {
+        let (name, kind) = (&about.name, about.kind);
+        let has_span = self.from_ms.is_some() || self.to_ms.is_some();
+        if has_span && !matches!(kind, Kind::Windows | Kind::Sessions) {
+            return Err(bad(&format!(
+                "`from_ms` and `to_ms` are for windows and sessions; store {name:?} is of the kind {}",
+                kind.word()
+            )));
+        }
+        if self.as_of_ms.is_some() && kind != Kind::Versioned {
+            return Err(bad(&format!(
+                "`as_of_ms` is for versioned stores; store {name:?} is of the kind {} and knows only what its rows \
+                 are now",
+                kind.word()
+            )));
+        }
+        self.check_place(about)?;
+        Ok(match kind {
+            Kind::Versioned => Question::Version(key, self.as_of_ms),
+            _ => Question::Key(key, self.span()),
+        })
+    }
+
+    /// Refuses what only a task can answer where there is none.
+    fn check_place(&self, about: &About) -> Result<(), Refusal> {
+        let of_tasks = [
+            ("partition", self.partition.is_some()),
+            ("at_least", self.at_least.is_some()),
+            ("wait_ms", self.wait_ms.is_some()),
+        ];
+        let asked = of_tasks.iter().find(|(_, is_asked)| *is_asked);
+        match (asked, about.tasks()) {
+            (Some((parameter, _)), None) => Err(bad(&format!(
+                "store {:?} is global: every instance has all its rows, as far as it has read their topic; leave out \
+                 `{parameter}`",
+                about.name
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn span(&self) -> Span {
         Span {
             from_ms: self.from_ms.unwrap_or(0).max(0),
             to_ms: self.to_ms.unwrap_or(i64::MAX),
@@ -82,7 +131,22 @@ impl Parameters {
     }
 
     /// The partition of a page, and what to read of it.
-    pub(super) fn page(&self) -> Result<(u32, Page), Refusal> {
+    ///
+    /// # Errors
+    /// 400 for a store without lists, and for parameters that contradict each other.
+    pub(super) fn page(&self, about: &About) -> Result<(u32, Page), Refusal> {
+        let name = &about.name;
+        let instead = match about.kind {
+            Kind::KeyValue => None,
+            Kind::Windows | Kind::Sessions => Some("`from_ms` and `to_ms`"),
+            Kind::Versioned => Some("`as_of_ms`"),
+        };
+        if let Some(with) = instead {
+            return Err(bad(&format!(
+                "store {name:?} is queried by key, with {with}"
+            )));
+        }
+        self.check_place(about)?;
         if self.prefix.is_some() && (self.from.is_some() || self.to.is_some()) {
             return Err(bad("use either a prefix, or a range of keys"));
         }

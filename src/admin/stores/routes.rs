@@ -15,13 +15,14 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::ServedStores;
+use super::about::Tasks;
 use super::ask::{Ask, Router};
 use super::changes::{Beginning, Changes};
 use super::failure::Failure;
 use super::forward::HOP;
 use super::instances::Instances;
 use super::question::{Parameters, Question};
-use super::served::{Kind, Served};
+use super::served::Served;
 use crate::admin::blocking::blocking;
 
 /// The maximum number of streams of changes; each has a reader of the log.
@@ -62,15 +63,19 @@ async fn list(State(routes): State<Routes>) -> Result<Response, Failure> {
     let here = routes.stores.handle.queries()?.tasks();
     let about = |served: &Arc<dyn Served>| {
         let about = served.about();
-        let here = here.iter();
-        let here = here.filter(|task| task.subtopology == about.subtopology);
-        let here: Vec<u32> = here.map(|task| task.partition).collect();
+        let tasks = about.tasks();
+        let of = |tasks: &Tasks| {
+            let here = here.iter();
+            let here = here.filter(|task| task.subtopology == tasks.subtopology);
+            here.map(|task| task.partition).collect::<Vec<u32>>()
+        };
         json!({
             "name": about.name,
             "kind": about.kind.word(),
-            "partitions": about.partitions,
-            "here": here,
-            "has_changes": about.changelog.is_some(),
+            "is_global": tasks.is_none(),
+            "partitions": tasks.map(|tasks| tasks.partitions),
+            "here": tasks.map(of),
+            "has_changes": tasks.is_some_and(|tasks| tasks.changelog.is_some()),
         })
     };
     let stores: Vec<Value> = routes.stores.served.values().map(about).collect();
@@ -86,11 +91,12 @@ async fn key(
 ) -> Result<Response, Failure> {
     let (Path((name, key)), Query(parameters)) = (path?, query?);
     let served = routes.served(&name)?;
-    let partition = match parameters.partition {
-        Some(partition) => partition,
-        None => served.partition_of(&key)?,
+    let question = parameters.key(served.about(), key.clone())?;
+    let partition = match (parameters.partition, served.about().tasks()) {
+        (Some(partition), _) => partition,
+        (None, Some(tasks)) => served.partition_of(&key, tasks.partitions)?,
+        (None, None) => 0,
     };
-    let question = Question::Key(key, parameters.span());
     let ask = ask(served, partition, question, &parameters, &uri, headers)?;
     routes.router.answer(ask).await
 }
@@ -104,11 +110,7 @@ async fn rows(
 ) -> Result<Response, Failure> {
     let (Path(name), Query(parameters)) = (path?, query?);
     let served = routes.served(&name)?;
-    if served.about().kind != Kind::KeyValue {
-        let message = format!("store {name:?} is queried by key, with `from_ms` and `to_ms`");
-        return Err(Failure::new(StatusCode::BAD_REQUEST, message));
-    }
-    let (partition, page) = parameters.page()?;
+    let (partition, page) = parameters.page(served.about())?;
     let question = Question::Page(page);
     let ask = ask(served, partition, question, &parameters, &uri, headers)?;
     routes.router.answer(ask).await

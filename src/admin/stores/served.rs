@@ -1,94 +1,17 @@
 //! A store that is served. Its types are hidden in here: questions arrive as JSON texts, answers leave as JSON.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::about::{About, Kind};
 use super::question::{Page, Question, Span};
-use crate::base::{Error, Result, TaskId};
+use crate::base::{Error, Header, Result};
 use crate::codec::{Serializable, SharedCodec, Windowed};
-use crate::query::{Found, Keys, Row, check_codecs, key_bytes, partition_of};
-use crate::runtime::{Queries, View};
-use crate::state::StoreKind;
+use crate::query::{Found, Keys, Row, key_bytes, partition_of};
+use crate::runtime::View;
 
 /// The approximate limit of JSON per page, in bytes; a page has at least one row.
 const PAGE_BYTES: usize = 1 << 20;
-
-/// How a store is queried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    KeyValue,
-    Windows,
-    Sessions,
-}
-
-impl Kind {
-    /// The name for programs.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::KeyValue => "key_value",
-            Self::Windows => "windows",
-            Self::Sessions => "sessions",
-        }
-    }
-
-    /// The name of such a store in the state.
-    fn store(self) -> &'static str {
-        match self {
-            Self::KeyValue => "key-value store",
-            Self::Windows => "window store",
-            Self::Sessions => "session store",
-        }
-    }
-}
-
-/// What is known of a served store before it is queried.
-#[derive(Clone, Debug)]
-pub(super) struct About {
-    pub(super) name: String,
-    pub(super) kind: Kind,
-    pub(super) subtopology: Arc<str>,
-    pub(super) partitions: u32,
-    pub(super) changelog: Option<String>,
-    rules: StoreKind,
-}
-
-impl About {
-    /// A store of the topology.
-    ///
-    /// # Errors
-    /// `Invalid` if there is no such store, it is of another kind, or has other codecs.
-    pub(super) fn of(
-        queries: &Queries,
-        name: &str,
-        kind: Kind,
-        codecs: (String, String),
-    ) -> Result<Self> {
-        let store = queries.store(name)?;
-        let rules = store.spec.kind.clone();
-        if rules.name() != kind.store() {
-            return Err(Error::invalid(format!(
-                "store {name:?} is a {}, but is to be served as a {}; name its kind",
-                rules.name(),
-                kind.store()
-            )));
-        }
-        check_codecs(store.spec, codecs)?;
-        Ok(Self {
-            name: name.to_owned(),
-            kind,
-            subtopology: store.subtopology.clone(),
-            partitions: store.partitions,
-            changelog: store.changelog,
-            rules,
-        })
-    }
-
-    pub(super) fn task(&self, partition: u32) -> TaskId {
-        TaskId::new(self.subtopology.clone(), partition)
-    }
-}
 
 /// The answer of a view.
 pub(super) enum Answered {
@@ -103,13 +26,13 @@ pub(super) enum Answered {
 pub(super) trait Served: Send + Sync {
     fn about(&self) -> &About;
 
-    /// The partition of a key given as JSON.
+    /// The one of several partitions in which a key given as JSON is.
     ///
     /// # Errors
     /// `User` if the text is not JSON of the key's type, or the codec fails.
-    fn partition_of(&self, key: &str) -> Result<u32>;
+    fn partition_of(&self, key: &str, partitions: u32) -> Result<u32>;
 
-    /// Asks a view of one task.
+    /// Asks a view of one task, or of no task for a store that is everywhere.
     ///
     /// # Errors
     /// `User` for keys that cannot be read; those of the store.
@@ -156,6 +79,24 @@ impl<K: Serializable + 'static, V: Serialize + 'static> Typed<K, V> {
         })
     }
 
+    fn version(&self, view: &View, key: &K, as_of_ms: Option<i64>) -> Result<Answered> {
+        let (codec, value) = self.codecs();
+        let rows = view.versioned_with(&self.about.name, codec, value)?;
+        let version = match as_of_ms {
+            None => rows.get(key)?,
+            Some(as_of_ms) => rows.get_as_of(key, as_of_ms)?,
+        };
+        let Some(version) = version else {
+            return Ok(Answered::Missing);
+        };
+        Ok(Answered::Found(json!({
+            "key": to_json(key)?,
+            "value": to_json(&version.value)?,
+            "timestamp_ms": version.timestamp_ms,
+            "valid_to_ms": version.valid_to_ms,
+        })))
+    }
+
     fn page(&self, view: &View, page: &Page) -> Result<Answered> {
         let keys = match &page.prefix {
             Some(prefix) => Keys::Prefix(prefix.clone().into_bytes()),
@@ -187,20 +128,24 @@ impl<K: Serializable + 'static, V: Serialize + 'static> Served for Typed<K, V> {
         &self.about
     }
 
-    fn partition_of(&self, key: &str) -> Result<u32> {
+    fn partition_of(&self, key: &str, partitions: u32) -> Result<u32> {
         let bytes = key_bytes(&self.key, &self.key(key)?)?;
-        Ok(partition_of(&self.key, &bytes, self.about.partitions))
+        Ok(partition_of(&self.key, &bytes, partitions))
     }
 
     fn answer(&self, view: &View, question: &Question) -> Result<Answered> {
         let (key, span) = match question {
             Question::Page(page) => return self.page(view, page),
             Question::Key(key, span) => (self.key(key)?, span),
+            Question::Version(key, as_of_ms) => {
+                return self.version(view, &self.key(key)?, *as_of_ms);
+            }
         };
         let (codec, value) = self.codecs();
         let name = &self.about.name;
         let (rows, next) = match self.about.kind {
             Kind::KeyValue => return self.one(view, &key),
+            Kind::Versioned => return self.version(view, &key, None),
             Kind::Windows => {
                 let rows = view.windows_with(name, codec, value)?;
                 let found = rows.fetch(&key, span.from_ms..=span.to_ms)?;
@@ -265,11 +210,56 @@ fn within<K, V: Serialize>(
 }
 
 fn row_json<V: Serialize>(row: &Row<V>) -> Result<Value> {
-    Ok(json!({ "value": to_json(&row.value)?, "timestamp_ms": row.timestamp_ms }))
+    let mut json = json!({ "value": to_json(&row.value)?, "timestamp_ms": row.timestamp_ms });
+    if !row.headers.is_empty() {
+        json["headers"] = row.headers.as_slice().iter().map(header_json).collect();
+    }
+    Ok(json)
+}
+
+/// A header's value is a text, unless it is null or its bytes are no text.
+fn header_json(header: &Header) -> Value {
+    let value = header.value.as_deref();
+    match value.map(std::str::from_utf8).transpose() {
+        Ok(text) => json!({ "name": header.key, "value": text }),
+        Err(_) => {
+            let bytes = value.unwrap_or_default().iter();
+            let hex: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+            json!({ "name": header.key, "value_hex": hex })
+        }
+    }
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| {
         Error::internal(format!("a key or value cannot be encoded as JSON: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Headers;
+
+    #[test]
+    fn a_row_shows_the_headers_that_its_store_keeps() {
+        let mut headers = Headers::default();
+        headers.add("trace", Some(b"7f".to_vec()));
+        headers.add("sign", Some(vec![0xff, 0]));
+        headers.add("gone", None);
+        let mut row = Row {
+            value: 1,
+            timestamp_ms: Some(2),
+            headers,
+        };
+        let shown = json!([
+            { "name": "trace", "value": "7f" },
+            { "name": "sign", "value_hex": "ff00" },
+            { "name": "gone", "value": null },
+        ]);
+        assert_eq!(row_json(&row).expect("JSON")["headers"], shown);
+        row.headers = Headers::default();
+        let plain = json!({ "value": 1, "timestamp_ms": 2 });
+        assert_eq!(row_json(&row).expect("JSON"), plain);
+    }
 }

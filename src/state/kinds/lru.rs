@@ -152,6 +152,14 @@ impl LruStore {
         Ok(read(row))
     }
 
+    /// Calls `read` with the row of `key`, which does not count as used. `read` must not use the same store.
+    ///
+    /// # Errors
+    /// Those of the backend: `Corrupt`, `Unavailable`.
+    pub fn peek<R>(&self, key: &[u8], read: impl FnOnce(Option<&[u8]>) -> R) -> Result<R> {
+        Ok(read(self.0.rows.borrow_mut().table.get(key)?))
+    }
+
     /// Sets the row of `key`, which counts as used; `None` deletes it. If there are then too many rows,
     /// the least recently used one is deleted.
     ///
@@ -185,9 +193,16 @@ impl LruStore {
     /// # Errors
     /// Those of the backend: `Corrupt`, `Unavailable`.
     pub fn all(&self) -> Result<RowIter> {
+        self.range(Bound::Unbounded, Bound::Unbounded)
+    }
+
+    /// The rows between two keys as of now, by key. They do not count as used.
+    ///
+    /// # Errors
+    /// Those of the backend: `Corrupt`, `Unavailable`.
+    pub fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<RowIter> {
         let mut rows = self.0.rows.borrow_mut();
-        rows.table
-            .range(Bound::Unbounded, Bound::Unbounded, Direction::Forward)
+        rows.table.range(from, to, Direction::Forward)
     }
 
     /// Updates the uses from the rows, if those were just opened or rolled back.
