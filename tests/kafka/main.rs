@@ -28,6 +28,8 @@ mod ocean;
 #[allow(dead_code, reason = "shared with the tests of the example")]
 mod process;
 mod proxy;
+#[cfg(feature = "admin")]
+mod queries;
 mod raw;
 mod refusals;
 mod orphans;
@@ -38,6 +40,14 @@ mod soak;
 mod staging;
 mod tasks;
 mod twins;
+#[cfg(feature = "admin")]
+#[path = "../admin/client.rs"]
+#[allow(dead_code, reason = "shared with the tests of the monitoring")]
+mod client;
+#[cfg(feature = "admin")]
+#[path = "../admin/counting.rs"]
+#[allow(dead_code, reason = "shared with the tests of the monitoring")]
+mod served;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;
@@ -76,7 +86,7 @@ const PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// And how long to stop its brokers.
 const STOPPING: Duration = Duration::from_secs(60);
 
-const COMMON_CASES: [&[(&str, Case)]; 15] = [
+const COMMON_CASES: [&[(&str, Case)]; 16] = [
     cases::CASES,
     refusals::CASES,
     raw::CASES,
@@ -92,7 +102,13 @@ const COMMON_CASES: [&[(&str, Case)]; 15] = [
     staging::CASES,
     interop::CASES,
     ocean::CASES,
+    QUERIES,
 ];
+/// Queries over HTTP, with the feature that they need.
+#[cfg(feature = "admin")]
+const QUERIES: &[(&str, Case)] = queries::CASES;
+#[cfg(not(feature = "admin"))]
+const QUERIES: &[(&str, Case)] = &[];
 const OWN_CASES: [&[(&str, OwnCase)]; 8] = [
     faults::OWN_CASES,
     brokers::CASES,
