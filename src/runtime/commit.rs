@@ -13,8 +13,11 @@
 
 use std::collections::BTreeMap;
 
+use tracing::Span;
+
 use super::hooks::{Hooks, Point};
 use super::open_task::OpenTask;
+use super::spans;
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
 use crate::log::{
     Batch, BatchesBuilder, Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt,
@@ -35,6 +38,8 @@ pub(super) struct InFlight {
     bytes: usize,
     /// The message when the answer was lost, until a caller takes it.
     said: Option<Error>,
+    /// Closed when it is dropped.
+    span: Span,
 }
 
 /// The sealed content.
@@ -122,17 +127,19 @@ impl InFlight {
         hooks: &dyn Hooks,
     ) -> Result<Self, CommitError> {
         hooks.reached(Point::BeforeCommit);
+        let bytes = sealed.bytes();
+        let mut appends = sealed.outputs;
+        appends.extend(sealed.changes);
         let mut flight = Self {
-            bytes: sealed.bytes(),
+            bytes,
             group: group.to_owned(),
+            span: spans::commit(sealed.offsets.len(), bytes, &appends),
             offsets: sealed.offsets,
             ends: BTreeMap::new(),
             said: None,
         };
-        let mut appends = sealed.outputs;
-        appends.extend(sealed.changes);
         let commit = flight.commit_of(appends, token, flight.committed_offsets());
-        let asked = writer.submit(commit);
+        let asked = flight.span.in_scope(|| writer.submit(commit));
         flight.outcome(asked)?;
         hooks.reached(Point::Asked);
         Ok(flight)
@@ -147,15 +154,17 @@ impl InFlight {
         hooks: &dyn Hooks,
     ) -> Result<Self, CommitError> {
         hooks.reached(Point::BeforeCommit);
+        let bytes = size_of(&outputs);
         let mut flight = Self {
-            bytes: size_of(&outputs),
+            bytes,
             group: group.to_owned(),
+            span: spans::commit(0, bytes, &outputs),
             offsets: Vec::new(),
             ends: BTreeMap::new(),
             said: None,
         };
         let commit = flight.commit_of(outputs, token, Vec::new());
-        let asked = writer.submit(commit);
+        let asked = flight.span.in_scope(|| writer.submit(commit));
         flight.outcome(asked)?;
         hooks.reached(Point::Asked);
         Ok(flight)
@@ -193,6 +202,11 @@ impl InFlight {
         self.bytes
     }
 
+    /// Its span, for the time that it took.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
     /// Step 3: the commit is definite.
     pub(super) fn apply(
         self,
@@ -200,6 +214,7 @@ impl InFlight {
         wall_ms: i64,
         hooks: &dyn Hooks,
     ) -> Result<()> {
+        let _entered = self.span.enter();
         hooks.reached(Point::Committed);
         for Progress { task, .. } in &self.offsets {
             let Some(open) = tasks.get_mut(task) else {

@@ -22,6 +22,7 @@
 
 // What everything reads.
 mod settings;
+mod spans;
 mod hooks;
 mod shutdown;
 mod own_topics;

@@ -92,6 +92,16 @@ impl StoredState {
         Ok(stored)
     }
 
+    /// The task.
+    pub fn task(&self) -> &TaskId {
+        &self.task
+    }
+
+    /// The name of a store by its place; empty for the task's own rows, which come after all stores.
+    pub fn store_name(&self, store: usize) -> &str {
+        self.specs.get(store).map_or("", |spec| &spec.name)
+    }
+
     fn new(task: &TaskId, specs: &[StoreSpec], backend: Box<dyn Backend>) -> Self {
         let mapping = |spec: &StoreSpec| spec.kind.rules().mapping(spec.medium);
         Self {

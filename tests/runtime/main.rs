@@ -44,6 +44,7 @@ mod shares;
 mod sharing;
 mod slow;
 mod spacing;
+mod spans;
 mod time;
 mod timers;
 mod typed_clients;

@@ -5,12 +5,15 @@
 
 use std::time::Duration;
 
+use tracing::Span;
+
 use super::kept_reader::KeptReader;
 use super::ticket::{Ready, Ticket};
 use crate::base::{Error, Offset, Result, TopicPartition};
 use crate::log::{Cleanup, Isolation, Log};
 use crate::runtime::context::Context;
 use crate::runtime::hooks::Point;
+use crate::runtime::spans;
 use crate::state::StoredState;
 
 /// How much a restore fetches at a time, in bytes.
@@ -39,7 +42,9 @@ struct ToRestore {
     next: Offset,
     end: Offset,
     from_scratch: bool,
-    begun: bool,
+    /// Once it has begun; closed when this is dropped.
+    span: Option<Span>,
+    records: u64,
 }
 
 impl Restore {
@@ -119,7 +124,8 @@ impl Restore {
                 next,
                 end,
                 from_scratch,
-                begun: false,
+                span: None,
+                records: 0,
             });
         }
         Ok(())
@@ -140,12 +146,19 @@ impl Restore {
             next,
             end,
             from_scratch,
-            begun,
+            span,
+            records,
         } = &mut self.stores[self.at];
-        if !*begun {
-            stored.begin_restore(*store, *from_scratch)?;
-            *begun = true;
-        }
+        let span = match span {
+            Some(span) => span.clone(),
+            none => {
+                stored.begin_restore(*store, *from_scratch)?;
+                let name = stored.store_name(*store);
+                none.insert(spans::restore(stored.task(), name, partition))
+                    .clone()
+            }
+        };
+        let _entered = span.enter();
         let reader = reader.read(context, (job, self.at), partition, *next)?;
         let named = |error: Error| error.context(format!("restoring from {partition}"));
         let bytes = context.settings.restore_part_bytes().min(FETCH_BYTES);
@@ -155,7 +168,7 @@ impl Restore {
             while let Some(record) = cursor.next_record().map_err(named)? {
                 if record.offset >= fetched.position && record.offset < *end {
                     stored.restore(*store, &record).map_err(named)?;
-                    self.ready.restored += 1;
+                    *records += 1;
                 }
             }
             context.hooks.reached(Point::Restoring);
@@ -167,6 +180,8 @@ impl Restore {
         *next = position;
         if position >= *end {
             stored.end_restore(*store, *end)?;
+            spans::restored(&span, *records);
+            self.ready.restored += *records;
             self.at += 1;
         }
         Ok(moved > 0)

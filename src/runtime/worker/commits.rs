@@ -8,6 +8,7 @@ use crate::base::{ErrorKind, Result};
 use crate::log::{CommitError, size_of};
 use crate::runtime::Guarantee;
 use crate::runtime::commit::{InFlight, seal};
+use crate::runtime::spans;
 
 /// The log gets this many times the duration of the last commit submitted without a backlog before the
 /// next one, unless the interval has ended: it has other clients, and queued commits take longer and
@@ -169,16 +170,17 @@ impl Worker {
                     return Ok(());
                 };
                 let wall_ms = self.context.env.wall_ms();
+                let span = flight.span();
                 // A commit of outputs alone has nothing to apply.
                 flight.apply(&mut self.tasks, wall_ms, &*self.context.hooks)?;
                 self.commits += 1;
                 let answered_ns = self.context.env.monotonic_ns();
                 let answered_ms = answered_ns / 1_000_000;
-                self.latencies
-                    .note(answered_ns.saturating_sub(self.begun_at_ns));
+                let duration_ns = answered_ns.saturating_sub(self.begun_at_ns);
+                self.latencies.note(duration_ns);
+                spans::committed(&span, duration_ns);
                 self.definite_at_ms = Some(answered_ms);
                 let took_ms = answered_ms.saturating_sub(self.asked_at_ms);
-                tracing::debug!(took_ms, "commit");
                 if self.asked_caught_up {
                     self.commit_took_ms = took_ms;
                 }

@@ -10,6 +10,7 @@ use crate::log::{Fetched, Reader, Skipped};
 use crate::runtime::DeletedUnread;
 use crate::runtime::layout::inputs;
 use crate::runtime::open_task::OpenTask;
+use crate::runtime::spans::StepSpan;
 use crate::task::StepLimits;
 
 /// How long, in milliseconds, nothing is fetched while the end of an input is requested.
@@ -94,10 +95,13 @@ impl Worker {
                 duration_ns,
                 clock: &clock,
             };
-            let fired = open.task.fire_wall_timers(wall_ms);
-            let progress = fired
-                .and_then(|()| open.task.process(limits, wall_ms))
-                .map_err(|error: Error| error.context(format!("task {id}")))?;
+            let span = StepSpan::begin(id, &open.task, has_timer);
+            let progress = span.run(|| {
+                let fired = open.task.fire_wall_timers(wall_ms);
+                fired.and_then(|()| open.task.process(limits, wall_ms))
+            });
+            let progress = progress.map_err(|error: Error| error.context(format!("task {id}")))?;
+            span.end(&open.task);
             if open.must_be_rebuilt() {
                 // Code of the user's may have taken the error of a store for its own, and policies have skipped it.
                 return Err(Error::corrupt(format!("task {id}: its rows are damaged")).into());

@@ -16,6 +16,11 @@ use marea::base::{ErrorKind, Result};
 use ocean::sensors::{self, Sensors};
 use ocean::service;
 use ocean::service::settings::Given;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+/// The spans of the pipeline, among all that can be logged.
+const SPANS: &str = "marea::spans=debug";
 
 /// Turns readings of ocean sensors, posted over HTTP, into averages and alerts per ocean, exactly once.
 ///
@@ -44,12 +49,6 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let log = tracing_subscriber::EnvFilter::try_from_default_env();
-    tracing_subscriber::fmt()
-        .with_env_filter(log.unwrap_or_else(|_| "warn".into()))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,12 +63,30 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<()> {
     if let Some(Command::Sensors(asked)) = &arguments.command {
+        write_logs(false);
         return sensors::run(asked);
     }
     let file = arguments.config.as_deref().map(Given::read).transpose()?;
     let settings = arguments.given.or(file.unwrap_or_default()).settings()?;
+    write_logs(settings.spans);
     match arguments.compare {
         true => service::compare(&settings),
         false => service::run(&settings),
     }
+}
+
+/// Writes events to standard error: warnings, or what `RUST_LOG` says; and each span of the pipeline when it closes,
+/// if they are wanted.
+fn write_logs(spans: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let (filter, events) = match (spans, SPANS.parse()) {
+        (true, Ok(directive)) => (filter.add_directive(directive), FmtSpan::CLOSE),
+        _ => (filter, FmtSpan::NONE),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(events)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }

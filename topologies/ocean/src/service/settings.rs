@@ -83,6 +83,16 @@ pub struct Given {
         value_delimiter = ','
     )]
     pub accept_orphans: Option<Vec<String>>,
+    /// Write a line to standard error for each step, commit and restore of the pipeline, with its size and how long
+    /// it took
+    #[arg(
+        long,
+        env = "OCEAN_SPANS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub spans: Option<bool>,
 }
 
 impl Given {
@@ -122,6 +132,7 @@ impl Given {
             rate: self.rate.or(other.rate),
             keys: self.keys.or(other.keys),
             accept_orphans: self.accept_orphans.or(other.accept_orphans),
+            spans: self.spans.or(other.spans),
         }
     }
 
@@ -186,6 +197,7 @@ impl Given {
             rate: self.rate.unwrap_or(50_000),
             keys: bounded("keys", self.keys.unwrap_or(1_000_000), 1, u32::MAX)? as usize,
             accept_orphans: self.accept_orphans.unwrap_or_default(),
+            spans: self.spans.unwrap_or(false),
         })
     }
 }
@@ -221,6 +233,8 @@ pub struct Settings {
     pub keys: usize,
     /// What the pipeline may leave behind on the log, by name.
     pub accept_orphans: Vec<String>,
+    /// Whether the spans of the pipeline are written to standard error.
+    pub spans: bool,
 }
 
 /// A text that is never shown.

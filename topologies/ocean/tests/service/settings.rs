@@ -1,8 +1,10 @@
 //! Flags override the environment, which overrides the file; and what cannot run as configured.
 
+use std::io::Read;
 use std::process::Output;
 
-use crate::process::{Place, Service, TOKEN};
+use crate::http::post;
+use crate::process::{Place, Service, TOKEN, WINDOW_MS, everywhere, until};
 
 fn refused(place: &Place, flags: &[&str], environment: &[(&str, &str)]) -> String {
     let mut command = place.program();
@@ -90,6 +92,7 @@ fn help_tells_every_setting_and_no_token() {
         "connections",
         "rate",
         "keys",
+        "spans",
     ] {
         assert!(help.contains(&format!("--{name}")), "{name}: {help}");
         assert!(
@@ -113,4 +116,29 @@ fn what_a_start_would_find_on_the_log_is_printed_without_a_start() {
     assert!(status.success(), "{text}");
     assert!(text.contains("  keeps    store "), "{text}");
     assert!(text.ends_with("It would start.\n"), "{text}");
+}
+
+#[test]
+fn spans_are_written_if_they_are_wanted() {
+    for (flags, wanted) in [(&[][..], false), (&["--spans"], true)] {
+        let place = Place::new();
+        let mut service = place.start(flags);
+        let mut stderr = service.child.stderr.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        });
+        post(service.address, &[], everywhere(0).as_bytes());
+        post(service.address, &[], everywhere(5 * WINDOW_MS).as_bytes());
+        until("the window is there", || service.counted(WINDOW_MS) > 0);
+        service.signal("TERM");
+        assert!(service.ended().success());
+        let text = reader.join().unwrap();
+        for (span, field) in [("step{", "bytes="), ("commit{", "duration_us=")] {
+            let lines = text.lines().filter(|line| line.contains(span));
+            let found = lines.filter(|line| line.contains(field)).count();
+            assert_eq!(found > 0, wanted, "{span} {text}");
+        }
+    }
 }
