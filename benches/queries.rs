@@ -1,10 +1,20 @@
 //! Reads of stores while a worker is busy: how long they take, and what they cost the worker.
 //!
-//! `cargo bench --bench queries -- run RECORDS [keys=100000] [reads=1000] [fetches=10] [memory_mib=256]` counts
-//! RECORDS by key and by key and minute, state in RocksDB, one worker, the memory log, and prints one JSON line:
-//! records per second, and for the point reads and window fetches, of which the given numbers are due per second,
-//! how many were made and their p50, p99 and longest in microseconds. With `reads=0 fetches=0` nothing is read:
-//! comparing the two lines shows what reading costs. Each read makes its own view.
+//! `cargo bench --bench queries -- run RECORDS [setting=value...]` counts RECORDS by key and by key and minute, state
+//! in RocksDB, one worker, the memory log, and prints one JSON line: records per second, and for the point reads and
+//! window fetches how many were made and their p50, p99 and longest in microseconds, from the time when each was due.
+//! Each read makes its own view.
+//!
+//! `cargo bench --bench queries -- compare RECORDS [setting=value...]` does so without reads and with them, in turn,
+//! `rounds` times, and ends with a line of the medians and of how much slower it is with reads.
+//!
+//! | setting | default | |
+//! |---|---|---|
+//! | `rate` | 0 | records that are produced per second while they are counted; with 0 all are there at the start |
+//! | `reads`, `fetches` | 1000, 10 | point reads and window fetches due per second |
+//! | `keys` | 100000 | |
+//! | `memory_mib` | 256 | |
+//! | `rounds` | 3 | of `compare` |
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
 
@@ -18,30 +28,41 @@ use marea::prelude::*;
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const DEADLINE: Duration = Duration::from_secs(600);
+/// Records per commit of the producer, without a rate.
 const PART: i64 = 5_000;
+/// Its commits per second, with a rate.
+const PARTS_PER_SECOND: i64 = 100;
 
+#[derive(Clone, Copy)]
 struct Run {
     records: i64,
+    /// Records per second, 0 without a limit.
+    rate: i64,
     keys: i64,
     reads: u64,
     fetches: u64,
     memory_bytes: usize,
+    rounds: usize,
 }
 
 impl Run {
     fn parse(args: &[String]) -> Outcome<Self> {
         let [records, settings @ ..] = args else {
-            return Err("usage: run RECORDS [setting=value...]".into());
+            return Err("usage: run|compare RECORDS [setting=value...]".into());
         };
         let mut run = Self {
             records: records.parse()?,
+            rate: 0,
             keys: 100_000,
             reads: 1_000,
             fetches: 10,
             memory_bytes: 256 << 20,
+            rounds: 3,
         };
         for setting in settings {
             match setting.split_once('=') {
+                Some(("rate", value)) => run.rate = value.parse()?,
+                Some(("rounds", value)) => run.rounds = value.parse::<usize>()?.max(1),
                 Some(("keys", value)) => run.keys = value.parse()?,
                 Some(("reads", value)) => run.reads = value.parse()?,
                 Some(("fetches", value)) => run.fetches = value.parse()?,
@@ -52,17 +73,23 @@ impl Run {
         Ok(run)
     }
 
-    fn run(&self) -> Outcome<()> {
+    /// Prints a line, and returns the number of records per second.
+    fn run(&self) -> Outcome<f64> {
         let log = marea::open("memory:")?;
         log.create_topics(&[TopicSpec::new("in", 1)])?;
         let place = tempfile::tempdir()?;
-        let mut producer = log.producer::<i64, i64>("in")?;
-        for first in (0..self.records).step_by(PART as usize) {
-            let part = first..(first + PART).min(self.records);
-            // A prime step visits the keys in an order that is hard to predict.
-            let record = |n: i64| Record::new(n * 7_919 % self.keys, 1, n / 100);
-            producer.send_all(part.map(record))?;
-        }
+        let producer = log.producer::<i64, i64>("in")?;
+        let feed = Feed {
+            run: *self,
+            producer,
+        };
+        let feed = match self.rate {
+            0 => {
+                feed.all()?;
+                None
+            }
+            _ => Some(feed),
+        };
         let started = Instant::now();
         let mut application = Application::builder(topology()?, "queries")
             .log(log)
@@ -83,15 +110,78 @@ impl Run {
             };
             std::thread::spawn(move || reader.read())
         });
+        let fed = match feed {
+            Some(feed) => feed.all(),
+            None => Ok(()),
+        };
         let result = application.drain(DEADLINE);
         let elapsed = started.elapsed();
         stopped.store(true, Ordering::Release);
         let [reads, fetches] = readers.map(|reader| reader.join().map_err(|_| "a reader panicked"));
+        fed?;
         result?;
         let (reads, fetches) = (summary(reads??), summary(fetches??));
         application.close(DEADLINE)?;
         let rate = self.records as f64 / elapsed.as_secs_f64();
         println!("{{\"records_per_s\":{rate:.0},\"reads\":{reads},\"fetches\":{fetches}}}");
+        Ok(rate)
+    }
+
+    /// Runs without reads and with them in turn, so that both have the same share of a busy machine.
+    fn compare(&self) -> Outcome<()> {
+        let without = Self {
+            reads: 0,
+            fetches: 0,
+            ..*self
+        };
+        let (mut bare, mut read) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            bare.push(without.run()?);
+            read.push(self.run()?);
+        }
+        let (bare, read) = (median(bare), median(read));
+        let slower = 100.0 * (1.0 - read / bare);
+        println!(
+            "{{\"records_per_s_without_reads\":{bare:.0},\"records_per_s_with_reads\":{read:.0},\"slower_percent\":{slower:.1}}}"
+        );
+        Ok(())
+    }
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// Produces the records, at the rate of the run.
+struct Feed {
+    run: Run,
+    producer: Producer<i64, i64>,
+}
+
+impl Feed {
+    fn all(mut self) -> Outcome<()> {
+        let Run {
+            records,
+            rate,
+            keys,
+            ..
+        } = self.run;
+        let part = match rate {
+            0 => PART,
+            rate => (rate / PARTS_PER_SECOND).max(1),
+        };
+        let begun = Instant::now();
+        for first in (0..records).step_by(part as usize) {
+            if rate > 0 {
+                let due = begun + Duration::from_secs_f64(first as f64 / rate as f64);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            // A prime step visits the keys in an order that is hard to predict.
+            let record = |n: i64| Record::new(n * 7_919 % keys, 1, n / 100);
+            let part = first..(first + part).min(records);
+            self.producer.send_all(part.map(record))?;
+        }
         Ok(())
     }
 }
@@ -170,8 +260,14 @@ fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<String> = args.into_iter().filter(|arg| arg != "--bench").collect();
     match args.split_first() {
-        Some((first, rest)) if first == "run" => Run::parse(rest)?.run(),
+        Some((first, rest)) if first == "run" => Run::parse(rest)?.run().map(drop),
+        Some((first, rest)) if first == "compare" => Run::parse(rest)?.compare(),
         // As a test: few records.
-        _ => Run::parse(&["20000".to_owned(), "keys=100".to_owned()])?.run(),
+        _ => {
+            let tiny = ["20000", "keys=100", "rounds=1"].map(str::to_owned);
+            Run::parse(&tiny)?.compare()?;
+            let paced = ["2000", "keys=100", "rate=10000"].map(str::to_owned);
+            Run::parse(&paced)?.run().map(drop)
+        }
     }
 }

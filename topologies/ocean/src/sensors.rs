@@ -2,6 +2,7 @@
 //! it safe to retry, and no sooner than the service asks.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -101,11 +102,75 @@ struct Readings {
     run: u64,
 }
 
+/// What came of the batches.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Readings that are in the log, as the service says.
+    pub acknowledged: u64,
+    /// Readings that the service refused.
+    pub refused: u64,
+    /// How often a batch was sent again.
+    pub again: u64,
+    /// Batches that were given up: whether their readings are in the log is unknown.
+    pub given_up: u64,
+    /// Readings in a batch.
+    pub batch: u64,
+    /// From the first to the last.
+    pub duration: Duration,
+    /// For each batch the time from the first attempt to the acknowledgement, in microseconds, sorted.
+    pub took_us: Vec<u64>,
+    /// Why a batch was given up.
+    pub failure: Option<Error>,
+}
+
+impl Outcome {
+    /// Acknowledged readings per second.
+    pub fn per_second(&self) -> f64 {
+        self.acknowledged as f64 / self.duration.as_secs_f64()
+    }
+
+    /// The smallest time within which at least this share of the batches was acknowledged, in milliseconds.
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        quantile_ms(&self.took_us, share)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} readings acknowledged in {:.1} s, {:.0} per second; {} batches of {}, from send to acknowledgement \
+             p50 {:.1} ms, p99 {:.1} ms, maximum {:.1} ms; {} readings refused, {} batches sent again, {} given up",
+            self.acknowledged,
+            self.duration.as_secs_f64(),
+            self.per_second(),
+            self.took_us.len(),
+            self.batch,
+            self.quantile_ms(0.5),
+            self.quantile_ms(0.99),
+            self.quantile_ms(1.0),
+            self.refused,
+            self.again,
+            self.given_up,
+        )
+    }
+}
+
 /// Posts until the time is over or a signal arrives, and prints the results.
 ///
 /// # Errors
 /// `Invalid` if the address or the token is refused; `Unavailable` if a batch could not be delivered.
 pub fn run(asked: &Sensors) -> Result<()> {
+    let outcome = post(asked)?;
+    println!("{outcome}");
+    outcome.failure.map_or(Ok(()), Err)
+}
+
+/// Posts until the time is over or a signal arrives, printing a line a second.
+///
+/// # Errors
+/// `Unavailable` if the system provides no threads.
+pub fn post(asked: &Sensors) -> Result<Outcome> {
     let env: Arc<dyn Env> = SystemEnv::shared();
     let now_ms = env.wall_ms();
     let start_ms = asked.start.map_or(now_ms, |start| {
@@ -126,6 +191,9 @@ pub fn run(asked: &Sensors) -> Result<()> {
         .build();
     let agent = Agent::config_builder()
         .http_status_as_error(false)
+        // Each keeps its connection.
+        .max_idle_connections(usize::from(asked.connections))
+        .max_idle_connections_per_host(usize::from(asked.connections))
         .timeout_global(Some(ANSWER))
         .tls_config(tls)
         .build()
@@ -169,12 +237,11 @@ pub fn run(asked: &Sensors) -> Result<()> {
     for thread in threads {
         thread.join();
     }
-    shared.sum_up();
     let failure = failures
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .pop_front();
-    failure.map_or(Ok(()), Err)
+    Ok(shared.outcome(failure))
 }
 
 impl Shared {
@@ -299,30 +366,22 @@ impl Shared {
         (now_ns, now)
     }
 
-    fn sum_up(&self) {
+    fn outcome(&self, failure: Option<Error>) -> Outcome {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let acknowledged = count(&self.counts.acknowledged);
-        let seconds = (self.env.monotonic_ns() - self.started_ns) as f64 / 1e9;
-        let mut took = self
-            .counts
-            .took_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        took.sort_unstable();
-        println!(
-            "{acknowledged} readings acknowledged in {seconds:.1} s, {:.0} per second; {} batches of {}, \
-             from send to acknowledgement p50 {:.1} ms, p99 {:.1} ms, maximum {:.1} ms; {} readings \
-             refused, {} batches sent again, {} given up",
-            acknowledged as f64 / seconds,
-            took.len(),
-            self.asked.batch(),
-            quantile_ms(&took, 0.5),
-            quantile_ms(&took, 0.99),
-            quantile_ms(&took, 1.0),
-            count(&self.counts.refused),
-            count(&self.counts.again),
-            count(&self.counts.given_up),
-        );
+        let took_us = &self.counts.took_us;
+        let mut took_us =
+            std::mem::take(&mut *took_us.lock().unwrap_or_else(PoisonError::into_inner));
+        took_us.sort_unstable();
+        Outcome {
+            acknowledged: count(&self.counts.acknowledged),
+            refused: count(&self.counts.refused),
+            again: count(&self.counts.again),
+            given_up: count(&self.counts.given_up),
+            batch: self.asked.batch(),
+            duration: Duration::from_nanos(self.env.monotonic_ns() - self.started_ns),
+            took_us,
+            failure,
+        }
     }
 }
 
