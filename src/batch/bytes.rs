@@ -31,6 +31,27 @@ impl<'a> Bytes<'a> {
         }
     }
 
+    /// As [`Bytes::varint`], for offsets and times, most of which are of one to three bytes.
+    #[inline(always)]
+    pub(super) fn delta(&mut self) -> Result<u64> {
+        match self.bytes.get(self.at..) {
+            Some([first, ..]) if first & 0x80 == 0 => {
+                self.at += 1;
+                Ok(u64::from(*first))
+            }
+            Some([first, second, ..]) if second & 0x80 == 0 => {
+                self.at += 2;
+                Ok(u64::from(first & 0x7f) | u64::from(*second) << 7)
+            }
+            Some([first, second, third, ..]) if third & 0x80 == 0 => {
+                self.at += 3;
+                let low = u64::from(first & 0x7f) | u64::from(second & 0x7f) << 7;
+                Ok(low | u64::from(*third) << 14)
+            }
+            _ => self.long_varint(),
+        }
+    }
+
     #[inline]
     fn long_varint(&mut self) -> Result<u64> {
         let mut value = 0u64;

@@ -76,8 +76,8 @@ impl Cursor {
             return Ok(None);
         }
         let mut reader = Bytes::at(&self.batch.bytes, self.at);
-        reader.varint()?;
-        let delta_ms = unzigzag(reader.varint()?);
+        reader.delta()?;
+        let delta_ms = unzigzag(reader.delta()?);
         Ok(Some(self.base_timestamp_ms.wrapping_add(delta_ms)))
     }
 
@@ -100,8 +100,8 @@ fn read_record(
     base_timestamp_ms: i64,
 ) -> Result<(RecordRef<'_>, usize)> {
     let mut reader = Bytes::at(bytes, at);
-    let offset = base_offset + reader.varint()? as i64;
-    let timestamp_ms = base_timestamp_ms.wrapping_add(unzigzag(reader.varint()?));
+    let offset = base_offset + reader.delta()? as i64;
+    let timestamp_ms = base_timestamp_ms.wrapping_add(unzigzag(reader.delta()?));
     let key = reader.nullable()?;
     let value = reader.nullable()?;
     let header_count = reader.varint()? as u32;
