@@ -269,6 +269,7 @@ impl Context {
 
     /// A source accepts its record, which has been decoded: errors from here on are processing errors,
     /// and the input has advanced as far as the record.
+    #[inline]
     pub fn accept(&mut self, timestamp_ms: i64) {
         self.stage = Stage::Process;
         self.accepted = true;
@@ -392,6 +393,7 @@ impl Context {
     }
 
     /// Enters a stage, to which errors are then attributed, and returns the previous one.
+    #[inline]
     pub fn enter(&mut self, stage: Stage) -> Stage {
         std::mem::replace(&mut self.stage, stage)
     }

@@ -428,6 +428,7 @@ fn partition_times(spec: &TaskSpec, state: &TaskState) -> Vec<TimeSlot> {
 }
 
 /// A time before 1970 is in no window; the largest number stands for the end of time.
+#[inline]
 fn refuse_timestamp(timestamp_ms: i64, latest_ms: Option<i64>) -> Result<()> {
     if let Some(latest_ms) = latest_ms.filter(|latest_ms| timestamp_ms > *latest_ms) {
         return Err(TimeLimit::refuse(timestamp_ms, latest_ms));
