@@ -1,5 +1,7 @@
 //! Many rows of one column, collected in any order and sorted once: how a restore writes.
 
+use std::cmp::Ordering;
+
 /// Rows of one column: collected with [`SortedRows::put`] and [`SortedRows::delete`], then sorted, so
 /// that each key occurs once, with its last row. Clearing keeps the memory.
 #[derive(Debug, Default)]
@@ -28,6 +30,12 @@ const DELETED: u32 = u32::MAX;
 impl Place {
     fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.start..self.start + self.key_len as usize]
+    }
+
+    /// Whether two keys with equal heads are equal: both are as long, and the heads hold all that follows
+    /// the shared prefix.
+    fn is_decided_by_head(&self, other: &Self, shared: usize) -> bool {
+        self.key_len == other.key_len && self.key_len as usize <= shared + size_of::<u64>()
     }
 }
 
@@ -104,15 +112,21 @@ impl SortedRows {
             head[..len].copy_from_slice(&rest[..len]);
             place.head = u64::from_be_bytes(head);
         }
+        let shared = *shared;
         // Later bytes came later: the last of equal keys comes first, and stays below.
         places.sort_unstable_by(|a, b| {
             a.head
                 .cmp(&b.head)
-                .then_with(|| a.key(bytes)[*shared..].cmp(&b.key(bytes)[*shared..]))
+                .then_with(|| match a.is_decided_by_head(b, shared) {
+                    true => Ordering::Equal,
+                    false => a.key(bytes)[shared..].cmp(&b.key(bytes)[shared..]),
+                })
                 .then_with(|| b.start.cmp(&a.start))
         });
-        places
-            .dedup_by(|later, kept| later.head == kept.head && later.key(bytes) == kept.key(bytes));
+        places.dedup_by(|later, kept| {
+            later.head == kept.head
+                && (later.is_decided_by_head(kept, shared) || later.key(bytes) == kept.key(bytes))
+        });
         // Copied in order here, many rows come from memory at once; the reader then finds the next one in
         // the cache.
         spare.clear();

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::StoredState;
 use super::replay::Waiting;
-use crate::base::{Error, Headers, Offset, Result};
+use crate::base::{Error, Offset, Result};
 use crate::batch::RecordRef;
 use crate::state::meta::{self, Position};
 use crate::state::{Changelog, NO_TIME, RowForm};
@@ -168,13 +168,17 @@ impl StoredState {
         match record.value {
             None => self.sorted.delete(place.row_key),
             Some(value) => {
-                let form = self.specs[store].row;
-                let headers = match form {
-                    RowForm::TimestampedWithHeaders => record.headers()?,
-                    RowForm::Plain | RowForm::Timestamped => Headers::default(),
+                let timestamp = record.timestamp_ms.to_be_bytes();
+                // Only headers have no fixed size.
+                let beginning = match self.specs[store].row {
+                    RowForm::Plain => &[],
+                    RowForm::Timestamped => &timestamp[..],
+                    form @ RowForm::TimestampedWithHeaders => {
+                        let beginning = &mut self.restoring.beginning;
+                        form.begin(record.timestamp_ms, &record.headers()?, beginning);
+                        &beginning[..]
+                    }
                 };
-                let beginning = &mut self.restoring.beginning;
-                form.begin(record.timestamp_ms, &headers, beginning);
                 self.sorted.put(place.row_key, [beginning, value]);
             }
         }
