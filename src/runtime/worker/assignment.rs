@@ -96,7 +96,9 @@ impl Worker {
                 Err(error)
                     if error.kind() == ErrorKind::Corrupt
                         && self.context.will_rebuild(&id)
-                        && self.may_rebuild(&id) =>
+                        && self
+                            .rebuilds
+                            .may_rebuild(&id, self.context.env.monotonic_ms()) =>
                 {
                     tracing::warn!(task = %id, %error, "the task's rows are damaged; rebuilding them from the changelogs");
                     self.openings.begin(&id);

@@ -15,10 +15,6 @@ use crate::runtime::open_task::seek;
 const FENCED_MOST: usize = 10;
 const FENCED_WITHIN_MS: u64 = 60_000;
 
-/// How often the rows of a task may be found damaged within that time, in milliseconds.
-const DAMAGED_MOST: usize = 3;
-const DAMAGED_WITHIN_MS: u64 = 60 * 60 * 1_000;
-
 impl Worker {
     /// Nothing of the commit happened: every task drops what is not committed, and reads its input again
     /// after a while.
@@ -122,7 +118,9 @@ impl Worker {
     pub(super) fn rebuild_damaged(&mut self, error: &Error) -> bool {
         let damaged = self.tasks.iter().filter(|(_, open)| open.must_be_rebuilt());
         let damaged: Vec<TaskId> = damaged.map(|(task, _)| task.clone()).collect();
-        if damaged.is_empty() || !damaged.iter().all(|task| self.may_rebuild(task)) {
+        let now_ms = self.context.env.monotonic_ms();
+        let mut may_rebuild = |task: &TaskId| self.rebuilds.may_rebuild(task, now_ms);
+        if damaged.is_empty() || !damaged.iter().all(&mut may_rebuild) {
             return false;
         }
         for task in damaged {
@@ -130,17 +128,6 @@ impl Worker {
         }
         self.start_over();
         true
-    }
-
-    /// Counts a task whose rows are damaged; returns whether they are to be rebuilt. A disk that damages them again
-    /// and again is not worked around for ever.
-    pub(super) fn may_rebuild(&mut self, task: &TaskId) -> bool {
-        let now_ms = self.context.env.monotonic_ms();
-        let since_ms = now_ms.saturating_sub(DAMAGED_WITHIN_MS);
-        self.damaged_at_ms.retain(|(_, at_ms)| *at_ms >= since_ms);
-        self.damaged_at_ms.push_back((task.clone(), now_ms));
-        let times = self.damaged_at_ms.iter().filter(|(known, _)| known == task);
-        times.count() <= DAMAGED_MOST
     }
 
     /// Restarts from what is committed, its place in the group being lost.

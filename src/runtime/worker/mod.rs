@@ -14,6 +14,7 @@
 //! ```
 
 mod outage;
+mod rebuilds;
 mod reading;
 mod reporting;
 mod assignment;
@@ -35,6 +36,7 @@ use self::going_back::NoPlace;
 pub(in crate::runtime) use self::outage::Ends;
 use self::outage::{Attempt, Failure, Outage, of_log};
 use self::reading::Reading;
+use self::rebuilds::Rebuilds;
 use self::silence::Silence;
 use self::staging::Ahead;
 use super::commit::InFlight;
@@ -157,8 +159,7 @@ pub(in crate::runtime) struct Worker {
     places_lost: u64,
     /// When it was fenced within the last minute, by the monotonic clock.
     fenced_at_ms: VecDeque<u64>,
-    /// Tasks whose rows were found to be damaged within the last hour, and when, by the monotonic clock.
-    damaged_at_ms: VecDeque<(TaskId, u64)>,
+    rebuilds: Rebuilds,
     /// Number of the last drain that it knows of.
     drain_known: u64,
     /// When it last checked which tasks a drain ends.
@@ -233,7 +234,7 @@ impl Worker {
             short_of_room: false,
             places_lost: 0,
             fenced_at_ms: VecDeque::new(),
-            damaged_at_ms: VecDeque::new(),
+            rebuilds: Rebuilds::default(),
             drain_known: 0,
             drained_at_ms: now_ms,
             settled_at_ms: None,

@@ -1,0 +1,43 @@
+//! How often the rows of a task were rebuilt because they were damaged.
+
+use std::collections::VecDeque;
+
+use crate::base::TaskId;
+
+/// How often the rows of a task may be found damaged within that time, in milliseconds.
+const REBUILDS_MOST: usize = 3;
+const WITHIN_MS: u64 = 60 * 60 * 1_000;
+
+/// When the rows of which task were found damaged, by the monotonic clock.
+#[derive(Debug, Default)]
+pub(super) struct Rebuilds(VecDeque<(TaskId, u64)>);
+
+impl Rebuilds {
+    /// Counts a task whose rows are damaged; returns whether they are to be rebuilt. A disk that damages them again
+    /// and again is not worked around for ever.
+    pub(super) fn may_rebuild(&mut self, task: &TaskId, now_ms: u64) -> bool {
+        let since_ms = now_ms.saturating_sub(WITHIN_MS);
+        self.0.retain(|(_, at_ms)| *at_ms >= since_ms);
+        self.0.push_back((task.clone(), now_ms));
+        let times = self.0.iter().filter(|(known, _)| known == task);
+        times.count() <= REBUILDS_MOST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fourth_damage_of_a_task_within_an_hour_is_not_repaired() {
+        let (one, other) = (TaskId::new("counts", 0), TaskId::new("counts", 1));
+        let mut rebuilds = Rebuilds::default();
+        for at_ms in 0..3 {
+            assert!(rebuilds.may_rebuild(&one, at_ms));
+            assert!(rebuilds.may_rebuild(&other, at_ms), "each counts alone");
+        }
+        assert!(!rebuilds.may_rebuild(&one, WITHIN_MS));
+        // The first three were more than an hour ago.
+        assert!(rebuilds.may_rebuild(&one, WITHIN_MS + 3));
+    }
+}
