@@ -117,7 +117,7 @@ async fn a_versioned_store_says_what_a_key_was_at_a_time() {
         "/stores/prices/key/%22rye%22",
     ] {
         let why = refused(&instance, missing, 404).await;
-        assert!(why.contains("has no row of this key"), "{why}");
+        assert!(why.contains("has no row for this key"), "{why}");
     }
     for (path, reason) in [
         ("/stores/prices/rows", "with `as_of_ms`"),
@@ -159,7 +159,7 @@ async fn reading_an_lru_store_counts_as_no_use() {
     assert_eq!((&row["key"], &row["value"]), (&json!("b"), &json!(1)));
     assert_eq!(row["timestamp_ms"], Value::Null, "it keeps none");
     let why = refused(&instance, "/stores/recent/key/%22a%22", 404).await;
-    assert!(why.contains("has no row of this key"), "{why}");
+    assert!(why.contains("has no row for this key"), "{why}");
     let first = instance.get("/stores/recent/rows?limit=2").await.json();
     let keys = |page: &Value| {
         let rows = page["rows"].as_array().expect("rows").iter();
