@@ -24,6 +24,8 @@ pub enum Fault {
     TooLarge { bytes: usize },
     /// This many times the log does not say where the changelogs of that partition end.
     HideEnds { partition: u32, times: u32 },
+    /// This many times the answer about a group's offsets is of a time before its first commit.
+    OldOffsets { times: u32 },
     /// This many times a partition seems to end at its start for readers of committed records: a commit is
     /// acknowledged before its markers are everywhere.
     LateMarkers { times: u32 },
@@ -157,6 +159,12 @@ impl Log for FaultyLog {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>> {
         self.counts.ask()?;
+        if let Fault::OldOffsets { times } = self.fault
+            && self.faults() < times
+        {
+            self.counts.faults.fetch_add(1, Ordering::SeqCst);
+            return Ok(vec![None; partitions.len()]);
+        }
         self.log.committed(group, partitions)
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
+use marea::LogClients as _;
 use marea::base::{Env, SystemEnv, TaskId, Thread, TopicPartition};
 use marea::codec::{I64, Utf8};
 use marea::disk::{Budget, Database, Options};
@@ -233,6 +234,32 @@ fn a_log_that_does_not_answer_costs_its_task_alone() {
     wait_for(&running, "all work", |snapshot| snapshot.tasks.len() == 3);
     assert_eq!(faulty.faults(), 4);
     running.close(DEADLINE).expect("closed");
+}
+
+/// Between the answer about offsets and a look at the changelog a worker may be suspended, and others may commit.
+#[test]
+fn offsets_that_come_while_a_task_is_opened_do_not_make_its_state_an_orphan() {
+    let inner = memory_log();
+    topics(&*inner, 1);
+    let memory = Settings {
+        state_backend: StateBackend::Memory,
+        ..Settings::default()
+    };
+    let mut running = counting(&inner, memory.clone()).start().expect("started");
+    put(&*inner, "in", 0, 0..10);
+    wait_for(&running, "all is counted", |_| end(&*inner, "out") == 10);
+    running.close(DEADLINE).expect("closed");
+    drop(running);
+    let faulty = Arc::new(FaultyLog::new(inner, Fault::OldOffsets { times: 1 }));
+    let log: Arc<dyn Log> = faulty.clone();
+    let mut running = counting(&log, memory).start().expect("started");
+    put(&*log, "in", 0, 0..10);
+    wait_for(&running, "all is counted", |_| end(&*log, "out") == 20);
+    assert_eq!(faulty.faults(), 1);
+    running.close(DEADLINE).expect("closed");
+    let out = log.records::<String, i64>("out").expect("read");
+    let again = out.iter().filter(|record| record.value == 2).count();
+    assert_eq!(again, 10, "each key is counted once more");
 }
 
 /// A worker that hangs keeps its directories. The next owner of its tasks does not wait for it.

@@ -159,7 +159,15 @@ impl Job {
                     None => return Ok(None),
                     Some(false) => {}
                     Some(true) => {
-                        return Err(state_without_offsets(layout, changelog, &partitions));
+                        let now = log.committed(&layout.application, &partitions)?;
+                        return Err(match now.iter().all(Option::is_none) {
+                            true => state_without_offsets(layout, changelog, &partitions),
+                            // This worker was suspended for so long that others have its task and have committed.
+                            false => Error::new(
+                                ErrorKind::Unavailable,
+                                "another worker has committed the first records of the task in the meantime",
+                            ),
+                        });
                     }
                 }
             }
