@@ -10,7 +10,7 @@
 //!
 //! | setting | default | |
 //! |---|---|---|
-//! | `rate` | 0 | records that are produced per second while they are counted; with 0 all are there at the start |
+//! | `rate` | 0 | records that are produced per second while they are counted; with 0 all are there at the start; with a rate, `compare` shows only whether it is kept |
 //! | `reads`, `fetches` | 1000, 10 | point reads and window fetches due per second |
 //! | `keys` | 100000 | |
 //! | `memory_mib` | 256 | |

@@ -13,8 +13,8 @@ use crate::state::{Direction, GlobalRows, KeyValueStore, RowIter, StoreKind};
 /// A row with its key, both as bytes.
 type GlobalRow = (Vec<u8>, Vec<u8>);
 
-/// How many rows of a global store are copied at a time.
-const COPIED_ROWS: usize = 256;
+/// How much of a global store is copied at a time, in bytes; at least one row.
+const COPIED_BYTES: usize = 64 << 10;
 
 /// A store with one value per key.
 pub(super) enum OnePerKey<'a, K, V> {
@@ -116,7 +116,7 @@ impl GlobalWalk {
         if self.copied.len() == 0 {
             let to = self.to.as_ref().map(Vec::as_slice);
             let from = self.from.as_ref().map(Vec::as_slice);
-            self.copied = self.rows.first(from, to, COPIED_ROWS)?.into_iter();
+            self.copied = self.rows.first(from, to, COPIED_BYTES)?.into_iter();
             if let Some((last, _)) = self.copied.as_slice().last() {
                 self.from = Bound::Excluded(last.clone());
             }

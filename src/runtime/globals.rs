@@ -10,7 +10,7 @@ use super::layout::inputs;
 use super::settings::StateBackend;
 use super::shared::Shared;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread};
-use crate::log::{Isolation, Reader};
+use crate::log::{Fetched, Isolation, Reader};
 #[cfg(feature = "rocksdb")]
 use crate::state::RocksBackend;
 use crate::state::{GlobalBackend, GlobalRows, Identity, TaskState};
@@ -102,16 +102,22 @@ fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Resu
             is_filled = true;
             let _ = says.send(Ok(()));
         }
-        match step(&mut *reader, &mut task, shared) {
-            Ok(()) => {}
+        let fetched = match reader.poll(FETCH_BYTES, WAIT) {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::warn!(%error, "reading the topics of the global stores again");
                 env.sleep(WAIT);
+                continue;
             }
-            Err(error) => return Err(error.context("a global store")),
-        }
+            fetched => fetched.map_err(in_a_store)?,
+        };
+        // Whatever fails here is not the log, and has left rows behind that nothing may be added to.
+        step(&fetched, &mut task, shared).map_err(in_a_store)?;
     }
     Ok(())
+}
+
+fn in_a_store(error: Error) -> Error {
+    error.context("a global store")
 }
 
 /// Where the rows of the global stores are: in memory, or in a directory that is emptied first, since they are
@@ -143,9 +149,8 @@ fn on_disk(context: &Context, spec: &TaskSpec, rows: Vec<GlobalRows>) -> Result<
     Ok(GlobalBackend::on_disk(rows, Box::new(disk), limit))
 }
 
-fn step(reader: &mut dyn Reader, task: &mut Task, shared: &Shared) -> Result<()> {
-    let fetched = reader.poll(FETCH_BYTES, WAIT)?;
-    for fetched in &fetched {
+fn step(fetched: &[Fetched], task: &mut Task, shared: &Shared) -> Result<()> {
+    for fetched in fetched {
         task.inputs.add(fetched)?;
     }
     for place in inputs(task.spec()) {

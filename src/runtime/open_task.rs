@@ -7,6 +7,7 @@ use super::context::Context;
 use super::figures::Written;
 use super::hooks::{Hooks, Point};
 use super::opening::Ready;
+use super::settings::StateBackend;
 use crate::base::{Offset, Result, TaskId, TopicPartition};
 use crate::log::{CommittedOffset, Log};
 use crate::state::{StoreFigures, TaskDirectory};
@@ -110,8 +111,9 @@ impl OpenTask {
         } = context;
         let spec = layout.spec(id)?;
         let state = ready.stored.into_state();
-        let cache_bytes = settings.cache_bytes(layout.specs.len(), layout.global.is_some());
-        state.set_cache_bytes(cache_bytes);
+        let on_disk = settings.state_backend == StateBackend::RocksDb;
+        let has_globals = on_disk && layout.global.is_some();
+        state.set_cache_bytes(settings.cache_bytes(layout.specs.len(), has_globals));
         let mut task = Task::new(id.clone(), Arc::clone(spec), state, settings.policies)?;
         for (partition, offset) in &ready.inputs {
             task.inputs.seek(partition, *offset)?;

@@ -35,10 +35,12 @@ impl StepSpan {
         if !has_records && !has_timer {
             return none;
         }
-        Self {
-            span: debug_span!(target: TARGET, "step", %task, records = Empty, bytes = Empty),
-            before: taken(of),
-        }
+        let span = debug_span!(target: TARGET, "step", %task, records = Empty, bytes = Empty);
+        let before = match span.is_disabled() {
+            true => Traffic::default(),
+            false => taken(of),
+        };
+        Self { span, before }
     }
 
     /// Runs the step within the span.

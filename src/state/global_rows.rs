@@ -66,6 +66,10 @@ impl GlobalRows {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_on_disk(&self) -> bool {
+        matches!(*self.read(), Place::Disk(_))
+    }
+
     /// Calls `read` with the row of `key` as of now.
     ///
     /// # Errors
@@ -122,22 +126,25 @@ impl GlobalRows {
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        rows_max: usize,
+        bytes_max: usize,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let mut first = Vec::new();
+        let (mut first, mut bytes) = (Vec::new(), 0);
+        let mut take = |key: &[u8], row: &[u8]| {
+            bytes += size(key, row);
+            first.push((key.to_vec(), row.to_vec()));
+            bytes < bytes_max
+        };
         if let Place::Memory(memory) = &*self.read() {
             if !is_empty_range(from, to) {
-                let rows = memory.rows.range::<[u8], _>((from, to)).take(rows_max);
-                first.extend(rows.map(|(key, row)| (key.clone(), row.clone())));
+                let mut rows = memory.rows.range::<[u8], _>((from, to));
+                while rows.next().is_some_and(|(key, row)| take(key, row)) {}
             }
             return Ok(first);
         }
         let mut rows = self.scan(from, to, Direction::Forward)?;
-        while first.len() < rows_max
-            && let Some((key, row)) = rows.next()?
-        {
-            first.push((key.to_vec(), row.to_vec()));
-        }
+        while let Some((key, row)) = rows.next()?
+            && take(key, row)
+        {}
         Ok(first)
     }
 
@@ -171,8 +178,11 @@ impl InMemory {
         match self.rows.get_mut(key) {
             Some(old) => {
                 self.bytes = self.bytes - old.len() + row.len();
-                old.clear();
-                old.extend_from_slice(row);
+                // The room of a row that was much larger is given back: it would not be counted.
+                match old.capacity() > 2 * row.len() {
+                    true => *old = row.to_vec(),
+                    false => row.clone_into(old),
+                }
             }
             None => {
                 self.bytes += size(key, row);
@@ -293,7 +303,12 @@ impl Backend for GlobalBackend {
         }
         let mut changes = batch.changes().peekable();
         while let Some(&(column, _)) = changes.peek() {
-            let mut place = self.rows(column)?.change();
+            let rows = self.rows(column)?;
+            if rows.is_on_disk() {
+                while changes.next_if(|(other, _)| *other == column).is_some() {}
+                continue;
+            }
+            let mut place = rows.change();
             // Readers see the changes of a run at once.
             while let Some((_, change)) = changes.next_if(|(other, _)| *other == column) {
                 if let Place::Memory(memory) = &mut *place {
@@ -331,5 +346,65 @@ struct NoSnapshots;
 impl Snapshots for NoSnapshots {
     fn snapshot(&self) -> Result<Box<dyn Backend>> {
         Err(Error::internal("a snapshot of global stores was asked for"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(changes: &[(&[u8], Option<&[u8]>)]) -> (GlobalBackend, GlobalRows) {
+        let rows = GlobalRows::default();
+        let mut backend = GlobalBackend::in_memory([rows.clone()]);
+        let mut batch = Rows::default();
+        for (key, row) in changes {
+            match row {
+                Some(row) => batch.put(0, key, row),
+                None => batch.delete(0, key),
+            }
+        }
+        backend.write(&batch).expect("written");
+        (backend, rows)
+    }
+
+    #[test]
+    fn what_rows_take_is_counted_and_given_back() {
+        let large = vec![b'x'; 100_000];
+        let (mut backend, rows) = written(&[(b"a", Some(&large)), (b"b", Some(b"row"))]);
+        assert_eq!(rows.memory_bytes(), 100_001 + 4 + 2 * ROW_BYTES);
+        let mut batch = Rows::default();
+        batch.put(0, b"a", b"small");
+        backend.write(&batch).expect("written");
+        assert_eq!(rows.memory_bytes(), 6 + 4 + 2 * ROW_BYTES);
+        let room = match &*rows.read() {
+            Place::Memory(memory) => memory.rows[&b"a"[..]].capacity(),
+            Place::Disk(_) => usize::MAX,
+        };
+        assert!(room < 100, "{room}");
+        let mut batch = Rows::default();
+        batch.delete(0, b"b");
+        batch.delete_range(0, b"a", b"b");
+        backend.write(&batch).expect("written");
+        assert_eq!(rows.memory_bytes(), 0);
+        assert!(rows.get(b"a", |row| row.is_none()).expect("readable"));
+    }
+
+    #[test]
+    fn the_first_rows_end_by_bytes_and_are_at_least_one() {
+        let (_backend, rows) = written(&[
+            (b"a", Some(&[0; 1_000])),
+            (b"b", Some(&[0; 1_000])),
+            (b"c", Some(&[0; 1_000])),
+            (b"d", None),
+        ]);
+        let first = |from: &[u8], bytes| {
+            let first = rows.first(Bound::Excluded(from), Bound::Unbounded, bytes);
+            let keys = first.expect("readable").into_iter().map(|(key, _)| key);
+            keys.flatten().collect::<Vec<u8>>()
+        };
+        assert_eq!(first(b"", 1), b"a");
+        assert_eq!(first(b"a", 1_500), b"bc");
+        assert_eq!(first(b"", usize::MAX), b"abc");
+        assert_eq!(first(b"c", 1), b"");
     }
 }

@@ -267,8 +267,7 @@ impl Context {
         self.undone
     }
 
-    /// A source accepts its record, which has been decoded: errors from here on are processing errors,
-    /// and the input has advanced as far as the record.
+    /// A source accepts its decoded record: later errors are of processing, and the input has advanced so far.
     #[inline]
     pub fn accept(&mut self, timestamp_ms: i64) {
         self.stage = Stage::Process;
@@ -384,8 +383,7 @@ impl Context {
             )));
         }
         let partition = self.partition % spec.partitions;
-        let timestamp_ms = timestamp_ms.max(0);
-        let headers = headers.as_slice();
+        let (timestamp_ms, headers) = (timestamp_ms.max(0), headers.as_slice());
         self.effects
             .append(output, partition, key, value, timestamp_ms, headers, None);
         self.drop_record(DropReason::DeadLetter);

@@ -103,7 +103,8 @@ fn check_topics(parts: &TopologyParts) -> Result<()> {
 
 fn check_name(what: &str, name: &str, len_max: usize) -> Result<()> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > len_max || !name.chars().all(legal) {
+    let dots = matches!(name, "." | "..");
+    if name.is_empty() || name.len() > len_max || dots || !name.chars().all(legal) {
         return Err(Error::invalid(format!(
             "{what} {name:?} is not a legal topic name; use 1 to {len_max} of a-z, A-Z, 0-9, '.', '_', '-'"
         )));

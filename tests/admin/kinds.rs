@@ -127,6 +127,15 @@ async fn a_versioned_store_says_what_a_key_was_at_a_time() {
         ),
         ("/stores/prices/key/%22wheat%22?as_of_ms=noon", "as_of_ms"),
         (
+            "/stores/recent/rows?as_of_ms=0",
+            "`as_of_ms` is for versioned",
+        ),
+        ("/stores/recent/rows?from_ms=0", "`from_ms` and `to_ms`"),
+        (
+            "/stores/recent/key/%22a%22?prefix=a",
+            "`prefix` is for lists",
+        ),
+        (
             "/stores/recent/key/%22a%22?as_of_ms=0",
             "is for versioned stores",
         ),

@@ -56,7 +56,10 @@ async fn ask(broker: &Broker) {
             let answer = instance.get(&path).await;
             assert_eq!(answer.status, 503, "{answer:?}");
             assert_eq!(answer.header("retry-after"), "1");
-            assert!(answer.body.contains("is not read up to"), "{answer:?}");
+            assert!(
+                answer.body.contains("has not been read up to"),
+                "{answer:?}"
+            );
         }
     }
     // No task has moved meanwhile, or what was counted says nothing.

@@ -82,6 +82,27 @@ impl Parameters {
     /// # Errors
     /// 400 for parameters that say nothing about such a store.
     pub(super) fn key(&self, about: &About, key: String) -> Result<Question, Refusal> {
+        let of_lists = [
+            ("from", self.from.is_some()),
+            ("to", self.to.is_some()),
+            ("prefix", self.prefix.is_some()),
+            ("after", self.after.is_some()),
+        ];
+        if let Some((parameter, _)) = of_lists.iter().find(|(_, is_asked)| *is_asked) {
+            return Err(bad(&format!(
+                "`{parameter}` is for lists of rows (`/rows`), not for one key"
+            )));
+        }
+        self.check_times(about)?;
+        self.check_place(about)?;
+        Ok(match about.kind {
+            Kind::Versioned => Question::Version(key, self.as_of_ms),
+            _ => Question::Key(key, self.span()),
+        })
+    }
+
+    /// Refuses times that mean nothing for such a store.
+    fn check_times(&self, about: &About) -> Result<(), Refusal> {
         let (name, kind) = (&about.name, about.kind);
         let has_span = self.from_ms.is_some() || self.to_ms.is_some();
         if has_span && !matches!(kind, Kind::Windows | Kind::Sessions) {
@@ -97,11 +118,7 @@ impl Parameters {
                 kind.word()
             )));
         }
-        self.check_place(about)?;
-        Ok(match kind {
-            Kind::Versioned => Question::Version(key, self.as_of_ms),
-            _ => Question::Key(key, self.span()),
-        })
+        Ok(())
     }
 
     /// Refuses what only a task can answer where there is none.
@@ -146,6 +163,7 @@ impl Parameters {
                 "store {name:?} is queried by key, with {with}"
             )));
         }
+        self.check_times(about)?;
         self.check_place(about)?;
         if self.prefix.is_some() && (self.from.is_some() || self.to.is_some()) {
             return Err(bad("use either a prefix, or a range of keys"));

@@ -158,11 +158,12 @@ impl Restore {
                     .clone()
             }
         };
-        let _entered = span.enter();
         let reader = reader.read(context, (job, self.at), partition, *next)?;
         let named = |error: Error| error.context(format!("restoring from {partition}"));
         let bytes = context.settings.restore_part_bytes().min(FETCH_BYTES);
         let fetched = reader.poll(bytes, wait).map_err(named)?;
+        // Time spent waiting for the log does not count as work.
+        let _entered = span.enter();
         for fetched in &fetched {
             let mut cursor = fetched.batch.cursor(fetched.base_offset);
             while let Some(record) = cursor.next_record().map_err(named)? {

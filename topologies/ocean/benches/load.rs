@@ -135,9 +135,12 @@ impl Run {
         if let Some(failure) = outcome.failure {
             return Err(failure.into());
         }
-        match counted == outcome.acknowledged {
-            true => Ok(()),
-            false => Err("what was acknowledged is not what was counted".into()),
+        match (outcome.acknowledged, counted) {
+            (0, _) => Err("nothing was acknowledged".into()),
+            (acknowledged, counted) if acknowledged != counted => {
+                Err("what was acknowledged is not what was counted".into())
+            }
+            _ => Ok(()),
         }
     }
 
