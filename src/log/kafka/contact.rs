@@ -176,6 +176,12 @@ fn advised(said: &str, address: &Address) -> String {
             "{said}; the listener may use a security.protocol other than {protocol}, such as {other}"
         );
     }
+    // Which of two messages it is depends on which thread of the client is first; one names the setting.
+    if said.contains("certificate verify failed") && !said.contains("ssl.ca.location") {
+        return format!(
+            "{said}; set ssl.ca.location to the certificate of the authority that signed the broker's"
+        );
+    }
     // The broker's alert about a client certificate: missing, unknown, or invalid.
     if !said.contains(" alert ") || !(said.contains("certificate") || said.contains("unknown ca")) {
         return said.to_owned();
@@ -186,5 +192,30 @@ fn advised(said: &str, address: &Address) -> String {
             "{said}; the broker requires a client certificate: set ssl.certificate.location and \
              ssl.key.location"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_without_a_remedy_gets_one() {
+        let address = |settings: &str| {
+            let url = format!("kafka://localhost:9092?{settings}");
+            Address::parse(&url).expect("an address")
+        };
+        let tls = address("security.protocol=SSL");
+        let failed = "ssl://localhost:9092/bootstrap: error:0A000086:SSL routines::certificate verify failed";
+        assert!(advised(failed, &tls).contains("; set ssl.ca.location"));
+        let named =
+            "certificate verify failed: verify that ssl.ca.location is correctly configured";
+        assert_eq!(advised(named, &tls), named);
+        let closed = "Disconnected: connection closed by peer";
+        assert!(advised(closed, &tls).ends_with("other than SSL, such as PLAINTEXT"));
+        let alert = "SSL routines::sslv3 alert bad certificate";
+        assert!(advised(alert, &tls).contains("requires a client certificate"));
+        let client = address("security.protocol=SSL&ssl.certificate.location=cert.pem");
+        assert!(advised(alert, &client).contains("does not accept the client's certificate"));
     }
 }
