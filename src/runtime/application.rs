@@ -176,8 +176,8 @@ impl Application {
 
     /// Shuts down cleanly: what was processed is committed, nothing more is read, time does not advance.
     /// A restart continues from here. On Kafka the places in the group are kept: an instance that returns
-    /// within [`Settings::session_timeout_ms`] gets its tasks back, and no task moves in a rolling
-    /// restart.
+    /// within [`Settings::session_timeout_ms`](super::Settings::session_timeout_ms) gets its tasks back, and no
+    /// task moves in a rolling restart.
     ///
     /// # Errors
     /// The failure of a worker; `Unavailable` if it takes longer than `deadline`, and then workers may
