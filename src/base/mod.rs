@@ -14,6 +14,7 @@ pub use env::{Env, ManualEnv, SystemEnv, Thread};
 pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};
 pub use headers::{Header, Headers};
+pub(crate) use ids::is_name_char;
 pub use ids::{Offset, TaskId, TopicPartition};
 pub use partition::{murmur2, partition_for_key};
 pub use record::{NO_TIMESTAMP, Record};

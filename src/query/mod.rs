@@ -47,8 +47,9 @@ mod windows;
 use std::sync::Arc;
 
 use crate::base::{Error, Headers, Result, partition_for_key};
-use crate::codec::{Encoded, SharedCodec};
+use crate::codec::SharedCodec;
 use crate::runtime::View;
+pub(crate) use crate::state::typed::key_bytes;
 use crate::state::{RowForm, StoreSpec};
 
 pub use key_value::KeyValueRows;
@@ -121,18 +122,6 @@ pub(crate) fn check_codecs(spec: &StoreSpec, asked: (String, String)) -> Result<
     )))
 }
 
-/// A key as the store encodes it.
-///
-/// # Errors
-/// `User` for a null key, and if the codec fails.
-pub(crate) fn key_bytes<K: 'static>(codec: &SharedCodec<K>, key: &K) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    match codec.encode(key, &mut bytes)? {
-        Encoded::Bytes => Ok(bytes),
-        Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),
-    }
-}
-
 /// The partition of a key's bytes, as chosen by Kafka's producers and ours, and by the topology for its
 /// repartition topics.
 pub(crate) fn partition_of<K: 'static>(
@@ -165,7 +154,7 @@ impl<K: 'static, V: 'static> RowTypes<K, V> {
     }
 
     fn key(&self, key: &K) -> Result<Vec<u8>> {
-        key_bytes(&self.key, key)
+        key_bytes(&*self.key, key)
     }
 
     fn row(&self, row: &[u8]) -> Result<Row<V>> {

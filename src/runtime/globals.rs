@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::context::Context;
+#[cfg(not(feature = "rocksdb"))]
+use super::context::without_rocksdb;
 use super::layout::inputs;
 use super::settings::StateBackend;
 use super::shared::Shared;
@@ -133,16 +135,12 @@ fn backend(context: &Context, spec: &TaskSpec) -> Result<GlobalBackend> {
 /// The application has refused this at its start.
 #[cfg(not(feature = "rocksdb"))]
 fn on_disk(_: &Context, _: &TaskSpec, _: Vec<GlobalRows>) -> Result<GlobalBackend> {
-    Err(Error::internal(
-        "this build does not support state in RocksDB",
-    ))
+    Err(without_rocksdb())
 }
 
 #[cfg(feature = "rocksdb")]
 fn on_disk(context: &Context, spec: &TaskSpec, rows: Vec<GlobalRows>) -> Result<GlobalBackend> {
-    let directory = context.directory.as_ref().ok_or_else(|| {
-        Error::invalid("state in RocksDB needs a directory; set `state_directory`")
-    })?;
+    let directory = context.state_directory()?;
     let path = directory.empty_global()?;
     let disk = RocksBackend::open(&path, &spec.stores, &context.budget)?;
     let limit = context.settings.globals_bytes();

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::task_directory::{Claims, settle};
-use crate::base::{Env, Error, ErrorKind, Result, TaskId};
+use crate::base::{Env, Error, ErrorKind, Result, TaskId, is_name_char};
 use crate::disk::{create_directories, from_io, sync_directory};
 
 pub use self::task_directory::TaskDirectory;
@@ -38,8 +38,7 @@ pub struct StateDirectory {
 /// # Errors
 /// `Invalid`.
 pub fn check_application(id: &str) -> Result<()> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if id.is_empty() || id.starts_with('.') || !id.chars().all(is_plain) {
+    if id.is_empty() || id.starts_with('.') || !id.chars().all(is_name_char) {
         return Err(Error::invalid(format!(
             "{id:?} cannot name an application; use letters, digits, '.', '_' and '-', and no '.' in front"
         )));

@@ -9,11 +9,11 @@
 //! Without a disk they are in memory. With one they are on it, and in memory too as long as they fit, since a read
 //! there costs a fraction. They are in no commit: readers see the rows of the last write.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::iter::{Rowset, is_empty_range};
+use super::iter::is_empty_range;
+use super::memory::{Column, copy_range};
 use super::{Backend, Direction, PointReads, RowChange, Rows, Scan, Snapshots, SortedRows};
 use crate::base::{Error, Result};
 
@@ -32,7 +32,7 @@ enum Place {
 
 #[derive(Debug, Default)]
 struct InMemory {
-    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    rows: Column,
     bytes: usize,
 }
 
@@ -99,16 +99,8 @@ impl GlobalRows {
     ) -> Result<Box<dyn Scan>> {
         match &*self.read() {
             Place::Memory(memory) => {
-                let mut copy = Rowset::default();
-                if !is_empty_range(from, to) {
-                    let range = memory.rows.range::<[u8], _>((from, to));
-                    let mut take = |(key, row): (&Vec<u8>, &Vec<u8>)| copy.push(key, Some(row));
-                    match direction {
-                        Direction::Forward => range.for_each(&mut take),
-                        Direction::Backward => range.rev().for_each(&mut take),
-                    }
-                }
-                Ok(Box::new(copy))
+                let rows = &memory.rows;
+                Ok(Box::new(copy_range(rows, from, to, direction, usize::MAX)))
             }
             Place::Disk(disk) => {
                 let snapshot = disk.snapshots.snapshot()?;
@@ -117,8 +109,8 @@ impl GlobalRows {
         }
     }
 
-    /// Copies of the first of these rows, at most `rows_max`, each with its key. A scan of rows in memory copies all
-    /// of them.
+    /// Copies of the first of these rows, each with its key: as many as take `bytes_max`, but at least one. A scan of
+    /// rows in memory copies all of them.
     ///
     /// # Errors
     /// As [`GlobalRows::get`].
@@ -261,11 +253,8 @@ impl GlobalBackend {
                 reads: Arc::clone(&reads),
                 snapshots: disk.snapshots(),
             });
-            let mut place = rows.change();
-            // They are freed once readers can go on.
-            let freed = std::mem::replace(&mut *place, on_disk);
-            drop(place);
-            drop(freed);
+            // The rows are freed at the end of the round, when readers can go on.
+            let _freed = std::mem::replace(&mut *rows.change(), on_disk);
         }
     }
 }
@@ -301,14 +290,13 @@ impl Backend for GlobalBackend {
         if let Some(disk) = &mut self.disk {
             disk.write(batch)?;
         }
+        // All move there at once.
+        if self.columns.iter().all(GlobalRows::is_on_disk) {
+            return Ok(());
+        }
         let mut changes = batch.changes().peekable();
         while let Some(&(column, _)) = changes.peek() {
-            let rows = self.rows(column)?;
-            if rows.is_on_disk() {
-                while changes.next_if(|(other, _)| *other == column).is_some() {}
-                continue;
-            }
-            let mut place = rows.change();
+            let mut place = self.rows(column)?.change();
             // Readers see the changes of a run at once.
             while let Some((_, change)) = changes.next_if(|(other, _)| *other == column) {
                 if let Place::Memory(memory) = &mut *place {

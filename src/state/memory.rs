@@ -9,7 +9,27 @@ use super::iter::{Rowset, is_empty_range};
 use super::{Backend, Direction, RowChange, RowFigures, Rows, Scan, Snapshots, SortedRows};
 use crate::base::Result;
 
-type Column = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Column = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Copies of the first rows between two keys, in that direction.
+pub(super) fn copy_range(
+    rows: &Column,
+    from: Bound<&[u8]>,
+    to: Bound<&[u8]>,
+    direction: Direction,
+    rows_max: usize,
+) -> Rowset {
+    let mut copy = Rowset::default();
+    if !is_empty_range(from, to) {
+        let range = rows.range::<[u8], _>((from, to));
+        let mut take = |(key, row): (&Vec<u8>, &Vec<u8>)| copy.push(key, Some(row));
+        match direction {
+            Direction::Forward => range.take(rows_max).for_each(&mut take),
+            Direction::Backward => range.rev().take(rows_max).for_each(&mut take),
+        }
+    }
+    copy
+}
 
 /// One sorted map per column. A snapshot shares the maps, and a write copies those that are shared.
 #[derive(Clone, Debug, Default)]
@@ -96,18 +116,10 @@ impl Backend for MemoryBackend {
         direction: Direction,
         rows_max: usize,
     ) -> Result<Box<dyn Scan>> {
-        let mut copy = Rowset::default();
-        if let Some(rows) = self.read().of(column)
-            && !is_empty_range(from, to)
-        {
-            let range = rows.range::<[u8], _>((from, to));
-            let mut take = |(key, row): (&Vec<u8>, &Vec<u8>)| copy.push(key, Some(row));
-            match direction {
-                Direction::Forward => range.take(rows_max).for_each(&mut take),
-                Direction::Backward => range.rev().take(rows_max).for_each(&mut take),
-            }
-        }
-        Ok(Box::new(copy))
+        let columns = self.read();
+        let rows = columns.of(column);
+        let copy = rows.map(|rows| copy_range(rows, from, to, direction, rows_max));
+        Ok(Box::new(copy.unwrap_or_default()))
     }
 
     fn snapshots(&self) -> Arc<dyn Snapshots> {

@@ -125,7 +125,25 @@ impl<K: 'static, V: 'static> Bytes<K, V> {
     }
 }
 
-fn encode_key<K: 'static>(codec: &dyn Codec<K>, key: &K, out: &mut Vec<u8>) -> Result<()> {
+/// The bytes of a store's key.
+///
+/// # Errors
+/// `User` if the key cannot be encoded or is null.
+pub(crate) fn key_bytes<K: 'static>(codec: &dyn Codec<K>, key: &K) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    encode_key(codec, key, &mut out)?;
+    Ok(out)
+}
+
+/// Appends the bytes of a store's key to `out`.
+///
+/// # Errors
+/// `User` if the key cannot be encoded or is null.
+pub(crate) fn encode_key<K: 'static>(
+    codec: &dyn Codec<K>,
+    key: &K,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     match codec.encode(key, out)? {
         Encoded::Bytes => Ok(()),
         Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),

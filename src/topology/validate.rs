@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::TopologyParts;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, is_name_char};
 use crate::task::{NodeKind, TopicName};
 
 pub(super) fn check(parts: &TopologyParts) -> Result<()> {
@@ -102,9 +102,8 @@ fn check_topics(parts: &TopologyParts) -> Result<()> {
 }
 
 fn check_name(what: &str, name: &str, len_max: usize) -> Result<()> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let dots = matches!(name, "." | "..");
-    if name.is_empty() || name.len() > len_max || dots || !name.chars().all(legal) {
+    if name.is_empty() || name.len() > len_max || dots || !name.chars().all(is_name_char) {
         return Err(Error::invalid(format!(
             "{what} {name:?} is not a legal topic name; use 1 to {len_max} of a-z, A-Z, 0-9, '.', '_', '-'"
         )));

@@ -129,7 +129,7 @@ impl<K: Serializable + 'static, V: Serialize + 'static> Served for Typed<K, V> {
     }
 
     fn partition_of(&self, key: &str, partitions: u32) -> Result<u32> {
-        let bytes = key_bytes(&self.key, &self.key(key)?)?;
+        let bytes = key_bytes(&*self.key, &self.key(key)?)?;
         Ok(partition_of(&self.key, &bytes, partitions))
     }
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::StoreSite;
 use crate::base::{Error, Result};
-use crate::codec::{Encoded, SharedCodec};
-use crate::state::typed::{Form, KeyBounds, KeyValueView, KeyValues};
+use crate::codec::SharedCodec;
+use crate::state::typed::{Form, KeyBounds, KeyValueView, KeyValues, encode_key};
 use crate::state::{Direction, GlobalRows, Scan};
 
 /// Access to a store of one value per key.
@@ -40,9 +40,7 @@ impl<K: 'static, V: 'static> Global<K, V> {
         // Taken, since a codec is the user's code.
         let mut bytes = self.encoded.take();
         bytes.clear();
-        if self.key.encode(key, &mut bytes)? == Encoded::Null {
-            return Err(Error::user("a store cannot have a row for a null key"));
-        }
+        encode_key(&*self.key, key, &mut bytes)?;
         let decode = |row: Option<&[u8]>| {
             let decoded = row.map(|row| F::decode(&*self.value, row));
             decoded.transpose()

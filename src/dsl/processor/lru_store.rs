@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{StoreSite, TypedStore};
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::codec::{Encoded, SharedCodec};
 use crate::state::kinds::lru;
+use crate::state::typed::key_bytes;
 
 /// A store of one value per key with a limited number of keys: a new key evicts the least recently used one.
 pub struct LruStore<K, V> {
@@ -46,11 +47,7 @@ impl<K: 'static, V: 'static> TypedStore for LruStore<K, V> {
 
 impl<K: 'static, V: 'static> LruStore<K, V> {
     fn encode_key(&self, key: &K) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match self.key.encode(key, &mut bytes)? {
-            Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),
-        }
+        key_bytes(&*self.key, key)
     }
 
     /// The value of a key, which counts as used.

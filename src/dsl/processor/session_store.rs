@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::RangeBounds;
 
 use super::{StoreSite, TypedStore};
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::codec::{Encoded, SharedCodec, Windowed};
-use crate::state::typed::KeyBounds;
+use crate::state::typed::{KeyBounds, key_bytes};
 use crate::state::{self, Direction, Put, SessionIter};
 use crate::task::ExpiredPuts;
 
@@ -53,11 +53,7 @@ impl<K: 'static, V: 'static> TypedStore for SessionStore<K, V> {
 
 impl<K: 'static, V: 'static> SessionStore<K, V> {
     fn encode_key(&self, key: &K) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match self.key.encode(key, &mut bytes)? {
-            Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),
-        }
+        key_bytes(&*self.key, key)
     }
 
     /// The value of a key in exactly this session.

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{StoreSite, TypedStore};
-use crate::base::{Error, Result};
+use crate::base::Result;
 use crate::codec::{Encoded, SharedCodec};
+use crate::state::typed::key_bytes;
 use crate::state::{self, Version, VersionedPut};
 use crate::task::ExpiredPuts;
 
@@ -74,11 +75,7 @@ impl<K: 'static, V: 'static> TypedStore for VersionedStore<K, V> {
 
 impl<K: 'static, V: 'static> VersionedStore<K, V> {
     fn encode_key(&self, key: &K) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match self.key.encode(key, &mut bytes)? {
-            Encoded::Bytes => Ok(bytes),
-            Encoded::Null => Err(Error::user("a store cannot have a row for a null key")),
-        }
+        key_bytes(&*self.key, key)
     }
 
     fn decode(&self, version: Option<Version<'_>>) -> Result<Option<VersionedRecord<V>>> {

@@ -4,8 +4,10 @@
 use super::renamed::take_over;
 #[cfg(feature = "rocksdb")]
 use crate::base::ErrorKind;
-use crate::base::{Error, Result, TaskId};
+use crate::base::{Result, TaskId};
 use crate::runtime::context::Context;
+#[cfg(not(feature = "rocksdb"))]
+use crate::runtime::context::without_rocksdb;
 use crate::runtime::moves::Moves;
 use crate::runtime::settings::StateBackend;
 #[cfg(feature = "rocksdb")]
@@ -36,9 +38,7 @@ fn on_disk(
     _: &TaskSpec,
     _: bool,
 ) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
-    Err(Error::internal(
-        "this build does not support state in RocksDB",
-    ))
+    Err(without_rocksdb())
 }
 
 #[cfg(feature = "rocksdb")]
@@ -49,9 +49,7 @@ fn on_disk(
     spec: &TaskSpec,
     fresh: bool,
 ) -> Result<(Option<TaskDirectory>, Box<dyn Backend>)> {
-    let directory = context.directory.as_ref().ok_or_else(|| {
-        Error::invalid("state in RocksDB needs a directory; set `state_directory`")
-    })?;
+    let directory = context.state_directory()?;
     // Rows without a changelog are not abandoned.
     let rebuildable = spec.is_rebuildable();
     let claimed = directory.claim(task, fresh && rebuildable)?;

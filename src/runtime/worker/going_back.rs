@@ -13,7 +13,7 @@ use crate::runtime::open_task::seek;
 /// A worker that loses its place to others this often within that time, in milliseconds, has a duplicate:
 /// an expulsion takes a whole session, which is many seconds.
 const FENCED_MOST: usize = 10;
-const FENCED_WITHIN_MS: u64 = 60_000;
+pub(super) const FENCED_WITHIN_MS: u64 = 60_000;
 
 impl Worker {
     /// Nothing of the commit happened: every task drops what is not committed, and reads its input again
@@ -84,15 +84,7 @@ impl Worker {
     /// ever, and neither makes progress.
     pub(super) fn lose_place(&mut self, error: Error) -> Result<()> {
         let now_ms = self.context.env.monotonic_ms();
-        self.fenced_at_ms.push_back(now_ms);
-        while self
-            .fenced_at_ms
-            .front()
-            .is_some_and(|at_ms| at_ms + FENCED_WITHIN_MS < now_ms)
-        {
-            self.fenced_at_ms.pop_front();
-        }
-        let times = self.fenced_at_ms.len();
+        let times = self.fenced.note((), now_ms);
         if times < FENCED_MOST {
             return self.rejoin(&error);
         }

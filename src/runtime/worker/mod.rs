@@ -14,6 +14,7 @@
 //! ```
 
 mod outage;
+mod recent;
 mod rebuilds;
 mod reading;
 mod reporting;
@@ -28,15 +29,16 @@ mod going_back;
 
 pub(in crate::runtime) use assignment::join;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::going_back::NoPlace;
+use self::going_back::{FENCED_WITHIN_MS, NoPlace};
 pub(in crate::runtime) use self::outage::Ends;
 use self::outage::{Attempt, Failure, Outage, of_log};
 use self::reading::Reading;
 use self::rebuilds::Rebuilds;
+use self::recent::Recent;
 use self::silence::Silence;
 use self::staging::Ahead;
 use super::commit::InFlight;
@@ -157,8 +159,8 @@ pub(in crate::runtime) struct Worker {
     short_of_room: bool,
     /// How often it has lost its place in the group.
     places_lost: u64,
-    /// When it was fenced within the last minute, by the monotonic clock.
-    fenced_at_ms: VecDeque<u64>,
+    /// When it was fenced within the last minute.
+    fenced: Recent<()>,
     rebuilds: Rebuilds,
     /// Number of the last drain that it knows of.
     drain_known: u64,
@@ -233,7 +235,7 @@ impl Worker {
             reported_at_ms: 0,
             short_of_room: false,
             places_lost: 0,
-            fenced_at_ms: VecDeque::new(),
+            fenced: Recent::new(FENCED_WITHIN_MS),
             rebuilds: Rebuilds::default(),
             drain_known: 0,
             drained_at_ms: now_ms,

@@ -1,26 +1,27 @@
 //! How often the rows of a task were rebuilt because they were damaged.
 
-use std::collections::VecDeque;
-
+use super::recent::Recent;
 use crate::base::TaskId;
 
 /// How often the rows of a task may be found damaged within that time, in milliseconds.
 const REBUILDS_MOST: usize = 3;
 const WITHIN_MS: u64 = 60 * 60 * 1_000;
 
-/// When the rows of which task were found damaged, by the monotonic clock.
-#[derive(Debug, Default)]
-pub(super) struct Rebuilds(VecDeque<(TaskId, u64)>);
+/// When the rows of which task were found damaged.
+#[derive(Debug)]
+pub(super) struct Rebuilds(Recent<TaskId>);
+
+impl Default for Rebuilds {
+    fn default() -> Self {
+        Self(Recent::new(WITHIN_MS))
+    }
+}
 
 impl Rebuilds {
     /// Counts a task whose rows are damaged; returns whether they are to be rebuilt. A disk that damages them again
     /// and again is not worked around for ever.
     pub(super) fn may_rebuild(&mut self, task: &TaskId, now_ms: u64) -> bool {
-        let since_ms = now_ms.saturating_sub(WITHIN_MS);
-        self.0.retain(|(_, at_ms)| *at_ms >= since_ms);
-        self.0.push_back((task.clone(), now_ms));
-        let times = self.0.iter().filter(|(known, _)| known == task);
-        times.count() <= REBUILDS_MOST
+        self.0.note(task.clone(), now_ms) <= REBUILDS_MOST
     }
 }
 
