@@ -2,8 +2,7 @@
 //! the counterpart of `benches/peers/peer run`, which runs Kafka Streams.
 //!
 //! Topologies: `pass`, `filter`, `sensor` (averages of 10 s by key, every update is sent), `count`, `ocean`
-//! (re-keyed by ocean, averages, alerts), `join`; and `bare`, only on Kafka: `pass` with the Kafka client and
-//! without this library. Settings:
+//! (re-keyed by ocean, averages, alerts), `join`. Settings:
 //!
 //! ```text
 //! bootstrap=HOST:PORT    on Kafka, whose topic `in` holds RECORDS records (benches/peers/peer load)
@@ -13,6 +12,9 @@
 //! guarantee=exactly_once|at_least_once workers=N commit_interval_ms=N
 //! commit_spacing_ms=N memory_mib=N (96)
 //! reach_ms=N (200)       maximum time difference of a join's partners; sensors repeat every KEYS / 20 ms
+//! written=1              on Kafka: also prints what was written, as the next setting takes it
+//! bare=WRITES            on Kafka: the same traffic with the Kafka client and without this library; WRITES is
+//!                        TOPIC:RECORDS:KEY_BYTES:VALUE_BYTES, and more after commas
 //! restore=1              with the app of an earlier run and an empty state directory: times the restore
 //! ```
 //!
@@ -33,6 +35,8 @@ mod readings;
 mod restore_clock;
 #[path = "end_to_end/topologies.rs"]
 mod topologies;
+#[path = "end_to_end/written.rs"]
+mod written;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -45,6 +49,7 @@ use marea::log::{self, Isolation, Log, OpenOptions, TopicSpec};
 use marea::runtime::{Application, Guarantee, Settings, Snapshot, State, StopSignal};
 use restore_clock::RestoreClock;
 use topologies::Text;
+use written::Written;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -63,6 +68,8 @@ struct Run {
     text: Option<Text>,
     state: Option<PathBuf>,
     restore: bool,
+    written: bool,
+    bare: Option<Vec<Written>>,
     reach_ms: u64,
     settings: Settings,
 }
@@ -83,6 +90,8 @@ impl Run {
             text: None,
             state: None,
             restore: false,
+            written: false,
+            bare: None,
             reach_ms: 200,
             settings: Settings {
                 memory_bytes: 96 << 20,
@@ -103,6 +112,10 @@ impl Run {
                 "state" => run.state = Some(value.into()),
                 "reach_ms" => run.reach_ms = value.parse()?,
                 "restore" => run.restore = value == "1",
+                "written" => run.written = value == "1",
+                "bare" => {
+                    run.bare = Some(value.split(',').map(str::parse).collect::<Result<_, _>>()?)
+                }
                 "workers" => run.settings.workers = value.parse()?,
                 "commit_interval_ms" => run.settings.commit_interval_ms = value.parse()?,
                 "commit_spacing_ms" => run.settings.commit_spacing_ms = Some(value.parse()?),
@@ -130,14 +143,23 @@ impl Run {
         )?;
         let partitions = self.prepare(&*log, url.starts_with("kafka:"))?;
         let id = self.id();
-        if let ("bare", Some(bootstrap)) = (&*self.topology, url.strip_prefix("kafka://")) {
+        let bootstrap = url.strip_prefix("kafka://");
+        let inputs = self.inputs();
+        if let (Some(writes), Some(bootstrap)) = (&self.bare, bootstrap) {
+            let topics = writes.iter();
+            let topics: Vec<_> = topics
+                .map(|to| TopicSpec::new(&to.topic, partitions))
+                .collect();
+            log.create_topics(&topics)?;
             let bare = bare::Bare {
                 bootstrap,
-                input: &self.input,
+                topology: &self.topology,
+                inputs: &inputs,
+                writes,
                 app: &id,
                 partitions,
                 workers: self.settings.workers,
-                records: self.records,
+                records: self.records * inputs.len() as u64,
                 commit_interval: Duration::from_millis(self.settings.commit_interval_ms),
                 is_exactly_once: self.settings.guarantee == Guarantee::ExactlyOnce,
             };
@@ -166,19 +188,28 @@ impl Run {
         let first = readings::FIRST.get().copied().unwrap_or(ended);
         let seconds = (ended - first).as_secs_f64();
         let restored: u64 = snapshot.tasks.iter().map(|task| task.restored).sum();
+        let (cpu_s, rss_mib) = (process::cpu_seconds(), process::peak_rss_mib());
+        let written = match bootstrap.filter(|_| self.written) {
+            Some(bootstrap) => {
+                written::written(bootstrap, &id, &topologies::outputs(&self.topology))?
+            }
+            None => Vec::new(),
+        };
+        let written: Vec<_> = written.iter().map(Written::to_string).collect();
         println!(
             "{{\"peer\":\"marea\",\"topology\":\"{}\",\"records\":{},\"seconds\":{seconds:.3},\"records_per_s\":{:.0},\
              \"startup_s\":{:.3},\"cpu_s\":{:.2},\"rss_mib\":{},\"restored\":{restored},\"restore_s\":{:.3},\
-             \"commits\":{},\"dropped\":{}}}",
+             \"commits\":{},\"dropped\":{},\"written\":\"{}\"}}",
             self.topology,
             self.records,
             self.records as f64 / seconds.max(1e-9),
             (first - born).as_secs_f64(),
-            process::cpu_seconds(),
-            process::peak_rss_mib(),
+            cpu_s,
+            rss_mib,
             clock.seconds(),
             snapshot.commits,
             snapshot.drops.peer_total(),
+            written.join(","),
         );
         Ok(())
     }
@@ -189,6 +220,15 @@ impl Run {
             && !["filter", "ocean"].contains(&self.topology.as_str());
         let usual = if compact { Text::Compact } else { Text::Json };
         self.text.unwrap_or(usual)
+    }
+
+    /// The topics that it reads.
+    fn inputs(&self) -> Vec<String> {
+        let mut inputs = vec![self.input.clone()];
+        if self.topology == "join" {
+            inputs.push(format!("{}2", self.input));
+        }
+        inputs
     }
 
     fn id(&self) -> String {
@@ -212,11 +252,7 @@ impl Run {
                 })?
                 .partitions;
         } else {
-            let mut inputs = vec![self.input.clone()];
-            if self.topology == "join" {
-                inputs.push(format!("{}2", self.input));
-            }
-            for topic in &inputs {
+            for topic in &self.inputs() {
                 log.create_topics(&[TopicSpec::new(topic, partitions)])?;
                 let load = Load {
                     topic,
@@ -252,13 +288,11 @@ impl Run {
                 .map(|number| TopicPartition::new(topic, number))
                 .collect()
         };
-        let mut inputs = of(&self.input);
-        if self.topology == "join" {
-            inputs.extend(of(&format!("{}2", self.input)));
-        }
+        let topics = self.inputs();
+        let inputs: Vec<_> = topics.iter().flat_map(|topic| of(topic)).collect();
         let mut repartitioned = of(&format!("{id}-by-ocean-repartition"));
         repartitioned.retain(|_| self.topology == "ocean");
-        let wanted = self.records as i64 * if self.topology == "join" { 2 } else { 1 };
+        let wanted = self.records as i64 * topics.len() as i64;
         // The markers of the workers' last transactions come after the last record.
         let markers = self.settings.workers as i64;
         loop {

@@ -65,8 +65,6 @@ pub fn topology(
 
 /// The topics that it writes.
 pub fn outputs(name: &str) -> Vec<String> {
-    // It writes what `pass` writes.
-    let name = if name == "bare" { "pass" } else { name };
     let mut topics = vec![format!("out-{name}")];
     if name == "ocean" {
         topics.push("out-alerts".into());
