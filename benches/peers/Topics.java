@@ -10,8 +10,8 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /**
  * What a run left on the broker. {@code Topics count TOPIC...} reads topics to their end (read committed) and prints one JSON line:
- * for each its number of records, and a checksum of partition, key, value and timestamp of all of them in their order within
- * partitions. {@code Topics clear KEEP...} deletes all topics but those, and the groups.
+ * for each its number of records, and a checksum of partition, key, value and timestamp of all of them, one in their order within
+ * partitions and one in any order. {@code Topics clear KEEP...} deletes all topics but those, and the groups.
  */
 public class Topics {
   static Map<String, Object> settings() {
@@ -32,16 +32,20 @@ public class Topics {
         Map<TopicPartition, Long> ends = c.endOffsets(all);
         CRC32[] sums = new CRC32[all.size()];
         for (int i = 0; i < sums.length; i++) sums[i] = new CRC32();
-        long records = 0;
+        long records = 0, unordered = 0;
+        CRC32 one = new CRC32();
         while (all.stream().anyMatch(p -> c.position(p) < ends.get(p))) for (var r : c.poll(Duration.ofMillis(200))) {
-          CRC32 sum = sums[r.partition()]; records++;
-          if (r.key() != null) sum.update(r.key()); sum.update(0);
-          if (r.value() != null) sum.update(r.value()); sum.update(0);
-          for (int bits = 0; bits < 64; bits += 8) sum.update((int) (r.timestamp() >>> bits));
+          records++; one.reset(); one.update(r.partition());
+          for (CRC32 sum : List.of(sums[r.partition()], one)) {
+            if (r.key() != null) sum.update(r.key()); sum.update(0);
+            if (r.value() != null) sum.update(r.value()); sum.update(0);
+            for (int bits = 0; bits < 64; bits += 8) sum.update((int) (r.timestamp() >>> bits));
+          }
+          unordered += one.getValue();
         }
         long checksum = 0;
         for (CRC32 sum : sums) checksum = checksum * 31 + sum.getValue();
-        out.add(String.format("\"%s\":{\"records\":%d,\"checksum\":\"%016x\"}", topic, records, checksum));
+        out.add(String.format("\"%s\":{\"records\":%d,\"checksum\":\"%016x\",\"unordered\":\"%016x\"}", topic, records, checksum, unordered));
       }
     }
     System.out.println(out);
