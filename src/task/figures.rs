@@ -3,7 +3,7 @@
 //! All of them are plain numbers of the task, updated by its thread: no record pays for an allocation or
 //! a lock. The runtime publishes them.
 
-use super::{Drops, Stage, Task};
+use super::{Stage, Task};
 use crate::base::{NO_TIMESTAMP, TopicPartition};
 
 /// Records and their size.
@@ -58,18 +58,6 @@ impl Failures {
     pub fn add(&mut self, other: &Self) {
         let counts = self.0.iter_mut().zip(other.0);
         counts.for_each(|(ours, theirs)| *ours += theirs);
-    }
-}
-
-impl Drops {
-    /// Counts a failed record, in addition to its outcome.
-    pub(super) fn count_failure(&mut self, stage: Stage) {
-        self.1.count(stage);
-    }
-
-    /// Those of them that failed, by stage: they were skipped or sent to the dead letters.
-    pub fn failures(&self) -> &Failures {
-        &self.1
     }
 }
 

@@ -17,6 +17,7 @@ mod ahead;
 mod attempt;
 mod calls;
 mod context;
+mod drops;
 mod effects;
 mod expired_puts;
 mod figures;
@@ -40,7 +41,8 @@ mod time_of;
 mod timers;
 mod wiring;
 
-pub use context::{Context, DropReason, Drops, PartitionBy};
+pub use context::{Context, PartitionBy};
+pub use drops::{DropReason, Drops};
 pub use effects::{Effects, OutputId};
 pub use expired_puts::ExpiredPuts;
 pub use figures::{Failures, InputFigures, Traffic};
