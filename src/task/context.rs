@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::held::error_header;
 use super::input_ends::InputEnds;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
 use super::place::Place;
@@ -11,9 +10,7 @@ use super::timers::Timers;
 use super::{
     DropReason, Drops, Effects, ErrorPolicies, HoldId, OutputId, Stage, TaskSpec, TimeBound,
 };
-use crate::base::{
-    Error, ErrorKind, Header, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key,
-};
+use crate::base::{Error, ErrorKind, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
 use crate::state::Marks;
 
 /// How the partition of a record is chosen.
@@ -250,44 +247,6 @@ impl Context {
         let held_ms = |hold: HoldId, ms| self.holds[hold.0].promise_ms(ms, self.undone);
         let own_ms = bound.least(&|input| self.reached[input].time_ms, &held_ms);
         (self.floor_ms(bound), own_ms)
-    }
-
-    /// Appends a dead letter that names the current record, and counts it.
-    ///
-    /// # Errors
-    /// `Invalid` if it is too large for the dead-letter topic.
-    pub(super) fn dead_letter(
-        &mut self,
-        (key, value): (Option<&[u8]>, Option<&[u8]>),
-        timestamp_ms: i64,
-        mut headers: Vec<Header>,
-        stage: Stage,
-        message: String,
-    ) -> Result<()> {
-        let Some(output) = self.dead_letters else {
-            return Ok(());
-        };
-        headers.push(error_header("topic", self.topic.to_string()));
-        headers.push(error_header("partition", self.partition.to_string()));
-        headers.push(error_header("offset", self.offset.to_string()));
-        headers.push(error_header("stage", stage.name().to_owned()));
-        headers.push(error_header("message", message));
-        let headers = Headers::from_vec(headers);
-        let spec = self.effects.output(output);
-        let size = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.byte_len();
-        if size > spec.max_record_bytes {
-            return Err(Error::invalid(format!(
-                "a dead letter of {size} bytes, with the headers that say why, is larger than the {} \
-                 that topic {} takes; raise that topic's limit",
-                spec.max_record_bytes, spec.topic
-            )));
-        }
-        let partition = self.partition % spec.partitions;
-        let (timestamp_ms, headers) = (timestamp_ms.max(0), headers.as_slice());
-        self.effects
-            .append(output, partition, key, value, timestamp_ms, headers, None);
-        self.drop_record(DropReason::DeadLetter);
-        Ok(())
     }
 
     /// Enters a stage, to which errors are then attributed, and returns the previous one.

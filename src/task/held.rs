@@ -6,8 +6,9 @@
 
 use std::fmt;
 
+use super::dead_letters::error_header;
 use super::{Context, DropReason, Policy, Stage};
-use crate::base::{Header, Headers, Result};
+use crate::base::{Headers, Result};
 
 /// A held row whose time has come.
 #[derive(Clone, Copy, Debug)]
@@ -103,13 +104,5 @@ impl Context {
                 self.dead_letter(record, row.timestamp_ms, headers, stage, message)
             }
         }
-    }
-}
-
-/// A header of a dead letter.
-pub(super) fn error_header(key: &str, value: String) -> Header {
-    Header {
-        key: format!("marea.error.{key}"),
-        value: Some(value.into_bytes()),
     }
 }

@@ -17,6 +17,7 @@ mod ahead;
 mod attempt;
 mod calls;
 mod context;
+mod dead_letters;
 mod drops;
 mod effects;
 mod expired_puts;
