@@ -1,6 +1,7 @@
 //! What a node can access of the task while it handles a record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::input_ends::InputEnds;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
@@ -8,7 +9,8 @@ use super::place::Place;
 use super::time_bound::{Hold, Reached};
 use super::timers::Timers;
 use super::{
-    DropReason, Drops, Effects, ErrorPolicies, HoldId, OutputId, Stage, TaskSpec, TimeBound,
+    Clock, DropReason, Drops, Effects, ErrorPolicies, HoldId, NodeId, OutputId, Stage, TaskSpec,
+    TimeBound,
 };
 use crate::base::{Error, ErrorKind, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
 use crate::state::Marks;
@@ -247,6 +249,35 @@ impl Context {
         let held_ms = |hold: HoldId, ms| self.holds[hold.0].promise_ms(ms, self.undone);
         let own_ms = bound.least(&|input| self.reached[input].time_ms, &held_ms);
         (self.floor_ms(bound), own_ms)
+    }
+
+    /// Sets a timer of `node`, which declares [`Calls::timers`](super::Calls::timers). It is first due at
+    /// `first_ms`; without it, at 0 by stream time, which is with the next record, or one interval from
+    /// now by the wall clock. Then it is due every `every`, aligned to the first time; if several
+    /// intervals pass at once, it fires once. A timer that is already set with that name and clock keeps
+    /// its due time and gets the new interval.
+    ///
+    /// # Errors
+    /// `User` if the interval is shorter than a millisecond, the name is empty, or the node has no timers.
+    pub fn schedule(
+        &mut self,
+        node: NodeId,
+        timer: &str,
+        first_ms: Option<i64>,
+        every: Duration,
+        clock: Clock,
+    ) -> Result<()> {
+        let wall_ms = self.wall_ms;
+        self.timers
+            .schedule(node, timer, first_ms, every, clock, wall_ms)
+    }
+
+    /// Cancels a timer of `node`; returns whether it was set.
+    ///
+    /// # Errors
+    /// `User` if the node has no timers.
+    pub fn cancel(&mut self, node: NodeId, timer: &str) -> Result<bool> {
+        self.timers.cancel(node, timer)
     }
 
     /// Enters a stage, to which errors are then attributed, and returns the previous one.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Context, NodeId, TaskSpec};
+use super::{NodeId, TaskSpec};
 use crate::base::{Error, NO_TIMESTAMP, Result};
 use crate::state::NamedTimes;
 
@@ -176,24 +176,16 @@ impl Timers {
     fn name(&self, position: usize, timer: &str) -> Rc<str> {
         format!("{}/{timer}", self.nodes[position].name).into()
     }
-}
 
-impl Context {
-    /// Sets a timer of `node`, which declares [`Calls::timers`](super::Calls::timers). It is first due at
-    /// `first_ms`; without it, at 0 by stream time, which is with the next record, or one interval from
-    /// now by the wall clock. Then it is due every `every`, aligned to the first time; if several
-    /// intervals pass at once, it fires once. A timer that is already set with that name and clock keeps
-    /// its due time and gets the new interval.
-    ///
-    /// # Errors
-    /// `User` if the interval is shorter than a millisecond, the name is empty, or the node has no timers.
-    pub fn schedule(
+    /// Sets a timer: see [`Context::schedule`](super::Context::schedule).
+    pub(super) fn schedule(
         &mut self,
         node: NodeId,
         timer: &str,
         first_ms: Option<i64>,
         every: Duration,
         clock: Clock,
+        wall_ms: i64,
     ) -> Result<()> {
         let every_ms = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
         if every_ms < 1 || timer.is_empty() || first_ms.is_some_and(|first_ms| first_ms < 0) {
@@ -202,29 +194,26 @@ impl Context {
                  millisecond at least, and a first time that is not negative"
             )));
         }
-        let position = self.timers.position(node)?;
-        let name = self.timers.name(position, timer);
-        let known = self.timers.set.get(&name).copied();
+        let position = self.position(node)?;
+        let name = self.name(position, timer);
+        let known = self.set.get(&name).copied();
         let kept_ms = known.filter(|(known, _)| *known == clock).map(|_| {
-            let due = self.timers.times.slot(&format!("{DUE}{name}"));
+            let due = self.times.slot(&format!("{DUE}{name}"));
             due.get()
         });
         let first_ms = first_ms.unwrap_or(match clock {
             Clock::Stream => 0,
-            Clock::Wall => self.wall_ms.saturating_add(every_ms),
+            Clock::Wall => wall_ms.saturating_add(every_ms),
         });
         let due_ms = kept_ms.unwrap_or(first_ms);
-        self.timers.put(&name, position, clock, every_ms, due_ms);
+        self.put(&name, position, clock, every_ms, due_ms);
         Ok(())
     }
 
-    /// Cancels a timer of `node`; returns whether it was set.
-    ///
-    /// # Errors
-    /// `User` if the node has no timers.
-    pub fn cancel(&mut self, node: NodeId, timer: &str) -> Result<bool> {
-        let position = self.timers.position(node)?;
-        let name = self.timers.name(position, timer);
-        Ok(self.timers.remove(&name))
+    /// Cancels a timer; returns whether it was set.
+    pub(super) fn cancel(&mut self, node: NodeId, timer: &str) -> Result<bool> {
+        let position = self.position(node)?;
+        let name = self.name(position, timer);
+        Ok(self.remove(&name))
     }
 }
