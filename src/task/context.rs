@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::input_ends::InputEnds;
-use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, SinkTime};
+use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX};
 use super::place::Place;
 use super::time_bound::{Hold, Reached};
 use super::timers::Timers;
 use super::{
-    Clock, DropReason, Drops, Effects, ErrorPolicies, HoldId, NodeId, OutputId, Stage, TaskSpec,
-    TimeBound,
+    Clock, DropReason, Drops, Effects, ErrorPolicies, HoldId, NodeId, OutputId, SinkTime, Stage,
+    TaskSpec, TimeBound,
 };
 use crate::base::{Error, ErrorKind, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
 use crate::state::Marks;

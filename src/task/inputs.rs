@@ -155,6 +155,15 @@ impl Queue {
     pub(super) fn is_at_end(&self) -> bool {
         self.head_timestamp_ms.is_none() && self.position >= self.end
     }
+
+    /// How far the input has advanced: its slowest origin's promise; for a topic without clocks, the
+    /// largest timestamp read.
+    pub(super) fn reached_ms(&self) -> i64 {
+        match &self.origins {
+            Some(origins) if origins.are_several() || origins.were_heard() => origins.floor_ms(),
+            _ => self.time_ms,
+        }
+    }
 }
 
 impl Inputs {

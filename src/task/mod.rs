@@ -33,6 +33,7 @@ mod overtaken;
 mod place;
 mod policy;
 mod port;
+mod sink_time;
 mod spec;
 mod step;
 mod task_time;
@@ -51,12 +52,13 @@ pub use globals::GlobalStores;
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use limits::{Progress, StepLimits};
+pub use origins::CLOCK_HEADER;
 pub(crate) use origins::is_clock_alone;
-pub use origins::{CLOCK_HEADER, SinkTime};
 pub use outlets::Outlets;
 pub use place::Place;
 pub use policy::{ErrorPolicies, Policy, Stage};
 pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
+pub use sink_time::SinkTime;
 pub use spec::{
     Calls, ClocksTo, Copier, DynamicTopic, DynamicTopics, InputSpec, Make, NodeId, NodeKind,
     NodeSpec, OpenStore, OutputSpec, TaskSpec, TopicName, TypedStores,

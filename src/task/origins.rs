@@ -155,7 +155,19 @@ pub(super) struct OriginClock {
 }
 
 impl Origins {
-    pub(super) fn new(clocks: Vec<TimeSlot>, left_out: Vec<TimeSlot>, floor: TimeSlot) -> Self {
+    /// Those of an input, kept with the state.
+    pub(super) fn of(state: &TaskState, topic: &str, count: u32) -> Self {
+        let slot = |what: &str, origin| state.time(&format!("{what}/{topic}/{origin}"));
+        Self::new(
+            (0..count).map(|origin| slot("origin", origin)).collect(),
+            (0..count)
+                .map(|origin| slot("origin-ended", origin))
+                .collect(),
+            state.time(&format!("origin-floor/{topic}")),
+        )
+    }
+
+    fn new(clocks: Vec<TimeSlot>, left_out: Vec<TimeSlot>, floor: TimeSlot) -> Self {
         let mut origins = Self {
             offered: vec![None; clocks.len()],
             clocks,
@@ -295,51 +307,5 @@ fn counted(clock: &TimeSlot, left_out: &TimeSlot) -> Option<i64> {
         ENDED => None,
         lease @ LEASED.. => Some(clock.get().max(lease - LEASED)),
         _ => Some(clock.get().max(NO_TIMESTAMP)),
-    }
-}
-
-/// The clock that a task sends on a repartition topic.
-#[derive(Clone, Debug)]
-pub struct SinkTime {
-    clock: TimeSlot,
-    ended: TimeSlot,
-}
-
-impl SinkTime {
-    /// That of a topic, stored with the state.
-    pub(super) fn of(state: &TaskState, topic: &str) -> Self {
-        Self {
-            clock: state.time(&format!("sent/{topic}")),
-            ended: state.time(&format!("sent-end/{topic}")),
-        }
-    }
-
-    /// Advances the clock to a promise and returns it. It never goes back.
-    pub(super) fn advance(&self, promise_ms: i64) -> i64 {
-        if promise_ms != i64::MAX {
-            self.clock.raise(promise_ms);
-        }
-        self.clock.get()
-    }
-
-    /// The task's input has ended.
-    pub fn end(&self) {
-        self.ended.set(1);
-    }
-
-    /// Assumes that the input has not ended.
-    pub(super) fn forget_end(&self) {
-        if self.ended.get() == 1 {
-            self.ended.set(0);
-        }
-    }
-
-    /// What the readers should know by now.
-    pub(super) fn clock_ms(&self) -> i64 {
-        if self.ended.get() == 1 {
-            i64::MAX
-        } else {
-            self.clock.get()
-        }
     }
 }

@@ -11,7 +11,7 @@ use super::input_ends::InputEnds;
 use super::inputs::Queue;
 use super::limits::{Pace, Step};
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins};
-use super::task_time::ClockedSink;
+use super::sink_time::ClockedSink;
 use super::time_bound::Reached;
 use super::time_limit::TimeLimit;
 use super::timers::Timers;
@@ -407,7 +407,7 @@ fn queues(
             Error::internal(format!("no source was wired for topic {}", input.topic))
         })?;
         let origins = input.origins;
-        let origins = origins.map(|count| super::task_time::origins(state, &input.topic, count));
+        let origins = origins.map(|count| Origins::of(state, &input.topic, count));
         queues.push(Queue::new(input, source.clone(), origins));
     }
     for (queue, slot) in queues.iter_mut().zip(partition_times(spec, state)) {

@@ -3,19 +3,10 @@
 use std::rc::Rc;
 
 use super::inputs::Queue;
-use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX, Origins, SinkTime};
-use super::{NodeId, OutputId, Source, Stage, Task, Tick, TimeBound};
+use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX};
+use super::{NodeId, Source, Stage, Task, Tick};
 use crate::base::{NO_TIMESTAMP, Result, TopicPartition};
 use crate::state::TASK_TIME;
-
-/// A repartition topic that a task writes: its clock there, and what determines it.
-pub(super) struct ClockedSink {
-    pub(super) output: OutputId,
-    pub(super) time: SinkTime,
-    pub(super) bound: TimeBound,
-    /// Whether the next commit reports that all inputs which reach the sink are silent.
-    pub(super) silent: bool,
-}
 
 /// Which origin the windows of a task wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,17 +274,6 @@ impl Task {
     }
 }
 
-impl Queue {
-    /// How far the input has advanced: its slowest origin's promise; for a topic without clocks, the
-    /// largest timestamp read.
-    pub(super) fn reached_ms(&self) -> i64 {
-        match &self.origins {
-            Some(origins) if origins.are_several() || origins.were_heard() => origins.floor_ms(),
-            _ => self.time_ms,
-        }
-    }
-}
-
 /// An input of a task that is a topic of the user's.
 #[derive(Clone, Copy, Debug)]
 pub struct UserInput<'a> {
@@ -317,16 +297,4 @@ fn distinct_sources<'a>(queues: impl Iterator<Item = &'a Queue>) -> Vec<Rc<dyn S
         }
     }
     sources
-}
-
-/// The clocks of an input's origins, kept with the state.
-pub(super) fn origins(state: &crate::state::TaskState, topic: &str, count: u32) -> Origins {
-    let slot = |what: &str, origin| state.time(&format!("{what}/{topic}/{origin}"));
-    Origins::new(
-        (0..count).map(|origin| slot("origin", origin)).collect(),
-        (0..count)
-            .map(|origin| slot("origin-ended", origin))
-            .collect(),
-        state.time(&format!("origin-floor/{topic}")),
-    )
 }

@@ -4,13 +4,12 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::origins::SinkTime;
 use super::port::{Called, Node};
-use super::task_time::ClockedSink;
+use super::sink_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
     Copier, Edges, Effects, ExpiredPuts, HoldId, NodeId, NodeKind, Outlets, OutputId, Port,
-    Process, Source, TaskSpec, TimeBound, TopicName,
+    Process, SinkTime, Source, TaskSpec, TimeBound, TopicName,
 };
 use crate::base::{Error, Record, Result};
 use crate::state::{GlobalRows, KeyValueStore, TaskState, TimeSlot, WindowStore};
