@@ -3,8 +3,7 @@
 //! All of them are plain numbers of the task, updated by its thread: no record pays for an allocation or
 //! a lock. The runtime publishes them.
 
-use super::{Stage, Task};
-use crate::base::{NO_TIMESTAMP, TopicPartition};
+use super::Stage;
 
 /// Records and their size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,22 +57,5 @@ impl Failures {
     pub fn add(&mut self, other: &Self) {
         let counts = self.0.iter_mut().zip(other.0);
         counts.for_each(|(ours, theirs)| *ours += theirs);
-    }
-}
-
-impl Task {
-    /// Each input with its throughput since the task was made.
-    pub fn input_figures(&self) -> impl Iterator<Item = (&TopicPartition, InputFigures)> + '_ {
-        let queues = self.inputs.queues.iter();
-        queues.map(|queue| (&queue.partition, queue.figures))
-    }
-
-    /// How far all of its inputs have advanced, in milliseconds: windows that end after this must not
-    /// close, whatever operators hold back in addition. `None` before the first record, and once all
-    /// inputs have ended.
-    pub fn floor_ms(&self) -> Option<i64> {
-        let reached = self.context.reached.iter();
-        let floor_ms = reached.map(super::time_bound::Reached::counted_ms).min()?;
-        (floor_ms != NO_TIMESTAMP && floor_ms != i64::MAX).then_some(floor_ms)
     }
 }

@@ -33,6 +33,7 @@ mod overtaken;
 mod place;
 mod policy;
 mod port;
+mod reports;
 mod sink_time;
 mod spec;
 mod step;
@@ -58,13 +59,13 @@ pub use outlets::Outlets;
 pub use place::Place;
 pub use policy::{ErrorPolicies, Policy, Stage};
 pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
+pub use reports::{HeldBack, UserInput};
 pub use sink_time::SinkTime;
 pub use spec::{
     Calls, ClocksTo, Copier, DynamicTopic, DynamicTopics, InputSpec, Make, NodeId, NodeKind,
     NodeSpec, OpenStore, OutputSpec, TaskSpec, TopicName, TypedStores,
 };
 pub use step::Task;
-pub use task_time::{HeldBack, UserInput};
 pub use time_bound::{HoldId, TimeBound};
 pub(crate) use time_of::{OF_TASKS, TimeOf};
 pub use timers::Clock;

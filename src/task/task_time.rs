@@ -5,21 +5,8 @@ use std::rc::Rc;
 use super::inputs::Queue;
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, HEADER_MAX};
 use super::{NodeId, Source, Stage, Task, Tick};
-use crate::base::{NO_TIMESTAMP, Result, TopicPartition};
+use crate::base::{NO_TIMESTAMP, Result};
 use crate::state::TASK_TIME;
-
-/// Which origin the windows of a task wait for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldBack {
-    /// The input that holds time back.
-    pub input: TopicPartition,
-    /// For a repartition topic: the upstream task, by its partition.
-    pub origin: Option<u32>,
-    /// How far time has advanced, in milliseconds; -1 if nothing has been heard from the origin.
-    pub time_ms: i64,
-    /// How far the most advanced one is, in milliseconds.
-    pub ahead_ms: i64,
-}
 
 impl Task {
     /// Ends the input: closes what is open, once every input is at its end and every origin has reported
@@ -186,36 +173,6 @@ impl Task {
         self.context.ends.has_any_come() && !self.ended
     }
 
-    /// Which origin holds back the time of this task, if its windows wait for one.
-    pub fn held_back(&self) -> Option<HeldBack> {
-        if !self.context.has_several_origins {
-            return None;
-        }
-        let held_back = |queue: &Queue| {
-            let origins = queue.origins.as_ref().filter(|o| o.are_several())?;
-            Some(HeldBack {
-                input: queue.partition.clone(),
-                origin: Some(origins.slowest()?),
-                time_ms: origins.floor_ms(),
-                ahead_ms: origins.ahead_ms(),
-            })
-        };
-        let waits = self.inputs.queues.iter().filter_map(held_back);
-        waits.min_by_key(|waits| waits.time_ms)
-    }
-
-    /// The inputs that are topics of the user's.
-    pub fn user_inputs(&self) -> impl Iterator<Item = UserInput<'_>> {
-        let queues = self.inputs.queues.iter().enumerate();
-        let of_user = queues.filter(|(_, queue)| queue.origins.is_none());
-        of_user.map(|(position, queue)| UserInput {
-            position,
-            partition: &queue.partition,
-            has_records: queue.has_records(),
-            accepted: queue.accepted,
-        })
-    }
-
     /// Sets the wall clock, in milliseconds since 1970, for a task that is not stepped: it still has
     /// clocks to send.
     pub fn set_wall_ms(&mut self, wall_ms: i64) {
@@ -272,20 +229,6 @@ impl Task {
         self.note_wall_clock();
         Ok(())
     }
-}
-
-/// An input of a task that is a topic of the user's.
-#[derive(Clone, Copy, Debug)]
-pub struct UserInput<'a> {
-    /// Which of the task's inputs.
-    pub position: usize,
-    /// What it reads.
-    pub partition: &'a TopicPartition,
-    /// Whether some of its records are fetched but not processed yet.
-    pub has_records: bool,
-    /// How many of its records the source has accepted since the task was made. Others do not advance
-    /// time.
-    pub accepted: u64,
 }
 
 /// Each source once, though it may read several topics.
