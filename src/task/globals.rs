@@ -9,12 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{StepLimits, Task};
 use crate::base::{Error, Result};
 use crate::state::{GlobalRows, StoreSpec};
-
-/// How many records are processed before their rows are published.
-const RECORDS_A_WRITE: usize = 1_000;
 
 /// The global stores of an instance, by name. A clone refers to the same ones.
 #[derive(Clone, Debug, Default)]
@@ -47,27 +43,5 @@ impl GlobalStores {
     /// The rows of that store, if it is one of these.
     pub fn get(&self, name: &str) -> Option<GlobalRows> {
         self.0.get(name).cloned()
-    }
-}
-
-impl Task {
-    /// Processes all records of the inputs: the work of a task of global stores, whose backend publishes the rows
-    /// that it is given ([`GlobalBackend`](crate::state::GlobalBackend)). It commits nowhere.
-    ///
-    /// # Errors
-    /// As [`Task::process`].
-    pub fn fill(&mut self, wall_ms: i64) -> Result<()> {
-        let ends = vec![None; self.state.specs().len() + 1];
-        loop {
-            self.begin(wall_ms)?;
-            let more = self
-                .process(StepLimits::records(RECORDS_A_WRITE), wall_ms)?
-                .more;
-            self.state.seal()?;
-            self.state.applied(&ends)?;
-            if !more {
-                return Ok(());
-            }
-        }
     }
 }

@@ -22,6 +22,7 @@ mod drops;
 mod effects;
 mod expired_puts;
 mod figures;
+mod filling;
 mod globals;
 mod held;
 mod input_ends;

@@ -143,6 +143,12 @@ impl Task {
         self.reader = reader;
     }
 
+    /// Accepts no timestamp from a user's topic that is further ahead of the wall clock than this, in
+    /// milliseconds: such a record fails at the decode stage. `None`, the default, accepts all.
+    pub fn set_timestamp_ahead_max_ms(&mut self, ahead_max_ms: Option<i64>) {
+        self.time_limit.ahead_max_ms = ahead_max_ms;
+    }
+
     /// Records dropped since the task was made, by reason.
     pub fn drops(&self) -> &Drops {
         &self.context.drops

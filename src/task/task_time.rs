@@ -226,7 +226,7 @@ impl Task {
         for (slot, queue) in self.partition_times.iter().zip(&self.inputs.queues) {
             slot.raise(queue.time_ms);
         }
-        self.note_wall_clock();
+        self.time_limit.note(self.context.wall_ms, &self.state);
         Ok(())
     }
 }

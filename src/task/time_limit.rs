@@ -1,8 +1,8 @@
 //! How far ahead of the wall clock a timestamp may be: one record from the year 2099 would make
 //! everything after it late, permanently.
 
+use super::TaskSpec;
 use super::origins::Origins;
-use super::{Task, TaskSpec};
 use crate::base::{Error, NO_TIMESTAMP};
 use crate::state::{TaskState, TimeSlot};
 
@@ -12,7 +12,7 @@ const NOTE_MS: i64 = 60_000;
 /// The limit, and the wall clock at the task's last commit.
 pub(super) struct TimeLimit {
     /// How far ahead, in milliseconds; `None` for no limit.
-    ahead_max_ms: Option<i64>,
+    pub(super) ahead_max_ms: Option<i64>,
     /// The wall clock at about the last commit, stored with the state if there is any.
     noted: Option<TimeSlot>,
     /// The latest wall clock that was seen.
@@ -46,30 +46,16 @@ impl TimeLimit {
             timestamp_ms.saturating_sub(latest_ms)
         ))
     }
-}
-
-impl Task {
-    /// Accepts no timestamp from a user's topic that is further ahead of the wall clock than this, in
-    /// milliseconds: such a record fails at the decode stage. `None`, the default, accepts all.
-    pub fn set_timestamp_ahead_max_ms(&mut self, ahead_max_ms: Option<i64>) {
-        self.time_limit.ahead_max_ms = ahead_max_ms;
-    }
 
     /// Stores the wall clock of a commit, about once a minute.
-    pub(super) fn note_wall_clock(&mut self) {
-        let wall_ms = self.context.wall_ms;
-        let TimeLimit {
-            ahead_max_ms,
-            noted,
-            latest_ms,
-        } = &mut self.time_limit;
-        if ahead_max_ms.is_none() || wall_ms <= *latest_ms {
+    pub(super) fn note(&mut self, wall_ms: i64, state: &TaskState) {
+        if self.ahead_max_ms.is_none() || wall_ms <= self.latest_ms {
             return;
         }
-        *latest_ms = wall_ms;
-        if let Some(noted) = noted
+        self.latest_ms = wall_ms;
+        if let Some(noted) = &self.noted
             && (wall_ms - noted.get() >= NOTE_MS || noted.get() == NO_TIMESTAMP)
-            && self.state.has_new_times()
+            && state.has_new_times()
         {
             noted.set(wall_ms);
         }
