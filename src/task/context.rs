@@ -10,7 +10,7 @@ use super::time_bound::{Hold, Reached};
 use super::timers::Timers;
 use super::{
     Clock, DropReason, Drops, Effects, ErrorPolicies, HoldId, NodeId, OutputId, SinkTime, Stage,
-    TaskSpec, TimeBound,
+    TimeBound,
 };
 use crate::base::{Error, ErrorKind, Headers, NO_TIMESTAMP, Offset, Result, partition_for_key};
 use crate::state::Marks;
@@ -70,18 +70,14 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(
-        effects: Effects,
-        spec: &TaskSpec,
-        marks: Marks,
-        policies: ErrorPolicies,
-    ) -> Self {
+    /// One that knows nothing yet of its task and of what its nodes hold.
+    pub(super) fn new(effects: Effects, marks: Marks, policies: ErrorPolicies) -> Self {
         Self {
             effects,
             drops: Drops::default(),
             reached: Vec::new(),
             moved: true,
-            has_several_origins: spec.has_several_origins(),
+            has_several_origins: false,
             input: 0,
             accepted: false,
             holds: Vec::new(),
@@ -91,9 +87,9 @@ impl Context {
             overtaken: false,
             marks,
             policies,
-            dead_letters: spec.dead_letters.map(OutputId),
+            dead_letters: None,
             stage: Stage::Decode,
-            partition: spec.partition,
+            partition: 0,
             topic: "".into(),
             offset: -1,
             place: Arc::default(),

@@ -4,7 +4,7 @@
 //! it. So the end of an input closes only the nodes that no other input can reach any more ([ADR
 //! 0025](../../docs/adr/0025-feedback-edges-and-draining.md)).
 
-use super::{NodeId, TaskSpec};
+use super::NodeId;
 
 /// Which inputs have ended. For a task without a loop nothing is stored: all end at once.
 #[derive(Debug, Default)]
@@ -16,22 +16,20 @@ pub(super) struct InputEnds {
 }
 
 impl InputEnds {
-    pub(super) fn new(spec: &TaskSpec) -> Self {
-        if !spec.in_loop {
-            return Self::default();
-        }
-        let mut reaching = vec![Vec::new(); spec.nodes.len()];
-        for (position, input) in spec.inputs.iter().enumerate() {
-            let mut open = vec![input.source];
+    /// Those of a task with a loop: the source of each input, and the children of each node.
+    pub(super) fn in_loop(sources: &[NodeId], children: &[&[NodeId]]) -> Self {
+        let mut reaching = vec![Vec::new(); children.len()];
+        for (position, source) in sources.iter().enumerate() {
+            let mut open = vec![*source];
             while let Some(id) = open.pop() {
                 if reaching[id.0].last() != Some(&position) {
                     reaching[id.0].push(position);
-                    open.extend(&spec.nodes[id.0].children);
+                    open.extend(children[id.0]);
                 }
             }
         }
         Self {
-            ended: vec![false; spec.inputs.len()],
+            ended: vec![false; sources.len()],
             reaching,
         }
     }

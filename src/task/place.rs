@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-use super::{NodeId, TaskSpec};
-use crate::base::{Offset, TopicPartition};
+use super::NodeId;
+use crate::base::Offset;
 
 /// The record that a task is handling and the node that has it. A worker whose closure does not return
 /// cannot report anything; this shows what it is stuck on. The parts are written one by one and without
@@ -28,19 +28,14 @@ impl Place {
         self.node.store(node.0, Ordering::Relaxed);
     }
 
-    /// The record: its partition and its offset.
-    pub fn record(&self, spec: &TaskSpec) -> Option<(TopicPartition, Offset)> {
-        let input = spec.inputs.get(self.input.load(Ordering::Relaxed))?;
-        let partition = TopicPartition::new(input.topic.clone(), input.partition);
-        Some((partition, self.offset.load(Ordering::Relaxed)))
+    /// What [`Place::at_record`] wrote last.
+    pub(super) fn input_and_offset(&self) -> (usize, Offset) {
+        let input = self.input.load(Ordering::Relaxed);
+        (input, self.offset.load(Ordering::Relaxed))
     }
 
-    /// The node, in words: its operator, and its name if it has one.
-    pub fn node(&self, spec: &TaskSpec) -> Option<String> {
-        let node = spec.nodes.get(self.node.load(Ordering::Relaxed))?;
-        Some(match &node.name {
-            Some(name) => format!("{} {name}", node.operator),
-            None => node.operator.to_owned(),
-        })
+    /// What [`Place::at_node`] wrote last.
+    pub(super) fn node_id(&self) -> NodeId {
+        NodeId(self.node.load(Ordering::Relaxed))
     }
 }

@@ -1,9 +1,9 @@
-//! What a task reports of its inputs and of its time.
+//! What a task reports of its inputs and of its time, and where it is in words.
 
 use super::inputs::Queue;
 use super::time_bound::Reached;
-use super::{InputFigures, Task};
-use crate::base::{NO_TIMESTAMP, TopicPartition};
+use super::{InputFigures, Place, Task, TaskSpec};
+use crate::base::{NO_TIMESTAMP, Offset, TopicPartition};
 
 /// Which origin the windows of a task wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,25 @@ impl Task {
             partition: &queue.partition,
             has_records: queue.has_records(),
             accepted: queue.accepted,
+        })
+    }
+}
+
+impl Place {
+    /// The record: its partition and its offset.
+    pub fn record(&self, spec: &TaskSpec) -> Option<(TopicPartition, Offset)> {
+        let (input, offset) = self.input_and_offset();
+        let input = spec.inputs.get(input)?;
+        let partition = TopicPartition::new(input.topic.clone(), input.partition);
+        Some((partition, offset))
+    }
+
+    /// The node, in words: its operator, and its name if it has one.
+    pub fn node(&self, spec: &TaskSpec) -> Option<String> {
+        let node = spec.nodes.get(self.node_id().0)?;
+        Some(match &node.name {
+            Some(name) => format!("{} {name}", node.operator),
+            None => node.operator.to_owned(),
         })
     }
 }

@@ -17,8 +17,8 @@ use super::time_limit::TimeLimit;
 use super::timers::Timers;
 use super::wiring::CalledNode;
 use super::{
-    Clock, Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, Place, Policy,
-    Progress, Source, Stage, StepLimits, TaskSpec, Wiring,
+    Clock, Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, Place,
+    Policy, Progress, Source, Stage, StepLimits, TaskSpec, Wiring,
 };
 use crate::base::{Error, Result, TaskId};
 use crate::batch::RecordRef;
@@ -383,7 +383,10 @@ struct Built {
 fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<Built> {
     let effects = Effects::new(&spec.outputs, spec.dynamic.clone());
     let wired = Wiring::wire(spec, state, &effects)?;
-    let mut context = Context::new(effects, spec, state.marks().clone(), policies);
+    let mut context = Context::new(effects, state.marks().clone(), policies);
+    context.partition = spec.partition;
+    context.has_several_origins = spec.has_several_origins();
+    context.dead_letters = spec.dead_letters.map(OutputId);
     context.holds = wired.holds;
     let queues = queues(spec, state, &wired.sources)?;
     for queue in &queues {
@@ -392,8 +395,15 @@ fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<
         context.reached.push(reached);
         context.stream_time_ms = context.stream_time_ms.max(queue.time_ms);
     }
-    context.timers = Timers::new(spec, state.named_times());
-    context.ends = InputEnds::new(spec);
+    let members = spec.members.iter().map(|id| &spec.nodes[id.0]);
+    let timed = members.filter(|node| node.calls.timers);
+    let timed = timed.filter_map(|node| Some((node.id, node.name.clone()?)));
+    context.timers = Timers::new(timed, state.named_times());
+    if spec.in_loop {
+        let sources: Vec<_> = spec.inputs.iter().map(|input| input.source).collect();
+        let children: Vec<_> = spec.nodes.iter().map(|node| &node.children[..]).collect();
+        context.ends = InputEnds::in_loop(&sources, &children);
+    }
     Ok(Built {
         context,
         inputs: Inputs::new(queues),

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{NodeId, TaskSpec};
+use super::NodeId;
 use crate::base::{Error, NO_TIMESTAMP, Result};
 use crate::state::NamedTimes;
 
@@ -63,16 +63,12 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(spec: &TaskSpec, times: NamedTimes) -> Self {
-        let members = spec.members.iter().map(|id| &spec.nodes[id.0]);
-        let timed = members.filter(|node| node.calls.timers);
-        let named = timed.filter_map(|node| {
-            let name = node.name.clone()?;
-            Some(TimedNode { id: node.id, name })
-        });
+    /// Those of the nodes with timers, by name, parents first.
+    pub(super) fn new(nodes: impl Iterator<Item = (NodeId, String)>, times: NamedTimes) -> Self {
+        let nodes = nodes.map(|(id, name)| TimedNode { id, name });
         let mut timers = Self {
             times,
-            nodes: named.collect(),
+            nodes: nodes.collect(),
             ..Self::default()
         };
         timers.reload();
