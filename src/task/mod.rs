@@ -28,6 +28,7 @@ mod held;
 mod input_ends;
 mod inputs;
 mod limits;
+mod node;
 mod origins;
 mod outlets;
 mod overtaken;
@@ -43,6 +44,7 @@ mod time_bound;
 mod time_limit;
 mod time_of;
 mod timers;
+mod topics;
 mod wiring;
 
 pub use context::{Context, PartitionBy};
@@ -54,6 +56,7 @@ pub use globals::GlobalStores;
 pub use held::HeldRow;
 pub use inputs::{InputProgress, Inputs};
 pub use limits::{Progress, StepLimits};
+pub use node::{Calls, NodeId, NodeKind};
 pub use origins::CLOCK_HEADER;
 pub(crate) use origins::is_clock_alone;
 pub use outlets::Outlets;
@@ -62,12 +65,10 @@ pub use policy::{ErrorPolicies, Policy, Stage};
 pub use port::{Edges, Port, Process, Push, Source, Tick, View, ViewPort};
 pub use reports::{HeldBack, UserInput};
 pub use sink_time::SinkTime;
-pub use spec::{
-    Calls, ClocksTo, Copier, DynamicTopic, DynamicTopics, InputSpec, Make, NodeId, NodeKind,
-    NodeSpec, OpenStore, OutputSpec, TaskSpec, TopicName, TypedStores,
-};
+pub use spec::{Copier, InputSpec, Make, NodeSpec, OpenStore, TaskSpec, TypedStores};
 pub use step::Task;
 pub use time_bound::{HoldId, TimeBound};
 pub(crate) use time_of::{OF_TASKS, TimeOf};
 pub use timers::Clock;
+pub use topics::{ClocksTo, DynamicTopic, DynamicTopics, OutputSpec, TopicName};
 pub use wiring::Wiring;
