@@ -1,7 +1,7 @@
 //! Calls from a task to its nodes besides records: at the start, when a timer is due, and before a commit
 //! ([ADR 0024](../../docs/adr/0024-nodes-that-can-be-reached.md)).
 
-use super::wiring::CalledNode;
+use super::port::CalledNode;
 use super::{Calls, Clock, NodeId, Stage, Task};
 use crate::base::Result;
 

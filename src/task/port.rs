@@ -178,6 +178,13 @@ pub(super) trait Called {
     fn flush(&self, context: &mut Context) -> Result<()>;
 }
 
+/// A node that the task calls for reasons besides records.
+#[derive(Clone)]
+pub(super) struct CalledNode {
+    pub(super) id: NodeId,
+    pub(super) node: Rc<dyn Called>,
+}
+
 impl<P: Process> Called for Node<P> {
     fn init(&self, context: &mut Context) -> Result<()> {
         context.place.at_node(self.id);

@@ -1,15 +1,21 @@
 //! What a task is made of: plain data, created once when the topology is built.
+//!
+//! The makers of its nodes are part of it. They are given the [`Wiring`], which reads the spec: so both types
+//! are in one file. The methods of the wiring are in `wiring.rs`.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::port::CalledNode;
 use super::{
-    Calls, ClocksTo, DynamicTopics, ExpiredPuts, GlobalStores, NodeId, NodeKind, OutputSpec, Wiring,
+    Calls, ClocksTo, DynamicTopics, Effects, ExpiredPuts, GlobalStores, NodeId, NodeKind,
+    OutputSpec, Source,
 };
 use crate::base::Result;
-use crate::state::StoreSpec;
+use crate::state::{StoreSpec, TaskState};
 
 /// Builds a node: takes the ports of its children from the wiring and adds its own.
 pub type Make = Arc<dyn Fn(&mut Wiring<'_>, NodeId) -> Result<()> + Send + Sync>;
@@ -156,4 +162,18 @@ impl TaskSpec {
     pub fn is_rebuildable(&self) -> bool {
         self.stores.iter().all(|store| store.is_logged())
     }
+}
+
+/// What makers find and add while a task is wired, children before parents: one downcast per edge and
+/// task, none per record.
+pub struct Wiring<'a> {
+    pub(super) spec: &'a TaskSpec,
+    pub(super) state: &'a TaskState,
+    pub(super) effects: &'a Effects,
+    pub(super) ports: HashMap<NodeId, Box<dyn Any>>,
+    pub(super) sources: HashMap<NodeId, Rc<dyn Source>>,
+    /// The nodes that hold records back, in the order of their numbers.
+    pub(super) holding: Vec<NodeId>,
+    /// The nodes that the task calls for reasons besides records, children first.
+    pub(super) called: Vec<CalledNode>,
 }

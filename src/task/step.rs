@@ -11,11 +11,11 @@ use super::input_ends::InputEnds;
 use super::inputs::Queue;
 use super::limits::{Pace, Step};
 use super::origins::{CLOCK_HEADER, Carrier, ClockMark, Origins};
+use super::port::CalledNode;
 use super::sink_time::ClockedSink;
 use super::time_bound::Reached;
 use super::time_limit::TimeLimit;
 use super::timers::Timers;
-use super::wiring::CalledNode;
 use super::{
     Clock, Context, DropReason, Drops, Effects, ErrorPolicies, Inputs, NodeId, OutputId, Place,
     Policy, Progress, Source, Stage, StepLimits, TaskSpec, Wiring,

@@ -4,36 +4,15 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::port::{Called, Node};
+use super::port::{Called, CalledNode, Node};
 use super::sink_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
     Copier, Edges, Effects, ExpiredPuts, HoldId, NodeId, NodeKind, Outlets, OutputId, Port,
-    Process, SinkTime, Source, TaskSpec, TimeBound, TopicName,
+    Process, SinkTime, Source, TaskSpec, TimeBound, TopicName, Wiring,
 };
 use crate::base::{Error, Record, Result};
 use crate::state::{GlobalRows, KeyValueStore, TaskState, TimeSlot, WindowStore};
-
-/// What makers find and add while a task is wired, children before parents: one downcast per edge and
-/// task, none per record.
-pub struct Wiring<'a> {
-    spec: &'a TaskSpec,
-    state: &'a TaskState,
-    effects: &'a Effects,
-    ports: HashMap<NodeId, Box<dyn Any>>,
-    sources: HashMap<NodeId, Rc<dyn Source>>,
-    /// The nodes that hold records back, in the order of their numbers.
-    holding: Vec<NodeId>,
-    /// The nodes that the task calls for reasons besides records, children first.
-    called: Vec<CalledNode>,
-}
-
-/// A node that the task calls for reasons besides records.
-#[derive(Clone)]
-pub(super) struct CalledNode {
-    pub(super) id: NodeId,
-    pub(super) node: Rc<dyn Called>,
-}
 
 /// The result of wiring: the heads of the graph, and what its nodes hold back.
 pub(super) struct Wired {
