@@ -12,40 +12,51 @@
 //! Edges between nodes are typed when they are wired ([`Wiring`]): a record crosses a node boundary
 //! by one indirect call, without serialisation, downcast or allocation. State lives in stores and
 //! named times, never in a processor's fields, since an abort rebuilds the graph from committed rows.
+//!
+//! A file uses those above it in the list below, which is also the order in which to read them.
 
-mod ahead;
-mod attempt;
-mod calls;
-mod context;
-mod dead_letters;
-mod drops;
-mod effects;
-mod expired_puts;
-mod figures;
-mod filling;
-mod globals;
-mod held;
-mod input_ends;
-mod inputs;
-mod limits;
-mod node;
-mod origins;
-mod outlets;
-mod overtaken;
-mod place;
-mod policy;
-mod port;
-mod reports;
-mod sink_time;
-mod spec;
-mod step;
-mod task_time;
-mod time_bound;
-mod time_limit;
-mod time_of;
-mod timers;
+// What a topology says of topics and nodes, and what a record may meet.
 mod topics;
+mod node;
+mod policy;
+mod figures;
+mod drops;
+
+// What a task keeps beside its stores.
+mod effects;
+mod time_of;
+mod origins;
+mod time_bound;
+mod sink_time;
+mod timers;
+mod input_ends;
+mod place;
+
+// What a node can access.
+mod context;
+mod attempt;
+mod overtaken;
+mod dead_letters;
+mod held;
+
+// Nodes, the edges between them, and how a task is built of them.
+mod port;
+mod outlets;
+mod expired_puts;
+mod globals;
+mod spec;
 mod wiring;
+
+// The task.
+mod inputs;
+mod ahead;
+mod time_limit;
+mod limits;
+mod step;
+mod calls;
+mod task_time;
+mod filling;
+mod reports;
 
 pub use context::{Context, PartitionBy};
 pub use drops::{DropReason, Drops};
