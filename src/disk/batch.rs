@@ -1,15 +1,19 @@
 //! Writes that happen together.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::database::{Column, Database};
+use rocksdb::WriteOptions;
+
+use super::database::{Column, Database, Durability};
+use crate::base::Result;
 
 /// Puts and deletes over any columns of one database, applied in order, all or nothing.
 ///
 /// Created by [`Database::batch`], which it shares ownership of.
 pub struct WriteBatch {
-    pub(super) database: Database,
-    pub(super) rocks: rocksdb::WriteBatch,
+    database: Database,
+    rocks: rocksdb::WriteBatch,
 }
 
 impl Database {
@@ -19,6 +23,38 @@ impl Database {
             database: self.clone(),
             rocks: rocksdb::WriteBatch::default(),
         }
+    }
+
+    /// Writes the batch. Once a write has failed, every later one fails with the same error until the
+    /// directory is opened again.
+    ///
+    /// # Errors
+    /// `Full` if the disk is; `Unavailable` or `Corrupt` for its other failures.
+    pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
+        self.check_not_failed()?;
+        debug_assert!(
+            Arc::ptr_eq(&self.0, &batch.database.0),
+            "a batch of another database"
+        );
+        if batch.is_empty() && durability != Durability::Synced {
+            return Ok(());
+        }
+        let mut options = WriteOptions::new();
+        debug_assert!(
+            self.0.write_ahead == (durability != Durability::Unlogged),
+            "a database is either opened with a write-ahead log or written without one"
+        );
+        match durability {
+            Durability::Synced => options.set_sync(true),
+            Durability::Logged => {}
+            Durability::Unlogged => {
+                options.disable_wal(true);
+                // The rows of a commit come in the order of their keys.
+                options.set_memtable_insert_hint_per_batch(true);
+            }
+        }
+        let written = self.0.rocks.write_opt(batch.rocks, &options);
+        written.map_err(|cause| self.fail("writing to", cause))
     }
 }
 

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, ReadOptions, WriteOptions};
+use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, ReadOptions};
 
-use super::WriteBatch;
 use super::budget::OpenColumns;
 use super::error::{describe, from_rocksdb};
 use super::files::FilesOfADatabase;
-use super::many::Passing;
+use super::passing::Passing;
 use super::place::DAMAGE_MARK;
 use crate::base::{Error, ErrorKind, Result};
 
@@ -167,38 +166,6 @@ impl Database {
         Ok(found.is_some())
     }
 
-    /// Writes the batch. Once a write has failed, every later one fails with the same error until the
-    /// directory is opened again.
-    ///
-    /// # Errors
-    /// `Full` if the disk is; `Unavailable` or `Corrupt` for its other failures.
-    pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<()> {
-        self.check_not_failed()?;
-        debug_assert!(
-            Arc::ptr_eq(&self.0, &batch.database.0),
-            "a batch of another database"
-        );
-        if batch.is_empty() && durability != Durability::Synced {
-            return Ok(());
-        }
-        let mut options = WriteOptions::new();
-        debug_assert!(
-            self.0.write_ahead == (durability != Durability::Unlogged),
-            "a database is either opened with a write-ahead log or written without one"
-        );
-        match durability {
-            Durability::Synced => options.set_sync(true),
-            Durability::Logged => {}
-            Durability::Unlogged => {
-                options.disable_wal(true);
-                // The rows of a commit come in the order of their keys.
-                options.set_memtable_insert_hint_per_batch(true);
-            }
-        }
-        let written = self.0.rocks.write_opt(batch.rocks, &options);
-        written.map_err(|cause| self.fail("writing to", cause))
-    }
-
     /// Syncs all logged writes to disk.
     ///
     /// # Errors
@@ -241,8 +208,9 @@ impl Database {
     }
 
     /// Frees the space of files that contain only keys from `from` up to, but not including, `to`, at
-    /// once, where a [`WriteBatch::delete_range`] waits for RocksDB's compaction. Only after such a
-    /// delete of the same range was synced; open iterators still read the rows.
+    /// once, where a [`WriteBatch::delete_range`](super::WriteBatch::delete_range) waits for RocksDB's
+    /// compaction. Only after such a delete of the same range was synced; open iterators still read the
+    /// rows.
     ///
     /// # Errors
     /// As [`Database::write`].

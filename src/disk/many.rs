@@ -1,33 +1,7 @@
 //! Reading many keys at once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use rocksdb::ReadOptions;
-
-use super::{Column, Database};
+use super::database::{Column, Database};
 use crate::base::Result;
-
-/// One read in this many leaves its blocks in the cache.
-const KEPT: usize = 8;
-
-/// If there are many keys, few blocks are read twice before the cache evicts them, and inserting them
-/// costs as much as unpacking them. So most reads leave the cache unchanged: blocks that are requested
-/// repeatedly get there all the same.
-pub(super) struct Passing {
-    options: ReadOptions,
-    reads: AtomicUsize,
-}
-
-impl Default for Passing {
-    fn default() -> Self {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        Self {
-            options,
-            reads: AtomicUsize::new(0),
-        }
-    }
-}
 
 impl Database {
     /// Calls `visit` with the value of each key, one after another; `None` if there is none. The keys are
@@ -42,12 +16,7 @@ impl Database {
         keys: &[&[u8]],
         visit: &mut dyn FnMut(Option<&[u8]>),
     ) -> Result<()> {
-        let passing = &self.0.passing;
-        let number = passing.reads.fetch_add(1, Ordering::Relaxed);
-        let options = match number.is_multiple_of(KEPT) {
-            true => &self.0.read_options,
-            false => &passing.options,
-        };
+        let options = self.0.passing.or_kept(&self.0.read_options);
         let found = self.with_column(column, |handle| {
             let keys = keys.iter().copied();
             self.0

@@ -40,6 +40,8 @@ mod look;
 mod many;
 #[cfg(feature = "rocksdb")]
 mod open;
+#[cfg(feature = "rocksdb")]
+mod passing;
 mod place;
 mod shares;
 #[cfg(feature = "rocksdb")]

@@ -14,7 +14,7 @@ use super::database::{Database, Inner};
 use super::error::from_rocksdb;
 use super::files::FilesOfADatabase;
 use super::look::Look;
-use super::many::Passing;
+use super::passing::Passing;
 use super::place::create_directories;
 use crate::base::Result;
 
