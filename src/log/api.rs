@@ -86,7 +86,7 @@ pub use self::reader::*;
 
 use std::fmt;
 
-use super::Writer;
+use super::commit::{CommittedOffset, Writer};
 use crate::base::{Offset, Result, TopicPartition};
 use crate::batch::DEFAULT_MAX_RECORD_BYTES;
 
@@ -148,24 +148,6 @@ impl TopicSpec {
         self.cleanup = cleanup;
         self
     }
-}
-
-/// A group's progress on a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommittedOffset {
-    /// The next offset to read.
-    pub offset: Offset,
-    /// A note of the group's own, stored with the offset.
-    pub metadata: String,
-}
-
-/// Proof of membership; part of each commit, so that a zombie is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberToken {
-    /// The member's name.
-    pub member: String,
-    /// The group generation in which it got its tasks.
-    pub generation: u64,
 }
 
 /// Which records an offset query includes.

@@ -13,8 +13,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Batch, CommittedOffset, MemberToken};
 use crate::base::{Error, Offset, TopicPartition};
+use crate::batch::Batch;
+
+/// A group's progress on a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// A note of the group's own, stored with the offset.
+    pub metadata: String,
+}
+
+/// Proof of membership; part of each commit, so that a zombie is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberToken {
+    /// The member's name.
+    pub member: String,
+    /// The group generation in which it got its tasks.
+    pub generation: u64,
+}
 
 /// The offsets part of a commit.
 #[derive(Clone, Debug)]

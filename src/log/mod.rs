@@ -4,6 +4,7 @@
 //!  api, commit         the interface for the layers above
 //!  memory  embedded/  kafka/    the backends;  url picks one. The last two are features: rocksdb, kafka
 //!  group/              members, tasks and fencing, for the first two and for custom logs
+//!  redacted            what may be shown of an address
 //!  turns, signal       the reader of those two, and how it waits
 //!  conformance/        what every backend must pass
 //! ```
@@ -18,13 +19,17 @@ pub mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod memory;
+mod redacted;
 mod signal;
 mod turns;
 mod url;
 
 pub use api::*;
 pub(crate) use commit::size_of;
-pub use commit::{Commit, CommitError, GroupCommit, Receipt, Staged, Staging, Writer};
+pub use commit::{
+    Commit, CommitError, CommittedOffset, GroupCommit, MemberToken, Receipt, Staged, Staging,
+    Writer,
+};
 #[cfg(feature = "rocksdb")]
 pub use embedded::EmbeddedLog;
 #[cfg(feature = "kafka")]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::KafkaLog;
 #[cfg(feature = "rocksdb")]
 use super::embedded::{EmbeddedLog, Fsync, Settings};
+use super::redacted::shown;
 use super::{Log, MemoryLog};
 use crate::base::{Env, Error, Result, SystemEnv};
 use crate::disk::Budget;
@@ -91,22 +92,6 @@ fn not_built(scheme: &str, feature: &str) -> Error {
     Error::invalid(format!(
         "{scheme}: is not part of this build; build marea with the feature `{feature}`"
     ))
-}
-
-/// An address as it may be shown: without anything that may be secret.
-pub(super) fn shown(url: &str) -> String {
-    let (place, settings) = match url.split_once('?') {
-        Some((place, _)) => (place, "?..."),
-        None => (url, ""),
-    };
-    let place = match place.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://...@{host}")
-        }
-        None => place.to_owned(),
-    };
-    format!("{place}{settings}")
 }
 
 #[cfg(test)]

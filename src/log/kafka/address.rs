@@ -11,7 +11,7 @@ use super::settings;
 use super::settings::Secret;
 use super::tokens::Tokens;
 use crate::base::{Error, Result};
-use crate::log::url::shown;
+use crate::log::redacted::shown;
 
 /// The name that stands for a settings file in an address. The client has no setting of that name.
 const FILE: &str = "config";
