@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use super::globals::Globals;
 use super::memory_topics::MemoryTopics;
-use super::{InputTopic, OutputTopic};
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
-use crate::codec::{Codec, OwnCodec};
 #[cfg(feature = "rocksdb")]
 use crate::disk::Budget;
 use crate::log::{Batch, BatchBuilder};
@@ -195,40 +193,9 @@ impl Driver {
         Self::builder(topology).build()
     }
 
-    /// A typed writer for a topic that the topology reads, with the codecs of the types.
-    pub fn input_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> InputTopic<K, V> {
-        self.input_topic_with(topic, K::codec(), V::codec())
-    }
-
-    /// As [`Driver::input_topic`], with explicit codecs.
-    pub fn input_topic_with<K: 'static, V: 'static>(
-        &self,
-        topic: &str,
-        key: impl Codec<K>,
-        value: impl Codec<V>,
-    ) -> InputTopic<K, V> {
-        InputTopic::new(topic, Arc::new(key), Arc::new(value))
-    }
-
-    /// A typed reader of what the topology wrote to a topic, with the codecs of the types.
-    pub fn output_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> OutputTopic<K, V> {
-        self.output_topic_with(topic, K::codec(), V::codec())
-    }
-
-    /// A typed reader of what the topology wrote to a topic, including an internal one
-    /// (`<application>-<name>-repartition`), with explicit codecs.
-    pub fn output_topic_with<K: 'static, V: 'static>(
-        &self,
-        topic: &str,
-        key: impl Codec<K>,
-        value: impl Codec<V>,
-    ) -> OutputTopic<K, V> {
-        OutputTopic::new(topic, Arc::new(key), Arc::new(value))
-    }
-
     /// Appends a batch of encoded records to a topic that the topology reads and processes them, and
     /// everything that follows from them, to the end; each record is committed separately. An
-    /// [`InputTopic`] does this for typed records.
+    /// [`InputTopic`](super::InputTopic) does this for typed records.
     ///
     /// # Errors
     /// `Invalid` if the topology does not read the topic. An error of a record whose policy is to fail:

@@ -1,10 +1,45 @@
 //! Typed access to a driver's topics.
 
-use super::Driver;
+use std::sync::Arc;
+
+use super::driver::Driver;
 use crate::base::{Record, Result};
-use crate::codec::{Encoded, SharedCodec};
+use crate::codec::{Codec, Encoded, OwnCodec, SharedCodec};
 use crate::log::BatchBuilder;
 use crate::task::CLOCK_HEADER;
+
+impl Driver {
+    /// A typed writer for a topic that the topology reads, with the codecs of the types.
+    pub fn input_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> InputTopic<K, V> {
+        self.input_topic_with(topic, K::codec(), V::codec())
+    }
+
+    /// As [`Driver::input_topic`], with explicit codecs.
+    pub fn input_topic_with<K: 'static, V: 'static>(
+        &self,
+        topic: &str,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+    ) -> InputTopic<K, V> {
+        InputTopic::new(topic, Arc::new(key), Arc::new(value))
+    }
+
+    /// A typed reader of what the topology wrote to a topic, with the codecs of the types.
+    pub fn output_topic<K: OwnCodec, V: OwnCodec>(&self, topic: &str) -> OutputTopic<K, V> {
+        self.output_topic_with(topic, K::codec(), V::codec())
+    }
+
+    /// A typed reader of what the topology wrote to a topic, including an internal one
+    /// (`<application>-<name>-repartition`), with explicit codecs.
+    pub fn output_topic_with<K: 'static, V: 'static>(
+        &self,
+        topic: &str,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+    ) -> OutputTopic<K, V> {
+        OutputTopic::new(topic, Arc::new(key), Arc::new(value))
+    }
+}
 
 /// A typed writer for a topic that a topology reads; see [`Driver::input_topic`].
 pub struct InputTopic<K, V> {
@@ -14,7 +49,7 @@ pub struct InputTopic<K, V> {
 }
 
 impl<K: 'static, V: 'static> InputTopic<K, V> {
-    pub(super) fn new(topic: &str, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
+    fn new(topic: &str, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
         let topic = topic.to_owned();
         Self { topic, key, value }
     }
@@ -49,7 +84,7 @@ pub struct OutputTopic<K, V> {
 }
 
 impl<K: 'static, V: 'static> OutputTopic<K, V> {
-    pub(super) fn new(topic: &str, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
+    fn new(topic: &str, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
         let topic = topic.to_owned();
         Self { topic, key, value }
     }
