@@ -34,15 +34,18 @@
 mod aggregate;
 mod builder;
 mod change;
+mod gate;
 mod join;
 mod operator;
 mod options;
 mod pass;
 mod processor;
+mod record_metadata;
 mod repartition;
 mod scratch;
 mod sink;
 mod source;
+mod stores;
 mod stream;
 mod table;
 #[cfg(test)]
@@ -60,10 +63,13 @@ pub use options::{
     Consumed, Grouped, Idle, Joined, Materialized, Produced, Repartitioned, StreamJoined,
 };
 pub use processor::{
-    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, KeyValueStore, LruStore, Processed,
-    Processor, ProcessorContext, RecordMetadata, SessionStore, StoreDeclaration, StoreRows,
-    StoreSessions, StoreSite, Stores, TimestampedKeyValueStore, TimestampedWindowStore, TypedStore,
-    TypedWindowStore, VersionedRecord, VersionedStore, WindowStore,
+    FixedKeyContext, FixedKeyProcessor, FixedKeyRecord, Processed, Processor, ProcessorContext,
+};
+pub use record_metadata::RecordMetadata;
+pub use stores::{
+    KeyValueStore, LruStore, SessionStore, StoreDeclaration, StoreRows, StoreSessions, StoreSite,
+    Stores, TimestampedKeyValueStore, TimestampedWindowStore, TypedStore, TypedWindowStore,
+    VersionedRecord, VersionedStore, WindowStore,
 };
 pub use stream::{Split, Stream};
 pub use table::{GlobalTable, Suppressed, Suppression, Table, UntilTimeLimit, UntilWindowCloses};

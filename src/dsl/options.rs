@@ -7,8 +7,8 @@ use std::time::Duration;
 
 pub use materialized::Materialized;
 
+use super::gate::Gate;
 use super::sink::Partitioner;
-use super::source::Gate;
 use crate::base::Record;
 use crate::codec::{Codec, OwnCodec, SharedCodec};
 use crate::state::Medium;

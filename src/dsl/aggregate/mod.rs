@@ -1,4 +1,4 @@
-//! `count`, `reduce`, `aggregate` of grouped streams: implemented once, over a trait of groupings.
+//! `group_by`, and `count`, `reduce`, `aggregate` of grouped streams: implemented once, over a trait of groupings.
 //!
 //! ```text
 //!  GroupedStream<K, V, G>  --count | reduce | aggregate-->  Aggregation  --G: Grouping-->  Table<G::Key, A>
@@ -9,6 +9,8 @@
 
 mod cogroup;
 mod fold;
+mod group_by;
+mod group_by_table;
 mod grouped;
 mod grouped_table;
 mod on_close;

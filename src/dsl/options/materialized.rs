@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::{Error, Result};
 use crate::codec::{Codec, OwnCodec, SharedCodec};
 use crate::dsl::builder::SharedGraph;
-use crate::dsl::processor::opens;
+use crate::dsl::stores::opens;
 use crate::dsl::windows::millis;
 use crate::dsl::{TimestampedKeyValueStore, TimestampedWindowStore, TypedStore, VersionedStore};
 use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, VersionedRules, WindowRules};

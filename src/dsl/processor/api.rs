@@ -1,6 +1,6 @@
 //! What users implement: a processor, and its options.
 
-use super::ProcessorContext;
+use super::context::ProcessorContext;
 use crate::base::{Record, Result};
 
 /// A user-defined step of a topology. One is created for each task, and stays on the task's thread.

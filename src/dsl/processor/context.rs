@@ -1,35 +1,41 @@
 //! What a processor can access of its task.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::time::Duration;
 
-use super::TypedStore;
-use super::node::Parts;
-use crate::base::{Error, Offset, Record, Result};
-use crate::task::{Clock, Context};
+use crate::base::{Error, Record, Result};
+use crate::dsl::record_metadata::RecordMetadata;
+use crate::dsl::stores::TypedStore;
+use crate::task::{Clock, Context, DropReason, ExpiredPuts, NodeId, Outlets};
 
-/// The origin of the record that a processor handles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordMetadata<'a> {
-    /// The topic from which the task read it; behind a repartition, the repartition topic.
-    pub topic: &'a str,
-    /// The partition.
-    pub partition: u32,
-    /// The offset.
-    pub offset: Offset,
-    /// The timestamp that the source assigned, in milliseconds since 1970.
-    pub timestamp_ms: i64,
+/// What a processor's context can access.
+pub struct Parts<K, V> {
+    pub(super) id: NodeId,
+    pub(super) outlets: Outlets<K, V>,
+    /// The stores that it is connected to, by name.
+    pub(super) stores: Vec<(String, Box<dyn Any>)>,
+    /// The number of records they refused.
+    pub(super) expired: ExpiredPuts,
 }
 
-impl<'a> RecordMetadata<'a> {
-    /// That of the record that the task handles, if it handles one.
-    pub(in crate::dsl) fn of(context: &'a Context) -> Option<Self> {
-        Some(Self {
-            timestamp_ms: context.record_ms()?,
-            topic: context.topic(),
-            partition: context.partition(),
-            offset: context.offset(),
-        })
+impl<K: 'static, V: 'static> Parts<K, V> {
+    pub(super) fn context<'a>(
+        &'a self,
+        context: &'a mut Context,
+        forwards: bool,
+    ) -> ProcessorContext<'a, K, V> {
+        ProcessorContext {
+            parts: self,
+            context,
+            forwards,
+        }
+    }
+
+    /// Counts the records that the stores refused since the last call.
+    pub(super) fn count_expired(&self, context: &mut Context) {
+        for _ in 0..self.expired.take() {
+            context.drop_record(DropReason::Expired);
+        }
     }
 }
 

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::fixed_key::FixedKey;
 use super::node::ProcessorNode;
-use super::{FixedKeyProcessor, Processed, Processor, StoreDeclaration, TypedStore};
+use super::{FixedKeyProcessor, Processed, Processor};
 use crate::base::Error;
 use crate::dsl::pass::Pass;
 use crate::dsl::source::StreamSource;
-use crate::dsl::{Consumed, Stream, StreamBuilder};
+use crate::dsl::{Consumed, StoreDeclaration, Stream, StreamBuilder, TypedStore};
 use crate::plan::{LogicalKind, LogicalNode};
 use crate::task::Calls;
 
 impl StreamBuilder {
-    /// Adds a store that processors use by name; see [`Stores`](super::Stores).
+    /// Adds a store that processors use by name; see [`Stores`](crate::dsl::Stores).
     pub fn add_store<S: TypedStore>(&self, store: StoreDeclaration<S>) {
         let (spec, open) = store.into_parts();
         self.graph.borrow_mut().add_store(spec, open);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Processor, ProcessorContext, RecordMetadata, TypedStore};
+use super::{Processor, ProcessorContext};
 use crate::base::{Headers, Record, Result};
+use crate::dsl::{RecordMetadata, TypedStore};
 use crate::task::Clock;
 
 /// A record whose key can be read but not changed.

@@ -1,45 +1,12 @@
 //! A processor as a node of the graph.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Processor, ProcessorContext};
+use super::api::Processor;
+use super::context::Parts;
 use crate::base::{Record, Result};
-use crate::task::{
-    Context, DropReason, Edges, ExpiredPuts, NodeId, Outlets, Process, Tick, Wiring,
-};
-
-/// What a processor's context can access.
-pub struct Parts<K, V> {
-    pub(super) id: NodeId,
-    pub(super) outlets: Outlets<K, V>,
-    /// The stores that it is connected to, by name.
-    pub(super) stores: Vec<(String, Box<dyn Any>)>,
-    /// The number of records they refused.
-    expired: ExpiredPuts,
-}
-
-impl<K: 'static, V: 'static> Parts<K, V> {
-    fn context<'a>(
-        &'a self,
-        context: &'a mut Context,
-        forwards: bool,
-    ) -> ProcessorContext<'a, K, V> {
-        ProcessorContext {
-            parts: self,
-            context,
-            forwards,
-        }
-    }
-
-    /// Counts the records that the stores refused since the last call.
-    fn count_expired(&self, context: &mut Context) {
-        for _ in 0..self.expired.take() {
-            context.drop_record(DropReason::Expired);
-        }
-    }
-}
+use crate::task::{Context, Edges, ExpiredPuts, NodeId, Process, Tick, Wiring};
 
 /// Runs a processor.
 pub(super) struct ProcessorNode<P: Processor> {

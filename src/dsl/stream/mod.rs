@@ -3,7 +3,6 @@
 mod filter;
 mod flat_map;
 mod flat_map_values;
-mod group_by;
 mod map;
 mod map_values;
 mod merge;
@@ -11,10 +10,10 @@ mod peek;
 mod present;
 mod repartition;
 mod select_key;
+mod source;
 mod split;
 mod to;
 mod to_dynamic;
-mod to_table;
 
 use std::marker::PhantomData;
 use std::sync::Arc;

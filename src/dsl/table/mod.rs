@@ -1,10 +1,10 @@
 //! Tables: the latest row of each key, as it changes. One operator per file.
 
 mod cached;
-mod changed_codec;
+pub(in crate::dsl) mod changed_codec;
 mod filter;
+mod from_stream;
 mod global;
-mod group_by;
 pub(in crate::dsl) mod held_bytes;
 mod map_values;
 mod materialized;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::RangeBounds;
 use std::rc::Rc;
 
-use super::StoreSite;
+use super::site::StoreSite;
 use crate::base::{Error, Result};
 use crate::codec::SharedCodec;
 use crate::state::typed::{Form, KeyBounds, KeyValueView, KeyValues, encode_key};

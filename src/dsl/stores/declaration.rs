@@ -1,79 +1,22 @@
-//! Typed stores that processors share.
+//! Declares stores.
 
-use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{
-    KeyValueStore, LruStore, SessionStore, TimestampedKeyValueStore, TimestampedWindowStore,
-    VersionedStore, WindowStore,
-};
-use crate::base::{Error, Result};
+use super::key_value::{KeyValueStore, TimestampedKeyValueStore};
+use super::lru::LruStore;
+use super::session::SessionStore;
+use super::site::{TypedStore, opens};
+use super::versioned::VersionedStore;
+use super::window::{TimestampedWindowStore, WindowStore};
+use crate::base::Result;
 use crate::codec::{Codec, SharedCodec};
 use crate::dsl::windows::millis;
 use crate::state::{
     Changelog, Medium, RowForm, SessionRules, StoreKind, StoreSpec, VersionedRules, WindowRules,
 };
-use crate::task::{ExpiredPuts, OpenStore, Wiring};
-
-/// A typed handle of a store. A clone refers to the same store.
-///
-/// A new kind of store is a type that implements this trait, and a function of [`Stores`].
-pub trait TypedStore: Clone + Sized + 'static {
-    /// Type of its keys.
-    type Key: 'static;
-    /// Type of its values.
-    type Value: 'static;
-
-    /// Opens the task's store of that name.
-    ///
-    /// # Errors
-    /// `Internal` if the task has no store of that name and kind.
-    fn open(site: StoreSite<'_, '_, Self::Key, Self::Value>) -> Result<Self>;
-}
-
-/// What is needed to open a store: where it is, its name, and its codecs.
-pub struct StoreSite<'a, 'w, K, V> {
-    pub(in crate::dsl) wiring: &'a Wiring<'w>,
-    pub(in crate::dsl) name: &'a str,
-    pub(in crate::dsl) key: SharedCodec<K>,
-    pub(in crate::dsl) value: SharedCodec<V>,
-    /// Counts the records it refuses.
-    pub(in crate::dsl) expired: &'a ExpiredPuts,
-}
-
-impl<K, V> StoreSite<'_, '_, K, V> {
-    /// Refuses a global store, which has one value per key.
-    pub(in crate::dsl) fn check_own(&self, kind: &str) -> Result<()> {
-        match self.wiring.global_rows(self.name) {
-            None => Ok(()),
-            Some(_) => Err(Error::invalid(format!(
-                "store {:?} is global and {kind}; a global store has one value per key",
-                self.name
-            ))),
-        }
-    }
-}
-
-/// Opens a store by its name as a handle of type `S`.
-pub(in crate::dsl) fn opens<S: TypedStore>(
-    name: String,
-    key: SharedCodec<S::Key>,
-    value: SharedCodec<S::Value>,
-) -> OpenStore {
-    Arc::new(move |wiring, expired| {
-        let (key, value) = (key.clone(), value.clone());
-        let store = S::open(StoreSite {
-            wiring,
-            name: &name,
-            key,
-            value,
-            expired,
-        })?;
-        Ok(Box::new(store) as Box<dyn Any>)
-    })
-}
+use crate::task::OpenStore;
 
 /// A store declaration, to be added with
 /// [`StreamBuilder::add_store`](crate::dsl::StreamBuilder::add_store).
@@ -122,7 +65,7 @@ impl<S: TypedStore> StoreDeclaration<S> {
         self
     }
 
-    pub(super) fn into_parts(self) -> (StoreSpec, OpenStore) {
+    pub(in crate::dsl) fn into_parts(self) -> (StoreSpec, OpenStore) {
         let Self {
             spec, key, value, ..
         } = self;

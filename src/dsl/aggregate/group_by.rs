@@ -1,9 +1,9 @@
 //! `group_by_key`, `group_by`: brings records with equal keys together.
 
-use super::Stream;
+use super::GroupedStream;
 use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
-use crate::dsl::{Grouped, GroupedStream};
+use crate::dsl::{Grouped, Stream};
 
 impl<K: 'static, V: 'static> Stream<K, V> {
     /// Groups by the records' keys.

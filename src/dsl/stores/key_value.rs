@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeBounds;
 
 use super::access::{Access, StoreRows};
-use super::{StoreSite, TypedStore};
+use super::site::{StoreSite, TypedStore};
 use crate::base::Result;
 use crate::state::Direction;
 use crate::state::typed::{KeyBounds, Plain, Timestamped};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeBounds;
 
-use super::{StoreSite, TypedStore};
+use super::site::{StoreSite, TypedStore};
 use crate::base::Result;
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::state::typed::{KeyBounds, key_bytes};

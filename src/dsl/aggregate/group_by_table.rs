@@ -3,14 +3,14 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::Table;
-use super::changed_codec::ChangedCodec;
+use super::GroupedTable;
 use crate::base::{Error, Record, Result};
 use crate::codec::SharedCodec;
 use crate::dsl::operator::Operator;
 use crate::dsl::repartition::repartition_node;
 use crate::dsl::sink::NullKeys;
-use crate::dsl::{Change, Grouped, GroupedTable};
+use crate::dsl::table::changed_codec::ChangedCodec;
+use crate::dsl::{Change, Grouped, Table};
 use crate::task::{Context, Edges, Process};
 
 impl<K: 'static, V: 'static> Table<K, V> {

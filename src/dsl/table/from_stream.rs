@@ -1,13 +1,12 @@
 //! `to_table`: interprets the records of a stream as rows of a table.
 
-use super::Stream;
+use super::{StoreView, Table, TableSource, VersionedSource, VersionedView};
 use crate::base::{Record, Result};
 use crate::codec::OwnCodec;
 use crate::dsl::operator::Operator;
 use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
-use crate::dsl::table::{StoreView, TableSource, VersionedSource, VersionedView};
-use crate::dsl::{Change, Grouped, Materialized, Table};
+use crate::dsl::{Change, Grouped, Materialized, Stream};
 use crate::plan::OldRows;
 use crate::task::{Context, Edges, Process};
 

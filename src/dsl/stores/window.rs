@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::rc::Rc;
 
-use super::{StoreSite, TypedStore};
+use super::site::{StoreSite, TypedStore};
 use crate::base::Result;
 use crate::state::typed::{Form, Plain, Timestamped, WindowView, Windows};
 use crate::state::{Direction, Put};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{StoreSite, TypedStore};
+use super::site::{StoreSite, TypedStore};
 use crate::base::Result;
 use crate::codec::{Encoded, SharedCodec};
 use crate::state::typed::key_bytes;
