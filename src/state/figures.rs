@@ -1,7 +1,5 @@
 //! The sizes of stores, for monitoring.
 
-use super::TaskState;
-
 /// The rows of a store as its backend sees them. `None` means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowFigures {
@@ -28,22 +26,4 @@ pub struct StoreFigures {
     pub dirty_bytes: u64,
     /// Its cached data, in bytes.
     pub cached_bytes: u64,
-}
-
-impl TaskState {
-    /// The stores with their sizes. Queries the backend, some microseconds for each store.
-    pub fn figures(&self) -> Vec<StoreFigures> {
-        let backend = self.backend.borrow();
-        let stores = self.specs.iter().zip(&self.stores);
-        let figures = stores.map(|(spec, store)| {
-            let overlay = store.overlay.borrow();
-            StoreFigures {
-                store: spec.name.clone(),
-                rows: backend.figures(overlay.column()),
-                dirty_bytes: overlay.dirty_bytes() as u64,
-                cached_bytes: overlay.clean_bytes() as u64,
-            }
-        });
-        figures.collect()
-    }
 }

@@ -1,16 +1,17 @@
 //! How large a row may be: its changelog must accept it, and this must be checked when it is put. At the
 //! commit it would no longer be known which record made it.
 
-use super::StoreSpec;
 use crate::base::{Error, ErrorKind, Result};
 
 /// The limit of a store's changelog.
 #[derive(Debug)]
 pub(super) struct RowLimit {
-    store: String,
-    max_bytes: usize,
-    around_key: usize,
-    before_value: usize,
+    pub(super) store: String,
+    pub(super) max_bytes: usize,
+    /// How much longer the key of a record is than that of a put, in bytes.
+    pub(super) around_key: usize,
+    /// How much of a row, at least, is not in the value of its record, in bytes.
+    pub(super) before_value: usize,
 }
 
 impl RowLimit {
@@ -21,19 +22,6 @@ impl RowLimit {
             max_bytes: usize::MAX,
             around_key: 0,
             before_value: 0,
-        }
-    }
-
-    /// The limit of a store whose changelog accepts records of `max_bytes`.
-    pub(super) fn of(spec: &StoreSpec, max_bytes: usize) -> Self {
-        if !spec.is_logged() {
-            return Self::none();
-        }
-        Self {
-            store: spec.name.clone(),
-            max_bytes,
-            around_key: spec.kind.rules().bytes_around_key(),
-            before_value: spec.row.least_before_value(),
         }
     }
 

@@ -14,23 +14,8 @@ use super::session_iter::{SessionIter, SessionRow, Sought};
 use super::session_key::SessionLayout;
 use super::store_clock::{Segments, StoreClock};
 use super::table::{SharedTable, Table};
-use super::{Direction, Medium, Put};
+use super::{Direction, Medium, Put, SessionRules};
 use crate::base::{Error, Result};
-
-/// The rules of a session store, which are part of the semantics (`tests/conformance/README.md`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionRules {
-    /// A row is readable only while its end is larger than the store's time minus this, in milliseconds.
-    pub retention_ms: i64,
-}
-
-impl SessionRules {
-    /// Length of a segment: half the retention, at least a minute. A persistent store accepts puts until
-    /// their whole segment is past the retention.
-    pub fn segment_interval_ms(&self) -> i64 {
-        (self.retention_ms / 2).max(60_000)
-    }
-}
 
 /// A handle of a session store. A clone refers to the same store; it stays on its task's thread.
 #[derive(Clone)]

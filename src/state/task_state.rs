@@ -8,11 +8,10 @@ use super::key_value::KeyValueStore;
 use super::kind::{Opened, StoredRow};
 use super::marks::Marks;
 use super::meta::{self, Position};
-use super::row_limit::RowLimit;
 use super::table::SharedBackend;
 use super::times::{NamedTimes, TimeSlot, Times};
 use super::window::WindowStore;
-use super::{Rows, Snapshots, StoreSpec};
+use super::{Rows, Snapshots, StoreFigures, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
 
 /// The stores of a task, its times, and its positions on their changelogs. Owned by one thread.
@@ -100,10 +99,7 @@ impl TaskState {
     /// bytes. A put with a larger row is refused.
     pub fn set_changelog_limits(&mut self, max_record_bytes: &[usize]) {
         for ((store, spec), max) in self.stores.iter().zip(&self.specs).zip(max_record_bytes) {
-            store
-                .overlay
-                .borrow_mut()
-                .set_limit(RowLimit::of(spec, *max));
+            store.overlay.borrow_mut().set_limit(spec.row_limit(*max));
         }
     }
 
@@ -180,6 +176,22 @@ impl TaskState {
     pub fn cached_bytes(&self) -> usize {
         let overlays = self.stores.iter().map(|store| &store.overlay);
         overlays.map(|rows| rows.borrow().clean_bytes()).sum()
+    }
+
+    /// The stores with their sizes. Queries the backend, some microseconds for each store.
+    pub fn figures(&self) -> Vec<StoreFigures> {
+        let backend = self.backend.borrow();
+        let stores = self.specs.iter().zip(&self.stores);
+        let figures = stores.map(|(spec, store)| {
+            let overlay = store.overlay.borrow();
+            StoreFigures {
+                store: spec.name.clone(),
+                rows: backend.figures(overlay.column()),
+                dirty_bytes: overlay.dirty_bytes() as u64,
+                cached_bytes: overlay.clean_bytes() as u64,
+            }
+        });
+        figures.collect()
     }
 
     /// Whether there is an uncommitted change of a time.
