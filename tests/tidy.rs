@@ -4,6 +4,7 @@
 //! ```text
 //!  tree       the files, and what a finding is
 //!  code       comments and strings masked, tests cut off, tokens;  paths  what `use` trees name
+//!  homes      the modules that paths lead to, through imports
 //!  layers circles modules vendors calls names links promises machines goldens scripts surface     a rule, or a few akin, in each
 //! ```
 //!
@@ -25,6 +26,9 @@ mod code;
 
 #[path = "tidy/paths.rs"]
 mod paths;
+
+#[path = "tidy/homes.rs"]
+mod homes;
 
 #[path = "tidy/layers.rs"]
 mod layers;

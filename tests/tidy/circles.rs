@@ -1,39 +1,63 @@
 //! No import cycles in any folder of a crate: a file can be understood once the files that it names are known.
 //!
 //! Seen from outside, a module and its submodules are one thing in several files: what any of them names, the
-//! module names. What they name of each other is not part of a cycle. A name that a module re-exports counts as its
-//! own.
+//! module names. What they name of each other is not part of a cycle. A name that a module imports counts as that of
+//! the file it is in: two files that name each other by way of their `mod.rs` name each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code;
-use crate::paths::use_paths;
+use crate::homes::{self, Homes, Module};
 use crate::tree::{File, Finding, Tree};
 
-/// A module's path from the root of its crate.
-type Module = Vec<String>;
+/// Folders whose files still name each other in cycles.
+const EXEMPT: &[&str] = &["src/task"];
 
 /// What names what in one folder.
 type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 /// The cycles of all crates, one finding each.
 pub fn circles(tree: &Tree) -> Vec<Finding> {
+    circles_except(tree, EXEMPT)
+}
+
+/// The cycles outside the exempt folders, and the folders that need no exemption.
+fn circles_except(tree: &Tree, exempt: &[&str]) -> Vec<Finding> {
     let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in tree.rust().filter(|file| !file.is_test()) {
         if let Some((root, _)) = split(&file.path) {
             crates.entry(root).or_default().push(file);
         }
     }
-    let found = crates.values().flat_map(|files| circles_of(files));
-    found
-        .map(|(file, members)| {
+    let mut unneeded = exempt.to_vec();
+    let mut findings = Vec::new();
+    for (root, files) in &crates {
+        for circle in circles_of(files) {
+            let folder = format!("{root}{}", circle.folder.join("/"));
+            if exempt.contains(&&*folder) {
+                unneeded.retain(|exempt| *exempt != folder);
+                continue;
+            }
             let message = format!(
                 "{} name each other; move what they share into a file of its own, or below one of them",
-                members.join(", ")
+                circle.members.join(", ")
             );
-            file.finding(1, message)
-        })
-        .collect()
+            findings.push(circle.first.finding(1, message));
+        }
+    }
+    findings.extend(unneeded.into_iter().map(|folder| {
+        let message = format!("{folder} has no cycle; take it out of EXEMPT");
+        File::new("tests/tidy/circles.rs", "").finding(1, message)
+    }));
+    findings
+}
+
+/// Parts of a folder that name each other.
+struct Circle<'a> {
+    folder: Module,
+    /// The first file of the first member.
+    first: &'a File,
+    members: Vec<String>,
 }
 
 /// The folder of a crate's sources, and the path of a file in it.
@@ -58,15 +82,23 @@ fn module_of(path: &str) -> Module {
     parts
 }
 
-/// The first file of each cycle, with the names of its members.
-fn circles_of<'a>(files: &[&'a File]) -> Vec<(&'a File, Vec<String>)> {
+/// The cycles of a crate.
+fn circles_of<'a>(files: &[&'a File]) -> Vec<Circle<'a>> {
     let modules: BTreeMap<Module, &File> = files
         .iter()
         .map(|file| (module_of(&file.path), *file))
         .collect();
+    let mut homes = Homes::default();
+    let mut paths = BTreeMap::new();
+    let masked: Vec<_> = files.iter().map(|file| code::mask(&file.text)).collect();
+    for (file, masked) in files.iter().zip(&masked) {
+        let tokens = code::without_tests(&code::tokens(masked));
+        homes.add(module_of(&file.path), &tokens);
+        paths.insert(module_of(&file.path), homes::paths(&tokens));
+    }
     let mut folders: BTreeMap<&[String], Graph> = BTreeMap::new();
-    for (module, file) in &modules {
-        for other in named(module, file, &modules) {
+    for module in modules.keys() {
+        for other in named(module, &paths[module], &homes) {
             let pairs = module.iter().zip(&other);
             let depth = pairs.take_while(|(part, other)| part == other).count();
             let graph = folders.entry(&module[..depth]).or_default();
@@ -75,11 +107,16 @@ fn circles_of<'a>(files: &[&'a File]) -> Vec<(&'a File, Vec<String>)> {
         }
     }
     let mut circles = Vec::new();
-    for members in folders.values().flat_map(circles_in) {
-        let of_first = |(module, _): &(&Module, &&'a File)| module.starts_with(&members[0]);
-        let first = modules.iter().find(of_first);
-        let names = members.iter().map(|member| member.join("::")).collect();
-        circles.extend(first.map(|(_, file)| (*file, names)));
+    for (folder, graph) in &folders {
+        for members in circles_in(graph) {
+            let of_first = |(module, _): &(&Module, &&'a File)| module.starts_with(&members[0]);
+            let first = modules.iter().find(of_first);
+            circles.extend(first.map(|(_, first)| Circle {
+                folder: folder.to_vec(),
+                first,
+                members: members.iter().map(|member| member.join("::")).collect(),
+            }));
+        }
     }
     circles
 }
@@ -112,32 +149,12 @@ fn circles_in(graph: &Graph) -> Vec<Vec<Module>> {
     circles
 }
 
-/// The modules that a file names, without those above and below it.
-fn named(module: &Module, file: &File, modules: &BTreeMap<Module, &File>) -> BTreeSet<Module> {
-    let masked = code::mask(&file.text);
-    let tokens = code::without_tests(&code::tokens(&masked));
-    let mut named = BTreeSet::new();
-    for at in 0..tokens.len() {
-        let base = match tokens[at].text {
-            "crate" => &module[..0],
-            "self" => &module[..],
-            "super" if !module.is_empty() => &module[..module.len() - 1],
-            _ => continue,
-        };
-        if !code::starts_with(&tokens[at + 1..], &["::"]) {
-            continue;
-        }
-        for path in use_paths(&tokens[at + 2..]) {
-            let mut full: Module = base.to_vec();
-            full.extend(path.iter().map(|part| (*part).to_owned()));
-            while !modules.contains_key(&full) && full.pop().is_some() {}
-            let is_kin = full.starts_with(module) || module.starts_with(&full);
-            if !is_kin && modules.contains_key(&full) {
-                named.insert(full);
-            }
-        }
-    }
+/// The modules whose items a module names, without those above and below it.
+fn named(module: &Module, paths: &[Vec<&str>], homes: &Homes) -> BTreeSet<Module> {
+    let named = paths.iter().map(|path| homes.home(module, path));
     named
+        .filter(|other| !other.starts_with(module) && !module.starts_with(other))
+        .collect()
 }
 
 #[cfg(test)]
@@ -146,7 +163,7 @@ mod tests {
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let files = files.iter().map(|(path, text)| File::new(path, text));
-        let findings = circles(&Tree::of(files.collect()));
+        let findings = circles_except(&Tree::of(files.collect()), &[]);
         findings.iter().map(Finding::to_string).collect()
     }
 
@@ -164,6 +181,71 @@ mod tests {
             ("topologies/t/src/c.rs", "use crate::{a::A};"),
         ]);
         assert_eq!(three.len(), 1, "{three:?}");
+    }
+
+    #[test]
+    fn a_circle_by_way_of_the_module_above_is_found() {
+        for one in [
+            "use super::B;",
+            "use crate::a::B;",
+            "use crate::a; fn f(b: &a::B) {}",
+            "use super::B as Other;",
+            "fn f(b: &super::B) {}",
+        ] {
+            for module in [
+                "mod one; mod two; pub use one::A; pub use two::B;",
+                "pub use self::{one::A, two::B};",
+                "pub(crate) use one::*; use two::*;",
+                "pub use crate::a::{one::*, two::B};",
+            ] {
+                let found = found(&[
+                    ("src/lib.rs", "pub mod a; pub use a::A;"),
+                    ("src/a/mod.rs", module),
+                    ("src/a/one.rs", &format!("{one} pub struct A;")),
+                    ("src/a/two.rs", "use crate::A; pub struct B;"),
+                ]);
+                let [finding] = &found[..] else {
+                    panic!("{one} {module} {found:?}");
+                };
+                assert!(
+                    finding.contains("a::one, a::two name each other"),
+                    "{finding}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn files_that_only_share_their_parent_are_not_a_circle() {
+        let found = found(&[
+            ("src/lib.rs", "mod a; mod b;"),
+            (
+                "src/a/mod.rs",
+                "mod one; mod two; use std::sync::Arc; pub use crate::b::C; pub use one::A; pub struct Own;",
+            ),
+            ("src/a/one.rs", "use super::{Arc, C, Own}; pub struct A;"),
+            ("src/a/two.rs", "use super::{A, Arc, C, Own};"),
+            ("src/b.rs", "pub struct C;"),
+        ]);
+        assert!(found.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn an_exempt_folder_must_have_a_circle() {
+        let files = [
+            ("src/a/one.rs", "use super::two::B;"),
+            ("src/a/two.rs", "use super::one::A;"),
+            ("src/b/one.rs", "use super::two::B;"),
+            ("src/b/two.rs", ""),
+        ];
+        let files = files.iter().map(|(path, text)| File::new(path, text));
+        let tree = Tree::of(files.collect());
+        assert!(circles_except(&tree, &["src/a"]).is_empty());
+        let findings = circles_except(&tree, &["src/a", "src/b"]);
+        let [finding] = &findings[..] else {
+            panic!("{findings:?}");
+        };
+        assert!(finding.to_string().contains("src/b has no cycle"));
     }
 
     #[test]
