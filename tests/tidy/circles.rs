@@ -10,54 +10,27 @@ use crate::code;
 use crate::homes::{self, Homes, Module};
 use crate::tree::{File, Finding, Tree};
 
-/// Folders whose files still name each other in cycles.
-const EXEMPT: &[&str] = &["src/task"];
-
 /// What names what in one folder.
 type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 /// The cycles of all crates, one finding each.
 pub fn circles(tree: &Tree) -> Vec<Finding> {
-    circles_except(tree, EXEMPT)
-}
-
-/// The cycles outside the exempt folders, and the folders that need no exemption.
-fn circles_except(tree: &Tree, exempt: &[&str]) -> Vec<Finding> {
     let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in tree.rust().filter(|file| !file.is_test()) {
         if let Some((root, _)) = split(&file.path) {
             crates.entry(root).or_default().push(file);
         }
     }
-    let mut unneeded = exempt.to_vec();
-    let mut findings = Vec::new();
-    for (root, files) in &crates {
-        for circle in circles_of(files) {
-            let folder = format!("{root}{}", circle.folder.join("/"));
-            if exempt.contains(&&*folder) {
-                unneeded.retain(|exempt| *exempt != folder);
-                continue;
-            }
+    let found = crates.values().flat_map(|files| circles_of(files));
+    found
+        .map(|(file, members)| {
             let message = format!(
                 "{} name each other; move what they share into a file of its own, or below one of them",
-                circle.members.join(", ")
+                members.join(", ")
             );
-            findings.push(circle.first.finding(1, message));
-        }
-    }
-    findings.extend(unneeded.into_iter().map(|folder| {
-        let message = format!("{folder} has no cycle; take it out of EXEMPT");
-        File::new("tests/tidy/circles.rs", "").finding(1, message)
-    }));
-    findings
-}
-
-/// Parts of a folder that name each other.
-struct Circle<'a> {
-    folder: Module,
-    /// The first file of the first member.
-    first: &'a File,
-    members: Vec<String>,
+            file.finding(1, message)
+        })
+        .collect()
 }
 
 /// The folder of a crate's sources, and the path of a file in it.
@@ -82,8 +55,8 @@ fn module_of(path: &str) -> Module {
     parts
 }
 
-/// The cycles of a crate.
-fn circles_of<'a>(files: &[&'a File]) -> Vec<Circle<'a>> {
+/// The first file of each cycle of a crate, with the names of its members.
+fn circles_of<'a>(files: &[&'a File]) -> Vec<(&'a File, Vec<String>)> {
     let modules: BTreeMap<Module, &File> = files
         .iter()
         .map(|file| (module_of(&file.path), *file))
@@ -107,16 +80,11 @@ fn circles_of<'a>(files: &[&'a File]) -> Vec<Circle<'a>> {
         }
     }
     let mut circles = Vec::new();
-    for (folder, graph) in &folders {
-        for members in circles_in(graph) {
-            let of_first = |(module, _): &(&Module, &&'a File)| module.starts_with(&members[0]);
-            let first = modules.iter().find(of_first);
-            circles.extend(first.map(|(_, first)| Circle {
-                folder: folder.to_vec(),
-                first,
-                members: members.iter().map(|member| member.join("::")).collect(),
-            }));
-        }
+    for members in folders.values().flat_map(circles_in) {
+        let of_first = |(module, _): &(&Module, &&'a File)| module.starts_with(&members[0]);
+        let first = modules.iter().find(of_first);
+        let names = members.iter().map(|member| member.join("::")).collect();
+        circles.extend(first.map(|(_, file)| (*file, names)));
     }
     circles
 }
@@ -163,7 +131,7 @@ mod tests {
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let files = files.iter().map(|(path, text)| File::new(path, text));
-        let findings = circles_except(&Tree::of(files.collect()), &[]);
+        let findings = circles(&Tree::of(files.collect()));
         findings.iter().map(Finding::to_string).collect()
     }
 
@@ -228,24 +196,6 @@ mod tests {
             ("src/b.rs", "pub struct C;"),
         ]);
         assert!(found.is_empty(), "{found:?}");
-    }
-
-    #[test]
-    fn an_exempt_folder_must_have_a_circle() {
-        let files = [
-            ("src/a/one.rs", "use super::two::B;"),
-            ("src/a/two.rs", "use super::one::A;"),
-            ("src/b/one.rs", "use super::two::B;"),
-            ("src/b/two.rs", ""),
-        ];
-        let files = files.iter().map(|(path, text)| File::new(path, text));
-        let tree = Tree::of(files.collect());
-        assert!(circles_except(&tree, &["src/a"]).is_empty());
-        let findings = circles_except(&tree, &["src/a", "src/b"]);
-        let [finding] = &findings[..] else {
-            panic!("{findings:?}");
-        };
-        assert!(finding.to_string().contains("src/b has no cycle"));
     }
 
     #[test]
