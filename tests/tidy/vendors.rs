@@ -28,6 +28,7 @@ const VENDORS: &[Vendor] = &[
             "src/log/kafka/",
             "tests/kafka/",
             "benches/end_to_end/bare.rs",
+            "benches/end_to_end/written.rs",
         ],
         tests: false,
     },
