@@ -132,7 +132,8 @@ impl ApplicationBuilder {
 }
 
 impl Application {
-    /// Starts building an application. `id` names its group, its internal topics and its state.
+    /// Starts building an application. `id` names its group, its internal topics and its state: at most 200 letters,
+    /// digits, '.', '_' and '-'.
     pub fn builder(topology: Topology, id: impl Into<String>) -> ApplicationBuilder {
         ApplicationBuilder::new(topology, id.into())
     }

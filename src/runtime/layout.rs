@@ -12,6 +12,9 @@ use crate::state::{ChangelogKeeps, StoreSpec};
 use crate::task::{DynamicTopic, DynamicTopics, GlobalStores, NodeId, TaskSpec};
 use crate::topology::{Idle, Partitions, SubTopology, TopicLimits, Topology};
 
+/// The longest name of a topic that brokers accept, in characters.
+const TOPIC_LEN_MAX: usize = 249;
+
 /// Tasks and topics, decided once at start.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -135,6 +138,7 @@ impl Layout {
             let topic = TopicSpec::new(record_topic(application), 1);
             topics.push(topic.with_cleanup(Cleanup::Compact));
         }
+        check_lengths(&topics)?;
         Ok(LayoutPlan {
             layout,
             topics,
@@ -256,6 +260,19 @@ fn changelog_spec(store: &StoreSpec, application: &str, partitions: u32) -> Topi
         }
     };
     topic
+}
+
+/// Refuses internal topics whose names a broker would refuse, whatever the log: an application may move to another one.
+fn check_lengths(topics: &[TopicSpec]) -> Result<()> {
+    let too_long = |topic: &&TopicSpec| topic.name.len() > TOPIC_LEN_MAX;
+    match topics.iter().find(too_long) {
+        None => Ok(()),
+        Some(TopicSpec { name, .. }) => Err(Error::invalid(format!(
+            "the internal topic {name:?} would have a name of {} characters, and a broker accepts {TOPIC_LEN_MAX}; \
+             shorten the application id, or the name of the store, operator or repartition in it",
+            name.len()
+        ))),
+    }
 }
 
 /// A restore from a source topic must end where the task's input is committed, which is not implemented

@@ -33,11 +33,21 @@ pub struct StateDirectory {
     _lock: File,
 }
 
+/// The longest application id: names of topics and files that begin with it must fit, too.
+const ID_LEN_MAX: usize = 200;
+
 /// Refuses an application id that cannot name a directory and begin the names of topics.
 ///
 /// # Errors
 /// `Invalid`.
 pub fn check_application(id: &str) -> Result<()> {
+    if id.len() > ID_LEN_MAX {
+        return Err(Error::invalid(format!(
+            "an application id of {} characters is too long, since it names topics and a directory; use at most \
+             {ID_LEN_MAX}",
+            id.len()
+        )));
+    }
     if id.is_empty() || id.starts_with('.') || !id.chars().all(is_name_char) {
         return Err(Error::invalid(format!(
             "{id:?} cannot name an application; use letters, digits, '.', '_' and '-', and no '.' in front"
@@ -303,10 +313,12 @@ mod tests {
     fn bad_names_and_bad_places_are_refused_with_the_reason() {
         let place = tempfile::tempdir().expect("a directory");
         let env = ManualEnv::new(0, 1);
-        for name in ["", "..", "a/b"] {
+        for name in ["", "..", "a/b", &"x".repeat(ID_LEN_MAX + 1)] {
             let error = StateDirectory::open(place.path(), name, &*env).expect_err("refused");
             assert_eq!(error.kind(), ErrorKind::Invalid);
         }
+        let longest = "x".repeat(ID_LEN_MAX);
+        StateDirectory::open(place.path(), &longest, &*env).expect("opens");
         let file = place.path().join("file");
         fs::write(&file, "x").expect("writes");
         let error = StateDirectory::open(&file, "app", &*env).expect_err("refused");

@@ -322,3 +322,45 @@ fn a_dead_letter_above_its_topics_limit_is_named() {
         assert!(error.contains(part), "{part:?} in {error}");
     }
 }
+
+/// An id or a name that a broker or a file system would refuse is refused at the start, before anything is created.
+#[test]
+fn an_id_that_is_too_long_is_refused_with_the_name_that_it_would_make() {
+    let compared = |id: &str, store: &str| {
+        let log = log_with("other", 1, Cleanup::Delete);
+        let directory = tempfile::tempdir().expect("a directory");
+        let builder = StreamBuilder::new();
+        builder
+            .stream_with("in", Consumed::with(Utf8, Utf8))
+            .group_by_key(Grouped::with("by", Utf8, Utf8))
+            .count(Materialized::with(store, I64));
+        let started = Application::builder(builder.build().expect("a topology"), id)
+            .log(log.clone())
+            .state_directory(directory.path())
+            .settings(Settings::in_memory())
+            .start();
+        let topics = log.topic_names().expect("names");
+        let own = topics.iter().filter(|name| name.starts_with(id)).count();
+        (started.map(drop), own)
+    };
+    // The longest of its topics is that of the times and timers of the store's task.
+    let rest = "--task-changelog".len();
+    let (store, id) = ("s".repeat(200), "a".repeat(249 - 200 - rest));
+    let (started, own) = compared(&id, &store);
+    started.expect("started");
+    assert!(own >= 2, "{own} topics");
+    let (refused, own) = compared(&format!("{id}a"), &store);
+    let error = refused.expect_err("one character too many");
+    assert_eq!(error.kind(), marea::ErrorKind::Invalid);
+    for part in [
+        "250 characters",
+        "-task-changelog",
+        "shorten the application id",
+    ] {
+        assert!(error.to_string().contains(part), "{part:?} in {error}");
+    }
+    assert_eq!(own, 0, "nothing was created");
+    let (refused, _) = compared(&"a".repeat(201), "s");
+    let error = refused.expect_err("too long for a directory");
+    assert!(error.to_string().contains("at most 200"), "{error}");
+}
