@@ -1,5 +1,6 @@
 //! Global stores: every instance has all of them before it starts, and all its tasks read them.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -281,6 +282,32 @@ fn what_cannot_be_filled_fails_the_application_at_its_start_and_later() {
     drop(running);
     let error = start(&log).expect_err("it is still there");
     assert!(error.to_string().contains("thirteen"), "{error}");
+}
+
+/// A disk that fails is no outage of the log, which would be waited for: the stores would be stale for ever.
+#[test]
+fn a_failing_disk_ends_the_application_with_its_cause() {
+    let log = memory_log();
+    create_topics(&*log);
+    put(&*log, "rates", (1..=4_000).map(|n| (key(n), 1_000)));
+    let directory = tempfile::tempdir().expect("a directory");
+    let running = start_on_disk(&log, directory.path(), 4 << 20).expect("started");
+    put(&*log, "in", std::iter::once((key(7), 0)));
+    wait("the record", || results(&*log) == 1);
+    assert_eq!(running.snapshot().memory.globals_bytes, 0, "on the disk");
+    // Files that are written from now on have no place.
+    let rows = directory.path().join("app/global");
+    std::fs::remove_dir_all(&rows).expect("removed");
+    let next = Cell::new(4_001);
+    wait("the failure", || {
+        let first = next.replace(next.get() + 2_000);
+        put(&*log, "rates", (first..next.get()).map(|n| (key(n), n)));
+        running.wait(std::time::Duration::ZERO).is_err()
+    });
+    let error = running.wait(DEADLINE).expect_err("the disk is gone");
+    assert!(error.to_string().contains("a global store"), "{error}");
+    let path = rows.display().to_string();
+    assert!(format!("{error:?}").contains(&path), "{error:?}");
 }
 
 /// A global table: the row that a record names is there whatever its partition, and what the table drops is
