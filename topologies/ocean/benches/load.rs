@@ -6,7 +6,8 @@
 //! averages' counts. `... -- single [setting=value...]` posts readings one by one, without a kill.
 //!
 //! Each prints one JSON line, and fails if a reading is missing or counted twice. Times are from the first attempt to
-//! the acknowledgement; with a kill they include the time until the service is back.
+//! the acknowledgement; with a kill they include the time until the service is back. `drained_ms` is the time from the
+//! last acknowledgement until the last reading is in an average, to a tenth of a second.
 //!
 //! | setting | `batches` | `single` | |
 //! |---|---|---|---|
@@ -114,7 +115,7 @@ impl Run {
         }
         let outcome = posting.join().map_err(|_| "the sensors panicked")??;
         let posted = Instant::now();
-        let counted = counted(&url, outcome.acknowledged)?;
+        let (counted, settled) = counted(&url, outcome.acknowledged)?;
         println!(
             "{{\"acknowledged\":{},\"per_s\":{:.0},\"p50_ms\":{:.1},\"p99_ms\":{:.1},\"max_ms\":{:.1},\
              \"refused\":{},\"sent_again\":{},\"given_up\":{},\"kills\":{},\"away_ms\":{},\"drained_ms\":{},\
@@ -129,7 +130,7 @@ impl Run {
             outcome.given_up,
             self.kills,
             away.as_millis(),
-            posted.elapsed().as_millis(),
+            settled.duration_since(posted).as_millis(),
             counted == outcome.acknowledged,
         );
         if let Some(failure) = outcome.failure {
@@ -203,8 +204,9 @@ impl Drop for Service {
     }
 }
 
-/// Closes the windows, and waits until the averages contain as many readings, or no more come.
-fn counted(url: &str, wanted: u64) -> Outcome<u64> {
+/// Closes the windows, and waits until the averages contain as many readings, or no more come: the readings, and when
+/// the last of them was there.
+fn counted(url: &str, wanted: u64) -> Outcome<(u64, Instant)> {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let later_ms = now_ms + LATER_MS;
     let mut body = String::new();
@@ -227,7 +229,7 @@ fn counted(url: &str, wanted: u64) -> Outcome<u64> {
         // A moment longer, for what would be counted twice.
         let is_enough = sum >= wanted && changed.elapsed() > LOOK * 20;
         if is_enough || changed.elapsed() > SETTLED || begun.elapsed() > PATIENCE {
-            return Ok(sum);
+            return Ok((sum, changed));
         }
         std::thread::sleep(LOOK);
     }
