@@ -28,6 +28,8 @@ pub struct Known(BTreeMap<String, Series>);
 impl Known {
     pub fn of(families: &Families) -> Self {
         let mut known = BTreeMap::<String, Series>::new();
+        // A scraper's own: whether the last scrape succeeded.
+        known.entry("up".to_owned()).or_default().kind = "gauge".to_owned();
         for (name, family) in families {
             let suffixes: &[&str] = match family.kind.as_str() {
                 "counter" => &["_total"],
