@@ -1,7 +1,7 @@
 // Dead letters: lists them page by page, and sends one again.
 
 import { ask, token } from "./stream.js";
-import { command, count, element, plural, say, time } from "./words.js";
+import { command, count, element, plural, say, showDialog, time } from "./words.js";
 
 const AT_MOST = 500;
 
@@ -98,7 +98,7 @@ export class Letters {
     const dialog = document.getElementById("confirm-dialog");
     const { topic, partition } = letter.source;
     say(document.getElementById("confirm-text"), `The record goes to ${topic}, partition ${partition}, after the records already there, and is processed like any other. It is sent only once: afterwards it cannot be sent from here again. If it fails again, it becomes another dead letter.`);
-    dialog.showModal();
+    showDialog(dialog);
     await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
     if (dialog.returnValue !== "do") return;
     if (!token.get() && !(await this.askToken())) return;

@@ -7,7 +7,7 @@ import { showDrops, showMemory, Stores, Tasks, Topics, Workers } from "./tables.
 import * as words from "./words.js";
 
 const at = (id) => document.getElementById(id);
-const { count, duration, element, plural, say } = words;
+const { count, duration, element, plural, say, showDialog } = words;
 
 // What a screen reader hears: changes of state, not every number.
 function announce(text) {
@@ -24,6 +24,7 @@ const letters = new Letters(at("letters"), { announce, askToken });
 const stateListeners = [];
 const staleListeners = [];
 let last = { level: null, isStale: false };
+let isAsked = false;
 
 function* counters(state) {
   yield ["processed", state.processed_records];
@@ -172,7 +173,9 @@ function showRefusal(status, reason) {
   if (status === 401) {
     say(at("headline-text"), "This page requires the token");
     say(at("promise"), "To enter it later, use “token” at the bottom of the page.");
-    askToken();
+    // Once; whoever closes the dialog is not asked again at each attempt to connect.
+    if (!isAsked) askToken();
+    isAsked = true;
   } else say(at("headline-text"), reason);
 }
 
@@ -181,12 +184,13 @@ async function askToken() {
   const dialog = at("token-dialog");
   if (!dialog.open) {
     at("token-input").value = "";
-    dialog.showModal();
+    showDialog(dialog);
   }
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   if (dialog.returnValue === "use" && at("token-input").value) {
     token.set(at("token-input").value.trim());
     at("token-input").value = "";
+    isAsked = false;
     stream.restart();
   }
   return token.get() !== null;
@@ -194,6 +198,10 @@ async function askToken() {
 
 const stream = new Stream({ onState: showState, onBroken: showStale, onRefused: showRefusal });
 at("token-button").addEventListener("click", askToken);
+// They submit nothing, so that the Enter key does what the form is for.
+for (const button of document.querySelectorAll("dialog button[value=cancel]")) {
+  button.addEventListener("click", () => button.closest("dialog").close("cancel"));
+}
 
 // The application's own sections.
 const page = {

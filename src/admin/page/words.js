@@ -73,6 +73,12 @@ export function say(target, text, title) {
   if (title !== undefined && target.title !== title) target.title = title;
 }
 
+// Shows a dialog. In some browsers the Escape key leaves the value that it returned the last time, which must not count again.
+export function showDialog(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+}
+
 // A command that can be copied.
 export function command(text) {
   const button = element("button", { type: "button", className: "copy", textContent: "copy" });

@@ -132,12 +132,12 @@ impl Session<'_> {
         answer.unwrap_or_else(|why| panic!("{path}: {why}"))
     }
 
-    /// A command of Chromium's developer tools.
-    pub fn tools(&self, command: &str, parameters: Value) {
+    /// The answer to a command of Chromium's developer tools.
+    pub fn tools(&self, command: &str, parameters: Value) -> Value {
         self.command(
             "goog/cdp/execute",
             &json!({ "cmd": command, "params": parameters }),
-        );
+        )
     }
 
     /// The path of the first element that matches a selector.

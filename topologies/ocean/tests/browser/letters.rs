@@ -15,9 +15,14 @@ fn command(place: &Place) -> std::process::Command {
     command
 }
 
-/// A service with a token, whose log has a dead letter: a reading of the Arctic at one second, which an earlier
-/// release set aside. The current release refuses invalid readings when they are posted.
+/// A service with a token, whose log has a dead letter.
 pub fn start_with_letter(place: &Place) -> Service {
+    start_with_letters(place, 1)
+}
+
+/// A service with a token, whose log has dead letters: readings of the Arctic at one second, which an earlier release
+/// set aside. The current release refuses invalid readings when they are posted.
+pub fn start_with_letters(place: &Place, count: usize) -> Service {
     let address = format!("embedded:{}", place.path("ocean-data").display());
     let log = marea::open(&address).expect("a log");
     log.create_topics(&topics(1)).expect("topics");
@@ -36,11 +41,11 @@ pub fn start_with_letter(place: &Place) -> Service {
             .add(format!("marea.error.{name}"), Some(said));
     }
     let letters = log.producer::<String, Vec<u8>>(DEAD_LETTERS);
-    letters
-        .expect("a producer")
-        .send_record(&letter)
-        .expect("appended");
-    drop(log);
+    let mut letters = letters.expect("a producer");
+    for _ in 0..count {
+        letters.send_record(&letter).expect("appended");
+    }
+    drop((letters, log));
     Service::start(command(place))
 }
 

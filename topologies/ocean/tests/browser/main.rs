@@ -19,8 +19,11 @@ mod driver;
 #[path = "../service/http.rs"]
 #[allow(dead_code, reason = "shared with the tests of the service")]
 mod http;
+mod keyboard;
+mod lasting;
 mod letters;
 mod live;
+mod numbers;
 mod page;
 #[path = "../service/process.rs"]
 #[allow(dead_code, reason = "shared with the tests of the service")]
@@ -46,6 +49,22 @@ const CASES: &[Case] = &[
     (
         "letters::a_dead_letter_is_sent_again_from_the_page_and_counts",
         letters::a_dead_letter_is_sent_again_from_the_page_and_counts,
+    ),
+    (
+        "keyboard::everything_can_be_done_with_the_keyboard",
+        keyboard::everything_can_be_done_with_the_keyboard,
+    ),
+    (
+        "keyboard::who_closes_the_question_for_the_token_is_not_asked_again",
+        keyboard::who_closes_the_question_for_the_token_is_not_asked_again,
+    ),
+    (
+        "numbers::the_page_the_metrics_and_the_log_agree",
+        numbers::the_page_the_metrics_and_the_log_agree,
+    ),
+    (
+        "lasting::an_open_page_does_not_grow",
+        lasting::an_open_page_does_not_grow,
     ),
     (
         "accessibility::a_checker_finds_nothing",

@@ -14,6 +14,13 @@ const CARD: &str = "
     const text = (name) => [...(card?.querySelectorAll(name) ?? [])].map((found) => found.textContent);
     return { state: text('.ocean-state')[0] ?? '', values: text('.value'), figures: text('.ocean-figures')[0] ?? '' };";
 
+/// Keys without a letter, by the standard.
+pub mod keys {
+    pub const TAB: &str = "\u{e004}";
+    pub const ENTER: &str = "\u{e007}";
+    pub const ESCAPE: &str = "\u{e00c}";
+}
+
 /// A page, whose browser is closed when it is dropped.
 pub struct Page<'a>(Session<'a>);
 
@@ -39,6 +46,20 @@ impl<'a> Page<'a> {
         let features =
             json!({ "features": [{ "name": "prefers-color-scheme", "value": palette }] });
         self.0.tools("Emulation.setEmulatedMedia", features);
+    }
+
+    /// Runs a script before those of the page, whenever it is loaded.
+    pub fn prepare(&self, script: &str) {
+        let parameters = json!({ "source": script });
+        let command = "Page.addScriptToEvaluateOnNewDocument";
+        self.0.tools(command, parameters);
+    }
+
+    /// The memory of its scripts, in bytes, without what is garbage.
+    pub fn heap_bytes(&self) -> u64 {
+        self.0.tools("HeapProfiler.collectGarbage", json!({}));
+        let usage = self.0.tools("Runtime.getHeapUsage", json!({}));
+        usage["usedSize"].as_f64().expect("a size") as u64
     }
 
     /// Returns the value of a script.
@@ -117,6 +138,16 @@ impl<'a> Page<'a> {
     /// Clicks like a user: on what is shown and not covered.
     pub fn click(&self, selector: &str) {
         self.on_element(selector, "click", &json!({}));
+    }
+
+    /// Presses keys, one after another; those without a letter are in [`keys`].
+    pub fn press(&self, keys: &str) {
+        let steps = keys
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|step| json!({ "type": step, "value": key })));
+        let steps: Vec<Value> = steps.collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": steps });
+        self.0.command("actions", &json!({ "actions": [keyboard] }));
     }
 
     /// Enters the token, which the page asks for.
