@@ -54,6 +54,14 @@ async fn a_key_is_answered_with_its_row_its_task_and_how_far_that_is() {
             ("/stores/sums/key/%22a%22?partition=4", 400),
             ("/stores/sums/key/%22a%22?partition=x", 400),
             ("/stores/sums/key/%22a%22?at_least=words", 400),
+            ("/stores/sums/key/%22a%22?atleast=words-0:1", 400),
+            ("/stores/sums/key/%22a%22?at_least=words-0:-1", 400),
+            (
+                "/stores/sums/key/%22a%22?at_least=words-0:99999999999999999999",
+                400,
+            ),
+            ("/stores/sums/rows?Limit=1", 400),
+            ("/stores/sums/changes?form=start", 400),
             ("/stores/other/key/%22a%22", 404),
         ] {
             let refused = instance.get(path).await;

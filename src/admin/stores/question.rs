@@ -16,8 +16,10 @@ const ROWS_MAX: usize = 1_000;
 const WAIT_MS: u64 = 5_000;
 const WAIT_MS_MAX: u64 = 30_000;
 
-/// The parameters of all questions; each uses those that apply to it.
+/// The parameters of all questions; each uses those that apply to it. A misspelt one is refused: without its bound, a
+/// question would have another answer than was meant.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
     pub(super) partition: Option<u32>,
     at_least: Option<String>,

@@ -139,6 +139,7 @@ fn ask(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Begin {
     from: Option<String>,
 }
