@@ -23,8 +23,8 @@ const KEPT: usize = 30;
 const PACE: Duration = Duration::from_secs(1);
 /// How many ticks without any reader pass before no more states are made.
 const LONELY: u32 = 60;
-/// The maximum number of streams.
-const STREAMS: usize = 64;
+/// The maximum number of streams, unless the application sets another.
+pub(super) const STREAMS: usize = 64;
 
 /// Makes the current state.
 pub(super) type MakeState = dyn Fn() -> String + Send + Sync;
@@ -35,6 +35,7 @@ pub(super) struct Feed {
     /// Distinguishes this process from others in the ids of events.
     epoch: u64,
     pace: Duration,
+    streams_max: usize,
     inner: Mutex<Inner>,
     /// The number of the last state.
     last: watch::Sender<u64>,
@@ -50,15 +51,21 @@ struct Inner {
 }
 
 impl Feed {
-    pub(super) fn new(epoch: u64, make: Box<MakeState>) -> Arc<Self> {
-        Self::with_pace(epoch, make, PACE)
+    pub(super) fn new(epoch: u64, streams_max: usize, make: Box<MakeState>) -> Arc<Self> {
+        Self::with_pace(epoch, streams_max, make, PACE)
     }
 
-    fn with_pace(epoch: u64, make: Box<MakeState>, pace: Duration) -> Arc<Self> {
+    fn with_pace(
+        epoch: u64,
+        streams_max: usize,
+        make: Box<MakeState>,
+        pace: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             make,
             epoch,
             pace,
+            streams_max,
             inner: Mutex::default(),
             last: watch::Sender::new(0),
         })
@@ -73,7 +80,7 @@ impl Feed {
     pub(super) fn subscribe(self: &Arc<Self>, last_event_id: Option<&str>) -> Option<Subscription> {
         let starts = {
             let mut inner = self.lock();
-            if inner.streams >= STREAMS {
+            if inner.streams >= self.streams_max {
                 return None;
             }
             inner.streams += 1;
@@ -185,7 +192,7 @@ mod tests {
     fn feed() -> Arc<Feed> {
         let number = AtomicU64::new(0);
         let make = move || number.fetch_add(1, Ordering::Relaxed).to_string();
-        Feed::with_pace(0xabc, Box::new(make), Duration::from_secs(3_600))
+        Feed::with_pace(0xabc, 3, Box::new(make), Duration::from_secs(3_600))
     }
 
     async fn data(stream: &mut Subscription) -> Option<String> {
@@ -236,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn streams_are_bounded() {
         let feed = feed();
-        let all: Vec<_> = (0..STREAMS).map(|_| feed.subscribe(None)).collect();
+        let all: Vec<_> = (0..3).map(|_| feed.subscribe(None)).collect();
         assert!(all.iter().all(Option::is_some));
         assert!(feed.subscribe(None).is_none());
         drop(all);

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use super::counter::Counter;
 use super::exposition::{Exposition, Format, Kind, Labels, Seconds};
 use super::process;
 use super::words::{guarantee_word, state_word};
@@ -16,8 +17,14 @@ pub(super) struct Own {
     pub(super) streams: usize,
 }
 
-/// All metrics of an application.
-pub(super) fn text(about: &About, snapshot: &Snapshot, own: Own, format: Format) -> String {
+/// All metrics of an application, and those that it counts itself.
+pub(super) fn text(
+    about: &About,
+    snapshot: &Snapshot,
+    own: Own,
+    counters: &[Counter],
+    format: Format,
+) -> String {
     let mut out = Exposition::new(format);
     application(&mut out, about, snapshot);
     workers(&mut out, &snapshot.workers);
@@ -31,6 +38,9 @@ pub(super) fn text(about: &About, snapshot: &Snapshot, own: Own, format: Format)
     counter(&mut out, "marea_redriven_records", help, own.redriven);
     let help = "Open event streams.";
     gauge(&mut out, "marea_event_streams", help, own.streams);
+    for counter in counters {
+        counter.write(&mut out);
+    }
     out.finish()
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::counter::Counter;
+use super::feed::STREAMS;
 use super::{Guard, ServedStores};
+use crate::base::{Error, Result};
 
 /// What [`router`](super::router) serves, and to whom.
 #[derive(Clone, Debug)]
@@ -18,6 +21,9 @@ pub struct AdminOptions {
     pub sections: Vec<Section>,
     /// The stores that can be queried.
     pub stores: Option<ServedStores>,
+    /// How many pages can be open at a time: each has a stream of states, which occupies a connection. 64 unless set.
+    pub event_streams: usize,
+    pub(super) counters: Vec<Counter>,
 }
 
 impl AdminOptions {
@@ -28,6 +34,8 @@ impl AdminOptions {
             title: None,
             sections: Vec::new(),
             stores: None,
+            event_streams: STREAMS,
+            counters: Vec::new(),
         }
     }
 
@@ -38,11 +46,55 @@ impl AdminOptions {
         self
     }
 
+    /// Sets how many pages can be open at a time.
+    #[must_use]
+    pub fn event_streams(mut self, most: usize) -> Self {
+        self.event_streams = most;
+        self
+    }
+
     /// Adds a section of the application.
     #[must_use]
     pub fn section(mut self, section: Section) -> Self {
         self.sections.push(section);
         self
+    }
+
+    /// Adds a counter of the application to `/metrics`: `name` without the suffix `_total`, what it counts, and a
+    /// function that reads it. It is called for each scrape, and must return at once.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use marea::admin::{AdminOptions, Guard};
+    ///
+    /// let refused = Arc::new(AtomicU64::new(0));
+    /// let read = Arc::clone(&refused);
+    /// let options = AdminOptions::new(Guard::for_address(([127, 0, 0, 1], 8080).into(), None)?);
+    /// let options = options.counter("shop_refused_orders", "Orders that were refused.", move || {
+    ///     read.load(Ordering::Relaxed)
+    /// })?;
+    /// # Ok::<(), marea::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a name that a scraper would refuse, one that begins with `marea_` or `process_`, or one that is
+    /// there already.
+    pub fn counter(
+        mut self,
+        name: impl Into<String>,
+        help: impl Into<String>,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let counter = Counter::new(name.into(), help.into(), read)?;
+        if self.counters.iter().any(|other| other.name == counter.name) {
+            let name = &counter.name;
+            return Err(Error::invalid(format!(
+                "there are two counters {name:?}; give each its own name"
+            )));
+        }
+        self.counters.push(counter);
+        Ok(self)
     }
 
     /// Sets the stores that can be queried.

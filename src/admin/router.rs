@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::blocking::blocking;
+use super::counter::Counter;
 use super::dead_letters::{Cursor, DeadLetters};
 use super::exposition::Format;
 use super::feed::Feed;
@@ -45,6 +46,7 @@ struct Face {
     handle: Handle,
     guard: Guard,
     sections: Vec<Section>,
+    counters: Vec<Counter>,
     index: String,
     /// The topology as JSON, with what the start found on the log.
     topology_json: String,
@@ -74,12 +76,14 @@ pub fn router(handle: Handle, mut options: AdminOptions) -> Router {
         topology_json: state::topology(handle.about()),
         dead_letters: DeadLetters::new(handle.clone()),
         sections: options.sections,
+        counters: options.counters,
         guard: options.guard,
         handle,
     });
     let epoch = face.handle.env().random_u64();
     let made = Arc::clone(&face);
-    let feed = Feed::new(epoch, Box::new(move || made.state().to_string()));
+    let make = Box::new(move || made.state().to_string());
+    let feed = Feed::new(epoch, options.event_streams, make);
     let routes = Routes { face, feed };
     let mut open = Router::new()
         .route("/", get(index))
@@ -205,11 +209,13 @@ async fn metrics_text(State(routes): State<Routes>, headers: HeaderMap) -> Respo
         redriven: face.dead_letters.redriven(),
         streams: routes.feed.streams(),
     };
-    let text = metrics::text(face.handle.about(), &face.handle.snapshot(), own, format);
+    let (about, snapshot) = (face.handle.about(), face.handle.snapshot());
+    let text = metrics::text(about, &snapshot, own, &face.counters, format);
     ([(CONTENT_TYPE, format.content_type())], text).into_response()
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TopologyQuery {
     format: Option<String>,
 }
@@ -263,6 +269,7 @@ async fn events(State(routes): State<Routes>, headers: HeaderMap) -> Result<Resp
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LettersQuery {
     before: Option<String>,
     limit: Option<usize>,

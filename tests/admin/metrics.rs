@@ -1,5 +1,8 @@
 //! What a scraper gets.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use marea::admin::{AdminOptions, Guard, Limits};
 use marea::runtime::Snapshot;
 
 use crate::application::start;
@@ -105,6 +108,31 @@ async fn metrics_are_open_metrics_and_say_what_happened() {
     assert_eq!(counted.map(|sample| sample.value).sum::<f64>(), commits);
     assert!(commits > 0.0);
     assert!(sum(&families, "marea_memory_limit_bytes", &[]) > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_counts_for_itself() {
+    let running = start();
+    let guard = || Guard::for_address(([127, 0, 0, 1], 0).into(), None).expect("loopback");
+    let asked = AtomicU64::new(6);
+    let options = AdminOptions::new(guard())
+        .counter("shop_orders", "Orders, by \"anyone\".", move || {
+            asked.fetch_add(1, Ordering::Relaxed)
+        })
+        .and_then(|options| options.counter("shop_failures", "Failures.", || panic!("no number")))
+        .expect("counters");
+    let twice = AdminOptions::new(guard()).counter("shop_orders", "Orders.", || 0);
+    let twice = twice.and_then(|options| options.counter("shop_orders", "Orders.", || 0));
+    assert_eq!(twice.expect_err("twice").kind(), marea::ErrorKind::Invalid);
+    let served = running.serve_as(options, Limits::default()).await;
+    for value in [6.0, 7.0] {
+        let answer = get(served.address, "/metrics").await;
+        let families = parse(&answer.body);
+        let families = families.unwrap_or_else(|wrong| panic!("{wrong}\n{}", answer.body));
+        assert_eq!(sum(&families, "shop_orders", &[]), value);
+        assert_eq!(families["shop_orders"].kind, "counter");
+        assert!(families["shop_failures"].samples.is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,8 +55,11 @@ async fn the_topology_is_shown_as_it_is_wanted() {
     assert_eq!(negotiated.body, dot.body);
     let text = get(served.address, "/topology?format=text").await;
     assert!(text.body.starts_with("sub-topology "), "{}", text.body);
-    assert_eq!(
-        get(served.address, "/topology?format=xml").await.status,
-        400
-    );
+    for wrong in [
+        "/topology?format=xml",
+        "/topology?fromat=dot",
+        "/dead-letters?befor=0-1",
+    ] {
+        assert_eq!(get(served.address, wrong).await.status, 400, "{wrong}");
+    }
 }

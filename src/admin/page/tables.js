@@ -112,7 +112,8 @@ export class Topics {
 export class Tasks {
   constructor(mount) {
     this.table = new Table(mount, "Tasks", [
-      ["Task", "name"], ["State", "words"], ["Worker", "name short"], ["Stream time", "number"], ["Behind", "number"], ["Lag", "number"],
+      ["Task", "name"], ["State", "words"], ["Worker", "name short"], ["Stream time", "number"], ["Behind", "number"],
+      ["Time reached", "number"], ["Lag", "number"],
     ]);
   }
 
@@ -126,15 +127,19 @@ export class Tasks {
       const held = task.held_back && task.held_back.for_ms >= 2000;
       const words = task.ended ? "ended" : held ? "waiting" : lag === 0 ? "caught up" : "working";
       const behind = task.stream_time_ms === null ? null : newest - task.stream_time_ms;
-      rows.set(task.task, [task.task, words, shortWorker(task.worker), [at.text, at.title], duration(behind), count(lag)]);
+      const reached = time(task.floor_ms);
+      const closed = reached.title && `${reached.title}: all inputs have reached it; windows that ended before, with their grace, are closed, later ones are open`;
+      rows.set(task.task, [
+        task.task, words, shortWorker(task.worker), [at.text, at.title], duration(behind), [reached.text, closed], count(lag),
+      ]);
     }
     for (const task of state.restoring) {
       const left = task.left_ms === null ? "" : `, ${duration(task.left_ms)} left`;
       const done = task.records_total === null ? "" : ` ${share(task.records, task.records_total)}`;
-      rows.set(task.task, [task.task, `restoring${done}${left}`, shortWorker(task.worker), DASH, DASH, DASH]);
+      rows.set(task.task, [task.task, `restoring${done}${left}`, shortWorker(task.worker), DASH, DASH, DASH, DASH]);
     }
     for (const task of state.waiting) {
-      rows.set(task.task, [task.task, [`next try in ${duration(task.next_try_in_ms)}`, task.error], shortWorker(task.worker), DASH, DASH, DASH]);
+      rows.set(task.task, [task.task, [`next try in ${duration(task.next_try_in_ms)}`, task.error], shortWorker(task.worker), DASH, DASH, DASH, DASH]);
     }
     this.table.show(rows, () => [element("p", {}, "This instance has no tasks: other instances have all of them, or they are still being assigned.")]);
   }

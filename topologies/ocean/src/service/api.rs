@@ -4,7 +4,7 @@ mod posts;
 mod results;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -24,6 +24,18 @@ use results::{give_alerts, give_averages, stream_alerts, stream_averages};
 
 /// Bodies in memory at a time, in KiB.
 const ROOM_KIB: usize = 32 << 10;
+
+/// What posting clients were told, besides that their readings are in the log: since the process started.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Lines that were refused as invalid.
+    pub refused_readings: AtomicU64,
+    /// Requests that were refused: no readings, too large, a misused key.
+    pub refused_requests: AtomicU64,
+    /// Requests that were told to come again: too fast, too busy, or the log is unavailable.
+    pub deferred_requests: AtomicU64,
+}
+
 /// The state of the routes.
 pub struct Service {
     /// The intake into the log.
@@ -40,6 +52,8 @@ pub struct Service {
     pub stopping: watch::Receiver<bool>,
     /// Number of requests with readings in progress.
     posting: AtomicUsize,
+    /// What clients were told.
+    pub tally: Tally,
     /// Room for bodies in memory.
     room: Arc<Semaphore>,
     /// Room for streams.
@@ -65,6 +79,7 @@ impl Service {
             env,
             stopping,
             posting: AtomicUsize::new(0),
+            tally: Tally::default(),
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             streams: Arc::new(Semaphore::new(streams)),
         }

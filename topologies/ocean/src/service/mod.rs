@@ -44,6 +44,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const FINISHING: Duration = Duration::from_secs(25);
 /// How long the pipeline may take to close.
 const CLOSING: Duration = Duration::from_secs(30);
+/// Maximum number of open pages.
+const PAGES: usize = 64;
 /// Number of letters in an instance's name.
 const NAME_LEN: usize = 16;
 
@@ -99,7 +101,6 @@ pub fn run(settings: &Settings) -> Result<()> {
     let averages = Results::follow(Arc::clone(&log), Arc::clone(&env), AVERAGES)?;
     let alerts = Results::follow(Arc::clone(&log), Arc::clone(&env), ALERTS)?;
     let (averages, alerts) = (Arc::new(averages), Arc::new(alerts));
-    let section = overview::section(Arc::clone(&averages), Arc::clone(&alerts));
     let service = Arc::new(Service::new(
         Intake::start(Arc::clone(&log), Arc::clone(&env), intake_settings)?,
         averages,
@@ -116,7 +117,11 @@ pub fn run(settings: &Settings) -> Result<()> {
         None => guard.protect_place(own),
     };
     let assets = guard.protect_place(overview::assets());
-    let options = AdminOptions::new(guard).title("ocean").section(section);
+    // With the streams of results, which may be half of the connections, they leave some for posts.
+    let pages = (settings.connections / 4).min(PAGES);
+    let options = AdminOptions::new(guard).title("ocean").event_streams(pages);
+    let options = options.section(overview::section(Arc::clone(&service)));
+    let options = overview::counted(options, &service)?;
     let router = admin::router(application.handle(), options)
         .merge(own)
         .merge(assets);

@@ -1,18 +1,21 @@
-//! The page's data about the oceans: the averages of the last windows with their bounds, and the last alerts.
+//! The page's data about the oceans: the averages of the last windows with their bounds, the last alerts, and what
+//! clients post.
 //!
-//! The state of the page includes it each second (`Section::data`), taken from what [`Results`] has in
-//! memory.
+//! The state of the page includes it each second (`Section::data`), taken from what [`Results`](super::pages::Results)
+//! has in memory. What is counted about clients is in the metrics, too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::routing::get;
-use marea::admin::Section;
+use marea::admin::{AdminOptions, Section};
+use marea::base::Result;
 use serde_json::{Value, json};
 
-use super::pages::Results;
+use super::api::{Service, Tally};
 use crate::model::{Alert, Average, Bounds, OCEANS};
 
 /// Number of windows shown for an ocean.
@@ -24,15 +27,62 @@ const SCRIPT: &str = include_str!("page/oceans.js");
 const STYLE: &str = include_str!("page/oceans.css");
 
 /// The section of the page.
-pub fn section(averages: Arc<Results<Average>>, alerts: Arc<Results<Alert>>) -> Section {
+pub fn section(service: Arc<Service>) -> Section {
     let data = move || {
-        let averages = averages.latest(WINDOWS * OCEANS.len());
-        let alerts = alerts.latest(ALERTS);
-        overview(&parsed::<Average>(&averages), &parsed::<Alert>(&alerts))
+        let averages = service.averages.latest(WINDOWS * OCEANS.len());
+        let alerts = service.alerts.latest(ALERTS);
+        let mut shown = overview(&parsed::<Average>(&averages), &parsed::<Alert>(&alerts));
+        shown["posts"] = posts(&service);
+        shown
     };
     Section::new("oceans", "The oceans", "oceans.js")
         .style("oceans.css")
         .data(data)
+}
+
+/// What clients were told: the name of each counter, what it counts, and where it is.
+const COUNTS: [(&str, &str, fn(&Tally) -> &AtomicU64); 3] = [
+    (
+        "refused_readings",
+        "Posted lines that were refused as invalid readings.",
+        |tally| &tally.refused_readings,
+    ),
+    (
+        "refused_requests",
+        "Requests with readings that were refused as a whole.",
+        |tally| &tally.refused_requests,
+    ),
+    (
+        "deferred_requests",
+        "Requests with readings that were told to come again: too fast, too busy, or the log was unavailable.",
+        |tally| &tally.deferred_requests,
+    ),
+];
+
+fn posts(service: &Service) -> Value {
+    let (readings, _) = service.intake.counts();
+    let mut posts = json!({ "readings": readings });
+    for (name, _, of) in COUNTS {
+        posts[name] = of(&service.tally).load(Ordering::Relaxed).into();
+    }
+    posts
+}
+
+/// Adds the same to the metrics.
+///
+/// # Errors
+/// As [`AdminOptions::counter`].
+pub fn counted(options: AdminOptions, service: &Arc<Service>) -> Result<AdminOptions> {
+    let own = Arc::clone(service);
+    let help = "Posted readings that are in the log, from this process.";
+    let read = move || own.intake.counts().0;
+    let mut options = options.counter("ocean_posted_readings", help, read)?;
+    for (name, help, of) in COUNTS {
+        let own = Arc::clone(service);
+        let read = move || of(&own.tally).load(Ordering::Relaxed);
+        options = options.counter(format!("ocean_{name}"), help, read)?;
+    }
+    Ok(options)
 }
 
 /// The files that the section loads.
@@ -86,7 +136,11 @@ fn overview(averages: &[Average], alerts: &[Alert]) -> Value {
             "end_ms": alert.window_end_ms,
         })
     });
-    json!({ "oceans": oceans.collect::<Vec<_>>(), "alerts": alerts.collect::<Vec<_>>() })
+    json!({
+        "oceans": oceans.collect::<Vec<_>>(),
+        "alerts": alerts.collect::<Vec<_>>(),
+        "alerts_max": ALERTS,
+    })
 }
 
 fn bounds(of: &Bounds) -> Value {

@@ -127,11 +127,16 @@ fn streams_are_bounded_and_who_does_not_read_costs_nobody_anything() {
     let answer = get(service.address, "/averages/live?cursor=0");
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("retry-after").is_some());
+    // Pages are counted separately, so that connections are left for those who post.
+    let pages: Vec<_> = (0..4)
+        .map(|_| Events::open(service.address, "/events", &[]))
+        .collect();
+    assert_eq!(get(service.address, "/events").status, 503);
     assert_eq!(
         post(service.address, &[], everywhere(50_000).as_bytes()).status,
         200
     );
-    drop(silent);
+    drop((silent, pages));
     until("there is room again", || {
         let mut stream = connect(service.address);
         let asked = request("GET", "/averages/live", &[], b"");

@@ -123,6 +123,20 @@ fn each_line_is_answered_and_what_is_refused_is_not_counted() {
         415
     );
     assert_eq!(ask(address, "PUT", "/readings", &[], b"").status, 405);
+    // All of it is counted: two lines, four of the strict request, and one. The empty request at the start was refused, too.
+    let metrics = get(address, "/metrics").body;
+    for (name, count) in [
+        ("posted_readings", 2),
+        ("refused_readings", 7),
+        ("refused_requests", 3),
+    ] {
+        let sample = format!("ocean_{name}_total {count}\n");
+        assert!(metrics.contains(&sample), "{sample}{metrics}");
+    }
+    let posts = get(address, "/state").json()["sections"]["oceans"]["posts"].clone();
+    let shown =
+        ["readings", "refused_readings", "refused_requests"].map(|name| posts[name].as_u64());
+    assert_eq!(shown, [Some(2), Some(7), Some(3)]);
     post(address, &[], everywhere(5 * WINDOW_MS).as_bytes());
     until("the window is there", || service.counted(WINDOW_MS) > 0);
     assert_eq!(service.counted(WINDOW_MS), 2);
@@ -147,7 +161,16 @@ fn a_key_is_answered_the_same_and_appends_nothing_also_after_a_restart() {
     let misused = post(service.address, &keyed("one"), other.as_bytes());
     assert_eq!(misused.status, 422, "{misused:?}");
     assert!(misused.body.contains("another body"));
-    for bad in ["", "two words", &"x".repeat(256)] {
+    let longest = "x".repeat(255);
+    for (key, replayed) in [("!", None), (&*longest, None), (&*longest, Some("true"))] {
+        let answer = post(service.address, &[("Idempotency-Key", key)], b"nonsense");
+        // Nothing is taken, and that is remembered, too.
+        assert_eq!(answer.status, 422, "{key}: {answer:?}");
+        assert_eq!(answer.header("idempotent-replayed"), replayed, "{key}");
+    }
+    let two = [("Idempotency-Key", "three"), ("Idempotency-Key", "four")];
+    assert_eq!(post(service.address, &two, body.as_bytes()).status, 400);
+    for bad in ["", "two words", "\u{e4}", "tab\tbed", &"x".repeat(256)] {
         let answer = post(
             service.address,
             &[("Idempotency-Key", bad)],
@@ -181,6 +204,11 @@ fn keys_beyond_the_limit_are_refused_and_requests_without_are_not() {
     assert_eq!((keyed("a").status, keyed("b").status), (200, 200));
     let refused = keyed("c");
     assert_eq!(refused.status, 503, "{refused:?}");
+    let metrics = get(address, "/metrics").body;
+    let deferred = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("ocean_deferred_requests_total "));
+    assert!(deferred.is_some_and(|count| count != "0"), "{metrics}");
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((86_000..=86_400).contains(&seconds), "{seconds}");
     assert_eq!(keyed("a").status, 200);

@@ -35,6 +35,19 @@ pub(super) async fn take_readings(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let answer = take(Arc::clone(&service), request).await;
+    if let Err(problem) = &answer {
+        let tally = &service.tally;
+        let count = match problem.retry_seconds {
+            Some(_) => &tally.deferred_requests,
+            None => &tally.refused_requests,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    answer
+}
+
+async fn take(service: Arc<Service>, request: Request) -> Result<Response, Problem> {
     let _posting = Posting::begin(&service);
     if *service.stopping.borrow() {
         let message = "the service is stopping; nothing was taken: wait, and send it again";
@@ -46,10 +59,7 @@ pub(super) async fn take_readings(
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let key = idempotency_key(&headers)?;
-    let handling = match headers.get(PREFER).map(|prefer| prefer.as_bytes()) {
-        Some(b"handling=strict") => Handling::Strict,
-        _ => Handling::Lenient,
-    };
+    let handling = handling(&headers);
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|coding| coding != "identity")
@@ -100,6 +110,25 @@ impl Posting {
 impl Drop for Posting {
     fn drop(&mut self) {
         self.0.posting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// `Prefer` is a list of preferences, each perhaps with parameters, whose names and values have no case (RFC 7240).
+fn handling(headers: &HeaderMap) -> Handling {
+    let values = headers.get_all(PREFER).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    let is_strict = |preference: &str| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        let named = preference.split_once('=');
+        named.is_some_and(|(name, value)| {
+            let value = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("handling") && value.eq_ignore_ascii_case("strict")
+        })
+    };
+    match preferences.any(is_strict) {
+        true => Handling::Strict,
+        false => Handling::Lenient,
     }
 }
 
@@ -203,6 +232,12 @@ async fn answer(
         .map_err(|cause| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, cause.to_string()))?;
     let status = StatusCode::from_u16(report.status()).unwrap_or(StatusCode::OK);
     let mut response = json(status, text);
+    let refused = match again {
+        // They were counted the first time.
+        true => 0,
+        false => report.refused as u64,
+    };
+    (service.tally.refused_readings).fetch_add(refused, Ordering::Relaxed);
     if again {
         let said = HeaderValue::from_static("true");
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, said);
@@ -234,5 +269,37 @@ fn refusal(outcome: Outcome, has_key: bool) -> Problem {
             Problem::busy(StatusCode::SERVICE_UNAVAILABLE, message, seconds)
         }
         Outcome::Answered { .. } => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no refusal"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_handling_is_one_of_several_preferences() {
+        let handling = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(PREFER, HeaderValue::from_static(value));
+            }
+            handling(&headers)
+        };
+        for strict in [
+            &["handling=strict"][..],
+            &["Handling = \"Strict\""],
+            &["respond-async, handling=strict; x=y"],
+            &["wait=5", "handling=strict"],
+        ] {
+            assert_eq!(handling(strict), Handling::Strict, "{strict:?}");
+        }
+        for lenient in [
+            &[][..],
+            &["handling=lenient"],
+            &["strict"],
+            &["x=\"handling=strict\""],
+        ] {
+            assert_eq!(handling(lenient), Handling::Lenient, "{lenient:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-// The oceans, one card each, and the alerts by ocean and kind.
+// The oceans, one card each, what is posted, and the alerts by ocean and kind.
 
 const QUANTITIES = [
   { name: "temperature", label: "Temperature", unit: "°C", at: 3 },
@@ -75,13 +75,18 @@ class Card {
     this.root = element("article", { className: "ocean" }, element("h3", { textContent: name }), this.state, list, this.figures);
   }
 
-  show({ windows, bounds }) {
+  // `newest` is the end of the newest window of all oceans, 0 if there is none.
+  show({ windows, bounds }, newest) {
     const { say, plural, time } = this.format;
     const outside = this.quantities.map(([name, quantity]) => quantity.show(windows, bounds?.[name], this.format)).filter(Boolean);
     const last = windows.at(-1);
+    // The windows of an instant do not all arrive at once: a single one that is missing may be on its way.
+    const isSilent = !last || newest - last[1] > last[1] - last[0];
     const isOut = outside.length > 0;
-    say(this.state, !last ? "No window has closed yet" : isOut ? `▲ ${outside.join(", ")}` : "● Within bounds");
-    this.root.dataset.level = !last ? "silent" : isOut ? "out" : "well";
+    let verdict = isOut ? `▲ ${outside.join(", ")}` : "● Within bounds";
+    if (isSilent) verdict = last ? `○ No readings since ${time(last[1]).text}` : "○ No readings in the last windows";
+    say(this.state, newest ? verdict : "No window has closed yet");
+    this.root.dataset.level = isSilent ? "silent" : isOut ? "out" : "well";
     if (!last) return say(this.figures, "");
     const { text, title } = time(last[1]);
     say(this.figures, `${plural(last[2], "reading", "readings")} in the window to ${text}`, title);
@@ -107,7 +112,8 @@ class Alerts {
     this.rows = new Map();
     this.list = element("ul", { className: "ocean-alerts" });
     this.empty = element("p", { className: "empty", textContent: "No alerts: every ocean has readings, all within its bounds." });
-    this.root = element("div", {}, element("h3", { textContent: "Alerts" }), this.empty, this.list);
+    this.earlier = element("p", { className: "note", hidden: true });
+    this.root = element("div", {}, element("h3", { textContent: "Alerts" }), this.empty, this.list, this.earlier);
   }
 
   row(key) {
@@ -120,9 +126,11 @@ class Alerts {
     return row;
   }
 
-  show(alerts) {
-    const { say, plural, time, number, element } = this.format;
+  show(alerts, most) {
+    const { say, plural, time, number, element, count } = this.format;
     const groups = grouped(alerts);
+    this.earlier.hidden = alerts.length < most;
+    say(this.earlier, `Only the last ${count(most)} alerts are shown and counted here.`);
     this.empty.hidden = groups.size > 0;
     for (const [key, row] of this.rows) {
       if (groups.has(key)) continue;
@@ -151,23 +159,52 @@ class Alerts {
   }
 }
 
+// How many seconds rates are averaged over, like those of the topics.
+const RATE_SECONDS = 10;
+
+// What clients post a second, and what they were refused since the service started.
+class Posts {
+  #seen = [];
+
+  constructor({ element }) {
+    this.root = element("p", { className: "note" });
+  }
+
+  show(atMs, posts, { say, rate, plural }) {
+    if (this.#seen.length > 0 && posts.readings < this.#seen.at(-1).posts.readings) this.#seen = [];
+    this.#seen.push({ atMs, posts });
+    while (this.#seen.length > RATE_SECONDS + 1) this.#seen.shift();
+    const [first, last] = [this.#seen[0], this.#seen.at(-1)];
+    const seconds = (last.atMs - first.atMs) / 1000;
+    const perSecond = (name) => rate(seconds > 0 ? (last.posts[name] - first.posts[name]) / seconds : null);
+    const texts = [`Posted: ${perSecond("readings")} acknowledged`];
+    texts.push(`${perSecond("refused_readings")} refused (${plural(posts.refused_readings, "reading", "readings")} since the start)`);
+    if (posts.refused_requests > 0) texts.push(`${plural(posts.refused_requests, "request", "requests")} refused`);
+    if (posts.deferred_requests > 0) texts.push(`${plural(posts.deferred_requests, "request", "requests")} told to come again`);
+    say(this.root, texts.join(" · "));
+  }
+}
+
 export default function (mount, page) {
   const { element } = page.format;
   const cards = new Map();
   const grid = element("div", { className: "oceans" });
   const alerts = new Alerts(page.format);
-  mount.append(grid, alerts.root);
+  const posts = new Posts(page.format);
+  mount.append(grid, posts.root, alerts.root);
   page.onState((state) => {
     const shown = state.sections?.oceans;
     if (!shown || document.hidden) return;
+    const newest = Math.max(0, ...shown.oceans.flatMap(({ windows }) => windows.map((window) => window[1])));
     for (const ocean of shown.oceans) {
       if (!cards.has(ocean.name)) {
         const card = new Card(ocean.name, page.format);
         cards.set(ocean.name, card);
         grid.append(card.root);
       }
-      cards.get(ocean.name).show(ocean);
+      cards.get(ocean.name).show(ocean, newest);
     }
-    alerts.show(shown.alerts);
+    posts.show(state.at_ms, shown.posts, page.format);
+    alerts.show(shown.alerts, shown.alerts_max);
   });
 }
