@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::http::{connect, post, read_answer, request};
+use crate::http::{ask, connect, post, read_answer, request};
 use crate::process::{Place, Service, WINDOW_MS, everywhere, reading, until};
 
 /// A good client gets its answer.
@@ -93,6 +93,12 @@ fn bytes_that_are_no_text_and_requests_that_are_none_are_refused() {
         b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
         b"POST /readings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"\xff\xff\xff\xff\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST /readings HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx",
+        b"POST /readings HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n{}",
+        b"POST /readings HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n0\r\n\r\n",
+        b"POST /readings HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /readings HTTP/1.1\r\nHost: localhost\r\n name: folded\r\n\r\n",
     ] {
         let mut stream = connect(service.address);
         stream.write_all(nonsense).unwrap();
@@ -155,6 +161,96 @@ fn connections_that_do_nothing_make_room_for_those_that_do() {
     // The first have been closed for those that came after.
     assert!(is_closed(&mut idle[0]));
     assert!(is_closed(&mut idle[1]));
+}
+
+#[test]
+fn two_thousand_connections_that_do_nothing_harm_nobody() {
+    let place = Place::new();
+    let service = start(&place, &[]);
+    // Opening a log raises the limit of open files, which this process needs as well.
+    let log = format!("embedded:{}", place.path("other").display());
+    drop(marea::open(&log).expect("a log"));
+    let mut idle = Vec::new();
+    for number in 0..2_000 {
+        let mut stream = connect(service.address);
+        if number % 2 == 0 {
+            // It may have been closed already.
+            drop(stream.write_all(b"POST /readings HTTP/1.1\r\nHost: loc"));
+        }
+        idle.push(stream);
+        if number % 500 == 0 {
+            is_well(service.address);
+        }
+    }
+    for _ in 0..10 {
+        is_well(service.address);
+    }
+    assert_eq!(idle.len(), 2_000);
+}
+
+#[test]
+fn paths_lead_nowhere_else() {
+    let place = Place::new();
+    let service = start(&place, &[]);
+    for path in [
+        "/readings/",
+        "//readings",
+        "/READINGS",
+        "/readings%2f",
+        "/averages/../state",
+        "/averages/%2e%2e/%2e%2e/etc/passwd",
+        "/oceans.js/../../Cargo.toml",
+        "/oceans.js%00",
+        "/ocean-data/CURRENT",
+        "/..\\..\\ocean-data",
+    ] {
+        for (method, body) in [("GET", String::new()), ("POST", everywhere(500))] {
+            let answer = ask(service.address, method, path, &[], body.as_bytes());
+            assert!(
+                [400, 404].contains(&answer.status),
+                "{method} {path}: {answer:?}"
+            );
+        }
+    }
+    for (method, path) in [
+        ("GET", "/readings"),
+        ("DELETE", "/averages"),
+        ("TRACE", "/alerts"),
+    ] {
+        let answer = ask(service.address, method, path, &[], b"");
+        assert_eq!(answer.status, 405, "{method} {path}");
+    }
+    is_well(service.address);
+}
+
+#[test]
+fn who_names_another_host_is_refused() {
+    let place = Place::new();
+    let service = start(&place, &["--hosts", "sea.example,marea.example"]);
+    for (host, status) in [
+        ("evil.example", 421),
+        ("sea.example.evil.example", 421),
+        ("xsea.example", 421),
+        ("", 400),
+        ("localhost@evil.example", 400),
+        ("sea.example", 200),
+        ("MAREA.example:443", 200),
+        ("127.0.0.1:1", 200),
+    ] {
+        let lines = everywhere(500);
+        for (method, path, body) in [("GET", "/averages", ""), ("POST", "/readings", &lines)] {
+            let bytes = request(method, path, &[], body.as_bytes());
+            let text = String::from_utf8(bytes).unwrap();
+            let text = text.replacen("Host: localhost", &format!("Host: {host}"), 1);
+            let mut stream = connect(service.address);
+            stream.write_all(text.as_bytes()).unwrap();
+            let answer = read_answer(&mut stream).unwrap();
+            assert_eq!(
+                answer.status, status,
+                "{method} {path} at {host:?}: {answer:?}"
+            );
+        }
+    }
 }
 
 #[test]

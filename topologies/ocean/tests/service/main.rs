@@ -10,6 +10,7 @@
 
 mod bad_clients;
 mod crash;
+mod deploying;
 mod http;
 mod letters;
 mod live;
