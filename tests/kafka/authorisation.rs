@@ -112,14 +112,16 @@ fn rights(application: &str) -> Vec<String> {
     let page = include_str!("../../docs/operating.md");
     let commands = page
         .lines()
-        .filter_map(|line| line.strip_prefix("    kafka-acls "));
+        .filter_map(|line| line.strip_prefix("kafka-acls "));
     let ours = |words: &str| {
         let words = words.replace("User:marea", "User:alice");
         let words = words.replace("-id application-", &format!("-id {application}-"));
         let words = words.replace(" application-", &format!(" {application}-"));
         words.replace("--group application", &format!("--group {application}"))
     };
-    commands.map(ours).collect()
+    let commands: Vec<String> = commands.map(ours).collect();
+    assert!(!commands.is_empty(), "the page has commands");
+    commands
 }
 
 /// Everybody except the tests themselves may do only what a rule allows.
