@@ -12,8 +12,10 @@ pub fn check(raw: Option<&[u8]>, latest_ms: i64) -> Result<Reading, String> {
     let text = std::str::from_utf8(raw).map_err(|cause| format!("not UTF-8: {cause}"))?;
     let reading: Reading =
         serde_json::from_str(text).map_err(|cause| format!("not a reading: {cause}"))?;
-    if reading.ocean.is_empty() {
-        return Err("ocean is empty".to_owned());
+    for (name, text) in [("sensor", &reading.sensor), ("ocean", &reading.ocean)] {
+        if text.is_empty() {
+            return Err(format!("{name} is empty"));
+        }
     }
     match reading.timestamp_ms {
         ..0 => {

@@ -230,6 +230,7 @@ fn what_is_no_valid_reading_goes_to_the_dead_letters_with_the_reason() {
             "salinity -1000000000000 is beyond",
         ),
         ("an empty ocean", with("ocean", "\"\""), "ocean is empty"),
+        ("an empty sensor", with("sensor", "\"\""), "sensor is empty"),
         (
             "before 1970",
             with("timestamp_ms", "-1"),
