@@ -104,6 +104,8 @@ pub(super) struct Tell<L, W> {
     pub(super) subscriptions: KeyValueStore,
     pub(super) key: SharedCodec<L>,
     pub(super) row: SharedCodec<W>,
+    /// Whether the table is versioned: changes out of order take no part.
+    pub(super) newest_only: bool,
     pub(super) scratch: RefCell<Scratch>,
 }
 
@@ -124,6 +126,10 @@ impl<L: 'static, W: 'static> Process for Tell<L, W> {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
         };
+        if self.newest_only && cx.is_overtaken() {
+            cx.drop_record(DropReason::OutOfOrder);
+            return Ok(());
+        }
         begin_combined(&foreign, prefix)?;
         row.clear();
         let has_row = match &record.value.new {

@@ -24,6 +24,8 @@ pub(super) struct Ask<F, K, V, L, O> {
     pub(super) foreign: SharedCodec<L>,
     /// Which keys have a result, if a row without a partner has none.
     pub(super) results: Option<KeyValueStore>,
+    /// Whether the table is versioned: changes out of order take no part.
+    pub(super) newest_only: bool,
     pub(super) types: PhantomData<fn() -> O>,
 }
 
@@ -63,6 +65,10 @@ where
         out: &Edges<Option<Vec<u8>>, Subscription>,
         cx: &mut Context,
     ) -> Result<()> {
+        if self.newest_only && cx.is_overtaken() {
+            cx.drop_record(DropReason::OutOfOrder);
+            return Ok(());
+        }
         let Record {
             key,
             value: Change { new, old },

@@ -89,7 +89,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// Joins each row with the row of another table that it refers to: `key` returns the other row's key,
     /// or `None` if the row refers to none; it then has no result and is counted as dropped. The result
     /// has this table's keys; it changes with either row. Both tables must have stores; the result has
-    /// one if [`materialized`](Table::materialized) follows.
+    /// one if [`materialized`](Table::materialized) follows. A change of a versioned table that is older than
+    /// the newest row of its key takes no part, and is counted.
     ///
     /// ```
     /// use marea::prelude::*;
@@ -177,6 +178,8 @@ impl<K: 'static, V: 'static> Table<K, V> {
     {
         let ForeignJoined { name, left, right } = joined;
         let knows_old_rows = self.knows_old_rows();
+        // Out-of-order changes take no part: results are computed from the newest rows.
+        let newest_only = (self.history_ms().is_some(), other.history_ms().is_some());
         let left_view = self.view.filter(|_| knows_old_rows);
         let (graph, key, foreign) = (self.graph, self.key, other.key);
         let (Some(left_view), Some(right_view)) = (left_view, other.view) else {
@@ -207,6 +210,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
                 row: own_left.clone(),
                 foreign: own_foreign.clone(),
                 results: results.transpose()?,
+                newest_only: newest_only.0,
                 types: PhantomData,
             })
         });
@@ -252,6 +256,7 @@ impl<K: 'static, V: 'static> Table<K, V> {
                 subscriptions: wiring.key_value(&store)?,
                 key: foreign.clone(),
                 row: own_right.clone(),
+                newest_only: newest_only.1,
                 scratch: RefCell::default(),
             })
         });
