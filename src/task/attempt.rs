@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Context, Policy, Stage};
+use super::{Context, DropReason, Policy, Stage};
 use crate::base::{Error, ErrorKind, Result, panic_message};
 
 impl Context {
@@ -54,6 +54,22 @@ impl Context {
             }
         }
         outcome
+    }
+
+    /// Runs a node and those behind it. An error of an operator is counted and ends here, and what was done
+    /// before it stays.
+    pub(super) fn continuing(&mut self, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let (clocks, overtaken) = (self.clocks(), self.overtaken);
+        let error = match caught(|| run(self)) {
+            Err(error) if error.kind() == ErrorKind::User && self.stage == Stage::Process => error,
+            outcome => return outcome,
+        };
+        self.set_clocks(clocks);
+        self.overtaken = overtaken;
+        tracing::warn!(topic = %self.topic, offset = self.offset, %error, "record dropped by an operator");
+        self.drops.count_failure(Stage::Process);
+        self.drop_record(DropReason::Skipped);
+        Ok(())
     }
 
     /// What happens after a failure.

@@ -88,7 +88,7 @@ impl Context {
                 self.enter(stage);
                 Err(error)
             }
-            Policy::Skip => {
+            Policy::Skip | Policy::Continue => {
                 tracing::warn!(stage = stage.name(), %error, "held row skipped");
                 self.drops.count_failure(stage);
                 self.drop_record(DropReason::Skipped);

@@ -23,9 +23,9 @@ impl Stage {
     }
 }
 
-/// What to do about it. Each is atomic over the input record: if a record is skipped or sent to the dead
-/// letters, all its writes and outputs are undone. A row that was held until its window closed counts
-/// separately, not as part of the record that advanced time.
+/// What to do about it. All but [`Policy::Continue`] are atomic over the input record: if a record is
+/// skipped or sent to the dead letters, all its writes and outputs are undone. A row that was held until
+/// its window closed counts separately, not as part of the record that advanced time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Policy {
     /// Stop the application with an error that names topic, partition, offset and cause.
@@ -33,6 +33,10 @@ pub enum Policy {
     Fail,
     /// Count it as dropped and continue.
     Skip,
+    /// As [`Policy::Skip`], but if an operator fails, only what that operator was given is dropped: what
+    /// was written before stays, and so does what other branches of the topology make of the record. This
+    /// is `LogAndContinueProcessingExceptionHandler` of Kafka Streams.
+    Continue,
     /// Send the raw input record to the dead-letter topic, with headers that name topic, partition,
     /// offset, stage and error, in the same commit; then continue.
     DeadLetter,

@@ -226,6 +226,19 @@ impl<P: Process> Push<P::KeyIn, P::ValueIn> for Node<P> {
     }
 }
 
+/// A node whose errors end with it, under `Policy::Continue`.
+pub(super) struct Continuing<K, V>(pub(super) Port<K, V>);
+
+impl<K, V> Push<K, V> for Continuing<K, V> {
+    fn push(&self, record: Record<K, V>, context: &mut Context) -> Result<()> {
+        context.continuing(|context| self.0.push(record, context))
+    }
+
+    fn tick(&self, tick: Tick, context: &mut Context) -> Result<()> {
+        self.0.tick(tick, context)
+    }
+}
+
 /// The head of a graph: decodes raw records and pushes them.
 pub trait Source {
     /// Decodes a record and sends it on. [`Context::accept`] must be called between the two: from there

@@ -176,4 +176,6 @@ pub struct Wiring<'a> {
     pub(super) holding: Vec<NodeId>,
     /// The nodes that the task calls for reasons besides records, children first.
     pub(super) called: Vec<CalledNode>,
+    /// Whether an error of a node ends with it.
+    pub(super) continues: bool,
 }

@@ -331,7 +331,7 @@ impl Task {
     pub(super) fn time_failed(&mut self, error: Error) -> Result<()> {
         match self.context.policy_of(self.context.stage, &error) {
             Policy::Fail => Err(error),
-            Policy::Skip | Policy::DeadLetter => {
+            Policy::Skip | Policy::Continue | Policy::DeadLetter => {
                 tracing::warn!(task = %self.id, %error, "record skipped while time advanced");
                 self.context.drops.count_failure(self.context.stage);
                 self.context.drop_record(DropReason::Skipped);
@@ -345,7 +345,7 @@ impl Task {
         let queue = &mut self.inputs.queues[position];
         let place = &queue.partition;
         match self.context.policy_of(stage, &error) {
-            Policy::Skip => {
+            Policy::Skip | Policy::Continue => {
                 tracing::warn!(%place, offset = raw.offset, stage = stage.name(), %error, "record skipped");
                 queue.figures.rejected += 1;
                 self.context.drops.count_failure(stage);
@@ -382,7 +382,7 @@ struct Built {
 
 fn build(spec: &TaskSpec, state: &TaskState, policies: ErrorPolicies) -> Result<Built> {
     let effects = Effects::new(&spec.outputs, spec.dynamic.clone());
-    let wired = Wiring::wire(spec, state, &effects)?;
+    let wired = Wiring::wire(spec, state, &effects, policies)?;
     let mut context = Context::new(effects, state.marks().clone(), policies);
     context.partition = spec.partition;
     context.has_several_origins = spec.has_several_origins();

@@ -4,12 +4,12 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::port::{Called, CalledNode, Node};
+use super::port::{Called, CalledNode, Continuing, Node};
 use super::sink_time::ClockedSink;
 use super::time_bound::{Hold, Term};
 use super::{
-    Copier, Edges, Effects, ExpiredPuts, HoldId, NodeId, NodeKind, Outlets, OutputId, Port,
-    Process, SinkTime, Source, TaskSpec, TimeBound, TopicName, Wiring,
+    Copier, Edges, Effects, ErrorPolicies, ExpiredPuts, HoldId, NodeId, NodeKind, Outlets,
+    OutputId, Policy, Port, Process, SinkTime, Source, TaskSpec, TimeBound, TopicName, Wiring,
 };
 use crate::base::{Error, Record, Result};
 use crate::state::{GlobalRows, KeyValueStore, TaskState, TimeSlot, WindowStore};
@@ -35,6 +35,7 @@ impl<'a> Wiring<'a> {
             sources: HashMap::new(),
             holding: holding.filter(|id| holds_back(id).is_some()).collect(),
             called: Vec::new(),
+            continues: false,
         }
     }
 
@@ -53,9 +54,11 @@ impl<'a> Wiring<'a> {
         spec: &'a TaskSpec,
         state: &'a TaskState,
         effects: &'a Effects,
+        policies: ErrorPolicies,
     ) -> Result<Wired> {
         let holds_back = |id: &NodeId| spec.nodes[id.0].holds_back_ms;
         let mut wiring = Self::new(spec, state, effects);
+        wiring.continues = policies.process == Policy::Continue;
         for id in spec.members.iter().rev() {
             let make = spec.nodes[id.0].make.clone();
             make(&mut wiring, *id)?;
@@ -150,6 +153,10 @@ impl<'a> Wiring<'a> {
 
     /// Adds the port of a node for its parents.
     pub fn provide<K: 'static, V: 'static>(&mut self, id: NodeId, port: Port<K, V>) {
+        let port: Port<K, V> = match self.continues {
+            true => Rc::new(Continuing(port)),
+            false => port,
+        };
         self.ports.insert(id, Box::new(port));
     }
 

@@ -138,6 +138,40 @@ fn a_dead_letter_leaves_nothing_of_what_its_record_did() {
 }
 
 #[test]
+fn continuing_drops_only_what_the_failing_operator_was_given() {
+    let builder = StreamBuilder::new();
+    let input = builder.stream_with("in", Consumed::with(Utf8, I64));
+    let counts = input
+        .clone()
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .count("counts");
+    counts
+        .to_stream()
+        .map_values(|_, count| {
+            assert!(count != Some(2), "two");
+            count
+        })
+        .to_with("counts-out", Produced::with(Utf8, Nullable(I64)));
+    input.to_with("out", Produced::with(Utf8, I64));
+    let policies = ErrorPolicies::all(Policy::Continue);
+    let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
+    let mut driver = builder.build().expect("a driver");
+    for number in [10, 20, 30] {
+        pipe(&mut driver, "a", number).expect("handled");
+    }
+    pipe_bytes(&mut driver, b"short", 7).expect("skipped");
+    let rows = driver.key_value_rows("counts", Utf8, I64).expect("rows");
+    assert_eq!(rows, [("a".to_owned(), 3, Some(7))], "the row of 2 stays");
+    let counts = driver.output_topic_with("counts-out", Utf8, Nullable(I64));
+    let counts = counts.read(&mut driver).expect("counts").into_iter();
+    let counts: Vec<_> = counts.map(|record| record.value).collect();
+    assert_eq!(counts, [Some(1), Some(3)]);
+    assert_eq!(numbers(&mut driver), [10, 20, 30], "of the other branch");
+    assert_eq!(driver.drops().of(DropReason::Skipped), 2);
+    assert!(driver.rebuild_and_compare().expect("a restore"));
+}
+
+#[test]
 fn dead_letters_need_a_topic() {
     let policies = ErrorPolicies::all(Policy::DeadLetter);
     let error = Driver::builder(doubling()).policies(policies).build();

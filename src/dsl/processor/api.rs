@@ -6,8 +6,9 @@ use crate::base::{Record, Result};
 /// A user-defined step of a topology. One is created for each task, and stays on the task's thread.
 ///
 /// Fields do not survive an abort or a restart; stores and timers do. An error or a panic follows the
-/// policy for processing ([`ErrorPolicies`](crate::task::ErrorPolicies)): unless the policy is to fail,
-/// what the record did to stores, timers and children is undone, but what it did to fields is not.
+/// policy for processing ([`ErrorPolicies`](crate::task::ErrorPolicies)): if the record is skipped or sent
+/// to the dead letters, what it did to stores, timers and children is undone, but what it did to fields
+/// is not.
 ///
 /// ```
 /// use std::time::Duration;
