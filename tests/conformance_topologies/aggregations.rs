@@ -2,6 +2,20 @@ use marea::dsl::{Grouped, Materialized, StreamBuilder};
 
 use super::words::*;
 
+/// The topologies of this file.
+pub const NAMES: &[&str] = &[
+    "group-by-key-count",
+    "headers-count",
+    "group-by-count",
+    "reduce",
+    "reduce-to-null",
+    "aggregate",
+    "aggregate-to-null",
+    "aggregate-sum",
+    "reduce-max-rekeyed",
+    "word-count",
+];
+
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
     match name {
         "group-by-key-count" | "headers-count" => b

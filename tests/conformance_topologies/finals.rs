@@ -1,8 +1,9 @@
 use marea::Result;
 use marea::base::Record;
-use marea::codec::I64;
+use marea::codec::{I64, SessionWindowedCodec};
 use marea::dsl::{
-    Materialized, Processor, ProcessorContext, SlidingWindows, StreamBuilder, TimeWindows,
+    Materialized, Processor, ProcessorContext, Produced, SessionWindows, SlidingWindows,
+    StreamBuilder, TimeWindows,
 };
 
 use super::words::*;
@@ -18,6 +19,7 @@ pub const NAMES: &[&str] = &[
     "headers-emit-final",
     "cached-count-burst",
     "cached-tumbling-burst",
+    "cached-session-burst",
 ];
 
 const DAY: u64 = 86_400_000;
@@ -100,6 +102,11 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .count(counts(DAY).cached())
             .to_stream()
             .to_with("out", out_windowed_longs(10)),
+        "cached-session-burst" => in_time()
+            .windowed_by(SessionWindows::with_gap(ms(5)).grace(ms(20)))
+            .count(counts(DAY).cached())
+            .to_stream()
+            .to_with("out", Produced::with(SessionWindowedCodec(TEXT), LONG)),
         _ => return false,
     }
     true

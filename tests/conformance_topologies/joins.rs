@@ -2,6 +2,25 @@ use marea::dsl::{JoinWindows, Joined, StreamBuilder, Suppressed, TimeWindows};
 
 use super::words::*;
 
+/// The topologies of this file.
+pub const NAMES: &[&str] = &[
+    "join-inner",
+    "join-inner-grace-20",
+    "join-inner-before-only",
+    "join-inner-after-only",
+    "join-inner-future-only",
+    "join-inner-asymmetric",
+    "join-rekeyed",
+    "join-then-tumbling-count",
+    "join-three-inner",
+    "stream-table-join",
+    "stream-table-left-join",
+    "stream-table-join-rekeyed",
+    "stream-table-join-filtered",
+    "stream-join-aggregate",
+    "enrich-and-count",
+];
+
 fn join(b: &StreamBuilder, windows: JoinWindows) {
     b.stream_with("left", strings())
         .join(

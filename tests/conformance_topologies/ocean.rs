@@ -2,6 +2,9 @@ use marea::dsl::{JoinWindows, StreamBuilder, Suppressed, TimeWindows};
 
 use super::words::*;
 
+/// The topologies of this file.
+pub const NAMES: &[&str] = &["ocean-averages"];
+
 fn numbers(text: &str) -> Vec<i64> {
     let fields = text.split(';');
     fields

@@ -33,7 +33,6 @@ pub fn backings(topology: &Topology) -> Vec<Backing> {
 
 /// Runs a script and returns where the results differ from the vectors.
 pub fn differences(
-    name: &str,
     topology: &Topology,
     vectors: &Value,
     script: &Value,
@@ -46,12 +45,7 @@ pub fn differences(
         // Without a cache every read shows the content of RocksDB.
         builder = builder.backend(Backend::RocksDb(path)).cache_bytes(0);
     }
-    if name == "deserialization-continue" {
-        builder = builder.policies(ErrorPolicies {
-            decode: Policy::Skip,
-            ..ErrorPolicies::default()
-        });
-    }
+    builder = builder.policies(policies(&vectors["config"]));
     let mut driver = builder.build()?;
     let mut found = Vec::new();
     for (number, step) in array(&script["steps"]).iter().enumerate() {
@@ -102,6 +96,19 @@ pub fn differences(
         found.push("state rebuilt from the changelogs differs".to_owned());
     }
     Ok(found)
+}
+
+/// The policies in the configuration of the vectors.
+fn policies(config: &Value) -> ErrorPolicies {
+    let of = |handler: &str, policy| match config[handler].is_null() {
+        true => Policy::Fail,
+        false => policy,
+    };
+    ErrorPolicies {
+        decode: of("deserialization.exception.handler", Policy::Skip),
+        process: of("processing.exception.handler", Policy::Continue),
+        encode: Policy::Fail,
+    }
 }
 
 fn pipe(driver: &mut Driver, vectors: &Value, step: &Value) -> Result<()> {

@@ -2,6 +2,41 @@ use marea::dsl::{StreamBuilder, TimeWindows};
 
 use super::words::*;
 
+/// The topologies of this file.
+pub const NAMES: &[&str] = &[
+    "filter",
+    "filter-not",
+    "map",
+    "map-values",
+    "map-values-to-long",
+    "flat-map",
+    "flat-map-values",
+    "select-key",
+    "branch-with-default",
+    "branch-no-default",
+    "branch-with-function",
+    "merge",
+    "merge-with-itself",
+    "source-of-two-topics",
+    "peek",
+    "fan-out",
+    "repartition",
+    "headers-stateless",
+    "deserialization-continue",
+    "processing-continue",
+    "table-unmaterialized",
+    "table-to-stream",
+    "table-in-memory",
+    "table-to-stream-rekeyed",
+    "table-map-values",
+    "table-filter",
+    "table-filter-of-materialized",
+    "to-dynamic",
+    "to-dynamic-by-context",
+    "timestamp-extractor",
+    "timestamp-extractor-partition-time",
+];
+
 pub fn build(name: &str, b: &StreamBuilder) -> bool {
     match name {
         "filter" => b
@@ -111,6 +146,18 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             .stream_with("in", longs())
             .map_values(|_, v| v.map(|v| v % 1000))
             .to_with("out", out_longs()),
+        "processing-continue" => {
+            let input = b.stream_with("in", strings());
+            input.clone().to_with("out1", out());
+            input
+                .clone()
+                .map_values(|_, v| {
+                    assert!(!starts(&v, "x"), "{}", read(&v));
+                    Some(format!("{}!", read(&v)))
+                })
+                .to_with("out2", out());
+            input.to_with("out3", out());
+        }
         "table-unmaterialized" => b
             .table_without_store("in", strings())
             .to_stream()

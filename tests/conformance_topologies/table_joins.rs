@@ -22,8 +22,6 @@ pub const NAMES: &[&str] = &[
     "aggregate-join",
     "tumbling-table-join",
     "stream-join-own-table",
-    "stream-join-aggregate",
-    "stream-table-join-filtered",
 ];
 
 fn table(b: &StreamBuilder, topic: &str) -> Table<Text, Text> {

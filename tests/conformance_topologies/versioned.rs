@@ -1,6 +1,6 @@
 //! Tables with a history, and operators over them.
 
-use marea::dsl::{Joined, Materialized, StreamBuilder, Table};
+use marea::dsl::{ForeignJoined, Joined, Materialized, StreamBuilder, Table};
 
 use super::tables::log_groups;
 use super::words::*;
@@ -11,6 +11,7 @@ pub const NAMES: &[&str] = &[
     "table-versioned-filter",
     "table-versioned-group-by",
     "table-table-versioned-join",
+    "fk-join-versioned",
     "stream-versioned-table-join",
     "stream-versioned-table-left-join",
     "stream-versioned-table-join-grace",
@@ -60,6 +61,18 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
             let right = table(b, "right", "right-table");
             table(b, "left", "left-table")
                 .join_without_store(right, |_, l, r| plus(l, r))
+                .to_stream()
+                .to_with("out", out_rows());
+        }
+        "fk-join-versioned" => {
+            let parents = table(b, "parents", "parents-table");
+            table(b, "children", "children-table")
+                .join_foreign(
+                    parents,
+                    |_, v| before(v),
+                    |_, c, p| plus(c, p),
+                    ForeignJoined::with("fk", TEXT, TEXT),
+                )
                 .to_stream()
                 .to_with("out", out_rows());
         }

@@ -3,6 +3,28 @@ use marea::dsl::{Materialized, StreamBuilder, Suppressed, TimeWindows, WindowedS
 
 use super::words::*;
 
+/// The topologies of this file.
+pub const NAMES: &[&str] = &[
+    "tumbling-count",
+    "tumbling-count-grace-5",
+    "tumbling-count-huge-grace",
+    "hopping-count",
+    "hopping-count-uneven",
+    "tumbling-count-in-memory",
+    "tumbling-count-retention",
+    "tumbling-reduce",
+    "tumbling-aggregate",
+    "tumbling-count-rekeyed",
+    "tumbling-count-flattened",
+    "tumbling-count-filtered",
+    "hopping-aggregate",
+    "suppress-tumbling",
+    "suppress-hopping",
+    "headers-suppress",
+    "suppress-tumbling-no-grace",
+    "suppress-window-deleted",
+];
+
 fn by_key(b: &StreamBuilder, windows: TimeWindows) -> WindowedStream<Text, Text> {
     let records = b.stream_with("in", strings());
     records.group_by_key(grouped("by-key")).windowed_by(windows)
