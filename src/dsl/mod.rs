@@ -37,6 +37,7 @@ mod change;
 mod gate;
 mod join;
 mod operator;
+mod operator_time;
 mod options;
 mod pass;
 mod processor;

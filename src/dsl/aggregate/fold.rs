@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::{Materialized, Table};
 use crate::plan::{LogicalId, OldRows};
 use crate::task::{NodeId, Wiring};
@@ -80,6 +81,18 @@ impl<K, V, A: 'static> Part<K, V, A> {
             fold: aggregation.fold.clone(),
             cached: aggregation.store.cached,
             number: None,
+        }
+    }
+
+    /// Its time. Of several operators over one store each has its own, but all of them wait for the slowest
+    /// origin.
+    pub(super) fn time(&self, wiring: &Wiring<'_>, id: NodeId) -> OperatorTime {
+        match self.number {
+            None => OperatorTime::of(wiring, &self.store, wiring.bound(id)),
+            Some(number) => {
+                let bound = wiring.bound_of_stores(&[&self.store]);
+                OperatorTime::of(wiring, &format!("{}/{number}", self.store), bound)
+            }
         }
     }
 

@@ -20,7 +20,6 @@ mod specs;
 mod time_window;
 mod unlimited;
 mod unwindowed;
-mod window_time;
 
 pub use cogroup::{CogroupWindows, CogroupedStream};
 pub use fold::{Aggregation, AllTime, Emit, Grouping, Groups, WithoutMerge};

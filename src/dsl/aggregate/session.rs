@@ -11,12 +11,12 @@ use std::sync::Arc;
 use super::fold::{Aggregation, Grouping, Groups, Initial, Part, SharedFold, SharedMerge, Verb};
 use super::on_close::{LastRow, OnClose, OpenRows, due_until_ms};
 use super::specs::session_spec;
-use super::window_time::WindowTime;
 use super::{GroupedStream, SessionSpec, SessionWindows};
 use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::{Change, Materialized, Table};
 use crate::plan::LogicalId;
 use crate::state::{Direction, Put, SessionStore};
@@ -124,7 +124,7 @@ pub(super) fn add<K: Clone + 'static, V: 'static, A: 'static>(
             row: part.row.clone(),
             sends_old: part.old(wiring, id).is_some(),
             cached: part.cached,
-            time: WindowTime::of(wiring, id, &part.store, part.number),
+            time: part.time(wiring, id),
             hold: wiring.hold(id)?,
             open: open.transpose()?,
             buffers: RefCell::default(),
@@ -146,7 +146,7 @@ struct SessionAggregate<K, V, A> {
     row: SharedCodec<A>,
     sends_old: bool,
     cached: bool,
-    time: WindowTime,
+    time: OperatorTime,
     hold: HoldId,
     open: Option<OpenRows>,
     buffers: RefCell<Buffers>,

@@ -17,12 +17,12 @@ use std::cell::RefCell;
 use super::fold::{Aggregation, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
 use super::on_close::{OnClose, OpenRows, due_until_ms};
 use super::specs::sliding_spec;
-use super::window_time::{Lateness, WindowTime};
 use super::{SlidingSpec, SlidingWindows};
 use crate::base::{Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::{Lateness, OperatorTime};
 use crate::dsl::scratch::{Scratch, decode_row, split_row};
 use crate::dsl::{Change, Table};
 use crate::plan::LogicalId;
@@ -80,7 +80,7 @@ pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
             row: part.row.clone(),
             old: part.old(wiring, id),
             cached: part.cached,
-            time: WindowTime::of(wiring, id, &part.store, part.number),
+            time: part.time(wiring, id),
             open: open.transpose()?,
             scratch: RefCell::default(),
         })
@@ -101,7 +101,7 @@ struct SlidingAggregate<K, V, A> {
     row: SharedCodec<A>,
     old: Option<Initial<A>>,
     cached: bool,
-    time: WindowTime,
+    time: OperatorTime,
     open: Option<OpenRows>,
     scratch: RefCell<Scratch>,
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::TimeWindowSpec;
 use super::fold::{Aggregation, Emit, Grouping, Groups, Initial, Part, SharedFold, WithoutMerge};
 use super::on_close::{OnClose, OpenRows, due_until_ms};
-use super::window_time::WindowTime;
 use crate::base::{Headers, Record, Result};
 use crate::codec::{SharedCodec, Windowed, WindowedCodec};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::scratch::{Scratch, decode_row};
 use crate::dsl::table::{HoldSpec, WindowView};
 use crate::dsl::{Change, Materialized, Table, TimeWindows};
@@ -75,7 +75,7 @@ pub(super) fn add<K: Clone + 'static, V: Clone + 'static, A: 'static>(
             key: part.key.clone(),
             row: part.row.clone(),
             old: part.old(wiring, id),
-            time: WindowTime::of(wiring, id, &part.store, part.number),
+            time: part.time(wiring, id),
             open: open.transpose()?,
             scratch: RefCell::default(),
         })
@@ -191,7 +191,7 @@ struct WindowAggregate<K, V, A> {
     key: SharedCodec<K>,
     row: SharedCodec<A>,
     old: Option<Initial<A>>,
-    time: WindowTime,
+    time: OperatorTime,
     open: Option<OpenRows>,
     scratch: RefCell<Scratch>,
 }

@@ -19,12 +19,13 @@ use crate::base::{Error, Record, Result};
 use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::windows::millis;
 use crate::plan::LogicalId;
 use crate::state::row::{put_headers, take_headers};
 use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
-use crate::task::{Context, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
+use crate::task::{Context, Edges, HeldRow, HoldId, Process, Tick};
 
 /// Length of the number after a key.
 const NUMBER_LEN: usize = 8;
@@ -67,9 +68,8 @@ pub(super) fn add_buffer<K: 'static, V: 'static>(
             value: value.clone(),
             name: store.as_str().into(),
             rows: wiring.store(&store)?,
-            observed: wiring.time(&format!("operator/{store}")),
+            time: OperatorTime::of(wiring, &store, wiring.bound(id)),
             number: wiring.time(&format!("operator/{store}/number")),
-            bound: wiring.bound(id),
             hold_id: wiring.hold(id)?,
             scratch: RefCell::default(),
             types: PhantomData,
@@ -83,11 +83,9 @@ struct GraceBuffer<K, V> {
     value: SharedCodec<V>,
     name: Arc<str>,
     rows: TimeOrderedStore,
-    /// The largest timestamp seen.
-    observed: TimeSlot,
+    time: OperatorTime,
     /// The number of the latest record.
     number: TimeSlot,
-    bound: TimeBound,
     hold_id: HoldId,
     scratch: RefCell<Scratch>,
     types: PhantomData<fn(K, V)>,
@@ -166,21 +164,19 @@ impl<K: 'static, V: 'static> Process for GraceBuffer<K, V> {
         if self.key.is_null(&record.key) || self.value.is_null(&record.value) {
             return out.push(record, cx);
         }
-        self.observed.raise(record.timestamp_ms);
-        let observed_ms = self.observed.get();
-        let late_before_ms = cx.lateness_time_ms(&self.bound, observed_ms);
+        self.time.see(record.timestamp_ms);
+        let late_before_ms = self.time.lateness(cx).late_ms;
         if record.timestamp_ms < late_before_ms.saturating_sub(self.grace_ms) {
             out.push(record, cx)?;
         } else {
             self.keep(&record)?;
         }
-        let time_ms = cx.closing_time_ms(&self.bound, observed_ms);
-        self.release(time_ms, out, cx)
+        self.release(self.time.closing_ms(cx), out, cx)
     }
 
     fn tick(&self, tick: Tick, out: &Edges<K, V>, cx: &mut Context) -> Result<()> {
         let time_ms = match tick {
-            Tick::Moved => cx.closing_time_ms(&self.bound, self.observed.get()),
+            Tick::Moved => self.time.closing_ms(cx),
             Tick::Ended => i64::MAX,
         };
         self.release(time_ms, out, cx)?;

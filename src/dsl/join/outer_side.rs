@@ -16,10 +16,11 @@ use super::rows::{JoinKind, JoinRows};
 use super::unmatched::{Unmatched, UnmatchedRow, read_row};
 use crate::base::{Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec};
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::windows::JoinReach;
 use crate::state::{KeyValueStore, Put, TimeSlot, WindowStore};
-use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
+use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
 
 /// Which records meet, seen from the left side, and for how much longer they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +43,9 @@ impl OuterReach {
 }
 
 /// The times that both sides of an outer join share, kept with the state.
-#[derive(Clone)]
 pub(super) struct OuterTimes {
-    /// The largest timestamp seen on either side.
-    pub observed: TimeSlot,
+    /// What was seen on either side, and what may still reach them.
+    pub both: OperatorTime,
     /// The timestamp of the last check, which may be that of a waiting record; with one origin there is
     /// no other check before that time, as in Kafka Streams.
     pub looked_at: TimeSlot,
@@ -86,22 +86,20 @@ pub(super) struct OuterJoinSide<J, H: Hand<L, R>, K, L, R, Out> {
     unmatched: Unmatched,
     codecs: OuterCodecs<K, L, R, H::Own, H::Other>,
     times: OuterTimes,
-    bound: TimeBound,
     holds: Vec<HoldId>,
     scratch: RefCell<Scratch>,
     types: PhantomData<fn() -> Out>,
 }
 
 impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
-    /// A side of a join. `bound` is that of both sides, and `holds` are the numbers under which both
-    /// sides report what is waiting.
+    /// A side of a join; `holds` are the numbers under which both sides report what is waiting.
     pub fn new(
         join: Arc<J>,
         reach: OuterReach,
         stores: OuterStores,
         codecs: OuterCodecs<K, L, R, H::Own, H::Other>,
         times: OuterTimes,
-        (bound, holds): (TimeBound, Vec<HoldId>),
+        holds: Vec<HoldId>,
     ) -> Self {
         let (name, unmatched) = stores.unmatched;
         Self {
@@ -112,7 +110,6 @@ impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
             unmatched: Unmatched::new(name, unmatched),
             codecs,
             times,
-            bound,
             holds,
             scratch: RefCell::default(),
             types: PhantomData,
@@ -136,8 +133,8 @@ impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
 
     /// Rows are kept for as long as the slowest origin of either side may send a partner.
     fn hold_back(&self, cx: &Context) {
-        if self.bound.has_several_origins() {
-            let floor_ms = cx.floor_ms(&self.bound);
+        if self.times.both.has_several_origins() {
+            let floor_ms = self.times.both.floor_ms(cx);
             self.own.set_floor_ms(floor_ms);
             self.other.set_floor_ms(floor_ms);
         }
@@ -298,9 +295,9 @@ where
         out: &Edges<K, Out>,
         cx: &mut Context,
     ) -> Result<()> {
-        let observed_ms = self.times.observed.get();
-        if self.bound.has_several_origins() {
-            let time_ms = cx.closing_time_ms(&self.bound, observed_ms);
+        let observed_ms = self.times.both.observed_ms();
+        if self.times.both.has_several_origins() {
+            let time_ms = self.times.both.closing_ms(cx);
             return self.release(time_ms, false, &Headers::default(), out, cx);
         }
         let looked_at_ms = self.times.looked_at.get();
@@ -329,13 +326,10 @@ where
         let last_partner_ms = timestamp_ms
             .saturating_add(self.own_reach().after_ms)
             .max(0);
-        let observed_ms = self.times.observed.get();
-        let is_over = match self.bound.has_several_origins() {
-            true => {
-                let time_ms = cx.closing_time_ms(&self.bound, observed_ms);
-                last_partner_ms.saturating_add(self.reach.grace_ms) < time_ms
-            }
-            false => last_partner_ms < observed_ms,
+        let times = &self.times.both;
+        let is_over = match times.has_several_origins() {
+            true => last_partner_ms.saturating_add(self.reach.grace_ms) < times.closing_ms(cx),
+            false => last_partner_ms < times.observed_ms(),
         };
         if is_over {
             return self.push_alone(record, out, cx);
@@ -382,7 +376,7 @@ where
         cx: &mut Context,
     ) -> Result<()> {
         let timestamp_ms = record.timestamp_ms;
-        self.times.observed.raise(timestamp_ms);
+        self.times.both.see(timestamp_ms);
         let mut scratch = self.scratch.take();
         let has_key = scratch.encode_key(&*self.codecs.key, &record.key)?;
         scratch.row.clear();
@@ -443,8 +437,8 @@ where
         let none = Headers::default();
         match tick {
             Tick::Moved => {
-                if self.bound.has_several_origins() {
-                    let time_ms = cx.closing_time_ms(&self.bound, self.times.observed.get());
+                if self.times.both.has_several_origins() {
+                    let time_ms = self.times.both.closing_ms(cx);
                     self.release(time_ms, false, &none, out, cx)?;
                 }
                 self.say_held(cx)?;

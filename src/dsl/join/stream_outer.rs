@@ -9,6 +9,7 @@ use super::rows::{JoinKind, JoinRows, LeftRows, OuterRows};
 use crate::codec::SharedCodec;
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::{JoinWindows, Stream, StreamJoined};
@@ -193,8 +194,9 @@ where
                 unmatched: (unmatched.as_str().into(), wiring.key_value(&unmatched)?),
             };
             let time = |what: &str| wiring.time(&format!("operator/{unmatched}{what}"));
+            let bound = wiring.bound_of_stores(&[&unmatched]);
             let times = OuterTimes {
-                observed: time(""),
+                both: OperatorTime::of(wiring, &unmatched, bound),
                 looked_at: time("/looked-at"),
                 ended: (time("/left-ended"), time("/right-ended")),
             };
@@ -205,16 +207,14 @@ where
                 own: own_value.clone(),
                 other: other_value.clone(),
             };
-            let bound = wiring.bound_of_stores(&[&unmatched]);
             let holds = wiring.holds_of_store(&unmatched);
-            let held = (bound, holds);
             Ok(OuterJoinSide::<J, H, K, V, W, R>::new(
                 join.clone(),
                 reach,
                 stores,
                 codecs,
                 times,
-                held,
+                holds,
             ))
         })
     }

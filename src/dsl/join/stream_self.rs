@@ -18,14 +18,15 @@ use crate::base::{Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::builder::SharedGraph;
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::repartition::repartition;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::windows::JoinReach;
 use crate::dsl::{Grouped, JoinWindows, Stream};
 use crate::plan::{LogicalId, LogicalNode};
-use crate::state::{Put, StoreSpec, TimeSlot, WindowStore};
-use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
+use crate::state::{Put, StoreSpec, WindowStore};
+use crate::task::{Context, DropReason, Edges, Process, Tick};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     /// Joins the stream with itself: each record meets the close records of its key in both directions,
@@ -100,13 +101,16 @@ fn self_join_node<K: Clone + 'static, V: 'static, R: 'static>(
     let store = spec.name.clone();
     let operator = Operator::new("join_self").store(spec);
     operator.into_node(move |wiring, id| {
-        let observed = wiring.time(&format!("operator/{store}"));
-        let codecs = (key.clone(), value.clone());
-        let (rows, bound) = (wiring.window(&store)?, wiring.bound(id));
-        let join = join.clone();
-        Ok(SelfJoin::<_, K, V, R>::new(
-            join, reach, rows, codecs, observed, bound,
-        ))
+        Ok(SelfJoin::<_, K, V, R> {
+            join: join.clone(),
+            reach,
+            store: wiring.window(&store)?,
+            key: key.clone(),
+            value: value.clone(),
+            time: OperatorTime::of(wiring, &store, wiring.bound(id)),
+            scratch: RefCell::default(),
+            types: PhantomData,
+        })
     })
 }
 
@@ -117,49 +121,25 @@ struct SelfJoin<F, K, V, R> {
     store: WindowStore,
     key: SharedCodec<K>,
     value: SharedCodec<V>,
-    observed: TimeSlot,
-    bound: TimeBound,
+    time: OperatorTime,
     scratch: RefCell<Scratch>,
     types: PhantomData<fn() -> R>,
 }
 
 impl<F, K, V, R> SelfJoin<F, K, V, R> {
-    /// A join over `store`; `observed` is the largest timestamp that it has seen.
-    pub fn new(
-        join: Arc<F>,
-        reach: JoinReach,
-        store: WindowStore,
-        codecs: (SharedCodec<K>, SharedCodec<V>),
-        observed: TimeSlot,
-        bound: TimeBound,
-    ) -> Self {
-        let (key, value) = codecs;
-        Self {
-            join,
-            reach,
-            store,
-            key,
-            value,
-            observed,
-            bound,
-            scratch: RefCell::default(),
-            types: PhantomData,
-        }
-    }
-
     /// Rows are kept for as long as the slowest origin may send a partner.
     fn hold_back(&self, cx: &Context) {
-        if self.bound.has_several_origins() {
-            self.store.set_floor_ms(cx.floor_ms(&self.bound));
+        if self.time.has_several_origins() {
+            self.store.set_floor_ms(self.time.floor_ms(cx));
         }
     }
 
     /// Whether a record of this age meets itself: only if its window includes its own timestamp. Kafka
     /// Streams draws the line of what is too old a millisecond earlier than the store.
     fn meets_itself(&self, timestamp_ms: i64, cx: &Context) -> bool {
-        let time_ms = match self.bound.has_several_origins() {
-            true => cx.floor_ms(&self.bound).min(self.observed.get()),
-            false => self.observed.get(),
+        let time_ms = match self.time.has_several_origins() {
+            true => self.time.floor_ms(cx).min(self.time.observed_ms()),
+            false => self.time.observed_ms(),
         };
         let oldest_ms = time_ms.saturating_sub(self.store.rules().retention_ms);
         let is_reached = self.reach.before_ms >= 0 && self.reach.after_ms >= 0;
@@ -196,7 +176,7 @@ where
             cx.drop_record(DropReason::NullValue);
             return Ok(());
         }
-        self.observed.raise(timestamp_ms);
+        self.time.see(timestamp_ms);
         self.hold_back(cx);
         let push = |joined: R, timestamp_ms: i64, cx: &mut Context| {
             let record = Record {

@@ -22,6 +22,7 @@ use super::Suppression;
 use crate::base::{Error, Headers, NO_TIMESTAMP, Record, Result};
 use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::table::MakeView;
 use crate::dsl::table::held_bytes::{put_option, take_option, take_time};
@@ -30,9 +31,7 @@ use crate::dsl::{Change, Table};
 use crate::plan::OldRows;
 use crate::state::row::{put_headers, take_headers};
 use crate::state::{KeyValueStore, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
-use crate::task::{
-    Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound, View, ViewPort,
-};
+use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, View, ViewPort};
 
 /// Each row waits for a time: [`Suppressed::until_time_limit`](super::Suppressed::until_time_limit).
 pub struct UntilTimeLimit<V> {
@@ -88,15 +87,15 @@ impl<K: 'static, V: 'static> Suppression<K, V> for UntilTimeLimit<V> {
                 name: store.as_str().into(),
                 rows: wiring.key_value(store)?,
                 early: wiring.key_value(&early)?,
-                observed: wiring.time(&format!("operator/{store}")),
+                time: OperatorTime::of(wiring, store, wiring.bound(id)),
                 count: wiring.time(&format!("operator/{store}/count")),
             };
-            let bound = (wiring.bound(id), wiring.hold(id)?);
+            let hold_id = wiring.hold(id)?;
             Ok(SuppressFor::<K, V>::new(
                 limit,
                 own_codecs.clone(),
                 stores,
-                bound,
+                hold_id,
             ))
         });
         let view = table.view.map(|(mut stores, below)| {
@@ -139,8 +138,8 @@ struct SuppressForStores {
     pub rows: KeyValueStore,
     /// The store of the rows that are older than their place in the queue.
     pub early: KeyValueStore,
-    /// The largest timestamp seen.
-    pub observed: TimeSlot,
+    /// The time of the operator.
+    pub time: OperatorTime,
     /// The number of held rows minus one.
     pub count: TimeSlot,
 }
@@ -154,9 +153,8 @@ struct SuppressFor<K, V> {
     rows: KeyValueStore,
     queue: TimeOrderedStore,
     early: TimeOrderedStore,
-    observed: TimeSlot,
+    time: OperatorTime,
     count: TimeSlot,
-    bound: TimeBound,
     hold_id: HoldId,
     scratch: RefCell<Scratch>,
 }
@@ -177,7 +175,7 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
         limit: LimitSpec,
         codecs: (SharedCodec<K>, SharedCodec<V>),
         stores: SuppressForStores,
-        (bound, hold_id): (TimeBound, HoldId),
+        hold_id: HoldId,
     ) -> Self {
         let (key, row) = codecs;
         Self {
@@ -188,9 +186,8 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
             queue: TimeOrderedStore::new(stores.rows.clone()),
             rows: stores.rows,
             early: TimeOrderedStore::new(stores.early),
-            observed: stores.observed,
+            time: stores.time,
             count: stores.count,
-            bound,
             hold_id,
             scratch: RefCell::default(),
         }
@@ -359,15 +356,14 @@ impl<K: 'static, V: 'static> Process for SuppressFor<K, V> {
         out: &Edges<K, Change<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        self.observed.raise(record.timestamp_ms);
+        self.time.see(record.timestamp_ms);
         self.hold(&record, cx)?;
-        let time_ms = cx.closing_time_ms(&self.bound, self.observed.get());
-        self.release(time_ms, out, cx)
+        self.release(self.time.closing_ms(cx), out, cx)
     }
 
     fn tick(&self, tick: Tick, out: &Edges<K, Change<V>>, cx: &mut Context) -> Result<()> {
         let time_ms = match tick {
-            Tick::Moved => cx.closing_time_ms(&self.bound, self.observed.get()),
+            Tick::Moved => self.time.closing_ms(cx),
             Tick::Ended => i64::MAX,
         };
         self.release(time_ms, out, cx)?;

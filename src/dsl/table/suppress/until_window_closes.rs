@@ -17,11 +17,12 @@ use super::Suppression;
 use crate::base::{Error, Headers, Record, Result};
 use crate::codec::{Encoded, SharedCodec, Windowed};
 use crate::dsl::operator::Operator;
+use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::table::held_bytes::take_time;
 use crate::dsl::{Change, Materialized, Table};
 use crate::state::row::{put_headers, take_headers};
-use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
-use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, TimeBound};
+use crate::state::{StoreKind, StoreSpec, TimeOrderedStore};
+use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
 
 /// Each row waits until its window closes: [`Suppressed::until_window_closes`](super::Suppressed::until_window_closes).
 pub struct UntilWindowCloses<V> {
@@ -60,9 +61,7 @@ impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V
                 value: value.clone(),
                 name: store.as_str().into(),
                 store: TimeOrderedStore::new(wiring.key_value(&store)?),
-                observed: wiring.time(&format!("operator/{store}")),
-                closed: wiring.time(&format!("operator/{store}/closed")),
-                bound: wiring.bound(id),
+                time: OperatorTime::of(wiring, &store, wiring.bound(id)),
                 hold_id: wiring.hold(id)?,
                 buffers: RefCell::default(),
             })
@@ -112,9 +111,7 @@ struct Suppress<K, V> {
     value: SharedCodec<V>,
     name: Arc<str>,
     store: TimeOrderedStore,
-    observed: TimeSlot,
-    closed: TimeSlot,
-    bound: TimeBound,
+    time: OperatorTime,
     hold_id: HoldId,
     buffers: RefCell<Buffers>,
 }
@@ -129,8 +126,8 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
     fn hold(&self, record: &Record<Windowed<K>, Change<V>>, cx: &mut Context) -> Result<()> {
         let Buffers { key, row } = &mut *self.buffers.borrow_mut();
         let end_ms = record.key.end_ms;
-        let may_reopen = self.hold.reopens && !self.bound.has_several_origins();
-        if self.close_ms(end_ms) <= self.closed.get() && !may_reopen {
+        let may_reopen = self.hold.reopens && !self.time.has_several_origins();
+        if self.close_ms(end_ms) <= self.time.closed_ms() && !may_reopen {
             cx.drop_record(cx.closed_reason());
             return Ok(());
         }
@@ -170,12 +167,12 @@ impl<K: 'static, V: 'static> Suppress<K, V> {
             i64::MAX => i64::MAX,
             _ => time_ms.saturating_sub(self.hold.grace_ms),
         };
-        if time_ms != i64::MAX && self.bound.has_several_origins() {
-            self.closed.raise(time_ms);
+        if time_ms != i64::MAX && self.time.has_several_origins() {
+            self.time.close_until(time_ms);
         }
         let (mut windowed, mut row) = (Vec::new(), Vec::new());
         while let Some(end_ms) = self.store.pop(last_end_ms, &mut windowed, &mut row)? {
-            self.closed.raise(self.close_ms(end_ms));
+            self.time.close_until(self.close_ms(end_ms));
             // Records that follow from this row may be as old as its window.
             cx.set_held(self.hold_id, self.oldest_ms(end_ms));
             let (timestamp_ms, headers, value) = take_row(&row)?;
@@ -224,12 +221,9 @@ impl<K: 'static, V: 'static> Process for Suppress<K, V> {
         out: &Edges<Windowed<K>, Change<V>>,
         cx: &mut Context,
     ) -> Result<()> {
-        if record.timestamp_ms > self.observed.get() {
-            self.observed.set(record.timestamp_ms);
-        }
+        self.time.see(record.timestamp_ms);
         self.hold(&record, cx)?;
-        let time_ms = cx.closing_time_ms(&self.bound, self.observed.get());
-        self.release(time_ms, out, cx)
+        self.release(self.time.closing_ms(cx), out, cx)
     }
 
     fn tick(
@@ -239,7 +233,7 @@ impl<K: 'static, V: 'static> Process for Suppress<K, V> {
         cx: &mut Context,
     ) -> Result<()> {
         let time_ms = match tick {
-            Tick::Moved => cx.closing_time_ms(&self.bound, self.observed.get()),
+            Tick::Moved => self.time.closing_ms(cx),
             Tick::Ended => i64::MAX,
         };
         self.release(time_ms, out, cx)?;
