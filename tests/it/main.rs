@@ -8,6 +8,7 @@
 
 mod builder_errors;
 mod closing;
+mod combinations;
 mod describe;
 mod drain;
 mod driver;

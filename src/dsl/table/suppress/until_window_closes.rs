@@ -20,6 +20,7 @@ use crate::dsl::operator::Operator;
 use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::table::held_bytes::take_time;
 use crate::dsl::{Change, Materialized, Table};
+use crate::plan::OldRows;
 use crate::state::row::{put_headers, take_headers};
 use crate::state::{StoreKind, StoreSpec, TimeOrderedStore};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
@@ -53,6 +54,11 @@ impl<K: 'static, V: 'static> Suppression<Windowed<K>, V> for UntilWindowCloses<V
             .named(name)
             .store(spec)
             .holds_back_ms(hold.size_ms.saturating_add(hold.grace_ms));
+        // A row is sent once, unless its window may open again.
+        let operator = match hold.reopens {
+            true => operator,
+            false => operator.old_rows(OldRows::Absent),
+        };
         let key = table.key.clone();
         let id = operator.add(&table.graph, move |wiring, id| {
             Ok(Suppress {
