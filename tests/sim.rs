@@ -364,3 +364,44 @@ fn a_join_by_a_foreign_key_is_whole_whatever_goes_wrong() {
         .expect("each row");
     println!("{} turns, {}", lives.turns, lives.faults);
 }
+
+/// Each instance fills its global stores before it has tasks, during outages too, and whenever it comes back.
+#[test]
+fn global_tables_are_whole_whatever_goes_wrong() {
+    let topology = || {
+        let builder = StreamBuilder::new();
+        let oceans = builder.global_table::<String, String>("oceans", "oceans-rows");
+        builder
+            .stream::<String, String>("readings")
+            .left_join_global(
+                &oceans,
+                |_, reading| reading.clone(),
+                |_, reading, ocean| format!("{reading} {ocean:?}"),
+            )
+            .to("out");
+        builder.build()
+    };
+    let record = |topic: &str, key: String, value: String, timestamp_ms: i64| InputRecord {
+        topic: topic.into(),
+        key: Some(key.into_bytes()),
+        value: Some(value.into_bytes()),
+        timestamp_ms,
+    };
+    let mut input = Vec::new();
+    for n in 0..300 {
+        let reading = record("readings", n.to_string(), format!("o{}", n % 60), n);
+        let ocean = record("oceans", format!("o{}", n % 50), n.to_string(), n);
+        input.extend([reading, ocean]);
+    }
+    let topics = ["readings", "oceans", "out"];
+    let simulation = Simulation {
+        topics: topics.map(|topic| TopicSpec::new(topic, 3)).to_vec(),
+        seeds: seeds(40),
+        ..Simulation::default()
+    };
+    let lives = simulation
+        .check(topology, &input, &[("out", Compare::EveryRecord)])
+        .expect("each row");
+    assert!(lives.faults.crashes > 0 && lives.faults.outages > 0);
+    println!("{} turns, {}", lives.turns, lives.faults);
+}

@@ -11,7 +11,7 @@ use super::context::without_rocksdb;
 use super::layout::inputs;
 use super::settings::StateBackend;
 use super::shared::Shared;
-use crate::base::{Error, ErrorKind, Result, TaskId, Thread};
+use crate::base::{Error, ErrorKind, Offset, Result, TaskId, Thread, TopicPartition};
 use crate::log::{Fetched, Isolation, Reader};
 #[cfg(feature = "rocksdb")]
 use crate::state::RocksBackend;
@@ -67,55 +67,90 @@ impl Filling {
 
 /// Fills the stores until the application stops.
 fn fill(shared: &Shared, spec: Arc<TaskSpec>, says: &Sender<Result<()>>) -> Result<()> {
-    let Context {
-        layout,
-        log,
-        settings,
-        env,
-        shutdown,
-        ..
-    } = &*shared.context;
-    let places = inputs(&spec);
-    let id = TaskId::new("global", 0);
-    let identity = Identity {
-        application: layout.application.clone(),
-        log_incarnation: log.incarnation(),
-    };
-    let backend = Box::new(backend(&shared.context, &spec)?);
-    let state = TaskState::open(&id, &spec.stores, backend, &identity)?;
-    state.set_cache_bytes(CACHE_BYTES);
-    let mut task = Task::new(id, spec, state, settings.policies)?;
-    let mut starts = Vec::with_capacity(places.len());
-    for place in &places {
-        let start = log.start_offset(place)?;
-        task.inputs.seek(place, start)?;
-        starts.push((place.clone(), start));
-    }
-    let ends = log.end_offsets(&places, Isolation::ReadCommitted)?;
-    let mut reader = log.reader(settings.restore_part_bytes())?;
-    reader.assign(&starts)?;
-    let mut is_filled = false;
+    let Context { env, shutdown, .. } = &*shared.context;
+    let mut filler = Filler::open(&shared.context, spec)?;
+    let mut has_said = false;
     while !shutdown.is_requested() {
-        let has_come = |reader: &dyn Reader| {
-            let mut places = places.iter().zip(&ends);
-            places.all(|(place, end)| reader.position(place).unwrap_or(0) >= *end)
-        };
-        if !is_filled && has_come(&*reader) {
-            is_filled = true;
+        if !has_said && filler.is_filled() {
+            has_said = true;
             let _ = says.send(Ok(()));
         }
-        let fetched = match reader.poll(FETCH_BYTES, WAIT) {
+        if !filler.take(shared, WAIT)? {
+            env.sleep(WAIT);
+        }
+    }
+    Ok(())
+}
+
+/// Fills the stores, part by part.
+pub(super) struct Filler {
+    task: Task,
+    reader: Box<dyn Reader>,
+    places: Vec<TopicPartition>,
+    /// Where they ended at the start.
+    ends: Vec<Offset>,
+}
+
+impl Filler {
+    /// Begins at the start of the topics.
+    ///
+    /// # Errors
+    /// Errors of the log, and of a state directory that cannot be used.
+    pub(super) fn open(context: &Context, spec: Arc<TaskSpec>) -> Result<Self> {
+        let Context {
+            layout,
+            log,
+            settings,
+            ..
+        } = context;
+        let places = inputs(&spec);
+        let id = TaskId::new("global", 0);
+        let identity = Identity {
+            application: layout.application.clone(),
+            log_incarnation: log.incarnation(),
+        };
+        let backend = Box::new(backend(context, &spec)?);
+        let state = TaskState::open(&id, &spec.stores, backend, &identity)?;
+        state.set_cache_bytes(CACHE_BYTES);
+        let mut task = Task::new(id, spec, state, settings.policies)?;
+        let mut starts = Vec::with_capacity(places.len());
+        for place in &places {
+            let start = log.start_offset(place)?;
+            task.inputs.seek(place, start)?;
+            starts.push((place.clone(), start));
+        }
+        let ends = log.end_offsets(&places, Isolation::ReadCommitted)?;
+        let mut reader = log.reader(settings.restore_part_bytes())?;
+        reader.assign(&starts)?;
+        Ok(Self {
+            task,
+            reader,
+            places,
+            ends,
+        })
+    }
+
+    /// Whether the stores have everything that was in their topics at the start.
+    pub(super) fn is_filled(&self) -> bool {
+        let mut places = self.places.iter().zip(&self.ends);
+        places.all(|(place, end)| self.reader.position(place).unwrap_or(0) >= *end)
+    }
+
+    /// Takes the records that have come, or come within a time; returns whether the log answered.
+    ///
+    /// # Errors
+    /// Anything else that fails has left rows behind to which nothing may be added.
+    pub(super) fn take(&mut self, shared: &Shared, within: Duration) -> Result<bool> {
+        let fetched = match self.reader.poll(FETCH_BYTES, within) {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 tracing::warn!(%error, "reading the topics of the global stores again");
-                env.sleep(WAIT);
-                continue;
+                return Ok(false);
             }
             fetched => fetched.map_err(in_a_store)?,
         };
-        // Whatever fails here is not the log, and has left rows behind that nothing may be added to.
-        step(&fetched, &mut task, shared).map_err(in_a_store)?;
+        step(&fetched, &mut self.task, shared).map_err(in_a_store)?;
+        Ok(true)
     }
-    Ok(())
 }
 
 fn in_a_store(error: Error) -> Error {

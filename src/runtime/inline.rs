@@ -2,18 +2,21 @@
 //! clock. For simulations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::builder::ApplicationBuilder;
 use super::drain::Drain;
+use super::globals::Filler;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::worker::{Ends, Turn, Worker, join};
-use crate::base::{Error, Result};
+use crate::base::{Error, ErrorKind, Result};
 
 /// The workers of one instance of an application, each called turn by turn.
 pub(crate) struct Inline {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
+    globals: Option<Filler>,
     drain: Option<Drain>,
     drained: bool,
 }
@@ -25,11 +28,7 @@ impl ApplicationBuilder {
     /// As [`ApplicationBuilder::start`].
     pub(crate) fn inline(self, instance: &str) -> Result<Inline> {
         let shared = Arc::new(self.prepare()?);
-        if shared.context.layout.global.is_some() {
-            return Err(Error::invalid(
-                "a simulation has no thread that fills global stores; use `Driver` or an application",
-            ));
-        }
+        let globals = filled(&shared)?;
         let mut workers = Vec::new();
         for number in 0..shared.context.settings.workers {
             let name = format!("{instance}-{number}");
@@ -40,18 +39,37 @@ impl ApplicationBuilder {
         Ok(Inline {
             shared,
             workers,
+            globals,
             drain: None,
             drained: false,
         })
     }
 }
 
+/// What fills the global stores, once they have everything that is in their topics now.
+fn filled(shared: &Shared) -> Result<Option<Filler>> {
+    let Some(spec) = shared.context.layout.global.clone() else {
+        return Ok(None);
+    };
+    let mut globals = Filler::open(&shared.context, spec)?;
+    while !globals.is_filled() {
+        if !globals.take(shared, Duration::ZERO)? {
+            let message = "the topics of the global stores cannot be read; try again";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+    }
+    Ok(Some(globals))
+}
+
 impl Inline {
-    /// One turn of a worker.
+    /// One turn of a worker, after what has come for the global stores.
     ///
     /// # Errors
     /// Any error that would fail the application.
     pub(crate) fn turn(&mut self, worker: usize) -> Result<Turn> {
+        if let Some(globals) = &mut self.globals {
+            globals.take(&self.shared, Duration::ZERO)?;
+        }
         let worker = self.workers.get_mut(worker);
         let worker = worker.ok_or_else(|| Error::invalid("there is no such worker"))?;
         worker.turn()

@@ -9,6 +9,8 @@
 //! when it is read, the choice of the next turn, and the faults ([`Faults`]). The same seed gives the
 //! same life, so a failure can be reproduced under a debugger or with more output.
 //!
+//! Records for global stores are in their topics before anything starts; all others come piece by piece.
+//!
 //! After each life the input is drained without faults, and the outputs must be those of a run without
 //! faults: each record exactly once.
 

@@ -1,6 +1,6 @@
 //! One run: instances, the network between them and the log, the input, and whose turn it is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,9 @@ pub(super) struct World<'a> {
     input: VecDeque<&'a [InputRecord]>,
     feeder: Box<dyn Writer>,
     partitions: BTreeMap<String, u32>,
+    /// What fills the global stores. It is there before anything starts: which rows a record finds of those
+    /// that come later is a matter of chance, so results could not be compared.
+    global_topics: BTreeSet<String>,
     beat_at_ms: u64,
     turns: u64,
     pub(super) trace: Trace,
@@ -106,7 +109,9 @@ impl<'a> World<'a> {
             ended: false,
         };
         let topics = simulation.topics.iter();
-        Ok(Self {
+        let global = topology()?.global().map(|global| global.sources.clone());
+        let global = global.into_iter().flatten();
+        let mut world = Self {
             simulation,
             topology,
             feeder: log.writer("feeder", 1 << 20)?,
@@ -121,10 +126,13 @@ impl<'a> World<'a> {
             partitions: topics
                 .map(|topic| (topic.name.clone(), topic.partitions))
                 .collect(),
+            global_topics: global.map(|topic| topic.to_string()).collect(),
             beat_at_ms: 0,
             turns: 0,
             trace: Trace::new(seed),
-        })
+        };
+        world.feed_records(input, true)?;
+        Ok(world)
     }
 
     /// The result below the network.
@@ -364,14 +372,26 @@ impl<'a> World<'a> {
         let Some(piece) = self.input.pop_front() else {
             return Ok(());
         };
+        self.feed_records(piece, false)?;
+        self.trace
+            .say(self.env.now_ms(), None, "input", piece.len() as u64);
+        Ok(())
+    }
+
+    /// Appends the records of topics that fill global stores, or those of all others.
+    fn feed_records(&mut self, records: &[InputRecord], global: bool) -> Result<()> {
         let mut builders: BTreeMap<TopicPartition, BatchBuilder> = BTreeMap::new();
-        for record in piece {
+        let of_global = |record: &&InputRecord| self.global_topics.contains(&*record.topic);
+        for record in records.iter().filter(|record| of_global(record) == global) {
             let key = record.key.as_deref();
             let partitions = self.partitions.get(&record.topic).copied().unwrap_or(1);
             let partition = key.map_or(0, |key| partition_for_key(key, partitions));
             let place = TopicPartition::new(record.topic.as_str(), partition);
             let builder = builders.entry(place).or_default();
             builder.push(key, record.value.as_deref(), record.timestamp_ms, &[]);
+        }
+        if builders.is_empty() {
+            return Ok(());
         }
         let batches = builders.into_iter();
         let appends = batches.filter_map(|(place, mut builder)| Some((place, builder.seal()?)));
@@ -383,8 +403,6 @@ impl<'a> World<'a> {
         submitted
             .and_then(|()| self.feeder.poll(std::time::Duration::ZERO))
             .map_err(|error| error.into_error())?;
-        self.trace
-            .say(self.env.now_ms(), None, "input", piece.len() as u64);
         Ok(())
     }
 }
