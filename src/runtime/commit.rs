@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use tracing::Span;
 
 use super::hooks::{Hooks, Point};
-use super::open_task::OpenTask;
+use super::open_task::{End, OpenTask};
 use super::spans;
 use crate::base::{Error, Offset, Result, TaskId, TopicPartition};
 use crate::log::{
@@ -80,10 +80,13 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
     for (id, open) in tasks {
         let completed = open.task.before_commit();
         completed.map_err(|error| error.context(format!("task {id}")))?;
-        open.ending = open.task.has_ended();
+        let has_ended = open.task.has_ended();
         if !open.is_dirty() && !all {
             // No commit is in flight: everything it did is committed.
-            open.ended = open.ending;
+            open.end = match has_ended {
+                true => End::Committed,
+                false => End::Open,
+            };
             continue;
         }
         sealed.outputs.extend(open.task.effects().take());
@@ -107,11 +110,16 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
             .collect();
         open.committing = progress.iter().map(|(_, position)| *position).collect();
         open.sealed = true;
-        open.told_end = open.ending;
+        open.told_end = has_ended;
+        open.end = match (has_ended, open.end) {
+            (true, End::Committed) => End::Committed,
+            (true, End::Open | End::Sealed) => End::Sealed,
+            (false, _) => End::Open,
+        };
         sealed.offsets.push(Progress {
             task: id.clone(),
             offsets: progress,
-            ended: open.ending,
+            ended: has_ended,
         });
     }
     Ok(sealed)
@@ -229,7 +237,10 @@ impl InFlight {
             open.written.committed();
             open.committed.clone_from(&open.committing);
             open.registered.set_positions(&open.committed);
-            open.ended = open.ending && open.task.has_ended();
+            open.end = match open.task.has_ended() {
+                true if open.end != End::Open => End::Committed,
+                _ => End::Open,
+            };
         }
         hooks.reached(Point::Applied);
         Ok(())

@@ -38,6 +38,22 @@ pub(super) fn seek(
     Ok(committed)
 }
 
+/// How far the commits of a task have come with its end.
+///
+/// ```text
+///  Open --sealed when it had ended--> Sealed --applied--> Committed
+///   ^------------ more records, an abort, another drain -----/
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It has not ended, or the last commit does not know that it has.
+    Open,
+    /// It had ended when the commit in flight was sealed.
+    Sealed,
+    /// It has ended, and everything of it is committed.
+    Committed,
+}
+
 /// A working task.
 pub(super) struct OpenTask {
     /// Dropped before the task's rows are closed.
@@ -57,10 +73,8 @@ pub(super) struct OpenTask {
     pub(super) sealed: bool,
     /// Whether some of its outputs were committed without its progress.
     pub(super) staged: bool,
-    /// Whether it has ended and everything of it is committed.
-    pub(super) ended: bool,
-    /// Whether it had ended when the commit in flight was sealed.
-    pub(super) ending: bool,
+    /// How far the commits have come with its end.
+    pub(super) end: End,
     /// Whether the last sealed offsets record that it has ended, for other instances.
     pub(super) told_end: bool,
     /// When its end was last reported downstream, by the monotonic clock.
@@ -139,8 +153,7 @@ impl OpenTask {
             restored: ready.restored,
             sealed: false,
             staged: false,
-            ended: false,
-            ending: false,
+            end: End::Open,
             told_end: false,
             said_end_at_ms: 0,
             busy_at_ms: now_ms,

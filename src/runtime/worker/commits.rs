@@ -8,6 +8,7 @@ use crate::base::{ErrorKind, Result};
 use crate::log::{CommitError, size_of};
 use crate::runtime::Guarantee;
 use crate::runtime::commit::{InFlight, seal};
+use crate::runtime::open_task::End;
 use crate::runtime::spans;
 
 /// The log gets this many times the duration of the last commit submitted without a backlog before the
@@ -41,7 +42,7 @@ impl Worker {
         let ending = self
             .tasks
             .values()
-            .any(|open| open.task.has_ended() && !open.ended);
+            .any(|open| open.task.has_ended() && open.end != End::Committed);
         let due_ms = self.commit_due_ms();
         // When both generations are full, the worker can only wait for the answer, or for the brokers to
         // take what was sent ahead.

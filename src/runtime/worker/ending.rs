@@ -7,7 +7,7 @@ use super::{SAY_AGAIN_MS, Worker};
 use crate::base::Result;
 use crate::log::{Isolation, Log, Reader};
 use crate::runtime::layout::inputs;
-use crate::runtime::open_task::OpenTask;
+use crate::runtime::open_task::{End, OpenTask};
 
 /// How often a worker that has records checks which tasks have ended, in milliseconds.
 const DRAIN_MS: u64 = 100;
@@ -23,8 +23,7 @@ impl Worker {
         if self.drain_known > 0 {
             for open in self.tasks.values_mut() {
                 open.task.forget_ends();
-                open.ended = false;
-                open.ending = false;
+                open.end = End::Open;
             }
         }
         self.drain_known = asked;

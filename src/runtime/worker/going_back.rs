@@ -8,7 +8,7 @@ use super::{Phase, Turn, Worker};
 use crate::base::{Error, ErrorKind, Result, TaskId};
 use crate::log::{Assignment, Heartbeat, MemberToken, Membership};
 use crate::runtime::layout::inputs;
-use crate::runtime::open_task::seek;
+use crate::runtime::open_task::{End, seek};
 
 /// A worker that loses its place to others this often within that time, in milliseconds, has a duplicate:
 /// an expulsion takes a whole session, which is many seconds.
@@ -30,7 +30,7 @@ impl Worker {
             open.written.aborted();
             open.sealed = false;
             open.staged = false;
-            open.ended = false;
+            open.end = End::Open;
             open.told_end = false;
         }
         self.forget_round();

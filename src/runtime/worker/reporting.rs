@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::base::{NO_TIMESTAMP, Offset, TopicPartition};
-use crate::runtime::open_task::OpenTask;
+use crate::runtime::open_task::{End, OpenTask};
 use crate::runtime::status::WorkerStatus;
 use crate::runtime::{InputSnapshot, StoreSnapshot, TaskSnapshot, WorkerMemory};
 
@@ -135,7 +135,7 @@ fn snapshot(
         resumed_at: open.resumed_at.clone(),
         restored: open.restored,
         stream_time_ms: open.task.stream_time_ms(),
-        ended: open.ended,
+        ended: open.end == End::Committed,
         held_back: waits.map(|(waits, _)| waits.clone()),
         held_back_ms: waits.map_or(0, |(_, since_ms)| now_ms.saturating_sub(*since_ms)),
         floor_ms: open.task.floor_ms(),

@@ -9,7 +9,7 @@ use crate::base::{Error, Result, TopicPartition};
 use crate::log::{Fetched, Reader, Skipped};
 use crate::runtime::DeletedUnread;
 use crate::runtime::layout::inputs;
-use crate::runtime::open_task::OpenTask;
+use crate::runtime::open_task::{End, OpenTask};
 use crate::runtime::spans::StepSpan;
 use crate::task::StepLimits;
 
@@ -110,8 +110,7 @@ impl Worker {
             if progress.records > 0 {
                 let now_ns = clock();
                 open.busy_at_ms = now_ns / 1_000_000;
-                open.ended = false;
-                open.ending = false;
+                open.end = End::Open;
                 over = now_ns >= turn_ends_ns || uncommitted >= uncommitted_limit;
             }
             records += progress.records;
