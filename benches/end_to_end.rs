@@ -23,6 +23,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures the real clock")]
 
+#[macro_use]
+#[path = "../tests/support/forward_to_log.rs"]
+mod forward_to_log;
+
 #[path = "end_to_end/bare.rs"]
 mod bare;
 #[path = "end_to_end/load.rs"]

@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use marea::Result;
 use marea::base::{Offset, TopicPartition};
-use marea::log::{
-    CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
-};
+use marea::log::{Isolation, Log};
 use marea::runtime::{Hooks, Point};
 
 /// A log that forwards every call, and notes the times.
@@ -51,33 +49,15 @@ impl Hooks for RestoreClock {
 }
 
 impl Log for RestoreClock {
+    forward_to_log!(
+        log:
+        incarnation, create_topics, topic, topic_names, delete_topics, start_offset,
+        delete_records, committed, delete_group, reader, writer, join
+    );
+
     fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
         self.note_start(std::slice::from_ref(partition), isolation);
         self.log.end_offset(partition, isolation)
-    }
-
-    fn incarnation(&self) -> u128 {
-        self.log.incarnation()
-    }
-
-    fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
-        self.log.create_topics(topics)
-    }
-
-    fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
-        self.log.topic(name)
-    }
-
-    fn topic_names(&self) -> Result<Vec<String>> {
-        self.log.topic_names()
-    }
-
-    fn delete_topics(&self, names: &[String]) -> Result<()> {
-        self.log.delete_topics(names)
-    }
-
-    fn start_offset(&self, partition: &TopicPartition) -> Result<Offset> {
-        self.log.start_offset(partition)
     }
 
     fn end_offsets(
@@ -87,33 +67,5 @@ impl Log for RestoreClock {
     ) -> Result<Vec<Offset>> {
         self.note_start(partitions, isolation);
         self.log.end_offsets(partitions, isolation)
-    }
-
-    fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
-        self.log.delete_records(before)
-    }
-
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<CommittedOffset>>> {
-        self.log.committed(group, partitions)
-    }
-
-    fn delete_group(&self, group: &str) -> Result<()> {
-        self.log.delete_group(group)
-    }
-
-    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
-        self.log.reader(bytes)
-    }
-
-    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
-        self.log.writer(id, bytes)
-    }
-
-    fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
-        self.log.join(request)
     }
 }

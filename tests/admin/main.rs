@@ -7,6 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[macro_use]
+#[path = "../support/forward_to_log.rs"]
+mod forward_to_log;
+
 mod application;
 mod client;
 mod counting;

@@ -50,7 +50,7 @@ fn rows_of_this_instance_are_read_while_questions_for_others_wait_for_the_log() 
         let (local, foreign) = (local.expect("one"), foreign.expect("one"));
         assert_eq!(first.get_patiently(&foreign).await.status, 200);
 
-        let speaks = silent.fall_silent();
+        let speaks = silent.stop_answering();
         // The one that tells where tasks are, or a question.
         let asks = async {
             while silent.waiting() == 0 {

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
 
-use marea::base::{Offset, Result, TopicPartition};
-use marea::log::{
-    CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
-};
+use marea::Result;
+use marea::log::{Log, TopicSpec};
 
 /// A log over another.
 pub struct SilentLog {
@@ -32,13 +30,13 @@ impl SilentLog {
         })
     }
 
-    /// From now on who asks about the topic waits, until the result is dropped.
-    pub fn fall_silent(&self) -> Speaks<'_> {
+    /// Requests about the topic are not answered until the result is dropped.
+    pub fn stop_answering(&self) -> Speaks<'_> {
         self.silence.lock().expect("no panic").is_silent = true;
         Speaks(self)
     }
 
-    /// How many wait.
+    /// How many requests are waiting.
     pub fn waiting(&self) -> usize {
         self.silence.lock().expect("no panic").waiting
     }
@@ -61,13 +59,11 @@ impl fmt::Debug for SilentLog {
 }
 
 impl Log for SilentLog {
-    fn incarnation(&self) -> u128 {
-        self.log.incarnation()
-    }
-
-    fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
-        self.log.create_topics(topics)
-    }
+    forward_to_log!(
+        log:
+        incarnation, create_topics, topic_names, delete_topics, start_offset, end_offset,
+        delete_records, committed, delete_group, reader, writer, join
+    );
 
     fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
         if name == self.topic {
@@ -78,49 +74,5 @@ impl Log for SilentLog {
             silence.waiting -= 1;
         }
         self.log.topic(name)
-    }
-
-    fn topic_names(&self) -> Result<Vec<String>> {
-        self.log.topic_names()
-    }
-
-    fn delete_topics(&self, names: &[String]) -> Result<()> {
-        self.log.delete_topics(names)
-    }
-
-    fn start_offset(&self, partition: &TopicPartition) -> Result<Offset> {
-        self.log.start_offset(partition)
-    }
-
-    fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
-        self.log.end_offset(partition, isolation)
-    }
-
-    fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
-        self.log.delete_records(before)
-    }
-
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<CommittedOffset>>> {
-        self.log.committed(group, partitions)
-    }
-
-    fn delete_group(&self, group: &str) -> Result<()> {
-        self.log.delete_group(group)
-    }
-
-    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
-        self.log.reader(bytes)
-    }
-
-    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
-        self.log.writer(id, bytes)
-    }
-
-    fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
-        self.log.join(request)
     }
 }

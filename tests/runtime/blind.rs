@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use marea::base::{Offset, Result, TopicPartition};
-use marea::log::{
-    CommittedOffset, Isolation, JoinRequest, Log, Membership, Reader, TopicSpec, Writer,
-};
+use marea::base::{Offset, TopicPartition};
+use marea::log::Log;
 
 /// What the log says about the end of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,33 +44,11 @@ impl fmt::Debug for BlindLog {
 }
 
 impl Log for BlindLog {
-    fn incarnation(&self) -> u128 {
-        self.log.incarnation()
-    }
-
-    fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
-        self.log.create_topics(topics)
-    }
-
-    fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
-        self.log.topic(name)
-    }
-
-    fn topic_names(&self) -> Result<Vec<String>> {
-        self.log.topic_names()
-    }
-
-    fn delete_topics(&self, names: &[String]) -> Result<()> {
-        self.log.delete_topics(names)
-    }
-
-    fn start_offset(&self, partition: &TopicPartition) -> Result<Offset> {
-        self.log.start_offset(partition)
-    }
-
-    fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
-        self.log.end_offset(partition, isolation)
-    }
+    forward_to_log!(
+        log:
+        incarnation, create_topics, topic, topic_names, delete_topics, start_offset, end_offset,
+        delete_records, committed, delete_group, reader, writer, join
+    );
 
     fn recent_high_watermarks(&self, partitions: &[TopicPartition]) -> Vec<Option<(Offset, u64)>> {
         let says = self.says.lock().expect("no panic");
@@ -84,33 +60,5 @@ impl Log for BlindLog {
             Some(Says::More) => end.map(|(end, age_ms)| (end + 1, age_ms)),
         };
         answers.map(answer).collect()
-    }
-
-    fn delete_records(&self, before: &[(TopicPartition, Offset)]) -> Result<()> {
-        self.log.delete_records(before)
-    }
-
-    fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<CommittedOffset>>> {
-        self.log.committed(group, partitions)
-    }
-
-    fn delete_group(&self, group: &str) -> Result<()> {
-        self.log.delete_group(group)
-    }
-
-    fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {
-        self.log.reader(bytes)
-    }
-
-    fn writer(&self, id: &str, bytes: usize) -> Result<Box<dyn Writer>> {
-        self.log.writer(id, bytes)
-    }
-
-    fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
-        self.log.join(request)
     }
 }

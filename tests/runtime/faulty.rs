@@ -8,7 +8,7 @@ use std::time::Duration;
 use marea::base::{Error, ErrorKind, Offset, Result, TaskId, TopicPartition};
 use marea::log::{
     Assignment, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation, JoinRequest,
-    Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, Staging, TopicSpec, Writer,
+    Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, Staging, Writer,
 };
 
 /// What goes wrong; in some cases with each commit whose number is divisible by `every`.
@@ -101,29 +101,10 @@ impl fmt::Debug for FaultyLog {
 }
 
 impl Log for FaultyLog {
-    fn incarnation(&self) -> u128 {
-        self.log.incarnation()
-    }
-
-    fn create_topics(&self, topics: &[TopicSpec]) -> Result<()> {
-        self.log.create_topics(topics)
-    }
-
-    fn topic(&self, name: &str) -> Result<Option<TopicSpec>> {
-        self.log.topic(name)
-    }
-
-    fn topic_names(&self) -> Result<Vec<String>> {
-        self.log.topic_names()
-    }
-
-    fn delete_topics(&self, names: &[String]) -> Result<()> {
-        self.log.delete_topics(names)
-    }
-
-    fn start_offset(&self, partition: &TopicPartition) -> Result<Offset> {
-        self.log.start_offset(partition)
-    }
+    forward_to_log!(
+        log:
+        incarnation, create_topics, topic, topic_names, delete_topics, start_offset, delete_group
+    );
 
     fn end_offset(&self, partition: &TopicPartition, isolation: Isolation) -> Result<Offset> {
         self.counts.ask()?;
@@ -166,10 +147,6 @@ impl Log for FaultyLog {
             return Ok(vec![None; partitions.len()]);
         }
         self.log.committed(group, partitions)
-    }
-
-    fn delete_group(&self, group: &str) -> Result<()> {
-        self.log.delete_group(group)
     }
 
     fn reader(&self, bytes: usize) -> Result<Box<dyn Reader>> {

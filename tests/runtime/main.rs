@@ -7,6 +7,10 @@
     reason = "a test fails by panicking, and its clock is the real one"
 )]
 
+#[macro_use]
+#[path = "../support/forward_to_log.rs"]
+mod forward_to_log;
+
 mod at_least_once;
 mod awaited;
 mod blind;
