@@ -26,5 +26,6 @@ mod policies;
 mod processors;
 mod read_ahead;
 mod state_at_size;
+mod table_chains;
 mod timers;
 mod versioned;
