@@ -212,7 +212,7 @@ impl Run {
             rss_mib,
             clock.seconds(),
             snapshot.commits,
-            snapshot.drops.peer_total(),
+            snapshot.drops.kafka_streams_total(),
             written.join(","),
         );
         Ok(())

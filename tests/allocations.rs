@@ -157,7 +157,7 @@ fn check(counts: Counts, policies: ErrorPolicies) {
         run(&mut task, round, &batch);
     }
     let (processing, committing) = run(&mut task, 3, &batch);
-    assert_eq!(task.drops().peer_total(), 0);
+    assert_eq!(task.drops().kafka_streams_total(), 0);
     assert!(
         processing <= 4,
         "{processing} allocations in {RECORDS} records"

@@ -110,7 +110,7 @@ pub(super) fn seal(tasks: &mut BTreeMap<TaskId, OpenTask>, all: bool) -> Result<
             .collect();
         open.committing = progress.iter().map(|(_, position)| *position).collect();
         open.sealed = true;
-        open.told_end = has_ended;
+        open.end_recorded = has_ended;
         open.end = match (has_ended, open.end) {
             (true, End::Committed) => End::Committed,
             (true, End::Open | End::Sealed) => End::Sealed,

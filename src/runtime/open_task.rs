@@ -76,9 +76,9 @@ pub(super) struct OpenTask {
     /// How far the commits have come with its end.
     pub(super) end: End,
     /// Whether the last sealed offsets record that it has ended, for other instances.
-    pub(super) told_end: bool,
+    pub(super) end_recorded: bool,
     /// When its end was last reported downstream, by the monotonic clock.
-    pub(super) said_end_at_ms: u64,
+    pub(super) end_reported_at_ms: u64,
     /// When a record was last processed, by the monotonic clock.
     pub(super) busy_at_ms: u64,
     /// When its rows were last flushed to disk, or it was opened, by the monotonic clock.
@@ -154,8 +154,8 @@ impl OpenTask {
             sealed: false,
             staged: false,
             end: End::Open,
-            told_end: false,
-            said_end_at_ms: 0,
+            end_recorded: false,
+            end_reported_at_ms: 0,
             busy_at_ms: now_ms,
             flushed_at_ms: now_ms,
             idle_timeouts_ms,
@@ -173,7 +173,7 @@ impl OpenTask {
             || self.task.effects().records() > 0
             || self.task.state.dirty_bytes() > 0
             || self.task.state.has_new_times()
-            || self.task.has_ended() != self.told_end
+            || self.task.has_ended() != self.end_recorded
             || self
                 .task
                 .inputs

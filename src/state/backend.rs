@@ -149,7 +149,7 @@ enum Kind {
 }
 
 #[derive(Clone, Debug)]
-struct Change {
+struct RecordedChange {
     column: usize,
     kind: Kind,
     first: Range<usize>,
@@ -160,7 +160,7 @@ struct Change {
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     bytes: Vec<u8>,
-    changes: Vec<Change>,
+    changes: Vec<RecordedChange>,
 }
 
 impl Rows {
@@ -213,7 +213,7 @@ impl Rows {
     /// keys.
     pub(super) fn sort_from(&mut self, first: usize) {
         let bytes = &self.bytes;
-        let key = |change: &Change| &bytes[change.first.clone()];
+        let key = |change: &RecordedChange| &bytes[change.first.clone()];
         self.changes[first..].sort_unstable_by(|one, other| key(one).cmp(key(other)));
     }
 
@@ -224,7 +224,7 @@ impl Rows {
 
     /// Its capacity in bytes.
     pub(super) fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.changes.capacity() * size_of::<Change>()
+        self.bytes.capacity() + self.changes.capacity() * size_of::<RecordedChange>()
     }
 
     /// Whether there is nothing to apply.
@@ -248,7 +248,7 @@ impl Rows {
             .iter()
             .for_each(|part| self.bytes.extend_from_slice(part));
         let end = self.bytes.len();
-        self.changes.push(Change {
+        self.changes.push(RecordedChange {
             column,
             kind,
             first: start..middle,

@@ -87,7 +87,7 @@ impl Drops {
 
     /// What Kafka Streams' `dropped-records-total` counts: all but null repartition keys (which it drops
     /// silently) and dead letters.
-    pub fn peer_total(&self) -> u64 {
+    pub fn kafka_streams_total(&self) -> u64 {
         let ours = [DropReason::NullRepartitionKey, DropReason::DeadLetter];
         self.iter()
             .filter(|(reason, _)| !ours.contains(reason))

@@ -85,7 +85,7 @@ pub fn differences(
             ));
         }
     }
-    let (expected, got) = (&script["dropped"], driver.drops().peer_total());
+    let (expected, got) = (&script["dropped"], driver.drops().kafka_streams_total());
     if *expected != got {
         let drops = driver.drops();
         found.push(format!(

@@ -95,7 +95,7 @@ where
         }
     }
     driver.drain().expect("the end");
-    assert_eq!(driver.drops().peer_total(), 0, "nothing is late");
+    assert_eq!(driver.drops().kafka_streams_total(), 0, "nothing is late");
     let updates = driver.output_topic_with("updates", key, Nullable(I64));
     let mut expected = BTreeMap::new();
     for update in updates.read(&mut driver).expect("updates") {

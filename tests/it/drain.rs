@@ -102,5 +102,5 @@ fn what_upstream_closes_is_counted_downstream_before_that_closes() {
         finals(&mut driver, "out", 100),
         [row("all", 0, 4 - 1), row("all", 100, 1)]
     );
-    assert_eq!(driver.drops().peer_total(), 0);
+    assert_eq!(driver.drops().kafka_streams_total(), 0);
 }

@@ -105,5 +105,5 @@ fn a_null_key_at_a_repartition_is_counted_apart_from_what_kafka_streams_counts()
     let records = out.read(&mut driver).expect("records");
     assert_eq!(records.len(), 1);
     assert_eq!(driver.drops().of(DropReason::NullRepartitionKey), 2);
-    assert_eq!(driver.drops().peer_total(), 0);
+    assert_eq!(driver.drops().kafka_streams_total(), 0);
 }

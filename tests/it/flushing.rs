@@ -123,5 +123,5 @@ fn a_flush_that_fails_fails_or_is_undone_as_a_whole() {
     assert_eq!(numbers(&mut skipping), []);
     let rows = skipping.key_value_rows("first", Utf8, I64).expect("rows");
     assert_eq!(rows.len(), 1, "the row is held again");
-    assert_eq!(skipping.drops().peer_total(), 1);
+    assert_eq!(skipping.drops().kafka_streams_total(), 1);
 }

@@ -82,7 +82,7 @@ fn at_the_end_what_waits_comes_out_in_order_and_what_is_behind_takes_it() {
         counts,
         [("a".to_owned(), Some(2)), ("b".to_owned(), Some(1))]
     );
-    assert_eq!(driver.drops().peer_total(), 0);
+    assert_eq!(driver.drops().kafka_streams_total(), 0);
     assert!(driver.rebuild_and_compare().expect("compared"));
 }
 

@@ -163,7 +163,7 @@ fn a_record_is_late_by_the_clock_of_its_own_origin() {
     // The second is not late although the first is far ahead; the third is, because its own origin was ahead.
     assert_eq!(reader.results(), [result("a", 100, 1), result("a", 0, 1)]);
     assert_eq!(reader.task.drops().of(DropReason::Late), 1);
-    assert_eq!(reader.task.drops().peer_total(), 1);
+    assert_eq!(reader.task.drops().kafka_streams_total(), 1);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn origins_that_ended_are_waited_for_once_one_goes_on() {
     reader.send(Row(1, "a", 107, 107)).expect("a record");
     reader.send(Clock(1, 200)).expect("a clock");
     assert_eq!(reader.results(), [result("a", 100, 2)]);
-    assert_eq!(reader.task.drops().peer_total(), 0);
+    assert_eq!(reader.task.drops().kafka_streams_total(), 0);
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn the_pace_of_origins_does_not_show_in_final_results() {
         }
         assert!(reader.task.drain(0).expect("the end"));
         let results = reader.results();
-        assert_eq!(reader.task.drops().peer_total(), 0);
+        assert_eq!(reader.task.drops().kafka_streams_total(), 0);
         assert_eq!(
             *all.get_or_insert_with(|| results.clone()),
             results,
@@ -376,7 +376,7 @@ fn a_join_keeps_rows_for_the_slowest_origin_of_either_side() {
         reader.commit();
     }
     reader.send(Row(1, "a", 6, 6)).expect("a record");
-    assert_eq!(reader.task.drops().peer_total(), 0);
+    assert_eq!(reader.task.drops().kafka_streams_total(), 0);
     let paired: usize = reader
         .task
         .effects()

@@ -76,7 +76,7 @@ fn skipping_counts_and_goes_on() {
     pipe(&mut driver, "a", 3).expect("a number");
     assert_eq!(numbers(&mut driver), [6]);
     assert_eq!(driver.drops().of(DropReason::Skipped), 3);
-    assert_eq!(driver.drops().peer_total(), 3);
+    assert_eq!(driver.drops().kafka_streams_total(), 3);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_dead_letter_has_the_raw_record_and_says_why() {
     assert!(header(1, "marea.error.message").contains("thirteen"));
     assert_eq!(letters[1].value, 13i64.to_be_bytes());
     assert_eq!(driver.drops().of(DropReason::DeadLetter), 2);
-    assert_eq!(driver.drops().peer_total(), 0);
+    assert_eq!(driver.drops().kafka_streams_total(), 0);
     assert_eq!(numbers(&mut driver), [2]);
 }
 

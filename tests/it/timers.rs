@@ -145,7 +145,7 @@ fn a_timer_that_fails_follows_the_policy_and_leaves_nothing() {
         for times in 1..=2 {
             pass(&mut driver, 10).expect("passed over");
             assert_eq!(fired(&mut driver), [row("goes-on", times, times * 10)]);
-            assert_eq!(driver.drops().peer_total(), times as u64);
+            assert_eq!(driver.drops().kafka_streams_total(), times as u64);
         }
         let rows = driver.key_value_rows("fired", Utf8, I64).expect("rows");
         assert_eq!(rows, [("goes-on".to_owned(), 2, None)]);

@@ -125,7 +125,12 @@ fn time_moves_behind_answers_and_breaks_no_promise_and_a_drain_has_them_all() {
         wait("time", || reached.load(Ordering::SeqCst) >= 200);
         running.drain(DEADLINE).expect("drained");
         let snapshot = running.snapshot();
-        assert_eq!(snapshot.drops.peer_total(), 0, "{:?}", snapshot.drops);
+        assert_eq!(
+            snapshot.drops.kafka_streams_total(),
+            0,
+            "{:?}",
+            snapshot.drops
+        );
         running.close(Duration::from_secs(10)).expect("closed");
         let mut last = read(&*log, "final");
         last.sort();

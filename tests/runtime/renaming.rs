@@ -175,7 +175,7 @@ pub fn run_second(log: &Arc<dyn Log>, builder: ApplicationBuilder) -> u64 {
     feed_second(&**log);
     let mut running = builder.start().expect("started");
     running.drain(DEADLINE).expect("drained");
-    let drops = running.snapshot().drops.peer_total();
+    let drops = running.snapshot().drops.kafka_streams_total();
     running.leave(DEADLINE).expect("left");
     drops
 }

@@ -22,7 +22,7 @@ fn a_backlog_gives_the_same_sums_with_any_partitions_and_workers() {
         let snapshot = running.snapshot();
         running.close(DEADLINE).expect("closed");
         assert_eq!(
-            snapshot.drops.peer_total(),
+            snapshot.drops.kafka_streams_total(),
             0,
             "{partitions} partitions, {workers} workers"
         );

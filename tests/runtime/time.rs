@@ -28,7 +28,7 @@ fn a_filter_before_a_repartition_does_not_stall_time() {
     // Windows of 100 ms, two records in each, up to 2,950 ms: all that ended by 2,900 are final.
     wait("the windows to close", || finals(&*log) >= 58);
     assert_eq!(finals(&*log), 58);
-    assert_eq!(running.snapshot().drops.peer_total(), 0);
+    assert_eq!(running.snapshot().drops.kafka_streams_total(), 0);
 }
 
 #[test]
@@ -74,7 +74,11 @@ fn a_rare_key_behind_two_hops_is_final_and_nothing_is_late() {
         counts.contains_key(&("often".to_owned(), 4_600)) && counts.contains_key(&rare)
     });
     assert_eq!(counts(&*log).get(&rare), Some(&1));
-    assert_eq!(running.snapshot().drops.peer_total(), 0, "nothing is late");
+    assert_eq!(
+        running.snapshot().drops.kafka_streams_total(),
+        0,
+        "nothing is late"
+    );
 }
 
 /// Windows directly behind the input close by what they have seen; what they no longer hold, they do not hold
@@ -110,7 +114,7 @@ fn a_partition_that_is_filtered_out_before_windows_does_not_stall_those_behind_t
     wait("both hops", || {
         counts(&*log).contains_key(&("keep".to_owned(), 2_000))
     });
-    assert_eq!(running.snapshot().drops.peer_total(), 0);
+    assert_eq!(running.snapshot().drops.kafka_streams_total(), 0);
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn an_empty_partition_is_left_out_while_the_worker_is_busy() {
         finals(&*log) > 0
     });
     assert!(running.snapshot().records > 0);
-    assert_eq!(running.snapshot().drops.peer_total(), 0);
+    assert_eq!(running.snapshot().drops.kafka_streams_total(), 0);
 }
 
 #[test]
@@ -195,7 +199,7 @@ fn bursts_with_silence_in_between_lose_nothing() {
     });
     let drops = running.snapshot().drops;
     assert_eq!(drops.of(DropReason::ClosedWhileIdle), 0);
-    assert_eq!(drops.peer_total(), 0);
+    assert_eq!(drops.kafka_streams_total(), 0);
     running.drain(DEADLINE).expect("drained");
     assert_eq!(counts(&*log), all);
 }
@@ -228,7 +232,7 @@ fn nothing_is_lost_while_the_log_says(says: Says) {
     }
     log.set(&away, None);
     env.pass_until("all windows", || finals(&*log) >= 30);
-    assert_eq!(running.snapshot().drops.peer_total(), 0);
+    assert_eq!(running.snapshot().drops.kafka_streams_total(), 0);
     assert!(counts(&*log).values().all(|count| *count == 2));
 }
 

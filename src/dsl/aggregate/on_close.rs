@@ -141,11 +141,11 @@ impl OpenRows {
             cx.set_held(self.hold, time_ms);
             let_go(time_ms, &key, cx)?;
         }
-        self.say_held(cx)
+        self.report_held(cx)
     }
 
     /// Reports how old the oldest row is that has not been sent.
-    pub(super) fn say_held(&self, cx: &mut Context) -> Result<()> {
+    pub(super) fn report_held(&self, cx: &mut Context) -> Result<()> {
         let first_ms = self.index.first_time_ms()?.unwrap_or(i64::MAX);
         cx.set_held(self.hold, first_ms);
         Ok(())

@@ -361,9 +361,9 @@ impl<K: Clone + 'static, V: 'static, A: 'static> SessionAggregate<K, V, A> {
     }
 
     /// Without an index nothing is held; only the deletions of merged sessions are behind time, by a gap.
-    fn say_held(&self, cx: &mut Context) -> Result<()> {
+    fn report_held(&self, cx: &mut Context) -> Result<()> {
         match &self.open {
-            Some(open) => open.say_held(cx),
+            Some(open) => open.report_held(cx),
             None => {
                 cx.set_held(self.hold, i64::MAX);
                 Ok(())
@@ -416,7 +416,7 @@ where
         self.take(record, &key, out, cx)?;
         match emits_after {
             true => self.emit(self.time.closing_ms(cx), Some(&headers), out, cx),
-            false => self.say_held(cx),
+            false => self.report_held(cx),
         }
     }
 
@@ -438,7 +438,7 @@ where
             self.time
                 .close_until(close_ms.saturating_add(self.sessions.span_ms()));
         }
-        self.say_held(cx)?;
+        self.report_held(cx)?;
         out.tick(tick, cx)
     }
 }

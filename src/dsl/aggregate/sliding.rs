@@ -448,7 +448,7 @@ where
             Some(_) if emits_after => {
                 self.emit(self.time.closing_ms(cx), Some(&record.headers), out, cx)
             }
-            Some(open) => open.say_held(cx),
+            Some(open) => open.report_held(cx),
             None => Ok(()),
         }
     }

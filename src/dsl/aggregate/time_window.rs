@@ -340,7 +340,7 @@ where
         }
         match &self.open {
             Some(_) if emits_after => self.emit(self.time.closing_ms(cx), Some(&headers), out, cx),
-            Some(open) => open.say_held(cx),
+            Some(open) => open.report_held(cx),
             None => Ok(()),
         }
     }

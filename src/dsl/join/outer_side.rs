@@ -141,7 +141,7 @@ impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
     }
 
     /// Waiting records may still be sent, with their own timestamps.
-    fn say_held(&self, cx: &mut Context) -> Result<()> {
+    fn report_held(&self, cx: &mut Context) -> Result<()> {
         let oldest_ms = self.unmatched.first_ms()?.unwrap_or(i64::MAX);
         for hold in &self.holds {
             cx.set_held(*hold, oldest_ms);
@@ -190,7 +190,7 @@ where
         out: &Edges<K, Out>,
         cx: &mut Context,
     ) -> Result<()> {
-        self.say_held(cx)?;
+        self.report_held(cx)?;
         self.times.looked_at.set(-1);
         let Some(first_ms) = self.unmatched.first_ms()? else {
             return Ok(());
@@ -427,7 +427,7 @@ where
             self.wait_for_partner(record, &scratch, out, cx)?;
         }
         self.scratch.replace(scratch);
-        self.say_held(cx)
+        self.report_held(cx)
     }
 
     /// Waiting records give up when both inputs have ended, and not before: the other one may still bring
@@ -441,19 +441,19 @@ where
                     let time_ms = self.times.both.closing_ms(cx);
                     self.release(time_ms, false, &none, out, cx)?;
                 }
-                self.say_held(cx)?;
+                self.report_held(cx)?;
                 out.tick(tick, cx)
             }
             Tick::Ended => {
                 let (own, other) = self.ended();
                 own.set(0);
                 if other.get() != 0 {
-                    return self.say_held(cx);
+                    return self.report_held(cx);
                 }
                 own.set(-1);
                 other.set(-1);
                 self.release(i64::MAX, false, &none, out, cx)?;
-                self.say_held(cx)?;
+                self.report_held(cx)?;
                 out.tick(tick, cx)
             }
         }

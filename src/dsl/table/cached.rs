@@ -120,7 +120,7 @@ impl<K: 'static, V: 'static> Cache<K, V> {
         Ok(())
     }
 
-    fn say_held(&self, cx: &mut Context) {
+    fn report_held(&self, cx: &mut Context) {
         let oldest_ms = match self.oldest.get() {
             NO_TIMESTAMP => i64::MAX,
             oldest_ms => oldest_ms,
@@ -181,14 +181,14 @@ impl<K: 'static, V: 'static> Process for Cache<K, V> {
         cx: &mut Context,
     ) -> Result<()> {
         self.take(&record, cx)?;
-        self.say_held(cx);
+        self.report_held(cx);
         Ok(())
     }
 
     /// The end comes after a flush, but rows may have come with it.
     fn tick(&self, tick: Tick, out: &Edges<K, Change<V>>, cx: &mut Context) -> Result<()> {
         match tick {
-            Tick::Moved => self.say_held(cx),
+            Tick::Moved => self.report_held(cx),
             Tick::Ended => self.flush(out, cx)?,
         }
         out.tick(tick, cx)
@@ -201,7 +201,7 @@ impl<K: 'static, V: 'static> Process for Cache<K, V> {
         }
         self.number.set(NO_TIMESTAMP);
         self.oldest.set(NO_TIMESTAMP);
-        self.say_held(cx);
+        self.report_held(cx);
         Ok(())
     }
 }

@@ -135,7 +135,7 @@ impl Drop for Ending {
 }
 
 /// The changes of a round in a partition.
-struct Change {
+struct PartitionChange {
     partition: Arc<Partition>,
     row: PartitionRow,
     appended: Vec<(Offset, Batch)>,
@@ -143,7 +143,7 @@ struct Change {
 
 struct Round {
     batch: WriteBatch,
-    changes: BTreeMap<format::Place, Change>,
+    changes: BTreeMap<format::Place, PartitionChange>,
     bytes: u64,
 }
 
@@ -238,7 +238,7 @@ fn accept(
         let change = round
             .changes
             .entry(partition.place)
-            .or_insert_with(|| Change {
+            .or_insert_with(|| PartitionChange {
                 row: partition.row(),
                 partition,
                 appended: Vec::new(),
@@ -276,7 +276,11 @@ fn check_quota(shared: &Shared, stored: u64, more: u64) -> Result<()> {
     }
 }
 
-fn publish(shared: &Shared, writing: &mut Writing, changes: BTreeMap<format::Place, Change>) {
+fn publish(
+    shared: &Shared,
+    writing: &mut Writing,
+    changes: BTreeMap<format::Place, PartitionChange>,
+) {
     let published = shared
         .published
         .write()

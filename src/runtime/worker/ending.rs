@@ -57,8 +57,8 @@ impl Worker {
             // A downstream task that moved to another instance may have started over. With feedback
             // edges, the task may in turn wait for that one.
             let has_news = open.task.has_ended() || open.task.has_ended_partly();
-            if has_news && now_ms > open.said_end_at_ms + say_again_ms {
-                open.said_end_at_ms = now_ms;
+            if has_news && now_ms > open.end_reported_at_ms + say_again_ms {
+                open.end_reported_at_ms = now_ms;
                 open.task.repeat_clocks();
             }
             if open.task.has_ended() {
@@ -71,7 +71,7 @@ impl Worker {
             set_ends(open, &*context.log, &**reader).map_err(of_log)?;
             let ended = open.task.drain(context.env.wall_ms());
             if ended.map_err(|error| error.context(format!("task {id}")))? {
-                open.said_end_at_ms = now_ms;
+                open.end_reported_at_ms = now_ms;
                 tracing::info!(task = %id, "input ended");
             }
         }

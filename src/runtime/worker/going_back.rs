@@ -31,7 +31,7 @@ impl Worker {
             open.sealed = false;
             open.staged = false;
             open.end = End::Open;
-            open.told_end = false;
+            open.end_recorded = false;
         }
         self.forget_round();
         self.phase = match self.phase {

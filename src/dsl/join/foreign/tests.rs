@@ -18,7 +18,7 @@ fn bytes<T>(codec: &impl Codec<T>, value: &T) -> Vec<u8> {
 }
 
 #[test]
-fn subscriptions_are_laid_out_as_the_peer_does_and_come_back() {
+fn subscriptions_are_laid_out_as_kafka_streams_does_and_come_back() {
     let subscription = Subscription {
         hash: Some(*b"0123456789abcdef"),
         instruction: Instruction::AnswerIfFound,
@@ -64,7 +64,7 @@ fn subscriptions_are_laid_out_as_the_peer_does_and_come_back() {
 }
 
 #[test]
-fn responses_are_laid_out_as_the_peer_does_and_an_empty_row_is_one() {
+fn responses_are_laid_out_as_kafka_streams_does_and_an_empty_row_is_one() {
     let own = Some(b"0123456789abcdef");
     let response = |hash: Option<&[u8; 16]>, row: Option<&[u8]>| Response {
         hash: hash.copied(),
