@@ -55,6 +55,33 @@ pub fn posted_readings_appear_as_averages_and_alerts(browser: &Browser) {
     page.expect_no_complaint();
 }
 
+pub fn a_card_says_that_its_ocean_is_silent(browser: &Browser) {
+    let place = Place::new();
+    let service = place.start(&[]);
+    let page = Page::open(browser, service.address);
+    let state = "return [...document.querySelectorAll('.ocean')].find((card) => card.querySelector('h3').textContent === 'Southern')?.querySelector('.ocean-state').textContent";
+    let begins = |words: &'static str| {
+        page.until(words, state, |found| {
+            found.as_str().is_some_and(|found| found.starts_with(words))
+        })
+    };
+    begins("No window has closed yet");
+    send(service.address, &everywhere(1_000));
+    for window in 1..4 {
+        send(
+            service.address,
+            &reading("Arctic", 2.5, 1_000 + window * WINDOW_MS),
+        );
+    }
+    send(
+        service.address,
+        &reading("Arctic", 2.5, 1_000 + 9 * WINDOW_MS),
+    );
+    // Its last average was within bounds, and is no news.
+    begins("○ No readings since");
+    page.expect_no_complaint();
+}
+
 /// The service on a fixed address, so that the page finds it again.
 fn command(place: &Place, listen: &str) -> Command {
     let mut command = place.program();

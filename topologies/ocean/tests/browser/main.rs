@@ -43,6 +43,10 @@ const CASES: &[Case] = &[
         live::posted_readings_appear_as_averages_and_alerts,
     ),
     (
+        "live::a_card_says_that_its_ocean_is_silent",
+        live::a_card_says_that_its_ocean_is_silent,
+    ),
+    (
         "live::the_page_comes_back_after_a_crash_with_the_right_totals",
         live::the_page_comes_back_after_a_crash_with_the_right_totals,
     ),
