@@ -18,8 +18,8 @@ use marea::disk::Budget;
 use marea::log::BatchBuilder;
 use marea::state::typed::TimestampedWindow;
 use marea::state::{
-    Backend, Changelog, Identity, Medium, MemoryBackend, RocksBackend, RowForm, StoreKind,
-    StoreSpec, TaskState, WindowRules,
+    Backend, Changelog, Identity, MemoryBackend, RocksBackend, RowForm, StoreKind, StoreSpec,
+    StoreType, TaskState, WindowRules,
 };
 
 const KEYS: usize = 10_000;
@@ -29,7 +29,7 @@ fn specs() -> Vec<StoreSpec> {
     let store = |name: &str, kind| StoreSpec {
         name: name.to_owned(),
         kind,
-        medium: Medium::Persistent,
+        store_type: StoreType::Persistent,
         row: RowForm::Timestamped,
         changelog: Changelog::Own,
         codecs: ("utf8".to_owned(), "i64".to_owned()),

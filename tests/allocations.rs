@@ -18,7 +18,7 @@ use marea::dsl::{
     TimeWindows,
 };
 use marea::log::{Batch, BatchBuilder, Fetched};
-use marea::state::{Identity, Medium, MemoryBackend, TaskState};
+use marea::state::{Identity, MemoryBackend, StoreType, TaskState};
 use marea::task::{ErrorPolicies, Policy, StepLimits, Task};
 use marea::topology::Topology;
 
@@ -60,7 +60,7 @@ const KEYS: i64 = 100;
 #[derive(Clone, Copy)]
 enum Counts {
     ByKey,
-    ByWindow(Medium),
+    ByWindow(StoreType),
 }
 
 fn task(counts: Counts, policies: ErrorPolicies) -> Task {
@@ -77,13 +77,13 @@ fn task(counts: Counts, policies: ErrorPolicies) -> Task {
             .count(store.in_memory())
             .to_stream()
             .to_with("counts-out", Produced::with(I64, Nullable(I64))),
-        Counts::ByWindow(medium) => {
+        Counts::ByWindow(store_type) => {
             // With this grace every round updates the windows that the first one opened.
             let windows =
                 TimeWindows::of(Duration::from_millis(1_000)).grace(Duration::from_secs(86_400));
-            let store = match medium {
-                Medium::InMemory => store.in_memory(),
-                Medium::Persistent => store,
+            let store = match store_type {
+                StoreType::InMemory => store.in_memory(),
+                StoreType::Persistent => store,
             };
             let counts = grouped.windowed_by(windows).count(store);
             let produced = Produced::with(WindowedCodec::new(I64, 1_000), Nullable(I64));
@@ -177,8 +177,8 @@ fn processing_allocates_nothing_per_record() {
 
 #[test]
 fn windows_allocate_nothing_per_record() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
-        check(Counts::ByWindow(medium), ErrorPolicies::default());
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
+        check(Counts::ByWindow(store_type), ErrorPolicies::default());
     }
 }
 
@@ -186,7 +186,7 @@ fn windows_allocate_nothing_per_record() {
 fn marks_for_dead_letters_allocate_nothing_per_record() {
     let policies = ErrorPolicies::all(Policy::DeadLetter);
     check(Counts::ByKey, policies);
-    check(Counts::ByWindow(Medium::Persistent), policies);
+    check(Counts::ByWindow(StoreType::Persistent), policies);
 }
 
 /// Two streams of the same records, a millisecond apart, each joined with those of its key within 100 ms: two on

@@ -1,15 +1,15 @@
 //! What an operator knows about time: what it has seen, what has closed, and what may still arrive.
 
 use crate::base::Headers;
-use crate::state::TimeSlot;
+use crate::state::StoredTime;
 use crate::task::{Context, TimeBound, Wiring};
 
 /// The time of one operator. With one origin it is the largest timestamp that was seen; with several, a
 /// record is late by its own origin's clock and windows close by the slowest of them
 /// ([ADR 0010](../../docs/adr/0010-time-as-a-promise.md)).
 pub(in crate::dsl) struct OperatorTime {
-    observed: TimeSlot,
-    closed: TimeSlot,
+    observed: StoredTime,
+    closed: StoredTime,
     bound: TimeBound,
 }
 

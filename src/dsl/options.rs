@@ -11,7 +11,7 @@ use super::gate::Gate;
 use super::sink::Partitioner;
 use crate::base::Record;
 use crate::codec::{Codec, OwnCodec, SharedCodec};
-use crate::state::Medium;
+use crate::state::StoreType;
 pub use crate::topology::Idle;
 
 /// How a source reads its topic.
@@ -301,7 +301,7 @@ pub struct StreamJoined<K, V, W> {
     pub(super) key: SharedCodec<K>,
     pub(super) left: SharedCodec<V>,
     pub(super) right: SharedCodec<W>,
-    pub(super) medium: Medium,
+    pub(super) store_type: StoreType,
     pub(super) retention: Option<Duration>,
 }
 
@@ -326,7 +326,7 @@ impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
             key: Arc::new(key),
             left: Arc::new(left),
             right: Arc::new(right),
-            medium: Medium::Persistent,
+            store_type: StoreType::Persistent,
             retention: None,
         }
     }
@@ -334,7 +334,7 @@ impl<K: 'static, V: 'static, W: 'static> StreamJoined<K, V, W> {
     /// Keeps both sides in memory, with the rules of Kafka Streams' in-memory stores.
     #[must_use]
     pub fn in_memory(mut self) -> Self {
-        self.medium = Medium::InMemory;
+        self.store_type = StoreType::InMemory;
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::check;
-use super::group::{Groups, Seat};
+use super::group::{Groups, LocalMember};
 use super::signal::Signal;
 use super::turns::{From, Reached, Source, TurnReader};
 use super::{
@@ -251,10 +251,10 @@ impl Log for MemoryLog {
 
     fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
         let now_ms = self.shared.env.monotonic_ms();
-        let seat = self.shared.state().groups.join(&request, now_ms)?;
+        let local = self.shared.state().groups.join(&request, now_ms)?;
         Ok(Box::new(MemoryMember {
             shared: Arc::clone(&self.shared),
-            seat,
+            local,
         }))
     }
 }
@@ -355,44 +355,44 @@ impl Writer for MemoryWriter {
 
 struct MemoryMember {
     shared: Arc<Shared>,
-    seat: Seat,
+    local: LocalMember,
 }
 
 impl Membership for MemoryMember {
     fn poll(&mut self) -> Result<Option<Assignment>> {
         let now_ms = self.shared.env.monotonic_ms();
-        self.shared.state().groups.poll(&mut self.seat, now_ms)
+        self.shared.state().groups.poll(&mut self.local, now_ms)
     }
 
     fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
-        self.shared.state().groups.release(&self.seat, tasks)
+        self.shared.state().groups.release(&self.local, tasks)
     }
 
     fn token(&self) -> MemberToken {
-        self.seat.token()
+        self.local.token()
     }
 
     fn heartbeat(&self) -> Box<dyn Heartbeat> {
         Box::new(MemoryHeartbeat {
             shared: Arc::clone(&self.shared),
-            seat: self.seat.clone(),
+            local: self.local.clone(),
         })
     }
 
     fn leave(self: Box<Self>) {
-        self.shared.state().groups.leave(&self.seat);
+        self.shared.state().groups.leave(&self.local);
     }
 }
 
 struct MemoryHeartbeat {
     shared: Arc<Shared>,
-    seat: Seat,
+    local: LocalMember,
 }
 
 impl Heartbeat for MemoryHeartbeat {
     fn beat(&self) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
-        self.shared.state().groups.beat(&self.seat, now_ms)
+        self.shared.state().groups.beat(&self.local, now_ms)
     }
 }
 

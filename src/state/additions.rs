@@ -25,7 +25,7 @@ use super::overlay::{Overlay, Visit};
 use super::row_limit::RowLimit;
 use super::slice::Slice;
 use super::table::SharedBackend;
-use super::times::TimeSlot;
+use super::times::StoredTime;
 use super::window_key::Layout;
 use crate::base::Result;
 
@@ -55,7 +55,7 @@ pub(super) struct Additions {
     /// Slices end at segment boundaries, so that segments leave memory together.
     segment_ms: i64,
     hashing: FixedState,
-    observed: TimeSlot,
+    observed: StoredTime,
     /// By the smallest start that each is for.
     pub(super) slices: BTreeMap<i64, Slice>,
     /// All rows that start here or later are in the slices; `None` before the first request.
@@ -92,7 +92,7 @@ impl Additions {
         column: usize,
         (backend, cache_bytes): (SharedBackend, usize),
         (layout, segment_ms): (Layout, i64),
-        observed: TimeSlot,
+        observed: StoredTime,
     ) -> Self {
         Self {
             column,

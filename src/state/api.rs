@@ -41,7 +41,7 @@ impl SessionRules {
 /// The two kinds of store in Kafka Streams differ in what they refuse and in their order, wherever their
 /// rows are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Medium {
+pub enum StoreType {
     /// The rules of Kafka Streams' RocksDB stores: expiry by segment; ranges by segment, key, time.
     #[default]
     Persistent,

@@ -1,13 +1,13 @@
-//! The commit protocol of a [`Table`]: its generations, and the undoing of one record's writes.
+//! The commit protocol of a [`RowTable`]: its generations, and the undoing of one record's writes.
 
 use super::head::Head;
 use super::overlay::{Overlay, Visit};
 use super::row_limit::RowLimit;
 use super::table::groups::Groups;
-use super::table::{Older, State, Table, UndoMark, Was};
+use super::table::{Older, RowTable, State, UndoMark, Was};
 use crate::base::Result;
 
-impl Overlay for Table {
+impl Overlay for RowTable {
     fn column(&self) -> usize {
         self.column
     }

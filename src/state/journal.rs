@@ -1,4 +1,4 @@
-//! The overlay of a store whose puts differ from its rows: besides a [`Table`] of rows it keeps the puts
+//! The overlay of a store whose puts differ from its rows: besides a [`RowTable`] of rows it keeps the puts
 //! since the last commit, which become the records of its changelog.
 
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::kind::VisitRecord;
 use super::overlay::{Overlay, Visit};
 use super::row_limit::RowLimit;
-use super::table::Table;
+use super::table::RowTable;
 use crate::base::Result;
 
 pub(super) type SharedJournal = Rc<RefCell<Journal>>;
@@ -29,7 +29,7 @@ struct Put {
 /// Rows, and the puts that made them.
 #[derive(Debug)]
 pub(super) struct Journal {
-    pub(super) table: Table,
+    pub(super) table: RowTable,
     /// In their order; those that are being committed come first.
     puts: VecDeque<Put>,
     committing: usize,
@@ -41,7 +41,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(table: Table) -> Self {
+    pub(super) fn new(table: RowTable) -> Self {
         Self {
             table,
             puts: VecDeque::new(),

@@ -16,7 +16,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::Medium;
+use super::StoreType;
 use super::overlay::SharedOverlay;
 use super::table::SharedBackend;
 use super::times::Times;
@@ -115,7 +115,7 @@ pub(super) trait Kind: fmt::Debug + Send + Sync {
     }
 
     /// Between its rows and the records of its changelog.
-    fn mapping(&self, medium: Medium) -> Box<dyn Mapping>;
+    fn mapping(&self, store_type: StoreType) -> Box<dyn Mapping>;
 
     /// A store over the rows of a column.
     fn open(&self, site: Site<'_>) -> Box<dyn OpenStore>;
@@ -127,7 +127,7 @@ pub(super) struct Site<'a> {
     pub(super) column: usize,
     pub(super) backend: SharedBackend,
     pub(super) cache_bytes: usize,
-    pub(super) medium: Medium,
+    pub(super) store_type: StoreType,
     pub(super) times: &'a Times,
     /// The segments that have rows, with the first offset of each on the changelog.
     pub(super) segments: BTreeMap<i64, Option<Offset>>,
@@ -266,7 +266,7 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn new(kind: &StoreKind, site: Site<'_>) -> Self {
-        let mapping = kind.rules().mapping(site.medium);
+        let mapping = kind.rules().mapping(site.store_type);
         let store = kind.rules().open(site);
         let overlay = store.overlay();
         Self {

@@ -12,7 +12,7 @@
 
 use std::ops::Bound;
 
-use super::{Backend, Direction, Medium, StoreSpec};
+use super::{Backend, Direction, StoreSpec, StoreType};
 use crate::base::{Error, Offset, Result};
 
 const MAGIC: [u8; 4] = *b"mast";
@@ -77,13 +77,13 @@ pub(super) fn decode_identity(row: &[u8]) -> Result<Identity> {
 
 /// The properties of a store that must not change while its rows are kept.
 pub(super) fn descriptor(spec: &StoreSpec) -> String {
-    let medium = match spec.medium {
-        Medium::Persistent => "persistent",
-        Medium::InMemory => "in-memory",
+    let store_type = match spec.store_type {
+        StoreType::Persistent => "persistent",
+        StoreType::InMemory => "in-memory",
     };
     let (kind, row) = (spec.kind.rules().descriptor(), spec.row.descriptor());
     let (key, value) = &spec.codecs;
-    format!("{kind} {medium} {row} key={key} value={value}")
+    format!("{kind} {store_type} {row} key={key} value={value}")
 }
 
 /// Refuses a store whose rows on disk were written under other rules.

@@ -84,7 +84,7 @@ pub use store_spec::{Changelog, StoreSpec};
 pub use stored::StoredState;
 pub use task_state::TaskState;
 pub use time_ordered::TimeOrderedStore;
-pub use times::{NamedTimes, TASK_TIME, TimeSlot};
+pub use times::{NamedTimes, StoredTime, TASK_TIME};
 pub use versioned::{Version, VersionedPut, VersionedRules, VersionedStore};
 pub use window::WindowStore;
 pub use window_iter::{WindowIter, WindowRow};

@@ -9,7 +9,7 @@ use crate::base::Result;
 pub(super) type SharedOverlay = Rc<RefCell<dyn Overlay>>;
 
 /// The rows of one store in two generations, the active one and the one being committed, over those of
-/// the backend. [`super::table::Table`] holds rows that are replaced, [`super::additions::Additions`]
+/// the backend. [`super::table::RowTable`] holds rows that are replaced, [`super::additions::Additions`]
 /// rows that are only added.
 pub(super) trait Overlay {
     /// The store's column in the backend.

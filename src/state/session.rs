@@ -1,7 +1,7 @@
 //! A store of one row per key and session, which drops rows past its retention.
 //!
 //! What is readable and what is refused depends on the store's time (`store_clock`), whose times are ends
-//! of sessions. `tests/conformance/README.md` gives the rules of each medium. Two sessions of a key may
+//! of sessions. `tests/conformance/README.md` gives the rules of each type. Two sessions of a key may
 //! overlap: the operator merges them.
 
 use std::cell::RefCell;
@@ -13,8 +13,8 @@ use super::kind::Site;
 use super::session_iter::{SessionIter, SessionRow, Sought};
 use super::session_key::SessionLayout;
 use super::store_clock::{Segments, StoreClock};
-use super::table::{SharedTable, Table};
-use super::{Direction, Medium, Put, SessionRules};
+use super::table::{RowTable, SharedTable};
+use super::{Direction, Put, SessionRules, StoreType};
 use crate::base::{Error, Result};
 
 /// A handle of a session store. A clone refers to the same store; it stays on its task's thread.
@@ -25,7 +25,7 @@ struct Inner {
     table: SharedTable,
     rules: SessionRules,
     layout: SessionLayout,
-    medium: Medium,
+    store_type: StoreType,
     clock: StoreClock,
     segments: Segments,
     row_key: RefCell<Vec<u8>>,
@@ -42,13 +42,13 @@ impl fmt::Debug for SessionStore {
 
 impl SessionStore {
     pub(super) fn new(site: Site<'_>, rules: &SessionRules) -> Self {
-        let mut table = Table::new(site.column, site.backend, site.cache_bytes);
+        let mut table = RowTable::new(site.column, site.backend, site.cache_bytes);
         table.know_groups(1);
         Self(Rc::new(Inner {
             table: Rc::new(RefCell::new(table)),
             rules: rules.clone(),
             layout: SessionLayout::new(rules),
-            medium: site.medium,
+            store_type: site.store_type,
             clock: StoreClock::new(site.name, site.times, rules.retention_ms),
             segments: Segments::new(site.segments),
             row_key: RefCell::default(),
@@ -154,7 +154,7 @@ impl SessionStore {
     #[inline]
     pub fn remove(&self, key: &[u8], start_ms: i64, end_ms: i64) -> Result<()> {
         self.check(start_ms, end_ms)?;
-        if self.0.medium == Medium::Persistent {
+        if self.0.store_type == StoreType::Persistent {
             self.0.clock.observe(end_ms);
         }
         match self.is_taken(end_ms) {
@@ -180,7 +180,7 @@ impl SessionStore {
         let dead_until_ms = inner.clock.dead_until_ms();
         let layout = inner.layout;
         end_ms > dead_until_ms
-            || inner.medium == Medium::Persistent
+            || inner.store_type == StoreType::Persistent
                 && layout.segment(end_ms) >= layout.segment(dead_until_ms)
     }
 
@@ -256,9 +256,9 @@ impl SessionStore {
         let sought = self.sought(None, (earliest_end_ms, i64::MAX), latest_start_ms);
         let part = self.segments_between(sought.ends_ms, direction)?;
         let found = SessionIter::new(vec![part], sought);
-        match self.0.medium {
-            Medium::Persistent => Ok(found),
-            Medium::InMemory => {
+        match self.0.store_type {
+            StoreType::Persistent => Ok(found),
+            StoreType::InMemory => {
                 let order = |row: &SessionRow<'_>| (row.end_ms, row.key.to_vec(), row.start_ms);
                 found.sorted(direction, order)
             }
@@ -273,13 +273,13 @@ impl SessionStore {
     /// # Errors
     /// As [`SessionStore::find_sessions`].
     pub fn find_ended(&self, from_ms: i64, to_ms: i64) -> Result<SessionIter> {
-        let ends_ms = match self.0.medium {
-            Medium::Persistent => {
+        let ends_ms = match self.0.store_type {
+            StoreType::Persistent => {
                 let first_live = self.0.layout.segment(self.0.clock.dead_until_ms());
                 let live_from_ms = self.0.layout.first_end_ms(first_live);
                 (from_ms.max(live_from_ms).max(0), to_ms)
             }
-            Medium::InMemory => self.sought(None, (from_ms, to_ms), i64::MAX).ends_ms,
+            StoreType::InMemory => self.sought(None, (from_ms, to_ms), i64::MAX).ends_ms,
         };
         let part = self.segments_between(ends_ms, Direction::Forward)?;
         let sought = Sought {

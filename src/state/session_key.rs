@@ -5,7 +5,7 @@
 //! changelog    key | end (8) | start (8)                              the JVM's layout
 //! ```
 //!
-//! Both media use the same layout, so that the sessions of a key are adjacent; an in-memory store sorts
+//! Both types of store use the same layout, so that the sessions of a key are adjacent; an in-memory store sorts
 //! its results for several keys.
 
 use super::SessionRules;

@@ -8,13 +8,13 @@ use std::cell::{Cell, RefCell};
 
 use super::NO_TIME;
 use super::kind::SegmentMap;
-use super::times::{TimeSlot, Times};
+use super::times::{StoredTime, Times};
 
 /// The time of a store, and how long a row lives by it.
 #[derive(Debug)]
 pub(super) struct StoreClock {
-    observed: TimeSlot,
-    floor: TimeSlot,
+    observed: StoredTime,
+    floor: StoredTime,
     retention_ms: i64,
 }
 
@@ -44,7 +44,7 @@ impl StoreClock {
     }
 
     /// The slot of the largest time.
-    pub(super) fn observed(&self) -> &TimeSlot {
+    pub(super) fn observed(&self) -> &StoredTime {
         &self.observed
     }
 

@@ -1,7 +1,7 @@
 //! How the layers above describe a store.
 
 use super::row_limit::RowLimit;
-use super::{Medium, RowForm, StoreKind};
+use super::{RowForm, StoreKind, StoreType};
 
 /// Where the changes of a store go, and where a restore reads them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -34,7 +34,7 @@ pub struct StoreSpec {
     /// Its rules.
     pub kind: StoreKind,
     /// Which kind of Kafka Streams store it behaves like.
-    pub medium: Medium,
+    pub store_type: StoreType,
     /// What a row holds besides the value. A changelog holds the plain value; timestamp and headers are
     /// those of the record.
     pub row: RowForm,
@@ -51,7 +51,7 @@ impl StoreSpec {
         Self {
             name: name.into(),
             kind,
-            medium: Medium::Persistent,
+            store_type: StoreType::Persistent,
             row: RowForm::Plain,
             changelog: Changelog::Own,
             codecs,

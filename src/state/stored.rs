@@ -103,7 +103,7 @@ impl StoredState {
     }
 
     fn new(task: &TaskId, specs: &[StoreSpec], backend: Box<dyn Backend>) -> Self {
-        let mapping = |spec: &StoreSpec| spec.kind.rules().mapping(spec.medium);
+        let mapping = |spec: &StoreSpec| spec.kind.rules().mapping(spec.store_type);
         Self {
             task: task.clone(),
             specs: specs.to_vec(),
@@ -250,7 +250,7 @@ impl StoredState {
                 column,
                 backend: Rc::clone(&backend),
                 cache_bytes,
-                medium: spec.medium,
+                store_type: spec.store_type,
                 times: &times,
                 segments: segments.map(|(at, first)| (*at, Some(*first))).collect(),
             };

@@ -31,7 +31,7 @@ use super::spares::Spares;
 use crate::base::Result;
 
 pub(super) type SharedBackend = Rc<RefCell<Box<dyn Backend>>>;
-pub(super) type SharedTable = Rc<RefCell<Table>>;
+pub(super) type SharedTable = Rc<RefCell<RowTable>>;
 
 /// The overhead of an entry besides its bytes: itself, its slot in the index, what the allocator adds to
 /// its bytes, and its share of what has just doubled.
@@ -139,7 +139,7 @@ pub(super) struct UndoMark {
     pub(super) active: usize,
 }
 
-pub(super) struct Table {
+pub(super) struct RowTable {
     pub(super) column: usize,
     pub(super) backend: SharedBackend,
     hashing: FixedState,
@@ -173,9 +173,9 @@ pub(super) struct Table {
     spares: Spares,
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for RowTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
+        f.debug_struct("RowTable")
             .field("column", &self.column)
             .field("entries", &(self.entries.len() - self.free.len()))
             .field("active", &self.active.len())
@@ -184,7 +184,7 @@ impl fmt::Debug for Table {
     }
 }
 
-impl Table {
+impl RowTable {
     pub(super) fn new(column: usize, backend: SharedBackend, cache_bytes: usize) -> Self {
         Self {
             column,

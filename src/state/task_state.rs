@@ -9,7 +9,7 @@ use super::kind::{Opened, StoredRow};
 use super::marks::Marks;
 use super::meta::{self, Position};
 use super::table::SharedBackend;
-use super::times::{NamedTimes, TimeSlot, Times};
+use super::times::{NamedTimes, StoredTime, Times};
 use super::window::WindowStore;
 use super::{Rows, Snapshots, StoreFigures, StoreSpec};
 use crate::base::{Error, Offset, Result, TaskId};
@@ -157,7 +157,7 @@ impl TaskState {
 
     /// The time of that name; the same name refers to the same slot. Names that begin with `store/`
     /// belong to the stores.
-    pub fn time(&self, name: &str) -> TimeSlot {
+    pub fn time(&self, name: &str) -> StoredTime {
         self.times.slot(name)
     }
 

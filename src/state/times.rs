@@ -31,19 +31,19 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Journal {
     /// The slots that may differ from the backend.
-    changed: RefCell<Vec<TimeSlot>>,
+    changed: RefCell<Vec<StoredTime>>,
     /// Where the changes since each mark begin, the innermost last.
     marks: RefCell<Vec<usize>>,
     /// Values since the outermost mark, before each change.
-    before: RefCell<Vec<(TimeSlot, i64)>>,
+    before: RefCell<Vec<(StoredTime, i64)>>,
 }
 
 /// One number that commits and rolls back with its task's state; [`NO_TIME`] at first. A clone refers to
 /// the same slot.
 #[derive(Clone, Debug)]
-pub struct TimeSlot(Rc<Slot>);
+pub struct StoredTime(Rc<Slot>);
 
-impl TimeSlot {
+impl StoredTime {
     /// The newest value.
     #[inline]
     pub fn get(&self) -> i64 {
@@ -113,7 +113,7 @@ impl NamedTimes {
     }
 
     /// The time of that name, as [`TaskState::time`](super::TaskState::time).
-    pub fn slot(&self, name: &str) -> TimeSlot {
+    pub fn slot(&self, name: &str) -> StoredTime {
         self.0.slot(name)
     }
 
@@ -131,16 +131,16 @@ impl NamedTimes {
 /// All slots of a task. A clone refers to the same slots.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Times {
-    slots: Rc<RefCell<BTreeMap<String, TimeSlot>>>,
+    slots: Rc<RefCell<BTreeMap<String, StoredTime>>>,
     journal: Rc<Journal>,
 }
 
 impl Times {
-    pub(super) fn slot(&self, name: &str) -> TimeSlot {
+    pub(super) fn slot(&self, name: &str) -> StoredTime {
         if let Some(slot) = self.slots.borrow().get(name) {
             return slot.clone();
         }
-        let slot = TimeSlot(Rc::new(Slot {
+        let slot = StoredTime(Rc::new(Slot {
             name: name.into(),
             value: Cell::new(NO_TIME),
             sealed: Cell::new(NO_TIME),
@@ -165,7 +165,7 @@ impl Times {
     pub(super) fn changes(&self, mut visit: impl FnMut(&str, i64)) {
         let mut changed = self.journal.changed.borrow_mut();
         changed.sort_by(|a, b| a.0.name.cmp(&b.0.name));
-        for TimeSlot(slot) in &*changed {
+        for StoredTime(slot) in &*changed {
             if slot.sealed.get() != slot.committed.get() {
                 visit(&slot.name, slot.sealed.get());
             }
@@ -175,7 +175,7 @@ impl Times {
     /// Whether some value differs from the backend's.
     pub(super) fn are_new(&self) -> bool {
         let changed = self.journal.changed.borrow();
-        let differs = |slot: &TimeSlot| slot.get() != slot.0.committed.get();
+        let differs = |slot: &StoredTime| slot.get() != slot.0.committed.get();
         changed.iter().any(differs)
     }
 
@@ -218,7 +218,7 @@ impl Times {
         let start = self.journal.marks.borrow().last().copied().unwrap_or(0);
         let undone = self.journal.before.borrow_mut().split_off(start);
         // A slot that changed twice gets its oldest value last.
-        for (TimeSlot(slot), value) in undone.into_iter().rev() {
+        for (StoredTime(slot), value) in undone.into_iter().rev() {
             slot.value.set(value);
         }
     }

@@ -21,7 +21,7 @@ use super::journal::{Journal, SharedJournal};
 use super::kind::Site;
 use super::row;
 use super::store_clock::{Segments, StoreClock};
-use super::table::Table;
+use super::table::RowTable;
 use super::versioned_key::{self as keys, CURRENT};
 use super::{Direction, RowIter};
 use crate::base::{Error, Result};
@@ -99,7 +99,7 @@ impl fmt::Debug for VersionedStore {
 
 impl VersionedStore {
     pub(super) fn new(site: Site<'_>, rules: &VersionedRules) -> Self {
-        let mut table = Table::new(site.column, site.backend, site.cache_bytes);
+        let mut table = RowTable::new(site.column, site.backend, site.cache_bytes);
         table.know_groups(1);
         Self(Rc::new(Inner {
             rows: Rc::new(RefCell::new(Journal::new(table))),

@@ -1,17 +1,17 @@
-//! Walks over the rows of a [`Table`], and its beginning.
+//! Walks over the rows of a [`RowTable`], and its beginning.
 
 use std::ops::Bound;
 
 use super::head::Head;
 use super::iter::{RowIter, Rowset, is_empty_range};
-use super::table::{State, Table};
+use super::table::{RowTable, State};
 use super::{Direction, Scan};
 use crate::base::Result;
 
 /// How many committed rows are read at once if one that is due is not in memory.
 const READ_AHEAD: usize = 512;
 
-impl Table {
+impl RowTable {
     /// The rows between two keys as of now.
     pub(super) fn range(
         &mut self,

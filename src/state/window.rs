@@ -1,7 +1,7 @@
 //! A store of one row per key and window start, which drops rows past its retention.
 //!
 //! What is readable and what is refused depends on the store's time (`store_clock`), whose times are
-//! starts. `tests/conformance/README.md` gives the rules of each medium.
+//! starts. `tests/conformance/README.md` gives the rules of each type.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,11 +13,11 @@ use super::iter::RowIter;
 use super::kind::Site;
 use super::overlay::SharedOverlay;
 use super::store_clock::{Segments, StoreClock};
-use super::table::{SharedTable, Table};
-use super::times::TimeSlot;
+use super::table::{RowTable, SharedTable};
+use super::times::StoredTime;
 use super::window_iter::{MemoryWalk, WindowIter};
 use super::window_key::Layout;
-use super::{Direction, Medium, Put, WindowRules};
+use super::{Direction, Put, StoreType, WindowRules};
 use crate::base::{Error, Result};
 
 /// A handle of a window store. A clone refers to the same store; it stays on its task's thread.
@@ -46,7 +46,7 @@ struct Inner {
     layout: Layout,
     clock: StoreClock,
     /// The number of the last put, if duplicates are kept.
-    sequence: TimeSlot,
+    sequence: StoredTime,
     segments: Segments,
     scratch: RefCell<Vec<u8>>,
 }
@@ -67,11 +67,11 @@ impl WindowStore {
             column,
             backend,
             cache_bytes,
-            medium,
+            store_type,
             times,
             segments,
         } = site;
-        let layout = Layout::new(medium, rules);
+        let layout = Layout::new(store_type, rules);
         let clock = StoreClock::new(name, times, rules.retention_ms);
         let kept = if rules.duplicates {
             let shape = (layout, rules.segment_interval_ms());
@@ -79,10 +79,10 @@ impl WindowStore {
             let rows = Additions::new(column, (backend, cache_bytes), shape, observed);
             Kept::Added(Rc::new(RefCell::new(rows)))
         } else {
-            let mut table = Table::new(column, backend, cache_bytes);
-            table.know_groups(match medium {
-                Medium::Persistent => 1,
-                Medium::InMemory => rules.segment_interval_ms(),
+            let mut table = RowTable::new(column, backend, cache_bytes);
+            table.know_groups(match store_type {
+                StoreType::Persistent => 1,
+                StoreType::InMemory => rules.segment_interval_ms(),
             });
             Kept::Replaced(Rc::new(RefCell::new(table)))
         };
@@ -129,9 +129,9 @@ impl WindowStore {
     /// Segments below this hold no live row, according to the times being committed.
     pub(super) fn first_live_segment_sealed(&self) -> i64 {
         let dead_until_ms = self.0.clock.dead_until_sealed_ms();
-        match self.0.layout.medium {
-            Medium::Persistent => self.0.layout.segment(dead_until_ms),
-            Medium::InMemory => dead_until_ms.saturating_add(1),
+        match self.0.layout.store_type {
+            StoreType::Persistent => self.0.layout.segment(dead_until_ms),
+            StoreType::InMemory => dead_until_ms.saturating_add(1),
         }
     }
 
@@ -188,8 +188,8 @@ impl WindowStore {
         let inner = &*self.0;
         let ignored = row.is_none() && inner.rules.duplicates;
         let segment = inner.layout.segment(start_ms);
-        let expired = match inner.layout.medium {
-            Medium::Persistent => {
+        let expired = match inner.layout.store_type {
+            StoreType::Persistent => {
                 if ignored {
                     return Ok(Put::Stored);
                 }
@@ -198,7 +198,7 @@ impl WindowStore {
                 // A live row's segment is live, so most puts need no second division.
                 start_ms <= dead_until_ms && segment < inner.layout.segment(dead_until_ms)
             }
-            Medium::InMemory => {
+            StoreType::InMemory => {
                 self.0.clock.observe(start_ms);
                 start_ms <= self.0.clock.dead_until_ms()
             }
@@ -277,9 +277,9 @@ impl WindowStore {
             let segments = self.0.segments.map().borrow();
             let (mut first, mut last) = (Vec::new(), Vec::new());
             for (segment, _) in segments.range(layout.segment(from_ms)..=layout.segment(to_ms)) {
-                let (first_ms, last_ms) = match layout.medium {
-                    Medium::Persistent => (from_ms, to_ms),
-                    Medium::InMemory => (*segment, *segment),
+                let (first_ms, last_ms) = match layout.store_type {
+                    StoreType::Persistent => (from_ms, to_ms),
+                    StoreType::InMemory => (*segment, *segment),
                 };
                 layout.row_key_in(*segment, key, first_ms, 0, &mut first);
                 layout.row_key_in(*segment, key, last_ms, u32::MAX, &mut last);

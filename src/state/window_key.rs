@@ -6,12 +6,12 @@
 //! changelog   key | start (8) | sequence (4)                   the JVM's layout
 //! ```
 
-use super::{Medium, WindowRules};
+use super::{StoreType, WindowRules};
 
 /// How a store lays out its rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    pub(super) medium: Medium,
+    pub(super) store_type: StoreType,
     interval_ms: i64,
 }
 
@@ -25,12 +25,12 @@ pub(super) struct Parts<'a> {
 }
 
 impl Layout {
-    pub(super) fn new(medium: Medium, rules: &WindowRules) -> Self {
+    pub(super) fn new(store_type: StoreType, rules: &WindowRules) -> Self {
         Self {
-            medium,
-            interval_ms: match medium {
-                Medium::Persistent => rules.segment_interval_ms(),
-                Medium::InMemory => 1,
+            store_type,
+            interval_ms: match store_type {
+                StoreType::Persistent => rules.segment_interval_ms(),
+                StoreType::InMemory => 1,
             },
         }
     }
@@ -38,9 +38,9 @@ impl Layout {
     /// The unit of physical expiry for a start; in an in-memory store each start is one.
     #[inline]
     pub(super) fn segment(&self, start_ms: i64) -> i64 {
-        match self.medium {
-            Medium::Persistent => start_ms.div_euclid(self.interval_ms),
-            Medium::InMemory => start_ms,
+        match self.store_type {
+            StoreType::Persistent => start_ms.div_euclid(self.interval_ms),
+            StoreType::InMemory => start_ms,
         }
     }
 
@@ -69,7 +69,7 @@ impl Layout {
         out.clear();
         out.extend_from_slice(&segment.to_be_bytes());
         out.extend_from_slice(key);
-        if self.medium == Medium::Persistent {
+        if self.store_type == StoreType::Persistent {
             out.extend_from_slice(&start_ms.to_be_bytes());
         }
         out.extend_from_slice(&sequence.to_be_bytes());
@@ -81,12 +81,12 @@ impl Layout {
         let (segment, rest) = row_key.split_first_chunk::<8>()?;
         let (rest, sequence) = rest.split_last_chunk::<4>()?;
         let segment = i64::from_be_bytes(*segment);
-        let (key, start_ms) = match self.medium {
-            Medium::Persistent => {
+        let (key, start_ms) = match self.store_type {
+            StoreType::Persistent => {
                 let (key, start) = rest.split_last_chunk::<8>()?;
                 (key, i64::from_be_bytes(*start))
             }
-            Medium::InMemory => (rest, segment),
+            StoreType::InMemory => (rest, segment),
         };
         Some(Parts {
             segment,
@@ -130,8 +130,8 @@ mod tests {
             duplicates: true,
         };
         let (mut row_key, mut changelog) = (Vec::new(), Vec::new());
-        for medium in [Medium::Persistent, Medium::InMemory] {
-            let layout = Layout::new(medium, &rules);
+        for store_type in [StoreType::Persistent, StoreType::InMemory] {
+            let layout = Layout::new(store_type, &rules);
             layout.row_key(b"key", 250_000, 7, &mut row_key);
             let parts = layout.parts(&row_key).expect("long enough");
             assert_eq!((parts.key, parts.start_ms), (&b"key"[..], 250_000));
@@ -140,10 +140,13 @@ mod tests {
             assert_eq!(
                 from_changelog(&changelog),
                 Some((&b"key"[..], 250_000, 7)),
-                "{medium:?}"
+                "{store_type:?}"
             );
         }
-        assert_eq!(Layout::new(Medium::Persistent, &rules).segment(250_000), 2);
+        assert_eq!(
+            Layout::new(StoreType::Persistent, &rules).segment(250_000),
+            2
+        );
         assert_eq!(from_changelog(b"short"), None);
     }
 }

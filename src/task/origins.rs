@@ -22,7 +22,7 @@
 
 use crate::base::{Error, NO_TIMESTAMP, Result};
 use crate::batch::RecordRef;
-use crate::state::{TaskState, TimeSlot};
+use crate::state::{StoredTime, TaskState};
 
 /// Name of the engine's header. It is stripped when a record is read.
 pub const CLOCK_HEADER: &str = "marea.clock";
@@ -133,14 +133,14 @@ const LEASED: i64 = 2;
 #[derive(Debug)]
 pub(super) struct Origins {
     /// The largest clock of each origin, kept with the state.
-    clocks: Vec<TimeSlot>,
+    clocks: Vec<StoredTime>,
     /// Whether and why each is left out.
-    left_out: Vec<TimeSlot>,
+    left_out: Vec<StoredTime>,
     /// What the others had when an origin last said that it is silent: its lease if it says so again.
     /// Lost with the process, which costs one renewal.
     offered: Vec<Option<i64>>,
     /// How far time has advanced here; it never goes back.
-    floor: TimeSlot,
+    floor: StoredTime,
     /// The smallest of the clocks that count, as long as nothing has changed.
     least_ms: Option<i64>,
 }
@@ -167,7 +167,7 @@ impl Origins {
         )
     }
 
-    fn new(clocks: Vec<TimeSlot>, left_out: Vec<TimeSlot>, floor: TimeSlot) -> Self {
+    fn new(clocks: Vec<StoredTime>, left_out: Vec<StoredTime>, floor: StoredTime) -> Self {
         let mut origins = Self {
             offered: vec![None; clocks.len()],
             clocks,
@@ -261,7 +261,7 @@ impl Origins {
 
     /// Whether any origin has ever said anything.
     pub(super) fn were_heard(&self) -> bool {
-        let said = |(clock, left): (&TimeSlot, &TimeSlot)| {
+        let said = |(clock, left): (&StoredTime, &StoredTime)| {
             clock.get() != NO_TIMESTAMP || !matches!(left.get(), NEVER | PRESENT)
         };
         self.clocks.iter().zip(&self.left_out).any(said)
@@ -287,7 +287,7 @@ impl Origins {
 
     /// The clock of the origin that is ahead of the others.
     pub(super) fn ahead_ms(&self) -> i64 {
-        let clocks = self.clocks.iter().map(TimeSlot::get);
+        let clocks = self.clocks.iter().map(StoredTime::get);
         clocks.max().unwrap_or(NO_TIMESTAMP)
     }
 
@@ -302,7 +302,7 @@ impl Origins {
 }
 
 /// The clock of an origin for this purpose; `None` once it has ended.
-fn counted(clock: &TimeSlot, left_out: &TimeSlot) -> Option<i64> {
+fn counted(clock: &StoredTime, left_out: &StoredTime) -> Option<i64> {
     match left_out.get() {
         ENDED => None,
         lease @ LEASED.. => Some(clock.get().max(lease - LEASED)),

@@ -1,13 +1,13 @@
 //! The clocks that a task sends on the repartition topics that it writes.
 
 use super::{OutputId, TimeBound};
-use crate::state::{TaskState, TimeSlot};
+use crate::state::{StoredTime, TaskState};
 
 /// The clock that a task sends on a repartition topic.
 #[derive(Clone, Debug)]
 pub struct SinkTime {
-    clock: TimeSlot,
-    ended: TimeSlot,
+    clock: StoredTime,
+    ended: StoredTime,
 }
 
 impl SinkTime {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::base::{Error, Result, TaskId};
 use crate::batch::RecordRef;
-use crate::state::{ReadAhead, TaskState, TimeSlot};
+use crate::state::{ReadAhead, StoredTime, TaskState};
 
 /// One partition of one sub-topology at work.
 pub struct Task {
@@ -35,7 +35,7 @@ pub struct Task {
     pub inputs: Inputs,
     pub(super) context: Context,
     pub(super) sinks: Vec<ClockedSink>,
-    pub(super) partition_times: Vec<TimeSlot>,
+    pub(super) partition_times: Vec<StoredTime>,
     pub(super) ended: bool,
     pub(super) time_limit: TimeLimit,
     pace: Pace,
@@ -433,7 +433,7 @@ fn queues(
 }
 
 /// The times of partitions are stored only if there is state that they belong to.
-fn partition_times(spec: &TaskSpec, state: &TaskState) -> Vec<TimeSlot> {
+fn partition_times(spec: &TaskSpec, state: &TaskState) -> Vec<StoredTime> {
     if !spec.is_stateful() {
         return Vec::new();
     }

@@ -4,7 +4,7 @@
 use super::TaskSpec;
 use super::origins::Origins;
 use crate::base::{Error, NO_TIMESTAMP};
-use crate::state::{TaskState, TimeSlot};
+use crate::state::{StoredTime, TaskState};
 
 /// How often the wall clock is stored with the state, in milliseconds.
 const NOTE_MS: i64 = 60_000;
@@ -14,7 +14,7 @@ pub(super) struct TimeLimit {
     /// How far ahead, in milliseconds; `None` for no limit.
     pub(super) ahead_max_ms: Option<i64>,
     /// The wall clock at about the last commit, stored with the state if there is any.
-    noted: Option<TimeSlot>,
+    noted: Option<StoredTime>,
     /// The latest wall clock that was seen.
     latest_ms: i64,
 }
@@ -24,7 +24,7 @@ impl TimeLimit {
         let noted = spec.is_stateful().then(|| state.time("wall"));
         Self {
             ahead_max_ms: None,
-            latest_ms: noted.as_ref().map_or(NO_TIMESTAMP, TimeSlot::get),
+            latest_ms: noted.as_ref().map_or(NO_TIMESTAMP, StoredTime::get),
             noted,
         }
     }

@@ -12,7 +12,7 @@ use super::{
     OutputId, Policy, Port, Process, SinkTime, Source, TaskSpec, TimeBound, TopicName, Wiring,
 };
 use crate::base::{Error, Record, Result};
-use crate::state::{GlobalRows, KeyValueStore, TaskState, TimeSlot, WindowStore};
+use crate::state::{GlobalRows, KeyValueStore, StoredTime, TaskState, WindowStore};
 
 /// The result of wiring: the heads of the graph, and what its nodes hold back.
 pub(super) struct Wired {
@@ -216,7 +216,7 @@ impl<'a> Wiring<'a> {
     }
 
     /// A time that is stored with the state, by name: `NO_TIMESTAMP` at first.
-    pub fn time(&self, name: &str) -> TimeSlot {
+    pub fn time(&self, name: &str) -> StoredTime {
         self.state.time(name)
     }
 

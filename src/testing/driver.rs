@@ -30,7 +30,7 @@ fn next_incarnation() -> u128 {
 
 /// Where a driver keeps committed rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Backend {
+pub enum DriverBackend {
     /// In memory; they are lost with the driver.
     #[default]
     Memory,
@@ -46,7 +46,7 @@ pub enum Backend {
 pub struct DriverBuilder {
     topology: Topology,
     application: String,
-    backend: Backend,
+    backend: DriverBackend,
     policies: ErrorPolicies,
     dead_letters: Option<String>,
     cache_bytes: Option<usize>,
@@ -60,7 +60,7 @@ impl DriverBuilder {
     }
 
     /// Chooses where committed rows live; in memory by default.
-    pub fn backend(mut self, backend: Backend) -> Self {
+    pub fn backend(mut self, backend: DriverBackend) -> Self {
         self.backend = backend;
         self
     }
@@ -99,9 +99,9 @@ impl DriverBuilder {
             .topology
             .single_task_spec(&self.application, dead_letters);
         let backend: Box<dyn state::Backend> = match &self.backend {
-            Backend::Memory => Box::new(MemoryBackend::new()),
+            DriverBackend::Memory => Box::new(MemoryBackend::new()),
             #[cfg(feature = "rocksdb")]
-            Backend::RocksDb(path) => {
+            DriverBackend::RocksDb(path) => {
                 let budget = Budget::new(BUDGET_BYTES);
                 Box::new(RocksBackend::open(path, &spec.stores, &budget)?)
             }
@@ -178,7 +178,7 @@ impl Driver {
         DriverBuilder {
             topology,
             application: "driver".to_owned(),
-            backend: Backend::default(),
+            backend: DriverBackend::default(),
             policies: ErrorPolicies::default(),
             dead_letters: None,
             cache_bytes: None,

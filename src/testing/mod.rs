@@ -15,7 +15,7 @@ mod rows;
 pub mod sim;
 mod topics;
 
-pub use driver::{Backend, Driver, DriverBuilder};
+pub use driver::{Driver, DriverBackend, DriverBuilder};
 pub use invariance::{Compare, InputRecord, Invariance};
 pub use rows::StoreRow;
 pub use sim::Simulation;

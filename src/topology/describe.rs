@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Topology;
-use crate::state::{Changelog, Medium, StoreSpec};
+use crate::state::{Changelog, StoreSpec, StoreType};
 use crate::task::{NodeId, NodeKind, NodeSpec, TopicName};
 
 /// Stands for the topics that records name; no topic can have this name.
@@ -168,9 +168,9 @@ fn describe_store(store: &StoreSpec) -> String {
 
 /// The description of a store, without its name.
 pub(crate) fn store_text(store: &StoreSpec) -> String {
-    let medium = match store.medium {
-        Medium::Persistent => "persistent",
-        Medium::InMemory => "in-memory",
+    let store_type = match store.store_type {
+        StoreType::Persistent => "persistent",
+        StoreType::InMemory => "in-memory",
     };
     let kind = store.kind.describe();
     let logged = match &store.changelog {
@@ -179,5 +179,5 @@ pub(crate) fn store_text(store: &StoreSpec) -> String {
         Changelog::Source(topic) => format!(", restored from {topic}"),
     };
     let (key, value) = &store.codecs;
-    format!("{medium} {kind}, {key} -> {value}{logged}")
+    format!("{store_type} {kind}, {key} -> {value}{logged}")
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use marea::base::{Headers, Record};
 use marea::codec::{Bytes, Codec, I64, Nullable, SessionWindowedCodec, Utf8, WindowedCodec};
-use marea::state::Medium;
+use marea::state::StoreType;
 use marea::task::{ErrorPolicies, Policy};
-use marea::testing::{Backend, Driver};
+use marea::testing::{Driver, DriverBackend};
 use marea::topology::Topology;
 use marea::{Error, Result};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub enum Backing {
 /// The backends to run a topology on.
 pub fn backings(topology: &Topology) -> Vec<Backing> {
     let mut stores = topology.stores().iter();
-    if stores.any(|store| store.medium == Medium::Persistent) {
+    if stores.any(|store| store.store_type == StoreType::Persistent) {
         vec![Backing::Memory, Backing::RocksDb]
     } else {
         vec![Backing::Memory]
@@ -43,7 +43,7 @@ pub fn differences(
     if let Backing::RocksDb = backing {
         let path = directory.path().join("state");
         // Without a cache every read shows the content of RocksDB.
-        builder = builder.backend(Backend::RocksDb(path)).cache_bytes(0);
+        builder = builder.backend(DriverBackend::RocksDb(path)).cache_bytes(0);
     }
     builder = builder.policies(policies(&vectors["config"]));
     let mut driver = builder.build()?;

@@ -4,7 +4,7 @@ use marea::base::Record;
 use marea::codec::{I64, Nullable, Utf8};
 use marea::dsl::{Consumed, Grouped, Materialized, Produced, Repartitioned, StreamBuilder};
 use marea::task::DropReason;
-use marea::testing::{Backend, Driver};
+use marea::testing::{Driver, DriverBackend};
 use marea::topology::Topology;
 
 /// Keeps the last number of each key; 0 deletes it.
@@ -64,7 +64,7 @@ fn a_changelog_can_be_read_and_a_deletion_on_it_has_the_tasks_time() {
 #[test]
 fn a_directory_of_an_earlier_driver_is_used_afresh() {
     let directory = tempfile::tempdir().expect("a directory");
-    let backend = Backend::RocksDb(directory.path().join("state"));
+    let backend = DriverBackend::RocksDb(directory.path().join("state"));
     for _ in 0..2 {
         let builder = Driver::builder(latest()).backend(backend.clone());
         let mut driver = builder.build().expect("a driver");

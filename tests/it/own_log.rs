@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use marea::base::{Env, Error, ErrorKind, ManualEnv, Offset, Result, TaskId, TopicPartition};
-use marea::log::group::{Groups, Seat};
+use marea::log::group::{Groups, LocalMember};
 use marea::log::{
     Assignment, Batch, Commit, CommitError, CommittedOffset, Fetched, Heartbeat, Isolation,
     JoinRequest, Log, MemberToken, Membership, Reader, Receipt, Skipped, Staged, TopicSpec, Writer,
@@ -251,8 +251,8 @@ impl Log for OwnLog {
 
     fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
         let now_ms = self.0.env.monotonic_ms();
-        let seat = self.0.state().groups.join(&request, now_ms)?;
-        Ok(Box::new(Member(Arc::clone(&self.0), seat)))
+        let local = self.0.state().groups.join(&request, now_ms)?;
+        Ok(Box::new(Member(Arc::clone(&self.0), local)))
     }
 }
 
@@ -422,7 +422,7 @@ impl Writer for OwnWriter {
     }
 }
 
-struct Member(Arc<Inner>, Seat);
+struct Member(Arc<Inner>, LocalMember);
 
 impl Membership for Member {
     fn poll(&mut self) -> Result<Option<Assignment>> {

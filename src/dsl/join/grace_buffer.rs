@@ -24,7 +24,7 @@ use crate::dsl::scratch::Scratch;
 use crate::dsl::windows::millis;
 use crate::plan::LogicalId;
 use crate::state::row::{put_headers, take_headers};
-use crate::state::{StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
+use crate::state::{StoreKind, StoreSpec, StoredTime, TimeOrderedStore};
 use crate::task::{Context, Edges, HeldRow, HoldId, Process, Tick};
 
 /// Length of the number after a key.
@@ -85,7 +85,7 @@ struct GraceBuffer<K, V> {
     rows: TimeOrderedStore,
     time: OperatorTime,
     /// The number of the latest record.
-    number: TimeSlot,
+    number: StoredTime,
     hold_id: HoldId,
     scratch: RefCell<Scratch>,
     types: PhantomData<fn(K, V)>,

@@ -19,7 +19,7 @@ use crate::codec::{Encoded, SharedCodec};
 use crate::dsl::operator_time::OperatorTime;
 use crate::dsl::scratch::Scratch;
 use crate::dsl::windows::JoinReach;
-use crate::state::{KeyValueStore, Put, TimeSlot, WindowStore};
+use crate::state::{KeyValueStore, Put, StoredTime, WindowStore};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
 
 /// Which records meet, seen from the left side, and for how much longer they may.
@@ -48,9 +48,9 @@ pub(super) struct OuterTimes {
     pub both: OperatorTime,
     /// The timestamp of the last check, which may be that of a waiting record; with one origin there is
     /// no other check before that time, as in Kafka Streams.
-    pub looked_at: TimeSlot,
+    pub looked_at: StoredTime,
     /// Whether the left input has ended, and whether the right one has.
-    pub ended: (TimeSlot, TimeSlot),
+    pub ended: (StoredTime, StoredTime),
 }
 
 /// The stores of an outer join, seen from one side.
@@ -150,7 +150,7 @@ impl<J, H: Hand<L, R>, K, L, R, Out> OuterJoinSide<J, H, K, L, R, Out> {
     }
 
     /// The slots of this side in both.
-    fn ended(&self) -> (&TimeSlot, &TimeSlot) {
+    fn ended(&self) -> (&StoredTime, &StoredTime) {
         let (left, right) = &self.times.ended;
         match H::IS_LEFT {
             true => (left, right),

@@ -14,7 +14,7 @@ use crate::dsl::repartition::repartition;
 use crate::dsl::sink::NullKeys;
 use crate::dsl::{JoinWindows, Stream, StreamJoined};
 use crate::plan::LogicalId;
-use crate::state::{Medium, StoreKind, StoreSpec};
+use crate::state::{StoreKind, StoreSpec, StoreType};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
     /// As [`Stream::join`]; a record of this stream without a partner is sent with `None`, once none can
@@ -84,7 +84,7 @@ struct Sides<'a, J, K, V, W> {
     join: Arc<J>,
     reach: OuterReach,
     retention_ms: i64,
-    medium: Medium,
+    store_type: StoreType,
     /// Names of the store of unmatched records, and of the left and the right side's.
     unmatched: String,
     stores: (String, String),
@@ -122,7 +122,7 @@ where
             grace_ms: least_ms.saturating_sub(size_ms),
         },
         retention_ms,
-        medium: joined.medium,
+        store_type: joined.store_type,
         unmatched: format!("{name}-{kind}-shared-join-store"),
         stores: (
             format!("{name}-this-join-store"),
@@ -172,7 +172,7 @@ where
         let codecs = (key.name(), own_value.name());
         let rows = rows_of(self.reach.left, self.retention_ms);
         let spec = StoreSpec {
-            medium: self.medium,
+            store_type: self.store_type,
             ..StoreSpec::new(own.clone(), rows, codecs)
         };
         // Waiting records are sent with their own timestamps, and are reported as waiting from their

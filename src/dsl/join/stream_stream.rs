@@ -21,7 +21,7 @@ use crate::dsl::sink::NullKeys;
 use crate::dsl::windows::JoinReach;
 use crate::dsl::{JoinWindows, Stream, StreamJoined};
 use crate::plan::LogicalId;
-use crate::state::{Medium, Put, StoreSpec, WindowStore};
+use crate::state::{Put, StoreSpec, StoreType, WindowStore};
 use crate::task::{Context, DropReason, Edges, Process, Tick, TimeBound};
 
 impl<K: Clone + 'static, V: 'static> Stream<K, V> {
@@ -59,7 +59,7 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
             key,
             left,
             right,
-            medium,
+            store_type,
             retention,
         } = joined.into();
         let (reach, least_ms) = reach_of(&graph, &name, &windows);
@@ -69,7 +69,7 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
         let stores = JoinStores {
             graph: &graph,
             key: &key,
-            medium,
+            store_type,
             retention_ms,
         };
         let codecs = (key.clone(), left.clone());
@@ -114,7 +114,7 @@ impl<K: Clone + 'static, V: 'static> Stream<K, V> {
 struct JoinStores<'a, K> {
     graph: &'a SharedGraph,
     key: &'a SharedCodec<K>,
-    medium: Medium,
+    store_type: StoreType,
     retention_ms: i64,
 }
 
@@ -122,7 +122,7 @@ impl<K: Clone + 'static> JoinStores<'_, K> {
     fn spec(&self, store: &str, reach: JoinReach, value: String) -> StoreSpec {
         let rows = rows_of(reach, self.retention_ms);
         StoreSpec {
-            medium: self.medium,
+            store_type: self.store_type,
             ..StoreSpec::new(store, rows, (self.key.name(), value))
         }
     }

@@ -9,13 +9,15 @@ use crate::dsl::builder::SharedGraph;
 use crate::dsl::stores::opens;
 use crate::dsl::windows::millis;
 use crate::dsl::{TimestampedKeyValueStore, TimestampedWindowStore, TypedStore, VersionedStore};
-use crate::state::{Changelog, Medium, RowForm, StoreKind, StoreSpec, VersionedRules, WindowRules};
+use crate::state::{
+    Changelog, RowForm, StoreKind, StoreSpec, StoreType, VersionedRules, WindowRules,
+};
 
 /// A store that holds the rows of a table.
 pub struct Materialized<V> {
     pub(in crate::dsl) name: String,
     pub(in crate::dsl) value: SharedCodec<V>,
-    pub(in crate::dsl) medium: Medium,
+    pub(in crate::dsl) store_type: StoreType,
     pub(in crate::dsl) retention: Option<Duration>,
     pub(in crate::dsl) history: Option<Duration>,
     pub(in crate::dsl) logged: bool,
@@ -47,7 +49,7 @@ impl<V: 'static> Materialized<V> {
         StoreSpec {
             name: self.name.clone(),
             kind,
-            medium: self.medium,
+            store_type: self.store_type,
             row: RowForm::Timestamped,
             changelog: Changelog::own_if(self.logged),
             codecs: (key.name(), self.value.name()),
@@ -71,7 +73,7 @@ impl<V: 'static> Materialized<V> {
             graph.report(error.context(format_args!("store {}", self.name)));
             0
         });
-        if self.medium == Medium::InMemory {
+        if self.store_type == StoreType::InMemory {
             graph.borrow_mut().report(Error::invalid(format!(
                 "store {} cannot be both versioned and in memory, as in Kafka Streams; remove one of \
                  `versioned` and `in_memory`",
@@ -154,7 +156,7 @@ impl<V: 'static> Materialized<V> {
         Self {
             name: name.into(),
             value: Arc::new(value),
-            medium: Medium::Persistent,
+            store_type: StoreType::Persistent,
             retention: None,
             history: None,
             logged: true,
@@ -166,7 +168,7 @@ impl<V: 'static> Materialized<V> {
     /// makes them durable.
     #[must_use]
     pub fn in_memory(mut self) -> Self {
-        self.medium = Medium::InMemory;
+        self.store_type = StoreType::InMemory;
         self
     }
 

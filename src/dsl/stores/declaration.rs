@@ -14,7 +14,7 @@ use crate::base::Result;
 use crate::codec::{Codec, SharedCodec};
 use crate::dsl::windows::millis;
 use crate::state::{
-    Changelog, Medium, RowForm, SessionRules, StoreKind, StoreSpec, VersionedRules, WindowRules,
+    Changelog, RowForm, SessionRules, StoreKind, StoreSpec, StoreType, VersionedRules, WindowRules,
 };
 use crate::task::OpenStore;
 
@@ -42,7 +42,7 @@ impl<S: TypedStore> StoreDeclaration<S> {
             spec: StoreSpec {
                 name: name.into(),
                 kind,
-                medium: Medium::Persistent,
+                store_type: StoreType::Persistent,
                 row,
                 changelog: Changelog::Own,
                 codecs: (key.name(), value.name()),
@@ -53,9 +53,9 @@ impl<S: TypedStore> StoreDeclaration<S> {
         }
     }
 
-    /// Keeps it in memory, under the rules of Kafka Streams' in-memory stores: see [`Medium`].
+    /// Keeps it in memory, under the rules of Kafka Streams' in-memory stores: see [`StoreType`].
     pub fn in_memory(mut self) -> Self {
-        self.spec.medium = Medium::InMemory;
+        self.spec.store_type = StoreType::InMemory;
         self
     }
 

@@ -21,7 +21,7 @@ use crate::dsl::Change;
 use crate::dsl::operator::Operator;
 use crate::plan::OldRows;
 use crate::state::row::{put_headers, take_headers};
-use crate::state::{Changelog, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
+use crate::state::{Changelog, StoreKind, StoreSpec, StoredTime, TimeOrderedStore};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick};
 
 impl<K: 'static, V: 'static> Table<K, V> {
@@ -64,9 +64,9 @@ struct Cache<K, V> {
     row: SharedCodec<V>,
     held: TimeOrderedStore,
     /// The number of the last update since the commit.
-    number: TimeSlot,
+    number: StoredTime,
     /// The oldest timestamp held.
-    oldest: TimeSlot,
+    oldest: StoredTime,
     hold: HoldId,
     sends_old: bool,
     buffers: RefCell<Buffers>,

@@ -217,12 +217,12 @@ impl Log for EmbeddedLog {
     fn join(&self, request: JoinRequest) -> Result<Box<dyn Membership>> {
         self.shared.check_open()?;
         let now_ms = self.shared.env.monotonic_ms();
-        let seat = self
+        let local = self
             .shared
             .with_group(&request.group, |groups| groups.join(&request, now_ms))?;
         Ok(Box::new(EmbeddedMember {
             shared: Arc::clone(&self.shared),
-            seat,
+            local,
         }))
     }
 }

@@ -13,7 +13,7 @@ use super::queue::Queue;
 use super::settings::{Fsync, Settings};
 use crate::base::{Env, Error, Result, TopicPartition};
 use crate::disk::{Database, Durability, Reserved, WriteBatch};
-use crate::log::group::{Groups, Seat};
+use crate::log::group::{Groups, LocalMember};
 use crate::log::signal::Signal;
 use crate::log::{CommittedOffset, check};
 
@@ -258,10 +258,10 @@ impl Shared {
         self.with_group(group, |groups| Ok(groups.members(group, now_ms)))
     }
 
-    pub(super) fn leave(&self, seat: &Seat) {
+    pub(super) fn leave(&self, local: &LocalMember) {
         // There is nobody to report an error to; the member is gone anyway.
-        let _ = self.with_group(&seat.group, |groups| {
-            groups.leave(seat);
+        let _ = self.with_group(&local.group, |groups| {
+            groups.leave(local);
             Ok(())
         });
     }

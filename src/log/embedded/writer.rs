@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::queue::{Answer, Job};
 use super::shared::Shared;
 use crate::base::{Result, TaskId};
-use crate::log::group::Seat;
+use crate::log::group::LocalMember;
 use crate::log::{
     Assignment, Commit, CommitError, Heartbeat, MemberToken, Membership, Receipt, Staged, Writer,
     check,
@@ -67,30 +67,30 @@ impl Writer for EmbeddedWriter {
 
 pub(super) struct EmbeddedMember {
     pub(super) shared: Arc<Shared>,
-    pub(super) seat: Seat,
+    pub(super) local: LocalMember,
 }
 
 impl Membership for EmbeddedMember {
     fn poll(&mut self) -> Result<Option<Assignment>> {
         self.shared.check_open()?;
         let now_ms = self.shared.env.monotonic_ms();
-        let group = self.seat.group.clone();
+        let group = self.local.group.clone();
         self.shared
-            .with_group(&group, |groups| groups.poll(&mut self.seat, now_ms))
+            .with_group(&group, |groups| groups.poll(&mut self.local, now_ms))
     }
 
     fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
-        self.shared.groups().release(&self.seat, tasks)
+        self.shared.groups().release(&self.local, tasks)
     }
 
     fn token(&self) -> MemberToken {
-        self.seat.token()
+        self.local.token()
     }
 
     fn heartbeat(&self) -> Box<dyn Heartbeat> {
         Box::new(EmbeddedHeartbeat {
             shared: Arc::clone(&self.shared),
-            seat: self.seat.clone(),
+            local: self.local.clone(),
         })
     }
 
@@ -101,19 +101,19 @@ impl Membership for EmbeddedMember {
 
 struct EmbeddedHeartbeat {
     shared: Arc<Shared>,
-    seat: Seat,
+    local: LocalMember,
 }
 
 impl Heartbeat for EmbeddedHeartbeat {
     fn beat(&self) -> Result<()> {
         let now_ms = self.shared.env.monotonic_ms();
-        self.shared.groups().beat(&self.seat, now_ms)
+        self.shared.groups().beat(&self.local, now_ms)
     }
 }
 
 /// The others need not wait for the session to end, whatever happened to the member's thread.
 impl Drop for EmbeddedMember {
     fn drop(&mut self) {
-        self.shared.leave(&self.seat);
+        self.shared.leave(&self.local);
     }
 }

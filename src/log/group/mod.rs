@@ -61,9 +61,9 @@ use crate::base::{Error, Result, TaskId, TopicPartition};
 ///
 /// // A commit of the first would be a zombie's.
 /// let progress = CommittedOffset { offset: 7, metadata: String::new() };
-/// let commit = |seat: &marea::log::group::Seat| GroupCommit {
+/// let commit = |local: &marea::log::group::LocalMember| GroupCommit {
 ///     group: "app".into(),
-///     token: Some(seat.token()),
+///     token: Some(local.token()),
 ///     offsets: vec![(input.clone(), progress.clone())],
 /// };
 /// assert!(groups.check_commit(&commit(&first)).is_err());
@@ -103,7 +103,7 @@ struct Member {
 /// A member's place in its group, from [`Groups::join`]: held by a log's [`crate::log::Membership`] and
 /// [`crate::log::Heartbeat`]. If it was expelled or replaced, every call reports this.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct LocalMember {
     pub(super) group: String,
     pub(super) member: String,
     session: u64,
@@ -111,7 +111,7 @@ pub struct Seat {
     generation: u64,
 }
 
-impl Seat {
+impl LocalMember {
     /// The group's name.
     pub fn group(&self) -> &str {
         &self.group
@@ -153,7 +153,7 @@ impl Groups {
     ///
     /// # Errors
     /// `Invalid` if other members have other tasks.
-    pub fn join(&mut self, request: &JoinRequest, now_ms: u64) -> Result<Seat> {
+    pub fn join(&mut self, request: &JoinRequest, now_ms: u64) -> Result<LocalMember> {
         let group = self.groups.entry(request.group.clone()).or_default();
         group.expel_silent(now_ms, Some(&request.member));
         let tasks = plans(&request.tasks);
@@ -191,7 +191,7 @@ impl Groups {
         };
         group.members.insert(request.member.clone(), member);
         group.rebalance();
-        Ok(Seat {
+        Ok(LocalMember {
             group: request.group.clone(),
             member: request.member.clone(),
             session: group.generation,
@@ -204,21 +204,21 @@ impl Groups {
     ///
     /// # Errors
     /// `Fenced` once the member was expelled or replaced.
-    pub fn poll(&mut self, seat: &mut Seat, now_ms: u64) -> Result<Option<Assignment>> {
-        let group = self.seated(seat)?;
-        group.expel_silent(now_ms, Some(&seat.member));
+    pub fn poll(&mut self, local: &mut LocalMember, now_ms: u64) -> Result<Option<Assignment>> {
+        let group = self.group_of(local)?;
+        group.expel_silent(now_ms, Some(&local.member));
         let mut tasks = Vec::new();
         for (task, member) in &group.target {
-            if *member == seat.member {
-                let owner = *group.owners.entry(task.clone()).or_insert(seat.session);
-                if owner == seat.session {
+            if *member == local.member {
+                let owner = *group.owners.entry(task.clone()).or_insert(local.session);
+                if owner == local.session {
                     tasks.push(task.clone());
                 }
             }
         }
         let generation = group.generation;
-        let Some(member) = group.members.get_mut(&seat.member) else {
-            return Err(unseated(seat));
+        let Some(member) = group.members.get_mut(&local.member) else {
+            return Err(no_longer_member(local));
         };
         member.last_poll_ms = now_ms;
         member.last_beat_ms = now_ms;
@@ -226,7 +226,7 @@ impl Groups {
             return Ok(None);
         }
         member.told = Some(tasks.clone());
-        seat.generation = generation;
+        local.generation = generation;
         Ok(Some(Assignment { generation, tasks }))
     }
 
@@ -234,9 +234,9 @@ impl Groups {
     ///
     /// # Errors
     /// `Fenced` once the member was expelled or replaced, or has left.
-    pub fn beat(&mut self, seat: &Seat, now_ms: u64) -> Result<()> {
-        let group = self.seated(seat)?;
-        if let Some(member) = group.members.get_mut(&seat.member) {
+    pub fn beat(&mut self, local: &LocalMember, now_ms: u64) -> Result<()> {
+        let group = self.group_of(local)?;
+        if let Some(member) = group.members.get_mut(&local.member) {
             member.last_beat_ms = now_ms;
         }
         Ok(())
@@ -246,15 +246,15 @@ impl Groups {
     ///
     /// # Errors
     /// `Fenced` once the member was expelled or replaced.
-    pub fn release(&mut self, seat: &Seat, tasks: &[TaskId]) -> Result<()> {
-        let group = self.seated(seat)?;
+    pub fn release(&mut self, local: &LocalMember, tasks: &[TaskId]) -> Result<()> {
+        let group = self.group_of(local)?;
         for task in tasks {
-            if group.owners.get(task) == Some(&seat.session) {
+            if group.owners.get(task) == Some(&local.session) {
                 group.owners.remove(task);
             }
         }
         // If one of them has been assigned to this member again in the meantime, it must be told again.
-        if let Some(member) = group.members.get_mut(&seat.member)
+        if let Some(member) = group.members.get_mut(&local.member)
             && let Some(told) = &mut member.told
         {
             told.retain(|task| !tasks.contains(task));
@@ -264,9 +264,9 @@ impl Groups {
 
     /// Takes back all tasks of the member, and its place. If it no longer has a place, nothing changes
     /// for others.
-    pub fn leave(&mut self, seat: &Seat) {
-        if let Ok(group) = self.seated(seat) {
-            group.remove(&seat.member);
+    pub fn leave(&mut self, local: &LocalMember) {
+        if let Ok(group) = self.group_of(local) {
+            group.remove(&local.member);
             group.generation += 1;
             group.rebalance();
         }
@@ -331,12 +331,12 @@ impl Groups {
         known.members.keys().cloned().collect()
     }
 
-    fn seated(&mut self, seat: &Seat) -> Result<&mut Group> {
-        let group = self.groups.get_mut(&seat.group).filter(|group| {
-            let member = group.members.get(&seat.member);
-            member.is_some_and(|member| member.session == seat.session)
+    fn group_of(&mut self, local: &LocalMember) -> Result<&mut Group> {
+        let group = self.groups.get_mut(&local.group).filter(|group| {
+            let member = group.members.get(&local.member);
+            member.is_some_and(|member| member.session == local.session)
         });
-        group.ok_or_else(|| unseated(seat))
+        group.ok_or_else(|| no_longer_member(local))
     }
 }
 
@@ -390,6 +390,6 @@ fn plans(tasks: &[TaskPlan]) -> BTreeMap<TaskId, Vec<TopicPartition>> {
         .collect()
 }
 
-fn unseated(seat: &Seat) -> Error {
-    fenced_member(&seat.group, &seat.token(), "expelled or replaced")
+fn no_longer_member(local: &LocalMember) -> Error {
+    fenced_member(&local.group, &local.token(), "expelled or replaced")
 }

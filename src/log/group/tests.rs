@@ -15,10 +15,10 @@ fn request(member: &str) -> JoinRequest {
     }
 }
 
-fn polled(groups: &mut Groups, seat: &mut Seat, now_ms: u64) -> Vec<u32> {
+fn polled(groups: &mut Groups, local: &mut LocalMember, now_ms: u64) -> Vec<u32> {
     let assignment = groups
-        .poll(seat, now_ms)
-        .expect("seated")
+        .poll(local, now_ms)
+        .expect("a member")
         .expect("a change");
     assignment.tasks.iter().map(|task| task.partition).collect()
 }
@@ -26,9 +26,9 @@ fn polled(groups: &mut Groups, seat: &mut Seat, now_ms: u64) -> Vec<u32> {
 #[test]
 fn a_generation_never_shrinks_and_comes_back_after_a_restart() {
     let mut groups = Groups::restore([("g".to_owned(), 41)]);
-    let seat = groups.join(&request("a"), 0).expect("joined");
-    assert_eq!(seat.token().generation, 42);
-    groups.leave(&seat);
+    let local = groups.join(&request("a"), 0).expect("joined");
+    assert_eq!(local.token().generation, 42);
+    groups.leave(&local);
     assert_eq!(groups.generation("g"), 43);
     assert_eq!(groups.generation("unknown"), 0);
 }
@@ -48,9 +48,9 @@ fn a_task_wanted_back_before_it_was_released_is_offered_again() {
         .filter(|p| !kept.contains(p))
         .map(|p| TaskId::new("sub", p))
         .collect();
-    groups.release(&a, &lost).expect("seated");
+    groups.release(&a, &lost).expect("a member");
     assert_eq!(polled(&mut groups, &mut a, 0), [0, 1, 2, 3]);
-    assert_eq!(groups.poll(&mut a, 0).expect("seated"), None);
+    assert_eq!(groups.poll(&mut a, 0).expect("a member"), None);
 }
 
 #[test]

@@ -28,10 +28,10 @@ use super::cluster::topic_ids::TopicIds;
 use super::config;
 use super::config::{Consumer, Quiet};
 use super::contact::out_of_reach;
+use super::local_member::LocalMember;
 use super::locks::lock;
 use super::ports::HeldPorts;
 use super::reader_client::ReaderClient;
-use super::seat::Seat;
 use super::settings::{redacted, unreadable};
 use super::waits::{CONTACT_MS, LOOK, SETTLE_MS};
 use crate::base::{Env, Error, Result, TopicPartition};
@@ -51,7 +51,7 @@ pub(super) struct Cluster {
     /// The last reader that was dropped, for the next one of its size: connecting takes longer than most restores.
     spare_reader: Mutex<Option<ReaderClient>>,
     /// By group and name: the last one of this process to join.
-    local_members: Mutex<BTreeMap<(String, String), Arc<Seat>>>,
+    local_members: Mutex<BTreeMap<(String, String), Arc<LocalMember>>>,
     pub(super) members_seen: Seen<Members>,
     /// By group: the broker that described it last.
     pub(super) coordinators: Mutex<HashMap<String, i32>>,
@@ -184,7 +184,9 @@ impl Cluster {
         let _ends_by_itself = self.env.spawn("marea-kafka-spare", body);
     }
 
-    pub(super) fn local_members(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Seat>>> {
+    pub(super) fn local_members(
+        &self,
+    ) -> MutexGuard<'_, BTreeMap<(String, String), Arc<LocalMember>>> {
         lock(&self.local_members)
     }
 }

@@ -18,9 +18,9 @@ use super::config;
 use super::config::log_line;
 use super::convert::list;
 use super::error::failed;
+use super::local_member::{CLIENT_PREFIX, LEAVE, LocalMember, STAY, VANISH};
 use super::locks::lock;
 use super::orphans::Orphans;
-use super::seat::{CLIENT_PREFIX, LEAVE, STAY, Seat, VANISH};
 use super::tokens::Tokens;
 use crate::base::{Error, ErrorKind, Result, Thread, TopicPartition};
 
@@ -90,7 +90,7 @@ impl ConsumerContext for Ear {
 
 pub(super) struct MemberThread {
     cluster: Arc<Cluster>,
-    seat: Arc<Seat>,
+    local: Arc<LocalMember>,
     topic: Arc<str>,
     consumer: BaseConsumer<Ear>,
     /// Grows with each new metadata.
@@ -104,16 +104,18 @@ pub(super) struct MemberThread {
 impl MemberThread {
     pub(super) fn start(
         cluster: Arc<Cluster>,
-        seat: Arc<Seat>,
+        local: Arc<LocalMember>,
         topic: String,
         shape: u64,
     ) -> Result<Thread> {
         use rdkafka::config::FromClientConfigAndContext as _;
         let client = format!("{CLIENT_PREFIX}{shape:016x}");
-        let config =
-            cluster
-                .address
-                .member(&seat.group, &seat.member, seat.session_timeout_ms, &client);
+        let config = cluster.address.member(
+            &local.group,
+            &local.member,
+            local.session_timeout_ms,
+            &client,
+        );
         let consumer = BaseConsumer::from_config_and_context(
             &config,
             Ear {
@@ -123,12 +125,12 @@ impl MemberThread {
         );
         let consumer = consumer.map_err(config::not_made)?;
         let subscribed = consumer.subscribe(&[&topic]);
-        subscribed.map_err(|cause| failed(&format!("joining group {}", seat.group), cause))?;
+        subscribed.map_err(|cause| failed(&format!("joining group {}", local.group), cause))?;
         let env = Arc::clone(&cluster.env);
         let now_ms = env.monotonic_ms();
         let thread = Self {
             cluster,
-            seat,
+            local,
             topic: topic.into(),
             consumer,
             number: 0,
@@ -140,7 +142,7 @@ impl MemberThread {
 
     fn run(mut self) {
         loop {
-            match self.seat.wish.load(Ordering::Acquire) {
+            match self.local.wish.load(Ordering::Acquire) {
                 STAY => {}
                 LEAVE => {
                     self.leave();
@@ -149,8 +151,8 @@ impl MemberThread {
                 _ => return self.close(),
             }
             if let Err(error) = self.turn() {
-                lock(&self.seat.state).refused = error.kind() == ErrorKind::Invalid;
-                self.seat.lose(&error.to_string());
+                lock(&self.local.state).refused = error.kind() == ErrorKind::Invalid;
+                self.local.lose(&error.to_string());
                 self.leave();
                 return self.close();
             }
@@ -160,12 +162,12 @@ impl MemberThread {
     fn turn(&mut self) -> Result<()> {
         self.listen()?;
         self.give_back()?;
-        self.orphans.look(&self.cluster, &self.seat, &self.topic)?;
+        self.orphans.look(&self.cluster, &self.local, &self.topic)?;
         let silent_ms = {
             let now_ms = self.cluster.env.monotonic_ms();
-            now_ms.saturating_sub(lock(&self.seat.state).spoke_ms)
+            now_ms.saturating_sub(lock(&self.local.state).spoke_ms)
         };
-        let interval_ms = self.seat.max_poll_interval_ms;
+        let interval_ms = self.local.max_poll_interval_ms;
         if silent_ms > interval_ms {
             return Err(Error::user(format!(
                 "its worker has not reported for {interval_ms} ms"
@@ -183,7 +185,9 @@ impl MemberThread {
                 };
                 return Err(failed(&format!("the brokers reject it{twin}"), cause));
             }
-            Some(Err(cause)) => tracing::debug!(%cause, member = %self.seat.member, "kafka member"),
+            Some(Err(cause)) => {
+                tracing::debug!(%cause, member = %self.local.member, "kafka member")
+            }
             // The topic holds no records.
             Some(Ok(_)) | None => {}
         }
@@ -198,7 +202,7 @@ impl MemberThread {
                 }
                 Said::WantedBack(back) => {
                     self.refresh();
-                    lock(&self.seat.state).leaving.extend(&back);
+                    lock(&self.local.state).leaving.extend(&back);
                     self.returning = Some(back);
                 }
             }
@@ -208,12 +212,12 @@ impl MemberThread {
 
     /// The current holder of the member's name, as far as the brokers know.
     fn twin(&self) -> String {
-        let found = self.cluster.look_at_members(&self.seat.group);
+        let found = self.cluster.look_at_members(&self.local.group);
         let found = found.unwrap_or_default();
         match found
             .members
             .iter()
-            .find(|member| member.is(&self.seat.member))
+            .find(|member| member.is(&self.local.member))
         {
             Some(twin) => {
                 let host = &twin.host;
@@ -238,7 +242,7 @@ impl MemberThread {
         assigned.map_err(|cause| failed("taking tasks", cause))?;
         self.refresh();
         self.orphans.wake(self.cluster.env.monotonic_ms());
-        let mut state = lock(&self.seat.state);
+        let mut state = lock(&self.local.state);
         state.owned.extend(given);
         state.joined = true;
         Ok(())
@@ -249,7 +253,7 @@ impl MemberThread {
         let Some(back) = &self.returning else {
             return Ok(());
         };
-        let mut state = lock(&self.seat.state);
+        let mut state = lock(&self.local.state);
         if !state.told.is_disjoint(back) {
             return Ok(());
         }
@@ -268,7 +272,7 @@ impl MemberThread {
     fn refresh(&mut self) {
         self.number += 1;
         let metadata = self.consumer.group_metadata();
-        let mut state = lock(&self.seat.state);
+        let mut state = lock(&self.local.state);
         if state.lost.is_none() {
             state.metadata = metadata.map(|metadata| (Arc::new(metadata), self.number));
         }
@@ -311,7 +315,7 @@ impl MemberThread {
     fn leave(&mut self) {
         let until_ms = self.cluster.env.monotonic_ms() + LEAVE_MS;
         // A member that leaves while it is joining would stay behind as a member without a process.
-        while !lock(&self.seat.state).joined && self.cluster.env.monotonic_ms() < until_ms {
+        while !lock(&self.local.state).joined && self.cluster.env.monotonic_ms() < until_ms {
             if self.listen().is_err() {
                 break;
             }
@@ -322,7 +326,7 @@ impl MemberThread {
         let mut quiet = 0;
         // The group first wants everything back; then the request to leave is sent.
         while quiet < 5 && self.cluster.env.monotonic_ms() < until_ms {
-            if self.seat.wish.load(Ordering::Acquire) == VANISH {
+            if self.local.wish.load(Ordering::Acquire) == VANISH {
                 return;
             }
             let _ = self.consumer.poll(LOOK);

@@ -11,7 +11,7 @@
 //! - Inputs are assigned manually, at the offsets that the transactions commit under the same group.
 //!
 //! ```text
-//!  worker thread                      Seat (one lock)                poll thread
+//!  worker thread                      LocalMember (one lock)                poll thread
 //!   poll     -- reads, reports -->   owned, leaving, told   <-- assign, revoke -- rebalance callback,
 //!   release  -- removes from told -->                        -- unassigns when     which only enqueues
 //!   writer   -- metadata, check  -->  metadata, generation      all is released
@@ -30,9 +30,9 @@ use rdkafka::error::KafkaError;
 
 use super::cluster::members::GroupMember;
 use super::cluster::{Cluster, tasks_topic};
+use super::local_member::{CLIENT_PREFIX, LEAVE, LocalMember, STAY, State, VANISH};
 use super::locks::lock;
 use super::member_thread::MemberThread;
-use super::seat::{CLIENT_PREFIX, LEAVE, STAY, Seat, State, VANISH};
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use crate::log::{
     Assignment, GroupCommit, Heartbeat, JoinRequest, MemberToken, Membership, TaskPlan, check,
@@ -44,7 +44,7 @@ const JOIN_MS: u64 = 60_000;
 const LEAVE_MS: u64 = 5_000;
 const LOOK: Duration = Duration::from_millis(5);
 
-impl Seat {
+impl LocalMember {
     /// Refuses other members with other tasks: two that join simultaneously do not see each other before.
     pub(super) fn check_shapes(&self, members: &[GroupMember]) -> Result<()> {
         check_shapes(&self.group, &self.member, self.shape, members)
@@ -60,15 +60,15 @@ impl Cluster {
         let now_ms = self.env.monotonic_ms();
         let place = (request.group.clone(), request.member.clone());
         let mut local_members = self.local_members();
-        let before = local_members.get(&place).map_or(0, |seat| {
-            seat.lose("another member has since joined under that name");
-            lock(&seat.state).generation
+        let before = local_members.get(&place).map_or(0, |local| {
+            local.lose("another member has since joined under that name");
+            lock(&local.state).generation
         });
         // Above any number of an earlier process, as long as clocks go forward.
         let session = u64::try_from(self.env.wall_ms())
             .unwrap_or(0)
             .max(before + 1);
-        let seat = Arc::new(Seat {
+        let local = Arc::new(LocalMember {
             group: request.group,
             member: request.member,
             tasks,
@@ -84,12 +84,12 @@ impl Cluster {
             }),
             wish: AtomicU8::new(STAY),
         });
-        local_members.insert(place, Arc::clone(&seat));
+        local_members.insert(place, Arc::clone(&local));
         drop(local_members);
-        let thread = MemberThread::start(Arc::clone(self), Arc::clone(&seat), topic, shape)?;
+        let thread = MemberThread::start(Arc::clone(self), Arc::clone(&local), topic, shape)?;
         Ok(Box::new(KafkaMember {
             cluster: Arc::clone(self),
-            seat,
+            local,
             thread: Some(thread),
             until_ms: now_ms + JOIN_MS,
         }))
@@ -97,9 +97,10 @@ impl Cluster {
 
     /// Refuses a member whose tasks are not those of the others.
     fn check_agreement(&self, request: &JoinRequest, tasks: &[TaskId], shape: u64) -> Result<()> {
-        for ((group, member), seat) in self.local_members().iter() {
-            let live = lock(&seat.state).lost.is_none();
-            if live && *group == request.group && *member != request.member && seat.tasks != tasks {
+        for ((group, member), local) in self.local_members().iter() {
+            let live = lock(&local.state).lost.is_none();
+            if live && *group == request.group && *member != request.member && local.tasks != tasks
+            {
                 return Err(disagree(&request.group, &request.member, member));
             }
         }
@@ -107,12 +108,12 @@ impl Cluster {
         check_shapes(&request.group, &request.member, shape, &members)
     }
 
-    fn seat_of(&self, group: &GroupCommit) -> Result<Option<Arc<Seat>>> {
+    fn local_member_of(&self, group: &GroupCommit) -> Result<Option<Arc<LocalMember>>> {
         let Some(token) = &group.token else {
             return Ok(None);
         };
         let place = (group.group.clone(), token.member.clone());
-        let seat = self.local_members().get(&place).cloned();
+        let local = self.local_members().get(&place).cloned();
         let missing = || {
             check::fenced_member(
                 &group.group,
@@ -120,27 +121,27 @@ impl Cluster {
                 "this process does not have this member, or no longer has it",
             )
         };
-        seat.map(Some).ok_or_else(missing)
+        local.map(Some).ok_or_else(missing)
     }
 
     /// Refuses a commit by a member that has been replaced or expelled, or has lost the task. What this
     /// process cannot know, the group's coordinator does.
     pub(super) fn check_commit(&self, group: &GroupCommit) -> Result<()> {
-        let (Some(token), Some(seat)) = (&group.token, self.seat_of(group)?) else {
+        let (Some(token), Some(local)) = (&group.token, self.local_member_of(group)?) else {
             return Ok(());
         };
         let refuse = |why: &str| Err(check::fenced_member(&group.group, token, why));
-        let state = lock(&seat.state);
+        let state = lock(&local.state);
         if let Some(why) = &state.lost {
             return refuse(why);
         }
-        if token.generation < seat.session || token.generation > state.generation {
+        if token.generation < local.session || token.generation > state.generation {
             return refuse("another member has since joined under that name");
         }
         for partition in check::partitions_of(group) {
-            for task in seat.task_of.get(partition).into_iter().flatten() {
+            for task in local.task_of.get(partition).into_iter().flatten() {
                 if !state.told.contains(task) {
-                    let task = &seat.tasks[*task];
+                    let task = &local.tasks[*task];
                     return refuse(&format!(
                         "task {task} of {partition} is not assigned to the member"
                     ));
@@ -156,8 +157,8 @@ impl Cluster {
         group: &GroupCommit,
     ) -> Result<(Arc<ConsumerGroupMetadata>, u64)> {
         self.check_commit(group)?;
-        let seat = self.seat_of(group)?;
-        let metadata = seat.and_then(|seat| lock(&seat.state).metadata.clone());
+        let local = self.local_member_of(group)?;
+        let metadata = local.and_then(|local| lock(&local.state).metadata.clone());
         metadata.ok_or_else(|| self.no_place(group, "it currently has no place in the group"))
     }
 
@@ -174,13 +175,13 @@ impl Cluster {
 
     /// The brokers refuse a member.
     pub(super) fn fenced(&self, group: &GroupCommit, cause: &KafkaError) -> Error {
-        if let Ok(Some(seat)) = self.seat_of(group)
+        if let Ok(Some(local)) = self.local_member_of(group)
             && group
                 .token
                 .as_ref()
-                .is_some_and(|token| token.generation >= seat.session)
+                .is_some_and(|token| token.generation >= local.session)
         {
-            seat.lose("expelled by the brokers");
+            local.lose("expelled by the brokers");
         }
         self.no_place(group, &cause.to_string())
     }
@@ -235,7 +236,7 @@ fn plan(plans: &[TaskPlan]) -> Plan {
 
 struct KafkaMember {
     cluster: Arc<Cluster>,
-    seat: Arc<Seat>,
+    local: Arc<LocalMember>,
     /// `None` once it has left.
     thread: Option<Thread>,
     /// Until when the group must have accepted it. Nothing here waits for that: after a crash in the
@@ -246,8 +247,8 @@ struct KafkaMember {
 
 impl KafkaMember {
     fn end(&mut self, wish: u8, why: &str) {
-        self.seat.wish.store(wish, Ordering::Release);
-        self.seat.lose(why);
+        self.local.wish.store(wish, Ordering::Release);
+        self.local.lose(why);
         let Some(thread) = self.thread.take() else {
             return;
         };
@@ -261,7 +262,7 @@ impl KafkaMember {
     fn not_let_in(&self) -> Error {
         let message = format!(
             "the brokers at {} have not admitted member {} to group {} within {JOIN_MS} ms",
-            self.cluster.address.brokers, self.seat.member, self.seat.group
+            self.cluster.address.brokers, self.local.member, self.local.group
         );
         Error::new(ErrorKind::Unavailable, message)
     }
@@ -269,8 +270,8 @@ impl KafkaMember {
 
 impl Membership for KafkaMember {
     fn poll(&mut self) -> Result<Option<Assignment>> {
-        self.seat.seated()?;
-        let mut state = lock(&self.seat.state);
+        self.local.check_membership()?;
+        let mut state = lock(&self.local.state);
         let now_ms = self.cluster.env.monotonic_ms();
         state.spoke_ms = now_ms;
         if !state.joined {
@@ -279,7 +280,7 @@ impl Membership for KafkaMember {
                 false => Err(self.not_let_in()),
             };
         }
-        let known = 0..self.seat.tasks.len();
+        let known = 0..self.local.tasks.len();
         let given = state.owned.difference(&state.leaving);
         let listed: BTreeSet<usize> = given.copied().filter(|task| known.contains(task)).collect();
         if state.listed.as_ref() == Some(&listed) {
@@ -292,16 +293,16 @@ impl Membership for KafkaMember {
             generation: state.generation,
             tasks: listed
                 .into_iter()
-                .map(|task| self.seat.tasks[task].clone())
+                .map(|task| self.local.tasks[task].clone())
                 .collect(),
         }))
     }
 
     fn release(&mut self, tasks: &[TaskId]) -> Result<()> {
-        self.seat.seated()?;
-        let mut state = lock(&self.seat.state);
+        self.local.check_membership()?;
+        let mut state = lock(&self.local.state);
         for task in tasks {
-            if let Ok(number) = self.seat.tasks.binary_search(task) {
+            if let Ok(number) = self.local.tasks.binary_search(task) {
                 state.told.remove(&number);
                 // If it has been assigned to this member again in the meantime, it must be told again.
                 if let Some(listed) = &mut state.listed {
@@ -313,11 +314,11 @@ impl Membership for KafkaMember {
     }
 
     fn token(&self) -> MemberToken {
-        self.seat.token()
+        self.local.token()
     }
 
     fn heartbeat(&self) -> Box<dyn Heartbeat> {
-        Box::new(KafkaHeartbeat(Arc::clone(&self.seat)))
+        Box::new(KafkaHeartbeat(Arc::clone(&self.local)))
     }
 
     fn leave(mut self: Box<Self>) {
@@ -330,19 +331,19 @@ impl Membership for KafkaMember {
 }
 
 /// The poll thread sends the heartbeats; this tells whether it still does.
-struct KafkaHeartbeat(Arc<Seat>);
+struct KafkaHeartbeat(Arc<LocalMember>);
 
 impl Heartbeat for KafkaHeartbeat {
     fn beat(&self) -> Result<()> {
-        self.0.seated()
+        self.0.check_membership()
     }
 }
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
         if self.thread.take().is_some() {
-            self.seat.lose("its worker has ended");
-            self.seat.wish.store(VANISH, Ordering::Release);
+            self.local.lose("its worker has ended");
+            self.local.wish.store(VANISH, Ordering::Release);
         }
     }
 }

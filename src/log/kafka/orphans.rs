@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::Cluster;
 use super::cluster::members::Members;
-use super::seat::Seat;
+use super::local_member::LocalMember;
 use crate::base::{Error, Result};
 
 /// How often a member checks, initially and at most, in milliseconds: the longer nothing has changed, the
@@ -42,27 +42,32 @@ impl Orphans {
     /// # Errors
     /// When this member is the one that must leave and rejoin; `Invalid` if another member runs another
     /// topology.
-    pub(super) fn look(&mut self, cluster: &Cluster, seat: &Seat, topic: &str) -> Result<()> {
+    pub(super) fn look(
+        &mut self,
+        cluster: &Cluster,
+        local: &LocalMember,
+        topic: &str,
+    ) -> Result<()> {
         let now_ms = cluster.env.monotonic_ms();
         if now_ms < self.next_ms {
             return Ok(());
         }
         // Another worker's answer since the last check is as good.
-        let seen = cluster.recent_members(&seat.group, self.pause_ms / 2);
+        let seen = cluster.recent_members(&local.group, self.pause_ms / 2);
         let orphans = match seen.as_deref() {
             Ok(Members {
                 members,
                 are_settled: true,
             }) => {
-                seat.check_shapes(members)?;
+                local.check_shapes(members)?;
                 let owned: BTreeSet<usize> = members
                     .iter()
                     .flat_map(|member| member.partitions_of(topic))
                     .collect();
                 let is_orphan = |task: &usize| !owned.contains(task);
-                let orphans: BTreeSet<usize> = (0..seat.tasks.len()).filter(is_orphan).collect();
+                let orphans: BTreeSet<usize> = (0..local.tasks.len()).filter(is_orphan).collect();
                 let first = members.iter().min_by_key(|member| &member.id);
-                let is_first = first.is_some_and(|first| first.is(&seat.member));
+                let is_first = first.is_some_and(|first| first.is(&local.member));
                 (is_first && !orphans.is_empty()).then_some(orphans)
             }
             // Rebalancing, or unreachable: handled elsewhere.
@@ -80,7 +85,7 @@ impl Orphans {
         self.seen = orphans;
         match &self.seen {
             Some(orphans) if self.times >= TIMES => {
-                let names = orphans.iter().map(|task| seat.tasks[*task].to_string());
+                let names = orphans.iter().map(|task| local.tasks[*task].to_string());
                 let names: Vec<String> = names.collect();
                 Err(Error::user(format!(
                     "no member has owned {} since an interrupted rebalance",

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use crate::base::Result;
 use crate::state::kind::{Kind, Mapping, OpenStore, SameKeys, Site, StoredRow, VisitRow};
 use crate::state::overlay::SharedOverlay;
-use crate::state::table::Table;
+use crate::state::table::RowTable;
 use crate::state::table::expected::Expected;
-use crate::state::{Direction, KeyValueStore, Medium, StoreKind};
+use crate::state::{Direction, KeyValueStore, StoreKind, StoreType};
 
 #[derive(Debug)]
 struct KeyValue;
@@ -35,13 +35,13 @@ impl Kind for KeyValue {
         "key-value".to_owned()
     }
 
-    fn mapping(&self, _medium: Medium) -> Box<dyn Mapping> {
+    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
         Box::new(SameKeys)
     }
 
     fn open(&self, site: Site<'_>) -> Box<dyn OpenStore> {
         let reads = site.backend.borrow().reads();
-        let mut table = Table::new(site.column, site.backend, site.cache_bytes);
+        let mut table = RowTable::new(site.column, site.backend, site.cache_bytes);
         table.expected = reads.map(Expected::new);
         Box::new(KeyValueStore::new(Rc::new(RefCell::new(table))))
     }

@@ -16,8 +16,8 @@ use crate::base::Result;
 use crate::state::journal::{Journal, SharedJournal};
 use crate::state::kind::{Kind, Mapping, OpenStore, SameKeys, Site, StoredRow, VisitRow};
 use crate::state::overlay::SharedOverlay;
-use crate::state::table::Table;
-use crate::state::{Direction, Medium, RowIter, StoreKind};
+use crate::state::table::RowTable;
+use crate::state::{Direction, RowIter, StoreKind, StoreType};
 
 #[derive(Debug)]
 struct Lru {
@@ -45,7 +45,7 @@ impl Kind for Lru {
         format!("LRU of {} entries", self.entries_max)
     }
 
-    fn mapping(&self, _medium: Medium) -> Box<dyn Mapping> {
+    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
         Box::new(SameKeys)
     }
 
@@ -125,7 +125,7 @@ impl fmt::Debug for LruStore {
 
 impl LruStore {
     fn new(site: Site<'_>, entries_max: usize) -> Self {
-        let table = Table::new(site.column, site.backend, site.cache_bytes);
+        let table = RowTable::new(site.column, site.backend, site.cache_bytes);
         Self(Rc::new(Inner {
             rows: Rc::new(RefCell::new(Journal::new(table))),
             entries_max,

@@ -10,7 +10,7 @@ use crate::state::kind::{
 };
 use crate::state::overlay::SharedOverlay;
 use crate::state::session_key::{self, SessionLayout};
-use crate::state::{ChangelogKeeps, Direction, Medium, SessionRules, SessionStore, StoreKind};
+use crate::state::{ChangelogKeeps, Direction, SessionRules, SessionStore, StoreKind, StoreType};
 
 /// What follows the key on the changelog: end and start.
 const BYTES_AROUND_KEY: usize = 16;
@@ -51,10 +51,10 @@ impl Kind for Session {
         Some((key, Some((start_ms, end_ms))))
     }
 
-    fn mapping(&self, medium: Medium) -> Box<dyn Mapping> {
+    fn mapping(&self, store_type: StoreType) -> Box<dyn Mapping> {
         Box::new(SessionMapping {
             layout: SessionLayout::new(&self.0),
-            medium,
+            store_type,
         })
     }
 
@@ -66,7 +66,7 @@ impl Kind for Session {
 #[derive(Debug)]
 struct SessionMapping {
     layout: SessionLayout,
-    medium: Medium,
+    store_type: StoreType,
 }
 
 impl Mapping for SessionMapping {
@@ -97,7 +97,7 @@ impl Mapping for SessionMapping {
         }
         let segment = self.layout.segment(end_ms);
         SessionLayout::row_key_in(segment, key, (start_ms, end_ms), scratch);
-        let observes = !deletes || self.medium == Medium::Persistent;
+        let observes = !deletes || self.store_type == StoreType::Persistent;
         Ok(Place {
             row_key: scratch,
             segment: Some(segment),

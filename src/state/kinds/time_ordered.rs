@@ -10,9 +10,9 @@ use crate::state::kind::{
     Kind, Mapping, OpenStore, Place, RecordKey, SameKeys, Site, StoredRow, VisitRow,
 };
 use crate::state::overlay::SharedOverlay;
-use crate::state::table::Table;
+use crate::state::table::RowTable;
 use crate::state::time_ordered::BY_KEY;
-use crate::state::{Direction, KeyValueStore, Medium, StoreKind, TimeOrderedStore, row};
+use crate::state::{Direction, KeyValueStore, StoreKind, StoreType, TimeOrderedStore, row};
 
 #[derive(Clone, Copy, Debug)]
 struct TimeOrdered {
@@ -54,7 +54,7 @@ impl Kind for TimeOrdered {
         }
     }
 
-    fn mapping(&self, _medium: Medium) -> Box<dyn Mapping> {
+    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
         match self.by_key {
             false => Box::new(SameKeys),
             true => Box::new(ByKey),
@@ -62,7 +62,7 @@ impl Kind for TimeOrdered {
     }
 
     fn open(&self, site: Site<'_>) -> Box<dyn OpenStore> {
-        let table = Table::new(site.column, site.backend, site.cache_bytes);
+        let table = RowTable::new(site.column, site.backend, site.cache_bytes);
         let rows = KeyValueStore::new(Rc::new(RefCell::new(table)));
         let store = TimeOrderedStore::new(rows);
         Box::new(match self.by_key {

@@ -10,7 +10,7 @@ use crate::state::kind::{
 };
 use crate::state::overlay::SharedOverlay;
 use crate::state::versioned_key as keys;
-use crate::state::{ChangelogKeeps, Medium, StoreKind, VersionedRules, VersionedStore, row};
+use crate::state::{ChangelogKeeps, StoreKind, StoreType, VersionedRules, VersionedStore, row};
 
 /// A day: how much longer than the history uncompacted records are kept, in milliseconds.
 const SPARED_LONGER_MS: i64 = 86_400_000;
@@ -46,7 +46,7 @@ impl Kind for Versioned {
         ChangelogKeeps::Recent(self.0.history_ms.saturating_add(SPARED_LONGER_MS))
     }
 
-    fn mapping(&self, _medium: Medium) -> Box<dyn Mapping> {
+    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
         Box::new(Puts)
     }
 

@@ -11,7 +11,7 @@ use crate::state::kind::{
 use crate::state::overlay::SharedOverlay;
 use crate::state::window_iter::too_short;
 use crate::state::window_key::{Layout, from_changelog};
-use crate::state::{ChangelogKeeps, Medium, StoreKind, WindowRules, WindowStore};
+use crate::state::{ChangelogKeeps, StoreKind, StoreType, WindowRules, WindowStore};
 
 /// What follows the key on the changelog: start and sequence.
 const BYTES_AROUND_KEY: usize = 12;
@@ -64,8 +64,8 @@ impl Kind for Window {
         Some((key, Some((start_ms, end_ms))))
     }
 
-    fn mapping(&self, medium: Medium) -> Box<dyn Mapping> {
-        Box::new(Layout::new(medium, &self.0))
+    fn mapping(&self, store_type: StoreType) -> Box<dyn Mapping> {
+        Box::new(Layout::new(store_type, &self.0))
     }
 
     fn open(&self, site: Site<'_>) -> Box<dyn OpenStore> {

@@ -106,7 +106,7 @@ impl StoredState {
             column: index,
             backend: Rc::clone(backend),
             cache_bytes: CACHE_BYTES,
-            medium: spec.medium,
+            store_type: spec.store_type,
             times: &times,
             segments: known,
         });

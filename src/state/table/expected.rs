@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Table;
+use super::RowTable;
 use crate::base::Offset;
 use crate::state::read_ahead::{PointReads, ReadAhead, WantedKeys};
 
@@ -121,7 +121,7 @@ impl Expected {
     }
 }
 
-impl Table {
+impl RowTable {
     /// How much it would read ahead at a time, given the memory for rows like its own; `None` if that is
     /// too little, if as much as possible is already in flight, or if its backend cannot.
     pub(in crate::state) fn reads_ahead(&self) -> Option<AheadRoom> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{State, Table};
+use super::{RowTable, State};
 
 /// The entries of a table by the segments at the start of their keys.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Groups {
     }
 }
 
-impl Table {
+impl RowTable {
     /// Keeps entries by segment from now on.
     pub(in crate::state) fn know_groups(&mut self, width: i64) {
         self.groups = Some(Groups {

@@ -151,7 +151,7 @@ type SessionLine = (u8, i64, i64, Vec<u8>);
 
 #[derive(Clone)]
 struct Sessions {
-    medium: Medium,
+    store_type: StoreType,
     rows: Vec<SessionLine>,
     observed_ms: i64,
     floor_ms: Option<i64>,
@@ -159,9 +159,9 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn new(medium: Medium) -> Self {
+    fn new(store_type: StoreType) -> Self {
         Self {
-            medium,
+            store_type,
             rows: Vec::new(),
             observed_ms: NO_TIME,
             floor_ms: None,
@@ -176,9 +176,9 @@ impl Sessions {
 
     fn takes(&self, end_ms: i64) -> bool {
         let dead_until_ms = self.dead_until_ms();
-        match self.medium {
-            Medium::Persistent => end_ms.div_euclid(60_000) >= dead_until_ms.div_euclid(60_000),
-            Medium::InMemory => end_ms > dead_until_ms,
+        match self.store_type {
+            StoreType::Persistent => end_ms.div_euclid(60_000) >= dead_until_ms.div_euclid(60_000),
+            StoreType::InMemory => end_ms > dead_until_ms,
         }
     }
 
@@ -203,7 +203,7 @@ impl Sessions {
             }
             SessionOp::Remove(key, start, end) => {
                 store.remove(&[key], start, end).expect("removes");
-                if self.medium == Medium::Persistent {
+                if self.store_type == StoreType::Persistent {
                     self.observed_ms = self.observed_ms.max(end);
                 }
                 if self.takes(end) {
@@ -226,11 +226,11 @@ impl Sessions {
             }
             SessionOp::FindAll(earliest, latest, back) => {
                 let mut wanted = self.live(|row| row.2 >= earliest && row.1 <= latest);
-                match self.medium {
-                    Medium::Persistent => {
+                match self.store_type {
+                    StoreType::Persistent => {
                         wanted.sort_by_key(|row| (row.2 / 60_000, row.0, row.2, row.1));
                     }
-                    Medium::InMemory => wanted.sort_by_key(|row| (row.2, row.0, row.1)),
+                    StoreType::InMemory => wanted.sort_by_key(|row| (row.2, row.0, row.1)),
                 }
                 let found = store.find_all(earliest, latest, direction(back));
                 compare(found, wanted, back, op);
@@ -273,19 +273,24 @@ fn compare(
     assert_eq!(found, wanted, "{op:?}");
 }
 
-fn run_sessions(bench: &mut Bench, steps: &[Step<SessionOp>], medium: Medium) {
-    run(bench, steps, Sessions::new(medium), |state, op, model| {
-        let store = state.store("s").expect("is there");
-        model.act(&store, op);
-    });
+fn run_sessions(bench: &mut Bench, steps: &[Step<SessionOp>], store_type: StoreType) {
+    run(
+        bench,
+        steps,
+        Sessions::new(store_type),
+        |state, op, model| {
+            let store = state.store("s").expect("is there");
+            model.act(&store, op);
+        },
+    );
 }
 
-fn session_spec(medium: Medium) -> StoreSpec {
+fn session_spec(store_type: StoreType) -> StoreSpec {
     let rules = SessionRules {
         retention_ms: SESSION_RETENTION_MS,
     };
     StoreSpec {
-        medium,
+        store_type,
         ..of_kind("s", StoreKind::session(rules))
     }
 }
@@ -295,8 +300,8 @@ proptest! {
 
     #[test]
     fn sessions_are_those_of_a_list(steps in steps(session_ops()), persistent in any::<bool>()) {
-        let medium = if persistent { Medium::Persistent } else { Medium::InMemory };
-        run_sessions(&mut Bench::memory(&[session_spec(medium)]), &steps, medium);
+        let store_type = if persistent { StoreType::Persistent } else { StoreType::InMemory };
+        run_sessions(&mut Bench::memory(&[session_spec(store_type)]), &steps, store_type);
     }
 }
 
@@ -305,7 +310,7 @@ proptest! {
 
     #[test]
     fn so_are_sessions_over_rocksdb(steps in steps(session_ops()), persistent in any::<bool>()) {
-        let medium = if persistent { Medium::Persistent } else { Medium::InMemory };
-        run_sessions(&mut Bench::rocks(&[session_spec(medium)]), &steps, medium);
+        let store_type = if persistent { StoreType::Persistent } else { StoreType::InMemory };
+        run_sessions(&mut Bench::rocks(&[session_spec(store_type)]), &steps, store_type);
     }
 }

@@ -165,13 +165,13 @@ fn use_lru(state: &TaskState, put: &Put<'_>, _dropped: &mut i64) -> String {
 
 #[test]
 fn session_stores_do_what_those_of_kafka_streams_do() {
-    for (file, medium) in [
-        ("store-session", Medium::Persistent),
-        ("store-session-in-memory", Medium::InMemory),
+    for (file, store_type) in [
+        ("store-session", StoreType::Persistent),
+        ("store-session-in-memory", StoreType::InMemory),
     ] {
         let rules = SessionRules { retention_ms: 100 };
         let spec = StoreSpec {
-            medium,
+            store_type,
             ..of_kind("store", StoreKind::session(rules))
         };
         for script in scripts(file) {
@@ -200,7 +200,7 @@ fn versioned_stores_do_what_those_of_kafka_streams_do() {
 #[test]
 fn lru_stores_do_what_those_of_kafka_streams_do() {
     let spec = StoreSpec {
-        medium: Medium::InMemory,
+        store_type: StoreType::InMemory,
         ..of_kind("store", StoreKind::lru(2))
     };
     for script in scripts("store-lru") {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::batch::BatchBuilder;
 
-fn session_spec(medium: Medium) -> StoreSpec {
+fn session_spec(store_type: StoreType) -> StoreSpec {
     let rules = SessionRules { retention_ms: 100 };
     StoreSpec {
-        medium,
+        store_type,
         ..of_kind("s", StoreKind::session(rules))
     }
 }
@@ -25,7 +25,7 @@ fn sessions(mut rows: SessionIter) -> String {
 
 #[test]
 fn ended_sessions_come_by_end_then_start_then_key_while_their_segment_lives() {
-    Bench::on_both(&[session_spec(Medium::Persistent)], |bench| {
+    Bench::on_both(&[session_spec(StoreType::Persistent)], |bench| {
         let store: SessionStore = bench.state.store("s").expect("is there");
         for (key, start, end) in [
             ("b", 5, 20),
@@ -51,7 +51,7 @@ fn ended_sessions_come_by_end_then_start_then_key_while_their_segment_lives() {
 
 #[test]
 fn a_session_ends_after_it_starts_and_after_1970() {
-    let bench = Bench::memory(&[session_spec(Medium::Persistent)]);
+    let bench = Bench::memory(&[session_spec(StoreType::Persistent)]);
     let store: SessionStore = bench.state.store("s").expect("is there");
     for (start, end) in [(-1, 5), (6, 5)] {
         let refused = store.put(b"k", start, end, b"x").expect_err("refused");
@@ -64,7 +64,7 @@ fn a_session_ends_after_it_starts_and_after_1970() {
 
 #[test]
 fn longer_keys_are_not_among_the_sessions_of_a_key() {
-    Bench::on_both(&[session_spec(Medium::Persistent)], |bench| {
+    Bench::on_both(&[session_spec(StoreType::Persistent)], |bench| {
         let store: SessionStore = bench.state.store("s").expect("is there");
         // Between two rows of "a" in the order of bytes.
         let long = [&b"a"[..], &[0; 7], &[3], &[0; 8]].concat();
@@ -82,7 +82,7 @@ fn longer_keys_are_not_among_the_sessions_of_a_key() {
 #[test]
 fn the_changelogs_of_the_kinds_are_those_of_the_jvm() {
     let specs = [
-        session_spec(Medium::Persistent),
+        session_spec(StoreType::Persistent),
         of_kind("v", StoreKind::versioned(VersionedRules { history_ms: 50 })),
         of_kind("t", StoreKind::time_ordered_by_key()),
     ];

@@ -1,4 +1,4 @@
-//! One suite for both backends and both media, and a model of the overlay.
+//! One suite for both backends and both types of store, and a model of the overlay.
 
 mod kind_models;
 mod kind_vectors;
@@ -38,7 +38,7 @@ pub(super) fn key_value(name: &str, timestamped: bool) -> StoreSpec {
     StoreSpec {
         name: name.into(),
         kind: StoreKind::key_value(),
-        medium: Medium::Persistent,
+        store_type: StoreType::Persistent,
         row: match timestamped {
             true => RowForm::Timestamped,
             false => RowForm::Plain,
@@ -55,14 +55,14 @@ pub(super) fn of_kind(name: &str, kind: StoreKind) -> StoreSpec {
     }
 }
 
-pub(super) fn window(name: &str, medium: Medium, duplicates: bool) -> StoreSpec {
+pub(super) fn window(name: &str, store_type: StoreType, duplicates: bool) -> StoreSpec {
     StoreSpec {
         kind: StoreKind::window(WindowRules {
             window_size_ms: 10,
             retention_ms: 100,
             duplicates,
         }),
-        medium,
+        store_type,
         ..key_value(name, false)
     }
 }

@@ -32,7 +32,7 @@ fn open_again(before: &StoreSpec, after: &StoreSpec, identity: &Identity) -> cra
 
 #[test]
 fn a_store_of_other_rules_is_refused_with_the_cure() {
-    let before = window("s", Medium::Persistent, false);
+    let before = window("s", StoreType::Persistent, false);
     let same = open_again(&before, &before, &identity()).expect("opens");
     assert!(same, "the same store keeps its rows");
     let mut retention = before.clone();
@@ -43,8 +43,8 @@ fn a_store_of_other_rules_is_refused_with_the_cure() {
     });
     let mut codec = before.clone();
     codec.codecs.1 = "json".into();
-    let medium = window("s", Medium::InMemory, false);
-    for after in [retention, codec, medium, key_value("s", false)] {
+    let store_type = window("s", StoreType::InMemory, false);
+    for after in [retention, codec, store_type, key_value("s", false)] {
         let error = open_again(&before, &after, &identity()).expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         let message = error.message();
@@ -88,7 +88,7 @@ fn newer_formats_and_damage_are_refused() {
 
 #[test]
 fn a_foreign_record_on_a_changelog_is_named_by_its_offset() {
-    let bench = Bench::memory(&[window("w", Medium::Persistent, false)]);
+    let bench = Bench::memory(&[window("w", StoreType::Persistent, false)]);
     let mut stored = into_stored(bench.state);
     let mut builder = BatchBuilder::default();
     builder.push(Some(b"short"), Some(b"x"), 0, &[]);

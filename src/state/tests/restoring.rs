@@ -1,14 +1,14 @@
 use super::*;
 
 fn specs() -> Vec<StoreSpec> {
-    let mut windows = window("w", Medium::Persistent, false);
+    let mut windows = window("w", StoreType::Persistent, false);
     windows.row = RowForm::Timestamped;
     vec![
         key_value("plain", false),
         key_value("stamped", true),
         windows,
-        window("m", Medium::InMemory, false),
-        window("d", Medium::Persistent, true),
+        window("m", StoreType::InMemory, false),
+        window("d", StoreType::Persistent, true),
     ]
 }
 
@@ -91,8 +91,8 @@ fn a_crash_before_the_flush_is_made_good_by_the_tail_of_the_changelog() {
 
 #[test]
 fn dead_segments_leave_the_disk_and_may_be_purged_from_the_log() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
-        Bench::on_both(&[window("w", medium, false)], |bench| {
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
+        Bench::on_both(&[window("w", store_type, false)], |bench| {
             let mut logs = Changelogs::default();
             assert_eq!(bench.state.purge_before(0), None);
             let store = bench.state.window("w").expect("is there");
@@ -116,14 +116,14 @@ fn dead_segments_leave_the_disk_and_may_be_purged_from_the_log() {
             while scan.next().expect("reads").is_some() {
                 rows += 1;
             }
-            assert_eq!(rows, 1, "{medium:?}");
+            assert_eq!(rows, 1, "{store_type:?}");
         });
     }
 }
 
 #[test]
 fn the_changelog_is_laid_out_as_on_the_jvm() {
-    let mut windows = window("w", Medium::Persistent, false);
+    let mut windows = window("w", StoreType::Persistent, false);
     windows.row = RowForm::Timestamped;
     let mut bench = Bench::memory(&[windows, key_value("s", false)]);
     let store = bench.state.window("w").expect("is there");
@@ -151,8 +151,8 @@ fn the_changelog_is_laid_out_as_on_the_jvm() {
 /// As with the changelogs of a JVM application, which has no task changelog.
 #[test]
 fn without_a_task_changelog_a_stores_time_is_that_of_its_rows() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
-        let specs = [window("w", medium, false)];
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
+        let specs = [window("w", store_type, false)];
         let mut bench = Bench::memory(&specs);
         let mut logs = Changelogs::default();
         let store = bench.state.window("w").expect("is there");
@@ -167,7 +167,7 @@ fn without_a_task_changelog_a_stores_time_is_that_of_its_rows() {
             let store = other.state.window("w").expect("is there");
             assert_eq!(store.observed_ms(), 500);
             let put = store.put(b"a", 20, Some(b"x")).expect("puts");
-            assert_eq!(put == Put::Expired, medium == Medium::InMemory);
+            assert_eq!(put == Put::Expired, store_type == StoreType::InMemory);
             other.state.rollback().expect("rolls back");
             other.reopen();
         }
@@ -207,7 +207,7 @@ fn a_commit_makes_the_stores_fresh_that_did_not_change() {
 /// In some logs what is no record takes offsets, a transaction's marker for one.
 #[test]
 fn what_is_purged_is_counted_from_positions_and_never_past_a_live_row() {
-    let specs = [window("w", Medium::Persistent, false)];
+    let specs = [window("w", StoreType::Persistent, false)];
     Bench::on_both(&specs, |bench| {
         let store = bench.state.window("w").expect("is there");
         store.put(b"a", 0, Some(b"x")).expect("puts");
@@ -227,7 +227,10 @@ fn what_is_purged_is_counted_from_positions_and_never_past_a_live_row() {
 /// Parts large enough for files of their own, with keys that come again and are deleted in later parts.
 #[test]
 fn parts_that_are_ingested_read_like_rows_that_were_written() {
-    let specs = [key_value("s", true), window("w", Medium::Persistent, false)];
+    let specs = [
+        key_value("s", true),
+        window("w", StoreType::Persistent, false),
+    ];
     let mut logs = Changelogs::default();
     let mut bench = Bench::memory(&specs);
     let plain = bench.state.key_value("s").expect("is there");

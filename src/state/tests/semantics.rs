@@ -64,11 +64,11 @@ fn a_commit_in_flight_takes_the_sealed_rows_and_no_later_ones() {
 /// `store-window` and `store-window-in-memory` of the conformance vectors, script "retention".
 #[test]
 fn each_medium_refuses_and_hides_by_its_rules() {
-    for (medium, after_five) in [
-        (Medium::Persistent, Put::Stored),
-        (Medium::InMemory, Put::Expired),
+    for (store_type, after_five) in [
+        (StoreType::Persistent, Put::Stored),
+        (StoreType::InMemory, Put::Expired),
     ] {
-        Bench::on_both(&[window("w", medium, false)], |bench| {
+        Bench::on_both(&[window("w", store_type, false)], |bench| {
             let store = bench.state.window("w").expect("is there");
             let put = |key: &str, start_ms, row: &str| {
                 let row = Some(row.as_bytes());
@@ -78,7 +78,7 @@ fn each_medium_refuses_and_hides_by_its_rules() {
             starts.iter().for_each(|(key, start)| {
                 assert_eq!(put(key, *start, "x"), Put::Stored);
             });
-            assert_eq!(put("a", 0, "v5"), after_five, "{medium:?}");
+            assert_eq!(put("a", 0, "v5"), after_five, "{store_type:?}");
             assert_eq!(put("a", 1, "v6"), Put::Stored);
             assert_eq!(
                 show(store.fetch_range(b"a", 0, 11).expect("reads")),
@@ -97,8 +97,8 @@ fn each_medium_refuses_and_hides_by_its_rules() {
 
 #[test]
 fn a_removal_moves_the_time_of_the_store() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
-        Bench::on_both(&[window("w", medium, false)], |bench| {
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
+        Bench::on_both(&[window("w", store_type, false)], |bench| {
             let store = bench.state.window("w").expect("is there");
             store.put(b"a", 20, Some(b"v")).expect("puts");
             store.put(b"a", 500, None).expect("removes");
@@ -113,13 +113,16 @@ fn a_removal_moves_the_time_of_the_store() {
 fn the_order_of_all_is_the_mediums() {
     let wanted = [
         (
-            Medium::Persistent,
+            StoreType::Persistent,
             "a@59990=x aa@59980=x b@59970=x a@60010=x",
         ),
-        (Medium::InMemory, "b@59970=x aa@59980=x a@59990=x a@60010=x"),
+        (
+            StoreType::InMemory,
+            "b@59970=x aa@59980=x a@59990=x a@60010=x",
+        ),
     ];
-    for (medium, order) in wanted {
-        Bench::on_both(&[window("w", medium, false)], |bench| {
+    for (store_type, order) in wanted {
+        Bench::on_both(&[window("w", store_type, false)], |bench| {
             let store = bench.state.window("w").expect("is there");
             for (key, start) in [("a", 59_990), ("b", 59_970), ("a", 60_010), ("aa", 59_980)] {
                 store.put(key.as_bytes(), start, Some(b"x")).expect("puts");
@@ -139,8 +142,8 @@ fn the_order_of_all_is_the_mediums() {
 
 #[test]
 fn a_floor_holds_reading_and_refusing_back() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
-        Bench::on_both(&[window("w", medium, false)], |bench| {
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
+        Bench::on_both(&[window("w", store_type, false)], |bench| {
             let store = bench.state.window("w").expect("is there");
             store.set_floor_ms(-1);
             store.put(b"a", 0, Some(b"x")).expect("puts");
@@ -165,7 +168,7 @@ fn a_floor_holds_reading_and_refusing_back() {
 fn a_floor_that_goes_back_opens_nothing_again() {
     for cache_bytes in [0, 1 << 20] {
         for duplicates in [false, true] {
-            Bench::on_both(&[window("w", Medium::Persistent, duplicates)], |bench| {
+            Bench::on_both(&[window("w", StoreType::Persistent, duplicates)], |bench| {
                 bench.state.set_cache_bytes(cache_bytes);
                 let mut log = Changelogs::default();
                 let store = bench.state.window("w").expect("is there");
@@ -198,9 +201,9 @@ fn a_floor_that_goes_back_opens_nothing_again() {
 
 #[test]
 fn rows_of_dead_segments_leave_memory_with_them() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
         for duplicates in [false, true] {
-            Bench::on_both(&[window("w", medium, duplicates)], |bench| {
+            Bench::on_both(&[window("w", store_type, duplicates)], |bench| {
                 let mut log = Changelogs::default();
                 let store = bench.state.window("w").expect("is there");
                 for number in 0..1_000i64 {
@@ -216,7 +219,7 @@ fn rows_of_dead_segments_leave_memory_with_them() {
                 let left = bench.state.cached_bytes();
                 assert!(
                     left < 2_000,
-                    "{left} bytes are left, {medium:?}, {duplicates}"
+                    "{left} bytes are left, {store_type:?}, {duplicates}"
                 );
                 assert_eq!(show(store.all().expect("reads")), "a@1000000=x");
             });
@@ -227,8 +230,8 @@ fn rows_of_dead_segments_leave_memory_with_them() {
 /// Of a segment that began in this process memory knows also what is not there.
 #[test]
 fn a_new_window_is_not_looked_for_in_the_backend() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
-        let (mut state, asked) = watched::Watched::open(&[window("w", medium, false)]);
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
+        let (mut state, asked) = watched::Watched::open(&[window("w", store_type, false)]);
         let store = state.window("w").expect("is there");
         let round = |from: i64, state: &mut TaskState| {
             for number in from..from + 500 {
@@ -256,8 +259,8 @@ fn a_new_window_is_not_looked_for_in_the_backend() {
 
 #[test]
 fn duplicates_come_in_the_order_of_their_puts_also_after_a_restart() {
-    for medium in [Medium::Persistent, Medium::InMemory] {
-        Bench::on_both(&[window("w", medium, true)], |bench| {
+    for store_type in [StoreType::Persistent, StoreType::InMemory] {
+        Bench::on_both(&[window("w", store_type, true)], |bench| {
             let store = bench.state.window("w").expect("is there");
             ["v1", "v2"].iter().for_each(|row| {
                 store.put(b"a", 15, Some(row.as_bytes())).expect("puts");
@@ -281,7 +284,7 @@ fn views_speak_in_types_and_null_deletes() {
     use super::typed::{TimestampedKeyValue, TimestampedWindow};
     use crate::codec::{I64, Nullable, Utf8};
     use std::sync::Arc;
-    let mut windows = window("w", Medium::Persistent, false);
+    let mut windows = window("w", StoreType::Persistent, false);
     windows.row = RowForm::Timestamped;
     Bench::on_both(&[key_value("s", true), windows], |bench| {
         let store = bench.state.key_value("s").expect("is there");

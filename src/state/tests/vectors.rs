@@ -127,15 +127,15 @@ pub(super) fn scripts(file: &str) -> Vec<Value> {
 
 #[test]
 fn window_stores_do_what_those_of_kafka_streams_do() {
-    for (file, medium, duplicates) in [
-        ("store-window", Medium::Persistent, false),
-        ("store-window-in-memory", Medium::InMemory, false),
-        ("store-window-in-memory-found", Medium::InMemory, false),
-        ("store-window-duplicates", Medium::Persistent, true),
+    for (file, store_type, duplicates) in [
+        ("store-window", StoreType::Persistent, false),
+        ("store-window-in-memory", StoreType::InMemory, false),
+        ("store-window-in-memory-found", StoreType::InMemory, false),
+        ("store-window-duplicates", StoreType::Persistent, true),
     ] {
         for script in scripts(file) {
             for steps_per_commit in [1, 7, 1000] {
-                Bench::on_both(&[window("store", medium, duplicates)], |bench| {
+                Bench::on_both(&[window("store", store_type, duplicates)], |bench| {
                     run(&script, bench, steps_per_commit);
                 });
             }

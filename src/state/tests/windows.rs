@@ -49,7 +49,7 @@ fn spec(duplicates: bool) -> StoreSpec {
             retention_ms: 120_000,
             duplicates,
         }),
-        ..window("w", Medium::Persistent, duplicates)
+        ..window("w", StoreType::Persistent, duplicates)
     }
 }
 

@@ -30,7 +30,7 @@ use crate::dsl::windows::millis;
 use crate::dsl::{Change, Table};
 use crate::plan::OldRows;
 use crate::state::row::{put_headers, take_headers};
-use crate::state::{KeyValueStore, StoreKind, StoreSpec, TimeOrderedStore, TimeSlot};
+use crate::state::{KeyValueStore, StoreKind, StoreSpec, StoredTime, TimeOrderedStore};
 use crate::task::{Context, DropReason, Edges, HeldRow, HoldId, Process, Tick, View, ViewPort};
 
 /// Each row waits for a time: [`Suppressed::until_time_limit`](super::Suppressed::until_time_limit).
@@ -141,7 +141,7 @@ struct SuppressForStores {
     /// The time of the operator.
     pub time: OperatorTime,
     /// The number of held rows minus one.
-    pub count: TimeSlot,
+    pub count: StoredTime,
 }
 
 /// Holds rows for a time.
@@ -154,7 +154,7 @@ struct SuppressFor<K, V> {
     queue: TimeOrderedStore,
     early: TimeOrderedStore,
     time: OperatorTime,
-    count: TimeSlot,
+    count: StoredTime,
     hold_id: HoldId,
     scratch: RefCell<Scratch>,
 }

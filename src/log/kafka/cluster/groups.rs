@@ -119,8 +119,8 @@ impl Cluster {
         let known = self.members(group)?;
         let mut members: Vec<String> = known.into_iter().map(|member| member.id).collect();
         // Those that have not joined completely yet.
-        for ((joined, member), seat) in self.local_members().iter() {
-            if joined == group && lock(&seat.state).lost.is_none() {
+        for ((joined, member), local) in self.local_members().iter() {
+            if joined == group && lock(&local.state).lost.is_none() {
                 members.push(member.clone());
             }
         }

@@ -65,10 +65,10 @@ impl Cluster {
     /// Whether the group has members, including those of this process that have not joined completely
     /// yet.
     fn has_members(&self, group: &str) -> Result<bool> {
-        let lives = |((of, _), seat): (
+        let lives = |((of, _), local): (
             &(String, String),
-            &std::sync::Arc<crate::log::kafka::seat::Seat>,
-        )| { of == group && lock(&seat.state).lost.is_none() };
+            &std::sync::Arc<crate::log::kafka::local_member::LocalMember>,
+        )| { of == group && lock(&local.state).lost.is_none() };
         let is_here = self.local_members().iter().any(lives);
         Ok(is_here || !self.members(group)?.is_empty())
     }

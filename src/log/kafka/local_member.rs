@@ -21,7 +21,7 @@ pub(super) const LEAVE: u8 = 1;
 pub(super) const VANISH: u8 = 2;
 
 /// A member's place, shared by its worker, its writer and its poll thread.
-pub(super) struct Seat {
+pub(super) struct LocalMember {
     pub(super) group: String,
     pub(super) member: String,
     /// All tasks, in the order of the group topic's partitions.
@@ -65,7 +65,7 @@ pub(super) struct State {
     pub(super) spoke_ms: u64,
 }
 
-impl Seat {
+impl LocalMember {
     pub(super) fn token(&self) -> MemberToken {
         MemberToken {
             member: self.member.clone(),
@@ -82,7 +82,7 @@ impl Seat {
         state.metadata = None;
     }
 
-    pub(super) fn seated(&self) -> Result<()> {
+    pub(super) fn check_membership(&self) -> Result<()> {
         let state = lock(&self.state);
         let refused = state.refused;
         match &state.lost {
