@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use marea::ErrorKind;
 use marea::base::Record;
-use marea::codec::{Bytes, I64, Nullable, Utf8};
+use marea::codec::{Bytes, Codec, Encoded, I64, Nullable, Utf8};
 use marea::dsl::{
     Consumed, Grouped, Materialized, Produced, StreamBuilder, Suppressed, TimeWindows,
 };
@@ -169,6 +169,57 @@ fn continuing_drops_only_what_the_failing_operator_was_given() {
     assert_eq!(numbers(&mut driver), [10, 20, 30], "of the other branch");
     assert_eq!(driver.drops().of(DropReason::Skipped), 2);
     assert!(driver.rebuild_and_compare().expect("a restore"));
+}
+
+/// Refuses 13.
+#[derive(Clone)]
+struct Fearful;
+
+impl Codec<i64> for Fearful {
+    fn encode(&self, value: &i64, out: &mut Vec<u8>) -> marea::Result<Encoded> {
+        match value {
+            13 => Err(marea::Error::user("thirteen")),
+            _ => I64.encode(value, out),
+        }
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> marea::Result<i64> {
+        I64.decode(bytes)
+    }
+
+    fn name(&self) -> String {
+        "fearful".to_owned()
+    }
+}
+
+#[test]
+fn continuing_after_a_row_that_cannot_be_held_leaves_no_part_of_it() {
+    let builder = StreamBuilder::new();
+    builder
+        .stream_with("in", Consumed::with(Utf8, I64))
+        .group_by_key(Grouped::with("by-key", Utf8, I64))
+        .reduce(|sum, number| sum + number, "sums")
+        .suppress(Suppressed::until_time_limit_with(
+            "calm",
+            Duration::from_millis(100),
+            Fearful,
+        ))
+        .to_stream()
+        .to_with("out", Produced::with(Utf8, Nullable(I64)));
+    let policies = ErrorPolicies::all(Policy::Continue);
+    let builder = Driver::builder(builder.build().expect("a topology")).policies(policies);
+    let mut driver = builder.build().expect("a driver");
+    let input = driver.input_topic_with("in", Utf8, I64);
+    for (key, number, timestamp_ms) in [("a", 13, 0), ("b", 1, 1), ("c", 1, 1_000), ("c", 1, 2_000)]
+    {
+        let record = Record::new(key.to_owned(), number, timestamp_ms);
+        input.pipe(&mut driver, record).expect("handled");
+    }
+    assert_eq!(driver.drops().of(DropReason::Skipped), 1);
+    let out = driver.output_topic_with("out", Utf8, Nullable(I64));
+    let out = out.read(&mut driver).expect("rows").into_iter();
+    let out: Vec<_> = out.map(|record| (record.key, record.value)).collect();
+    assert_eq!(out, [("b".to_owned(), Some(1)), ("c".to_owned(), Some(2))]);
 }
 
 #[test]

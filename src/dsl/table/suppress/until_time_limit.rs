@@ -215,11 +215,14 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
             cx.drop_record(DropReason::NullKey);
             return Ok(());
         }
+        // Both before anything is written: what is written before an error may stay, and a key in the queue without a
+        // row is damage.
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        let old = self.encode(record.value.old.as_ref(), &mut old)?;
+        let new = self.encode(record.value.new.as_ref(), &mut new)?;
         let timestamp_ms = record.timestamp_ms;
         let found = self.rows.get(key, |row| row.map(<[u8]>::to_vec))?;
         let found = found.as_deref().map(read_held).transpose()?;
-        let mut old = Vec::new();
-        let old = self.encode(record.value.old.as_ref(), &mut old)?;
         let (due_ms, prior) = match &found {
             Some(found) => (found.due_ms, found.prior),
             None => (timestamp_ms, old),
@@ -244,8 +247,7 @@ impl<K: 'static, V: 'static> SuppressFor<K, V> {
         put_headers(&record.headers, row);
         put_option(row, prior);
         put_option(row, old);
-        let mut new = Vec::new();
-        put_option(row, self.encode(record.value.new.as_ref(), &mut new)?);
+        put_option(row, new);
         self.rows.put(key, Some(row))
     }
 
