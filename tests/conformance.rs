@@ -122,9 +122,17 @@ fn run_file(name: &str, vectors: &serde_json::Value, tally: &mut Tally) -> Resul
     for script in vectors["scripts"].as_array().unwrap_or(&none) {
         for backing in run::backings(&topology) {
             tally.scripts += 1;
-            let differences = run::differences(&topology, vectors, script, backing)
-                .unwrap_or_else(|error| vec![format!("failed: {error}")]);
+            let differences = run::differences(&topology, vectors, script, backing);
             let script = script["name"].as_str().unwrap_or_default();
+            let differences = match differences {
+                Ok(differences) => differences,
+                // Not even what diverges may fail.
+                Err(error) => {
+                    tally.differing += 1;
+                    println!("{name}/{script} ({}): failed: {error}", label(backing));
+                    continue;
+                }
+            };
             let diverges = conformance_topologies::diverges(name, script);
             if differences.is_empty() != diverges {
                 tally.matching += 1;

@@ -93,7 +93,9 @@ pub fn differences(
         ));
     }
     if !driver.rebuild_and_compare()? {
-        found.push("state rebuilt from the changelogs differs".to_owned());
+        return Err(marea::Error::corrupt(
+            "state rebuilt from the changelogs differs",
+        ));
     }
     Ok(found)
 }
