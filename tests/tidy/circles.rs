@@ -21,16 +21,32 @@ pub fn circles(tree: &Tree) -> Vec<Finding> {
             crates.entry(root).or_default().push(file);
         }
     }
+    let globs = crates
+        .values()
+        .flatten()
+        .flat_map(|file| globs_of_ancestors(file));
     let found = crates.values().flat_map(|files| circles_of(files));
-    found
-        .map(|(file, members)| {
-            let message = format!(
-                "{} name each other; move what they share into a file of its own, or below one of them",
-                members.join(", ")
-            );
-            file.finding(1, message)
-        })
-        .collect()
+    let found = found.map(|(file, members)| {
+        let message = format!(
+            "{} name each other; move what they share into a file of its own, or below one of them",
+            members.join(", ")
+        );
+        file.finding(1, message)
+    });
+    globs.chain(found).collect()
+}
+
+/// `use super::*` outside tests: what a file names by way of it cannot be seen here.
+fn globs_of_ancestors(file: &File) -> Option<Finding> {
+    let masked = code::mask(&file.text);
+    let tokens = code::without_tests(&code::tokens(&masked));
+    let paths = homes::paths(&tokens);
+    let is_glob = |path: &Vec<&str>| match path.split_last() {
+        Some((&"*", above)) => above.iter().all(|part| *part == "super"),
+        _ => false,
+    };
+    let message = "imports all of a folder above it by `super::*`; name what it uses";
+    paths.iter().any(is_glob).then(|| file.finding(1, message))
 }
 
 /// The folder of a crate's sources, and the path of a file in it.
@@ -133,6 +149,19 @@ mod tests {
         let files = files.iter().map(|(path, text)| File::new(path, text));
         let findings = circles(&Tree::of(files.collect()));
         findings.iter().map(Finding::to_string).collect()
+    }
+
+    #[test]
+    fn a_glob_of_the_folder_above_is_found_outside_tests() {
+        let glob = found(&[
+            ("src/a/mod.rs", "mod one;"),
+            ("src/a/one.rs", "use super::*;"),
+        ]);
+        assert_eq!(glob.len(), 1, "{glob:?}");
+        assert!(glob[0].contains("super::*"), "{glob:?}");
+        let tests = "fn f() {} #[cfg(test)] mod tests { use super::*; }";
+        let below = "mod one; pub use one::*;";
+        assert!(found(&[("src/a/mod.rs", below), ("src/a/one.rs", tests)]).is_empty());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use super::*;
+use super::{
+    BatchBuilder, Commit, CommitError, Duration, Factory, LOOK, Receipt, SystemEnv, TopicSpec,
+    append, appends, at, batch, drain, eventually, read, start, start_with, try_commit, values,
+};
 use crate::base::{ErrorKind, Header};
 use crate::log::{CommittedOffset, GroupCommit};
 

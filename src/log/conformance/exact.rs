@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::*;
+use super::{
+    Arc, Commit, Duration, Factory, NOW_MS, SystemEnv, append, appends, at, end, start_with,
+    try_commit,
+};
 use crate::base::ErrorKind;
 use crate::log::{CommittedOffset, GroupCommit, JoinRequest};
 

@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::members::{commit_as, join, settle, start_group, tasks};
-use super::*;
+use super::{
+    Commit, Env, Factory, Isolation, LONG, LOOK, Log, Offset, SystemEnv, TopicPartition, appends,
+    at, eventually, start_with, try_commit, values,
+};
 use crate::log::{CommittedOffset, GroupCommit, Membership};
 
 /// A record, and the group's progress up to it.

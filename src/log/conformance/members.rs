@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    Arc, CommitError, Env, Factory, LONG, LOOK, Log, ManualEnv, SystemEnv, TopicSpec, appends, at,
+    eventually, start, start_with, try_commit, values,
+};
 use crate::base::{ErrorKind, TaskId};
 use crate::log::{CommittedOffset, GroupCommit, JoinRequest, MemberToken, Membership, TaskPlan};
 

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use super::*;
+use super::{
+    Duration, Env, Factory, Isolation, LONG, LOOK, Offset, Reader, SystemEnv, append, at, drain,
+    eventually, read, start_with,
+};
 use crate::base::ErrorKind;
 use crate::log::Skipped;
 

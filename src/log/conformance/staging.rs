@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    Commit, CommitError, Duration, Factory, LOOK, Log, Offset, Reader, Receipt, TopicPartition,
+    Writer, append, appends, at, end, join, settle, start_group, start_with, try_commit, values,
+};
 use crate::base::ErrorKind;
 use crate::log::{CommittedOffset, GroupCommit};
 

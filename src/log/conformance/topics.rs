@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    Commit, Factory, Isolation, Log, Offset, TopicPartition, TopicSpec, append, at, drain, end,
+    eventually, read, start_with, try_commit, values,
+};
 use crate::base::ErrorKind;
 use crate::log::{Cleanup, CommittedOffset, GroupCommit, JoinRequest};
 

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use super::*;
+use super::{
+    Factory, LOOK, Offset, Reader, TopicPartition, TopicSpec, append, at, drain, eventually, read,
+    start_with,
+};
 use crate::base::ErrorKind;
 use crate::log::Skipped;
 
