@@ -105,8 +105,9 @@ impl Bare<'_> {
 
     /// Whether the workers together have read the inputs, and all that they have sent to be read again.
     fn is_done(&self, progress: &Progress) -> bool {
-        let sent = progress.sent_again.load(Ordering::Relaxed);
-        progress.read.load(Ordering::Relaxed) >= self.records + sent
+        // In this order: more may be sent in between, and never less.
+        let read = progress.read.load(Ordering::Acquire);
+        read >= self.records + progress.sent_again.load(Ordering::Acquire)
     }
 
     /// Reads every `workers`th partition until all workers together have read everything.
@@ -153,11 +154,11 @@ impl Bare<'_> {
                 for copy in copies.iter_mut().filter(|copy| copy.of_again == is_again) {
                     let sent = copy.send(&producer, &message)?;
                     if copy.written.is_read_again() {
-                        progress.sent_again.fetch_add(sent, Ordering::Relaxed);
+                        progress.sent_again.fetch_add(sent, Ordering::Release);
                     }
                 }
                 let read = &progress.read;
-                if read.fetch_add(1, Ordering::Relaxed).is_multiple_of(1_000) {
+                if read.fetch_add(1, Ordering::Release).is_multiple_of(1_000) {
                     producer.poll(Duration::ZERO);
                 }
             }
