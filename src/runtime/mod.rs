@@ -13,7 +13,7 @@
 //!
 //! Other threads read what tasks have committed (`queries`).
 //!
-//! A file uses those above it in the list below, which is also the order in which to read them: what every part
+//! A file imports only from those above it in the list below, which is also the order in which to read them: what every part
 //! reads (`context`), what it reports (`status`), how tasks are opened (`opening`), the worker that runs them, and
 //! the application that starts workers.
 //!

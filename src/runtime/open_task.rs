@@ -42,7 +42,9 @@ pub(super) fn seek(
 ///
 /// ```text
 ///  Open --sealed when it had ended--> Sealed --applied--> Committed
-///   ^------------ more records, an abort, another drain -----/
+///   |  ^-- more records, an abort -------'                     ^  |
+///   |  ^-- more records, another drain ------------------------|--'
+///   '-- it had ended, and nothing is left to commit -----------'
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {

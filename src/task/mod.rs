@@ -13,7 +13,7 @@
 //! by one indirect call, without serialisation, downcast or allocation. State lives in stores and
 //! named times, never in a processor's fields, since an abort rebuilds the graph from committed rows.
 //!
-//! A file uses those above it in the list below, which is also the order in which to read them.
+//! A file imports only from those above it in the list below, which is also the order in which to read them.
 
 // What a topology says of topics and nodes, and what a record may meet.
 mod topics;

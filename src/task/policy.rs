@@ -34,8 +34,9 @@ pub enum Policy {
     /// Count it as dropped and continue.
     Skip,
     /// As [`Policy::Skip`], but if an operator fails, only what that operator was given is dropped: what
-    /// was written before stays, and so does what other branches of the topology make of the record. This
-    /// is `LogAndContinueProcessingExceptionHandler` of Kafka Streams.
+    /// was written before stays, and so does what other branches of the topology make of the record. What
+    /// fails without a record of its own (a timer, a held row, a flush), or while it is encoded for a topic, is
+    /// undone whole, as with [`Policy::Skip`]. This is `LogAndContinueProcessingExceptionHandler` of Kafka Streams.
     Continue,
     /// Send the raw input record to the dead-letter topic, with headers that name topic, partition,
     /// offset, stage and error, in the same commit; then continue.

@@ -327,7 +327,7 @@ impl Task {
     }
 
     /// What happens to an error while only time advanced: there is no record to send to the dead letters,
-    /// so both other policies count it and continue.
+    /// so the other policies count it and continue.
     pub(super) fn time_failed(&mut self, error: Error) -> Result<()> {
         match self.context.policy_of(self.context.stage, &error) {
             Policy::Fail => Err(error),

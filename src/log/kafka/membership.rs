@@ -11,7 +11,7 @@
 //! - Inputs are assigned manually, at the offsets that the transactions commit under the same group.
 //!
 //! ```text
-//!  worker thread                      LocalMember (one lock)                poll thread
+//!  worker thread                      LocalMember (one lock)         poll thread
 //!   poll     -- reads, reports -->   owned, leaving, told   <-- assign, revoke -- rebalance callback,
 //!   release  -- removes from told -->                        -- unassigns when     which only enqueues
 //!   writer   -- metadata, check  -->  metadata, generation      all is released

@@ -35,7 +35,7 @@ impl Kind for KeyValue {
         "key-value".to_owned()
     }
 
-    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
+    fn mapping(&self, _store_type: StoreType) -> Box<dyn Mapping> {
         Box::new(SameKeys)
     }
 

@@ -45,7 +45,7 @@ impl Kind for Lru {
         format!("LRU of {} entries", self.entries_max)
     }
 
-    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
+    fn mapping(&self, _store_type: StoreType) -> Box<dyn Mapping> {
         Box::new(SameKeys)
     }
 

@@ -54,7 +54,7 @@ impl Kind for TimeOrdered {
         }
     }
 
-    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
+    fn mapping(&self, _store_type: StoreType) -> Box<dyn Mapping> {
         match self.by_key {
             false => Box::new(SameKeys),
             true => Box::new(ByKey),

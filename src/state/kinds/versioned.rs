@@ -46,7 +46,7 @@ impl Kind for Versioned {
         ChangelogKeeps::Recent(self.0.history_ms.saturating_add(SPARED_LONGER_MS))
     }
 
-    fn mapping(&self, _medium: StoreType) -> Box<dyn Mapping> {
+    fn mapping(&self, _store_type: StoreType) -> Box<dyn Mapping> {
         Box::new(Puts)
     }
 

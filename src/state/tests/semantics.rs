@@ -63,7 +63,7 @@ fn a_commit_in_flight_takes_the_sealed_rows_and_no_later_ones() {
 
 /// `store-window` and `store-window-in-memory` of the conformance vectors, script "retention".
 #[test]
-fn each_medium_refuses_and_hides_by_its_rules() {
+fn each_type_of_store_refuses_and_hides_by_its_rules() {
     for (store_type, after_five) in [
         (StoreType::Persistent, Put::Stored),
         (StoreType::InMemory, Put::Expired),
@@ -110,7 +110,7 @@ fn a_removal_moves_the_time_of_the_store() {
 }
 
 #[test]
-fn the_order_of_all_is_the_mediums() {
+fn the_order_of_all_is_that_of_the_type() {
     let wanted = [
         (
             StoreType::Persistent,

@@ -233,7 +233,7 @@ async fn answer(
     let status = StatusCode::from_u16(report.status()).unwrap_or(StatusCode::OK);
     let mut response = json(status, text);
     let refused = match again {
-        // They were counted the first time.
+        // They were counted the first time, if that was answered.
         true => 0,
         false => report.refused as u64,
     };
