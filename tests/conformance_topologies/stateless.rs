@@ -6,6 +6,7 @@ use super::words::*;
 pub const NAMES: &[&str] = &[
     "filter",
     "filter-not",
+    "filter-map-values",
     "map",
     "map-values",
     "map-values-to-long",
@@ -46,6 +47,13 @@ pub fn build(name: &str, b: &StreamBuilder) -> bool {
         "filter-not" => b
             .stream_with("in", strings())
             .filter_not(|k, v| k.is_none() || is(v, "y"))
+            .to_with("out", out()),
+        "filter-map-values" => b
+            .stream_with("in", strings())
+            .filter_map_values(|k, v| {
+                let passes = v.is_some() && !starts(&v, "x");
+                passes.then(|| Some(format!("{}={}", read(k), read(&v))))
+            })
             .to_with("out", out()),
         "map" => b
             .stream_with("in", strings())

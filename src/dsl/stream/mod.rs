@@ -1,6 +1,7 @@
 //! Streams of records, and operators on single records: one operator per file.
 
 mod filter;
+mod filter_map_values;
 mod flat_map;
 mod flat_map_values;
 mod map;
