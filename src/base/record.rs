@@ -54,4 +54,19 @@ impl<K, V> Record<K, V> {
             headers: self.headers,
         }
     }
+
+    /// The same record with the value that `map` returns, if any.
+    #[inline]
+    pub(crate) fn filter_map_value<W>(
+        self,
+        map: impl FnOnce(&K, V) -> Option<W>,
+    ) -> Option<Record<K, W>> {
+        let value = map(&self.key, self.value)?;
+        Some(Record {
+            key: self.key,
+            value,
+            timestamp_ms: self.timestamp_ms,
+            headers: self.headers,
+        })
+    }
 }

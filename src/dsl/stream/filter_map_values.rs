@@ -54,21 +54,9 @@ where
     type ValueOut = W;
 
     fn process(&self, record: Record<K, V>, out: &Edges<K, W>, cx: &mut Context) -> Result<()> {
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        let Some(value) = (self.map)(&key, value) else {
-            return Ok(());
-        };
-        let mapped = Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        };
-        out.push(mapped, cx)
+        match record.filter_map_value(&*self.map) {
+            Some(record) => out.push(record, cx),
+            None => Ok(()),
+        }
     }
 }

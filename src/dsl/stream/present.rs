@@ -42,23 +42,9 @@ impl<K: 'static, V: 'static> Process for Present<K, V> {
         out: &Edges<K, V>,
         cx: &mut Context,
     ) -> Result<()> {
-        let Record {
-            key,
-            value,
-            timestamp_ms,
-            headers,
-        } = record;
-        match value {
+        match record.filter_map_value(|_, value| value) {
+            Some(record) => out.push(record, cx),
             None => Ok(()),
-            Some(value) => out.push(
-                Record {
-                    key,
-                    value,
-                    timestamp_ms,
-                    headers,
-                },
-                cx,
-            ),
         }
     }
 }
