@@ -258,13 +258,11 @@ fn a_damaged_end_is_lost_with_relaxed_fsync_and_the_warning_says_how_much() {
     let names = write_ahead(&path);
     let last = path.join(names.last().expect("one"));
     damage(&last, Damage::Flip(900));
-    let heard = heard::Heard::default();
-    let end = tracing::subscriber::with_default(heard.clone(), || {
+    let (end, said) = heard::warnings(|| {
         // Also for who asks for more from now on: it was relaxed when the records were written.
         commits(&with(&path, Fsync::EveryCommit).expect("opens")).expect("reads")
     });
     assert!((SYNCED..COMMITS).contains(&end), "{end}");
-    let said = heard.text();
     for part in [
         format!("lost_commits={}", COMMITS - end),
         format!("kept_commits={end}"),
@@ -272,25 +270,17 @@ fn a_damaged_end_is_lost_with_relaxed_fsync_and_the_warning_says_how_much() {
     ] {
         assert!(said.contains(&part), "{part}: {said}");
     }
-    let heard = heard::Heard::default();
-    tracing::subscriber::with_default(heard.clone(), || {
-        assert_eq!(
-            commits(&with(&path, Fsync::Never).expect("opens")).expect("reads"),
-            end
-        );
-    });
-    assert_eq!(heard.text(), "", "once");
+    let (again, said) =
+        heard::warnings(|| commits(&with(&path, Fsync::Never).expect("opens")).expect("reads"));
+    assert_eq!((again, said.as_str()), (end, ""), "once");
 }
 
 #[test]
 fn who_worked_with_relaxed_fsync_and_died_alone_lost_nothing_and_hears_nothing() {
     let path = left(Fsync::Never);
-    let heard = heard::Heard::default();
-    tracing::subscriber::with_default(heard.clone(), || {
-        let log = with(&path, Fsync::Never).expect("opens");
-        assert_eq!(commits(&log).expect("reads"), COMMITS);
-    });
-    assert_eq!(heard.text(), "");
+    let (end, said) =
+        heard::warnings(|| commits(&with(&path, Fsync::Never).expect("opens")).expect("reads"));
+    assert_eq!((end, said.as_str()), (COMMITS, ""));
 }
 
 /// As when the machine dies while rows are brought to files: a file of the write-ahead log was closed and the
