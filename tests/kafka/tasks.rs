@@ -18,27 +18,42 @@ pub const CASES: &[(&str, Case)] = &[
         "instances_that_begin_at_once_agree_on_their_topics",
         instances_that_begin_at_once_agree_on_their_topics,
     ),
+    (
+        "a_member_that_joins_gets_tasks_of_every_subtopology",
+        a_member_that_joins_gets_tasks_of_every_subtopology,
+    ),
 ];
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn join(log: &dyn Log, member: &str, tasks: u32) -> Box<dyn Membership> {
-    let plan = |number| TaskPlan {
-        task: TaskId::new("sub", number),
-        inputs: vec![TopicPartition::new("t", number)],
+    join_for(log, member, &[("sub", "t")], tasks)
+}
+
+/// Joins for `tasks` tasks of each sub-topology, which reads the topic beside it.
+fn join_for(
+    log: &dyn Log,
+    member: &str,
+    subtopologies: &[(&str, &str)],
+    tasks: u32,
+) -> Box<dyn Membership> {
+    let plan = |(name, topic): &(&str, &str), number| TaskPlan {
+        task: TaskId::new(*name, number),
+        inputs: vec![TopicPartition::new(*topic, number)],
     };
+    let plans = |subtopology| (0..tasks).map(move |number| plan(subtopology, number));
     let request = JoinRequest {
         group: "g".into(),
         member: member.into(),
-        tasks: (0..tasks).map(plan).collect(),
+        tasks: subtopologies.iter().flat_map(plans).collect(),
         session_timeout_ms: 10_000,
         max_poll_interval_ms: 10_000,
     };
     log.join(request).expect("joined")
 }
 
-/// Follows assignments until all members together have all tasks, and each its share.
-fn share(members: &mut [Box<dyn Membership>], tasks: usize) {
+/// Follows assignments until all members together have all tasks, and each its share, which it returns.
+fn share(members: &mut [Box<dyn Membership>], tasks: usize) -> Vec<Vec<TaskId>> {
     let until = Instant::now() + DEADLINE;
     let mut had: Vec<Vec<TaskId>> = members.iter().map(|_| Vec::new()).collect();
     loop {
@@ -53,7 +68,7 @@ fn share(members: &mut [Box<dyn Membership>], tasks: usize) {
         let most = shares.iter().max().copied().unwrap_or(0);
         let least = shares.iter().min().copied().unwrap_or(0);
         if shares.iter().sum::<usize>() == tasks && most - least <= 1 {
-            return;
+            return had;
         }
         assert!(Instant::now() < until, "{shares:?} of {tasks}");
         std::thread::sleep(Duration::from_millis(20));
@@ -108,4 +123,34 @@ fn instances_that_begin_at_once_agree_on_their_topics(broker: &Broker) {
         assert_eq!(partitions(&*logs[0]), tasks);
         members.into_iter().for_each(|member| member.leave());
     }
+}
+
+/// In the order of their names, the second member would get all tasks of one sub-topology.
+fn a_member_that_joins_gets_tasks_of_every_subtopology(broker: &Broker) {
+    const TASKS: u32 = 8;
+    const SUBTOPOLOGIES: [(&str, &str); 2] = [("a", "t"), ("b", "u")];
+    let log = broker.fresh_log();
+    let specs = ["t", "u"].map(|name| TopicSpec::new(name, TASKS));
+    log.create_topics(&specs).expect("created");
+    let mut members = Vec::new();
+    for name in ["m1", "m2", "m3", "m4"] {
+        members.push(join_for(&*log, name, &SUBTOPOLOGIES, TASKS));
+        let shares = share(&mut members, 2 * TASKS as usize);
+        for (subtopology, _) in SUBTOPOLOGIES {
+            let of = |share: &Vec<TaskId>| {
+                let of_it = share
+                    .iter()
+                    .filter(|task| &*task.subtopology == subtopology);
+                of_it.count()
+            };
+            let counts: Vec<usize> = shares.iter().map(of).collect();
+            let (most, least) = (counts.iter().max(), counts.iter().min());
+            assert!(
+                most.zip(least)
+                    .is_some_and(|(most, least)| most - least <= 2),
+                "{counts:?} tasks of {subtopology}"
+            );
+        }
+    }
+    members.into_iter().for_each(|member| member.leave());
 }

@@ -1,8 +1,8 @@
 //! Membership, on Kafka's own group protocol.
 //!
 //! A group assigns partitions, but we need to assign tasks. So each group has its own topic, which holds
-//! no records and has a partition for each task: partition `n` is the `n`th task in the order of their
-//! names. Members subscribe only to that topic. As a result:
+//! no records and has a partition for each task, in the order of `task_order`. Members subscribe only to
+//! that topic. As a result:
 //!
 //! - The group sees a task as one unit: its inputs can never end up with different members, so joined
 //!   topics are co-partitioned whatever the assignor.
@@ -33,6 +33,7 @@ use super::cluster::{Cluster, tasks_topic};
 use super::local_member::{CLIENT_PREFIX, LEAVE, LocalMember, STAY, State, VANISH};
 use super::locks::lock;
 use super::member_thread::MemberThread;
+use super::task_order::by_turns;
 use crate::base::{Error, ErrorKind, Result, TaskId, Thread, TopicPartition};
 use crate::log::{
     Assignment, GroupCommit, Heartbeat, JoinRequest, MemberToken, Membership, TaskPlan, check,
@@ -223,15 +224,16 @@ fn plan(plans: &[TaskPlan]) -> Plan {
         .collect();
     let mut task_of: BTreeMap<TopicPartition, Vec<usize>> = BTreeMap::new();
     let mut text = String::new();
-    for (number, (task, inputs)) in sorted.iter().enumerate() {
+    let ordered = by_turns(sorted.keys().copied());
+    for (number, task) in ordered.iter().enumerate() {
         text.push_str(&format!("{task}:"));
-        for input in inputs {
+        for input in sorted.get(task).into_iter().flatten() {
             text.push_str(&format!("{input},"));
             task_of.entry((*input).clone()).or_default().push(number);
         }
     }
     let shape = u64::from(crc32c::crc32c(text.as_bytes())) << 32 | text.len() as u64;
-    (sorted.into_keys().cloned().collect(), task_of, shape)
+    (ordered, task_of, shape)
 }
 
 struct KafkaMember {
@@ -302,7 +304,7 @@ impl Membership for KafkaMember {
         self.local.check_membership()?;
         let mut state = lock(&self.local.state);
         for task in tasks {
-            if let Ok(number) = self.local.tasks.binary_search(task) {
+            if let Some(number) = self.local.tasks.iter().position(|known| known == task) {
                 state.told.remove(&number);
                 // If it has been assigned to this member again in the meantime, it must be told again.
                 if let Some(listed) = &mut state.listed {

@@ -13,7 +13,7 @@
 //!  reader                     committed records of partitions assigned manually
 //!  writer, transaction        a commit is one transaction, on the writer's own thread;  sending, outcome
 //!  membership, member_thread  a group assigns tasks, by a topic of them (tasks_topic);  orphans: and
-//!  all;  local_member: a member's place
+//!  all;  local_member: a member's place;  task_order: which partition of it is which task
 //! ```
 //!
 //! Clients of the library, each with about four threads ([ADR 0018](../../../docs/adr/0018-what-a-logs-clients-take.md)):
@@ -51,6 +51,7 @@ mod reader_client;
 mod local_member;
 mod sending;
 mod settings;
+mod task_order;
 mod tokens;
 mod topic_settings;
 mod transaction;
