@@ -46,10 +46,7 @@ mod tests {
     use super::*;
 
     fn tasks(counts: &[(&str, u32)]) -> BTreeSet<TaskId> {
-        let of = |(name, count): &(&'static str, u32)| {
-            let name = *name;
-            (0..*count).map(move |number| TaskId::new(name, number))
-        };
+        let of = |&(name, count)| (0..count).map(move |number| TaskId::new(name, number));
         counts.iter().flat_map(of).collect()
     }
 

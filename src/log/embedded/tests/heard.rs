@@ -19,6 +19,8 @@ pub(super) fn warnings<T>(body: impl FnOnce() -> T) -> (T, String) {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         subscriber::set_global_default(Listener).expect("the only one");
+        // For lines that were first reached just before.
+        tracing::callsite::rebuild_interest_cache();
     });
     HEARD.set(Some(Vec::new()));
     let result = body();
