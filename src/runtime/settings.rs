@@ -44,7 +44,9 @@ pub struct Settings {
     /// What may be lost or repeated after a crash.
     pub guarantee: Guarantee,
     /// Longest time between two commits while there is work, in milliseconds. With a backlog, commits
-    /// keep this pace, so that changes to one row become one changelog record.
+    /// keep this pace, so that changes to one row become one changelog record. A commit that takes longer
+    /// is answered first, and on Kafka the next one comes 5 ms after its answer, since the brokers still
+    /// end the transaction.
     pub commit_interval_ms: u64,
     /// Shortest time between two commits, in milliseconds. A worker that has caught up with its input
     /// commits before the interval ends, but no sooner than this, nor sooner than four times the duration

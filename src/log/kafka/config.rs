@@ -130,6 +130,9 @@ impl Address {
         config.set("delivery.timeout.ms", &transaction_ms);
         config.set("enable.idempotence", "true");
         config.set("linger.ms", "2");
+        // A transaction that begins while the brokers still finish the last one is refused, and tried
+        // again after this time. They need some milliseconds; 100, the default, is most of a commit.
+        config.set("retry.backoff.ms", "10");
         config.set("batch.size", BATCH_BYTES.to_string());
         // The brokers know each topic's limit; this one must only not interfere.
         config.set("message.max.bytes", "1000000000");

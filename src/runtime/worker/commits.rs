@@ -15,6 +15,10 @@ use crate::runtime::spans;
 /// next one, unless the interval has ended: it has other clients, and queued commits take longer and
 /// longer.
 const SPACING_COMMITS: u64 = 4;
+/// The longest time that the next commit waits after the answer to the last one, on a log that names a
+/// spacing, in milliseconds: such a log still has work after the answer (brokers end the transaction in
+/// each partition), and a commit that comes sooner takes several times as long.
+const REST_MS: u64 = 5;
 
 impl Worker {
     /// Bytes that wait for a commit, or are in flight in one.
@@ -108,8 +112,10 @@ impl Worker {
             true => spacing_ms,
             false => interval_ms,
         };
+        let rest_ms = least_ms.unwrap_or(0).min(REST_MS);
+        let rested_ms = self.definite_at_ms.unwrap_or(0).saturating_add(rest_ms);
         let due_ms = self.committed_at_ms.saturating_add(pause_ms);
-        due_ms.min(self.ahead.until_ms())
+        due_ms.max(rested_ms).min(self.ahead.until_ms())
     }
 
     fn ask(&mut self) -> Result<()> {
