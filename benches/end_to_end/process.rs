@@ -31,7 +31,8 @@ pub fn peak_rss_mib() -> u64 {
 }
 
 /// Restarts this process with few arenas, as a service with many threads should be started: glibc gives each
-/// thread of the Kafka client an arena of its own, and memory freed there stays there.
+/// thread of the Kafka client an arena of its own, and memory freed there stays there. With still fewer, threads
+/// wait for each other.
 pub fn with_few_arenas() -> std::io::Result<()> {
     use std::os::unix::process::CommandExt as _;
     if !cfg!(target_env = "gnu") || std::env::var_os("MALLOC_ARENA_MAX").is_some() {
@@ -39,7 +40,7 @@ pub fn with_few_arenas() -> std::io::Result<()> {
     }
     let mut again = std::process::Command::new(std::env::current_exe()?);
     again.args(std::env::args_os().skip(1));
-    again.env("MALLOC_ARENA_MAX", "2");
+    again.env("MALLOC_ARENA_MAX", "8");
     again.env("MALLOC_TRIM_THRESHOLD_", "1048576");
     // Returns only if it has failed.
     Err(again.exec())
