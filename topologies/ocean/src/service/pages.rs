@@ -74,7 +74,7 @@ impl<T: Final + 'static> Results<T> {
             log,
             env: Arc::clone(&env),
             place,
-            recent: Mutex::new(Recent::from(first)),
+            recent: Mutex::new(Recent::new(first, end)),
             end: watch::Sender::new(end),
             readers: Semaphore::new(READERS),
             stop: AtomicBool::new(false),
@@ -156,7 +156,7 @@ impl Shared {
                 recent.push(offset, json(&result)?);
             }
             recent.end = recent.end.max(end);
-            drop(recent);
+            // Before anyone can read the new results: a stream from now on must not repeat them.
             self.end.send_if_modified(|known| {
                 let moved = *known < end;
                 *known = end.max(*known);
@@ -223,14 +223,18 @@ fn json<T: Final>(result: &T) -> Result<Arc<str>> {
 struct Recent {
     first: Offset,
     end: Offset,
+    /// The end of what existed at the start.
+    existed: Offset,
     events: VecDeque<Event>,
 }
 
 impl Recent {
-    fn from(end: Offset) -> Self {
+    /// Of those from `first` on, of which some exist already, up to `existed`.
+    fn new(first: Offset, existed: Offset) -> Self {
         Self {
-            first: end,
-            end,
+            first,
+            end: first,
+            existed,
             events: VecDeque::new(),
         }
     }
@@ -254,6 +258,11 @@ impl Recent {
         if from < self.first || from > self.end {
             return None;
         }
+        // Until what existed at the start has been read, the end would be too early: results that clients have seen
+        // before a restart would seem to be gone.
+        if self.end < self.existed {
+            return None;
+        }
         let begin = self.events.partition_point(|(offset, _)| *offset < from);
         let events: Vec<Event> = self.events.range(begin..).take(limit).cloned().collect();
         let more = begin + events.len() < self.events.len();
@@ -267,11 +276,115 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use marea::LogClients;
+    use marea::base::SystemEnv;
+    use marea::log::{MemoryLog, TopicSpec};
+
     use super::*;
+    use crate::model::Average;
+
+    const TOPIC: &str = "averages";
+
+    /// Threads begin when they are let.
+    #[derive(Debug)]
+    struct Late {
+        real: Arc<SystemEnv>,
+        waiting: Mutex<Vec<Sender<()>>>,
+    }
+
+    impl Late {
+        fn new() -> Arc<Self> {
+            let real = SystemEnv::shared();
+            let waiting = Mutex::default();
+            Arc::new(Self { real, waiting })
+        }
+
+        /// Lets those begin that were spawned.
+        fn begin(&self) {
+            self.waiting.lock().unwrap().clear();
+        }
+    }
+
+    impl Env for Late {
+        fn wall_ms(&self) -> i64 {
+            self.real.wall_ms()
+        }
+        fn monotonic_ns(&self) -> u64 {
+            self.real.monotonic_ns()
+        }
+        fn random_u64(&self) -> u64 {
+            self.real.random_u64()
+        }
+        fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<Thread> {
+            let (held, gate): (Sender<()>, Receiver<()>) = channel();
+            self.waiting.lock().unwrap().push(held);
+            let body = move || {
+                // The other end is dropped when it may begin.
+                let _ = gate.recv();
+                body();
+            };
+            self.real.spawn(name, Box::new(body))
+        }
+        fn sleep(&self, duration: Duration) {
+            self.real.sleep(duration);
+        }
+    }
+
+    fn write(log: &Arc<dyn Log>, windows: std::ops::Range<i64>) {
+        let mut producer = log.producer::<String, String>(TOPIC).unwrap();
+        for window in windows {
+            let average = Average {
+                ocean: "Arctic".to_owned(),
+                window_start_ms: window,
+                window_end_ms: window + 1,
+                count: 1,
+                temperature_avg: 1.0,
+                salinity_avg: 35.0,
+                volume_avg: 300.0,
+            };
+            let text = serde_json::to_string(&average).unwrap();
+            producer.send(average.ocean, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_existed_at_the_start_is_there_before_it_has_been_read_into_memory() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::new(SystemEnv::shared()));
+        log.create_topics(&[TopicSpec::new(TOPIC, 1)]).unwrap();
+        write(&log, 0..5);
+        let env = Late::new();
+        let results = Results::<Average>::follow(Arc::clone(&log), env.clone(), TOPIC).unwrap();
+        let page = |from, limit| {
+            let page = runtime.block_on(results.page(from, limit)).unwrap();
+            let offsets: Vec<_> = page.events.iter().map(|(offset, _)| *offset).collect();
+            (offsets, page.next, page.more)
+        };
+        let early = [page(0, 3), page(3, 3), page(5, 3)];
+        write(&log, 5..6);
+        let mut end = results.end();
+        let end_at_start = *end.borrow();
+        // Before anything is asserted: the thread could not be joined.
+        env.begin();
+        assert_eq!(early[0], (vec![0, 1, 2], 3, true));
+        assert_eq!(early[1], (vec![3, 4], 5, false));
+        assert_eq!(early[2], (vec![], 5, false));
+        assert_eq!(end_at_start, 5);
+        // What came later is in memory when the end says so.
+        runtime.block_on(end.changed()).unwrap();
+        assert_eq!(*end.borrow(), 6);
+        assert_eq!(results.latest(10).len(), 6);
+        assert_eq!(page(4, 3), (vec![4, 5], 6, false));
+    }
 
     #[test]
     fn what_is_recent_is_given_in_pages_and_what_is_not_is_left_to_the_log() {
-        let mut recent = Recent::from(10);
+        let mut recent = Recent::new(10, 10);
         assert_eq!(recent.page(9, 5), None);
         assert_eq!(recent.page(11, 5), None);
         let empty = recent.page(10, 5).unwrap();
@@ -294,5 +407,16 @@ mod tests {
             (last.events.len(), last.next, last.more),
             (1, 1_000_001, false)
         );
+    }
+
+    #[test]
+    fn what_existed_at_the_start_is_left_to_the_log_until_all_of_it_was_read() {
+        let mut recent = Recent::new(10, 12);
+        assert_eq!(recent.page(10, 5), None);
+        recent.push(10, "{}".into());
+        assert_eq!(recent.page(10, 5), None);
+        recent.push(11, "{}".into());
+        let page = recent.page(10, 5).unwrap();
+        assert_eq!((page.events.len(), page.next, page.more), (2, 12, false));
     }
 }
