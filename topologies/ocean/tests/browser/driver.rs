@@ -19,6 +19,11 @@ const PROGRAMS: [&str; 4] = [
 ];
 /// How long the driver may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a script or loading a page may take: the driver answers before nobody waits any more. By the standard a script has
+/// 30 seconds, which a checker of the whole page may exceed on a busy machine.
+const RUNNING_MS: u64 = 110_000;
+/// How often to try to start a browser.
+const STARTS: usize = 3;
 /// The name of an element in an answer, by the standard.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -72,10 +77,21 @@ impl Browser {
             // page.
             "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run", "--lang=en-GB"],
         });
-        let wanted =
-            json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let wanted = json!({
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "timeouts": { "script": RUNNING_MS, "pageLoad": RUNNING_MS },
+        });
         let body = json!({ "capabilities": { "alwaysMatch": wanted } });
-        let answer = self.ask(&format!("{}/session", self.address), &body);
+        let address = format!("{}/session", self.address);
+        let mut answer = self.ask(&address, &body);
+        // The driver gives up a browser that takes a minute.
+        for _ in 1..STARTS {
+            if let Err(why) = &answer {
+                eprintln!("starting a browser again: {why}");
+                answer = self.ask(&address, &body);
+            }
+        }
         let answer = answer.unwrap_or_else(|why| panic!("no browser starts: {why}"));
         let id = answer["sessionId"].as_str().expect("an id");
         Session {

@@ -36,10 +36,16 @@ const HURRY: &str = "
 /// More than this in the time would be more than a kilobyte a state.
 const GROWTH_BYTES: u64 = 4 << 20;
 
+/// Waits as long as there are more and more of them: how fast the page takes them depends on the machine.
 fn passed(page: &Page<'_>, states: u64) {
-    page.until("time passes", "return window.passed ?? 0", |passed| {
-        passed.as_u64().is_some_and(|passed| passed >= states)
-    });
+    let mut before = 0;
+    while before < states {
+        let number = "return window.passed ?? 0";
+        let passed = page.until("time passes", number, |passed| {
+            passed.as_u64().is_some_and(|passed| passed > before)
+        });
+        before = passed.as_u64().unwrap();
+    }
 }
 
 fn elements(page: &Page<'_>) -> Value {
