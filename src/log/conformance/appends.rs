@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::{
     BatchBuilder, Commit, CommitError, Duration, Factory, LOOK, Receipt, SystemEnv, TopicSpec,
-    append, appends, at, batch, drain, eventually, read, start, start_with, try_commit, values,
+    append, appends, assign, at, batch, drain, eventually, read, start, start_with, try_commit,
+    values,
 };
 use crate::base::{ErrorKind, Header};
 use crate::log::{CommittedOffset, GroupCommit};
@@ -42,7 +43,7 @@ pub fn appended_records_are_read_in_order_with_all_they_carry(factory: Factory<'
     let receipt = try_commit(&mut *writer, commit).expect("committed");
     assert_eq!(receipt.ends, [(at("t", 0), 6)].into());
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader.assign(&[(at("t", 0), 0)]).expect("assigned");
+    assign(&mut *reader, &[(at("t", 0), 0)]);
     let mut fetched = Vec::new();
     eventually("the records", || {
         fetched = reader.poll(1 << 20, LOOK).expect("readable");
@@ -244,9 +245,7 @@ pub fn what_is_larger_than_a_clients_memory_passes(factory: Factory<'_>) {
     let commit = appends(&[(&p, &[a]), (&q, &many), (&p, &[b]), (&p, &[c])]);
     try_commit(&mut *writer, commit).expect("committed");
     let mut reader = log.reader(1).expect("a reader");
-    reader
-        .assign(&[(p.clone(), 0), (q.clone(), 0)])
-        .expect("assigned");
+    assign(&mut *reader, &[(p.clone(), 0), (q.clone(), 0)]);
     let read = drain(&*log, &mut *reader, &[&p, &q]);
     let of = |partition: u32| -> Vec<&str> {
         let records = read.iter().filter(|(number, ..)| *number == partition);

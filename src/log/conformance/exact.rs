@@ -169,9 +169,14 @@ pub fn others_come_and_go_unnoticed(factory: Factory<'_>) {
 /// A member that does not poll is expelled when others do, and cannot return with its old token.
 pub fn a_member_is_silent_by_the_given_clock(factory: Factory<'_>) {
     let (env, log) = start_group(factory);
-    let mut a = join(&*log, "a");
+    let impatient = |member| JoinRequest {
+        session_timeout_ms: TIMEOUT_MS,
+        max_poll_interval_ms: TIMEOUT_MS,
+        ..request(member, 4)
+    };
+    let mut a = log.join(impatient("a")).expect("joined");
     polled(&mut *a);
-    let mut b = join(&*log, "b");
+    let mut b = log.join(impatient("b")).expect("joined");
     assert_eq!(polled(&mut *b), Some(vec![]));
     env.advance_ms(TIMEOUT_MS as i64);
     assert_eq!(polled(&mut *b), None, "not yet");
@@ -188,6 +193,7 @@ pub fn a_member_is_silent_by_the_given_clock(factory: Factory<'_>) {
 pub fn a_heartbeat_stands_in_for_polls_up_to_their_interval(factory: Factory<'_>) {
     let (env, log) = start_group(factory);
     let patient = |member| JoinRequest {
+        session_timeout_ms: TIMEOUT_MS,
         max_poll_interval_ms: 3 * TIMEOUT_MS,
         ..request(member, 4)
     };

@@ -36,7 +36,7 @@ pub use updates::*;
 use super::{
     Batch, BatchBuilder, Commit, CommitError, Isolation, Log, Reader, Receipt, TopicSpec, Writer,
 };
-use crate::base::{Env, ManualEnv, Offset, SystemEnv, TopicPartition};
+use crate::base::{Env, ErrorKind, ManualEnv, Offset, SystemEnv, TopicPartition};
 
 /// Makes an empty log whose clock is the given one.
 pub type Factory<'a> = &'a dyn Fn(Arc<ManualEnv>) -> Arc<dyn Log>;
@@ -145,8 +145,8 @@ crate::each_log_case!(crate::log_case_table,);
 
 /// The start of the cases' clocks.
 const NOW_MS: i64 = 1_700_000_000_000;
-/// Longer than any answer should take.
-const LONG: Duration = Duration::from_secs(20);
+/// Longer than any answer takes, of a busy broker or of a disk that is slow to sync.
+const LONG: Duration = Duration::from_secs(120);
 /// How long to wait before checking again.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -188,13 +188,42 @@ fn appends(appends: &[(&TopicPartition, &[&str])]) -> Commit {
 
 fn try_commit(writer: &mut dyn Writer, commit: Commit) -> Result<Receipt, CommitError> {
     writer.submit(commit)?;
-    Ok(writer.poll(LONG)?.expect("an answer in time"))
+    let env = SystemEnv::shared();
+    let until_ms = env.monotonic_ms() + LONG.as_millis() as u64;
+    loop {
+        match writer.poll(LONG) {
+            Ok(Some(receipt)) => return Ok(receipt),
+            Err(error) if !matches!(error, CommitError::Unknown(_)) => return Err(error),
+            // Brokers that are slow have not answered yet, and are asked again.
+            unanswered => assert!(env.monotonic_ms() < until_ms, "{unanswered:?}"),
+        }
+    }
 }
 
 fn append(log: &dyn Log, place: &TopicPartition, values: &[&str]) -> Offset {
     let mut writer = log.writer("appender", 1 << 20).expect("a writer");
     let receipt = try_commit(&mut *writer, appends(&[(place, values)])).expect("committed");
     receipt.ends[place]
+}
+
+/// Assigns partitions, once brokers that are slow have answered.
+fn assign(reader: &mut dyn Reader, positions: &[(TopicPartition, Offset)]) {
+    once_available(|| reader.assign(positions));
+}
+
+/// The same for [`Reader::update`].
+fn update(reader: &mut dyn Reader, positions: &[(TopicPartition, Offset)]) {
+    once_available(|| reader.update(positions));
+}
+
+fn once_available(mut call: impl FnMut() -> crate::base::Result<()>) {
+    eventually("the log is available", || match call() {
+        Err(error) if error.kind() == ErrorKind::Unavailable => false,
+        done => {
+            done.expect("assigned");
+            true
+        }
+    });
 }
 
 /// Reads what is there, until the reader is at the end of the given partitions: partition, offset, value.
@@ -241,9 +270,7 @@ fn drain(
 /// Offsets and values of a partition from `position` on.
 fn read(log: &dyn Log, place: &TopicPartition, position: Offset) -> Vec<(Offset, String)> {
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader
-        .assign(&[(place.clone(), position)])
-        .expect("it exists");
+    assign(&mut *reader, &[(place.clone(), position)]);
     drain(log, &mut *reader, &[place])
         .into_iter()
         .map(|(_, offset, value)| (offset, value))

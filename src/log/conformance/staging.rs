@@ -1,6 +1,7 @@
 use super::{
     Commit, CommitError, Duration, Factory, LOOK, Log, Offset, Reader, Receipt, TopicPartition,
-    Writer, append, appends, at, end, join, settle, start_group, start_with, try_commit, values,
+    Writer, append, appends, assign, at, end, join, settle, start_group, start_with, try_commit,
+    values,
 };
 use crate::base::ErrorKind;
 use crate::log::{CommittedOffset, GroupCommit};
@@ -48,7 +49,7 @@ pub fn what_is_staged_is_seen_when_it_is_submitted(factory: Factory<'_>) {
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
     assert_eq!(writer.staged_bytes(), 0);
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader.assign(&[(p.clone(), 0)]).expect("assigned");
+    assign(&mut *reader, &[(p.clone(), 0)]);
     writer
         .stage(appends(&[(&p, &["a"])]).appends)
         .expect("staged");

@@ -1,6 +1,6 @@
 use super::{
-    Commit, Factory, Isolation, Log, Offset, TopicPartition, TopicSpec, append, at, drain, end,
-    eventually, read, start_with, try_commit, values,
+    Commit, Factory, Isolation, Log, Offset, TopicPartition, TopicSpec, append, assign, at, drain,
+    end, eventually, read, start_with, try_commit, values,
 };
 use crate::base::ErrorKind;
 use crate::log::{Cleanup, CommittedOffset, GroupCommit, JoinRequest};
@@ -107,7 +107,7 @@ pub fn records_before_an_offset_are_deleted(factory: Factory<'_>) {
     append(&*log, &p, &["d"]);
     append(&*log, &q, &["x"]);
     let mut behind = log.reader(1 << 20).expect("a reader");
-    behind.assign(&[(p.clone(), 0)]).expect("assigned");
+    assign(&mut *behind, &[(p.clone(), 0)]);
     let last = append(&*log, &p, &["e"]) - 1;
     log.delete_records(&[(p.clone(), 2), (q.clone(), 0)])
         .expect("deleted");
@@ -131,7 +131,7 @@ pub fn records_before_an_offset_are_deleted(factory: Factory<'_>) {
         .expect("below the start: nothing to do");
     assert_eq!(values(&*log, &p), left);
     let mut waiting = log.reader(1 << 20).expect("a reader");
-    waiting.assign(&[(p.clone(), last)]).expect("assigned");
+    assign(&mut *waiting, &[(p.clone(), last)]);
     log.delete_records(&[(p.clone(), 99)])
         .expect("above the end: all");
     let start = log.start_offset(&p).expect("known");

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    Factory, LOOK, Offset, Reader, TopicPartition, TopicSpec, append, at, drain, eventually, read,
-    start_with,
+    Factory, LOOK, Offset, Reader, TopicPartition, TopicSpec, append, assign, at, drain,
+    eventually, read, start_with, update,
 };
 use crate::base::ErrorKind;
 use crate::log::Skipped;
@@ -30,7 +30,7 @@ pub fn an_update_leaves_alone_what_stays(factory: Factory<'_>) {
     let second = read(&*log, &p, 0)[1].0;
     log.delete_records(&[(p.clone(), second)]).expect("deleted");
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader.update(&[(p.clone(), 0)]).expect("assigned");
+    update(&mut *reader, &[(p.clone(), 0)]);
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a"]);
     reader.pause(&p, true);
     append(&*log, &p, &["b"]);
@@ -39,7 +39,7 @@ pub fn an_update_leaves_alone_what_stays(factory: Factory<'_>) {
     reader.poll(1 << 20, LOOK).expect("readable");
     let mut wanted = stands(&*reader, &[&p]);
     wanted.push((q.clone(), 0));
-    reader.update(&wanted).expect("assigned");
+    update(&mut *reader, &wanted);
     assert_eq!(
         texts(drain(&*log, &mut *reader, &[&q])),
         ["x"],
@@ -61,7 +61,7 @@ pub fn an_update_leaves_alone_what_stays(factory: Factory<'_>) {
         if n % 2 == 0 {
             wanted.insert(0, (r.clone(), 0));
         }
-        reader.update(&wanted).expect("assigned");
+        update(&mut *reader, &wanted);
         assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), [value]);
         assert_eq!(reader.position(&q), None);
         assert_eq!(reader.position(&r).is_some(), n % 2 == 0);
@@ -69,7 +69,7 @@ pub fn an_update_leaves_alone_what_stays(factory: Factory<'_>) {
     append(&*log, &r, &["z"]);
     let mut wanted = stands(&*reader, &[&p]);
     wanted.push((r.clone(), 0));
-    reader.update(&wanted).expect("assigned");
+    update(&mut *reader, &wanted);
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p, &r])), ["z"]);
 }
 
@@ -83,15 +83,13 @@ pub fn an_update_puts_the_others_where_it_says(factory: Factory<'_>) {
     append(&*log, &q, &["x"]);
     let offsets: Vec<Offset> = read(&*log, &p, 0).into_iter().map(|(at, _)| at).collect();
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader
-        .assign(&[(p.clone(), 0), (q.clone(), 0)])
-        .expect("assigned");
+    assign(&mut *reader, &[(p.clone(), 0), (q.clone(), 0)]);
     assert_eq!(drain(&*log, &mut *reader, &[&p, &q]).len(), 4);
     for back in [0, 2, 1].repeat(3) {
         reader.pause(&p, true);
         let mut wanted = stands(&*reader, &[&q]);
         wanted.push((p.clone(), offsets[back]));
-        reader.update(&wanted).expect("assigned");
+        update(&mut *reader, &wanted);
         assert_eq!(reader.position(&p), Some(offsets[back]));
         let again = texts(drain(&*log, &mut *reader, &[&p, &q]));
         assert_eq!(
@@ -112,7 +110,7 @@ pub fn an_update_that_is_refused_changes_nothing(factory: Factory<'_>) {
     let p = at("t", 0);
     append(&*log, &p, &["a"]);
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader.update(&[(p.clone(), 0)]).expect("assigned");
+    update(&mut *reader, &[(p.clone(), 0)]);
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a"]);
     let mut wanted = stands(&*reader, &[&p]);
     wanted.push((at("u", 0), 0));
@@ -137,7 +135,7 @@ pub fn a_topic_made_anew_under_its_reader_is_an_error(factory: Factory<'_>) {
         append(&*log, &p, &[value]);
     }
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader.assign(&[(p.clone(), 0)]).expect("assigned");
+    assign(&mut *reader, &[(p.clone(), 0)]);
     assert_eq!(texts(drain(&*log, &mut *reader, &[&p])), ["a", "b"]);
     log.delete_topics(&["t".to_owned()]).expect("deleted");
     log.create_topics(&[TopicSpec::new("t", 1)])
