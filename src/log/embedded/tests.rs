@@ -41,6 +41,10 @@ fn settings(path: &Path) -> Settings {
     Settings::new(path, Budget::new(16 << 20))
 }
 
+/// An interval of housekeeping that does not pass. The thread goes by real time, also where the log has a
+/// clock of the test's own: a test that takes its steps itself must not depend on how long they last.
+const NEVER_MS: u64 = u32::MAX as u64;
+
 fn open(path: &Path, env: Arc<dyn Env>) -> EmbeddedLog {
     EmbeddedLog::open(settings(path), env).expect("opens")
 }
@@ -64,7 +68,8 @@ mod conformance_from_disk {
     crate::log_conformance!(fresh);
 }
 
-const LONG: Duration = Duration::from_secs(20);
+/// Longer than anything takes, on a disk that is slow to sync.
+const LONG: Duration = Duration::from_secs(120);
 
 fn at(partition: u32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -119,13 +124,14 @@ fn read(log: &dyn Log, position: Offset) -> Vec<(Offset, Option<String>, Option<
     }
 }
 
-/// The time-out of a condition that another thread brings about.
+/// Waits for a condition that another thread brings about; whether it came to hold.
 fn eventually(env: &dyn Env, mut holds: impl FnMut() -> bool) -> bool {
-    (0..2_000).any(|_| {
-        let held = holds();
-        if !held {
-            env.sleep(Duration::from_millis(5));
+    let until_ms = env.monotonic_ms() + LONG.as_millis() as u64;
+    while !holds() {
+        if env.monotonic_ms() > until_ms {
+            return false;
         }
-        held
-    })
+        env.sleep(Duration::from_millis(5));
+    }
+    true
 }

@@ -14,6 +14,7 @@ fn start(spec: impl FnOnce(&mut TopicSpec)) -> (Arc<ManualEnv>, EmbeddedLog) {
     let env = ManualEnv::new(NOW_MS, 1);
     let settings = Settings {
         tail_bytes: 0,
+        housekeeping_interval_ms: NEVER_MS,
         ..settings(&directory())
     };
     let log = EmbeddedLog::open(settings, env.clone()).expect("opens");
@@ -141,6 +142,7 @@ fn who_read_a_value_has_time_to_reach_its_tombstone_however_old_that_is() {
         let path = directory();
         let settings = Settings {
             tail_bytes,
+            housekeeping_interval_ms: NEVER_MS,
             ..settings(&path)
         };
         let log = EmbeddedLog::open(settings.clone(), env.clone()).expect("opens");

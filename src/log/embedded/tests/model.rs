@@ -101,7 +101,7 @@ impl Pair {
         let settings = Settings {
             tail_bytes: self.tail_bytes,
             // Cleaning is a step, and not a matter of real time.
-            housekeeping_interval_ms: u64::from(u32::MAX),
+            housekeeping_interval_ms: NEVER_MS,
             // The least: write buffers of 4 MiB.
             ..Settings::new(&self.path, Budget::new(8 << 20))
         };

@@ -11,6 +11,7 @@ const BATCHES: i64 = 20;
 fn filled(cleanup: Cleanup) -> (EmbeddedLog, TopicSpec) {
     let settings = Settings {
         tail_bytes: 0,
+        housekeeping_interval_ms: NEVER_MS,
         ..settings(&directory())
     };
     let log = EmbeddedLog::open(settings, ManualEnv::new(0, 1)).expect("opens");
