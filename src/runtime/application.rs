@@ -45,8 +45,8 @@ const LISTEN: Duration = Duration::from_millis(50);
 ///     .log(log)
 ///     .settings(Settings { state_backend: StateBackend::Memory, ..Settings::default() })
 ///     .start()?;
-/// application.drain(Duration::from_secs(10))?;
-/// application.close(Duration::from_secs(10))?;
+/// application.drain(Duration::from_secs(60))?;
+/// application.close(Duration::from_secs(60))?;
 /// # Ok::<(), marea::Error>(())
 /// ```
 pub struct Application {
