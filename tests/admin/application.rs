@@ -25,10 +25,6 @@ pub fn start() -> Running {
 }
 
 pub fn start_on(log: Arc<dyn Log>) -> Running {
-    start_with(log, Settings::in_memory())
-}
-
-pub fn start_with(log: Arc<dyn Log>, settings: Settings) -> Running {
     let topics = ["readings", "totals", "dead-letters"];
     let topics = topics.map(|name| TopicSpec::new(name, 2));
     log.create_topics(&topics).expect("topics");
@@ -58,7 +54,7 @@ pub fn start_with(log: Arc<dyn Log>, settings: Settings) -> Running {
         policies: ErrorPolicies::all(Policy::DeadLetter),
         dead_letter_topic: Some("dead-letters".to_owned()),
         idle_timeout_ms: None,
-        ..settings
+        ..Settings::in_memory()
     };
     let application = Application::builder(builder.build().expect("a topology"), "words")
         .log(Arc::clone(&log))

@@ -72,6 +72,20 @@ pub async fn request(
     parse(&text)
 }
 
+/// Asks again until the answer is that everything is well.
+pub async fn get_until_well(address: SocketAddr, path: &str) -> Answer {
+    let asks = async {
+        loop {
+            let answer = get(address, path).await;
+            if answer.status == 200 {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, asks).await.expect("well in time")
+}
+
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, &[], "").await
 }

@@ -5,6 +5,8 @@ use marea::prelude::*;
 #[cfg(feature = "rocksdb")]
 use crate::application::start_on;
 use crate::application::{Running, SECRET, Served, start};
+#[cfg(feature = "rocksdb")]
+use crate::client::PATIENCE;
 use crate::client::{Answer, get, request};
 
 /// Feeds readings of which `count` become dead letters, and waits until these are there.
@@ -188,20 +190,17 @@ async fn a_letter_of_the_embedded_log_is_sent_once_over_a_restart() {
         assert_eq!(redrive(&served, &page["letters"][0]).await.status, 200);
         page["letters"][0].clone()
     };
-    let log = {
-        let mut tries = 0;
+    let opened = async {
         loop {
             match marea::open(&url) {
                 Ok(log) => break log,
-                Err(error) if tries < 1_000 => {
-                    tries += 1;
-                    assert_eq!(error.kind(), marea::ErrorKind::Unavailable, "{error}");
-                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-                }
-                Err(error) => panic!("{error}"),
+                Err(error) => assert_eq!(error.kind(), marea::ErrorKind::Unavailable, "{error}"),
             }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
+    let log = tokio::time::timeout(PATIENCE, opened).await;
+    let log = log.expect("the log in time");
     let running = start_on(log);
     let served = running.serve().await;
     assert_eq!(redrive(&served, &letter).await.status, 409);

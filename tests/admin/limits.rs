@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::application::{SECRET, start};
-use crate::client::{PATIENCE, get, raw, request};
+use crate::client::{PATIENCE, get, get_until_well, raw, request};
 
 fn options() -> AdminOptions {
     let address = "127.0.0.1:0".parse().expect("an address");
@@ -40,7 +40,8 @@ async fn half_a_head_is_not_waited_for() {
         stream.write_all(half.as_bytes()).await.expect("sent");
         halves.push(stream);
     }
-    assert_eq!(get(served.address, "/health/live").await.status, 200);
+    // On a busy machine the head of a whole request may also come too late.
+    get_until_well(served.address, "/health/live").await;
     for mut half in halves {
         let answer = closed(&mut half).await;
         assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
