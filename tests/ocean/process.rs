@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long a run may take before the test gives up.
+/// How long a run may report nothing new before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The readings that come with the repository.
@@ -148,21 +149,47 @@ pub fn run(mut command: Command) -> Ended {
     finish(child)
 }
 
-/// Waits for the end; a run that takes too long is killed and fails the test.
+/// Waits for the end; a run that makes no progress for too long is killed and fails the test.
 pub fn finish(mut child: Child) -> Ended {
-    let started = Instant::now();
-    // The output fits into the pipe: a few kilobytes.
+    let (say, lines) = mpsc::channel();
+    let reader = child.stdout.take().map(|out| {
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
+                drop(say.send(String::from_utf8_lossy(&line).into_owned() + "\n"));
+            }
+        })
+    });
+    let mut out = String::new();
+    let (mut shown, mut since) = (String::new(), Instant::now());
+    // What it writes to its error output fits into the pipe.
     while child.try_wait().expect("a child").is_none() {
-        if started.elapsed() > PATIENCE {
+        for line in lines.try_iter() {
+            let progress = progress(&line);
+            if progress != shown {
+                (shown, since) = (progress, Instant::now());
+            }
+            out += &line;
+        }
+        if since.elapsed() > PATIENCE {
             child.kill().expect("killed");
-            panic!(
-                "still running: {:#?}",
-                Ended::of(child.wait_with_output().expect("output"))
-            );
+            let ended = Ended::of(child.wait_with_output().expect("output"));
+            panic!("still running: {out}{ended:#?}");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ended::of(child.wait_with_output().expect("output"))
+    if let Some(reader) = reader {
+        reader.join().expect("it reads");
+    }
+    out.extend(lines.try_iter());
+    let ended = Ended::of(child.wait_with_output().expect("output"));
+    Ended { out, ..ended }
+}
+
+/// A line without the elapsed time and the rate, which change without any progress.
+fn progress(line: &str) -> String {
+    let fields = line.split("  ").map(str::trim);
+    let stays = |field: &&str| !field.ends_with(" s") && !field.ends_with("/s");
+    fields.filter(stays).collect::<Vec<_>>().join(" ")
 }
 
 /// The results of an undisturbed run on the repository's readings.
