@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use marea::base::SystemEnv;
-use marea::log::{KafkaLog, Log};
+use marea::log::Log;
 
+use crate::patience::{LONG, connected};
 use crate::proxy::Proxy;
 
 /// A broker, stopped when dropped unless it was running before.
@@ -208,7 +208,7 @@ impl Broker {
     }
 
     pub fn log(&self) -> Arc<dyn Log> {
-        Arc::new(KafkaLog::connect(&self.url, SystemEnv::shared()).expect("the broker answers"))
+        connected(&self.url)
     }
 
     /// A log without topics, and without the conformance suite's group.
@@ -219,7 +219,7 @@ impl Broker {
         // Members that were not told to leave are waited for until their session ends.
         let started = Instant::now();
         while let Err(error) = log.delete_group("g") {
-            assert!(started.elapsed() < Duration::from_secs(30), "{error}");
+            assert!(started.elapsed() < LONG, "{error}");
             std::thread::sleep(Duration::from_millis(100));
         }
         log
@@ -232,19 +232,22 @@ impl Broker {
 
     /// Like [`Broker::stall`], for one of several.
     pub fn stall_broker(&self, number: u32, pause: Duration) -> bool {
-        let Some(directory) = self.directory() else {
+        if self.directory().is_none() {
             return false;
-        };
-        let pid = directory.join(format!("broker{number}.pid"));
-        let pid = std::fs::read_to_string(pid).expect("a pid");
-        let signal = |name: &str| {
-            let sent = Command::new("kill").arg(name).arg(pid.trim()).status();
-            assert!(sent.is_ok_and(|status| status.success()), "{name}");
-        };
-        signal("-STOP");
+        }
+        self.signal(number, "-STOP");
         std::thread::sleep(pause);
-        signal("-CONT");
+        self.signal(number, "-CONT");
         true
+    }
+
+    /// Sends a signal to a broker of our own.
+    pub fn signal(&self, number: u32, name: &str) {
+        let directory = self.directory().expect("a broker of our own");
+        let pid = std::fs::read_to_string(directory.join(format!("broker{number}.pid")));
+        let pid = pid.expect("a pid");
+        let sent = Command::new("kill").arg(name).arg(pid.trim()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{name}");
     }
 
     /// Whether a broker's process exists.

@@ -12,6 +12,7 @@ use rdkafka::client::DefaultClientContext;
 
 use crate::broker::Broker;
 use crate::cases::{OwnCase, commit};
+use crate::patience::assign;
 use crate::process::{Place, finish, readings, undisturbed};
 
 pub const CASES: &[(&str, OwnCase)] = &[
@@ -90,7 +91,7 @@ fn what_an_unclean_election_cuts_off_is_told() {
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
     commit(&mut *writer, &[0], 10);
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader.assign(&[(place.clone(), 0)]).expect("assigned");
+    assign(&mut *reader, &[(place.clone(), 0)]);
     read_to(&mut *reader, &place, 10).expect("readable");
     cluster.tell("kill", 2);
     for _ in 0..3 {

@@ -13,6 +13,7 @@ use marea::{ErrorKind, Result};
 use crate::broker::{Broker, tried};
 use crate::cases::{Case, OwnCase};
 use crate::crash::{application, check, id_of, prepared, settings};
+use crate::patience::insist;
 
 pub const CASES: &[(&str, Case)] = &[
     (
@@ -282,8 +283,8 @@ fn clocks_that_jump_change_nothing(broker: &Broker) {
     let mut records = 0;
     for (number, jumps) in [[1, -1], [48, -24], [-24, -72]].into_iter().enumerate() {
         let clock: Arc<dyn Env> = Arc::clone(&env) as Arc<dyn Env>;
-        let log: Arc<dyn Log> =
-            Arc::new(KafkaLog::connect(&broker.url, Arc::clone(&clock)).expect("connected"));
+        let connect = || KafkaLog::connect(&broker.url, Arc::clone(&clock));
+        let log: Arc<dyn Log> = Arc::new(insist("the first contact", connect));
         let builder = application(directory.path(), log)
             .env(clock)
             .settings(slow());

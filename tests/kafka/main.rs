@@ -33,6 +33,7 @@ mod queries;
 mod raw;
 mod refusals;
 mod orphans;
+mod patience;
 mod renamed;
 mod rolling;
 mod security;

@@ -8,6 +8,7 @@ use marea::base::TopicPartition;
 use marea::log::TopicSpec;
 
 use crate::broker::Broker;
+use crate::patience::assign;
 
 pub const CASES: &[(&str, fn(&Broker))] = &[(
     "a_header_whose_name_is_not_utf8_is_read",
@@ -24,9 +25,7 @@ fn a_header_whose_name_is_not_utf8_is_read(broker: &Broker) {
         produce(&broker.address(0), "t", name);
     }
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader
-        .assign(&[(TopicPartition::new("t", 0), 0)])
-        .expect("assigned");
+    assign(&mut *reader, &[(TopicPartition::new("t", 0), 0)]);
     let mut found = Vec::new();
     for _ in 0..200 {
         let fetched = reader.poll(1_000, Duration::from_millis(100));

@@ -18,6 +18,7 @@ use marea::runtime::{Application, Settings, StopSignal};
 use marea::topology::Topology;
 
 use crate::broker::Broker;
+use crate::patience::assign;
 
 /// Set for a child process: the address of the brokers, and its directory.
 pub const CHILD: &str = "MAREA_TEST_SOAK_CHILD";
@@ -199,7 +200,7 @@ fn pairs(log: &dyn Log) -> BTreeMap<i64, u32> {
             .end_offset(&place, Isolation::ReadCommitted)
             .expect("an end");
         let mut reader = log.reader(1 << 20).expect("a reader");
-        reader.assign(&[(place.clone(), 0)]).expect("assigned");
+        assign(&mut *reader, &[(place.clone(), 0)]);
         while reader.position(&place).is_some_and(|at| at < end) {
             for fetched in reader
                 .poll(1 << 20, Duration::from_secs(1))
