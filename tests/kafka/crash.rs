@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use marea::base::{SystemEnv, TopicPartition};
-use marea::log::{Isolation, KafkaLog, Log};
+use marea::base::TopicPartition;
+use marea::log::{Isolation, Log};
 use marea::runtime::{
     Application, ApplicationBuilder, Guarantee, Hooks, Point, Settings, StoreSum,
 };
@@ -15,6 +15,7 @@ use marea::runtime::{
 use crate::broker::Broker;
 use crate::cases::Case;
 use crate::foreign;
+use crate::patience::{assign, connected};
 use crate::pipeline::{
     append, create_topics, expected, expected_by_sensor, finals, finals_with_repeats, readings,
     topology, topology_by_sensor,
@@ -56,10 +57,13 @@ pub const CASES: &[(&str, Case)] = &[
 /// Set for a child process: what to run.
 pub const CHILD: &str = "MAREA_TEST_KAFKA_CHILD";
 
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// How long sessions and transactions of crashed processes last, in milliseconds: whoever waited for one of them
 /// would miss the deadline.
-const OUTLASTS_MS: u64 = 600_000;
+pub const OUTLASTS_MS: u64 = 600_000;
+/// How long transactions of a process that falls asleep last, in milliseconds: others wait for the one that it has
+/// left open, and brokers look for such transactions every ten seconds.
+const SHORT_MS: u64 = 10_000;
 const PARTITIONS: u32 = 2;
 const READINGS: i64 = 20_000;
 
@@ -127,7 +131,7 @@ fn print_records(log: &dyn Log, partition: &TopicPartition) {
     let end = log.end_offset(partition, Isolation::ReadUncommitted);
     let end = end.expect("an end");
     let mut reader = log.reader(1 << 20).expect("a reader");
-    reader.assign(&[(partition.clone(), 0)]).expect("assigned");
+    assign(&mut *reader, &[(partition.clone(), 0)]);
     let until = Instant::now() + DEADLINE;
     while reader.position(partition).is_some_and(|at| at < end) && Instant::now() < until {
         for fetched in reader.poll(1 << 20, Duration::from_secs(1)).expect("read") {
@@ -153,7 +157,6 @@ fn an_application_is_exactly_once(broker: &Broker) {
 
 /// A process sleeps in the middle of its work for longer than its session; another one takes over, and the first
 /// wakes up.
-/// first wakes up.
 fn a_process_that_wakes_up_late_does_no_harm(broker: &Broker) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
@@ -306,10 +309,10 @@ fn at_once(guarantee: &str) -> usize {
 }
 
 /// The cluster, with transactions that outlast a test.
-fn patient(url: &str) -> Arc<dyn Log> {
+pub fn patient(url: &str) -> Arc<dyn Log> {
     let first = if url.contains('?') { '&' } else { '?' };
     let url = format!("{url}{first}transaction.timeout.ms={OUTLASTS_MS}");
-    Arc::new(KafkaLog::connect(&url, SystemEnv::shared()).expect("the broker answers"))
+    connected(&url)
 }
 
 fn with_guarantee(directory: &Path, log: Arc<dyn Log>, guarantee: &str) -> ApplicationBuilder {
@@ -352,15 +355,15 @@ pub fn child(plan: &str) {
         panic!("{plan}")
     };
     if point == "slow" {
-        let log =
-            Arc::new(KafkaLog::connect(url, SystemEnv::shared()).expect("the broker answers"));
-        let builder = application(Path::new(directory), log);
+        let url = format!("{url}?transaction.timeout.ms={SHORT_MS}");
+        let builder = application(Path::new(directory), connected(&url));
         let running = builder.settings(Settings {
             records_per_step: 1,
             ..settings()
         });
         let running = running.start().expect("started");
-        running.wait(DEADLINE).expect("it runs");
+        // For longer than it may sleep: its clock does not stop. It is killed before that.
+        running.wait(6 * DEADLINE).expect("it runs");
         return;
     }
     let point = match point {
