@@ -1,19 +1,21 @@
 //! What cannot work is reported at once, with its name and the remedy.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use marea::ErrorKind;
 use marea::base::{Error, Header, TopicPartition};
-use marea::log::{BatchBuilder, Commit, CommitError, Log, TopicSpec};
+use marea::log::{BatchBuilder, Commit, CommitError, TopicSpec};
+use marea::runtime::{ApplicationBuilder, Settings};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
 use crate::broker::Broker;
 use crate::cases::Case;
-use crate::crash::{application, prepared};
+use crate::crash::{self, OUTLASTS_MS, patient, prepared, settings};
+use crate::patience::{self, LONG, outcome};
 
 pub const CASES: &[(&str, Case)] = &[
     (
@@ -38,7 +40,9 @@ pub const CASES: &[(&str, Case)] = &[
     ),
 ];
 
-const SOON: Duration = Duration::from_secs(10);
+/// At once, however busy the machine is: nobody has waited for the end of a session or of a transaction, which last
+/// longer here ([`OUTLASTS_MS`]).
+const SOON: Duration = LONG;
 
 fn admin(broker: &Broker) -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
@@ -79,10 +83,19 @@ fn set(broker: &Broker, topic: &str, settings: &[(&str, &str)]) {
     }
 }
 
-/// Starts the application on a directory with that name, and returns why it did not start.
-fn refusal(log: &Arc<dyn Log>, directory: &std::path::Path) -> Error {
+/// The application on a directory with that name.
+fn application(broker: &Broker, directory: &Path) -> ApplicationBuilder {
+    let builder = crash::application(directory, patient(&broker.url));
+    builder.settings(Settings {
+        session_timeout_ms: OUTLASTS_MS,
+        ..settings()
+    })
+}
+
+/// Starts it, and returns why it did not start.
+fn refusal(broker: &Broker, directory: &Path) -> Error {
     let started = Instant::now();
-    let refused = application(directory, Arc::clone(log)).start();
+    let refused = application(broker, directory).start();
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     let error = refused.expect_err("it does not start");
     println!("    {error}");
@@ -94,7 +107,7 @@ fn internal_topics_have_the_settings_of_their_kind(broker: &Broker) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
     let start = || {
-        let running = application(directory.path(), Arc::clone(&log)).start();
+        let running = application(broker, directory.path()).start();
         running.expect("started").close(SOON).expect("closed");
     };
     start();
@@ -144,7 +157,7 @@ fn internal_topics_have_the_settings_of_their_kind(broker: &Broker) {
             false => (known, kept),
         });
         set(broker, changelog, &changed);
-        let message = refusal(&log, directory.path()).to_string();
+        let message = refusal(broker, directory.path()).to_string();
         for part in [changelog, &format!("{name}={value}"), "kafka-configs"] {
             assert!(message.contains(part), "{part}: {message}");
         }
@@ -158,7 +171,7 @@ fn a_missing_topic_is_named_at_start(broker: &Broker) {
     log.create_topics(&[TopicSpec::new("readings", 2)])
         .expect("created");
     let directory = tempfile::tempdir().expect("a directory");
-    let error = refusal(&log, directory.path());
+    let error = refusal(broker, directory.path());
     assert!(
         error.message().contains("topic finals does not exist"),
         "{error}"
@@ -168,13 +181,13 @@ fn a_missing_topic_is_named_at_start(broker: &Broker) {
 fn a_changed_number_of_partitions_is_refused_with_both(broker: &Broker) {
     let log = prepared(broker);
     let directory = tempfile::tempdir().expect("a directory");
-    let running = application(directory.path(), Arc::clone(&log)).start();
+    let running = application(broker, directory.path()).start();
     running.expect("started").close(SOON).expect("closed");
     let readings = ["readings".to_owned()];
     log.delete_topics(&readings).expect("deleted");
     log.create_topics(&[TopicSpec::new("readings", 3)])
         .expect("created");
-    let error = refusal(&log, directory.path());
+    let error = refusal(broker, directory.path());
     for part in ["2 partitions", "3 partitions"] {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
@@ -214,11 +227,7 @@ fn many_records_go_to_a_topic_of_small_batches(broker: &Broker) {
             appends: vec![(TopicPartition::new("t", 0), batch)],
             group: None,
         };
-        writer.submit(commit).expect("submitted");
-        let until = Instant::now() + 6 * SOON;
-        while writer.poll(SOON).expect("committed").is_none() {
-            assert!(Instant::now() < until, "no commit");
-        }
+        patience::commit(&mut *writer, commit);
     }
 }
 
@@ -227,6 +236,7 @@ fn a_record_above_the_brokers_limit_is_named(broker: &Broker) {
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", 1)])
         .expect("created");
+    let log = patient(&broker.url);
     let mut writer = log.writer("w", 1 << 20).expect("a writer");
     let mut commit = |bytes: usize| {
         let mut builder = BatchBuilder::default();
@@ -241,13 +251,13 @@ fn a_record_above_the_brokers_limit_is_named(broker: &Broker) {
         let value: Vec<u8> = (0..bytes).map(next).collect();
         builder.push(None, Some(&value), 1, &[]);
         let batch = builder.seal().expect("a record");
-        writer.submit(Commit {
+        let commit = Commit {
             appends: vec![(TopicPartition::new("t", 0), batch)],
             group: None,
-        })?;
-        writer.poll(SOON)
+        };
+        outcome(&mut *writer, commit)
     };
-    assert!(commit(100_000).expect("committed").is_some());
+    commit(100_000).expect("committed");
     set(broker, "t", &[("max.message.bytes", "10000")]);
     for _ in 0..2 {
         let started = Instant::now();
