@@ -8,6 +8,7 @@ use marea::log::{JoinRequest, Log, Membership, TaskPlan, TopicSpec};
 
 use crate::broker::Broker;
 use crate::cases::Case;
+use crate::patience::LONG;
 
 pub const CASES: &[(&str, Case)] = &[
     (
@@ -24,7 +25,9 @@ pub const CASES: &[(&str, Case)] = &[
     ),
 ];
 
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Not even a member that nobody polls while others start loses its tasks, in milliseconds.
+pub const SESSION_MS: u64 = 30_000;
+pub const POLL_MS: u64 = 300_000;
 
 fn join(log: &dyn Log, member: &str, tasks: u32) -> Box<dyn Membership> {
     join_for(log, member, &[("sub", "t")], tasks)
@@ -46,16 +49,21 @@ fn join_for(
         group: "g".into(),
         member: member.into(),
         tasks: subtopologies.iter().flat_map(plans).collect(),
-        session_timeout_ms: 10_000,
-        max_poll_interval_ms: 10_000,
+        session_timeout_ms: SESSION_MS,
+        max_poll_interval_ms: POLL_MS,
     };
     log.join(request).expect("joined")
 }
 
-/// Follows assignments until all members together have all tasks, and each its share, which it returns.
-fn share(members: &mut [Box<dyn Membership>], tasks: usize) -> Vec<Vec<TaskId>> {
-    let until = Instant::now() + DEADLINE;
-    let mut had: Vec<Vec<TaskId>> = members.iter().map(|_| Vec::new()).collect();
+/// Follows assignments until all members together have all tasks, and each its share. Members that are not new have
+/// what the last call returned.
+fn share(
+    members: &mut [Box<dyn Membership>],
+    mut had: Vec<Vec<TaskId>>,
+    tasks: usize,
+) -> Vec<Vec<TaskId>> {
+    let until = Instant::now() + LONG;
+    had.resize(members.len(), Vec::new());
     loop {
         for (member, had) in members.iter_mut().zip(&mut had) {
             if let Some(given) = member.poll().expect("a member") {
@@ -87,7 +95,7 @@ fn the_topic_of_tasks_follows_their_number_once_nobody_is_there(broker: &Broker)
         .expect("created");
     for tasks in [8, 3, 5, 4] {
         let mut members = [join(&*log, "a", tasks), join(&*log, "b", tasks)];
-        share(&mut members, tasks as usize);
+        share(&mut members, Vec::new(), tasks as usize);
         assert_eq!(partitions(&*log), tasks);
         members.into_iter().for_each(|member| member.leave());
         // Each starts as another process would.
@@ -119,7 +127,7 @@ fn instances_that_begin_at_once_agree_on_their_topics(broker: &Broker) {
             members.collect()
         });
         let mut members = begun;
-        share(&mut members, tasks as usize);
+        share(&mut members, Vec::new(), tasks as usize);
         assert_eq!(partitions(&*logs[0]), tasks);
         members.into_iter().for_each(|member| member.leave());
     }
@@ -132,10 +140,10 @@ fn a_member_that_joins_gets_tasks_of_every_subtopology(broker: &Broker) {
     let log = broker.fresh_log();
     let specs = ["t", "u"].map(|name| TopicSpec::new(name, TASKS));
     log.create_topics(&specs).expect("created");
-    let mut members = Vec::new();
+    let (mut members, mut shares) = (Vec::new(), Vec::new());
     for name in ["m1", "m2", "m3", "m4"] {
         members.push(join_for(&*log, name, &SUBTOPOLOGIES, TASKS));
-        let shares = share(&mut members, 2 * TASKS as usize);
+        shares = share(&mut members, shares, 2 * TASKS as usize);
         for (subtopology, _) in SUBTOPOLOGIES {
             let of = |share: &Vec<TaskId>| {
                 let of_it = share
@@ -144,6 +152,7 @@ fn a_member_that_joins_gets_tasks_of_every_subtopology(broker: &Broker) {
                 of_it.count()
             };
             let counts: Vec<usize> = shares.iter().map(of).collect();
+            println!("    {name} has joined: {counts:?} tasks of {subtopology}");
             let (most, least) = (counts.iter().max(), counts.iter().min());
             assert!(
                 most.zip(least)

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use marea::ErrorKind;
@@ -11,6 +12,8 @@ use marea::log::{JoinRequest, Log, Membership, TaskPlan};
 use crate::broker::Broker;
 use crate::cases::Case;
 use crate::crash::{application, prepared};
+use crate::patience::LONG;
+use crate::tasks::{POLL_MS, SESSION_MS};
 
 pub const CASES: &[(&str, Case)] = &[
     (
@@ -23,8 +26,6 @@ pub const CASES: &[(&str, Case)] = &[
     ),
 ];
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
 fn join(log: &dyn Log, member: &str, tasks: &[&str]) -> marea::Result<Box<dyn Membership>> {
     let plan = |name: &&str| TaskPlan {
         task: TaskId::new(*name, 0),
@@ -34,25 +35,33 @@ fn join(log: &dyn Log, member: &str, tasks: &[&str]) -> marea::Result<Box<dyn Me
         group: "g".into(),
         member: member.into(),
         tasks: tasks.iter().map(plan).collect(),
-        session_timeout_ms: 10_000,
-        max_poll_interval_ms: 10_000,
+        session_timeout_ms: SESSION_MS,
+        max_poll_interval_ms: POLL_MS,
     })
 }
+
+/// How long the other one goes on: it may be told as well, and nothing else.
+const AFTERWARDS: Duration = Duration::from_secs(10);
 
 /// Neither sees the other before it joins.
 fn two_topologies_that_join_at_once_are_told(broker: &Broker) {
     broker.fresh_log();
     let logs = [broker.log(), broker.log()];
     let members = [("old-0", ["a", "b"]), ("new-0", ["0", "a"])];
+    let is_told = AtomicBool::new(false);
     let outcomes: Vec<marea::Result<()>> = std::thread::scope(|scope| {
         let one = |(log, (name, tasks)): (&Arc<dyn Log>, (&'static str, [&'static str; 2]))| {
-            let log = Arc::clone(log);
+            let (log, is_told) = (Arc::clone(log), &is_told);
             scope.spawn(move || -> marea::Result<()> {
-                let mut member = join(&*log, name, &tasks)?;
-                let until = Instant::now() + DEADLINE;
+                let tell = |_: &marea::Error| is_told.store(true, Ordering::SeqCst);
+                let mut member = join(&*log, name, &tasks).inspect_err(tell)?;
+                let (mut is_over, mut until) = (false, Instant::now() + LONG);
                 let mut had: Vec<TaskId> = Vec::new();
                 while Instant::now() < until {
-                    if let Some(given) = member.poll()? {
+                    if !is_over && is_told.load(Ordering::SeqCst) {
+                        (is_over, until) = (true, Instant::now() + AFTERWARDS);
+                    }
+                    if let Some(given) = member.poll().inspect_err(tell)? {
                         had.retain(|task| !given.tasks.contains(task));
                         member.release(&had)?;
                         had = given.tasks;
@@ -87,7 +96,7 @@ fn a_copied_state_directory_is_named(broker: &Broker) {
     let mut running = application(first.path(), Arc::clone(&log))
         .start()
         .expect("started");
-    running.close(DEADLINE).expect("closed");
+    running.close(LONG).expect("closed");
     drop(running);
     let copied = Command::new("cp")
         .arg("-r")
@@ -103,7 +112,7 @@ fn a_copied_state_directory_is_named(broker: &Broker) {
             .expect("started")
     };
     let twins = [start(first.path()), start(second.path())];
-    let until = Instant::now() + DEADLINE;
+    let until = Instant::now() + LONG;
     let error = loop {
         let failed = twins
             .iter()
