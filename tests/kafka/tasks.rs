@@ -23,6 +23,10 @@ pub const CASES: &[(&str, Case)] = &[
         "a_member_that_joins_gets_tasks_of_every_subtopology",
         a_member_that_joins_gets_tasks_of_every_subtopology,
     ),
+    (
+        "a_member_that_gives_tasks_back_late_keeps_its_place",
+        a_member_that_gives_tasks_back_late_keeps_its_place,
+    ),
 ];
 
 /// Not even a member that nobody polls while others start loses its tasks, in milliseconds.
@@ -161,5 +165,42 @@ fn a_member_that_joins_gets_tasks_of_every_subtopology(broker: &Broker) {
             );
         }
     }
+    members.into_iter().for_each(|member| member.leave());
+}
+
+/// To the brokers, tasks that it still closes belong to nobody, as if a rebalance had been interrupted.
+fn a_member_that_gives_tasks_back_late_keeps_its_place(broker: &Broker) {
+    const TASKS: u32 = 4;
+    /// Longer than members take to notice a task without an owner.
+    const LATE: Duration = Duration::from_secs(4);
+    let log = broker.fresh_log();
+    log.create_topics(&[TopicSpec::new("t", TASKS)])
+        .expect("created");
+    let mut members = vec![join(&*log, "a", TASKS)];
+    let shares = share(&mut members, Vec::new(), TASKS as usize);
+    members.push(join(&*log, "b", TASKS));
+    let until = Instant::now() + LONG;
+    let kept = loop {
+        if let Some(given) = members[0].poll().expect("a member") {
+            break given.tasks;
+        }
+        assert!(Instant::now() < until, "it is to give tasks back");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(kept.len(), TASKS as usize / 2);
+    let late = Instant::now() + LATE;
+    while Instant::now() < late {
+        for member in &mut members {
+            member.poll().expect("a member");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let lost: Vec<TaskId> = shares[0]
+        .iter()
+        .filter(|task| !kept.contains(task))
+        .cloned()
+        .collect();
+    members[0].release(&lost).expect("a member");
+    share(&mut members, vec![kept], TASKS as usize);
     members.into_iter().for_each(|member| member.leave());
 }

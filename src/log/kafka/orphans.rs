@@ -4,13 +4,15 @@
 //! second, which assigns it to another. An owner that dies in between returns under its static name and
 //! gets what it had after the first: nobody starts the second, and the task never has an owner again. So
 //! members check from time to time who has which tasks, and when a task has had no owner for a while, one
-//! of them leaves and rejoins, which starts a rebalance.
+//! of them leaves and rejoins, which starts a rebalance. An owner that is slow to release a task looks the
+//! same to the brokers; if it is a member of this process, it is waited for.
 
 use std::collections::BTreeSet;
 
 use super::cluster::Cluster;
 use super::cluster::members::Members;
 use super::local_member::LocalMember;
+use super::locks::lock;
 use crate::base::{Error, Result};
 
 /// How often a member checks, initially and at most, in milliseconds: the longer nothing has changed, the
@@ -60,10 +62,11 @@ impl Orphans {
                 are_settled: true,
             }) => {
                 local.check_shapes(members)?;
-                let owned: BTreeSet<usize> = members
+                let mut owned: BTreeSet<usize> = members
                     .iter()
                     .flat_map(|member| member.partitions_of(topic))
                     .collect();
+                owned.extend(held(cluster, &local.group));
                 let is_orphan = |task: &usize| !owned.contains(task);
                 let orphans: BTreeSet<usize> = (0..local.tasks.len()).filter(is_orphan).collect();
                 let first = members.iter().min_by_key(|member| &member.id);
@@ -100,4 +103,16 @@ impl Orphans {
     pub(super) fn wake(&mut self, now_ms: u64) {
         *self = Self::new(now_ms);
     }
+}
+
+/// The tasks that members of this process have, or have not released yet.
+fn held(cluster: &Cluster, group: &str) -> BTreeSet<usize> {
+    let mut held = BTreeSet::new();
+    for ((joined, _), local) in cluster.local_members().iter() {
+        let state = lock(&local.state);
+        if joined == group && state.lost.is_none() {
+            held.extend(&state.owned);
+        }
+    }
+    held
 }
