@@ -15,17 +15,27 @@ pub const CASES: &[(&str, Case)] = &[(
     an_instance_that_closes_keeps_its_tasks_and_one_that_leaves_gives_them_away,
 )];
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// Longer than anything the test waits for: no session ends here.
-const SESSION_MS: u64 = 180_000;
+const SESSION_MS: u64 = 600_000;
 /// How long an instance is away, far longer than a rebalance takes.
 const AWAY: Duration = Duration::from_secs(4);
 /// Two sub-topologies of two partitions.
 const TASKS: usize = 4;
+/// Of each instance: half as many as there are tasks.
+const WORKERS: usize = 2;
 
 fn tasks_of(application: &Application) -> BTreeSet<TaskId> {
     let tasks = application.snapshot().tasks.into_iter();
     tasks.map(|task| task.task).collect()
+}
+
+/// Whether each of its workers has the same number of tasks. The workers are the members, and once all of them have
+/// joined no task moves any more.
+fn is_even(application: &Application) -> bool {
+    let tasks = application.snapshot().tasks;
+    let workers: BTreeSet<&String> = tasks.iter().map(|task| &task.worker).collect();
+    tasks.len() == WORKERS && workers.len() == WORKERS
 }
 
 fn an_instance_that_closes_keeps_its_tasks_and_one_that_leaves_gives_them_away(broker: &Broker) {
@@ -36,6 +46,7 @@ fn an_instance_that_closes_keeps_its_tasks_and_one_that_leaves_gives_them_away(b
         let builder = application(directories[0].path(), broker.log());
         let builder = builder.state_directory(directories[number].path());
         let builder = builder.settings(Settings {
+            workers: WORKERS,
             session_timeout_ms: SESSION_MS,
             ..settings()
         });
@@ -43,14 +54,12 @@ fn an_instance_that_closes_keeps_its_tasks_and_one_that_leaves_gives_them_away(b
     };
     let (mut goes, mut stays) = (start(0), start(1));
     let until = Instant::now() + DEADLINE;
-    let (gone, kept) = loop {
+    while !is_even(&goes) || !is_even(&stays) {
         let found = (tasks_of(&goes), tasks_of(&stays));
-        if !found.0.is_empty() && !found.1.is_empty() && found.0.len() + found.1.len() == TASKS {
-            break found;
-        }
         assert!(Instant::now() < until, "{found:?}");
         std::thread::sleep(Duration::from_millis(20));
-    };
+    }
+    let (gone, kept) = (tasks_of(&goes), tasks_of(&stays));
     goes.close(DEADLINE).expect("closed");
     drop(goes);
     let closed = Instant::now();
