@@ -24,8 +24,9 @@ use super::waits::CONTACT_MS;
 use crate::base::{Env, Error, ErrorKind};
 
 /// How long the second client may try, in milliseconds; it stops at the first refusal, or when all
-/// brokers have failed.
-const LISTEN_MS: u64 = 3_000;
+/// brokers have failed. Longer than [`CONTACT_MS`], so that it also fails with brokers that do not answer
+/// at all, and says so.
+const LISTEN_MS: u64 = 10_000;
 const SLICE: Duration = Duration::from_millis(50);
 
 /// The error for a cluster that cannot be reached.
