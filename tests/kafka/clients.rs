@@ -1,8 +1,10 @@
 //! Other clients that share the broker, each a program of its own in `clients/`.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use marea::base::Header;
 
@@ -179,20 +181,66 @@ fn environment() -> Result<PathBuf, String> {
     // Named after its contents, so that other versions get another one.
     let names = PACKAGES.join(" ");
     let hash = marea::base::murmur2(names.as_bytes()) as u32;
-    let directory = cache.join(format!("clients-{hash:08x}"));
-    let python = |directory: &Path| directory.join("bin/python");
-    if python(&directory).exists() {
-        return Ok(python(&directory));
-    }
-    std::fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
-    answer(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
-    let mut pip = Command::new(python(&directory));
-    pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES);
-    answer(&mut pip).inspect_err(|_| {
-        // Half an environment would be mistaken for a complete one.
-        let _gone = std::fs::remove_dir_all(&directory);
+    let name = format!("clients-{hash:08x}");
+    let directory = cache.join(&name);
+    let python = directory.join("bin/python");
+    make_once(&cache, &name, || {
+        answer(Command::new("python3").args(["-m", "venv"]).arg(&directory))?;
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES);
+        answer(&mut pip).map(drop)
     })?;
-    Ok(python(&directory))
+    Ok(python)
+}
+
+/// Makes a directory that all processes share, unless it is complete. It cannot be renamed: an environment contains
+/// its own path.
+fn make_once(
+    cache: &Path,
+    name: &str,
+    make: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", cache.display());
+    std::fs::create_dir_all(cache).map_err(failed)?;
+    // Others wait until it is complete, or its maker is gone.
+    let lock = File::create(cache.join(format!("{name}.lock"))).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    let directory = cache.join(name);
+    let complete = directory.join("complete");
+    if complete.exists() {
+        return Ok(());
+    }
+    // What a maker that was killed has left.
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).map_err(failed)?;
+    }
+    make()?;
+    File::create(complete).map(drop).map_err(failed)
+}
+
+/// One that was killed leaves half a directory, which nobody takes for a whole one; two at once make one.
+pub fn a_shared_directory_is_made_once_and_whole() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let cache = cache.path();
+    let made = AtomicU32::new(0);
+    let make = || {
+        make_once(cache, "d", || {
+            let number = made.fetch_add(1, Ordering::SeqCst);
+            std::fs::create_dir(cache.join("d")).map_err(|error| error.to_string())?;
+            match number {
+                0 => Err("no network".into()),
+                _ => Ok(()),
+            }
+        })
+    };
+    assert_eq!(make(), Err("no network".into()));
+    std::thread::scope(|scope| {
+        let threads = [(); 4].map(|()| scope.spawn(make));
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic"), Ok(()));
+        }
+    });
+    assert_eq!(made.into_inner(), 2);
 }
 
 /// The output of a command; `Err` gives the command that failed, and its error output.

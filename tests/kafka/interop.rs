@@ -13,7 +13,8 @@ use marea::task::CLOCK_HEADER;
 
 use crate::broker::Broker;
 use crate::cases::Case;
-use crate::clients::{Client, Line};
+use crate::clients::{Client, Line, a_shared_directory_is_made_once_and_whole};
+use crate::patience::{self, LONG};
 
 pub const CASES: &[(&str, Case)] = &[
     ("interop_the_java_client", |broker| match Client::java() {
@@ -27,6 +28,9 @@ pub const CASES: &[(&str, Case)] = &[
             Err(why) => skip("the Python clients", &why),
         },
     ),
+    ("interop_what_clients_need_is_made_once", |_| {
+        a_shared_directory_is_made_once_and_whole();
+    }),
     ("interop_kafka_streams", |broker| match Client::java() {
         Ok(client) => [1, 2].into_iter().for_each(|partitions| {
             the_same_topics_as_kafka_streams(broker, &client, partitions);
@@ -36,7 +40,6 @@ pub const CASES: &[(&str, Case)] = &[
 ];
 
 const PARTITIONS: u32 = 5;
-const DEADLINE: Duration = Duration::from_secs(30);
 /// All codecs of Kafka.
 const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 
@@ -135,7 +138,7 @@ fn read(log: &dyn Log, topic: &str, partitions: u32) -> marea::Result<Vec<Line>>
     let ends = log.end_offsets(&partitions, Isolation::ReadCommitted)?;
     let mut reader = log.reader(1 << 20)?;
     let starts: Vec<_> = partitions.iter().map(|one| (one.clone(), 0)).collect();
-    reader.assign(&starts)?;
+    patience::assign(&mut *reader, &starts);
     let mut lines = Vec::new();
     let started = Instant::now();
     let at_end = |reader: &dyn marea::log::Reader| {
@@ -143,10 +146,7 @@ fn read(log: &dyn Log, topic: &str, partitions: u32) -> marea::Result<Vec<Line>>
         pairs.all(|(one, end)| reader.position(one) >= Some(*end))
     };
     while !at_end(&*reader) {
-        assert!(
-            started.elapsed() < DEADLINE,
-            "{topic} is not read to its end"
-        );
+        assert!(started.elapsed() < LONG, "{topic} is not read to its end");
         for fetched in reader.poll(1 << 20, Duration::from_millis(100))? {
             let mut cursor = fetched.batch.cursor(fetched.base_offset);
             while let Some(record) = cursor.next_record()? {
@@ -188,8 +188,7 @@ fn write(log: &dyn Log, topic: &str, records: &[Line]) {
     let mut writer = log
         .writer(&format!("writer-of-{topic}"), 1 << 20)
         .expect("a writer");
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+    patience::commit(&mut *writer, commit);
 }
 
 fn both_ways(broker: &Broker, client: &Client) {
@@ -268,10 +267,10 @@ fn run_ours(broker: &Broker, application: &str, input: &str, records: u64) {
     let started = Instant::now();
     // Each record is read before and after the repartition. No drain, which would close windows.
     while running.snapshot().records < 2 * records {
-        assert!(started.elapsed() < DEADLINE, "{:?}", running.snapshot());
+        assert!(started.elapsed() < LONG, "{:?}", running.snapshot());
         std::thread::sleep(Duration::from_millis(20));
     }
-    running.close(DEADLINE).expect("closed");
+    running.close(LONG).expect("closed");
 }
 
 /// The last row of each key, in each partition.
