@@ -140,7 +140,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let outputs = Outputs::check(arguments)?;
     let setting = Setting::open(arguments)?;
     let Setting { log, env, .. } = &setting;
-    let partitions = setting.partitions(arguments)?;
+    let ask = || setting.partitions(arguments);
+    let partitions = wait_out(&**env, || stop.is_set(), "counting partitions", ask)?;
     let topics = topology::topics(partitions);
     let create = || log.create_topics(&topics);
     wait_out(&**env, || stop.is_set(), "creating topics", create)?;
