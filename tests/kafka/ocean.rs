@@ -1,12 +1,14 @@
 //! The ocean pipeline on a real broker: the same file, byte for byte, as on the embedded log.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::process::{Child, ChildStdout, Command};
 use std::time::Duration;
 
 use crate::broker::Broker;
-use crate::process::{Ended, Place, finish, readings, run, undisturbed};
+use crate::process::{
+    Ended, Place, RESUMING, finish, readings, run, slower_and_slower, undisturbed,
+};
 
 pub const CASES: &[(&str, fn(&Broker))] = &[
     (
@@ -32,8 +34,11 @@ pub const CASES: &[(&str, fn(&Broker))] = &[
     ),
 ];
 
-const RESUMING: &str = "resuming: ";
 const KILLS: usize = 10;
+/// At how many places they resume at least: the first start, and six kills between different commits.
+const PLACES: usize = 7;
+/// An instance that has not committed anything in this time never will.
+const LIFE_MAX: Duration = Duration::from_secs(60);
 
 /// The example on the repository's readings and on this broker, which has no topics yet.
 fn on_kafka(broker: &Broker, place: &Place, flags: &[&str]) -> Command {
@@ -96,58 +101,62 @@ fn two_instances_share_the_work(broker: &Broker) {
 struct Instance<'a> {
     broker: &'a Broker,
     place: Place,
-    rate: &'a str,
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     resumed: BTreeSet<String>,
 }
 
 impl<'a> Instance<'a> {
-    fn start(broker: &'a Broker, rate: &'a str) -> Self {
+    fn start(broker: &'a Broker, rate: &str) -> Self {
         let place = Place::new();
-        let (child, lines) = spawn(broker, &place, rate);
+        let (child, lines) = spawn(broker, &place, &["--rate", rate]);
         Self {
             broker,
             place,
-            rate,
             child,
             lines,
             resumed: BTreeSet::new(),
         }
     }
 
-    /// Waits until it says where it resumes, kills it after the delay, and restarts it.
-    fn kill_after(&mut self, delay: Duration) {
-        self.note_place();
+    /// Waits until it says where it resumes, kills it after the delay, and restarts it: whether it has resumed
+    /// at a new place. `None` if it had ended by then.
+    fn kill_after(&mut self, delay: Duration, flags: &[&str]) -> Option<bool> {
+        let mut lines = self.lines.by_ref().map(|line| line.expect("text"));
+        let place = lines.find_map(|line| line.strip_prefix(RESUMING).map(str::to_owned));
         std::thread::sleep(delay);
         self.child.kill().expect("a child");
         let status = self.child.wait().expect("a child");
-        assert_eq!(status.code(), None, "killed, not ended");
-        (self.child, self.lines) = spawn(self.broker, &self.place, self.rate);
+        if status.code() == Some(0) {
+            return None;
+        }
+        if status.code().is_some() {
+            let mut err = String::new();
+            let mut stream = self.child.stderr.take().expect("piped");
+            stream.read_to_string(&mut err).expect("text");
+            panic!("killed, not ended: {err}");
+        }
+        (self.child, self.lines) = spawn(self.broker, &self.place, flags);
+        Some(
+            self.resumed
+                .insert(place.expect("it says where it goes on")),
+        )
     }
 
-    fn note_place(&mut self) {
-        let mut lines = self.lines.by_ref().map(|line| line.expect("text"));
-        let place = lines.find_map(|line| line.strip_prefix(RESUMING).map(str::to_owned));
-        self.resumed
-            .insert(place.expect("it says where it goes on"));
-    }
-
-    fn finish(mut self, expected: &(String, String)) -> BTreeSet<String> {
-        self.note_place();
-        // Nobody else reads: the pipe must not fill up.
-        let rest = std::thread::spawn(move || self.lines.for_each(drop));
-        finish(self.child).well();
-        rest.join().expect("read");
+    /// Kills it once more, and lets it feed the rest as fast as it can.
+    fn finish(mut self, expected: &(String, String)) {
+        // It may have ended already, perhaps because another one feeds faster by now.
+        if self.kill_after(Duration::ZERO, &[]).is_some() {
+            let rest = std::thread::spawn(move || self.lines.for_each(drop));
+            finish(self.child).well();
+            rest.join().expect("read");
+        }
         assert!(self.place.results() == *expected);
-        self.resumed
     }
 }
 
-fn spawn(broker: &Broker, place: &Place, rate: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
-    let mut child = on_kafka(broker, place, &["--rate", rate])
-        .spawn()
-        .expect("starts");
+fn spawn(broker: &Broker, place: &Place, flags: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = on_kafka(broker, place, flags).spawn().expect("starts");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     (child, lines)
 }
@@ -163,31 +172,54 @@ fn delays(seed: u64) -> impl Iterator<Item = Duration> {
     })
 }
 
-fn ten_kills_change_no_byte(broker: &Broker) {
-    let expected = undisturbed();
-    broker.fresh_log();
-    let mut instance = Instance::start(broker, "2000");
-    for delay in delays(1).take(KILLS) {
-        instance.kill_after(delay);
+/// Kills instances in turn, ten times or more; `None` if one had ended before.
+fn kill_in_turn(instances: &mut [Instance<'_>], rate: &str, seed: u64) -> Option<()> {
+    let mut drawn = delays(seed).take(KILLS);
+    let mut later = Duration::from_secs(1);
+    for turn in 0.. {
+        let next = drawn.next();
+        let places: usize = instances.iter().map(|one| one.resumed.len()).sum();
+        if next.is_none() && places >= PLACES {
+            break;
+        }
+        // On a busy machine some are killed before their first commit, and resume at the same place. Then others
+        // are needed that live longer.
+        let delay = next.unwrap_or(later);
+        assert!(delay < LIFE_MAX, "they get no further than {places} places");
+        let number = turn % instances.len();
+        let is_new = instances[number].kill_after(delay, &["--rate", rate])?;
+        if next.is_none() && !is_new {
+            later *= 2;
+        }
     }
-    let places = instance.finish(&expected);
-    assert!(places.len() > 6, "{places:#?}");
+    Some(())
+}
+
+/// Kills so many instances in turn, until they have resumed at enough places, and compares the results.
+fn killed(broker: &Broker, count: usize, first_rate: u64, seed: u64) {
+    let expected = undisturbed();
+    let killed = slower_and_slower(first_rate).find_map(|rate| {
+        broker.fresh_log();
+        let start = || Instance::start(broker, &rate);
+        let mut instances: Vec<_> = std::iter::repeat_with(start).take(count).collect();
+        let killed = kill_in_turn(&mut instances, &rate, seed);
+        std::thread::scope(|scope| {
+            for instance in instances {
+                scope.spawn(|| instance.finish(&expected));
+            }
+        });
+        killed
+    });
+    killed.expect("a run that is slow enough to be killed ten times");
+}
+
+fn ten_kills_change_no_byte(broker: &Broker) {
+    killed(broker, 1, 2_000, 1);
 }
 
 fn ten_kills_of_two_instances_change_no_byte(broker: &Broker) {
-    let expected = undisturbed();
-    broker.fresh_log();
-    // Slow enough that neither has ended before the last kill.
-    let mut instances = [(); 2].map(|()| Instance::start(broker, "600"));
-    for (number, delay) in delays(2).take(KILLS).enumerate() {
-        instances[number % 2].kill_after(delay);
-    }
-    let [one, two] = instances;
-    let places = std::thread::scope(|scope| {
-        let other = scope.spawn(|| two.finish(&expected));
-        one.finish(&expected).len() + other.join().expect("the other instance").len()
-    });
-    assert!(places > 6, "{places}");
+    // Both feed, one after the other, and must be there at the last kill.
+    killed(broker, 2, 600, 2);
 }
 
 fn state_is_what_the_changelogs_say(broker: &Broker) {
