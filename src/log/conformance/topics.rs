@@ -181,4 +181,5 @@ pub fn a_group_is_deleted_once_it_has_no_members(factory: Factory<'_>) {
         again.token().generation > generation,
         "a generation only grows"
     );
+    again.leave();
 }
