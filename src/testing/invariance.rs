@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::{Env as _, Error, Result, SystemEnv, TopicPartition, partition_for_key};
 use crate::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, TopicSpec};
-use crate::runtime::{Application, Settings, StateBackend};
+use crate::runtime::{Application, Settings, Snapshot, StateBackend};
 use crate::topology::Topology;
 
 /// How long one run may take.
@@ -16,6 +16,10 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// how far time has advanced, in milliseconds: clocks without records are sent once a second.
 const LOOK: Duration = Duration::from_millis(10);
 const HOPS_MS: u64 = 3_000;
+/// How long ago the last report of each worker may be while a run counts as silent, and how much one check
+/// adds at most, in milliseconds: a worker that gets no processor says nothing, and is not silent.
+const REPORTED_MS: u64 = 200;
+const LOOK_MS_MOST: u64 = 50;
 
 /// An input record, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -366,7 +370,7 @@ fn run(
     match way.idle_timeout_ms {
         None => application.drain(DEADLINE)?,
         Some(idle_timeout_ms) => {
-            let read = || read_of(&application, &sources) == input.len() as i64;
+            let read = |snapshot: &Snapshot| read_of(snapshot, &sources) == input.len() as i64;
             wait_for_silence(&*log, &application, outputs, idle_timeout_ms, read)?;
         }
     }
@@ -382,22 +386,22 @@ fn run(
 }
 
 /// How many records of the user's topics have been processed.
-fn read_of(application: &Application, sources: &[String]) -> i64 {
-    let tasks = application.snapshot().tasks;
-    let positions = tasks.iter().flat_map(|task| &task.positions);
+fn read_of(snapshot: &Snapshot, sources: &[String]) -> i64 {
+    let positions = snapshot.tasks.iter().flat_map(|task| &task.positions);
     let of_user = |place: &TopicPartition| sources.iter().any(|topic| **topic == *place.topic);
     let of_user = positions.filter(|(place, _)| of_user(place));
     of_user.map(|(_, offset)| offset).sum()
 }
 
 /// Waits until everything is read and the outputs have stopped growing for long enough that every hop has
-/// noticed the silence of the previous one.
+/// noticed the silence of the previous one. Only time in which the workers work counts: on a machine under
+/// load it takes longer.
 fn wait_for_silence(
     log: &dyn Log,
     application: &Application,
     outputs: &[(&str, Compare)],
     idle_timeout_ms: u64,
-    is_read: impl Fn() -> bool,
+    is_read: impl Fn(&Snapshot) -> bool,
 ) -> Result<()> {
     let env = SystemEnv::shared();
     let ends = || -> Result<Vec<i64>> {
@@ -408,18 +412,30 @@ fn wait_for_silence(
     };
     let until_ms = env.monotonic_ms() + DEADLINE.as_millis() as u64;
     let quiet_ms = idle_timeout_ms * 2 + HOPS_MS;
-    let (mut last, mut since_ms) = (ends()?, env.monotonic_ms());
-    while env.monotonic_ms() < since_ms + quiet_ms {
+    let (mut last, mut silent_ms, mut looked_at_ms) = (ends()?, 0, env.monotonic_ms());
+    while silent_ms < quiet_ms {
         if application.wait(LOOK)? || env.monotonic_ms() > until_ms {
             return Err(Error::user("the input was not read to its end in time"));
         }
-        let now = ends()?;
+        let now_ms = env.monotonic_ms();
+        let passed_ms = (now_ms - looked_at_ms).min(LOOK_MS_MOST);
+        looked_at_ms = now_ms;
+        let (now, snapshot) = (ends()?, application.snapshot());
         // Not by the lag: silent tasks keep sending clocks on the topics in between.
-        if now != last || !is_read() {
-            (last, since_ms) = (now, env.monotonic_ms());
+        if now != last || !is_read(&snapshot) {
+            (last, silent_ms) = (now, 0);
+        } else if do_work(&snapshot) {
+            silent_ms += passed_ms;
         }
     }
     Ok(())
+}
+
+/// Whether all workers have reported a moment ago.
+fn do_work(snapshot: &Snapshot) -> bool {
+    let mut workers = snapshot.workers.iter();
+    snapshot.workers.len() >= snapshot.workers_running
+        && workers.all(|worker| worker.reported_ms < REPORTED_MS)
 }
 
 fn append(log: &dyn Log, input: &[InputRecord], way: Way) -> Result<()> {

@@ -49,6 +49,8 @@ mod client;
 #[path = "../admin/counting.rs"]
 #[allow(dead_code, reason = "shared with the tests of the monitoring")]
 mod served;
+#[path = "../support/committing.rs"]
+mod committing;
 #[path = "../runtime/inputs.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod inputs;

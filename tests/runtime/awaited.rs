@@ -1,5 +1,6 @@
 //! `Application::run` under tokio: ends on a signal or a failure, and starts no runtime of its own.
 
+use std::process::Command;
 use std::time::Duration;
 
 use marea::ErrorKind;
@@ -38,9 +39,29 @@ fn send(log: &std::sync::Arc<dyn Log>, value: &str) {
         .expect("sent");
 }
 
-/// The one test here that raises a signal: a second one would end the process, as it should.
+/// In a process of its own: the signal ends every `run` of a process, and a second one ends the process.
+#[test]
+fn run_ends_with_a_signal_and_all_is_committed() {
+    let output = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "awaited::child", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .expect("the child runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    let passed = output.status.success() && said.contains("1 passed");
+    assert!(passed, "{}\n{said}\n{complained}", output.status);
+}
+
+/// Set for the child process.
+const CHILD: &str = "MAREA_TEST_SIGNAL";
+
+/// Not a test of its own: run by the child process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn run_ends_with_a_signal_and_all_is_committed() {
+async fn child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
     let (log, application) = application();
     send(&log, "before");
     let mut running = std::pin::pin!(application.run());

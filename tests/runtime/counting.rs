@@ -1,6 +1,7 @@
 //! Counts in small windows behind a filter and a repartition: the topology of the tests of time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
@@ -14,6 +15,8 @@ use marea::dsl::{
 use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
 use marea::runtime::{Application, Settings, StateBackend};
 use marea::topology::Topology;
+
+use crate::committing::commit;
 
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -97,6 +100,11 @@ impl Env for SteppedEnv {
 pub type Row = (&'static str, i64, i64);
 
 pub fn put(log: &dyn Log, partition: u32, rows: &[Row]) {
+    put_to_each(log, partition..partition + 1, rows);
+}
+
+/// The same rows to each of the partitions, in one commit: none is silent while another has them.
+pub fn put_to_each(log: &dyn Log, partitions: Range<u32>, rows: &[Row]) {
     let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
     let mut builder = BatchBuilder::default();
     for (key, value, timestamp_ms) in rows {
@@ -104,12 +112,12 @@ pub fn put(log: &dyn Log, partition: u32, rows: &[Row]) {
         builder.push(Some(key), Some(&value), *timestamp_ms, &[]);
     }
     let batch = builder.seal().expect("records");
-    let commit = Commit {
-        appends: vec![(TopicPartition::new("in", partition), batch)],
+    let places = partitions.map(|partition| TopicPartition::new("in", partition));
+    let whole = Commit {
+        appends: places.map(|place| (place, batch.clone())).collect(),
         group: None,
     };
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+    commit(&mut *writer, whole);
 }
 
 /// Counts by the value's remainder in windows of 100 ms, of the records whose key is not `drop`.

@@ -7,26 +7,33 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use marea::base::SystemEnv;
+use marea::base::{Env, ManualEnv, SystemEnv};
 use marea::disk::Budget;
 use marea::log::{Log, OpenOptions};
 use marea::runtime::{Application, ApplicationBuilder, Guarantee, Hooks, Point, Settings};
 
 use crate::faulty::{Fault, FaultyLog};
+use crate::housekeeping::is_read;
 use crate::pipeline::{
     append, create_topics, expected, expected_by_sensor, finals, readings, topology,
     topology_by_sensor,
 };
+use crate::restoring::wait_for;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const READINGS: i64 = 40_000;
 const PARTITIONS: u32 = 2;
 
 pub fn open_log(directory: &Path) -> Arc<dyn Log> {
-    let options = OpenOptions::new(SystemEnv::shared(), Budget::new(16 << 20));
+    open_log_by(SystemEnv::shared(), directory)
+}
+
+/// A log with that clock.
+fn open_log_by(env: Arc<dyn Env>, directory: &Path) -> Arc<dyn Log> {
+    let options = OpenOptions::new(env, Budget::new(16 << 20));
     let url = format!("embedded:{}", directory.join("log").display());
     marea::log::open(&url, &options).expect("the log opens")
 }
@@ -317,16 +324,23 @@ fn abort_without_crash() {
     );
 }
 
-/// Holds one worker at a point for longer than its session.
+/// Holds one worker before its commit, until it is free to go on.
 #[derive(Debug)]
 struct Stall {
     left: AtomicU32,
+    holds: AtomicBool,
+    free: AtomicBool,
 }
 
 impl Hooks for Stall {
     fn reached(&self, point: Point) {
         if point == Point::BeforeCommit && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            std::thread::sleep(Duration::from_millis(1_500));
+            self.holds.store(true, Ordering::SeqCst);
+            let since = Instant::now();
+            while !self.free.load(Ordering::SeqCst) {
+                assert!(since.elapsed() < 3 * DEADLINE, "nobody frees the worker");
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
@@ -334,31 +348,57 @@ impl Hooks for Stall {
 #[test]
 fn zombie_fenced() {
     let directory = prepared();
-    let log = open_log(directory.path());
-    let builder = application(directory.path(), log, Guarantee::ExactlyOnce);
+    // Only the test moves the log's clock: a worker that is merely slow keeps its place.
+    let clock = ManualEnv::new(SystemEnv::shared().wall_ms(), 1);
+    let log = open_log_by(clock.clone(), directory.path());
+    let builder = application(directory.path(), log.clone(), Guarantee::ExactlyOnce);
     let settings = Settings {
         workers: 2,
         commit_interval_ms: 3,
         records_per_step: 50,
-        max_poll_interval_ms: 300,
+        // However long it takes until another worker has the tasks.
+        idle_timeout_ms: None,
         ..Settings::default()
     };
+    // Each worker commits several times, however large its commits are.
     let stall = Arc::new(Stall {
-        left: AtomicU32::new(6),
+        left: AtomicU32::new(3),
+        holds: AtomicBool::new(false),
+        free: AtomicBool::new(false),
     });
     let mut running = builder
-        .settings(settings)
-        .hooks(stall)
+        .settings(settings.clone())
+        .hooks(stall.clone())
         .start()
         .expect("started");
+    wait_for(&running, "a worker is held", |_| {
+        stall.holds.load(Ordering::SeqCst)
+    });
+    clock.advance_ms(settings.max_poll_interval_ms as i64 + 1);
+    wait_for(
+        &running,
+        "the other worker goes on in its place",
+        |snapshot| {
+            let expelled = snapshot.workers.iter().any(|worker| worker.expelled);
+            expelled && snapshot.tasks.len() == 2 * PARTITIONS as usize && is_read(&*log)
+        },
+    );
+    stall.free.store(true, Ordering::SeqCst);
     running.drain(DEADLINE).expect("drained");
     running.close(DEADLINE).expect("closed");
-    drop(running);
-    let log = open_log(directory.path());
-    assert!(
-        finals(&*log) == expected(&readings(READINGS)),
-        "a zombie changed the results"
+    let snapshot = running.snapshot();
+    let workers = snapshot.workers.iter();
+    let lost = workers.map(|worker| worker.places_lost).sum::<u64>();
+    assert_eq!(lost, 1, "the zombie's place and no other");
+    // What a zombie sent once more would be late by now.
+    assert_eq!(
+        snapshot.drops.kafka_streams_total(),
+        0,
+        "{:?}",
+        snapshot.drops
     );
+    drop((running, log));
+    check(directory.path(), "a zombie");
 }
 
 /// Counts flushes.

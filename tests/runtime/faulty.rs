@@ -22,7 +22,8 @@ pub enum Fault {
     LoseOutcome { every: u32 },
     /// Commits larger than this many bytes fail.
     TooLarge { bytes: usize },
-    /// This many times the log does not say where the changelogs of that partition end.
+    /// This many times the log does not say where the changelogs of that partition end, or until
+    /// [`FaultyLog::release`].
     HideEnds { partition: u32, times: u32 },
     /// This many times the answer about a group's offsets is of a time before its first commit.
     OldOffsets { times: u32 },
@@ -72,7 +73,7 @@ impl FaultyLog {
         self.counts.faults.load(Ordering::SeqCst)
     }
 
-    /// Lets commits be answered from now on.
+    /// Lets commits and questions about hidden ends be answered from now on.
     pub fn release(&self) {
         self.counts.released.store(true, Ordering::SeqCst);
     }
@@ -115,6 +116,7 @@ impl Log for FaultyLog {
             && partition.partition == hidden
             && partition.topic.ends_with("-changelog")
             && self.faults() < times
+            && !self.counts.released.load(Ordering::SeqCst)
         {
             self.counts.faults.fetch_add(1, Ordering::SeqCst);
             return Err(lost());

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use marea::base::{TopicPartition, partition_for_key};
 use marea::codec::{Codec, Utf8};
 use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
 use marea::runtime::{Application, Settings};
 
+use crate::committing::commit;
 use crate::counting::{DEADLINE, wait};
 use crate::looped::{expected, topology};
 use crate::pipeline::memory_log;
@@ -37,13 +37,12 @@ fn put(log: &dyn Log, topic: &str, rows: &[Row]) {
         let batch = builder.seal().expect("records");
         (TopicPartition::new(topic, partition), batch)
     };
-    let commit = Commit {
+    let whole = Commit {
         appends: builders.into_iter().map(batch).collect(),
         group: None,
     };
     let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+    commit(&mut *writer, whole);
 }
 
 /// All records of a topic.
@@ -131,7 +130,7 @@ fn time_moves_behind_answers_and_breaks_no_promise_and_a_drain_has_them_all() {
             "{:?}",
             snapshot.drops
         );
-        running.close(Duration::from_secs(10)).expect("closed");
+        running.close(DEADLINE).expect("closed");
         let mut last = read(&*log, "final");
         last.sort();
         assert_eq!(last, expected(&texts(&lefts), &texts(&rights)), "{workers}");

@@ -10,6 +10,8 @@ use marea::dsl::{Consumed, Produced, StreamBuilder};
 use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec, Writer};
 use marea::runtime::{Application, Settings, StateBackend};
 
+use crate::committing::commit;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn application(log: &Arc<dyn Log>, settings: Settings) -> Application {
@@ -41,12 +43,11 @@ fn append(writer: &mut dyn Writer, times_ms: std::ops::Range<i64>, value: &str) 
     let batches = ["a", "b"].into_iter().zip(&mut builders);
     let appends = batches
         .filter_map(|(topic, builder)| Some((TopicPartition::new(topic, 0), builder.seal()?)));
-    let commit = Commit {
+    let whole = Commit {
         appends: appends.collect(),
         group: None,
     };
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+    commit(writer, whole);
 }
 
 fn times_out(log: &dyn Log) -> Vec<i64> {

@@ -10,6 +10,8 @@
 #[macro_use]
 #[path = "../support/forward_to_log.rs"]
 mod forward_to_log;
+#[path = "../support/committing.rs"]
+mod committing;
 
 mod at_least_once;
 mod awaited;

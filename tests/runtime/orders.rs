@@ -10,6 +10,8 @@ use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
 use marea::testing::InputRecord;
 use marea::topology::Topology;
 
+use crate::committing::commit;
+
 const DEADLINE: Duration = Duration::from_secs(120);
 pub const PARTITIONS: u32 = 4;
 pub const ORDERS: i64 = 6_000;
@@ -110,13 +112,12 @@ pub fn fill(log: &dyn Log, input: &[InputRecord]) {
     }
     let sealed = builders.into_iter();
     let sealed = sealed.map(|(place, mut builder)| (place, builder.seal().expect("records")));
-    let commit = Commit {
+    let whole = Commit {
         appends: sealed.collect(),
         group: None,
     };
     let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+    commit(&mut *writer, whole);
 }
 
 /// The last row of each key, without the deleted ones.

@@ -13,6 +13,8 @@ use marea::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, TopicSpec};
 use marea::runtime::{Application, ApplicationBuilder, Settings, StateBackend};
 use marea::topology::Topology;
 
+use crate::committing::commit;
+
 pub const WINDOW_MS: i64 = 1_000;
 pub const GRACE_MS: i64 = 500;
 
@@ -133,14 +135,11 @@ pub fn append(log: &dyn Log, readings: &[Reading], partitions: u32, batch: usize
         let appends = builders.into_iter().filter_map(|(partition, mut builder)| {
             Some((TopicPartition::new("readings", partition), builder.seal()?))
         });
-        writer
-            .submit(Commit {
-                appends: appends.collect(),
-                group: None,
-            })
-            .expect("submitted");
-        let receipt = writer.poll(Duration::from_secs(10)).expect("committed");
-        assert!(receipt.is_some(), "the log answers in time");
+        let whole = Commit {
+            appends: appends.collect(),
+            group: None,
+        };
+        commit(&mut *writer, whole);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use marea::ErrorKind;
@@ -220,10 +220,11 @@ fn readers_beside_busy_workers_see_whole_commits_only() {
         let queries = application.queries();
         let mut ends = view_at(&queries, &send(&log, &[("a", 0, 0)])).positions();
         let stopped = Arc::new(AtomicBool::new(false));
+        let reads = Arc::new(AtomicU64::new(0));
         let reader = std::thread::spawn({
-            let (queries, stopped) = (queries.clone(), stopped.clone());
+            let (queries, stopped, reads) = (queries.clone(), stopped.clone(), reads.clone());
             move || {
-                let (mut last, mut reads) = (0, 0);
+                let mut last = 0;
                 while !stopped.load(Ordering::Acquire) {
                     let view = queries.view().expect("a view");
                     let sums = view.key_value::<String, i64>("sums").expect("a store");
@@ -231,12 +232,19 @@ fn readers_beside_busy_workers_see_whole_commits_only() {
                     assert!(row.value >= last, "{} after {last}", row.value);
                     // Each record adds one, and its timestamp says which one it is: the row is of one moment.
                     assert_eq!(Some(row.value), row.timestamp_ms);
-                    (last, reads) = (row.value, reads + 1);
+                    last = row.value;
+                    reads.fetch_add(1, Ordering::AcqRel);
                 }
-                reads
             }
         });
         let mut producer = log.producer::<String, i64>("words").expect("a producer");
+        // The reader is at work before the workers are busy, however late its thread gets a processor.
+        let since = Instant::now();
+        while reads.load(Ordering::Acquire) == 0 {
+            assert!(!reader.is_finished(), "the reader found something wrong");
+            assert!(since.elapsed() < DEADLINE, "waited for a read");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         for part in 0..20 {
             let records = (part * 500 + 1..=part * 500 + 500)
                 .map(|number| Record::new("a".to_owned(), 1, number));
@@ -255,7 +263,7 @@ fn readers_beside_busy_workers_see_whole_commits_only() {
         let sum = sums.get(&"a".to_owned()).expect("read").expect("a row");
         assert_eq!(sum.value, 10_000);
         stopped.store(true, Ordering::Release);
-        assert!(reader.join().expect("the reader found nothing wrong") > 0);
+        reader.join().expect("the reader found nothing wrong");
         drop(sums);
         drop(view);
         application.close(DEADLINE).expect("closed");

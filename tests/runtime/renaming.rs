@@ -16,6 +16,7 @@ use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
 use marea::runtime::{Application, ApplicationBuilder, Settings, StateBackend};
 use marea::topology::Topology;
 
+use crate::committing::commit;
 use crate::counting::{DEADLINE, counts, final_counts, wait};
 use crate::pipeline::memory_log;
 
@@ -108,7 +109,7 @@ pub fn put(log: &dyn Log, partition: u32, rows: impl Iterator<Item = (String, i6
         let (key, value) = (key.as_bytes(), value.to_be_bytes());
         builder.push(Some(key), Some(&value), timestamp_ms, &[]);
     }
-    let commit = Commit {
+    let rows = Commit {
         appends: vec![(
             TopicPartition::new("in", partition),
             builder.seal().expect("records"),
@@ -116,8 +117,7 @@ pub fn put(log: &dyn Log, partition: u32, rows: impl Iterator<Item = (String, i6
         group: None,
     };
     let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
-    writer.submit(commit).expect("submitted");
-    assert!(writer.poll(DEADLINE).expect("committed").is_some());
+    commit(&mut *writer, rows);
 }
 
 /// Up to 1,500 ms of event time: the first timers have fired, windows have closed.

@@ -4,20 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use marea::base::TopicPartition;
+use marea::base::{Env, ManualEnv, SystemEnv, TopicPartition};
 use marea::codec::{I64, Utf8};
 use marea::dsl::{Consumed, Grouped, Produced, StreamBuilder};
-use marea::log::{BatchBuilder, Commit, Isolation, Log, TopicSpec};
+use marea::log::{BatchBuilder, Commit, Isolation, Log, MemoryLog, TopicSpec};
 use marea::runtime::{Application, Settings, State, StateBackend};
 use marea::topology::Topology;
 
-use crate::pipeline::memory_log;
+use crate::committing::commit;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A log with a topic `in` with this many partitions, each with this many records, and an empty one `out`.
 fn filled(partitions: u32, records: i64) -> Arc<dyn Log> {
-    let log = memory_log();
+    filled_by(SystemEnv::shared(), partitions, records)
+}
+
+/// A log with that clock.
+fn filled_by(env: Arc<dyn Env>, partitions: u32, records: i64) -> Arc<dyn Log> {
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(env));
     log.create_topics(&[TopicSpec::new("in", partitions), TopicSpec::new("out", 1)])
         .expect("created");
     let mut writer = log.writer("feeder", 1 << 20).expect("a writer");
@@ -28,12 +33,11 @@ fn filled(partitions: u32, records: i64) -> Arc<dyn Log> {
             builder.push(Some(key.as_bytes()), Some(&n.to_be_bytes()), n, &[]);
         }
         let batch = builder.seal().expect("records");
-        let commit = Commit {
+        let whole = Commit {
             appends: vec![(TopicPartition::new("in", partition), batch)],
             group: None,
         };
-        writer.submit(commit).expect("submitted");
-        writer.poll(DEADLINE).expect("committed").expect("in time");
+        commit(&mut *writer, whole);
     }
     log
 }
@@ -53,6 +57,14 @@ fn until(what: &str, done: impl Fn() -> bool) {
 
 /// Copies `in` to `out`, one record at a time, with a closure that takes long, and counts its calls.
 fn slow_copy(takes: Duration) -> (Topology, Arc<AtomicU64>) {
+    slow_copy_with(takes, || ())
+}
+
+/// The same; each call ends with another.
+fn slow_copy_with(
+    takes: Duration,
+    end: impl Fn() + Send + Sync + 'static,
+) -> (Topology, Arc<AtomicU64>) {
     let calls = Arc::new(AtomicU64::new(0));
     let counting = calls.clone();
     let builder = StreamBuilder::new();
@@ -61,6 +73,7 @@ fn slow_copy(takes: Duration) -> (Topology, Arc<AtomicU64>) {
         .peek(move |_, _| {
             counting.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(takes);
+            end();
         })
         .to_with("out", Produced::with(Utf8, I64));
     (builder.build().expect("a topology"), calls)
@@ -77,16 +90,27 @@ fn start(log: &Arc<dyn Log>, topology: Topology, settings: Settings) -> Applicat
         .expect("started")
 }
 
-/// A round of all tasks takes longer than the session. If a worker lost its place, records would be handled twice;
-/// without time limits on its steps, it would lose it.
+/// A step of each task, as many records as it may have, takes longer than the worker may be silent. If it lost its
+/// place, records would be handled twice; without time limits on its steps, it would lose it.
+///
+/// For the log no time passes except in the closure, which then asks who is still a member: a worker that gets no
+/// processor for a while is no slower.
 #[test]
 fn a_slow_closure_costs_nobody_his_place() {
-    const RECORDS: i64 = 500;
-    let log = filled(4, RECORDS);
-    let (topology, calls) = slow_copy(Duration::from_millis(2));
+    const RECORDS: i64 = 250;
+    const TAKES_MS: u64 = 2;
+    let clock = ManualEnv::new(SystemEnv::shared().wall_ms(), 1);
+    let log = filled_by(clock.clone(), 4, RECORDS);
+    let group = log.clone();
+    let (topology, calls) = slow_copy_with(Duration::from_millis(TAKES_MS), move || {
+        clock.advance_ms(TAKES_MS as i64);
+        // Whoever asks makes the log expel those that have been silent for too long.
+        let members = group.members("slow").expect("an answer");
+        assert_eq!(members.map(|members| members.len()), Some(1));
+    });
     let settings = Settings {
-        workers: 2,
-        session_timeout_ms: 500,
+        session_timeout_ms: 100,
+        max_poll_interval_ms: 100,
         ..Settings::default()
     };
     let mut running = start(&log, topology, settings);
@@ -101,7 +125,17 @@ fn a_slow_closure_costs_nobody_his_place() {
 #[test]
 fn commits_and_signals_come_between_slow_records() {
     let log = filled(10, 1_000);
-    let (topology, calls) = slow_copy(Duration::from_millis(20));
+    let holds = Arc::new(AtomicBool::new(false));
+    let held = Arc::new(AtomicU64::new(0));
+    let (holding, holders) = (holds.clone(), held.clone());
+    let (topology, calls) = slow_copy_with(Duration::from_millis(20), move || {
+        if holding.load(Ordering::SeqCst) {
+            holders.fetch_add(1, Ordering::SeqCst);
+            until("the record to be let go", || {
+                !holding.load(Ordering::SeqCst)
+            });
+        }
+    });
     let settings = Settings {
         workers: 2,
         ..Settings::default()
@@ -117,14 +151,17 @@ fn commits_and_signals_come_between_slow_records() {
         let begun = |task: &marea::runtime::TaskSnapshot| task.positions[0].1 > 0;
         tasks.len() == 10 && tasks.iter().all(begun)
     });
+    // The signal comes while both workers are at a record.
+    holds.store(true, Ordering::SeqCst);
+    until("both workers", || held.load(Ordering::SeqCst) == 2);
     let before = seen();
+    running
+        .close(Duration::ZERO)
+        .expect_err("both workers are at a record");
+    holds.store(false, Ordering::SeqCst);
     running.close(DEADLINE).expect("closed");
     let after = seen();
-    // Between checking the count and checking the signal, each worker may have begun another one.
-    assert!(
-        after - before <= 4,
-        "{before} records at the signal, {after} in the end"
-    );
+    assert_eq!(after, before, "records at the signal, and in the end");
     assert_eq!(outputs(&*log), after as i64, "all of them are committed");
 }
 
@@ -132,7 +169,9 @@ fn commits_and_signals_come_between_slow_records() {
 /// the application continues and reports what is stuck.
 #[test]
 fn a_closure_that_blocks_holds_up_its_worker_alone() {
-    let log = filled(4, 10);
+    // Only the test moves the log's clock: a worker that is merely slow keeps its place.
+    let clock = ManualEnv::new(SystemEnv::shared().wall_ms(), 1);
+    let log = filled_by(clock.clone(), 4, 10);
     let released = Arc::new(AtomicBool::new(false));
     let blocked = Arc::new(AtomicU64::new(0));
     let builder = StreamBuilder::new();
@@ -153,12 +192,14 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
         .to_stream()
         .present()
         .to_with("out", Produced::with(Utf8, I64));
+    // A session is longer: heartbeats do not help.
     let settings = Settings {
         workers: 2,
-        session_timeout_ms: 300,
-        max_poll_interval_ms: 600,
+        session_timeout_ms: 300_000,
+        max_poll_interval_ms: 60_000,
         ..Settings::default()
     };
+    let interval_ms = settings.max_poll_interval_ms;
     let place = tempfile::tempdir().expect("a directory");
     let mut running = Application::builder(builder.build().expect("a topology"), "slow")
         .log(log.clone())
@@ -166,6 +207,10 @@ fn a_closure_that_blocks_holds_up_its_worker_alone() {
         .settings(settings)
         .start()
         .expect("started");
+    until("the closure to block", || {
+        blocked.load(Ordering::SeqCst) > 0
+    });
+    clock.advance_ms(interval_ms as i64 + 1);
     // The directories of the tasks stay with the worker: the next owner restores into fresh ones.
     until("all records", || outputs(&*log) == 40);
     let stuck = || {
