@@ -45,8 +45,9 @@ pub struct Settings {
     pub guarantee: Guarantee,
     /// Longest time between two commits while there is work, in milliseconds. With a backlog, commits
     /// keep this pace, so that changes to one row become one changelog record. A commit that takes longer
-    /// is answered first, and on Kafka the next one comes 5 ms after its answer, since the brokers still
-    /// end the transaction.
+    /// is answered first; the next one then comes no sooner than 5 ms after the answer (1 ms on the
+    /// embedded log, never more than `commit_spacing_ms`), because the log may still be busy with the
+    /// last one. Full memory and tasks that end or are given back do not wait for any of this.
     pub commit_interval_ms: u64,
     /// Shortest time between two commits, in milliseconds. A worker that has caught up with its input
     /// commits before the interval ends, but no sooner than this, nor sooner than four times the duration

@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(10);
 const HOPS_MS: u64 = 3_000;
 /// How long ago the last report of each worker may be while a run counts as silent, and how much one check
-/// adds at most, in milliseconds: a worker that gets no processor says nothing, and is not silent.
+/// adds at most, in milliseconds: a worker that gets no processor does not report, and its silence proves nothing.
 const REPORTED_MS: u64 = 200;
 const LOOK_MS_MOST: u64 = 50;
 
@@ -424,7 +424,7 @@ fn wait_for_silence(
         // Not by the lag: silent tasks keep sending clocks on the topics in between.
         if now != last || !is_read(&snapshot) {
             (last, silent_ms) = (now, 0);
-        } else if do_work(&snapshot) {
+        } else if are_reporting(&snapshot) {
             silent_ms += passed_ms;
         }
     }
@@ -432,7 +432,7 @@ fn wait_for_silence(
 }
 
 /// Whether all workers have reported a moment ago.
-fn do_work(snapshot: &Snapshot) -> bool {
+fn are_reporting(snapshot: &Snapshot) -> bool {
     let mut workers = snapshot.workers.iter();
     snapshot.workers.len() >= snapshot.workers_running
         && workers.all(|worker| worker.reported_ms < REPORTED_MS)

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use marea::base::{Offset, SystemEnv, TopicPartition};
-use marea::log::{Commit, CommitError, KafkaLog, Log, Reader, Receipt, Writer};
+use marea::log::{KafkaLog, Log, Reader};
 use marea::{ErrorKind, Result};
 
-/// Longer than brokers that work take for anything: only bounds a hang.
-pub const LONG: Duration = Duration::from_secs(120);
+pub use crate::committing::{LONG, commit, outcome};
+
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,37 +43,4 @@ pub fn assign(reader: &mut dyn Reader, positions: &[(TopicPartition, Offset)]) {
 
 pub fn update(reader: &mut dyn Reader, positions: &[(TopicPartition, Offset)]) {
     insist("an update", || reader.update(positions));
-}
-
-/// The definite outcome of a commit.
-pub fn outcome(
-    writer: &mut dyn Writer,
-    commit: Commit,
-) -> std::result::Result<Receipt, CommitError> {
-    writer.submit(commit)?;
-    let until = Instant::now() + LONG;
-    loop {
-        match writer.poll(Duration::from_secs(1)) {
-            Ok(Some(receipt)) => return Ok(receipt),
-            Ok(None) | Err(CommitError::Unknown(_)) => {
-                assert!(Instant::now() < until, "a commit has no outcome");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Commits, and repeats what was rolled back because the brokers were slow.
-///
-/// # Panics
-/// If the commit is refused.
-pub fn commit(writer: &mut dyn Writer, commit: Commit) {
-    insist("a commit", || {
-        match outcome(writer, commit.clone()) {
-            Ok(_) => Ok(()),
-            // Nothing of it has happened.
-            Err(CommitError::Aborted(error)) => Err(error),
-            Err(error) => panic!("{error}"),
-        }
-    });
 }

@@ -231,7 +231,7 @@ fn a_closure_outlasts_a_transaction(broker: &Broker, round: u32) -> Vec<bool> {
     });
     let log = log_with_timeout(broker, OPEN_MS);
     let directory = tempfile::tempdir().expect("a directory");
-    let builder = Application::builder(topology, &format!("slow{round}"))
+    let builder = Application::builder(topology, format!("slow{round}"))
         .log(Arc::clone(&log))
         .state_directory(directory.path())
         .settings(Settings {

@@ -171,8 +171,9 @@ fn a_member_that_joins_gets_tasks_of_every_subtopology(broker: &Broker) {
 /// To the brokers, tasks that it still closes belong to nobody, as if a rebalance had been interrupted.
 fn a_member_that_gives_tasks_back_late_keeps_its_place(broker: &Broker) {
     const TASKS: u32 = 4;
-    /// Longer than members take to notice a task without an owner.
-    const LATE: Duration = Duration::from_secs(4);
+    /// Longer than members take to notice a task without an owner: they check after pauses that double up to
+    /// some seconds, and then a few times in a row.
+    const LATE: Duration = Duration::from_secs(10);
     let log = broker.fresh_log();
     log.create_topics(&[TopicSpec::new("t", TASKS)])
         .expect("created");

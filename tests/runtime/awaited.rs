@@ -1,11 +1,13 @@
 //! `Application::run` under tokio: ends on a signal or a failure, and starts no runtime of its own.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use marea::ErrorKind;
 use marea::prelude::*;
 use marea::runtime::{State, StateBackend};
+
+use crate::counting::DEADLINE;
 
 /// Copies `in` to `out`, and fails on an empty value.
 fn application() -> (std::sync::Arc<dyn Log>, Application) {
@@ -64,6 +66,7 @@ async fn child() {
     }
     let (log, application) = application();
     send(&log, "before");
+    let since = Instant::now();
     let mut running = std::pin::pin!(application.run());
     // Once polled, it listens.
     assert!(futures::poll!(&mut running).is_pending());
@@ -74,9 +77,11 @@ async fn child() {
     {
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert!(futures::poll!(&mut running).is_pending());
+        assert!(since.elapsed() < DEADLINE, "waited for the record");
     }
     signal_hook::low_level::raise(signal_hook::consts::SIGTERM).expect("raised");
-    running.await.expect("a signal is no failure");
+    let ended = tokio::time::timeout(DEADLINE, running).await;
+    ended.expect("in time").expect("a signal is no failure");
     assert_eq!(application.snapshot().state, State::Stopped);
     let place = marea::base::TopicPartition::new("in", 0);
     let committed = log.committed("copy", &[place]).expect("committed");

@@ -238,14 +238,18 @@ fn readers_beside_busy_workers_see_whole_commits_only() {
             }
         });
         let mut producer = log.producer::<String, i64>("words").expect("a producer");
-        // The reader is at work before the workers are busy, however late its thread gets a processor.
-        let since = Instant::now();
-        while reads.load(Ordering::Acquire) == 0 {
-            assert!(!reader.is_finished(), "the reader found something wrong");
-            assert!(since.elapsed() < DEADLINE, "waited for a read");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        // However late its thread gets a processor.
+        let wait_for_a_read = || {
+            let (since, before) = (Instant::now(), reads.load(Ordering::Acquire));
+            while reads.load(Ordering::Acquire) == before {
+                assert!(!reader.is_finished(), "the reader found something wrong");
+                assert!(since.elapsed() < DEADLINE, "waited for a read");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
         for part in 0..20 {
+            // Between the parts the workers are busy.
+            wait_for_a_read();
             let records = (part * 500 + 1..=part * 500 + 500)
                 .map(|number| Record::new("a".to_owned(), 1, number));
             producer.send_all(records).expect("sent");

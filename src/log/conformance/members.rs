@@ -7,7 +7,7 @@ use crate::log::{CommittedOffset, GroupCommit, JoinRequest, MemberToken, Members
 
 /// After this time a member is expelled, in cases about just that.
 pub(super) const TIMEOUT_MS: u64 = 5_000;
-/// In all others no member is, also if its case does not poll it while it waits for a log that is slow.
+/// In all other cases no member is expelled, even if it is not polled while the case waits for a slow log.
 const SESSION_MS: u64 = 30_000;
 const INTERVAL_MS: u64 = 300_000;
 

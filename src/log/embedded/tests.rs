@@ -41,8 +41,8 @@ fn settings(path: &Path) -> Settings {
     Settings::new(path, Budget::new(16 << 20))
 }
 
-/// An interval of housekeeping that does not pass. The thread goes by real time, also where the log has a
-/// clock of the test's own: a test that takes its steps itself must not depend on how long they last.
+/// An interval of housekeeping that does not pass. The thread goes by real time, also where the log has
+/// its own clock: a test that takes its steps itself must not depend on how long they last.
 const NEVER_MS: u64 = u32::MAX as u64;
 
 fn open(path: &Path, env: Arc<dyn Env>) -> EmbeddedLog {

@@ -24,8 +24,8 @@ use super::waits::CONTACT_MS;
 use crate::base::{Env, Error, ErrorKind};
 
 /// How long the second client may try, in milliseconds; it stops at the first refusal, or when all
-/// brokers have failed. Longer than [`CONTACT_MS`], so that it also fails with brokers that do not answer
-/// at all, and says so.
+/// brokers have failed. Longer than the time-out of a connection (`socket.connection.setup.timeout.ms`),
+/// so that brokers that do not answer at all count as failed, and their message is heard.
 const LISTEN_MS: u64 = 10_000;
 const SLICE: Duration = Duration::from_millis(50);
 

@@ -15,9 +15,9 @@ use crate::runtime::spans;
 /// next one, unless the interval has ended: it has other clients, and queued commits take longer and
 /// longer.
 const SPACING_COMMITS: u64 = 4;
-/// The longest time that the next commit waits after the answer to the last one, on a log that names a
-/// spacing, in milliseconds: such a log still has work after the answer (brokers end the transaction in
-/// each partition), and a commit that comes sooner takes several times as long.
+/// How long the next commit waits after the answer to the last one, if the spacing is not shorter, in
+/// milliseconds: after the answer brokers still end the transaction in each partition, and a commit that
+/// comes sooner takes several times as long.
 const REST_MS: u64 = 5;
 
 impl Worker {

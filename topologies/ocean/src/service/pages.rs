@@ -52,7 +52,7 @@ struct Shared {
     env: Arc<dyn Env>,
     place: TopicPartition,
     recent: Mutex<Recent>,
-    /// The end of what is in `recent`.
+    /// The end of what can be read.
     end: watch::Sender<Offset>,
     readers: Semaphore,
     stop: AtomicBool,
@@ -307,6 +307,15 @@ mod tests {
         }
     }
 
+    /// Lets them begin when it is dropped: while they wait they cannot be joined.
+    struct Begins(Arc<Late>);
+
+    impl Drop for Begins {
+        fn drop(&mut self) {
+            self.0.begin();
+        }
+    }
+
     impl Env for Late {
         fn wall_ms(&self) -> i64 {
             self.real.wall_ms()
@@ -360,6 +369,7 @@ mod tests {
         write(&log, 0..5);
         let env = Late::new();
         let results = Results::<Average>::follow(Arc::clone(&log), env.clone(), TOPIC).unwrap();
+        let _begins = Begins(env.clone());
         let page = |from, limit| {
             let page = runtime.block_on(results.page(from, limit)).unwrap();
             let offsets: Vec<_> = page.events.iter().map(|(offset, _)| *offset).collect();
@@ -369,7 +379,6 @@ mod tests {
         write(&log, 5..6);
         let mut end = results.end();
         let end_at_start = *end.borrow();
-        // Before anything is asserted: the thread could not be joined.
         env.begin();
         assert_eq!(early[0], (vec![0, 1, 2], 3, true));
         assert_eq!(early[1], (vec![3, 4], 5, false));

@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 4] = [
 ];
 /// How long the driver may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long a script or loading a page may take: the driver answers before nobody waits any more. By the standard a script has
+/// How long a script or loading a page may take: less than [`PATIENCE`], so that the driver's answer is still awaited. By the standard a script has
 /// 30 seconds, which a checker of the whole page may exceed on a busy machine.
 const RUNNING_MS: u64 = 110_000;
 /// How often to try to start a browser.
