@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use super::builder::ApplicationBuilder;
-use super::opening::{Job, Restorer};
+use super::opening::{Job, Ready, Restorer};
 use super::shared::Shared;
-use crate::base::{Result, TaskId};
+use crate::base::{ErrorKind, Result, TaskId};
+
+/// How long a log that does not answer is waited for, for each task, in milliseconds; and the pause between
+/// two attempts.
+const PATIENCE_MS: u64 = 60_000;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A store of a task: the number of its rows, and their checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +51,8 @@ impl ApplicationBuilder {
     /// application must not be running.
     ///
     /// # Errors
-    /// As [`ApplicationBuilder::start`], and errors of the restore.
+    /// As [`ApplicationBuilder::start`], and errors of the restore. `Unavailable` if the log did not answer
+    /// for a minute.
     pub fn replay(self, between: impl FnOnce(&[StoreSum])) -> Result<Replay> {
         let shared = self.prepare()?;
         let (before, _) = sums(&shared)?;
@@ -74,8 +80,7 @@ fn sums(shared: &Shared) -> Result<(Vec<StoreSum>, u64)> {
     let mut sums = Vec::new();
     let mut records = 0;
     for task in shared.context.layout.specs.keys() {
-        let ready = restorer.finish(Job::new(task.clone(), false));
-        let ready = ready.map_err(|error| error.context(format!("task {task}")))?;
+        let ready = ready(shared, &mut restorer, task)?;
         records += ready.restored;
         let mut state = ready.stored.into_state();
         for (store, rows, checksum) in state.checksum()? {
@@ -89,4 +94,22 @@ fn sums(shared: &Shared) -> Result<(Vec<StoreSum>, u64)> {
         state.flush()?;
     }
     Ok((sums, records))
+}
+
+/// Opens a task, as often as it takes until the log answers: nobody wants to start again for one answer that
+/// was late.
+fn ready(shared: &Shared, restorer: &mut Restorer, task: &TaskId) -> Result<Box<Ready>> {
+    let env = &shared.context.env;
+    let until_ms = env.monotonic_ms() + PATIENCE_MS;
+    loop {
+        match restorer.finish(Job::new(task.clone(), false)) {
+            Err(error)
+                if error.kind() == ErrorKind::Unavailable && env.monotonic_ms() < until_ms =>
+            {
+                tracing::warn!(%task, %error, "trying again");
+                env.sleep(PAUSE);
+            }
+            ended => return ended.map_err(|error| error.context(format!("task {task}"))),
+        }
+    }
 }

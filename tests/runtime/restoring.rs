@@ -237,6 +237,29 @@ fn a_log_that_does_not_answer_costs_its_task_alone() {
     running.close(DEADLINE).expect("closed");
 }
 
+#[test]
+fn a_replay_waits_for_a_log_that_does_not_answer() {
+    let inner = memory_log();
+    topics(&*inner, 1);
+    let place = tempfile::tempdir().expect("a directory");
+    let builder =
+        |log: &Arc<dyn Log>| counting(log, Settings::default()).state_directory(place.path());
+    let mut running = builder(&inner).start().expect("started");
+    put(&*inner, "in", 0, 0..10);
+    wait_for(&running, "all is counted", |_| end(&*inner, "out") == 10);
+    running.close(DEADLINE).expect("closed");
+    drop(running);
+    let fault = Fault::HideEnds {
+        partition: 0,
+        times: 3,
+    };
+    let faulty = Arc::new(FaultyLog::new(inner, fault));
+    let log: Arc<dyn Log> = faulty.clone();
+    let replay = builder(&log).replay(|_| ()).expect("replayed");
+    assert!(replay.is_equal(), "{replay:?}");
+    assert_eq!(faulty.faults(), 3);
+}
+
 /// Between the answer about offsets and a look at the changelog a worker may be suspended, and others may commit.
 #[test]
 fn offsets_that_come_while_a_task_is_opened_do_not_make_its_state_an_orphan() {
