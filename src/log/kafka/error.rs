@@ -71,12 +71,17 @@ pub(super) enum Verdict {
     Fatal,
 }
 
+/// Whether a client that ended with this code was replaced by another one of its id.
+pub(super) fn is_fencing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch
+    )
+}
+
 pub(super) fn judge(error: &KafkaError) -> Verdict {
     let code = error.rdkafka_error_code();
-    let fenced = matches!(
-        code,
-        Some(Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch)
-    );
+    let fenced = code.is_some_and(is_fencing);
     if let KafkaError::Transaction(inner) = error {
         if inner.is_fatal() {
             return if fenced {

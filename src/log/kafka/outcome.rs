@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
 
-use super::error::{Verdict, dead_writer, failed, judge};
+use super::error::{Verdict, dead_writer, failed, is_fencing, judge};
 use super::jobs::Answer;
 use super::locks::lock;
 use super::transaction::{CALL, Transactions};
@@ -56,6 +56,19 @@ impl Transactions {
                     });
                 }
             }
+        }
+    }
+
+    /// What must happen after an error before step 3. A client that ended while records were on their way
+    /// tells the next call only that it has ended; it is asked for the reason.
+    pub(super) fn judge_unsettled(&self, cause: &KafkaError) -> Verdict {
+        let was_fenced = || {
+            let reason = self.producer.client().fatal_error();
+            reason.is_some_and(|(code, _)| is_fencing(code))
+        };
+        match judge(cause) {
+            Verdict::Fatal if was_fenced() => Verdict::Fenced,
+            verdict => verdict,
         }
     }
 

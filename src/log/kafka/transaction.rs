@@ -245,7 +245,7 @@ impl Transactions {
             Stop::Client(cause) => cause,
             Stop::Ours(error) => return self.abort().err().unwrap_or(error),
         };
-        let verdict = judge(&cause);
+        let verdict = self.judge_unsettled(&cause);
         let delivery = lock(&self.producer.context().deliveries).failure.take();
         if matches!(verdict, Verdict::Fenced | Verdict::Fatal) {
             let dead = self.dead(verdict, cause.clone());
