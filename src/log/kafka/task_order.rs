@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use crate::base::TaskId;
 
-/// For how many turns the first sub-topology stays the first. With 1, dealing to twice as many members as
-/// there are sub-topologies would give each of them half of one.
+/// For how many turns the first sub-topology stays the first, if there are more turns than that. With 1,
+/// dealing to twice as many members as there are sub-topologies would give each of them half of one.
 const TURNS: usize = 2;
 
 /// The tasks in the order of their partitions, which is the same in every process.
@@ -28,11 +28,12 @@ pub(super) fn by_turns<'a>(tasks: impl IntoIterator<Item = &'a TaskId>) -> Vec<T
         tasks.sort_unstable();
     }
     let turns = subtopologies.iter().map(Vec::len).max().unwrap_or(0);
+    let stays_first = if turns > TURNS { TURNS } else { 1 };
     let mut ordered = Vec::new();
     for turn in 0..turns {
         let of_turn = subtopologies.iter().filter_map(|tasks| tasks.get(turn));
         let mut of_turn: Vec<TaskId> = of_turn.copied().cloned().collect();
-        let first = turn / TURNS % of_turn.len().max(1);
+        let first = turn / stays_first % of_turn.len().max(1);
         of_turn.rotate_left(first);
         ordered.append(&mut of_turn);
     }
@@ -83,7 +84,8 @@ mod tests {
     #[test]
     fn the_first_half_and_every_second_task_are_half_of_each_subtopology() {
         for (counts, names) in [
-            (&[("a", 4), ("b", 4)][..], &["a", "b"][..]),
+            (&[("a", 2), ("b", 2)][..], &["a", "b"][..]),
+            (&[("a", 4), ("b", 4)], &["a", "b"]),
             (&[("a", 16), ("b", 16)], &["a", "b"]),
             (
                 &[("a", 8), ("b", 8), ("c", 8), ("d", 8)],

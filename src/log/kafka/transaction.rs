@@ -243,7 +243,11 @@ impl Transactions {
     fn stopped(&mut self, stop: Stop, group: Option<&GroupCommit>) -> CommitError {
         let cause = match stop {
             Stop::Client(cause) => cause,
-            Stop::Ours(error) => return self.abort().err().unwrap_or(error),
+            Stop::Ours(error) => {
+                // A topic may be gone: the client asks for one that it knows until its time is over.
+                self.cluster.forget_topics();
+                return self.abort().err().unwrap_or(error);
+            }
         };
         let verdict = self.judge_unsettled(&cause);
         let delivery = lock(&self.producer.context().deliveries).failure.take();
